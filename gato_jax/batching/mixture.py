@@ -1,0 +1,230 @@
+"""The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data (DESIGN 9).
+
+Row r belongs to batch r // batch_size. Each batch holds its datasets in proportion to their weights, by systematic
+sampling: a dataset of weight w gets floor or ceil of w * batch_size rows. That keeps the number of patches and targets of
+a batch under a bound that is known at start-up, and every batch looks like the mixture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from gato_jax.batching.records import TokenRecords
+from gato_jax.tokenization import Contract, TokenSequence
+from gato_jax.tokenization.sequence import concatenate
+
+
+class MixtureError(ValueError):
+    """A mixture that cannot be sampled; the message names the dataset, the value and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixtureEntry:
+    """One dataset of the mixture.
+
+    Attributes:
+      weight: share of the rows, relative to the others' weights.
+      window_steps: timesteps of a piece; None for as many as fit in a row, as in the paper. A row holds as many pieces,
+        each from a random place of a random episode, as fit.
+      prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
+      prompt_steps: timesteps of a prompt at most; what does not fit beside the piece is cut at its front.
+    """
+
+    records: TokenRecords
+    weight: float
+    window_steps: int | None = None
+    prompt_share: float = 0.25
+    prompt_steps: int = 1
+
+    def __post_init__(self):
+        name = self.records.spec.name
+        if not self.weight > 0:
+            raise MixtureError(f"{name}: weight must be positive, got {self.weight}; drop the dataset instead")
+        if self.window_steps is not None and self.window_steps < 1:
+            raise MixtureError(f"{name}: window_steps must be positive, got {self.window_steps}")
+        if not 0 <= self.prompt_share <= 1:
+            raise MixtureError(f"{name}: prompt_share must be in [0, 1], got {self.prompt_share}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Steps [start, stop) of an episode, counted over the whole dataset; of a prompt only the last `keep` tokens."""
+
+    episode: int
+    start: int
+    stop: int
+    prompt: bool
+    keep: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A planned row: each segment is a piece, behind its prompt if it has one."""
+
+    dataset: int
+    segments: tuple[tuple[Piece, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixture:
+    """All rows of a run."""
+
+    entries: Sequence[MixtureEntry]
+    batch_size: int
+    context: int
+    seed: int
+    predict_prompts: bool = False
+
+    def __post_init__(self):
+        if not self.entries:
+            raise MixtureError("the mixture is empty; name at least one dataset")
+        for entry in self.entries:
+            longest = int(entry.records.step_tokens.max())
+            if longest > self.context and not self._croppable(entry):
+                raise MixtureError(
+                    f"{entry.records.spec.name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
+                )
+
+    @functools.cached_property
+    def contract(self) -> Contract:
+        """The union of the datasets' contracts, which must share one tokenization."""
+        first = self.entries[0].records.contract.tokenization
+        specs = [entry.records.spec for entry in self.entries]
+        for entry in self.entries:
+            mine, other = (Contract.of(t, [entry.records.spec]) for t in (first, entry.records.contract.tokenization))
+            mine.require_equal(other, str(entry.records.directory))
+        return Contract.of(first, specs)
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.records.spec.name for entry in self.entries]
+
+    @property
+    def window_steps(self) -> dict[str, int | None]:
+        """How many timesteps a piece of each dataset holds at most, which is how far an agent learns to look back."""
+        return {entry.records.spec.name: entry.window_steps for entry in self.entries}
+
+    @functools.cached_property
+    def shares(self) -> np.ndarray:
+        weights = np.array([entry.weight for entry in self.entries], np.float64)
+        return weights / weights.sum()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Changes with the data, the weights and everything else that decides what row r holds."""
+        entries = [
+            (e.records.spec.name, e.records.fingerprint, e.weight, e.window_steps, e.prompt_share, e.prompt_steps)
+            for e in self.entries
+        ]
+        text = json.dumps([entries, self.batch_size, self.context, self.seed, self.contract.fingerprint])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def patch_budget(self) -> int:
+        """The most patches that a batch can hold: every dataset's most rows, each with the most patches of a row."""
+        return self._budget([self._most(entry, entry.records.step_patches) for entry in self.entries])
+
+    @functools.cached_property
+    def target_budget(self) -> int:
+        """Likewise the most targets, taking every token of pure text, and every token behind the observation elsewhere."""
+        return self._budget([self._most_targets(entry) for entry in self.entries])
+
+    def plan(self, row: int) -> Row:
+        """Row `row` of the run, whichever host asks."""
+        step, slot = divmod(row, self.batch_size)
+        dataset = int(self._datasets(step)[slot])
+        entry, rng = self.entries[dataset], np.random.default_rng((self.seed, 1, row))
+        segments, room = [], self.context
+        while (segment := self._segment(entry, rng, room, first=not segments)) is not None:
+            segments.append(segment)
+            room -= sum(piece.keep for piece in segment)
+        return Row(dataset, tuple(segments))
+
+    def build(self, row: int) -> tuple[Row, TokenSequence]:
+        """The plan of a row and its tokens, at most `context` of them."""
+        plan = self.plan(row)
+        records = self.entries[plan.dataset].records
+        steps = iter(records.read([s for seg in plan.segments for piece in seg for s in range(piece.start, piece.stop)]))
+        parts = []
+        for number, segment in enumerate(plan.segments, start=1):
+            for piece in segment:
+                tokens = concatenate([next(steps) for _ in range(piece.start, piece.stop)])
+                if piece.keep < len(tokens):
+                    cut = len(tokens) - piece.keep
+                    start = cut if piece.prompt else int(np.random.default_rng((self.seed, 2, row)).integers(cut + 1))
+                    tokens = tokens.slice(start, start + piece.keep)
+                tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
+                if piece.prompt:
+                    tokens = tokens.replace(prompt_mask=np.ones(len(tokens), bool))
+                    if not self.predict_prompts:
+                        tokens = tokens.replace(loss_mask=np.zeros(len(tokens), bool))
+                parts.append(tokens)
+        return plan, concatenate(parts)
+
+    def _segment(self, entry, rng, room: int, *, first: bool) -> tuple[Piece, ...] | None:
+        """A piece that fits into `room` tokens, with its prompt, or None when the row is full."""
+        records = entry.records
+        piece = self._window(records, rng, entry.window_steps, room)
+        length = int(records.step_tokens[piece.start : piece.stop].sum())
+        if length > room:
+            if not (first and self._croppable(entry)):
+                return None
+            return (dataclasses.replace(piece, keep=room),)
+        piece = dataclasses.replace(piece, keep=length)
+        if rng.random() >= entry.prompt_share or len(records.episode_steps) < 2 or length == room:
+            return (piece,)
+        prompt = self._prompt(records, rng, entry.prompt_steps, other_than=piece.episode)
+        available = int(records.step_tokens[prompt.start : prompt.stop].sum())
+        return dataclasses.replace(prompt, keep=min(available, room - length)), piece
+
+    def _window(self, records, rng, steps: int | None, room: int) -> Piece:
+        at = int(rng.integers(len(records.step_tokens)))
+        episode = int(np.searchsorted(records.first_step, at, side="right")) - 1
+        end = int(records.first_step[episode] + records.episode_steps[episode])
+        if steps is None:
+            fits = np.cumsum(records.step_tokens[at:end]) <= room
+            return Piece(episode, at, at + max(int(fits.sum()), 1), False, 0)
+        return Piece(episode, at, min(at + steps, end), False, 0)
+
+    def _prompt(self, records, rng, steps: int, *, other_than: int) -> Piece:
+        """From the end of another episode, or from anywhere in it, half of the time each (paper, section 2.2)."""
+        episode = (other_than + 1 + int(rng.integers(len(records.episode_steps) - 1))) % len(records.episode_steps)
+        first, count = int(records.first_step[episode]), int(records.episode_steps[episode])
+        steps = min(steps, count)
+        start = first + (count - steps if rng.random() < 0.5 else int(rng.integers(count - steps + 1)))
+        return Piece(episode, start, start + steps, True, 0)
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (a mixture lives as long as its run)
+    def _datasets(self, step: int) -> np.ndarray:
+        """(batch_size,) dataset of each slot of a batch."""
+        offset = np.random.default_rng((self.seed, 0, step)).random()
+        points = (np.arange(self.batch_size) + offset) / self.batch_size
+        return np.searchsorted(np.cumsum(self.shares)[:-1], points, side="right")
+
+    def _croppable(self, entry) -> bool:
+        """Text alone may be cut anywhere; a timestep may not."""
+        return not entry.records.spec.observation
+
+    def _most(self, entry, per_step: np.ndarray) -> int:
+        """The most that a row can hold of something, when no step holds fewer tokens than the shortest."""
+        steps = self.context // int(entry.records.step_tokens.min())
+        return min(steps * int(per_step.max()), self.context)
+
+    def _most_targets(self, entry) -> int:
+        if self._croppable(entry) or self.contract.tokenization.predict_text_observations:
+            return self.context
+        return self._most(entry, entry.records.step_tokens - entry.records.step_tokens.min() + self._action_tokens(entry))
+
+    def _action_tokens(self, entry) -> int:
+        """Targets of the shortest step."""
+        return int(entry.records.read([int(entry.records.step_tokens.argmin())])[0].loss_mask.sum())
+
+    def _budget(self, most: list[int]) -> int:
+        rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)
+        return int(np.dot(rows, most))

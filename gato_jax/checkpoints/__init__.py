@@ -1,0 +1,5 @@
+"""What a run leaves on disk, saved and restored. May import model, tokenization."""
+
+from gato_jax.checkpoints.store import CheckpointError, CheckpointStore
+
+__all__ = ["CheckpointError", "CheckpointStore"]

@@ -1,0 +1,164 @@
+"""What every environment here is: a `dm_env.Environment` with a TaskSpec, a seed, a success and a frame for people."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dm_env
+import numpy as np
+from dm_env import specs as dm_specs
+
+from gato_jax.episodes import Continuous, Discrete, Image, Modality, TaskSpec, Text
+
+Observation = dict[str, Any]
+Action = Mapping[str, np.ndarray]
+
+
+class ActionError(ValueError):
+    """An action that its TaskSpec does not allow; the message names the task, the key and what was wrong."""
+
+
+class MissingPackageError(ImportError):
+    """A suite whose package is not installed; the message names the pip package."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one step led to. `terminated` ends the episode for good (discount 0), `truncated` cuts it off (discount 1)."""
+
+    observation: Observation
+    reward: float
+    terminated: bool = False
+    truncated: bool = False
+
+
+class Environment(dm_env.Environment):
+    """One task. Observations and actions are {key: array} in the units of `task_spec`; text is str.
+
+    `seed(n)` and then `reset()` start the episode that n stands for, the same one on a fresh instance and on one that
+    has played before. A further `reset()` without a seed goes on with n + 1.
+
+    A suite implements `_start`, `_advance` and `render`.
+    """
+
+    def __init__(self, task_spec: TaskSpec):
+        self.task_spec = task_spec
+        self._next_seed = 0
+        self._done = True
+        self._success: bool | None = None
+
+    def seed(self, seed: int) -> None:
+        """Sets the episode that the next `reset` starts."""
+        self._next_seed = int(seed)
+
+    def reset(self) -> dm_env.TimeStep:
+        seed, self._next_seed = self._next_seed, self._next_seed + 1
+        self._done, self._success = False, None
+        return dm_env.restart(self._conform(self._start(seed)))
+
+    def step(self, action: Action) -> dm_env.TimeStep:
+        """Acts once; after the last step of an episode it starts the next one, as dm_env has it.
+
+        Raises:
+          ActionError: a wrong key, shape, type or value.
+        """
+        if self._done:
+            return self.reset()
+        outcome = self._advance(check_action(self.task_spec, action))
+        observation = self._conform(outcome.observation)
+        self._done = outcome.terminated or outcome.truncated
+        if outcome.terminated:
+            return dm_env.termination(float(outcome.reward), observation)
+        if outcome.truncated:
+            return dm_env.truncation(float(outcome.reward), observation, 1.0)
+        return dm_env.transition(float(outcome.reward), observation, 1.0)
+
+    @property
+    def success(self) -> bool | None:
+        """Whether the task's own criterion has been met in this episode; None where it has none."""
+        return self._success
+
+    @abc.abstractmethod
+    def render(self) -> np.ndarray:
+        """The present scene for people, (height, width, 3) uint8."""
+
+    @abc.abstractmethod
+    def _start(self, seed: int) -> Observation:
+        """Starts the episode of this seed, whatever was played before, and returns its first observation."""
+
+    @abc.abstractmethod
+    def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
+        """Takes one checked action."""
+
+    def observation_spec(self) -> dict[str, dm_specs.Array]:
+        return {key: _dm_spec(modality, key) for key, modality in self.task_spec.observation.items()}
+
+    def action_spec(self) -> dict[str, dm_specs.Array]:
+        return {key: _dm_spec(modality, key) for key, modality in self.task_spec.action.items()}
+
+    def _conform(self, observation: Observation) -> Observation:
+        return {
+            key: observation[key] if isinstance(modality, Text) else np.asarray(observation[key], _dtype(modality))
+            for key, modality in self.task_spec.observation.items()
+        }
+
+
+def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
+    """Returns the action as arrays of the spec's types, or raises ActionError."""
+    if not isinstance(action, Mapping) or set(action) != set(task_spec.action):
+        given = sorted(action) if isinstance(action, Mapping) else repr(action)
+        raise ActionError(f"{task_spec.name}: an action has the keys {sorted(task_spec.action)}, got {given}")
+    checked = {}
+    for key, modality in task_spec.action.items():
+        value = np.asarray(action[key])
+        if value.shape != modality.shape:
+            raise ActionError(f"{task_spec.name}: action {key!r} has shape {value.shape}, needs {modality.shape}")
+        if isinstance(modality, Discrete):
+            low, high = 0, modality.n - 1
+            if not np.issubdtype(value.dtype, np.integer):
+                raise ActionError(f"{task_spec.name}: action {key!r} is {value.dtype}, needs an integer")
+        else:
+            low, high = (np.reshape(limit, modality.shape) if np.ndim(limit) else limit for limit in (modality.low, modality.high))
+        if not np.all((value >= low) & (value <= high)):
+            raise ActionError(f"{task_spec.name}: action {key!r} is {value.tolist()}, outside [{low}, {high}]")
+        checked[key] = value.astype(_dtype(modality))
+    return checked
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The tasks of one suite. Nothing here imports the suite's packages; `spec` and `load` do.
+
+    Attributes:
+      tasks: names without the suite's own, as they are written after the slash.
+      packages: {module: the pip package that has it}.
+      spec, load: take a task's name without the suite's.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    packages: Mapping[str, str]
+    spec: Callable[[str], TaskSpec]
+    load: Callable[[str], Environment]
+
+    def missing(self) -> list[str]:
+        """The pip packages that are not installed."""
+        return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+
+
+def _dtype(modality: Modality):
+    return {Image: np.uint8, Discrete: np.int32, Continuous: np.float32}[type(modality)]
+
+
+def _dm_spec(modality: Modality, key: str) -> dm_specs.Array:
+    if isinstance(modality, Text):
+        return dm_specs.StringArray(shape=(), name=key)
+    if isinstance(modality, Continuous):
+        low, high = (np.broadcast_to(np.reshape(x, modality.shape) if np.ndim(x) else x, modality.shape) for x in (modality.low, modality.high))
+        return dm_specs.BoundedArray(modality.shape, np.float32, low, high, name=key)
+    top = 255 if isinstance(modality, Image) else modality.n - 1
+    return dm_specs.BoundedArray(modality.shape, _dtype(modality), 0, top, name=key)

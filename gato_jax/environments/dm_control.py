@@ -1,0 +1,97 @@
+"""DM Control: the 51 tasks of DeepMind's Control Suite from state, an episode of 1,000 steps with rewards in [0, 1].
+
+Observations keep the suite's own keys (`position`, `velocity`, `to_target`, ...), each as a vector; the action lies
+in [-1, 1], the suite's own limits. The seed is that of the task's random state, from which the first pose and the
+target are drawn.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from gato_jax.environments.base import Environment, Outcome, Suite
+from gato_jax.environments.raycast import RayCaster, camera
+from gato_jax.episodes import Continuous, Embodiment, TaskSpec
+
+TASKS = tuple("""
+acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse
+cartpole/swingup cartpole/swingup_sparse cartpole/two_poles cartpole/three_poles cheetah/run dog/stand dog/walk
+dog/trot dog/run dog/fetch finger/spin finger/turn_easy finger/turn_hard fish/upright fish/swim hopper/stand
+hopper/hop humanoid/stand humanoid/walk humanoid/run humanoid/run_pure_state humanoid_CMU/stand
+humanoid_CMU/walk humanoid_CMU/run lqr/lqr_2_1 lqr/lqr_6_2 manipulator/bring_ball manipulator/bring_peg
+manipulator/insert_ball manipulator/insert_peg pendulum/swingup point_mass/easy point_mass/hard quadruped/walk
+quadruped/run quadruped/escape quadruped/fetch reacher/easy reacher/hard stacker/stack_2 stacker/stack_4
+swimmer/swimmer6 swimmer/swimmer15 walker/stand walker/walk walker/run
+""".split())
+
+
+MAX_STEPS = 1000
+
+
+def _load(task: str, seed: int):
+    from dm_control import suite
+
+    domain, name = task.split("/")
+    return suite.load(domain, name, task_kwargs={"random": seed})
+
+
+@functools.cache
+def spec(task: str) -> TaskSpec:
+    environment = _load(task, seed=0)
+    limits = environment.action_spec()
+    return TaskSpec(
+        suite="dm_control",
+        task=task,
+        observation={
+            key: Continuous(shape=(int(np.prod(array.shape)),)) for key, array in environment.observation_spec().items()
+        },
+        # lqr has no limits of its own; actions need some, and [-1, 1] are those of every other task.
+        action={"action": Continuous(shape=limits.shape, low=-1.0, high=1.0)},
+        metric="return",
+        control_rate_hz=round(1.0 / environment.control_timestep(), 3),
+        embodiment=Embodiment(robot=f"{task.partition('/')[0]} (simulated)"),
+    )
+
+
+class DMControl(Environment):
+    """One task of the Control Suite; `suite_environment` is the suite's own environment."""
+
+    def __init__(self, task: str):
+        super().__init__(spec(task))
+        self._task = task
+        self._steps = 0
+        self.suite_environment = _load(task, seed=0)
+        self._ray_caster: RayCaster | None = None
+
+    def _start(self, seed: int) -> dict[str, np.ndarray]:
+        self._steps = 0
+        if self._task.startswith("lqr/"):  # its model is drawn when it is built
+            self.suite_environment, self._ray_caster = _load(self._task, seed), None
+        else:
+            self.suite_environment.task.random.seed(seed)
+        return self._flatten(self.suite_environment.reset().observation)
+
+    def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
+        step = self.suite_environment.step(action["action"].astype(np.float64))
+        self._steps += 1
+        return Outcome(
+            observation=self._flatten(step.observation),
+            reward=step.reward,
+            terminated=step.last() and step.discount == 0,
+            truncated=step.last() or self._steps >= MAX_STEPS,  # lqr knows no limit
+        )
+
+    def render(self) -> np.ndarray:
+        physics = self.suite_environment.physics
+        if self._ray_caster is None:
+            self._ray_caster = RayCaster(physics.model.ptr, camera(0), height=96, width=96, supersampling=2)
+        return self._ray_caster.render(physics.data.ptr)
+
+    @staticmethod
+    def _flatten(observation) -> dict[str, np.ndarray]:
+        return {key: np.ravel(value) for key, value in observation.items()}
+
+
+SUITE = Suite(name="dm_control", tasks=TASKS, packages={"dm_control": "dm-control"}, spec=spec, load=DMControl)

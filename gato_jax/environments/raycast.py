@@ -1,0 +1,165 @@
+"""Frames of a MuJoCo scene by casting one ray for each pixel: no GL, no display, the same image on every machine.
+
+Shading is flat: a headlight and a lamp from above on the geoms' own colours, no shadows, no textures but a checker on
+planes. MuJoCo's `mj_multiRay` does the work, so all geoms are seen as they collide with rays, meshes included; sites
+are not, and a goal is drawn as a sphere by its position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+_LAMP = np.array([0.35, -0.35, 0.87])
+_SKY = np.array([[0.93, 0.95, 0.98], [0.66, 0.75, 0.86]])  # at the horizon, overhead
+_CHECKER = np.array([[0.74, 0.77, 0.80], [0.66, 0.70, 0.74]])
+
+Sphere = tuple[Sequence[float], float, Sequence[float]]
+"""Centre in the world (metres), radius (metres), colour with opacity (red, green, blue, alpha in [0, 1])."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pose:
+    """Where a camera is: position (3,), rotation (3, 3) with columns right, up, backward, vertical field of view in degrees."""
+
+    position: np.ndarray
+    rotation: np.ndarray
+    field_of_view: float
+
+
+View = Callable[["mujoco.MjModel", "mujoco.MjData"], Pose]  # noqa: F821  MuJoCo is imported by whoever has a scene
+"""A camera: given the scene, its pose now."""
+
+
+def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> View:
+    """A camera that stands at `eye` and looks at `target`, z up."""
+    backward = np.subtract(eye, target) / np.linalg.norm(np.subtract(eye, target))
+    right = np.cross([0.0, 0.0, 1.0], backward)
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(backward, right), backward], axis=1)
+    pose = Pose(position=np.array(eye, np.float64), rotation=rotation, field_of_view=field_of_view)
+    return lambda model, data: pose
+
+
+def camera(index: int) -> View:
+    """The scene's own camera of this index, which may move."""
+    return lambda model, data: Pose(
+        position=data.cam_xpos[index].copy(),
+        rotation=data.cam_xmat[index].reshape(3, 3),
+        field_of_view=float(model.cam_fovy[index]),
+    )
+
+
+class RayCaster:
+    """Renders one scene from one view.
+
+    Args:
+      model: the MuJoCo model.
+      view: see `look_at` and `camera`.
+      height, width: of the frame in pixels.
+      supersampling: rays along each side of a pixel; 2 gives smooth edges for four times the work.
+      hidden: geoms that are not drawn.
+    """
+
+    def __init__(self, model, view: View, *, height: int, width: int, supersampling: int = 1, hidden: Sequence[int] = ()):
+        self._model, self._view = model, view
+        self._height, self._width, self._supersampling = height, width, supersampling
+        rows, columns = height * supersampling, width * supersampling
+        x, y = np.meshgrid((np.arange(columns) - (columns - 1) / 2) / rows, ((rows - 1) / 2 - np.arange(rows)) / rows)
+        self._plane = np.stack([x, y], axis=-1).reshape(-1, 2)  # (rays, 2), image height 1
+        self._shape = (rows, columns)
+        self._colours = _geom_colours(model)
+        self._groups = np.array([1, 1, 1, 0, 0, 0], np.uint8)
+        self._hidden = np.asarray(hidden, np.int64)
+        self._geom_ids = np.zeros(rows * columns, np.int32)
+        self._distances = np.zeros(rows * columns, np.float64)
+
+    def render(self, data, spheres: Sequence[Sphere] = ()) -> np.ndarray:
+        """The frame, (height, width, 3) uint8, with these spheres drawn into it."""
+        import mujoco
+
+        pose = self._view(self._model, data)
+        rays = np.empty((len(self._plane), 3))
+        rays[:, :2], rays[:, 2] = self._plane * (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), -1.0
+        rays = rays @ pose.rotation.T
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        opacity = self._model.geom_rgba[self._hidden, 3].copy()
+        self._model.geom_rgba[self._hidden, 3] = 0.0  # rays pass what cannot be seen
+        mujoco.mj_multiRay(
+            self._model, data, pose.position, rays.ravel(), self._groups, 1, -1, self._geom_ids, self._distances, len(rays), 1e10
+        )
+        self._model.geom_rgba[self._hidden, 3] = opacity
+        hit = self._geom_ids >= 0
+        depth = np.where(hit, self._distances, np.inf)
+        points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]
+        light = _light(self._normals(points, rays), rays)
+        colours = np.where(hit[:, None], self._surface(points) * light[:, None], _sky(rays))
+        for centre, radius, rgba in spheres:
+            _draw_sphere(colours, depth, pose.position, rays, np.asarray(centre), radius, np.asarray(rgba))
+        samples = self._supersampling
+        frame = colours.reshape(self._height, samples, self._width, samples, 3).mean(axis=(1, 3))
+        return (np.clip(frame, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+    def _surface(self, points: np.ndarray) -> np.ndarray:
+        colours = self._colours[self._geom_ids]
+        planes = np.flatnonzero(self._model.geom_type[self._geom_ids] == 0)  # mjGEOM_PLANE
+        if planes.size:
+            tile = np.floor(points[planes, :2] / 0.5).astype(np.int64).sum(axis=1) % 2
+            colours[planes] = _CHECKER[tile]
+        return colours
+
+    def _normals(self, points: np.ndarray, rays: np.ndarray) -> np.ndarray:
+        """Surface normals from the neighbours' hit points on the same geom; towards the camera where there are none."""
+        grid = points.reshape(*self._shape, 3)
+        geoms = self._geom_ids.reshape(self._shape)
+        normals = np.cross(_tangent(grid, geoms, axis=0), _tangent(grid, geoms, axis=1)).reshape(-1, 3)
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        normals = np.where(length > 1e-12, normals / np.maximum(length, 1e-12), -rays)
+        facing = np.einsum("rc,rc->r", normals, rays) > 0
+        normals[facing] *= -1
+        return normals
+
+
+def _tangent(grid: np.ndarray, geoms: np.ndarray, axis: int) -> np.ndarray:
+    """Differences to the next point along an axis, or from the one before where the next lies on another geom."""
+    same = geoms == np.roll(geoms, -1, axis=axis)
+    same[(-1,) if axis == 0 else (slice(None), -1)] = False  # the last has no next one
+    forward = np.where(same[..., None], np.roll(grid, -1, axis=axis) - grid, 0.0)
+    return np.where(same[..., None], forward, np.roll(forward, 1, axis=axis))
+
+
+def _light(normals: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    head = np.clip(-np.einsum("rc,rc->r", normals, rays), 0.0, 1.0)
+    lamp = np.clip(normals @ _LAMP, 0.0, 1.0)
+    return 0.35 + 0.35 * head + 0.4 * lamp
+
+
+def _sky(rays: np.ndarray) -> np.ndarray:
+    height = np.clip(rays[:, 2:], 0.0, 1.0)
+    return _SKY[0] * (1 - height) + _SKY[1] * height
+
+
+def _draw_sphere(colours, depth, eye, rays, centre, radius, rgba) -> None:
+    """Blends a sphere into `colours` where it lies before `depth`."""
+    along = rays @ (centre - eye)
+    half_chord = radius**2 - (np.sum((centre - eye) ** 2) - along**2)
+    near = along - np.sqrt(np.maximum(half_chord, 0.0))
+    seen = np.flatnonzero((half_chord > 0) & (near > 0) & (near < depth))
+    normals = (eye + rays[seen] * near[seen, None] - centre) / radius
+    shaded = rgba[:3] * _light(normals, rays[seen])[:, None]
+    colours[seen] = rgba[3] * shaded + (1 - rgba[3]) * colours[seen]
+
+
+def _geom_colours(model) -> np.ndarray:
+    """(geoms, 3): each geom's colour, or its material's with the mean of its texture."""
+    colours = model.geom_rgba[:, :3].astype(np.float64).copy()
+    for geom in np.flatnonzero(model.geom_matid >= 0):
+        material = model.geom_matid[geom]
+        colours[geom] = model.mat_rgba[material, :3]
+        for texture in model.mat_texid[material][model.mat_texid[material] >= 0][:1]:
+            size = model.tex_height[texture] * model.tex_width[texture] * model.tex_nchannel[texture]
+            texels = model.tex_data[model.tex_adr[texture] :][:size].reshape(-1, model.tex_nchannel[texture])
+            colours[geom] *= texels[:, :3].mean(axis=0) / 255
+    return colours

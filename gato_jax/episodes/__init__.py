@@ -1,0 +1,49 @@
+"""What an episode and a task are, and how they rest on disk as standard RLDS datasets. Imports nothing of ours."""
+
+from gato_jax.episodes.episode import Episode, EpisodeError, Provenance
+from gato_jax.episodes.specs import (
+    Camera,
+    Continuous,
+    Discrete,
+    Embodiment,
+    Image,
+    Modality,
+    SpecError,
+    TaskSpec,
+    Text,
+)
+from gato_jax.episodes.store import (
+    DatasetError,
+    EpisodeDataset,
+    EpisodeIndex,
+    dataset_name,
+    find_dataset,
+    list_datasets,
+    open_dataset,
+)
+from gato_jax.episodes.tfds_writer import StoreError
+from gato_jax.episodes.writer import write_dataset
+
+__all__ = [
+    "Camera",
+    "Continuous",
+    "DatasetError",
+    "Discrete",
+    "Embodiment",
+    "Episode",
+    "EpisodeDataset",
+    "EpisodeError",
+    "EpisodeIndex",
+    "Image",
+    "Modality",
+    "Provenance",
+    "SpecError",
+    "StoreError",
+    "TaskSpec",
+    "Text",
+    "dataset_name",
+    "find_dataset",
+    "list_datasets",
+    "open_dataset",
+    "write_dataset",
+]

@@ -1,0 +1,86 @@
+"""What an episode is: time-major arrays with the RLDS step fields, and where they came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+
+class EpisodeError(ValueError):
+    """An episode whose arrays contradict each other; the message names task, key and shapes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where an episode came from.
+
+    Attributes:
+      source: the package, dataset or laboratory, with version.
+      licence: SPDX identifier or the licence's name.
+      kind: recorded on real equipment, simulated, or synthetic (made from data without time, as captions are).
+      collector: who or what recorded it.
+      equipment: robot, simulator or emulator.
+      agent: what chose the actions, with the noise on them if any.
+    """
+
+    source: str
+    licence: str
+    kind: Literal["real", "simulated", "synthetic"]
+    collector: str = "gato_jax"
+    equipment: str = ""
+    agent: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode of T steps.
+
+    Attributes:
+      task: name of its TaskSpec, `suite/task`.
+      observation, action: {key: array of T leading}; text is an object array of str.
+      reward: (T,) float32, what followed the step's action. discount: (T,) float32.
+      is_first, is_last, is_terminal: (T,) bool, as RLDS defines them.
+      final_observation: True where the last step holds only the observation that the last action led to, as RLDS
+        has it for environments; its action is a placeholder and is neither predicted nor scored.
+      success: whether the task's own criterion was met, None where it has none.
+      seed: of the environment's reset, None where there is none.
+    """
+
+    task: str
+    observation: Mapping[str, np.ndarray]
+    action: Mapping[str, np.ndarray]
+    reward: np.ndarray
+    discount: np.ndarray
+    is_first: np.ndarray
+    is_last: np.ndarray
+    is_terminal: np.ndarray
+    provenance: Provenance
+    final_observation: bool = False
+    success: bool | None = None
+    seed: int | None = None
+
+    def __post_init__(self):
+        if len(self.reward) == 0:
+            raise EpisodeError(f"{self.task}: an episode needs at least one step")
+        arrays = {f"observation {k!r}": v for k, v in self.observation.items()}
+        arrays |= {f"action {k!r}": v for k, v in self.action.items()}
+        arrays |= {name: getattr(self, name) for name in ("discount", "is_first", "is_last", "is_terminal")}
+        for name, array in arrays.items():
+            if len(array) != len(self.reward):
+                raise EpisodeError(f"{self.task}: {name} has {len(array)} steps, reward has {len(self.reward)}")
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    @property
+    def acting_steps(self) -> int:
+        """How many steps hold an action that was taken."""
+        return len(self) - int(self.final_observation)
+
+    @property
+    def episode_return(self) -> float:
+        """The undiscounted sum of rewards."""
+        return float(np.sum(self.reward, dtype=np.float64))

@@ -1,0 +1,235 @@
+"""Episodes on disk, read back: standard RLDS datasets in ArrayRecord files, opened at random without TensorFlow.
+
+A dataset is a folder `ROOT/NAME/VERSION/` that plain `tfds.builder_from_directory` opens. Beside the files of TFDS lie
+`task.json`, the TaskSpec, and `episode_index.npz`, one row for each episode: TFDS keeps no lengths, and whoever plans
+100,000 episodes must not read them first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gato_jax.episodes import rlds_format
+from gato_jax.episodes.episode import Episode
+from gato_jax.episodes.specs import TaskSpec
+
+TASK_FILE = "task.json"
+INDEX_FILE = "episode_index.npz"
+TFDS_FILE = "dataset_info.json"
+SCHEMA = 1
+
+
+class DatasetError(ValueError):
+    """A dataset that is missing, damaged or not ours; the message names the file and the remedy."""
+
+
+def dataset_name(task_name: str) -> str:
+    """The TFDS name of a task: `babyai/GoToRedBall-v0` is `babyai__go_to_red_ball_v0`."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", task_name).lower()
+    return "__".join(re.sub(r"\W+", "_", part).strip("_") for part in snake.split("/"))
+
+
+def list_datasets(root: str | Path) -> dict[str, Path]:
+    """The finished datasets below `root`: {task name: folder of its newest version}."""
+    found = {}
+    for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
+        if _version(file.parent.name):
+            found[_read_task(file).name] = file.parent
+    return found
+
+
+def find_dataset(root: str | Path, task_name: str) -> Path:
+    """The folder of one task's dataset below `root`. Raises DatasetError with the nearest names where it is missing."""
+    datasets = list_datasets(root)
+    if task_name not in datasets:
+        near = difflib.get_close_matches(task_name, datasets, n=3, cutoff=0.4)
+        there = f"nearest there: {', '.join(near)}" if near else f"it holds {len(datasets)} datasets, none like it"
+        raise DatasetError(f"{root}: no dataset of task {task_name!r}; {there}; record it with `gato collect`")
+    return datasets[task_name]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeIndex:
+    """The sidecar of one split of N episodes in F files.
+
+    Attributes:
+      length: (N,) int64, steps, with a final observation counted. final_observation: (N,) bool.
+      episode_return: (N,) float64. success: (N,) int8, -1 where the task has none. seed: (N,) int64, -1 for none.
+      digest: (N,) uint64, over the episode's content. offset: (N,) int64, the steps of the split before the episode.
+      file, size: (F,) name and bytes of each ArrayRecord file, in order.
+    """
+
+    length: np.ndarray
+    final_observation: np.ndarray
+    episode_return: np.ndarray
+    success: np.ndarray
+    seed: np.ndarray
+    digest: np.ndarray
+    offset: np.ndarray
+    file: np.ndarray
+    size: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeDataset(Sequence[Episode]):
+    """The episodes of one split, read one at a time in any order.
+
+    Records are opened at the first episode, so that a plan over many datasets touches sidecars only. Pickles as its
+    path, so that every loader process opens files of its own.
+    """
+
+    directory: Path
+    split: str
+    spec: TaskSpec
+    index: EpisodeIndex
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.index.length)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, steps of each episode, with a final observation counted."""
+        return self.index.length
+
+    @property
+    def acting_lengths(self) -> np.ndarray:
+        """(N,) int64, steps of each episode that hold an action that was taken."""
+        return self.index.length - self.index.final_observation
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(N,) float64, undiscounted."""
+        return self.index.episode_return
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.index.length.sum())
+
+    @functools.cached_property
+    def _reader(self) -> rlds_format.RecordReader:
+        return rlds_format.RecordReader(self.directory, self.split, self.spec)
+
+    def __getitem__(self, position: int) -> Episode:
+        """The episode at `position`; negative counts from the end. Raises DatasetError where the record is damaged."""
+        position = range(len(self))[position]
+        try:
+            episode = self._reader.read(position)
+        except Exception as error:  # array_record, protobuf and the image codecs each have their own
+            raise DatasetError(
+                f"{self.directory}: episode {position} of split {self.split!r} cannot be read ({error}); "
+                "the files are damaged or were changed: record or convert the dataset again"
+            ) from error
+        if len(episode) != self.lengths[position]:
+            raise DatasetError(
+                f"{self.directory / INDEX_FILE}: says {self.lengths[position]} steps for episode {position} of split "
+                f"{self.split!r}, its record holds {len(episode)}; record or convert the dataset again"
+            )
+        return episode
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[position] for position in range(len(self)))
+
+    def __reduce__(self):
+        return open_dataset, (self.directory, self.split)
+
+    def __repr__(self) -> str:
+        return f"EpisodeDataset({self.spec.name}, {self.split}, {len(self)} episodes, {self.total_steps} steps)"
+
+
+def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
+    """Opens one split of a dataset in milliseconds, whatever its size; no record is read.
+
+    Raises:
+      DatasetError: the folder is missing or was not written by this project, the split is not there, a file is missing
+        or has another size than when it was written, or the sidecar contradicts what TFDS counts.
+    """
+    directory = Path(directory)
+    if not (directory / TASK_FILE).is_file():
+        raise _missing(directory)
+    spec = _read_task(directory / TASK_FILE)
+    index = _read_index(directory, split)
+    for name, size in zip(index.file.tolist(), index.size.tolist(), strict=True):
+        file = directory / name
+        if not file.is_file():
+            raise DatasetError(f"{file}: missing; copy the dataset's folder whole or record it again")
+        if file.stat().st_size != size:
+            raise DatasetError(
+                f"{file}: holds {file.stat().st_size} bytes, was written with {size}: truncated or changed; "
+                "copy the dataset's folder again or record it again"
+            )
+    counted = _episodes_of_tfds(directory / TFDS_FILE, split)
+    if counted != len(index.length):
+        raise DatasetError(
+            f"{directory / INDEX_FILE}: lists {len(index.length)} episodes of split {split!r}, "
+            f"{TFDS_FILE} counts {counted}; record or convert the dataset again"
+        )
+    return EpisodeDataset(
+        directory=directory, split=split, spec=spec, index=index, fingerprint=_fingerprint(directory, split, index)
+    )
+
+
+def _fingerprint(directory: Path, split: str, index: EpisodeIndex) -> str:
+    """Sixteen hexadecimal digits over the task and every episode's digest: equal data are equal wherever they lie."""
+    task = (directory / TASK_FILE).read_bytes()
+    return hashlib.sha256(task + split.encode() + index.digest.tobytes()).hexdigest()[:16]
+
+
+def _version(name: str) -> tuple[int, ...]:
+    """`1.0.0` as numbers that sort, empty for any other folder: an unfinished write is none."""
+    return tuple(map(int, name.split("."))) if re.fullmatch(r"\d+\.\d+\.\d+", name) else ()
+
+
+def _read_task(file: Path) -> TaskSpec:
+    try:
+        content = json.loads(file.read_text())
+        if content["schema"] != SCHEMA:
+            raise DatasetError(f"{file}: schema {content['schema']}, this version reads {SCHEMA}; update gato_jax")
+        return TaskSpec.from_json(content["task"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file}: not a task description ({error!r}); record the dataset again") from error
+
+
+def _read_index(directory: Path, split: str) -> EpisodeIndex:
+    file = directory / INDEX_FILE
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            splits = sorted({name.split("/")[0] for name in arrays.files})
+            if split not in splits:
+                raise DatasetError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
+            names = [field.name for field in dataclasses.fields(EpisodeIndex)]
+            return EpisodeIndex(**{name: arrays[f"{split}/{name}"] for name in names})
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{file}: not a readable episode index ({error}); record the dataset again") from error
+
+
+def _episodes_of_tfds(file: Path, split: str) -> int:
+    try:
+        splits = {entry["name"]: entry for entry in json.loads(file.read_text())["splits"]}
+        return sum(map(int, splits[split]["shardLengths"]))
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise DatasetError(f"{file}: not a readable TFDS description ({error!r}); record the dataset again") from error
+
+
+def _missing(directory: Path) -> DatasetError:
+    if (directory / TFDS_FILE).is_file():
+        return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; use `gato convert`")
+    if datasets := list_datasets(directory):
+        return DatasetError(f"{directory}: holds several datasets, open one of {', '.join(map(str, datasets.values()))}")
+    for root in directory.parents[:2]:
+        names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}
+        if near := difflib.get_close_matches(str(directory.relative_to(root)), names, n=3, cutoff=0.3):
+            return DatasetError(f"{directory}: no dataset; nearest in {root}: {', '.join(near)}")
+    return DatasetError(f"{directory}: no dataset; record one with `gato collect` or convert one with `gato convert`")

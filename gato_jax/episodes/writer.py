@@ -1,0 +1,137 @@
+"""Episodes to disk: one dataset for each task, checked against its spec, that any RLDS user can open."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gato_jax.episodes import rlds_format
+from gato_jax.episodes.episode import Episode
+from gato_jax.episodes.specs import Discrete, Image, Modality, TaskSpec, Text
+from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
+from gato_jax.episodes.tfds_writer import StoreError, disk_errors, record_files, staged, write_examples
+
+
+def write_dataset(
+    root: str | Path,
+    spec: TaskSpec,
+    splits: Mapping[str, Iterable[Episode]],
+    *,
+    version: str = "1.0.0",
+    overwrite: bool = False,
+) -> Path:
+    """Writes the episodes of one task to `root/NAME/version` and returns that folder.
+
+    The splits are consumed one after the other, a few episodes at a time, so they may be generators. The files come to
+    be in a folder beside the final one that is renamed when it is whole: a killed write leaves nothing that looks
+    finished, and the next one starts clean.
+
+    Raises:
+      StoreError: the dataset exists and `overwrite` is False, another process writes it, a split is empty, an episode
+        contradicts the spec, or the disk refuses.
+    """
+    directory = Path(root) / dataset_name(spec.name) / version
+    _check_place(directory, spec, overwrite)
+    rows: dict[str, list[tuple]] = {split: [] for split in splits}
+    examples = {split: _examples(spec, split, episodes, rows[split]) for split, episodes in splits.items()}
+    with staged(directory) as staging:
+        write_examples(staging, directory, rlds_format.features(spec), examples)
+        with disk_errors(directory):
+            (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
+            np.savez(staging / INDEX_FILE, **{
+                f"{split}/{field}": array
+                for split in splits
+                for field, array in dataclasses.asdict(_index(record_files(staging, split), rows[split])).items()
+            })  # fmt: skip
+    return directory
+
+
+def _check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
+    if not directory.exists():
+        return
+    try:
+        task = json.loads((directory / TASK_FILE).read_text())["task"]
+        held = f"{task['suite']}/{task['task']}"
+    except (OSError, KeyError, TypeError, ValueError):
+        held = None  # damaged: it may be replaced
+    if held is not None and held != spec.name:
+        raise StoreError(f"{directory}: holds {held}, not {spec.name}; choose another root")
+    if not overwrite:
+        raise StoreError(f"{directory}: already there; overwrite=True replaces it, or choose another root")
+    if held is None and not (directory / TFDS_FILE).is_file() and any(directory.iterdir()):
+        raise StoreError(f"{directory}: is no dataset, so it is not replaced; choose another root")
+
+
+def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[tuple]) -> Iterator[dict]:
+    """Checks each episode against the spec, notes its row for the sidecar and encodes it."""
+    for number, episode in enumerate(episodes):
+        _check(spec, episode, f"{spec.name}: episode {number} of split {split!r}")
+        success = rlds_format.NONE if episode.success is None else int(episode.success)
+        seed = rlds_format.NONE if episode.seed is None else episode.seed
+        rows.append((len(episode), episode.final_observation, episode.episode_return, success, seed, _digest(episode)))
+        yield rlds_format.encode(spec, episode)
+
+
+def _check(spec: TaskSpec, episode: Episode, where: str) -> None:
+    if episode.task != spec.name:
+        raise StoreError(f"{where} is of task {episode.task!r}; one dataset holds one task")
+    if episode.seed is not None and episode.seed < 0:
+        raise StoreError(f"{where} has seed {episode.seed}; seeds start at 0")
+    for side in ("observation", "action"):
+        modalities, arrays = getattr(spec, side), getattr(episode, side)
+        if set(modalities) != set(arrays):
+            raise StoreError(f"{where} has {side} keys {sorted(arrays)}, its spec {sorted(modalities)}")
+        for key, modality in modalities.items():
+            if problem := _contradiction(modality, arrays[key]):
+                raise StoreError(f"{where}, {side} {key!r}: {problem}")
+
+
+def _contradiction(modality: Modality, values: np.ndarray) -> str | None:
+    """What is wrong with (T, ...) values of this modality, None if nothing is."""
+    if isinstance(modality, Text):
+        wrong = [value for value in values if not isinstance(value, str)]
+        return f"holds {wrong[0]!r}, text is str" if wrong else None
+    if values.shape[1:] != modality.shape:
+        return f"shape {values.shape[1:]} at each step, its spec says {modality.shape}"
+    if isinstance(modality, Image) and values.dtype != np.uint8:
+        return f"dtype {values.dtype}, images are uint8"
+    if isinstance(modality, Discrete):
+        if not np.issubdtype(values.dtype, np.integer):
+            return f"dtype {values.dtype}, discrete values are integers"
+        if values.size and not 0 <= values.min() <= values.max() < modality.n:
+            return f"values from {values.min()} to {values.max()}, its spec says [0, {modality.n})"
+    return None
+
+
+def _digest(episode: Episode) -> int:
+    """64 bits over the episode's content, the same on every machine: records are not, for their maps have no order."""
+    digest = hashlib.blake2b(repr((episode.seed, episode.success, episode.final_observation)).encode(), digest_size=8)
+    steps = {name: getattr(episode, name) for name in rlds_format.STEP_FIELDS}
+    for tree in (episode.observation, episode.action, steps):
+        for key in sorted(tree):
+            values = tree[key]
+            text = values.dtype == object
+            digest.update(key.encode() + ("\0".join(values).encode() if text else np.ascontiguousarray(values).data))
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _index(files: list[Path], rows: list[tuple]) -> EpisodeIndex:
+    """The sidecar of a split whose files are closed."""
+    length, final_observation, episode_return, success, seed, digest = zip(*rows, strict=True)
+    lengths = np.array(length, np.int64)
+    return EpisodeIndex(
+        length=lengths,
+        final_observation=np.array(final_observation, bool),
+        episode_return=np.array(episode_return, np.float64),
+        success=np.array(success, np.int8),
+        seed=np.array(seed, np.int64),
+        digest=np.array(digest, np.uint64),
+        offset=np.cumsum(lengths) - lengths,
+        file=np.array([file.name for file in files]),
+        size=np.array([file.stat().st_size for file in files], np.int64),
+    )

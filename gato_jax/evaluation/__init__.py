@@ -1,0 +1,1 @@
+"""Batched rollouts and expert-normalised scores. May import policy, environments, experts, episodes."""

@@ -1,0 +1,54 @@
+"""BabyAI's bot: keeps a stack of subgoals, explores what it has not seen, and replans after each action taken."""
+
+from __future__ import annotations
+
+import dm_env
+import numpy as np
+
+from gato_jax.environments import Environment
+from gato_jax.environments.babyai import TASKS
+from gato_jax.experts.base import Action, Expert, ExpertFailure
+
+# The bot's authors exclude these: it has no plan for a key in a box, nor for an agent that starts with its hands full.
+_BEYOND_THE_BOT = {"KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0"}
+_MOVES = 3  # left, right, forward
+
+
+class BabyAIBot(Expert):
+    """minigrid's bot. It sees no more than the agent has seen, but remembers all of it.
+
+    Noise replaces its action by a move (left, right, forward) only: a random pick-up or toggle can make a mission
+    impossible, and the bot, told of the move, plans from where it led.
+    """
+
+    agent = "minigrid's BabyAIBot"
+    licence = "Apache-2.0"
+    default_noise = 0.1
+
+    def __init__(self, task: str):
+        self._bot = None
+        self._last_action = None
+
+    def reset(self, environment: Environment, seed: int) -> None:
+        from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
+
+        self._bot = Bot(environment.level)
+        self._last_action = None
+
+    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+        try:
+            action = self._bot.replan(self._last_action)
+        except Exception as error:  # the bot asserts, and raises its own, wherever its plan does not fit the grid
+            raise ExpertFailure(f"{environment.task_spec.name}: the bot has no plan ({error!r})") from error
+        return {"action": np.asarray(int(action))}
+
+    def acted(self, action: Action) -> None:
+        self._last_action = type(self._bot.mission.actions.left)(int(action["action"]))
+
+    def disturb(self, environment: Environment, action: Action, noise: float, generator: np.random.Generator) -> Action:
+        if generator.random() >= noise:
+            return action
+        return {"action": np.asarray(generator.integers(_MOVES))}
+
+
+EXPERTS = {f"babyai/{task}": BabyAIBot for task in TASKS if task not in _BEYOND_THE_BOT}

@@ -1,0 +1,59 @@
+"""What an expert is: something that plays a task well and needs no downloaded weights."""
+
+from __future__ import annotations
+
+import abc
+
+import dm_env
+import numpy as np
+
+from gato_jax.environments import Environment
+from gato_jax.episodes import Continuous
+
+Action = dict[str, np.ndarray]
+
+
+class ExpertFailure(RuntimeError):
+    """The expert cannot go on with this episode; the message says why."""
+
+
+class Expert(abc.ABC):
+    """Chooses actions in one task, and may look into the simulator to do so.
+
+    Attributes:
+      agent: what chooses the actions, for the provenance of an episode.
+      licence: of the package that the task and the expert come from.
+      default_noise: how much `disturb` does where nobody says; chosen so that the expert still succeeds.
+    """
+
+    agent: str = ""
+    licence: str = ""
+    default_noise: float = 0.0
+
+    def reset(self, environment: Environment, seed: int) -> None:
+        """Begins an episode that `environment` has just started."""
+
+    @abc.abstractmethod
+    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+        """The expert's action at this step: the label of imitation.
+
+        Raises:
+          ExpertFailure: the expert has no action.
+        """
+
+    def acted(self, action: Action) -> None:
+        """Learns which action was executed, which differs from its own where there is noise."""
+
+    def disturb(self, environment: Environment, action: Action, noise: float, generator: np.random.Generator) -> Action:
+        """The action to execute: for continuous actions Gaussian noise of this standard deviation as a share of half the
+        limits' distance, clipped to them; for discrete ones another, uniformly drawn action with this probability."""
+        disturbed = {}
+        for key, modality in environment.task_spec.action.items():
+            if isinstance(modality, Continuous):
+                half = np.subtract(modality.high, modality.low) / 2
+                value = action[key] + noise * half * generator.standard_normal(modality.shape)
+                disturbed[key] = np.clip(value, modality.low, modality.high).astype(np.float32)
+            else:
+                replaced = generator.random(modality.shape) < noise
+                disturbed[key] = np.where(replaced, generator.integers(modality.n, size=modality.shape), action[key])
+        return disturbed

@@ -1,0 +1,6 @@
+"""Embedding, transformer and head: parameters only, no random state. May import tokenization."""
+
+from gato_jax.model.config import ModelConfig
+from gato_jax.model.gato import Gato, count_parameters, graph_of, initialise
+
+__all__ = ["Gato", "ModelConfig", "count_parameters", "graph_of", "initialise"]

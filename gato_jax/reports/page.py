@@ -1,0 +1,148 @@
+"""The report of a run: one self-contained HTML page, put together from the run's folder."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from gato_jax.reports import strips, summary
+from gato_jax.reports.animations import Animation, animate
+from gato_jax.reports.plots import Series, line_chart
+from gato_jax.reports.reading import read_run
+from gato_jax.reports.run import Rollout, Run, TaskScore
+
+_PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # for all animations together, and for each
+_ROLLOUTS, _CAPTIONS, _DIALOGUES = 24, 24, 12
+_CURVES = 12  # more datasets than this are drawn as the mean of their suite
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _RolloutCard:
+    """A rollout as the page shows it."""
+
+    rollout: Rollout
+    task: TaskScore | None
+    animation: Animation
+    actions: Markup
+    rewards: Markup
+    shares: list[tuple[str, float, str]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """A chart with its legend: each curve and its last smoothed value."""
+
+    chart: Markup
+    legend: list[tuple[Series, float]]
+
+
+def write_report(workdir: Path) -> Path:
+    """Writes `workdir`/report.html from what the run left in `workdir`, and returns its path.
+
+    Raises:
+      ReportError: a file is missing or does not hold what it should; the message says what to run.
+    """
+    path = Path(workdir) / "report.html"
+    path.write_text(render(read_run(workdir)), encoding="utf-8")
+    return path
+
+
+def render(run: Run) -> str:
+    """The page of a run."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(summary, name) for name in ("number", "short", "duration", "interval")}
+    environment.filters |= {"score": summary.score, "percent": "{:.0%}".format}
+    low, high = strips.bar_range(run.results.tasks)
+    return environment.get_template("report.html").render(
+        run=run,
+        results=run.results,
+        making=run.results.making,
+        headline=summary.headline(run.results),
+        rows=[(task, strips.score_bar(task, low, high)) for task in run.results.tasks],
+        bar_range=(low, high),
+        beats_constant=[t for t in run.results.tasks if t.constant is not None and t.agent > t.constant],
+        has_constant=[t for t in run.results.tasks if t.constant is not None],
+        loss=_loss(run),
+        throughput=_single(run, "tokens_per_second", "Tokens per second"),
+        learning_rate=_single(run, "learning_rate", "Learning rate", noisy=False),
+        cards=_cards(run),
+        captions=run.captions[:_CAPTIONS],
+        dialogue=run.dialogue[:_DIALOGUES],
+        heaviest=max((d.weight or 0.0 for d in run.data), default=0.0),
+        stage_seconds=sum(run.results.making.stages.values()),
+    )
+
+
+def _loss(run: Run) -> _Curve:
+    """The total loss and that of each dataset, or of each suite where the datasets are too many to tell apart."""
+    parts = {key.removeprefix("loss/"): value for key, value in run.metrics.items() if key.startswith("loss/")}
+    if len(parts) > _CURVES:
+        parts = _suite_means(parts)
+    order = sorted(parts)
+    series = [Series(name="all together", x=run.metrics["loss"][0], y=run.metrics["loss"][1])]
+    series += [Series(name=name, x=parts[name][0], y=parts[name][1], index=i) for i, name in enumerate(order)]
+    return _curve(series, label="Training loss over steps", height=320, log=True)
+
+
+def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The mean over each suite's datasets, at every step where one of them was logged."""
+    means = {}
+    for suite in {_suite(name) for name in parts}:
+        steps, values = (
+            np.concatenate(c) for c in zip(*(v for k, v in parts.items() if _suite(k) == suite), strict=True)
+        )
+        logged, where = np.unique(steps, return_inverse=True)
+        means[suite] = (logged, np.bincount(where, weights=values) / np.bincount(where))
+    return means
+
+
+def _suite(task: str) -> str:
+    return task.split("/")[0]
+
+
+def _single(run: Run, key: str, label: str, noisy: bool = True) -> _Curve | None:
+    if key not in run.metrics:
+        return None
+    steps, values = run.metrics[key]
+    series = Series(name=label, x=steps, y=values, noisy=noisy)
+    return _curve([series], label=f"{label} over steps", height=150, zero=True)
+
+
+def _curve(series: list[Series], **how) -> _Curve:
+    return _Curve(chart=line_chart(series, **how), legend=[(s, s.last) for s in series])
+
+
+def _cards(run: Run) -> list[_RolloutCard]:
+    """A card for each rollout shown, in the order of the score table. Of very many tasks, every suite is seen."""
+    scores = {task.task: task for task in run.results.tasks}
+    place = {name: index for index, name in enumerate(scores)}
+    rollouts = sorted(run.rollouts, key=lambda r: place.get(r.task, len(place)))
+    seen: collections.Counter[str] = collections.Counter()
+    turns = []  # the first rollout of every suite comes before the second of any
+    for rollout in rollouts:
+        turns.append(seen[_suite(rollout.task)])
+        seen[_suite(rollout.task)] += 1
+    chosen = sorted(sorted(range(len(rollouts)), key=lambda index: turns[index])[:_ROLLOUTS])
+    return [_card(rollouts[i], scores.get(rollouts[i].task), _PAGE_BYTES // len(chosen)) for i in chosen]
+
+
+def _card(rollout: Rollout, task: TaskScore | None, budget_bytes: int) -> _RolloutCard:
+    return _RolloutCard(
+        rollout=rollout,
+        task=task,
+        animation=animate(rollout.frames, min(budget_bytes, _ROLLOUT_BYTES)),
+        actions=strips.action_strip(rollout),
+        rewards=strips.reward_strip(rollout),
+        shares=strips.action_shares(rollout) if rollout.discrete else [],
+    )

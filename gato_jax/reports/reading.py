@@ -1,0 +1,158 @@
+"""Reads what a finished run left in its folder, and refuses what does not fit, with the remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import numbers
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gato_jax.reports.run import (
+    Caption,
+    Dataset,
+    Dialogue,
+    HeldOut,
+    Making,
+    ReportError,
+    Results,
+    Rollout,
+    Run,
+    TaskScore,
+)
+
+_T = TypeVar("_T")
+
+
+def read_run(workdir: Path) -> Run:
+    """The run in `workdir`. Rollouts, captions and dialogue may be absent; the scores, curves and data may not."""
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise ReportError(f"{workdir} is no folder; give the --workdir of a finished run")
+    return Run(
+        results=read_results(workdir),
+        metrics=_read_metrics(workdir / "metrics.jsonl"),
+        data=_read_list(workdir / "data.json", Dataset, remedy="`gato train` writes it"),
+        rollouts=tuple(_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))),
+        captions=_read_list(workdir / "captions.json", Caption),
+        dialogue=_read_list(workdir / "dialogue.json", Dialogue),
+    )
+
+
+def read_results(workdir: Path) -> Results:
+    """The scores in `workdir`/results.json."""
+    path = Path(workdir) / "results.json"
+    remedy = f"run `gato evaluate --workdir={workdir} --json={path}`"
+    fields = _read_json(path, remedy)
+    if not isinstance(fields, dict) or not fields.get("tasks"):
+        raise ReportError(f"{path}: no scores under 'tasks'; {remedy}")
+    built = {
+        "tasks": _named(TaskScore, "task", fields["tasks"], f"{path}: tasks", remedy),
+        "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
+        "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
+    }
+    return _build(Results, fields | built, str(path), remedy)
+
+
+def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The columns of metrics.jsonl. A run that was resumed logs a step again: the later line counts."""
+    if not path.is_file():
+        raise ReportError(f"{path} is missing; `gato train` writes it")
+    rows: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                rows[int(row["step"])] = row
+            except (ValueError, TypeError, KeyError) as error:
+                raise ReportError(
+                    f"{path}, line {number}: no JSON object with a step ({error}); delete the line"
+                ) from None
+    columns: dict[str, list[tuple[int, float]]] = {}
+    for step, row in sorted(rows.items()):
+        for key, value in row.items():
+            if isinstance(value, (int, float)):
+                columns.setdefault(key, []).append((step, value))
+    if "loss" not in columns:
+        raise ReportError(f"{path} logs no 'loss'; `gato train` writes it")
+    return {key: tuple(np.array(pairs, float).T) for key, pairs in columns.items()}
+
+
+def _read_rollout(path: Path) -> Rollout:
+    remedy = "run `gato evaluate` again, or delete the file"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            actions = arrays["actions"]
+            return Rollout(
+                task=path.stem.replace("__", "/"),
+                frames=arrays["frames"],
+                actions=actions[:, None] if actions.ndim == 1 else actions.reshape(len(actions), -1),
+                action_names=tuple(map(str, np.atleast_1d(arrays["action_names"]))),
+                rewards=arrays["rewards"].reshape(-1),
+                seed=int(arrays["seed"]),
+                score=float(arrays["score"]),
+            )
+    except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{path}: not a rollout ({error}); {remedy}") from None
+
+
+def _read_list(path: Path, build: Callable[..., _T], remedy: str | None = None) -> tuple[_T, ...]:
+    """The records in `path`; none if it is absent and no `remedy` says who should have written it."""
+    if not path.exists() and remedy is None:
+        return ()
+    records = _read_json(path, remedy or "run `gato evaluate` again, or delete the file")
+    if not isinstance(records, list):
+        raise ReportError(f"{path} holds no list; {remedy or 'delete the file'}")
+    return tuple(
+        _build(build, record, f"{path}, record {i}", remedy or "delete it") for i, record in enumerate(records)
+    )
+
+
+def _read_json(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ReportError(f"{path} is missing; {remedy}") from None
+    except (ValueError, OSError) as error:
+        raise ReportError(f"{path} is no JSON ({error}); {remedy}") from None
+
+
+def _named(kind: Callable[..., _T], key: str, table: Any, where: str, remedy: str) -> tuple[_T, ...]:
+    """Records from a JSON object whose keys are their names."""
+    if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
+        raise ReportError(f"{where} is no object of objects; {remedy}")
+    return tuple(_build(kind, {key: name, **fields}, f"{where}: {name}", remedy) for name, fields in table.items())
+
+
+def _build(kind: Callable[..., _T], fields: Any, where: str, remedy: str) -> _T:
+    """A dataclass from JSON. Keys it does not know are left out: newer runs may say more than the page shows."""
+    try:
+        known = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+        return kind(**{key: _fitted(key, known[key], value) for key, value in dict(fields).items() if key in known})
+    except (TypeError, ValueError) as error:
+        raise ReportError(f"{where}: {str(error).removeprefix(kind.__name__ + '.__init__() ')}; {remedy}") from None
+
+
+def _fitted(name: str, kind: str, value: Any) -> Any:
+    """A JSON value as the field's type, or a refusal here, before a format string trips over it far from the file."""
+    if value is None and kind.endswith("None"):
+        return None
+    match kind.removesuffix(" | None"):
+        case "float" | "int" as wanted if isinstance(value, numbers.Real):
+            return float(value) if wanted == "float" else int(value)
+        case "str" if isinstance(value, str):
+            return value
+        case "tuple[float, float]" if isinstance(value, list) and len(value) == 2:
+            return tuple(_fitted(name, "float", end) for end in value)
+        case "tuple[str, ...]" if isinstance(value, list):
+            return tuple(_fitted(name, "str", text) for text in value)
+        case "Mapping[str, float]" | "Mapping[str, str]" as wanted if isinstance(value, dict):
+            inner = wanted.removeprefix("Mapping[str, ").removesuffix("]")
+            return {key: _fitted(f"{name}: {key}", inner, entry) for key, entry in value.items() if entry is not None}
+        case "Making" | "tuple[TaskScore, ...]" | "tuple[HeldOut, ...]":
+            return value  # built already
+    raise TypeError(f"{name!r} is {value!r}, need {kind}")

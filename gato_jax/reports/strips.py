@@ -1,0 +1,128 @@
+"""The small inline drawings: a score between random and expert, and what an agent did over an episode's time."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from gato_jax.reports.plots import PALETTE, curve_path
+from gato_jax.reports.run import Rollout, TaskScore
+from gato_jax.reports.summary import number
+
+_LINES = 6  # up to so many action dimensions each has a line of its own; more become a heat strip
+_UNITS = 1000
+_COLUMNS = 600  # the most steps that lanes show one by one; of longer episodes they show every n-th
+_PLUS, _MINUS = (224, 122, 60), (58, 132, 176)  # both are seen on light and on dark paper
+
+
+def bar_range(tasks: Sequence[TaskScore]) -> tuple[float, float]:
+    """The common scale of all bars. Scores far outside it are cut there; their number stands beside the bar."""
+    marks = [mark for task in tasks for mark in (task.normalised, task.normalise(task.constant)) if mark is not None]
+    return max(-0.5, min([0.0, *marks])) - 0.06, min(1.5, max([1.0, *marks])) + 0.06
+
+
+def score_bar(task: TaskScore, low: float, high: float) -> Markup:
+    """The agent's bar from random (0) towards the expert (1), its interval as a whisker, the constant as a diamond."""
+    if task.normalised is None:
+        return Markup('<span class="absent">no expert measured</span>')
+
+    def at(value: float) -> float:
+        return 100 * (min(max(value, low), high) - low) / (high - low)
+
+    start, end = sorted((at(0.0), at(task.normalised)))
+    parts = [f'<svg class="bar" height="26" role="img" aria-label="normalised score {task.normalised:.2f}">']
+    parts.append(f'<line class="track" x1="{at(0.0):.2f}%" x2="{at(1.0):.2f}%" y1="13" y2="13"/>')
+    parts += [f'<line class="limit" x1="{at(v):.2f}%" x2="{at(v):.2f}%" y1="3" y2="23"/>' for v in (0.0, 1.0)]
+    parts.append(
+        f'<rect class="agent" x="{start:.2f}%" width="{max(end - start, 0.4):.2f}%" y="8" height="10" rx="1.5"/>'
+    )
+    ends = [task.normalise(value) for value in task.agent_ci or ()]
+    if ends and None not in ends:
+        left, right = (at(value) for value in sorted(ends))
+        parts.append(f'<line class="whisker" x1="{left:.2f}%" x2="{right:.2f}%" y1="13" y2="13"/>')
+        parts += [f'<line class="whisker" x1="{x:.2f}%" x2="{x:.2f}%" y1="10" y2="16"/>' for x in (left, right)]
+    constant = task.normalise(task.constant)
+    if constant is not None:
+        diamond = '<path class="constant" d="M0 -5L4.5 0L0 5L-4.5 0Z"/>'
+        parts.append(f'<svg x="{at(constant):.2f}%" y="13" width="1" height="1" overflow="visible">{diamond}</svg>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def action_strip(rollout: Rollout) -> Markup:
+    """The rollout's actions over time, as wide as its animation, so that the animation's playhead reads on it too."""
+    if rollout.discrete:
+        return _lanes(rollout)
+    if rollout.actions.shape[1] <= _LINES and len(rollout.action_names) == rollout.actions.shape[1]:
+        lines = zip(rollout.action_names, rollout.actions.T, strict=True)
+        return Markup("").join(_line(name, values.astype(float)) for name, values in lines)
+    return _heat(rollout)
+
+
+def reward_strip(rollout: Rollout) -> Markup:
+    """The rewards summed up to each step."""
+    return _line("rewards so far", np.cumsum(rollout.rewards, dtype=float), kind="reward")
+
+
+def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
+    """For discrete actions, those used: the name, its share of the steps and its colour, in the order of the lanes."""
+    used, counts = np.unique(rollout.actions, return_counts=True)
+    names = rollout.action_names
+    shares = zip(used.tolist(), counts / counts.sum(), strict=True)
+    return [(names[a] if 0 <= a < len(names) else f"action {a}", float(n), f"var(--s{a % PALETTE})") for a, n in shares]
+
+
+def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24) -> Markup:
+    """One quantity over time, its name above the line; for rewards their sum, too."""
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    if kind == "action":  # the same scale for every dimension: large movements look large
+        low, high = min(low, -1.0), max(high, 1.0)
+    span = (high - low) or 1.0
+    x = (np.arange(len(values)) + 0.5) * _UNITS / len(values)
+    y = height - 2 - (height - 4) * (values - low) / span
+    total = f"<b>{number(values[-1])}</b>" if kind == "reward" else ""
+    middle = height - 2 - (height - 4) * (min(max(0.0, low), high) - low) / span
+    return Markup(
+        f'<div class="strip {kind}"><p>{Markup.escape(name)}{total}</p>'
+        f'<svg viewBox="0 0 {_UNITS} {height}" preserveAspectRatio="none" height="{height}" aria-hidden="true">'
+        f'<line class="grid" x1="0" x2="{_UNITS}" y1="{middle:.1f}" y2="{middle:.1f}"/>'
+        f'<path d="{curve_path(x, y)}"/></svg></div>'
+    )
+
+
+def _heat(rollout: Rollout, row: int = 8) -> Markup:
+    """A row for each dimension: the colour says the sign, its strength the size. A picture, as it has many cells."""
+    actions = np.nan_to_num(rollout.actions.astype(float)).T
+    strength = np.abs(actions) / (np.abs(actions).max() or 1.0)
+    cells = np.where((actions > 0)[..., None], np.array(_PLUS), np.array(_MINUS))
+    cells = np.concatenate([cells, (255 * strength)[..., None]], axis=-1).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(cells).save(buffer, "PNG", optimize=True)
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Markup(
+        f'<div class="strip heat"><p><span>{len(actions)} dimensions</span>'
+        '<span><i class="minus">below</i> and <i class="plus">above</i> zero</span></p>'
+        f'<img src="{source}" alt="" style="--height:{row * len(actions)}px"></div>'
+    )
+
+
+def _lanes(rollout: Rollout, lane: int = 8) -> Markup:
+    """A lane for each action used, a mark where it was taken: readable without telling the colours apart."""
+    actions = rollout.actions[:: -(-len(rollout.actions) // _COLUMNS), 0]
+    used = np.unique(rollout.actions)
+    marks = []
+    for index, action in enumerate(used.tolist()):
+        taken = np.diff(np.concatenate([[0], actions == action, [0]]).astype(int))
+        for start, stop in zip(np.flatnonzero(taken == 1), np.flatnonzero(taken == -1), strict=True):
+            box = f'x="{start}" width="{stop - start}" y="{index * lane + 1}" height="{lane - 2}"'
+            marks.append(f'<rect style="fill:var(--s{action % PALETTE})" {box}/>')
+    height = len(used) * lane
+    return Markup(
+        f'<div class="strip lanes"><svg viewBox="0 0 {len(actions)} {height}" preserveAspectRatio="none" '
+        f'height="{height}" aria-hidden="true">{"".join(marks)}</svg></div>'
+    )

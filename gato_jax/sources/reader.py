@@ -1,0 +1,93 @@
+"""What every source gives: episodes at random, with their spec and lengths known before any is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from gato_jax.episodes import Episode, Provenance, TaskSpec
+
+
+class SourceError(ValueError):
+    """A recording that cannot be read; the message names where it should be and the remedy."""
+
+
+@runtime_checkable
+class EpisodeReader(Protocol):
+    """Episodes of one task and one split: what `gato_jax.episodes.EpisodeDataset` and every source here are."""
+
+    spec: TaskSpec
+    split: str
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int) -> Episode: ...
+    def __iter__(self) -> Iterator[Episode]: ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, steps of each episode."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the data change."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GeneratedEpisodes(Sequence[Episode]):
+    """Episodes of one step that are made when they are asked for, as captions and dialogues are.
+
+    Attributes:
+      items: one for each episode; their reprs are the content that the fingerprint covers.
+      make: the observation and action of an item's one step, {key: value} each.
+      content: what else the episodes depend on, for the fingerprint: a font's digest.
+    """
+
+    spec: TaskSpec
+    split: str
+    provenance: Provenance
+    items: tuple[Any, ...]
+    make: Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
+    content: str = ""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> Episode:
+        observation, action = self.make(self.items[position])
+        yes = np.ones(1, bool)
+        return Episode(
+            task=self.spec.name,
+            observation={key: _one_step(value) for key, value in observation.items()},
+            action={key: _one_step(value) for key, value in action.items()},
+            reward=np.zeros(1, np.float32),
+            discount=np.zeros(1, np.float32),
+            is_first=yes,
+            is_last=yes,
+            is_terminal=yes,
+            provenance=self.provenance,
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.ones(len(self.items), np.int64)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        said = repr((self.spec.to_json(), self.split, self.content, self.items))
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _one_step(value: Any) -> np.ndarray:
+    return np.array([value], dtype=object) if isinstance(value, str) else np.asarray(value)[None]
+
+
+def chosen(split: str, is_held_out: bool) -> bool:
+    """Whether an item is of this split. Raises SourceError for a split other than train and test."""
+    if split not in ("train", "test"):
+        raise SourceError(f"no split {split!r}; it has train, test")
+    return is_held_out == (split == "test")

@@ -1,0 +1,115 @@
+"""The frozen form of a training config. A ConfigDict stops here."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from gato_jax.model import ModelConfig
+from gato_jax.tokenization import Tokenization, Vocabulary
+
+
+class ConfigError(ValueError):
+    """A config that cannot run; the message names the key, the value and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with warm-up and cosine; the defaults are the paper's (appendix D).
+
+    clip_norm: global gradient norm, None for no clipping (the paper states none).
+    """
+
+    peak_learning_rate: float = 1e-4
+    initial_learning_rate: float = 1e-7
+    final_fraction: float = 0.1
+    warmup_steps: int = 15_000
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    clip_norm: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Devices along each axis of the mesh; -1 takes all that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """One dataset of the mixture: where it is, and how it is sampled (see batching.MixtureEntry).
+
+    source: `recorded:DIR` for our own recordings, or another kind that gato_jax.sources reads.
+    """
+
+    source: str
+    weight: float
+    window_steps: int | None = None
+    prompt_share: float = 0.25
+    prompt_steps: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All that a training run depends on."""
+
+    seed: int
+    batch_size: int
+    context: int
+    steps: int
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    mesh: MeshConfig
+    datasets: tuple[DatasetConfig, ...]
+    predict_prompts: bool = False
+    log_every: int = 20
+    checkpoint_every: int = 1000
+    loader_threads: int = 1
+
+    def __post_init__(self):
+        for name in ("batch_size", "context", "steps", "log_every", "checkpoint_every", "loader_threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.optimizer.warmup_steps >= self.steps:
+            raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> TrainConfig:
+        """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
+        fields = dict(config)
+        tokenization = dict(fields.pop("tokenization", {}))
+        vocabulary = _build(Vocabulary, tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
+        tokenization = _build(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
+        fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
+        fields["optimizer"] = _build(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
+        fields["mesh"] = _build(MeshConfig, fields.get("mesh", {}), "mesh")
+        datasets = fields.get("datasets", ())
+        fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets[{i}]") for i, entry in enumerate(datasets))
+        return _build(cls, fields, "config")
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
+    known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
+    for key in fields:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(known)}"
+            raise ConfigError(f"{where} has no key {key!r}{hint}")
+    required = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING and n not in fields]
+    if required:
+        raise ConfigError(f"{where} lacks {', '.join(required)}")
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

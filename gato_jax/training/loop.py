@@ -1,0 +1,159 @@
+"""The training loop: shapes, placement, restore, then step after step; metrics are fetched one step late."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from gato_jax.batching import Loader, Mixture
+from gato_jax.checkpoints import CheckpointError, CheckpointStore
+from gato_jax.model import count_parameters, graph_of, initialise
+from gato_jax.training.config import TrainConfig
+from gato_jax.training.optimizer import learning_rate, optimizer
+from gato_jax.training.sharding import make_mesh, shard_batch, shard_params
+from gato_jax.training.step import TrainState, make_initial_state, make_train_step
+
+_log = logging.getLogger(__name__)
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss was NaN or infinite; the message names the step. The last checkpoint is from before."""
+
+
+def train(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path, *, stop_after: int | None = None) -> dict[str, Any]:
+    """Trains into `workdir`, from its newest checkpoint if it has one, and returns the last metrics.
+
+    Args:
+      stop_after: stop, with a checkpoint, after this many steps of the run; for tests and for planned interruptions.
+    """
+    key = jax.random.key(config.seed)
+    mesh = make_mesh(config.mesh)
+    tx = optimizer(config.optimizer, config.steps)
+    init = make_initial_state(functools.partial(initialise, config.model), tx)
+    shapes = jax.eval_shape(init, key)
+    placement = shard_params(mesh, shapes)
+    graph = graph_of(config.model)
+    _describe(config, mixture, shapes)
+
+    store = CheckpointStore(workdir)
+    run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
+    run |= {"mixture": mixture.fingerprint, "window_steps": mixture.window_steps}
+    first_step = store.latest_step() or 0
+    if first_step:
+        _require_same_run(store, first_step, mixture, run, config)
+        placed = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)
+        params, moments, _ = store.restore_training(first_step, params=placed.params, optimizer=placed.optimizer)
+        state = TrainState(params, moments, jax.device_put(np.int32(first_step), placement.step))
+    else:
+        state = jax.jit(init, out_shardings=placement)(key)
+
+    step_fn = make_train_step(graph, tx, target_budget=mixture.target_budget, datasets=len(mixture.entries))
+    train_step = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, None))
+    stop = min(config.steps, stop_after or config.steps)
+    loader = Loader(mixture, steps=config.steps, first_step=first_step, threads=config.loader_threads)
+    log = MetricsLog(workdir, mixture.names, config, first_step)
+    metrics = None
+    progress = tqdm(range(first_step, stop), initial=first_step, total=config.steps, unit="step", desc="train", mininterval=2)
+    for step in progress:
+        batch = next(loader)
+        batch = jax.device_put(batch, shard_batch(mesh, batch))
+        state, new_metrics = train_step(state, batch, key)
+        if metrics is not None:
+            log.add(step - 1, metrics, progress)
+        metrics = new_metrics
+        done = step + 1
+        if done % config.checkpoint_every == 0 or done == stop:
+            log.add(step, metrics, progress)
+            metrics = None
+            about = {"contract": mixture.contract, "model": config.model, "run": run}
+            store.save(done, params=state.params, optimizer=state.optimizer, loader=loader.state(), **about)
+    store.wait()
+    store.close()
+    return log.close()
+
+
+def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: dict, config: TrainConfig):
+    about = store.about(step)
+    for name, mine in run.items():
+        if about["run"][name] != mine:
+            raise CheckpointError(
+                f"{store.directory.parent} holds another run's checkpoint: {name} is {about['run'][name]!r} there, "
+                f"{mine!r} here; name another --workdir"
+            )
+    from gato_jax.checkpoints.store import model_from_json
+
+    if model_from_json(about["model"]) != config.model:
+        raise CheckpointError(f"{store.directory.parent} holds another model's checkpoint; name another --workdir")
+    type(mixture.contract).from_json(about["contract"]).require_equal(mixture.contract, "this config")
+
+
+def _describe(config: TrainConfig, mixture: Mixture, shapes: TrainState):
+    tokens = config.batch_size * config.context
+    _log.info(
+        "model: %.2fM parameters; batch: %d rows of %d = %d tokens, at most %d patches and %d targets",
+        count_parameters(shapes.params) / 1e6, config.batch_size, config.context, tokens,
+        mixture.patch_budget, mixture.target_budget,
+    )  # fmt: skip
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events; every step's loss goes into losses.npy's mean of `log_every` steps."""
+
+    def __init__(self, workdir: pathlib.Path, datasets: list[str], config: TrainConfig, first_step: int):
+        self.datasets, self.config = datasets, config
+        self.path = workdir / "metrics.jsonl"
+        self.schedule = learning_rate(config.optimizer, config.steps)
+        kept = [line for line in self._lines() if line["step"] <= first_step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.seconds_before = kept[-1]["seconds"] if kept else 0.0
+        self.last = kept[-1] if kept else {}
+        self.file = self.path.open("a")
+        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self.started = self.previous = time.monotonic()
+        self.window: list[dict] = []
+
+    def add(self, step: int, metrics: dict, progress: tqdm):
+        """Takes the metrics of one step (counted from 0); writes a line for every `log_every` steps."""
+        metrics = jax.device_get(metrics)
+        if not np.isfinite(metrics["loss"]):
+            raise NonFiniteLossError(f"loss is {metrics['loss']} at step {step + 1}; lower the learning rate and run again")
+        self.window.append(metrics)
+        if (step + 1) % self.config.log_every and step + 1 != self.config.steps:
+            return
+        now = time.monotonic()
+        tokens = len(self.window) * self.config.batch_size * self.config.context
+        sums, counts = (np.sum([m[name] for m in self.window], axis=0) for name in ("sums", "counts"))
+        line = {
+            "step": step + 1,
+            "loss": float(np.mean([m["loss"] for m in self.window], dtype=np.float64)),
+            "gradient_norm": float(np.mean([m["gradient_norm"] for m in self.window])),
+            "learning_rate": float(self.schedule(step)),
+            "tokens_per_second": tokens / (now - self.previous),
+            "tokens": (step + 1) * self.config.batch_size * self.config.context,
+            "seconds": self.seconds_before + now - self.started,
+        }
+        line |= {f"loss/{n}": float(s / c) for n, s, c in zip(self.datasets, sums, counts, strict=True) if c}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        for name, value in line.items():
+            if name not in ("step", "tokens", "seconds"):
+                self.board.add_scalar(name, value, step + 1)
+        progress.set_postfix(loss=f"{line['loss']:.3f}", tokens_s=f"{line['tokens_per_second']:.0f}", refresh=False)
+        self.window, self.previous, self.last = [], now, line
+
+    def close(self) -> dict[str, Any]:
+        self.file.close()
+        self.board.close()
+        return self.last
+
+    def _lines(self) -> list[dict]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []

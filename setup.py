@@ -1,0 +1,68 @@
+"""The package and its extras. The tested set of versions, all suites at once, is in requirements/ (make install)."""
+
+import setuptools
+
+# metaworld 3.1.1 pins this MuJoCo, and dm-control's tasks fail on 4.0. Named in every extra that simulates with
+# it, so that plain pip takes the same one whichever extras are asked for.
+MUJOCO = "mujoco==3.3.0"
+
+# One extra for each suite and job. No `all`: rgb_stacking pins another MuJoCo, and Procgen declares numpy<2 (which
+# jax is not), so plain pip cannot have everything; requirements/README.md says what goes together.
+EXTRAS = {
+    "atari": ["ale-py>=0.12.1", "gymnasium>=1.4"],
+    "babyai": ["minigrid>=3.2", "gymnasium>=1.4"],
+    "dm_control": ["dm-control==1.0.28", MUJOCO],
+    "meta_world": ["metaworld==3.1.1", MUJOCO],
+    "rgb_stacking": ["dm-robotics-moma==0.10.0", "dm-robotics-manipulation==0.10.0"],
+    "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
+    "dialogue": ["chatterbot-corpus>=1.3.3"],
+    "rlds": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
+    "sources": ["apache-beam", "av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow"],
+    "reports": ["imageio-ffmpeg", "tensorboardx>=2.6.5"],
+    "tpu": ["jax[tpu]>=0.10.2"],
+    "dev": [
+        "beartype",
+        "hypothesis",
+        "import-linter",
+        "jaxtyping",
+        "pyright[nodejs]",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "ruff",
+    ],
+}
+
+setuptools.setup(
+    name="gato_jax",
+    version="0.1.0",
+    description="An open implementation of DeepMind's Gato (arXiv 2205.06175) in JAX and Flax",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["gato_jax", "gato_jax.*"]),
+    # Templates, style sheets and score tables rest beside the code that reads them.
+    package_data={
+        "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "templates/*", "static/*", "scores/*"],
+    },
+    install_requires=[
+        "absl-py",
+        "array-record>=0.8.6",
+        "dm-env",
+        "etils",
+        "flax>=0.12.8",
+        "grain>=0.2.18",
+        "jax>=0.10.2",
+        "jaxtyping",
+        "ml_collections>=1.1",
+        "msgpack",
+        "numpy>=2",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12.8",
+        "pillow",
+        "sentencepiece>=0.2.1",
+        "tqdm",
+        "websockets",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["gato = gato_jax.cli:main"]},
+)

@@ -1,0 +1,33 @@
+"""What every test runs under: one CPU that plays eight devices, no silent promotion, a skip that names its remedy."""
+
+import os
+import shutil
+from pathlib import Path
+
+# All of this before jax is imported, which reads some of it then and the rest when the first array is made.
+os.environ["JAX_PLATFORMS"] = "cpu"  # the same numbers on every machine, and libtpu stays quiet
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"  # for meshes
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu, which compiles for topologies, would ask the cloud where it is
+os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist may hold libtpu at once
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
+jax.config.update("jax_numpy_dtype_promotion", "strict")  # so is bfloat16 + float32
+
+EMOJI_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# marker -> (whether this machine has it, its name, the Debian package that brings it)
+NEEDS = {
+    "needs_chromium": (CHROMIUM is not None, "Chromium", "chromium"),
+    "needs_emoji_font": (EMOJI_FONT.exists(), "Noto Color Emoji", "fonts-noto-color-emoji"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item):
+    for marker, (present, name, package) in NEEDS.items():
+        if item.get_closest_marker(marker) and not present:
+            pytest.skip(f"{marker}: {name} is not installed; apt-get install {package}")

@@ -1,0 +1,201 @@
+"""A small, plausible run folder, made of synthetic arrays: what a report is written from when nothing was trained."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+ODD_CAPTION = '<b>&"'
+# name: metric, random, best constant, expert, agent, half its interval, loss at the end
+TASKS = {
+    "meta_world/reach-v3": ("success", 0.0, 0.05, 1.0, 0.8, 0.17, 1.9),
+    "babyai/GoToRedBallGrey-v0": ("success", 0.18, 0.12, 1.0, 0.95, 0.08, 0.35),
+    "dm_control/cheetah/run": ("return", 4.1, 12.9, 812.0, 455.5, 61.0, 2.6),
+    "modular_rl/walker_5_main": ("return", 31.0, 102.0, 1480.0, 355.0, 90.0, 3.1),
+    "atari/freeway": ("return", 0.0, 21.4, 32.0, 27.6, 1.6, 0.22),
+}
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory) -> Path:
+    """A finished run's folder; read it, do not change it."""
+    workdir = tmp_path_factory.mktemp("run")
+    make_run(workdir)
+    return workdir
+
+
+@pytest.fixture
+def own_run(made_run, tmp_path) -> Path:
+    """A finished run's folder of the test's own."""
+    return Path(shutil.copytree(made_run, tmp_path / "run", ignore=shutil.ignore_patterns("report.html")))
+
+
+def make_run(workdir: Path) -> None:
+    rng = np.random.default_rng(0)
+    _write(workdir / "results.json", _results())
+    lines = (json.dumps(row) for row in _metrics(rng))
+    (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (workdir / "rollouts").mkdir()
+    for name in TASKS:
+        rollout = _rollout(name, rng)
+        np.savez_compressed(workdir / "rollouts" / f"{name.replace('/', '__')}.npz", **rollout)
+    truths = [
+        "red apple",
+        "grinning face",
+        "crescent moon",
+        "sailboat",
+        ODD_CAPTION,
+        "maple leaf",
+        "alarm clock",
+        "four o'clock",
+    ]
+    drawn = [["red apple", "apple", "cherries"], ["grinning face", "face with tears of joy", "slightly smiling face"]]
+    drawn += [["new moon", "crescent moon", "waxing moon"], ["speedboat", "ferry", "canoe"], ["<i>", "", "&amp;"]]
+    drawn += [
+        ["leaf fluttering in wind", "herb", "maple leaf"],
+        ["watch", "alarm clock", "one o'clock"],
+        ["five o'clock"] * 3,
+    ]
+    captions = [
+        {"image": _icon(i), "truth": t, "samples": s} for i, (t, s) in enumerate(zip(truths, drawn, strict=True))
+    ]
+    _write(workdir / "captions.json", captions)
+    turns = [
+        ("What is your favourite colour?", "I do not have eyes, but I like blue.", "I like the colour of your shirt."),
+        (
+            "Tell me a joke.",
+            "What do you get when you cross a fish and an elephant? Swimming trunks.",
+            "a fish and an elephant",
+        ),
+        ("How do you work?", "I predict one token after another.", "I am a program, and I do not sleep."),
+        ("Good morning", "Good morning to you too.", "Good morning, how are you?"),
+    ]
+    _write(workdir / "dialogue.json", [{"prompt": p, "truth": t, "sample": s} for p, t, s in turns])
+    _write(workdir / "data.json", _data())
+
+
+def _results() -> dict:
+    tasks, normalised = {}, []
+    for name, (metric, random, constant, expert, agent, half, _) in TASKS.items():
+        normalised.append((agent - random) / (expert - random))
+        ceiling = 1.0 if metric == "success" else np.inf
+        tasks[name] = {
+            "episodes": 20, "metric": metric, "agent": agent,
+            "agent_ci": [max(0, agent - half), min(ceiling, agent + half)],
+            "random": random, "constant": constant, "expert": expert, "normalised": normalised[-1],
+            "return_mean": agent * 100 if metric == "success" else agent,
+            "success_rate": agent if metric == "success" else None,
+        }  # fmt: skip
+    aggregate = {"mean": np.mean(normalised), "iqm": np.mean(sorted(normalised)[1:-1])}
+    aggregate["share_at_50"] = np.mean(np.array(normalised) >= 0.5)
+    held_out = {
+        "captions/emoji": {"value": 9.4, "baseline": 31.2, "metric": "perplexity", "exact_match": 0.11, "episodes": 70},
+        "dialogue/chatterbot": {"value": 58.3, "baseline": 190.5, "metric": "perplexity"},
+        "robot": {"value": 0.061, "baseline": 0.148, "metric": "mean absolute action error"},
+    }
+    run = {
+        "parameters": 4_913_408, "steps": 6000, "tokens": 24_576_000, "seed": 0, "machine": "two CPU cores, 8 GB",
+        "versions": {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "gato_jax": "0.1.0"},
+        "command": "gato quickstart --workdir=runs/quickstart --seed=0",
+        "stages": {"record": 120.0, "tokenize": 20.0, "train": 760.0, "evaluate": 132.0},
+    }  # fmt: skip
+    return {
+        "tasks": tasks, "aggregate": {key: float(value) for key, value in aggregate.items()}, "held_out": held_out,
+        "minutes": 17.2, "peak_memory_bytes": 3_210_000_000, "run": run,
+    }  # fmt: skip
+
+
+def _metrics(rng) -> list[dict]:
+    ends = {name: values[-1] for name, values in TASKS.items()} | {"captions/emoji": 2.2, "dialogue/chatterbot": 4.0}
+    rows = []
+    for step in range(20, 6001, 20):
+        row = {"step": step, "learning_rate": 1e-3 * min(step / 300, 1) * (0.55 + 0.45 * np.cos(np.pi * step / 6000))}
+        for index, (name, end) in enumerate(ends.items()):
+            row[f"loss/{name}"] = (end + (6.5 - end) * np.exp(-step / (350 + 140 * index))) * rng.lognormal(0, 0.07)
+        row["loss"] = float(np.mean([row[f"loss/{name}"] for name in ends]))
+        row["tokens_per_second"] = float(rng.normal(32_000, 900)) * (0.3 if step == 20 else 1.0)
+        rows.append(row | {"seconds": step * 0.127})
+    return rows
+
+
+def _rollout(name: str, rng, steps: int = 90) -> dict[str, np.ndarray]:
+    """A scene in which something moves, and actions that look like moving it."""
+    wave = np.sin(np.arange(steps)[:, None] / np.array([5.0, 9.0, 14.0, 6.0, 8.0, 11.0, *range(4, 19)]))
+    rewards = np.clip(rng.normal(0.3, 0.4, steps), 0, None).astype(np.float32)
+    if name.startswith("babyai"):
+        actions = np.minimum(rng.geometric(0.45, (steps, 1)) - 1, 6)
+        names, scene = ["left", "right", "forward", "pickup", "drop", "toggle", "done"], (64, 64, 8)
+        rewards = np.zeros(steps, np.float32)
+        rewards[-1] = 0.9
+    elif name.startswith("atari"):
+        actions, names, scene = rng.choice(3, (steps, 1), p=[0.1, 0.8, 0.1]), ["NOOP", "UP", "DOWN"], (210, 160, 6)
+    else:
+        dimensions = {"meta_world": 4, "dm_control": 6, "modular_rl": 21}[name.split("/")[0]]
+        actions = (wave[:, :dimensions] * np.exp(-np.arange(steps) / 60)[:, None]).astype(np.float32)
+        names, scene = [f"joint {i}" for i in range(dimensions)], (128, 128, 1)
+    if name.startswith("meta_world"):
+        names = ["dx", "dy", "dz", "gripper"]
+    path = np.cumsum(wave[:, :2] * 0.05, axis=0) + 0.5
+    frames = np.stack([_scene(*scene, position) for position in path % 0.9])
+    score = 1.0 if TASKS[name][0] == "success" else rewards.sum()
+    rollout = {"frames": frames, "actions": actions, "action_names": np.array(names), "rewards": rewards}
+    return rollout | {"seed": np.array(7), "score": np.array(score)}
+
+
+def _scene(height: int, width: int, cell: int, position: np.ndarray) -> np.ndarray:
+    """A shaded floor where `cell` is 1, a grid world else, and a ball in it."""
+    rows, columns = np.mgrid[:height, :width]
+    if cell == 1:
+        frame = np.stack([150 + 60 * rows / height, 160 + 40 * columns / width, 170 - 40 * rows / height], axis=-1)
+    else:
+        frame = np.where(((rows // cell + columns // cell) % 2)[..., None], [44, 46, 52], [54, 57, 64]).astype(float)
+    centre = position * (height, width)
+    if cell > 1:
+        centre = centre // cell * cell + cell / 2
+    near = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (max(3, cell / 2.2) if cell > 1 else width / 12) ** 2
+    frame[near] = (214, 74, 60)
+    return frame.astype(np.uint8)
+
+
+def _icon(index: int) -> str:
+    image = Image.new("RGBA", (64, 64))
+    shape = ImageDraw.Draw(image)
+    colour = [
+        (206, 60, 50),
+        (240, 190, 60),
+        (250, 215, 110),
+        (70, 130, 190),
+        (130, 90, 160),
+        (190, 90, 40),
+        (90, 150, 110),
+        (80, 80, 90),
+    ]
+    draw = (shape.ellipse, shape.rectangle)[index % 2]
+    draw((8, 8, 56, 56), fill=colour[index])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _data() -> list[dict]:
+    sources = {"meta_world": ("metaworld 3.1.1", "MIT", "scripted policy, Gaussian noise 0.3 on the executed action")}
+    sources["babyai"] = ("minigrid 3.2.0", "Apache-2.0", "BabyAI bot")
+    sources["dm_control"] = ("dm_control 1.0.28", "Apache-2.0", "predictive sampling planner")
+    sources["modular_rl"] = ("modular-rl, MJCF only", "CC-BY-NC-4.0", "predictive sampling planner")
+    sources["atari"] = ("ale-py 0.12.1", "GPL-2.0", "tree search on the emulator's state")
+    rows = [(name, 150, 9000, *sources[name.split("/")[0]], "simulated", 0.16) for name in TASKS]
+    rows.append(("captions/emoji", 1359, 1359, "Noto Emoji, Unicode names", "Apache-2.0", "", "synthetic", 0.12))
+    rows.append(("robot/lerobot_pusht", 40, 5200, "LeRobot pusht image", "MIT", "human, teleoperated", "real", 0.08))
+    keys = ("dataset", "episodes", "steps", "source", "licence", "agent", "kind", "weight")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _write(path: Path, value) -> None:
+    path.write_text(json.dumps(value))
