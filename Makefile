@@ -47,7 +47,7 @@ system-test:
 	@requirements/system_packages.sh $(FOR_TESTS)
 
 quickstart: install system-quickstart  ## from real episodes to a scored agent (ARGS="--config.steps=100" to change it)
-	$(VENV)/bin/python experiments/quickstart.py --config=configs/quickstart.py --workdir=runs/quickstart $(ARGS)
+	$(VENV)/bin/python -m experiments.quickstart --config=configs/quickstart.py --workdir=runs/quickstart $(ARGS)
 
 test: lint system-test  ## lint, and every test that is not slow (ARGS= goes to pytest)
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)

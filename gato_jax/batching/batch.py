@@ -41,7 +41,7 @@ def collate(
     patch: int,
     patch_budget: int,
 ) -> Batch:
-    """Pads rows to `context` and pools their patches. The budget holds every row, or a ValueError says which does not."""
+    """Pads rows to `context` and pools their patches. A row over the budget is a ValueError that says which."""
     count = len(rows)
     fields: dict[str, np.ndarray] = {}
     for name in ("token_ids", "loss_mask", "local_position", "segment_ids", "prompt_mask", "action_range"):

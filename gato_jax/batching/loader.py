@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 import grain
 import numpy as np
@@ -21,8 +22,8 @@ class _Rows:
     def __len__(self) -> int:
         return self.steps * self.mixture.batch_size
 
-    def __getitem__(self, row: int):
-        plan, tokens = self.mixture.build(int(row))
+    def __getitem__(self, index: typing.SupportsIndex):
+        plan, tokens = self.mixture.build(int(index))
         pieces = [piece for segment in plan.segments for piece in segment]
         episodes = np.repeat([piece.episode for piece in pieces], [piece.keep for piece in pieces]).astype(np.int32)
         return tokens, plan.dataset, episodes
@@ -38,7 +39,8 @@ class Loader:
         def to_batch(rows) -> Batch:
             return collate(*zip(*rows, strict=True), context=mixture.context, patch=patch, patch_budget=budget)
 
-        batches = grain.MapDataset.source(_Rows(mixture, steps)).batch(mixture.batch_size, batch_fn=to_batch)
+        rows = grain.MapDataset.source(_Rows(mixture, steps))
+        batches = rows.batch(mixture.batch_size, batch_fn=to_batch)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
         self._iterator = batches[first_step:].to_iter_dataset(options).__iter__()
         self._next_step = first_step

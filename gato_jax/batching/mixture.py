@@ -1,8 +1,8 @@
 """The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data (DESIGN 9).
 
 Row r belongs to batch r // batch_size. Each batch holds its datasets in proportion to their weights, by systematic
-sampling: a dataset of weight w gets floor or ceil of w * batch_size rows. That keeps the number of patches and targets of
-a batch under a bound that is known at start-up, and every batch looks like the mixture.
+sampling: a dataset of weight w gets floor or ceil of w * batch_size rows. That keeps the number of patches and targets
+of a batch under a bound that is known at start-up, and every batch looks like the mixture.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,8 @@ class MixtureEntry:
         each from a random place of a random episode, as fit.
       prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
       prompt_steps: timesteps of a prompt at most; what does not fit beside the piece is cut at its front.
+      loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs hundreds
+        of rows with one action each.
     """
 
     records: TokenRecords
@@ -41,6 +44,7 @@ class MixtureEntry:
     window_steps: int | None = None
     prompt_share: float = 0.25
     prompt_steps: int = 1
+    loss_weight: float = 1.0
 
     def __post_init__(self):
         name = self.records.spec.name
@@ -87,8 +91,9 @@ class Mixture:
         for entry in self.entries:
             longest = int(entry.records.step_tokens.max())
             if longest > self.context and not self._croppable(entry):
+                name = entry.records.spec.name
                 raise MixtureError(
-                    f"{entry.records.spec.name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
+                    f"{name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
                 )
 
     @functools.cached_property
@@ -119,10 +124,19 @@ class Mixture:
     def fingerprint(self) -> str:
         """Changes with the data, the weights and everything else that decides what row r holds."""
         entries = [
-            (e.records.spec.name, e.records.fingerprint, e.weight, e.window_steps, e.prompt_share, e.prompt_steps)
+            (
+                e.records.spec.name,
+                e.records.fingerprint,
+                e.weight,
+                e.window_steps,
+                e.prompt_share,
+                e.prompt_steps,
+                e.loss_weight,
+            )
             for e in self.entries
         ]
-        text = json.dumps([entries, self.batch_size, self.context, self.seed, self.contract.fingerprint])
+        run = [self.batch_size, self.context, self.seed, self.predict_prompts]
+        text = json.dumps([entries, *run, self.contract.fingerprint])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @functools.cached_property
@@ -132,8 +146,8 @@ class Mixture:
 
     @functools.cached_property
     def target_budget(self) -> int:
-        """Likewise the most targets, taking every token of pure text, and every token behind the observation elsewhere."""
-        return self._budget([self._most_targets(entry) for entry in self.entries])
+        """Likewise the most targets."""
+        return self._budget([self._most(entry, entry.records.step_targets) for entry in self.entries])
 
     def plan(self, row: int) -> Row:
         """Row `row` of the run, whichever host asks."""
@@ -150,7 +164,8 @@ class Mixture:
         """The plan of a row and its tokens, at most `context` of them."""
         plan = self.plan(row)
         records = self.entries[plan.dataset].records
-        steps = iter(records.read([s for seg in plan.segments for piece in seg for s in range(piece.start, piece.stop)]))
+        pieces = [piece for segment in plan.segments for piece in segment]
+        steps = iter(records.read([step for piece in pieces for step in range(piece.start, piece.stop)]))
         parts = []
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
@@ -170,7 +185,8 @@ class Mixture:
     def _segment(self, entry, rng, room: int, *, first: bool) -> tuple[Piece, ...] | None:
         """A piece that fits into `room` tokens, with its prompt, or None when the row is full."""
         records = entry.records
-        piece = self._window(records, rng, entry.window_steps, room)
+        shorten = first or entry.window_steps is None
+        piece = self._window(records, rng, entry.window_steps, room if shorten else None)
         length = int(records.step_tokens[piece.start : piece.stop].sum())
         if length > room:
             if not (first and self._croppable(entry)):
@@ -183,14 +199,16 @@ class Mixture:
         available = int(records.step_tokens[prompt.start : prompt.stop].sum())
         return dataclasses.replace(prompt, keep=min(available, room - length)), piece
 
-    def _window(self, records, rng, steps: int | None, room: int) -> Piece:
+    def _window(self, records, rng, steps: int | None, room: int | None) -> Piece:
+        """From any step on to the end of its episode, at most `steps`, and no more than fit into `room`, if given."""
         at = int(rng.integers(len(records.step_tokens)))
         episode = int(np.searchsorted(records.first_step, at, side="right")) - 1
         end = int(records.first_step[episode] + records.episode_steps[episode])
-        if steps is None:
-            fits = np.cumsum(records.step_tokens[at:end]) <= room
-            return Piece(episode, at, at + max(int(fits.sum()), 1), False, 0)
-        return Piece(episode, at, min(at + steps, end), False, 0)
+        stop = end if steps is None else min(at + steps, end)
+        if room is not None:
+            fits = np.cumsum(records.step_tokens[at:stop]) <= room
+            stop = at + max(int(fits.sum()), 1)
+        return Piece(episode, at, stop, False, 0)
 
     def _prompt(self, records, rng, steps: int, *, other_than: int) -> Piece:
         """From the end of another episode, or from anywhere in it, half of the time each (paper, section 2.2)."""
@@ -212,18 +230,12 @@ class Mixture:
         return not entry.records.spec.observation
 
     def _most(self, entry, per_step: np.ndarray) -> int:
-        """The most that a row can hold of something, when no step holds fewer tokens than the shortest."""
-        steps = self.context // int(entry.records.step_tokens.min())
+        """The most that a row can hold of something: as many of the shortest steps as fit, and part of one more.
+
+        The part is what is left of a prompt, or of text, that was cut.
+        """
+        steps = math.ceil(self.context / int(entry.records.step_tokens.min()))
         return min(steps * int(per_step.max()), self.context)
-
-    def _most_targets(self, entry) -> int:
-        if self._croppable(entry) or self.contract.tokenization.predict_text_observations:
-            return self.context
-        return self._most(entry, entry.records.step_tokens - entry.records.step_tokens.min() + self._action_tokens(entry))
-
-    def _action_tokens(self, entry) -> int:
-        """Targets of the shortest step."""
-        return int(entry.records.read([int(entry.records.step_tokens.argmin())])[0].loss_mask.sum())
 
     def _budget(self, most: list[int]) -> int:
         rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)

@@ -4,7 +4,7 @@ RLDS episodes are the canonical form, but a record of theirs is a whole episode;
 of it. Here one record is one timestep, so that a row reads what it holds and nothing else.
 
     DIR/steps.array_record     one timestep a record
-    DIR/index.npz              steps of each episode; tokens and patches of each step
+    DIR/index.npz              steps of each episode; tokens, patches and targets of each step
     DIR/meta.json              contract, fingerprint of the episodes, counts; written last
 """
 
@@ -15,17 +15,19 @@ import functools
 import json
 import pathlib
 import shutil
+import zipfile
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import msgpack
 import numpy as np
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from gato_jax.episodes import Episode, TaskSpec
 from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class RecordsError(ValueError):
@@ -37,33 +39,34 @@ def write_records(
 ) -> TokenRecords:
     """Tokenizes `episodes` into `directory`; records that are there already and fit are kept.
 
-    Args:
-      fingerprint: of the dataset the episodes come from.
+    They fit when schema, contract and `fingerprint`, that of the dataset the episodes come from, are the same.
     """
     contract = Contract.of(tokenization, [spec])
     wanted = {"schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json()}
-    if (directory / "meta.json").exists():
-        found = json.loads((directory / "meta.json").read_text())
-        if {key: found.get(key) for key in wanted} == json.loads(json.dumps(wanted)):
-            return TokenRecords.open(directory)
+    if _meta(directory) == json.loads(json.dumps(wanted)):
+        return TokenRecords.open(directory)
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     layout = Layout(spec, tokenization)
-    lengths, tokens, patches = [], [], []
+    lengths, counts = [], []
     writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
     for episode in episodes:
         steps = layout.encode(episode)
+        if not steps:
+            raise RecordsError(f"{spec.name}: episode {len(lengths)} holds no action that was taken; filter it out")
         for step in steps:
             writer.write(_pack(step))
         lengths.append(len(steps))
-        tokens += [len(step) for step in steps]
-        patches += [len(step.patch_slots) for step in steps]
+        counts += [(len(step), len(step.patch_slots), step.loss_mask.sum()) for step in steps]
     writer.close()
     if not lengths:
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
-    index = {"episode_steps": lengths, "step_tokens": tokens, "step_patches": patches}
-    np.savez(partial / "index.npz", **{key: np.array(value, np.int32) for key, value in index.items()})
+    tokens, patches, targets = np.array(counts, np.int32).T
+    np.savez(
+        partial / "index.npz", episode_steps=np.array(lengths, np.int32),
+        step_tokens=tokens, step_patches=patches, step_targets=targets,
+    )  # fmt: skip
     (partial / "meta.json").write_text(json.dumps(wanted))
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
@@ -76,7 +79,7 @@ class TokenRecords:
 
     Attributes:
       episode_steps: (E,) steps of each episode.
-      step_tokens, step_patches: (S,) of each step, episodes one after the other.
+      step_tokens, step_patches, step_targets: (S,) of each step, episodes one after the other.
     """
 
     directory: pathlib.Path
@@ -85,18 +88,23 @@ class TokenRecords:
     episode_steps: np.ndarray
     step_tokens: np.ndarray
     step_patches: np.ndarray
+    step_targets: np.ndarray
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> TokenRecords:
+        meta = _meta(directory)
+        if meta is None or meta.get("schema") != SCHEMA:
+            raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
         try:
-            meta = json.loads((directory / "meta.json").read_text())
             index = dict(np.load(directory / "index.npz", allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise RecordsError(f"no token records in {directory} ({error}); tokenize the dataset again") from None
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise RecordsError(f"{directory}/index.npz: {error}; delete the folder to tokenize again") from None
         records = cls(directory, Contract.from_json(meta["contract"]), meta["fingerprint"], **index)
-        if records._reader.num_records() != len(records.step_tokens):
-            raise RecordsError(f"{directory}: {records._reader.num_records()} records, the index has "
-                               f"{len(records.step_tokens)}; delete the folder to tokenize again")  # fmt: skip
+        if (count := records._reader.num_records()) != len(records.step_tokens):
+            expected = len(records.step_tokens)
+            raise RecordsError(
+                f"{directory}: {count} records instead of {expected}; delete the folder to tokenize again"
+            )
         return records
 
     @property
@@ -121,13 +129,22 @@ class TokenRecords:
         return [_unpack(data) for data in self._reader.read(list(map(int, steps)))]
 
 
+def _meta(directory: pathlib.Path) -> dict[str, Any] | None:
+    """What is written last, None where it is missing or torn."""
+    try:
+        return json.loads((directory / "meta.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 _DTYPES = {"loss_mask": np.bool_, "prompt_mask": np.bool_, "patches": np.uint8}
 # Known without being stored: every token of a timestep is of one segment and of no prompt until a row says otherwise.
 _STORED = [name for name in (*PER_TOKEN, *PER_PATCH) if name not in ("segment_ids", "prompt_mask")]
 
 
 def _pack(step: TokenSequence) -> bytes:
-    return msgpack.packb([(getattr(step, name).shape, getattr(step, name).tobytes()) for name in _STORED])
+    arrays = [getattr(step, name) for name in _STORED]
+    return cast(bytes, msgpack.packb([(array.shape, array.tobytes()) for array in arrays]))
 
 
 def _unpack(data: bytes) -> TokenSequence:

@@ -1,5 +1,6 @@
 """Checkpoints by orbax: params apart (all that acting needs), optimizer, loader state, contract and config.
 
+A run's folder holds:
     WORKDIR/checkpoints/STEP/params        the parameters
     WORKDIR/checkpoints/STEP/optimizer     the optimizer's moments
     WORKDIR/checkpoints/STEP/loader        next step and fingerprint of the mixture, JSON
@@ -118,8 +119,10 @@ def _into(like, pure):
 
 
 def model_to_json(model: ModelConfig) -> dict[str, Any]:
+    """The config as plain JSON types; `model_from_json` is its inverse."""
     return json.loads(json.dumps(dataclasses.asdict(model)))
 
 
 def model_from_json(fields: dict[str, Any]) -> ModelConfig:
+    """The config of a checkpoint's `about`."""
     return ModelConfig(**{**fields, "tokenization": Tokenization.from_json(fields["tokenization"])})

@@ -1,2 +1,118 @@
-from gato_jax.environments.base import Suite
-SUITE = Suite(name="atari", tasks=(), packages={}, spec=None, load=None)
+"""Atari 2600: the 104 games for one player whose ROMs come with ale-py, from single 64x64 frames.
+
+The task version is ALE's v5 but for size, start and length. An action of the game's minimal set is repeated for four
+emulator frames, of which the last two are joined by their maximum and resized from 210x160 by area averaging; the
+emulator repeats the last action with probability 0.25 in each frame ("sticky actions"). One to 30 idle frames at the
+start, drawn from the seed, make episodes differ. An episode ends with the game or after 1,000 steps, so that a game
+that an agent never starts ends too. The return is the game's score, unclipped.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import PIL.Image
+
+from gato_jax.environments.base import Environment, Outcome, Suite
+from gato_jax.episodes import Discrete, Image, TaskSpec
+
+SIDE = 64
+FRAME_SKIP = 4
+STICKY_ACTION_PROBABILITY = 0.25
+MAX_IDLE_FRAMES = 30
+MAX_STEPS = 1000
+_FRAMES_PER_SECOND = 60
+
+TASKS = tuple(
+    """
+adventure air_raid alien amidar assault asterix asteroids atlantis atlantis2 backgammon bank_heist basic_math
+battle_zone beam_rider berzerk blackjack bowling boxing breakout carnival casino centipede chopper_command
+crazy_climber crossbow darkchambers defender demon_attack donkey_kong double_dunk earthworld
+elevator_action enduro entombed et fishing_derby flag_capture freeway frogger frostbite galaxian gopher gravitar
+hangman haunted_house hero human_cannonball ice_hockey jamesbond journey_escape kaboom kangaroo
+keystone_kapers king_kong klax koolaid krull kung_fu_master laser_gates lost_luggage mario_bros
+miniature_golf montezuma_revenge mr_do ms_pacman name_this_game othello pacman phoenix pitfall pitfall2 pong
+pooyan private_eye qbert riverraid road_runner robotank seaquest sir_lancelot skiing solaris space_invaders
+space_war star_gunner superman surround tennis tetris tic_tac_toe_3d time_pilot trondead turmoil tutankham
+up_n_down venture video_checkers video_chess video_cube video_pinball wizard_of_wor word_zapper
+yars_revenge zaxxon
+""".split()
+)
+
+
+@functools.cache
+def spec(task: str) -> TaskSpec:
+    """The TaskSpec; the number of actions is the ROM's."""
+    return TaskSpec(
+        suite="atari",
+        task=task,
+        observation={"image": Image(height=SIDE, width=SIDE)},
+        action={"action": Discrete(n=len(_console(task).getMinimalActionSet()))},
+        metric="return",
+        control_rate_hz=_FRAMES_PER_SECOND / FRAME_SKIP,
+    )
+
+
+class Atari(Environment):
+    """One game. `console` is ALE, `actions` its minimal action set, `screen` its last frame (210, 160, 3)."""
+
+    def __init__(self, task: str):
+        super().__init__(spec(task))
+        self.console = _console(task)
+        self.actions = self.console.getMinimalActionSet()
+        self.console.reset_game()
+        self._beginning = self.console.cloneState(include_rng=True)
+        self.screen = self.console.getScreenRGB()
+
+    def _start(self, seed: int) -> dict[str, np.ndarray]:
+        # ALE takes a seed only when it loads a ROM, a third of a second. Restoring the beginning and drawing the sticky
+        # actions here gives the same game, at once.
+        self.console.restoreState(self._beginning)
+        self._generator = np.random.default_rng(seed)
+        self._pressed = self.actions[0]
+        self._steps = 0
+        for _ in range(self._generator.integers(1, MAX_IDLE_FRAMES + 1)):
+            self.console.act(self.actions[0])
+        self.screen = self.console.getScreenRGB()
+        return {"image": _shrink(self.screen)}
+
+    def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
+        reward = 0
+        for sticks in self._generator.random(FRAME_SKIP) < STICKY_ACTION_PROBABILITY:
+            before = self.screen
+            if not sticks:
+                self._pressed = self.actions[int(action["action"])]
+            reward += self.console.act(self._pressed)
+            self.screen = self.console.getScreenRGB()
+        self._steps += 1
+        return Outcome(
+            # Consoles draw some objects in every other frame only: the maximum of two frames shows them all.
+            observation={"image": _shrink(np.maximum(before, self.screen))},
+            reward=float(reward),
+            terminated=self.console.game_over(),
+            truncated=self._steps >= MAX_STEPS,
+        )
+
+    def render(self) -> np.ndarray:
+        return self.screen
+
+
+def _console(task: str):
+    import ale_py
+    from ale_py import roms
+
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    console = ale_py.ALEInterface()
+    console.setInt("random_seed", 0)
+    console.setFloat("repeat_action_probability", 0.0)  # sticky actions are ours, see Atari._start
+    console.loadROM(roms.get_rom_path(task))
+    return console
+
+
+def _shrink(screen: np.ndarray) -> np.ndarray:
+    """The screen of any size as (64, 64, 3) uint8."""
+    return np.asarray(PIL.Image.fromarray(screen).resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
+
+
+SUITE = Suite(name="atari", tasks=TASKS, packages={"ale_py": "ale-py"}, spec=spec, load=Atari, spec_needs_package=True)

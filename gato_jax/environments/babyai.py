@@ -19,7 +19,8 @@ from gato_jax.episodes import Discrete, TaskSpec, Text
 CODES = 11  # object types 0-10; colours (0-5) and states (0-3) are fewer
 _FRAME_SIDE = 96
 
-TASKS = tuple("""
+TASKS = tuple(
+    """
 ActionObjDoor-v0 BlockedUnlockPickup-v0 BossLevel-v0 BossLevelNoUnlock-v0 FindObjS5-v0 FindObjS6-v0 FindObjS7-v0
 GoTo-v0 GoToDoor-v0 GoToImpUnlock-v0 GoToLocal-v0 GoToLocalS5N2-v0 GoToLocalS6N2-v0 GoToLocalS6N3-v0
 GoToLocalS6N4-v0 GoToLocalS7N4-v0 GoToLocalS7N5-v0 GoToLocalS8N2-v0 GoToLocalS8N3-v0 GoToLocalS8N4-v0
@@ -35,10 +36,12 @@ PickupDistDebug-v0 PickupLoc-v0 PutNextLocal-v0 PutNextLocalS5N3-v0 PutNextLocal
 PutNextS5N1-v0 PutNextS5N2-v0 PutNextS5N2Carrying-v0 PutNextS6N3-v0 PutNextS6N3Carrying-v0 PutNextS7N4-v0
 PutNextS7N4Carrying-v0 Synth-v0 SynthLoc-v0 SynthS5R2-v0 SynthSeq-v0 UnblockPickup-v0 Unlock-v0 UnlockLocal-v0
 UnlockLocalDist-v0 UnlockPickup-v0 UnlockPickupDist-v0 UnlockToUnlock-v0
-""".split())
+""".split()
+)
 
 
 def spec(task: str) -> TaskSpec:
+    """The TaskSpec; it is the same for all levels."""
     return TaskSpec(
         suite="babyai",
         task=task,
@@ -71,8 +74,8 @@ class BabyAI(Environment):
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         observation, reward, terminated, truncated, _ = self.level.step(int(action["action"]))
-        self._success = reward > 0
-        return Outcome(observation=observation, reward=reward, terminated=terminated, truncated=truncated)
+        self._success = bool(reward > 0)
+        return Outcome(observation=observation, reward=float(reward), terminated=terminated, truncated=truncated)
 
     def render(self) -> np.ndarray:
         tile = max(4, -(-_FRAME_SIDE // max(self.level.width, self.level.height)))

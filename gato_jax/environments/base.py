@@ -15,7 +15,7 @@ from dm_env import specs as dm_specs
 from gato_jax.episodes import Continuous, Discrete, Image, Modality, TaskSpec, Text
 
 Observation = dict[str, Any]
-Action = Mapping[str, np.ndarray]
+Action = Mapping[str, Any]
 
 
 class ActionError(ValueError):
@@ -23,12 +23,12 @@ class ActionError(ValueError):
 
 
 class MissingPackageError(ImportError):
-    """A suite whose package is not installed; the message names the pip package."""
+    """A task whose package is not installed; the message names the pip package, or what else is missing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one step led to. `terminated` ends the episode for good (discount 0), `truncated` cuts it off (discount 1)."""
+    """What one step led to: `terminated` ends the episode (discount 0), `truncated` cuts it off (discount 1)."""
 
     observation: Observation
     reward: float
@@ -109,9 +109,8 @@ class Environment(dm_env.Environment):
 
 def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
     """Returns the action as arrays of the spec's types, or raises ActionError."""
-    if not isinstance(action, Mapping) or set(action) != set(task_spec.action):
-        given = sorted(action) if isinstance(action, Mapping) else repr(action)
-        raise ActionError(f"{task_spec.name}: an action has the keys {sorted(task_spec.action)}, got {given}")
+    if set(action) != set(task_spec.action):
+        raise ActionError(f"{task_spec.name}: an action has the keys {sorted(task_spec.action)}, got {sorted(action)}")
     checked = {}
     for key, modality in task_spec.action.items():
         value = np.asarray(action[key])
@@ -122,21 +121,33 @@ def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
             if not np.issubdtype(value.dtype, np.integer):
                 raise ActionError(f"{task_spec.name}: action {key!r} is {value.dtype}, needs an integer")
         else:
-            low, high = (np.reshape(limit, modality.shape) if np.ndim(limit) else limit for limit in (modality.low, modality.high))
+            value = value.astype(np.float32)  # in which a limit such as 0.05 is a little more than 0.05
+            low, high = limits(modality)
         if not np.all((value >= low) & (value <= high)):
             raise ActionError(f"{task_spec.name}: action {key!r} is {value.tolist()}, outside [{low}, {high}]")
         checked[key] = value.astype(_dtype(modality))
     return checked
 
 
+def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
+    """`low` and `high` as float32 arrays of the modality's shape."""
+    low, high = (
+        np.broadcast_to(limit, modality.shape) if np.ndim(limit) == 0 else np.reshape(limit, modality.shape)
+        for limit in (modality.low, modality.high)
+    )
+    return low.astype(np.float32), high.astype(np.float32)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The tasks of one suite. Nothing here imports the suite's packages; `spec` and `load` do.
+    """The tasks of one suite. Nothing here imports the suite's packages; `load` does.
 
     Attributes:
       tasks: names without the suite's own, as they are written after the slash.
       packages: {module: the pip package that has it}.
       spec, load: take a task's name without the suite's.
+      spec_needs_package: whether `spec` imports the suite's packages.
+      unavailable: {task: why it does not run here}.
     """
 
     name: str
@@ -144,6 +155,8 @@ class Suite:
     packages: Mapping[str, str]
     spec: Callable[[str], TaskSpec]
     load: Callable[[str], Environment]
+    spec_needs_package: bool = False
+    unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def missing(self) -> list[str]:
         """The pip packages that are not installed."""
@@ -158,7 +171,7 @@ def _dm_spec(modality: Modality, key: str) -> dm_specs.Array:
     if isinstance(modality, Text):
         return dm_specs.StringArray(shape=(), name=key)
     if isinstance(modality, Continuous):
-        low, high = (np.broadcast_to(np.reshape(x, modality.shape) if np.ndim(x) else x, modality.shape) for x in (modality.low, modality.high))
+        low, high = limits(modality)
         return dm_specs.BoundedArray(modality.shape, np.float32, low, high, name=key)
     top = 255 if isinstance(modality, Image) else modality.n - 1
     return dm_specs.BoundedArray(modality.shape, _dtype(modality), 0, top, name=key)

@@ -8,14 +8,16 @@ target are drawn.
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, Suite
-from gato_jax.environments.raycast import RayCaster, camera
+from gato_jax.environments.raycast import RayCaster
 from gato_jax.episodes import Continuous, Embodiment, TaskSpec
 
-TASKS = tuple("""
+TASKS = tuple(
+    """
 acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse
 cartpole/swingup cartpole/swingup_sparse cartpole/two_poles cartpole/three_poles cheetah/run dog/stand dog/walk
 dog/trot dog/run dog/fetch finger/spin finger/turn_easy finger/turn_hard fish/upright fish/swim hopper/stand
@@ -24,14 +26,17 @@ humanoid_CMU/walk humanoid_CMU/run lqr/lqr_2_1 lqr/lqr_6_2 manipulator/bring_bal
 manipulator/insert_ball manipulator/insert_peg pendulum/swingup point_mass/easy point_mass/hard quadruped/walk
 quadruped/run quadruped/escape quadruped/fetch reacher/easy reacher/hard stacker/stack_2 stacker/stack_4
 swimmer/swimmer6 swimmer/swimmer15 walker/stand walker/walk walker/run
-""".split())
+""".split()
+)
 
 
 MAX_STEPS = 1000
 
 
 def _load(task: str, seed: int):
-    from dm_control import suite
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without a display it warns of the windows that nobody opens
+        from dm_control import suite
 
     domain, name = task.split("/")
     return suite.load(domain, name, task_kwargs={"random": seed})
@@ -39,6 +44,7 @@ def _load(task: str, seed: int):
 
 @functools.cache
 def spec(task: str) -> TaskSpec:
+    """The TaskSpec, from an instance of the task, once a process."""
     environment = _load(task, seed=0)
     limits = environment.action_spec()
     return TaskSpec(
@@ -78,15 +84,15 @@ class DMControl(Environment):
         self._steps += 1
         return Outcome(
             observation=self._flatten(step.observation),
-            reward=step.reward,
-            terminated=step.last() and step.discount == 0,
-            truncated=step.last() or self._steps >= MAX_STEPS,  # lqr knows no limit
+            reward=float(step.reward),
+            terminated=bool(step.last() and step.discount == 0),
+            truncated=bool(step.last()) or self._steps >= MAX_STEPS,  # lqr knows no limit
         )
 
     def render(self) -> np.ndarray:
         physics = self.suite_environment.physics
         if self._ray_caster is None:
-            self._ray_caster = RayCaster(physics.model.ptr, camera(0), height=96, width=96, supersampling=2)
+            self._ray_caster = RayCaster(physics.model.ptr, view=0, height=96, width=96, supersampling=2)
         return self._ray_caster.render(physics.data.ptr)
 
     @staticmethod
@@ -94,4 +100,12 @@ class DMControl(Environment):
         return {key: np.ravel(value) for key, value in observation.items()}
 
 
-SUITE = Suite(name="dm_control", tasks=TASKS, packages={"dm_control": "dm-control"}, spec=spec, load=DMControl)
+SUITE = Suite(
+    name="dm_control",
+    tasks=TASKS,
+    packages={"dm_control": "dm-control"},
+    spec=spec,
+    load=DMControl,
+    spec_needs_package=True,
+    unavailable={"quadruped/escape": "it uploads its terrain to OpenGL, which is not used here"},
+)

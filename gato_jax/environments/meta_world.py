@@ -11,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, Suite
-from gato_jax.environments.raycast import RayCaster, look_at
+from gato_jax.environments.raycast import RayCaster, Sphere, look_at
 from gato_jax.episodes import Continuous, Embodiment, TaskSpec
 
 MAX_STEPS = 500
 CONTROL_RATE_HZ = 80.0  # time step 2.5 ms, frame skip 5
 
-TASKS = tuple("""
+TASKS = tuple(
+    """
 assembly-v3 basketball-v3 bin-picking-v3 box-close-v3 button-press-topdown-v3 button-press-topdown-wall-v3
 button-press-v3 button-press-wall-v3 coffee-button-v3 coffee-pull-v3 coffee-push-v3 dial-turn-v3 disassemble-v3
 door-close-v3 door-lock-v3 door-open-v3 door-unlock-v3 drawer-close-v3 drawer-open-v3 faucet-close-v3
@@ -26,10 +27,12 @@ lever-pull-v3 peg-insert-side-v3 peg-unplug-side-v3 pick-out-of-hole-v3 pick-pla
 plate-slide-back-side-v3 plate-slide-back-v3 plate-slide-side-v3 plate-slide-v3 push-back-v3 push-v3
 push-wall-v3 reach-v3 reach-wall-v3 shelf-place-v3 soccer-v3 stick-pull-v3 stick-push-v3 sweep-into-v3 sweep-v3
 window-close-v3 window-open-v3
-""".split())
+""".split()
+)
 
 
 def spec(task: str) -> TaskSpec:
+    """The TaskSpec; it is the same for all tasks but for the name."""
     return TaskSpec(
         suite="meta_world",
         task=task,
@@ -72,13 +75,18 @@ class MetaWorld(Environment):
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         state, reward, _, truncated, info = self.simulator.step(action["action"])
         self._success = bool(info["success"] > 0.5)
-        return Outcome(observation={"state": state}, reward=reward, terminated=self._success, truncated=truncated)
+        return Outcome(
+            observation={"state": state},
+            reward=float(reward),
+            terminated=self._success,
+            truncated=bool(truncated),
+        )
 
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
-            view = look_at(eye=(0.75, 0.15, 0.75), target=(0.0, 0.68, 0.12), field_of_view=42)
+            view = look_at(eye=(0.75, 0.15, 0.75), target=(0.0, 0.68, 0.12), field_of_view=42.0)
             self._ray_caster = RayCaster(self.simulator.model, view, height=96, width=96, supersampling=2)
-        goal = (self.simulator._target_pos, 0.02, (0.85, 0.15, 0.1, 0.7))
+        goal = Sphere(centre=np.asarray(self.simulator._target_pos), radius=0.02, colour=(0.85, 0.15, 0.1, 0.7))
         return self._ray_caster.render(self.simulator.data, spheres=[goal])
 
 

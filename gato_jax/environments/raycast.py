@@ -8,7 +8,7 @@ are not, and a goal is drawn as a sphere by its position.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,40 +16,32 @@ _LAMP = np.array([0.35, -0.35, 0.87])
 _SKY = np.array([[0.93, 0.95, 0.98], [0.66, 0.75, 0.86]])  # at the horizon, overhead
 _CHECKER = np.array([[0.74, 0.77, 0.80], [0.66, 0.70, 0.74]])
 
-Sphere = tuple[Sequence[float], float, Sequence[float]]
-"""Centre in the world (metres), radius (metres), colour with opacity (red, green, blue, alpha in [0, 1])."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sphere:
+    """A marker: centre in the world (3,) and radius in metres, colour as red, green, blue and opacity in [0, 1]."""
+
+    centre: np.ndarray
+    radius: float
+    colour: tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Where a camera is: position (3,), rotation (3, 3) with columns right, up, backward, vertical field of view in degrees."""
+    """A camera: position (3,), rotation (3, 3) with columns right, up, backward, vertical field of view in degrees."""
 
     position: np.ndarray
     rotation: np.ndarray
     field_of_view: float
 
 
-View = Callable[["mujoco.MjModel", "mujoco.MjData"], Pose]  # noqa: F821  MuJoCo is imported by whoever has a scene
-"""A camera: given the scene, its pose now."""
-
-
-def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> View:
+def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> Pose:
     """A camera that stands at `eye` and looks at `target`, z up."""
     backward = np.subtract(eye, target) / np.linalg.norm(np.subtract(eye, target))
     right = np.cross([0.0, 0.0, 1.0], backward)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(backward, right), backward], axis=1)
-    pose = Pose(position=np.array(eye, np.float64), rotation=rotation, field_of_view=field_of_view)
-    return lambda model, data: pose
-
-
-def camera(index: int) -> View:
-    """The scene's own camera of this index, which may move."""
-    return lambda model, data: Pose(
-        position=data.cam_xpos[index].copy(),
-        rotation=data.cam_xmat[index].reshape(3, 3),
-        field_of_view=float(model.cam_fovy[index]),
-    )
+    return Pose(position=np.array(eye, np.float64), rotation=rotation, field_of_view=field_of_view)
 
 
 class RayCaster:
@@ -57,13 +49,14 @@ class RayCaster:
 
     Args:
       model: the MuJoCo model.
-      view: see `look_at` and `camera`.
+      view: a fixed pose, or the index of one of the scene's own cameras, which may move.
       height, width: of the frame in pixels.
       supersampling: rays along each side of a pixel; 2 gives smooth edges for four times the work.
-      hidden: geoms that are not drawn.
+
+    A geom whose opacity is 0 is not drawn.
     """
 
-    def __init__(self, model, view: View, *, height: int, width: int, supersampling: int = 1, hidden: Sequence[int] = ()):
+    def __init__(self, model, view: Pose | int, *, height: int, width: int, supersampling: int = 1):
         self._model, self._view = model, view
         self._height, self._width, self._supersampling = height, width, supersampling
         rows, columns = height * supersampling, width * supersampling
@@ -72,7 +65,6 @@ class RayCaster:
         self._shape = (rows, columns)
         self._colours = _geom_colours(model)
         self._groups = np.array([1, 1, 1, 0, 0, 0], np.uint8)
-        self._hidden = np.asarray(hidden, np.int64)
         self._geom_ids = np.zeros(rows * columns, np.int32)
         self._distances = np.zeros(rows * columns, np.float64)
 
@@ -80,27 +72,35 @@ class RayCaster:
         """The frame, (height, width, 3) uint8, with these spheres drawn into it."""
         import mujoco
 
-        pose = self._view(self._model, data)
+        pose = self._pose(data)
         rays = np.empty((len(self._plane), 3))
         rays[:, :2], rays[:, 2] = self._plane * (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), -1.0
         rays = rays @ pose.rotation.T
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        opacity = self._model.geom_rgba[self._hidden, 3].copy()
-        self._model.geom_rgba[self._hidden, 3] = 0.0  # rays pass what cannot be seen
+        static, bodies, cutoff = 1, -1, 1e10  # static geoms too, no body left out, distance unlimited
         mujoco.mj_multiRay(
-            self._model, data, pose.position, rays.ravel(), self._groups, 1, -1, self._geom_ids, self._distances, len(rays), 1e10
-        )
-        self._model.geom_rgba[self._hidden, 3] = opacity
+            self._model, data, pose.position, rays.ravel(), self._groups, static, bodies,
+            self._geom_ids, self._distances, len(rays), cutoff,
+        )  # fmt: skip
         hit = self._geom_ids >= 0
         depth = np.where(hit, self._distances, np.inf)
         points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]
         light = _light(self._normals(points, rays), rays)
         colours = np.where(hit[:, None], self._surface(points) * light[:, None], _sky(rays))
-        for centre, radius, rgba in spheres:
-            _draw_sphere(colours, depth, pose.position, rays, np.asarray(centre), radius, np.asarray(rgba))
+        for sphere in spheres:
+            _draw_sphere(sphere, colours, depth, pose.position, rays)
         samples = self._supersampling
         frame = colours.reshape(self._height, samples, self._width, samples, 3).mean(axis=(1, 3))
         return (np.clip(frame, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+    def _pose(self, data) -> Pose:
+        if isinstance(self._view, Pose):
+            return self._view
+        return Pose(
+            position=data.cam_xpos[self._view].copy(),
+            rotation=data.cam_xmat[self._view].reshape(3, 3),
+            field_of_view=float(self._model.cam_fovy[self._view]),
+        )
 
     def _surface(self, points: np.ndarray) -> np.ndarray:
         colours = self._colours[self._geom_ids]
@@ -141,15 +141,16 @@ def _sky(rays: np.ndarray) -> np.ndarray:
     return _SKY[0] * (1 - height) + _SKY[1] * height
 
 
-def _draw_sphere(colours, depth, eye, rays, centre, radius, rgba) -> None:
-    """Blends a sphere into `colours` where it lies before `depth`."""
-    along = rays @ (centre - eye)
-    half_chord = radius**2 - (np.sum((centre - eye) ** 2) - along**2)
+def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np.ndarray, rays: np.ndarray) -> None:
+    """Blends a sphere into `colours` (rays, 3) where it lies before `depth` (rays,)."""
+    along = rays @ (sphere.centre - eye)
+    half_chord = sphere.radius**2 - (np.sum((sphere.centre - eye) ** 2) - along**2)  # squared
     near = along - np.sqrt(np.maximum(half_chord, 0.0))
     seen = np.flatnonzero((half_chord > 0) & (near > 0) & (near < depth))
-    normals = (eye + rays[seen] * near[seen, None] - centre) / radius
-    shaded = rgba[:3] * _light(normals, rays[seen])[:, None]
-    colours[seen] = rgba[3] * shaded + (1 - rgba[3]) * colours[seen]
+    normals = (eye + rays[seen] * near[seen, None] - sphere.centre) / sphere.radius
+    opacity = sphere.colour[3]
+    shaded = np.array(sphere.colour[:3]) * _light(normals, rays[seen])[:, None]
+    colours[seen] = opacity * shaded + (1 - opacity) * colours[seen]
 
 
 def _geom_colours(model) -> np.ndarray:

@@ -9,7 +9,9 @@ from gato_jax.environments import atari, babyai, dm_control, fetch, meta_world
 from gato_jax.environments.base import Environment, MissingPackageError, Suite
 from gato_jax.episodes import TaskSpec
 
-_SUITES: dict[str, Suite] = {module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)}
+_SUITES: dict[str, Suite] = {
+    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)
+}
 
 Status = Literal["runnable", "substitute", "unavailable"]
 
@@ -31,6 +33,8 @@ def task_spec(name: str) -> TaskSpec:
       MissingPackageError: the spec comes from a package that is not installed.
     """
     suite, task = _find(name)
+    if task in suite.unavailable or suite.spec_needs_package:
+        _refuse_unavailable(name)
     return suite.spec(task)
 
 
@@ -42,16 +46,17 @@ def load(name: str) -> Environment:
       MissingPackageError: the suite's package is not installed.
     """
     suite, task = _find(name)
-    if missing := suite.missing():
-        raise MissingPackageError(f"{name} needs a package that is not installed: pip install {' '.join(missing)}")
+    _refuse_unavailable(name)
     return suite.load(task)
 
 
 def status(name: str) -> tuple[Status, str]:
     """Whether the task runs here, and the reason where it does not (empty where it does)."""
-    suite, _ = _find(name)
+    suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", f"pip install {' '.join(missing)}"
+    if task in suite.unavailable:
+        return "unavailable", suite.unavailable[task]
     return "runnable", ""
 
 
@@ -65,6 +70,12 @@ def unknown_task(name: str, known: list[str]) -> str:
     """The message for a name that is not among the known ones."""
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
     return f"unknown task {name!r}; nearest: {', '.join(nearest)}"
+
+
+def _refuse_unavailable(name: str) -> None:
+    state, reason = status(name)
+    if state == "unavailable":
+        raise MissingPackageError(f"{name} does not run here: {reason}")
 
 
 def _find(name: str) -> tuple[Suite, str]:

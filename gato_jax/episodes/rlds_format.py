@@ -61,8 +61,10 @@ def _feature(modality: Modality) -> Any:
 
 def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
     """The episode as the example that `features(spec)` serialises."""
-    columns = {side: {k: list(_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
-               for side in ("observation", "action")}
+    columns = {
+        side: {k: list(_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
+        for side in ("observation", "action")
+    }
     steps = []
     for t in range(len(episode)):
         step = {side: nest({k: column[t] for k, column in keys.items()}) for side, keys in columns.items()}
@@ -104,9 +106,10 @@ class RecordReader:
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core import example_parser
 
-        builder = tfds.builder_from_directory(directory)
+        builder: Any = tfds.builder_from_directory(directory)
+        parser: Any = example_parser.ExampleParserNp  # TFDS's types promise less than it has
         self._records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        self._parser = example_parser.ExampleParserNp(builder.info.features.get_serialized_info())
+        self._parser = parser(builder.info.features.get_serialized_info())
         self._step_features = builder.info.features["steps"].feature
         self._spec = spec
 
@@ -114,8 +117,8 @@ class RecordReader:
         return len(self._records)
 
     def read(self, position: int) -> Episode:
-        columns = self._parser.parse_example(self._records[position])
-        steps, metadata = columns["steps"], dict(columns["episode_metadata"])
+        columns: dict[str, Any] = self._parser.parse_example(self._records[position])
+        steps, metadata = columns["steps"], columns["episode_metadata"]
         sides = {side: {key: _decode(modality, look_up(steps[side], key), look_up(self._step_features[side], key))
                         for key, modality in getattr(self._spec, side).items()}
                  for side in ("observation", "action")}  # fmt: skip

@@ -164,7 +164,7 @@ class TaskSpec:
 
 
 def _modality(fields: Mapping[str, Any]) -> Modality:
-    fields = dict(fields)
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     kind = fields.pop("kind")
     if kind not in _MODALITIES:
         raise SpecError(f"unknown modality {kind!r}; one of {', '.join(_MODALITIES)}")

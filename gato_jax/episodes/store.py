@@ -14,8 +14,9 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class EpisodeIndex:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class EpisodeDataset(Sequence[Episode]):
+class EpisodeDataset:
     """The episodes of one split, read one at a time in any order.
 
     Records are opened at the first episode, so that a plan over many datasets touches sidecars only. Pickles as its
@@ -120,11 +121,13 @@ class EpisodeDataset(Sequence[Episode]):
     def _reader(self) -> rlds_format.RecordReader:
         return rlds_format.RecordReader(self.directory, self.split, self.spec)
 
-    def __getitem__(self, position: int) -> Episode:
+    def __getitem__(self, position: SupportsIndex) -> Episode:
         """The episode at `position`; negative counts from the end. Raises DatasetError where the record is damaged."""
         position = range(len(self))[position]
         try:
             episode = self._reader.read(position)
+        except ImportError:
+            raise
         except Exception as error:  # array_record, protobuf and the image codecs each have their own
             raise DatasetError(
                 f"{self.directory}: episode {position} of split {self.split!r} cannot be read ({error}); "
@@ -195,9 +198,16 @@ def _read_task(file: Path) -> TaskSpec:
         content = json.loads(file.read_text())
         if content["schema"] != SCHEMA:
             raise DatasetError(f"{file}: schema {content['schema']}, this version reads {SCHEMA}; update gato_jax")
-        return TaskSpec.from_json(content["task"])
+        return TaskSpec.from_json(_tuples(content["task"]))
     except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: not a task description ({error!r}); record the dataset again") from error
+
+
+def _tuples(tree: Any) -> Any:
+    """JSON has lists where a spec has tuples."""
+    if isinstance(tree, dict):
+        return {key: _tuples(value) for key, value in tree.items()}
+    return tuple(map(_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def _read_index(directory: Path, split: str) -> EpisodeIndex:
@@ -227,7 +237,9 @@ def _missing(directory: Path) -> DatasetError:
     if (directory / TFDS_FILE).is_file():
         return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; use `gato convert`")
     if datasets := list_datasets(directory):
-        return DatasetError(f"{directory}: holds several datasets, open one of {', '.join(map(str, datasets.values()))}")
+        return DatasetError(
+            f"{directory}: holds several datasets, open one of {', '.join(map(str, datasets.values()))}"
+        )
     for root in directory.parents[:2]:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}
         if near := difflib.get_close_matches(str(directory.relative_to(root)), names, n=3, cutoff=0.3):

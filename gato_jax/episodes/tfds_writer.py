@@ -54,10 +54,14 @@ def _lock(staging: Path, handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise StoreError(f"{staging}: another process writes this dataset; wait for it or choose another root") from error
+        raise StoreError(
+            f"{staging}: another process writes this dataset; wait for it or choose another root"
+        ) from error
 
 
-def write_examples(staging: Path, directory: Path, features: Any, splits: Mapping[str, Iterable[Any]]) -> dict[str, int]:
+def write_examples(
+    staging: Path, directory: Path, features: Any, splits: Mapping[str, Iterable[Any]]
+) -> dict[str, int]:
     """Writes TFDS's own files into `staging`; returns how many examples each split got.
 
     Args:
@@ -104,11 +108,11 @@ def record_files(directory: Path, split: str) -> list[Path]:
 
 def _count_records(files: list[Path]) -> int:
     """ArrayRecord says nothing when a file was cut short, so what was written is counted."""
-    from array_record.python import array_record_module
+    from array_record.python.array_record_module import ArrayRecordReader  # pyright: ignore: compiled
 
     count = 0
     for file in files:
-        reader = array_record_module.ArrayRecordReader(str(file))
+        reader = ArrayRecordReader(str(file))
         count += reader.num_records()
         reader.close()
     return count

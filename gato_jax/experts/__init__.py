@@ -1,4 +1,7 @@
-"""What plays the tasks well without downloaded weights, and collect, which records it. May import episodes, environments."""
+"""What plays the tasks well without downloaded weights, and collect, which records it.
+
+May import episodes, environments.
+"""
 
 from gato_jax.experts.base import Expert, ExpertFailure
 from gato_jax.experts.collect import record

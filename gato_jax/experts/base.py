@@ -8,6 +8,7 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments import Environment
+from gato_jax.environments.base import limits
 from gato_jax.episodes import Continuous
 
 Action = dict[str, np.ndarray]
@@ -30,7 +31,7 @@ class Expert(abc.ABC):
     licence: str = ""
     default_noise: float = 0.0
 
-    def reset(self, environment: Environment, seed: int) -> None:
+    def reset(self, environment: Environment, seed: int) -> None:  # noqa: B027  most have nothing to forget
         """Begins an episode that `environment` has just started."""
 
     @abc.abstractmethod
@@ -41,18 +42,21 @@ class Expert(abc.ABC):
           ExpertFailure: the expert has no action.
         """
 
-    def acted(self, action: Action) -> None:
+    def acted(self, action: Action) -> None:  # noqa: B027  most need not know
         """Learns which action was executed, which differs from its own where there is noise."""
 
     def disturb(self, environment: Environment, action: Action, noise: float, generator: np.random.Generator) -> Action:
-        """The action to execute: for continuous actions Gaussian noise of this standard deviation as a share of half the
-        limits' distance, clipped to them; for discrete ones another, uniformly drawn action with this probability."""
+        """The action to execute.
+
+        Continuous actions get Gaussian noise, whose standard deviation is this share of half the limits' distance, and
+        are clipped to the limits. Discrete ones are replaced by a uniformly drawn one with this probability.
+        """
         disturbed = {}
         for key, modality in environment.task_spec.action.items():
             if isinstance(modality, Continuous):
-                half = np.subtract(modality.high, modality.low) / 2
-                value = action[key] + noise * half * generator.standard_normal(modality.shape)
-                disturbed[key] = np.clip(value, modality.low, modality.high).astype(np.float32)
+                low, high = limits(modality)
+                value = action[key] + noise * (high - low) / 2 * generator.standard_normal(modality.shape)
+                disturbed[key] = np.clip(value, low, high).astype(np.float32)
             else:
                 replaced = generator.random(modality.shape) < noise
                 disturbed[key] = np.where(replaced, generator.integers(modality.n, size=modality.shape), action[key])

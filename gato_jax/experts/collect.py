@@ -25,6 +25,7 @@ def record(
     """Yields the expert's episode for each seed, with T + 1 steps of which the last holds only the final observation.
 
     Args:
+      task: its name.
       seeds: of the environment; for data that agents learn from, out of RECORDING_SEEDS.
       noise: on the executed actions, see `Expert.disturb`; None takes the expert's `default_noise`.
       successes_only: skip the seeds at which the expert does not succeed. It also skips those at which it gives up.

@@ -117,7 +117,8 @@ class Planner(Expert):
 
     def _replan(self) -> None:
         plan = self._plan
-        noise = self._generator.standard_normal((plan.samples, plan.knots, self._model.nu)) * self._scales[:, None, None]
+        noise = self._generator.standard_normal((plan.samples, plan.knots, self._model.nu))
+        noise *= self._scales[:, None, None]
         low, high = self._model.actuator_ctrlrange.T
         spread = np.einsum("hk,nku->nhu", self._weights, noise) * (high - low) / 2
         sequences = np.clip(self._sequence + spread, low, high)
@@ -127,7 +128,7 @@ class Planner(Expert):
         self._sequence = np.tensordot(weights / weights.sum(), sequences, 1)
 
     def _roll_out(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """States after each step of (samples, horizon, nu) actions: (samples, horizon, nq) and (samples, horizon, nv)."""
+        """Positions (samples, horizon, nq) and velocities (..., nv) after each of (samples, horizon, nu) actions."""
         import mujoco
         from mujoco import rollout
 

@@ -13,8 +13,9 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments import Environment, load
+from gato_jax.environments.base import limits
 from gato_jax.episodes import Continuous, TaskSpec, Text
-from gato_jax.experts.base import Action
+from gato_jax.experts.base import Action, ExpertFailure
 from gato_jax.experts.registry import expert as find_expert
 
 Policy = Callable[[Environment, dm_env.TimeStep], Action]
@@ -34,11 +35,12 @@ def play(environment: Environment, policy: Policy, seed: int) -> float:
 def random_scores(task: str, seeds: Iterable[int]) -> list[float]:
     """Uniformly random actions within the task's limits, one score for each seed."""
     environment = load(task)
-    scores = []
-    for seed in seeds:
+
+    def score(seed: int) -> float:
         generator = np.random.default_rng([seed, 0x72616E64])
-        scores.append(play(environment, lambda *_: random_action(environment.task_spec, generator), seed))
-    return scores
+        return play(environment, lambda *_: random_action(environment.task_spec, generator), seed)
+
+    return [score(seed) for seed in seeds]
 
 
 def constant_scores(
@@ -46,22 +48,32 @@ def constant_scores(
 ) -> dict[str, list[float]]:
     """{what the action is: one score for each seed} for every constant action of `constant_actions` and of `also`."""
     environment, seeds = load(task), list(seeds)
+
+    def scores(action: Action) -> list[float]:
+        return [play(environment, lambda *_: action, seed) for seed in seeds]
+
     actions = {**constant_actions(environment.task_spec), **(also or {})}
-    return {name: [play(environment, lambda *_: action, seed) for seed in seeds] for name, action in actions.items()}
+    return {name: scores(action) for name, action in actions.items()}
 
 
 def expert_scores(task: str, seeds: Iterable[int]) -> list[float]:
-    """The expert without noise, one score for each seed. Where it gives up, as ExpertFailure says, is its own fault: it raises."""
+    """The expert without noise, one score for each seed; 0 where it gives up."""
     environment, expert = load(task), find_expert(task)
 
-    def policy(environment: Environment, timestep: dm_env.TimeStep) -> Action:
-        if timestep.first():
-            expert.reset(environment, seed)
-        action = expert.act(environment, timestep)
-        expert.acted(action)
-        return action
+    def score(seed: int) -> float:
+        def policy(environment: Environment, timestep: dm_env.TimeStep) -> Action:
+            if timestep.first():
+                expert.reset(environment, seed)
+            action = expert.act(environment, timestep)
+            expert.acted(action)
+            return action
 
-    return [play(environment, policy, seed) for seed in seeds]
+        try:
+            return play(environment, policy, seed)
+        except ExpertFailure:
+            return 0.0
+
+    return [score(seed) for seed in seeds]
 
 
 def best_constant(scores: Mapping[str, list[float]]) -> tuple[str, float]:
@@ -71,7 +83,7 @@ def best_constant(scores: Mapping[str, list[float]]) -> tuple[str, float]:
 
 
 def constant_actions(spec: TaskSpec) -> dict[str, Action]:
-    """For a discrete action every value; for a continuous one zero and each element alone at its low and its high limit.
+    """For a discrete action every value; for a continuous one zero, and each element alone at either limit.
 
     A task with several action keys gets every combination.
     """
@@ -87,10 +99,10 @@ def random_action(spec: TaskSpec, generator: np.random.Generator) -> Action:
     action = {}
     for key, modality in spec.action.items():
         if isinstance(modality, Continuous):
-            low, high = _limits(modality)
+            low, high = limits(modality)
             action[key] = generator.uniform(low, high).astype(np.float32)
         else:
-            action[key] = generator.integers(modality.n, size=modality.shape)
+            action[key] = np.asarray(generator.integers(modality.n, size=modality.shape))
     return action
 
 
@@ -100,7 +112,7 @@ def _constants(spec: TaskSpec, key: str) -> list[tuple[str, np.ndarray]]:
         raise ValueError(f"{spec.name}: action {key!r} is text, which has no constant actions")
     if not isinstance(modality, Continuous):
         return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
-    low, high = _limits(modality)
+    low, high = limits(modality)
     zero = np.clip(np.zeros(modality.shape, np.float32), low, high)
     constants = [("zero", zero)]
     for index in np.ndindex(modality.shape):
@@ -109,10 +121,3 @@ def _constants(spec: TaskSpec, key: str) -> list[tuple[str, np.ndarray]]:
             value[index] = limit[index]
             constants.append((f"{limit[index]:+g} at {','.join(map(str, index))}", value))
     return constants
-
-
-def _limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(
-        np.broadcast_to(np.reshape(limit, modality.shape) if np.ndim(limit) else limit, modality.shape).astype(np.float32)
-        for limit in (modality.low, modality.high)
-    )

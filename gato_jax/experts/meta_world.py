@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dm_env
 import numpy as np
 
@@ -20,6 +22,7 @@ class MetaWorldScript(Expert):
     def __init__(self, task: str):
         from metaworld.policies import ENV_POLICY_MAP
 
+        warnings.filterwarnings("ignore", module=r"metaworld\.policies")  # each step whose action will be clipped
         self._policy = ENV_POLICY_MAP[task]()
 
     def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:

@@ -43,4 +43,5 @@ def _make(name: str):
         raise UnknownTaskError(unknown_task(name, task_names()))
     suite = name.partition("/")[0]
     siblings = [task for task in expert_names() if task.startswith(f"{suite}/")] or expert_names()
-    raise NoExpertError(f"no expert for {name!r}; tasks with one: {', '.join(siblings[:8])}{', ...' if siblings[8:] else ''}")
+    some = ", ".join(siblings[:8]) + (", ..." if siblings[8:] else "")
+    raise NoExpertError(f"no expert for {name!r}; tasks with one: {some}")

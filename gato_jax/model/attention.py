@@ -2,6 +2,7 @@
 
     score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(H)      with r_d = sinusoid(d) W_r
 
+Axes:
     B rows   T queries   S keys   N heads   H head size   D width   R distances
 """
 
@@ -28,6 +29,8 @@ class KeysValues(NamedTuple):
 
 
 class RelativeAttention(nnx.Module):
+    """Attention in which a key's distance counts, whatever the position."""
+
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         width, heads, size = config.width, config.heads, config.head_size
 
@@ -76,16 +79,16 @@ class RelativeAttention(nnx.Module):
     def _queries(self, x):
         query = jnp.einsum("BTD,DNH->BNTH", x, self.query[...])
         scale = np.float32(query.shape[-1] ** -0.5)
-        return tuple((query + bias[...][:, None]) * scale for bias in (self.position_bias, self.content_bias))
+        return tuple((query + bias[...][None, :, None]) * scale for bias in (self.position_bias, self.content_bias))
 
     def _mix(self, scores, allowed, values):
         weights = jax.nn.softmax(jnp.where(allowed[:, None], scores, MASKED))
         mixed = jnp.einsum("BNTS,BNSH->BNTH", weights, values)
-        return jnp.einsum("BNTH,NHD->BTD", mixed, self.out[...]) + self.out_bias[...]
+        return jnp.einsum("BNTH,NHD->BTD", mixed, self.out[...]) + self.out_bias[...][None, None]
 
 
 def shift_to_keys(by_distance: Float[Array, "B N T T"]) -> Float[Array, "B N T T"]:
-    """From [i, d] to [i, j] with d = i - j, by the pad-and-reshape of Transformer-XL; entries with j > i mean nothing."""
+    """From [i, d] to [i, j] with d = i - j, by Transformer-XL's pad and reshape; entries with j > i mean nothing."""
     *lead, length, _ = by_distance.shape
     reversed_ = by_distance[..., ::-1]  # column m holds distance T-1-m, and key j wants m = T-1-i+j
     padded = jnp.pad(reversed_, [(0, 0)] * (len(lead) + 1) + [(1, 0)])
@@ -93,6 +96,7 @@ def shift_to_keys(by_distance: Float[Array, "B N T T"]) -> Float[Array, "B N T T
 
 
 def sinusoid(distances: int, width: int) -> Float[np.ndarray, "R D"]:
+    """Sines, then cosines, of each distance at falling frequencies."""
     frequencies = 10_000.0 ** -(np.arange(0, width, 2) / width)
     angles = np.arange(distances)[:, None] * frequencies[None]
     return np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :width].astype(np.float32)

@@ -30,7 +30,7 @@ class ModelConfig:
     head_size: int
     hidden: int
     patch_channels: int = 64
-    patch_stride: int = 2
+    patch_stride: int = 4
     stochastic_depth: float = 0.1
     bin_init: Literal["normal", "fourier"] = "normal"
     tokenization: Tokenization = Tokenization()
@@ -42,9 +42,11 @@ class ModelConfig:
         if self.hidden % 2:
             raise ValueError(f"model.hidden must be even, as GEGLU splits it in half; got {self.hidden}")
         if self.patch_channels % 32:
-            raise ValueError(f"model.patch_channels must be a multiple of 32, the groups of its norm; got {self.patch_channels}")
+            raise ValueError(
+                f"model.patch_channels must be a multiple of 32, its norm's groups; got {self.patch_channels}"
+            )
         if self.tokenization.patch % self.patch_stride:
-            raise ValueError(f"model.patch_stride {self.patch_stride} does not divide the patch of {self.tokenization.patch}")
+            raise ValueError(f"model.patch_stride {self.patch_stride} does not divide patch {self.tokenization.patch}")
         if not 0 <= self.stochastic_depth < 1:
             raise ValueError(f"model.stochastic_depth must be in [0, 1), got {self.stochastic_depth}")
         if self.bin_init not in ("normal", "fourier"):

@@ -1,5 +1,6 @@
 """From tokens and patches to vectors (paper, section 2.2 and appendix C).
 
+Axes:
     B rows   T positions   D width   P patches of all rows   V vocabulary
 """
 
@@ -12,8 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from gato_jax.model.config import ModelConfig
+from gato_jax.tokenization.codecs import PATCH_POSITIONS
 
-PATCH_POSITIONS = 128  # rows of each patch position table (appendix C.3)
 NORM_GROUPS = 32  # appendix C.2
 STANDARD_DEVIATION = 0.02
 
@@ -28,7 +29,7 @@ class PatchBlock(nnx.Module):
         def conv(inputs, kernel, strides=1):
             return nnx.Conv(inputs, channels, (kernel, kernel), strides, padding="SAME", rngs=rngs)
 
-        self.stem = conv(3, max(stride, 3) if stride < 4 else stride, stride)
+        self.stem = conv(3, max(stride, 3), stride)
         self.norm_1 = nnx.GroupNorm(channels, NORM_GROUPS, rngs=rngs)
         self.conv_1 = conv(channels, 3)
         self.norm_2 = nnx.GroupNorm(channels, NORM_GROUPS, rngs=rngs)
@@ -67,7 +68,7 @@ class Embedding(nnx.Module):
         token_ids: Int[Array, "B T"],
         local_position: Int[Array, "B T"],
         patches: UInt8[Array, "P p p C"],
-        patch_slots: Int[Array, "P"],
+        patch_slots: Int[Array, " P"],
         patch_intervals: Int[Array, "P 4"],
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "B T D"]:
@@ -89,7 +90,9 @@ class Embedding(nnx.Module):
         return hidden @ self.tokens[...].T
 
 
-def patch_position(intervals: Int[Array, "P 4"], key: Key[Array, ""] | None) -> tuple[Int[Array, "P"], Int[Array, "P"]]:
+def patch_position(
+    intervals: Int[Array, "P 4"], key: Key[Array, ""] | None
+) -> tuple[Int[Array, " P"], Int[Array, " P"]]:
     """Row and column index of each patch within [low, high): uniform with a key, the rounded mean without."""
     low, high = intervals[:, 0::2], intervals[:, 1::2]
     if key is None:
@@ -101,7 +104,7 @@ def patch_position(intervals: Int[Array, "P 4"], key: Key[Array, ""] | None) -> 
 
 
 def fourier_bins(bins: int, width: int) -> Float[np.ndarray, "bins D"]:
-    """Sines and cosines of the bin's number, from one period over all bins to one over a few, scaled like other rows."""
+    """Sines and cosines of the bin's number, from one period over all bins to one over a few; scaled as other rows."""
     periods = np.geomspace(2.0, 2.0 / bins * 8, width // 2)  # in units of the range [-1, 1]
     x = (np.arange(bins) + 0.5) / bins * 2 - 1
     angles = 2 * np.pi * x[:, None] / periods[None]

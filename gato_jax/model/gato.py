@@ -1,5 +1,6 @@
 """The decoder-only transformer (paper, section 2.3 and appendix C.1).
 
+Axes:
     B rows   T positions   S keys   D width   F hidden   V vocabulary
 """
 
@@ -45,6 +46,8 @@ class Block(nnx.Module):
 
 
 class Gato(nnx.Module):
+    """Embedding, blocks and a head that shares the token table."""
+
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.embedding = Embedding(config, rngs)
         self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
@@ -81,7 +84,7 @@ def causal_within_segments(segment_ids: Int[Array, "B T"]) -> Bool[Array, "B T T
     """[b, i, j] is True where i may look at j: not later, and in the same segment."""
     length = segment_ids.shape[1]
     causal = jnp.arange(length)[:, None] >= jnp.arange(length)[None]
-    return (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal
+    return (segment_ids[:, :, None] == segment_ids[:, None, :]) & causal[None]
 
 
 def graph_of(config: ModelConfig) -> nnx.GraphDef:
@@ -95,4 +98,5 @@ def initialise(config: ModelConfig, key: Key[Array, ""]) -> nnx.State:
 
 
 def count_parameters(params) -> int:
+    """Of arrays, or of their shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

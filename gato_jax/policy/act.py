@@ -1,5 +1,6 @@
 """One environment step of the agent in one compiled call: observation prefill, then every action token.
 
+Axes:
     B environments   T observation positions, padded   P patches   A action tokens
 """
 
@@ -24,7 +25,7 @@ class Observation(NamedTuple):
     local_position: Int[Array, "B T"]
     real: Bool[Array, "B T"]
     patches: UInt8[Array, "P p p C"]
-    patch_slots: Int[Array, "P"]
+    patch_slots: Int[Array, " P"]
     patch_intervals: Int[Array, "P 4"]
 
 
@@ -52,21 +53,20 @@ def act(
     relative_keys: tuple[Float[Array, "N R H"], ...],
     state: DecodeState,
     observation: Observation,
-    fresh: Bool[Array, "B"],
-    keys: Key[Array, "B"],
+    fresh: Bool[Array, " B"],
+    keys: Key[Array, " B"],
     settings: ActSettings,
 ) -> tuple[Int[Array, "B A"], DecodeState]:
     """Action ids, each within its range, and the state with this step in it.
 
-    Args:
-      fresh: environments whose episode begins here.
-      keys: one for each environment; its own step and token are folded in, so an episode's randomness does not depend on
-        which others are played beside it.
+    `fresh` are the environments whose episode begins here. Of `keys` each environment has one; its own step and token
+    are folded in, so an episode's randomness does not depend on which others are played beside it.
     """
     model = nnx.merge(graph, params)
     state = forget(state, fresh)
     real = observation.real
-    window = open_window(state, real.sum(axis=1) + len(settings.action_ranges), settings.context, settings.memory_steps)
+    tokens = real.sum(axis=1) + len(settings.action_ranges)
+    window = open_window(state, tokens, settings.context, settings.memory_steps)
     embedded = model.embedding(
         observation.token_ids,
         observation.local_position,
@@ -99,7 +99,8 @@ def act(
     return actions.T, state._replace(next_timestep=state.next_timestep + 1)
 
 
-def _choose(logits: Float[Array, "B V"], keys: Key[Array, "B"], temperature: float) -> Int[Array, "B"]:
+def _choose(logits: Float[Array, "B V"], keys: Key[Array, " B"], temperature: float) -> Int[Array, " B"]:
     if temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    logits -= logits.max(axis=-1, keepdims=True)  # so that at any temperature the best id keeps a finite logit
     return jax.vmap(jax.random.categorical)(keys, logits / jnp.float32(temperature)).astype(jnp.int32)

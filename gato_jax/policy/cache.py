@@ -1,5 +1,6 @@
 """The decode state: what the transformer remembers of each environment, in one donated pytree.
 
+Axes:
     B environments   T new positions   S slots   N heads   H head size   D width
 """
 
@@ -35,36 +36,46 @@ class DecodeState(NamedTuple):
     position: Int[Array, "B S"]
     step_start: Int[Array, "B S"]
     timestep: Int[Array, "B S"]
-    next_position: Int[Array, "B"]
-    next_timestep: Int[Array, "B"]
+    next_position: Int[Array, " B"]
+    next_timestep: Int[Array, " B"]
 
 
 class Window(NamedTuple):
-    """Which slots a timestep may look at: those whose own timestep began at or after `first_position`, and is numbered at
-    least `first_timestep`. So whole timesteps drop out at once."""
+    """Which slots a timestep may look at: those of recent enough timesteps, so whole timesteps drop out at once.
 
-    first_position: Int[Array, "B"]
-    first_timestep: Int[Array, "B"]
-    step_start: Int[Array, "B"]
+    Attributes:
+      first_position: (B,) the earliest position at which a timestep in the window may have begun.
+      first_timestep: (B,) the least number of a timestep in the window.
+      step_start: (B,) where the current timestep begins.
+    """
+
+    first_position: Int[Array, " B"]
+    first_timestep: Int[Array, " B"]
+    step_start: Int[Array, " B"]
 
 
 def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeState:
+    """Rings in which nothing has been written."""
     shape = (environments, config.heads, slots, config.head_size)
     layers = tuple(KeysValues(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(config.layers))
     table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
     return DecodeState(layers, *(jnp.asarray(table) for _ in range(3)), *(jnp.asarray(counter) for _ in range(2)))
 
 
-def forget(state: DecodeState, fresh: Bool[Array, "B"]) -> DecodeState:
+def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
     """Empties the rings of the environments that start a new episode."""
     counters = {name: jnp.where(fresh, 0, getattr(state, name)) for name in ("next_position", "next_timestep")}
     return state._replace(position=jnp.where(fresh[:, None], EMPTY, state.position), **counters)
 
 
-def open_window(state: DecodeState, tokens: Int[Array, "B"], context: int, memory_steps: int | None) -> Window:
-    """The window of the timestep that is about to write `tokens` tokens: at most `context` tokens, itself included, and at
-    most `memory_steps` timesteps."""
-    first_timestep = jnp.zeros_like(state.next_timestep) if memory_steps is None else state.next_timestep - (memory_steps - 1)
+def open_window(state: DecodeState, tokens: Int[Array, " B"], context: int, memory_steps: int | None) -> Window:
+    """The window of the timestep that is about to write `tokens` tokens.
+
+    It holds at most `context` tokens and at most `memory_steps` timesteps, this one included.
+    """
+    first_timestep = jnp.zeros_like(state.next_timestep)
+    if memory_steps is not None:
+        first_timestep = state.next_timestep - (memory_steps - 1)
     return Window(state.next_position + tokens - context, first_timestep, state.next_position)
 
 
@@ -76,7 +87,7 @@ def advance(
     real: Bool[Array, "B T"],
     window: Window,
 ) -> tuple[Float[Array, "B T D"], DecodeState]:
-    """Writes new positions into the ring and returns their final hidden vectors; padding is neither written nor seen."""
+    """Writes new positions into the ring; returns their final hidden vectors. Padding is neither written nor seen."""
     environments, slots = state.position.shape
     position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
     slot = jnp.where(real, position % slots, slots)  # past the last slot: dropped

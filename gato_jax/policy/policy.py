@@ -12,13 +12,18 @@ from flax import nnx
 from gato_jax.policy.act import ActSettings, Observation, act
 from gato_jax.policy.agent import Agent
 from gato_jax.policy.cache import empty_state, relative_keys_of
-from gato_jax.tokenization import TextCodec, TokenSequence
+from gato_jax.tokenization import TextCodec, TokenizationError, TokenSequence
+
+
+_TEXT_ROWS = 32  # texts written side by side
 
 
 class _Decoder:
     """Holds the decode state of a batch of environments and calls the compiled `act`."""
 
     def __init__(self, agent: Agent, task: str, environments: int, ranges, temperature: float):
+        if not temperature >= 0:
+            raise ValueError(f"temperature must be 0 or more, got {temperature}")
         tokenization = agent.contract.tokenization
         self.agent, self.layout, self.environments = agent, agent.layout(task), environments
         self.settings = ActSettings(
@@ -36,6 +41,11 @@ class _Decoder:
 
     def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> np.ndarray:
         """(B, A) ids that follow these observations."""
+        tokens = max(len(step) for step in steps) + len(self.settings.action_ranges)
+        if tokens > self.agent.context:
+            raise TokenizationError(
+                f"a timestep of {tokens} tokens exceeds the agent's context of {self.agent.context}"
+            )
         observation = batch_observations(steps, self.agent.contract.tokenization.patch)
         ids, self.state = act(
             self.agent.graph, self.agent.params, self.relative_keys, self.state, observation,
@@ -82,6 +92,19 @@ class TextPolicy(_Decoder):
         return [TextCodec().decode(ids) for ids in self.decode(steps, np.ones(self.environments, bool))]
 
 
+def write_texts(
+    agent: Agent, task: str, beginnings: Sequence[TokenSequence], *, temperature: float, max_tokens: int = 16, seed: int = 0
+) -> list[str]:
+    """One text for each beginning; temperature 0 writes the most probable one."""
+    policy = TextPolicy(agent, task, _TEXT_ROWS, max_tokens=max_tokens, temperature=temperature)
+    texts = []
+    for start in range(0, len(beginnings), _TEXT_ROWS):
+        rows = list(beginnings[start : start + _TEXT_ROWS])
+        padded = [*rows, *[rows[-1]] * (_TEXT_ROWS - len(rows))]
+        texts += policy.write(padded, range(seed + start, seed + start + _TEXT_ROWS))[: len(rows)]
+    return texts
+
+
 def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observation:
     """Pads to a length of few values, so that texts of varying length compile a handful of times at most."""
     longest = max(len(step) for step in steps)
@@ -93,10 +116,14 @@ def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observatio
     with_patches = [(b, step) for b, step in enumerate(steps) if len(step.patch_slots)]
     if not with_patches:
         empty = np.zeros((0, patch, patch, 3), np.uint8)
-        return Observation(ids, local, real, empty, np.zeros(0, np.int32), np.zeros((0, 4), np.int32))
-    return Observation(
+        return _on_device(ids, local, real, empty, np.zeros(0, np.int32), np.zeros((0, 4), np.int32))
+    return _on_device(
         ids, local, real,
         np.concatenate([step.patches for _, step in with_patches]),
         np.concatenate([step.patch_slots + np.int32(b * length) for b, step in with_patches]),
         np.concatenate([step.patch_intervals for _, step in with_patches]),
     )  # fmt: skip
+
+
+def _on_device(*arrays: np.ndarray) -> Observation:
+    return Observation(*map(jnp.asarray, arrays))

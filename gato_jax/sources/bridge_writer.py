@@ -48,19 +48,20 @@ def bridge_features() -> Any:
 
 
 def write_bridge_dataset(
-    root: str | Path, splits: Mapping[str, Iterable[Episode]], *, overwrite: bool = False
+    root: str | Path, splits: Mapping[str, Iterable[Episode]], *, control_rate_hz: float, overwrite: bool = False
 ) -> Path:
     """Writes `root/bridge_dataset/1.0.0` and returns that folder.
 
-    The features have no room for a provenance, so `provenance.json` beside the records holds it, and each `file_path`
-    begins with its kind: nobody can take simulated episodes for the real ones. The other cameras are black and the
-    language embedding zero; a final observation, which the form does not know, is left out.
+    The features have no room for provenance and rate, so `provenance.json` beside the records holds them, and each
+    `file_path` begins with the kind: nobody can take simulated episodes for the real ones. The other cameras are black
+    and the language embedding zero; a final observation, which the form does not know, is left out.
 
     Args:
       root: where datasets lie.
       splits: episodes with observation `image_0`, `image_1` (T, H, W, 3) uint8, `state` (T, 7) float32 and
-        `instruction` str, and action `action` (T, 7) float32: see `rlds_table.BRIDGE` for what the numbers mean. H and W
-        divide 256: images are enlarged by repeating pixels. All of one provenance.
+        `instruction` str, and action `action` (T, 7) float32: see `rlds_table.BRIDGE` for what the numbers mean. H and
+        W divide 256: images are enlarged by repeating pixels. All of one provenance.
+      control_rate_hz: of the simulated arm; the real one's is 5.
       overwrite: whether to replace a dataset that is there.
 
     Raises:
@@ -73,8 +74,9 @@ def write_bridge_dataset(
     examples = {split: _examples(split, episodes, provenances) for split, episodes in splits.items()}
     with staged(directory) as staging:
         write_examples(staging, directory, bridge_features(), examples)
+        fields = dataclasses.asdict(provenances.pop()) | {"control_rate_hz": control_rate_hz}
         with disk_errors(directory):
-            (staging / PROVENANCE_FILE).write_text(json.dumps(dataclasses.asdict(provenances.pop()), indent=2))
+            (staging / PROVENANCE_FILE).write_text(json.dumps(fields, indent=2))
     return directory
 
 
@@ -129,5 +131,5 @@ def _jpeg(image: np.ndarray) -> bytes:
         raise ValueError(f"image of shape {image.shape} and type {image.dtype}; sides must divide {_SIDE}, type uint8")
     file = io.BytesIO()
     enlarged = image.repeat(_SIDE // height, axis=0).repeat(_SIDE // width, axis=1)
-    PIL.Image.fromarray(enlarged).save(file, format="jpeg", quality=_JPEG_QUALITY)
+    PIL.Image.fromarray(enlarged).save(file, format="jpeg", quality=_JPEG_QUALITY, subsampling=0)
     return file.getvalue()

@@ -101,10 +101,10 @@ def _make(draw: Callable[[int], PIL.Image.Image], item: tuple[int, str, int]) ->
 
 
 def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
-    """(64, 64, 3) uint8 on white. `key` is (code point, variant), from which size and shift follow; variant 0 has none."""
+    """(64, 64, 3) uint8 on white. From `key`, (code point, variant), follow size and shift; variant 0 has neither."""
     random = np.random.default_rng(key)
     side = SIDE if key[1] == 0 else int(random.integers(SIDE * 3 // 4, SIDE + 1))
-    corner = tuple(int(random.integers(0, SIDE - side + 1)) for _ in range(2))
+    corner = int(random.integers(0, SIDE - side + 1)), int(random.integers(0, SIDE - side + 1))
     ground = PIL.Image.new("RGBA", picture.size, "white")
     ground.alpha_composite(picture)
     canvas = PIL.Image.new("RGB", (SIDE, SIDE), "white")
@@ -146,7 +146,7 @@ def _load_font(font: str) -> PIL.ImageFont.FreeTypeFont:
 def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
     shapes = _load_font(font)
     left, top, right, bottom = shapes.getbbox(chr(code_point))
-    side = max(right - left, bottom - top)
+    side = int(max(right - left, bottom - top))
     square = PIL.Image.new("RGBA", (side, side))
     corner = (side - right - left) // 2, (side - bottom - top) // 2
     PIL.ImageDraw.Draw(square).text(corner, chr(code_point), font=shapes, embedded_color=True)

@@ -28,7 +28,7 @@ def _open_rlds(where: str, split: str) -> EpisodeReader:
 
 
 KINDS: dict[str, Callable[[str, str], EpisodeReader]] = {
-    "recorded": open_dataset,  # recorded:DIR, a dataset of ours
+    "recorded": lambda where, split: open_dataset(where, split),  # recorded:DIR, a dataset of ours
     "rlds": _open_rlds,  # rlds:DIR or rlds:DIR#NAME, NAME as in RLDS_DATASETS where the folder's own differs
     "captions": _open_captions,  # captions:emoji from the font, captions:DIR from a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot

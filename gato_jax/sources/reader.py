@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 
@@ -21,24 +20,27 @@ class SourceError(ValueError):
 class EpisodeReader(Protocol):
     """Episodes of one task and one split: what `gato_jax.episodes.EpisodeDataset` and every source here are."""
 
-    spec: TaskSpec
-    split: str
-
+    @property
+    def spec(self) -> TaskSpec: ...
+    @property
+    def split(self) -> str: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, position: int) -> Episode: ...
+    def __getitem__(self, position: SupportsIndex) -> Episode: ...
     def __iter__(self) -> Iterator[Episode]: ...
 
     @property
     def lengths(self) -> np.ndarray:
         """(N,) int64, steps of each episode."""
+        ...
 
     @property
     def fingerprint(self) -> str:
         """Changes when the data change."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class GeneratedEpisodes(Sequence[Episode]):
+class GeneratedEpisodes:
     """Episodes of one step that are made when they are asked for, as captions and dialogues are.
 
     Attributes:
@@ -57,7 +59,7 @@ class GeneratedEpisodes(Sequence[Episode]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, position: int) -> Episode:
+    def __getitem__(self, position: SupportsIndex) -> Episode:
         observation, action = self.make(self.items[position])
         yes = np.ones(1, bool)
         return Episode(
@@ -72,11 +74,14 @@ class GeneratedEpisodes(Sequence[Episode]):
             provenance=self.provenance,
         )
 
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[position] for position in range(len(self)))
+
     @property
     def lengths(self) -> np.ndarray:
         return np.ones(len(self.items), np.int64)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         said = repr((self.spec.to_json(), self.split, self.content, self.items))
         return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -9,15 +9,15 @@ import hashlib
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import PIL.Image
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, TaskSpec, Text
-from gato_jax.episodes.rlds_format import look_up
+from gato_jax.episodes.rlds_format import PROVENANCE_FIELDS, look_up
 from gato_jax.sources.reader import SourceError
 from gato_jax.sources.rlds_table import RLDS_DATASETS, RldsTable
 from gato_jax.sources.tfrecord import TFRecords
@@ -26,7 +26,7 @@ PROVENANCE_FILE = "provenance.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class RldsDataset(Sequence[Episode]):
+class RldsDataset:
     """One split of an RLDS dataset of others, as `open_rlds` opens it. Every step of an episode acts."""
 
     directory: Path
@@ -36,6 +36,7 @@ class RldsDataset(Sequence[Episode]):
     provenance: Provenance
     lengths: np.ndarray
     fingerprint: str
+    image_size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -48,7 +49,7 @@ class RldsDataset(Sequence[Episode]):
     def _records(self) -> _Records:
         return _Records(self.directory, self.split)
 
-    def __getitem__(self, position: int) -> Episode:
+    def __getitem__(self, position: SupportsIndex) -> Episode:
         """The episode at `position`; negative counts from the end. Raises SourceError where the record is damaged."""
         position = range(len(self))[position]
         table = RLDS_DATASETS[self.name]
@@ -62,21 +63,22 @@ class RldsDataset(Sequence[Episode]):
                 **{key: steps[key] for key in ("reward", "discount", "is_first", "is_last", "is_terminal")},
                 provenance=self.provenance,
             )
+        except ImportError:
+            raise
         except Exception as error:  # protobuf, array_record and the image codecs each have their own
             raise SourceError(
                 f"{self.directory}: episode {position} of split {self.split!r} cannot be read ({error!r}); "
                 "the files are damaged or hold other fields; copy the dataset again"
             ) from error
 
-    def _read(self, steps: Any, sources: dict[str, tuple[str, Modality]]) -> dict[str, np.ndarray]:
+    def _read(self, steps: Any, sources: Mapping[str, tuple[str, Modality]]) -> dict[str, np.ndarray]:
         return {key: self._records.decode(steps, field, modality) for key, (field, modality) in sources.items()}
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[position] for position in range(len(self)))
 
     def __reduce__(self):  # as its path, so that every loader process opens files of its own
-        image = self.spec.observation[next(iter(RLDS_DATASETS[self.name].images))]
-        return _reopen, (self.directory, self.split, self.name, (image.height, image.width))
+        return _reopen, (self.directory, self.split, self.name, self.image_size)
 
 
 def open_rlds(
@@ -95,7 +97,7 @@ def open_rlds(
     """
     directory = Path(directory)
     info = _describe(directory)
-    name = name or info["name"]
+    name = name or str(info["name"])
     if name not in RLDS_DATASETS:
         near = difflib.get_close_matches(name, RLDS_DATASETS, n=1) or list(RLDS_DATASETS)
         raise SourceError(f"{directory}: what the fields of {name!r} mean is not known; nearest known: {near[0]}")
@@ -103,8 +105,8 @@ def open_rlds(
     if split not in counts:
         raise SourceError(f"{directory}: no split {split!r}; it has {', '.join(counts)}")
     table = RLDS_DATASETS[name]
-    provenance = _provenance(directory, table)
-    spec = table.spec(image_size, provenance.equipment or table.robot)
+    provenance, control_rate_hz = _provenance(directory, table)
+    spec = table.spec(image_size, control_rate_hz, provenance.equipment or table.robot)
     files = _record_files(directory, split)
     sizes = [(file.name, file.stat().st_size) for file in files]
     lengths = _lengths(directory, split, sizes, counts[split])
@@ -118,6 +120,7 @@ def open_rlds(
         provenance=provenance,
         lengths=lengths,
         fingerprint=fingerprint,
+        image_size=image_size,
     )
 
 
@@ -132,12 +135,13 @@ class _Records:
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core import example_parser
 
-        builder = tfds.builder_from_directory(directory)
+        builder: Any = tfds.builder_from_directory(directory)
+        parser: Any = example_parser.ExampleParserNp  # TFDS's types promise less than it has
         if builder.info.file_format.value == "tfrecord":  # which TFDS reads with TensorFlow only
             self._source = TFRecords(_record_files(directory, split))
         else:
             self._source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        self._parser = example_parser.ExampleParserNp(builder.info.features.get_serialized_info())
+        self._parser = parser(builder.info.features.get_serialized_info())
         self._features = builder.info.features["steps"].feature
 
     def __len__(self) -> int:
@@ -168,10 +172,11 @@ def _average(image: np.ndarray, size: Image) -> np.ndarray:
 def _describe(directory: Path) -> dict[str, Any]:
     file = directory / "dataset_info.json"
     try:
-        return json.loads(file.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        info = json.loads(file.read_text())
+        return {"name": info["name"], "splits": info["splits"]}
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise SourceError(
-            f"{file}: not a TFDS dataset ({error}); give the folder NAME/VERSION that holds dataset_info.json"
+            f"{file}: not a TFDS dataset ({error!r}); give the folder NAME/VERSION that holds dataset_info.json"
         ) from error
 
 
@@ -181,13 +186,15 @@ def _record_files(directory: Path, split: str) -> list[Path]:
     raise SourceError(f"{directory}: no record files of split {split!r}; copy the dataset's folder whole")
 
 
-def _provenance(directory: Path, table: RldsTable) -> Provenance:
+def _provenance(directory: Path, table: RldsTable) -> tuple[Provenance, float]:
+    """Where the recordings come from and their control rate: the table's unless a file beside them says otherwise."""
     file = directory / PROVENANCE_FILE
     if not file.exists():
-        return table.provenance
+        return table.provenance, table.control_rate_hz
     try:
-        return Provenance(**json.loads(file.read_text()))
-    except (OSError, TypeError, json.JSONDecodeError) as error:
+        fields = json.loads(file.read_text())
+        return Provenance(**{key: fields[key] for key in PROVENANCE_FIELDS}), float(fields["control_rate_hz"])
+    except (OSError, KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise SourceError(f"{file}: not a provenance ({error}); remove it only if the recordings are real") from error
 
 

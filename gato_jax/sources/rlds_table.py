@@ -31,8 +31,8 @@ class RldsTable:
     gripper: Literal["binary", "continuous", "pose"]
     provenance: Provenance
 
-    def spec(self, image_size: tuple[int, int], equipment: str) -> TaskSpec:
-        """The task with images of (height, width), on the equipment that its provenance names."""
+    def spec(self, image_size: tuple[int, int], control_rate_hz: float, equipment: str) -> TaskSpec:
+        """The task with images of (height, width), at the rate and on the equipment of these recordings."""
         height, width = image_size
         images = {key: Image(height=height, width=width) for key in self.images}
         return TaskSpec(
@@ -40,7 +40,7 @@ class RldsTable:
             task=self.task,
             observation=images | {key: modality for key, (_, modality) in self.observation.items()},
             action={key: modality for key, (_, modality) in self.action.items()},
-            control_rate_hz=self.control_rate_hz,
+            control_rate_hz=control_rate_hz,
             embodiment=Embodiment(
                 robot=equipment, gripper=self.gripper, cameras=tuple(Camera(key=key) for key in images)
             ),
@@ -52,10 +52,10 @@ class RldsTable:
 # episode, image_1 from another side in many and is black where there is none.
 #
 # State: position of the end effector (metres), roll, pitch, yaw (radians), opening of the gripper in [0, 1].
-# Action, at each step of 0.2 s: the change of that position and of those angles, and the gripper's command, 0 closed and
-# 1 open. The limits: the 1% and 99% quantiles of the published action statistics are within 0.042 m and 0.208 rad; a few
-# recorded steps are an order of magnitude beyond any motion of the arm, so the extremes are no limits to scale by.
-# What lies outside is clipped when it becomes a token.
+# Action, at each step of 0.2 s: the change of that position and of those angles, and the gripper's command, 0 closed
+# and 1 open. The limits: the 1% and 99% quantiles of the published action statistics are within 0.042 m and 0.208 rad;
+# the extremes, 0.4 m and 6.3 rad, are no motion of the arm in 0.2 s and so no limits to scale by. What lies outside is
+# clipped when it becomes a token.
 BRIDGE = RldsTable(
     suite="open_x",
     task="bridge_dataset",

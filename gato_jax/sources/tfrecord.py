@@ -19,7 +19,7 @@ from gato_jax.sources.reader import SourceError
 _HEADER, _FOOTER = 12, 4
 
 
-class TFRecords(Sequence[bytes]):
+class TFRecords:
     """The records of several files in order."""
 
     def __init__(self, files: Sequence[Path]):

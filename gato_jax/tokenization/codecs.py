@@ -9,8 +9,10 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gato_jax.episodes import Continuous, Discrete, Image
 
@@ -39,14 +41,14 @@ class TextCodec:
     model: pathlib.Path = TOKENIZER_MODEL
     end_of_text: int = 2
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: Any) -> np.ndarray:
         """Ids, (n,) int32."""
         if not isinstance(text, str):
             raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
         ids = _sentencepiece(self.model).encode(text)
         return np.array([*ids, self.end_of_text], np.int32)
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """The text up to the first end-of-text piece."""
         pieces = []
         for token in ids:
@@ -70,7 +72,7 @@ class DiscreteCodec:
     def token_range(self) -> tuple[int, int]:
         return 0, self.modality.n
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
+    def encode(self, values: npt.ArrayLike) -> np.ndarray:
         """(..., *shape) integers to (..., token_count) int32 ids."""
         values = np.asarray(values)
         if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
@@ -123,11 +125,15 @@ class ContinuousCodec:
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self.modality.low, np.float64), np.asarray(self.modality.high, np.float64)
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
+    def encode(self, values: npt.ArrayLike) -> np.ndarray:
         """(..., *shape) floats to (..., token_count) int32 ids."""
-        flat = _flatten(np.asarray(values), self.modality.shape).astype(np.float64)
+        values = np.asarray(values)
+        if values.dtype.kind not in "biuf":
+            raise TokenizationError(f"continuous values must be real numbers, got dtype {values.dtype}")
+        flat = _flatten(values, self.modality.shape).astype(np.float64)
         if not np.isfinite(flat).all():
-            raise TokenizationError(f"value {flat[~np.isfinite(flat)].flat[0]} is not finite; filter or repair the recording")
+            bad = flat[~np.isfinite(flat)].flat[0]
+            raise TokenizationError(f"value {bad} is not finite; filter or repair the recording")
         if self.companded:
             unit = np.sign(flat) * np.log(np.abs(flat) * self.mu + 1) / np.log(self.m * self.mu + 1)
         else:
@@ -166,7 +172,9 @@ class ImageCodec:
         up = np.floor if self.modality.fit == "crop" else np.ceil
         rows, columns = (int(up(side / self.patch)) for side in self.modality.shape[:2])
         if not rows * columns:
-            raise TokenizationError(f"an image of {self.modality.shape} cropped to patches of {self.patch} is empty; use resize")
+            raise TokenizationError(
+                f"an image of {self.modality.shape} cropped to patches of {self.patch} is empty; use resize"
+            )
         return rows, columns
 
     @property
@@ -182,7 +190,7 @@ class ImageCodec:
         r, c = np.divmod(np.arange(rows * columns), columns)
         return np.stack([row[r], row[r + 1], column[c], column[c + 1]], -1)
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    def encode(self, images: npt.ArrayLike) -> np.ndarray:
         """(..., height, width, channels) uint8 to (..., token_count, patch, patch, channels) uint8."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[-3:] != self.modality.shape:

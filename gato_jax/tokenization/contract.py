@@ -69,9 +69,11 @@ class Contract:
     def require_equal(self, other: Contract, where: str):
         """Raises ContractError, with each difference on its own line, unless `other` is the same contract."""
         mine, theirs = (dict(_leaves(json.loads(json.dumps(c.to_json())))) for c in (self, other))
-        different = [key for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
+        keys = sorted(mine.keys() | theirs.keys(), key=lambda key: (key.startswith("tasks."), key))  # settings first
+        different = [key for key in keys if mine.get(key) != theirs.get(key)]
         if different:
             lines = [f"  {key}: {mine.get(key)!r} here, {theirs.get(key)!r} in {where}" for key in different[:12]]
+            lines += [f"  and {len(different) - 12} more"] if len(different) > 12 else []
             raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
 
 

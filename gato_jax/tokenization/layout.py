@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from gato_jax.tokenization.codecs import ContinuousCodec, DiscreteCodec, ImageCo
 from gato_jax.tokenization.contract import Tokenization
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
 
-Codec = TextCodec | DiscreteCodec | ContinuousCodec | ImageCodec
+ActionCodec = TextCodec | DiscreteCodec | ContinuousCodec
+Codec = ActionCodec | ImageCodec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Layout:
 
     @functools.cached_property
     def observation_codecs(self) -> dict[str, Codec]:
-        return {key: self._codec(key, m, action=False) for key, m in sorted(self.spec.observation.items())}
+        return {key: self._codec(key, m) for key, m in sorted(self.spec.observation.items())}
 
     @functools.cached_property
-    def action_codecs(self) -> dict[str, Codec]:
-        return {key: self._codec(key, m, action=True) for key, m in sorted(self.spec.action.items())}
+    def action_codecs(self) -> dict[str, ActionCodec]:
+        return {key: self._action_codec(key, m) for key, m in sorted(self.spec.action.items())}
 
     @property
     def pure_text(self) -> bool:
@@ -67,7 +69,7 @@ class Layout:
             steps.append(action if self.pure_text else concatenate([observation, action]))
         return steps
 
-    def encode_observation(self, observation: Mapping[str, np.ndarray]) -> TokenSequence:
+    def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
         """Observation and separator of one step."""
         self._check_keys("observation", observation, self.observation_codecs)
         pieces = []
@@ -80,10 +82,12 @@ class Layout:
         sequence = concatenate(pieces)
         limit = self.tokenization.local_positions - 1
         if len(sequence) > limit:
-            raise TokenizationError(f"an observation of {len(sequence)} tokens exceeds local_positions - 1 = {limit}; raise it")
+            raise TokenizationError(
+                f"an observation of {len(sequence)} tokens exceeds local_positions - 1 = {limit}; raise it"
+            )
         return sequence.replace(local_position=np.arange(len(sequence), dtype=np.int32))
 
-    def encode_action(self, action: Mapping[str, np.ndarray]) -> TokenSequence:
+    def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
         """Action tokens of one step: all targets, all at the one local position that actions share."""
         self._check_keys("action", action, self.action_codecs)
         pieces = []
@@ -93,11 +97,8 @@ class Layout:
             except TokenizationError as error:
                 raise TokenizationError(f"action {key!r}: {error}") from None
             low, high = (0, self.tokenization.vocabulary.text) if isinstance(codec, TextCodec) else codec.token_range
-            pieces.append(
-                _plain(ids).replace(
-                    loss_mask=np.ones(len(ids), bool), action_range=np.tile(np.array([[low, high]], np.int32), (len(ids), 1))
-                )
-            )
+            ranges = np.tile(np.array([[low, high]], np.int32), (len(ids), 1))
+            pieces.append(_plain(ids).replace(loss_mask=np.ones(len(ids), bool), action_range=ranges))
         sequence = concatenate(pieces)
         position = 0 if self.pure_text else self.tokenization.local_positions - 1
         return sequence.replace(local_position=np.full(len(sequence), position, np.int32))
@@ -112,7 +113,7 @@ class Layout:
             start += codec.token_count
         return action
 
-    def _observation_piece(self, codec: Codec, value: np.ndarray) -> TokenSequence:
+    def _observation_piece(self, codec: Codec, value: Any) -> TokenSequence:
         if isinstance(codec, ImageCodec):
             patches = codec.encode(value)
             count = len(patches)
@@ -124,30 +125,35 @@ class Layout:
             sequence = sequence.replace(loss_mask=np.ones(len(sequence), bool))
         return sequence
 
-    def _codec(self, key: str, modality: Modality, *, action: bool) -> Codec:
+    def _codec(self, key: str, modality: Modality) -> Codec:
+        if isinstance(modality, Image):
+            return ImageCodec(modality=modality, patch=self.tokenization.patch)
+        return self._token_codec(key, modality, companded=True)
+
+    def _action_codec(self, key: str, modality: Modality) -> ActionCodec:
+        return self._token_codec(key, modality, companded=False)
+
+    def _token_codec(self, key: str, modality: Modality, *, companded: bool) -> ActionCodec:
         settings = self.tokenization
+        vocabulary = settings.vocabulary
         match modality:
             case Text():
                 return TextCodec()
             case Discrete():
-                if modality.n > settings.vocabulary.bins:
-                    raise TokenizationError(f"{self.spec.name}: {key!r} has {modality.n} values, at most {settings.vocabulary.bins}")
+                if modality.n > vocabulary.bins:
+                    raise TokenizationError(
+                        f"{self.spec.name}: {key!r} has {modality.n} values, at most {vocabulary.bins}"
+                    )
                 return DiscreteCodec(modality=modality)
             case Continuous():
-                return ContinuousCodec(
-                    modality=modality,
-                    companded=not action,
-                    first_id=settings.vocabulary.continuous,
-                    bins=settings.vocabulary.bins,
-                    mu=settings.mu,
-                    m=settings.m,
-                )
+                kind = {"companded": companded, "mu": settings.mu, "m": settings.m}
+                return ContinuousCodec(modality=modality, first_id=vocabulary.continuous, bins=vocabulary.bins, **kind)
             case Image():
-                return ImageCodec(modality=modality, patch=settings.patch)
+                raise TokenizationError(f"{self.spec.name}: {key!r} is an image, which has no tokens to predict")
 
     def _check_keys(self, side: str, values: Mapping, codecs: Mapping):
         if set(values) != set(codecs):
-            raise TokenizationError(f"{self.spec.name}: {side} has keys {sorted(values)}, the task has {sorted(codecs)}")
+            raise TokenizationError(f"{side} has keys {sorted(values)}, {self.spec.name} has {sorted(codecs)}")
 
 
 def _plain(ids) -> TokenSequence:

@@ -1,7 +1,15 @@
 """Loss, optimizer, sharding, train step and loop. May import batching, model, checkpoints, tokenization."""
 
-from gato_jax.training.config import MeshConfig, OptimizerConfig, TrainConfig
-from gato_jax.training.loop import train
+from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
+from gato_jax.training.loop import NonFiniteLossError, train
 from gato_jax.training.step import TrainState
 
-__all__ = ["MeshConfig", "OptimizerConfig", "TrainConfig", "TrainState", "train"]
+__all__ = [
+    "ConfigError",
+    "MeshConfig",
+    "NonFiniteLossError",
+    "OptimizerConfig",
+    "TrainConfig",
+    "TrainState",
+    "train",
+]

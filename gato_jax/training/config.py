@@ -55,6 +55,7 @@ class DatasetConfig:
     window_steps: int | None = None
     prompt_share: float = 0.25
     prompt_steps: int = 1
+    loss_weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,8 @@ class TrainConfig:
         fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
         fields["optimizer"] = _build(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
         fields["mesh"] = _build(MeshConfig, fields.get("mesh", {}), "mesh")
-        datasets = fields.get("datasets", ())
-        fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets[{i}]") for i, entry in enumerate(datasets))
+        datasets = fields.get("datasets", {})
+        fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items())
         return _build(cls, fields, "config")
 
 
@@ -106,9 +107,9 @@ def _build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
             nearest = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(known)}"
             raise ConfigError(f"{where} has no key {key!r}{hint}")
-    required = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING and n not in fields]
-    if required:
-        raise ConfigError(f"{where} lacks {', '.join(required)}")
+    required = [n for n, field in known.items() if field.default is field.default_factory is dataclasses.MISSING]
+    if lacking := [name for name in required if name not in fields]:
+        raise ConfigError(f"{where} lacks {', '.join(lacking)}")
     try:
         return kind(**fields)
     except ValueError as error:

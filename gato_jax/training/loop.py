@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from gato_jax.batching import Loader, Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
 from gato_jax.model import count_parameters, graph_of, initialise
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate, optimizer
@@ -26,14 +26,15 @@ _log = logging.getLogger(__name__)
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss was NaN or infinite; the message names the step. The last checkpoint is from before."""
+    """The loss or its gradient was NaN or infinite; the message names the step. The last checkpoint is from before."""
 
 
-def train(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path, *, stop_after: int | None = None) -> dict[str, Any]:
+def train(
+    config: TrainConfig, mixture: Mixture, workdir: pathlib.Path, *, stop_after: int | None = None
+) -> dict[str, Any]:
     """Trains into `workdir`, from its newest checkpoint if it has one, and returns the last metrics.
 
-    Args:
-      stop_after: stop, with a checkpoint, after this many steps of the run; for tests and for planned interruptions.
+    With `stop_after` it stops, with a checkpoint, after this many steps of the run: for planned interruptions.
     """
     key = jax.random.key(config.seed)
     mesh = make_mesh(config.mesh)
@@ -56,13 +57,16 @@ def train(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path, *, stop_
     else:
         state = jax.jit(init, out_shardings=placement)(key)
 
-    step_fn = make_train_step(graph, tx, target_budget=mixture.target_budget, datasets=len(mixture.entries))
+    step_fn = make_train_step(
+        graph, tx, target_budget=mixture.target_budget, loss_weights=[entry.loss_weight for entry in mixture.entries]
+    )
     train_step = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, None))
     stop = min(config.steps, stop_after or config.steps)
     loader = Loader(mixture, steps=config.steps, first_step=first_step, threads=config.loader_threads)
     log = MetricsLog(workdir, mixture.names, config, first_step)
     metrics = None
-    progress = tqdm(range(first_step, stop), initial=first_step, total=config.steps, unit="step", desc="train", mininterval=2)
+    bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
+    progress = tqdm(range(first_step, stop), **bar)
     for step in progress:
         batch = next(loader)
         batch = jax.device_put(batch, shard_batch(mesh, batch))
@@ -78,7 +82,7 @@ def train(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path, *, stop_
             store.save(done, params=state.params, optimizer=state.optimizer, loader=loader.state(), **about)
     store.wait()
     store.close()
-    return log.close()
+    return {**log.close(), "parameters": count_parameters(shapes.params)}
 
 
 def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: dict, config: TrainConfig):
@@ -89,8 +93,6 @@ def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: 
                 f"{store.directory.parent} holds another run's checkpoint: {name} is {about['run'][name]!r} there, "
                 f"{mine!r} here; name another --workdir"
             )
-    from gato_jax.checkpoints.store import model_from_json
-
     if model_from_json(about["model"]) != config.model:
         raise CheckpointError(f"{store.directory.parent} holds another model's checkpoint; name another --workdir")
     type(mixture.contract).from_json(about["contract"]).require_equal(mixture.contract, "this config")
@@ -106,7 +108,7 @@ def _describe(config: TrainConfig, mixture: Mixture, shapes: TrainState):
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard events; every step's loss goes into losses.npy's mean of `log_every` steps."""
+    """metrics.jsonl and TensorBoard events: one line for every `log_every` steps, with their mean loss."""
 
     def __init__(self, workdir: pathlib.Path, datasets: list[str], config: TrainConfig, first_step: int):
         self.datasets, self.config = datasets, config
@@ -124,8 +126,11 @@ class MetricsLog:
     def add(self, step: int, metrics: dict, progress: tqdm):
         """Takes the metrics of one step (counted from 0); writes a line for every `log_every` steps."""
         metrics = jax.device_get(metrics)
-        if not np.isfinite(metrics["loss"]):
-            raise NonFiniteLossError(f"loss is {metrics['loss']} at step {step + 1}; lower the learning rate and run again")
+        loss, norm = metrics["loss"], metrics["gradient_norm"]
+        if not np.isfinite([loss, norm]).all():  # a gradient that is not finite would be in the next checkpoint
+            raise NonFiniteLossError(
+                f"loss is {loss} and gradient norm {norm} at step {step + 1}; lower the learning rate and run again"
+            )
         self.window.append(metrics)
         if (step + 1) % self.config.log_every and step + 1 != self.config.steps:
             return
@@ -136,7 +141,7 @@ class MetricsLog:
             "step": step + 1,
             "loss": float(np.mean([m["loss"] for m in self.window], dtype=np.float64)),
             "gradient_norm": float(np.mean([m["gradient_norm"] for m in self.window])),
-            "learning_rate": float(self.schedule(step)),
+            "learning_rate": float(np.asarray(self.schedule(step))),
             "tokens_per_second": tokens / (now - self.previous),
             "tokens": (step + 1) * self.config.batch_size * self.config.context,
             "seconds": self.seconds_before + now - self.started,

@@ -1,5 +1,6 @@
 """The masked cross-entropy (paper, section 2.3): L = - sum_b sum_l m(b, l) log p(s_l | s_<l).
 
+Axes:
     B rows   T positions   K targets   D width   V vocabulary
 """
 
@@ -22,7 +23,7 @@ def target_mask(batch: Batch) -> Bool[Array, "B T"]:
 
 def cross_entropy(
     model: Gato, hidden: Float[Array, "B T D"], batch: Batch, budget: int
-) -> tuple[Float[Array, "K"], Int[Array, "K"]]:
+) -> tuple[Float[Array, " K"], Int[Array, " K"]]:
     """Cross-entropy of each target, in nats, and the row it is in.
 
     Only targets reach the head: K = `budget` of them are gathered, and places beyond the last target count 0.
@@ -38,8 +39,8 @@ def cross_entropy(
 
 
 def by_dataset(
-    losses: Float[Array, "K"], rows: Int[Array, "K"], dataset_ids: Int[Array, "B"], datasets: int
-) -> tuple[Float[Array, "datasets"], Float[Array, "datasets"]]:
+    losses: Float[Array, " K"], rows: Int[Array, " K"], dataset_ids: Int[Array, " B"], datasets: int
+) -> tuple[Float[Array, " datasets"], Float[Array, " datasets"]]:
     """Sum of losses and number of targets of each dataset."""
     owner = jnp.pad(dataset_ids, (0, 1), constant_values=datasets)[rows]
     count = jax.ops.segment_sum(jnp.ones_like(losses), owner, datasets + 1)[:-1]

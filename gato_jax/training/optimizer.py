@@ -20,6 +20,7 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW, behind a clip of the global norm if the config asks for one."""
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.beta_1,
@@ -32,5 +33,9 @@ def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformati
 
 
 def decayed(params):
-    """Matrices decay; biases and norms do not (the paper states no exclusions; docs/decisions.md)."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """Matrices and tables decay; biases and norms do not (the paper states no exclusions; docs/decisions.md)."""
+
+    def is_weight(path, leaf) -> bool:
+        return leaf.ndim > 1 and "bias" not in jax.tree_util.keystr(path)  # attention's biases are (heads, size)
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)

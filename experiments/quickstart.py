@@ -1,0 +1,138 @@
+"""From real episodes to a scored agent and its report, in one command and on two cores.
+
+    .venv/bin/python -m experiments.quickstart --config=configs/quickstart.py --workdir=runs/quickstart
+
+Every stage runs in processes of its own, so that none that trains or acts ever holds TensorFlow. Killed and run again,
+it goes on with the job, and in training with the checkpoint, where it was.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from configs import quickstart as defaults
+from experiments import quickstart_jobs
+from experiments.stages import Job, JobError, Stages
+from gato_jax.episodes import dataset_name
+from gato_jax.reports import read_results, summary_table
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/quickstart.py")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "folder of the run")
+_JOB = flags.DEFINE_string("job", None, "run this one job, in this process; the script calls itself with it")
+
+_FREE_BYTES = 2 << 30
+
+def main(argv: list[str]):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected {argv[1]!r}; settings are --config.key=value")
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    if _JOB.value:
+        quickstart_jobs.run(_JOB.value, config, workdir)
+        return
+    try:
+        _prepare(config, workdir)
+        stages = Stages(workdir)
+        if (workdir / "report.html").exists() and "report" in stages.done:
+            print(f"Finished before; remove {workdir} to start anew.\n")
+        else:
+            _run(stages, config, workdir)
+    except (JobError, OSError, ValueError) as error:
+        status = error.status if isinstance(error, JobError) else 2
+        sys.exit(_complain(error, status))
+    print(summary_table(read_results(workdir)))
+    print(f"\nresults  {workdir / 'results.json'}\nreport   {workdir / 'report.html'}")
+
+
+def _run(stages: Stages, config, workdir: pathlib.Path):
+    tasks, settings = list(defaults.CONTROL_TASKS), config.experiment
+    gato = [sys.executable, "-m", "gato_jax.cli"]
+    own = [sys.executable, "-m", "experiments.quickstart", *_arguments()]
+    train = [*gato, "train", *_arguments(), f"--json={workdir / 'train.json'}"]
+
+    def collect(task: str) -> Job:
+        episodes = settings.episodes[dataset_name(task)]
+        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}", "--overwrite"]
+        return Job(f"record {task}", [*gato, "collect", *flags])
+
+    def job(name: str) -> Job:
+        return Job(name, [*own, f"--job={name}"])
+
+    # The longest first, so that the two that run side by side end together.
+    record = [job("record robot"), *map(collect, reversed(tasks)), job("record captions"), job("record dialogue")]
+    stages.run("record", [*record, *(job(f"references {task}") for task in tasks)], side_by_side=2)
+    stages.run("train", [Job("train", train)])
+    evaluate = [
+        f"--workdir={workdir}", f"--tasks={','.join(tasks)}", f"--episodes={settings.evaluation_episodes}",
+        f"--reference_episodes={settings.reference_episodes}", f"--environments={settings.environments}",
+        f"--temperature={settings.temperature}",
+    ]  # fmt: skip
+    stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate])])
+    stages.run("held out", [job("held out")])
+    _write_results(stages, config, workdir)
+    stages.run("report", [Job("report", [*gato, "report", f"--workdir={workdir}"])])
+
+
+def _prepare(config, workdir: pathlib.Path):
+    """Everything that would stop the run half-way stops it here."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(workdir).free < _FREE_BYTES:
+        raise OSError(f"{workdir} has less than {_FREE_BYTES >> 30} GiB free; free some or name another --workdir")
+    wanted, path = json.loads(config.to_json()), workdir / "config.json"
+    if path.exists():
+        there = json.loads(path.read_text())
+        for key in wanted.keys() | there.keys():
+            if wanted.get(key) != there.get(key):
+                raise ValueError(f"{workdir} holds a run of another config: {key} is {there.get(key)!r} there and "
+                                 f"{wanted.get(key)!r} here; remove it or name another --workdir")  # fmt: skip
+    quickstart_jobs.emoji_folder(workdir)
+    path.write_text(json.dumps(wanted, indent=2))
+
+
+def _write_results(stages: Stages, config, workdir: pathlib.Path):
+    """`gato evaluate --json`, and what the run took."""
+    results = json.loads((workdir / "evaluation.json").read_text())
+    results["held_out"] = json.loads((workdir / "held_out.json").read_text())
+    results["minutes"] = sum(stages.seconds.values()) / 60
+    results["peak_memory_bytes"] = stages.peak_memory_bytes
+    trained = json.loads((workdir / "train.json").read_text())
+    results["run"] = {
+        "steps": trained["step"],
+        "tokens": trained["tokens"],
+        "parameters": trained["parameters"],
+        "seed": config.seed,
+        "machine": _machine(),
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "grain", "mujoco")},
+        "command": "make quickstart",
+        "stages": stages.seconds,
+    }
+    (workdir / "results.json").write_text(json.dumps(results, indent=2))
+
+
+def _machine() -> str:
+    cpu = pathlib.Path("/proc/cpuinfo")
+    names = [line.split(": ")[1] for line in cpu.read_text().splitlines() if "model name" in line] if cpu.exists() else []
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _arguments() -> list[str]:
+    """The config and folder of this call, for the processes below it."""
+    mine = [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
+    return [f"--config={config_flags.get_config_filename(flags.FLAGS['config'])}", f"--workdir={_WORKDIR.value}", *mine]
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"quickstart: {error}", file=sys.stderr)
+    return status if status in (1, 2) else 1
+
+
+if __name__ == "__main__":
+    app.run(main)

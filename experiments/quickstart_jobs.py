@@ -1,0 +1,157 @@
+"""The jobs of the quickstart that are no verb of `gato`: robot, captions and dialogue data, references, held-out scores."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+ROBOT_TASK = "fetch/pick_and_place"
+CAPTION_SAMPLES = 12
+_NPM_EMOJI = "emoji-datasource-google"
+
+
+def run(name: str, config, workdir: pathlib.Path):
+    """One job, by the name that quickstart.py gives it."""
+    kind, _, task = name.partition(" ")
+    if kind == "references":
+        from gato_jax.evaluation import measure_references
+
+        measure_references(task, episodes=config.experiment.reference_episodes, directory=workdir / "references")
+        return
+    jobs: dict[str, Callable] = {
+        "record robot": _record_robot,
+        "record captions": _record_captions,
+        "record dialogue": _record_dialogue,
+        "held out": _held_out,
+    }
+    jobs[name](config, workdir)
+
+
+def emoji_folder(workdir: pathlib.Path) -> str | None:
+    """Where the emoji are: None for the system's font, else the npm package, fetched if need be.
+
+    Raises:
+      SourceError: neither is to be had.
+    """
+    from gato_jax.sources import SourceError
+    from gato_jax.sources.captions import FONT
+
+    if pathlib.Path(FONT).exists():
+        return None
+    folder = workdir / _NPM_EMOJI
+    if not folder.exists():
+        if shutil.which("npm") is None:
+            raise SourceError("no emoji to caption: apt-get install fonts-noto-color-emoji, or install npm")
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", "--pack-destination", str(workdir), _NPM_EMOJI], capture_output=True, text=True
+        )
+        archives = list(workdir.glob(f"{_NPM_EMOJI}-*.tgz"))
+        if packed.returncode or not archives:
+            raise SourceError(f"npm pack {_NPM_EMOJI}: {packed.stderr.strip()}; or apt-get install fonts-noto-color-emoji")
+        shutil.unpack_archive(archives[0], workdir / "unpacked")
+        (workdir / "unpacked" / "package").rename(folder)
+        archives[0].unlink()
+    return str(folder)
+
+
+def _record_robot(config, workdir: pathlib.Path):
+    from gato_jax.environments import RECORDING_SEEDS, task_spec
+    from gato_jax.experts import record
+    from gato_jax.sources import write_bridge_dataset
+
+    train, test = config.experiment.robot_episodes, config.experiment.robot_held_out
+    episodes = iter(tqdm(record(ROBOT_TASK, RECORDING_SEEDS[: train + test]), total=train + test, unit="episode"))
+    splits = {"train": itertools.islice(episodes, train), "test": episodes}
+    rate = task_spec(ROBOT_TASK).control_rate_hz
+    print(write_bridge_dataset(workdir / "data", splits, control_rate_hz=rate, overwrite=True))
+
+
+def _record_captions(config, workdir: pathlib.Path):
+    from gato_jax.sources import emoji_captions
+
+    _store(workdir, lambda split: emoji_captions(split, folder=emoji_folder(workdir)))
+
+
+def _record_dialogue(config, workdir: pathlib.Path):
+    from gato_jax.sources import chatterbot_dialogues
+
+    _store(workdir, chatterbot_dialogues)
+
+
+def _store(workdir: pathlib.Path, open_split: Callable):
+    from gato_jax.episodes import write_dataset
+
+    splits = {split: open_split(split) for split in ("train", "test")}
+    print(write_dataset(workdir / "data", splits["train"].spec, splits, overwrite=True))
+
+
+def _held_out(config, workdir: pathlib.Path):
+    from gato_jax.evaluation.held_out import action_error, text_perplexity
+    from gato_jax.policy import Agent, write_texts
+    from gato_jax.sources import open_source
+
+    agent = Agent.restore(workdir)
+
+    def splits(name: str):
+        source = config.datasets[name].source.replace("{workdir}", str(workdir))
+        return tuple(list(open_source(source, split)) for split in ("train", "test"))
+
+    robot_train, robot_test = splits("bridge_dataset")
+    captions_train, captions_test = splits("captions")
+    dialogue_train, dialogue_test = splits("dialogue")
+    results = {
+        "robot": action_error(agent, robot_train[0].task, robot_train, robot_test),
+        "captions/emoji": text_perplexity(agent, "captions/emoji", captions_train, captions_test),
+        "dialogue/chatterbot": text_perplexity(agent, "dialogue/chatterbot", dialogue_train, dialogue_test),
+    }
+    layout = agent.layout("captions/emoji")
+    images = [layout.encode_observation({"image": e.observation["image"][0]}) for e in captions_test]
+    truths = [str(e.action["caption"][0]) for e in captions_test]
+    greedy = write_texts(agent, "captions/emoji", images, temperature=0.0)
+    matches = [said == truth for said, truth in zip(greedy, truths, strict=True)]
+    results["captions/emoji"]["exact_match"] = float(np.mean(matches))
+    samples = [write_texts(agent, "captions/emoji", images[:CAPTION_SAMPLES], temperature=0.9, seed=s) for s in (0, 100, 200)]
+    captions = [
+        {"image": _data_uri(episode.observation["image"][0]), "truth": truth, "samples": list(drawn)}
+        for episode, truth, drawn in zip(captions_test, truths, zip(*samples, strict=True), strict=False)
+    ]
+    _write(workdir / "captions.json", captions)
+    _write(workdir / "dialogue.json", _continuations(agent, dialogue_test[:8]))
+    _write(workdir / "held_out.json", results)
+
+
+def _continuations(agent, episodes) -> list[dict[str, str]]:
+    """The first line of held-out dialogues, what the corpus answers, and what the agent does."""
+    from gato_jax.policy import write_texts
+
+    layout = agent.layout("dialogue/chatterbot")
+    lines = [str(episode.action["text"][0]).split("\n") for episode in episodes]
+    prompts = [f"{line[0]}\nAgent:" for line in lines]
+    beginnings = [layout.encode_action({"text": prompt}) for prompt in prompts]
+    beginnings = [tokens.slice(0, len(tokens) - 1) for tokens in beginnings]  # the end-of-text piece is not said yet
+    said = write_texts(agent, "dialogue/chatterbot", beginnings, temperature=0.9, max_tokens=24)
+    return [
+        {"prompt": line[0], "truth": "\n".join(line[1:]), "sample": text.split("\nHuman:")[0].strip()}
+        for line, text in zip(lines, said, strict=True)
+    ]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _write(path: pathlib.Path, value):
+    path.write_text(json.dumps(value, indent=2))

@@ -1,0 +1,73 @@
+"""Scores on recordings that were held out of training: robot actions, captions, text; each beside its plain baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gato_jax.episodes import Episode
+from gato_jax.policy import Agent, Policy, log_probabilities
+
+GREEDY_ROWS = 32
+
+
+def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
+    """Mean absolute error of the most probable action at each held-out step, in units of half of each dimension's range,
+    beside that of always predicting the mean action of the training episodes."""
+    spec = agent.layout(task).spec
+    observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
+    truth = _scaled(spec, test)
+    policy = Policy(agent, task, GREEDY_ROWS, temperature=0.0)
+    predicted = []
+    for start in range(0, len(observations), GREEDY_ROWS):
+        rows = observations[start : start + GREEDY_ROWS]
+        for row in range(GREEDY_ROWS):
+            policy.reset(row, seed=0)
+        predicted += policy.act([*rows, *[rows[-1]] * (GREEDY_ROWS - len(rows))])[: len(rows)]
+    actions = {key: np.stack([action[key] for action in predicted]) for key in spec.action}
+    error = np.abs(_scale(spec, actions) - truth).mean()
+    baseline = np.abs(_scaled(spec, train).mean(axis=0) - truth).mean()
+    return {
+        "value": float(error),
+        "baseline": float(baseline),
+        "metric": "mean absolute action error",
+        "episodes": len(test),
+    }
+
+
+def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
+    """Perplexity per token of the held-out text, beside a unigram model's with add-one smoothing."""
+    layout = agent.layout(task)
+    held_out = [step for episode in test for step in layout.encode(episode)]
+    log_probability = np.concatenate(log_probabilities(agent, held_out))
+    seen = np.concatenate([_targets(step) for episode in train for step in layout.encode(episode)])
+    vocabulary = agent.contract.tokenization.vocabulary.text
+    counts = np.bincount(seen, minlength=vocabulary) + 1.0
+    unigram = np.log(counts / counts.sum())
+    scored = np.concatenate([_targets(step.slice(0, agent.context), first=1) for step in held_out])
+    return {
+        "value": float(np.exp(-log_probability.mean())),
+        "baseline": float(np.exp(-unigram[scored].mean())),
+        "metric": "perplexity",
+        "episodes": len(test),
+    }
+
+
+def _targets(step, first: int = 0) -> np.ndarray:
+    return step.token_ids[first:][step.loss_mask[first:]]
+
+
+def _scaled(spec, episodes: Sequence[Episode]) -> np.ndarray:
+    actions = {key: np.concatenate([e.action[key][: e.acting_steps] for e in episodes]) for key in spec.action}
+    return _scale(spec, actions)
+
+
+def _scale(spec, actions) -> np.ndarray:
+    """(steps, dimensions), each dimension's limits at -1 and 1."""
+    columns = []
+    for key, modality in sorted(spec.action.items()):
+        low, high = (np.asarray(limit, np.float64) for limit in (modality.low, modality.high))
+        columns.append((actions[key].reshape(len(actions[key]), -1) - low) / (high - low) * 2 - 1)
+    return np.concatenate(columns, axis=1)

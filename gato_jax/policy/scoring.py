@@ -1,0 +1,58 @@
+"""How probable the agent finds tokens that others wrote: perplexity of text, error of predicted actions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gato_jax.policy.agent import Agent
+from gato_jax.policy.policy import batch_observations
+from gato_jax.tokenization import TokenSequence
+
+ROWS = 16
+
+
+class _Rows(NamedTuple):
+    token_ids: jax.Array
+    local_position: jax.Array
+    segment_ids: jax.Array
+    patches: jax.Array
+    patch_slots: jax.Array
+    patch_intervals: jax.Array
+
+
+def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[np.ndarray]:
+    """For each sequence, the log probability (nats) of each of its targets given all tokens before it.
+
+    A sequence longer than the agent's context is cut there. Its first token follows nothing and is not scored.
+    """
+    sequences = [sequence.slice(0, agent.context) for sequence in sequences]
+    results = []
+    for start in range(0, len(sequences), ROWS):
+        rows = sequences[start : start + ROWS]
+        padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape, one compile
+        observation = batch_observations(padded, agent.contract.tokenization.patch)
+        ids = np.asarray(observation.token_ids)
+        batch = _Rows(
+            observation.token_ids, observation.local_position, np.asarray(observation.real, np.int32),
+            observation.patches, observation.patch_slots, observation.patch_intervals,
+        )  # fmt: skip
+        scored = np.asarray(_score(agent.graph, agent.params, batch, np.roll(ids, -1, axis=1)))
+        for row, sequence in enumerate(rows):
+            targets = np.flatnonzero(sequence.loss_mask[1:])
+            results.append(scored[row, targets])
+    return results
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def _score(graph: nnx.GraphDef, params: nnx.State, batch: _Rows, following: jax.Array) -> jax.Array:
+    """(B, T) log probability of the token after each position."""
+    model = nnx.merge(graph, params)
+    logits = jax.nn.log_softmax(model.logits(model(batch)))
+    return jnp.take_along_axis(logits, following[..., None], axis=-1)[..., 0]

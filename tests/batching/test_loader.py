@@ -1,0 +1,91 @@
+"""The loader gives the same batches from any step on, with any number of threads, and says where tokens come from."""
+
+import jax
+import numpy as np
+import pytest
+
+from gato_jax.batching import Loader, Mixture, MixtureEntry
+from gato_jax.batching.batch import collate
+from gato_jax.tokenization import Layout, Tokenization
+from tests.tokenization.made_tasks import ALL, random_episode
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def mixture(records):
+    return Mixture([MixtureEntry(records=made, weight=1.0, window_steps=2) for made in records.values()], 6, 64, 5)
+
+
+@pytest.fixture(scope="module")
+def batches(mixture):
+    return list(Loader(mixture, steps=STEPS))
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, two in zip(found, expected, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.mark.parametrize("first_step", range(STEPS + 1))
+def test_it_goes_on_from_any_step(mixture, batches, first_step):
+    assert_same(list(Loader(mixture, steps=STEPS, first_step=first_step)), batches[first_step:])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_threads_and_prefetching_change_nothing(mixture, batches, threads):
+    assert_same(list(Loader(mixture, steps=STEPS, threads=threads, prefetch=threads)), batches)
+
+
+def test_its_state_is_the_next_step(mixture, batches):
+    loader = Loader(mixture, steps=STEPS)
+    next(loader), next(loader)
+    assert loader.state() == {"next_step": 2, "mixture": mixture.fingerprint}
+    assert_same(list(Loader(mixture, steps=STEPS, first_step=loader.state()["next_step"])), batches[2:])
+
+
+def test_all_batches_have_the_shapes_of_the_budgets(mixture, batches):
+    for batch in batches:
+        assert batch.token_ids.shape == batch.episode_ids.shape == (6, 64)
+        assert batch.patches.shape == (mixture.patch_budget, 16, 16, 3)
+
+
+def test_padding_is_segment_0_of_no_episode(batches):
+    for batch in batches:
+        padding = batch.segment_ids == 0
+        assert padding.any() and not batch.loss_mask[padding].any() and not batch.token_ids[padding].any()
+        np.testing.assert_array_equal(batch.episode_ids == -1, padding)
+
+
+def test_patches_lie_at_their_slots(mixture, batches):
+    """A patch has no id and its place is behind every slot when it is padding."""
+    for batch in batches:
+        real = batch.patch_slots < batch.token_ids.size
+        slots = batch.patch_slots[real]
+        assert len(set(slots)) == len(slots) and not batch.token_ids.reshape(-1)[slots].any()
+        assert not batch.patches[~real].any() and (batch.patch_slots[~real] == batch.token_ids.size).all()
+
+
+def test_episode_ids_trace_tokens_to_their_episode(records, batches):
+    """Every run of one episode's tokens is found, as it is, among the tokens of that very episode."""
+    for batch in batches[:2]:
+        for b, dataset in enumerate(batch.dataset_ids):
+            spec = ALL[dataset]
+            lengths = records[spec.task].episode_steps
+            runs = np.stack([batch.segment_ids[b], batch.prompt_mask[b], batch.episode_ids[b]])
+            borders = np.flatnonzero((np.diff(runs) != 0).any(axis=0)) + 1
+            for run in np.split(np.arange(64), borders):
+                episode = int(batch.episode_ids[b, run[0]])
+                if episode == -1:
+                    continue
+                steps = Layout(spec, Tokenization()).encode(random_episode(spec, episode, int(lengths[episode])))
+                source = np.concatenate([step.token_ids for step in steps]).tobytes()
+                assert batch.token_ids[b, run].tobytes() in source
+
+
+def test_more_patches_than_the_budget_are_an_error(mixture):
+    rows = [mixture.build(row)[1] for row in range(6)]
+    episodes = [np.zeros(len(row), np.int32) for row in rows]
+    with pytest.raises(ValueError, match="over the budget of 1"):
+        collate(rows, [0] * 6, episodes, context=64, patch=16, patch_budget=1)

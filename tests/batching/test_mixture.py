@@ -1,0 +1,192 @@
+"""The row index: what a row holds depends on seed and data alone, fits its budgets, and looks like the mixture."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gato_jax.batching import Mixture, MixtureEntry, MixtureError, write_records
+from gato_jax.batching.batch import collate
+from gato_jax.tokenization import ContractError, Tokenization
+from gato_jax.training.loss import target_mask
+from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec
+from tests.tokenization.made_tasks import CONTROL, random_episode
+
+TASKS = ("control", "grid", "game", "robot", "caption", "dialogue")
+
+
+def mixture(records, tasks=TASKS, *, batch_size=8, context=96, seed=0, predict_prompts=False, **entry):
+    entries = [MixtureEntry(records=records[task], weight=1.0, **entry) for task in tasks]
+    return Mixture(entries, batch_size, context, seed, predict_prompts)
+
+
+def tokens_equal(one, two):
+    return all(np.array_equal(getattr(one, f.name), getattr(two, f.name)) for f in dataclasses.fields(one))
+
+
+def test_a_row_depends_on_seed_and_data_alone(records):
+    one, two, other = mixture(records), mixture(records), mixture(records, seed=1)
+    forwards = [one.build(row) for row in range(40)]
+    for row in np.random.default_rng(0).permutation(40):
+        plan, tokens = two.build(int(row))
+        assert plan == forwards[row][0] and tokens_equal(tokens, forwards[row][1])
+    assert [plan for plan, _ in forwards] != [other.plan(row) for row in range(40)]
+
+
+def test_the_fingerprint_changes_with_everything_that_decides_a_row(records, tmp_path):
+    others = [
+        {"seed": 1}, {"batch_size": 4}, {"context": 128}, {"predict_prompts": True}, {"tasks": TASKS[:2]},
+        {"window_steps": 2}, {"prompt_share": 0.5}, {"prompt_steps": 3},
+    ]  # fmt: skip
+    prints = {mixture(records, **change).fingerprint for change in [{}, *others]}
+    heavier = dataclasses.replace(mixture(records).entries[0], weight=2.0)
+    prints.add(dataclasses.replace(mixture(records), entries=[heavier, *mixture(records).entries[1:]]).fingerprint)
+    new_data = write_records(tmp_path / "new", CONTROL, [random_episode(CONTROL, 9, 4)], "other", Tokenization())
+    prints.add(mixture({**records, "control": new_data}).fingerprint)
+    assert len(prints) == len(others) + 3
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.integers(1, 40), st.integers(0, 999))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_batch_holds_the_floor_or_ceiling_of_each_share(records, weights, batch_size, seed):
+    entries = [MixtureEntry(records=records[t], weight=w) for t, w in zip(TASKS, weights, strict=False)]
+    made = Mixture(entries, batch_size, 96, seed)
+    for step in range(5):
+        counts = Counter(made.plan(step * batch_size + slot).dataset for slot in range(batch_size))
+        for dataset, share in enumerate(made.shares * batch_size):
+            assert np.floor(share - 1e-9) <= counts[dataset] <= np.ceil(share + 1e-9)
+
+
+def test_a_window_holds_at_most_its_steps(records):
+    made = mixture(records, ["control", "game"], window_steps=2)
+    pieces = [
+        piece for row in range(100) for segment in made.plan(row).segments for piece in segment if not piece.prompt
+    ]
+    assert {piece.stop - piece.start for piece in pieces} == {1, 2}
+    assert made.window_steps == {"made/control": 2, "made/game": 2}
+
+
+def test_a_window_wider_than_the_row_is_shortened(records):
+    made = mixture(records, ["control"], context=20, window_steps=7, prompt_share=0.0)
+    assert {len(made.build(row)[1]) for row in range(50)} == {8, 16}
+
+
+def test_pieces_stay_within_their_episode(records):
+    made = mixture(records)
+    for row in range(200):
+        plan = made.plan(row)
+        data = records[TASKS[plan.dataset]]
+        for segment in plan.segments:
+            for piece in segment:
+                first = data.first_step[piece.episode]
+                assert first <= piece.start < piece.stop <= first + data.episode_steps[piece.episode]
+
+
+def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_end(records):
+    # Windows of one step in a wide row: there is always room, so nothing but the share decides.
+    made = mixture(records, ["control"], context=2000, window_steps=1)
+    segments = [segment for row in range(60) for segment in made.plan(row).segments[:100]]
+    prompts = [(segment[0], segment[-1]) for segment in segments if len(segment) == 2]
+    assert abs(len(prompts) / len(segments) - 0.25) < 0.02
+    data = records["control"]
+    ends = data.first_step + data.episode_steps
+    # The rest are drawn uniformly, so some of them end the episode too: one in its number of steps.
+    by_chance = np.mean([0.5 / data.episode_steps[prompt.episode] for prompt, _ in prompts])
+    from_end = np.mean([prompt.stop == ends[prompt.episode] for prompt, _ in prompts])
+    assert abs(from_end - 0.5 - by_chance) < 0.04
+    assert all(prompt.prompt and prompt.episode != piece.episode for prompt, piece in prompts)
+
+
+@pytest.mark.parametrize("predict", [False, True])
+def test_prompts_are_in_the_loss_only_where_the_option_says_so(records, predict):
+    made = mixture(records, prompt_share=1.0, predict_prompts=predict)
+    tokens = [made.build(row)[1] for row in range(40)]
+    prompts = sum(int(t.prompt_mask.sum()) for t in tokens)
+    targets = sum(int((t.loss_mask & t.prompt_mask).sum()) for t in tokens)
+    assert prompts > 0 and (targets > 0) == predict
+
+
+def test_a_prompt_and_its_piece_share_a_segment_and_rows_hold_several(records):
+    _, tokens = mixture(records, ["control"], prompt_share=1.0, window_steps=1).build(0)
+    assert tokens.segment_ids[0] == 1 and (np.diff(tokens.segment_ids) >= 0).all() and tokens.segment_ids.max() > 2
+    first = tokens.segment_ids == 1
+    np.testing.assert_array_equal(tokens.prompt_mask[first], [True] * 8 + [False] * 8)
+
+
+def test_text_longer_than_the_context_is_cropped(records):
+    rows = [mixture(records, ["dialogue"], context=4).build(row)[1] for row in range(50)]
+    assert all(len(row) <= 4 for row in rows) and max(map(len, rows)) == 4
+
+
+def test_a_timestep_longer_than_the_context_is_refused(records):
+    with pytest.raises(MixtureError, match="made/game: a timestep of 22 tokens exceeds context 21; raise context"):
+        mixture(records, ["game"], context=21)
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"weight": 0.0}, "weight must be positive, got 0.0"),
+        ({"weight": float("nan")}, "weight must be positive, got nan"),
+        ({"weight": 1.0, "window_steps": 0}, "window_steps must be positive, got 0"),
+        ({"weight": 1.0, "prompt_share": 1.5}, r"prompt_share must be in \[0, 1\], got 1.5"),
+    ],
+)
+def test_an_entry_that_cannot_be_sampled_is_refused(records, fields, said):
+    with pytest.raises(MixtureError, match=f"made/control: {said}"):
+        MixtureEntry(records=records["control"], **fields)
+
+
+def test_an_empty_mixture_is_refused():
+    with pytest.raises(MixtureError, match="empty"):
+        Mixture([], 1, 96, 0)
+
+
+def test_datasets_under_different_tokenizations_are_refused(records, tmp_path):
+    other = write_records(tmp_path / "x", CONTROL, [random_episode(CONTROL, 0, 4)], "other", Tokenization(mu=50.0))
+    with pytest.raises(ContractError, match="tokenization.mu: 100.0 here, 50.0 in .*/x"):
+        _ = mixture({**records, "control": other}, ["grid", "control"]).contract
+
+
+entries = st.fixed_dictionaries(
+    {
+        "weight": st.floats(0.1, 4),
+        "window_steps": st.none() | st.integers(1, 8),
+        "prompt_share": st.sampled_from([0.0, 0.25, 1.0]),
+        "prompt_steps": st.integers(1, 8),
+    }
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(TASKS), entries, min_size=1, max_size=4),
+    st.integers(1, 9),
+    st.integers(26, 150),
+    st.integers(0, 2**31),
+    st.booleans(),
+)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed, predict_prompts):
+    chosen = [MixtureEntry(records=records[task], **entry) for task, entry in fields.items()]
+    made = Mixture(chosen, batch_size, context, seed, predict_prompts)
+    built = [made.build(row) for row in range(2 * batch_size)]
+    for start in (0, batch_size):
+        tokens = [tokens for _, tokens in built[start : start + batch_size]]
+        assert max(map(len, tokens)) <= context
+        episodes = [np.zeros(len(t), np.int32) for t in tokens]
+        datasets = [plan.dataset for plan, _ in built[start : start + batch_size]]
+        budgets = {"context": context, "patch": 16, "patch_budget": made.patch_budget}
+        batch = collate(tokens, datasets, episodes, **budgets)  # raises where the patches exceed their budget
+        assert int(target_mask(batch).sum()) <= made.target_budget
+
+
+def test_the_end_of_a_cut_prompt_may_hold_all_its_patches(tmp_path):
+    observation = {"a": Continuous(shape=(40,)), "image": Image(height=16, width=64)}
+    spec = TaskSpec(suite="made", task="late_image", observation=observation, action={"action": Discrete(n=2)})
+    data = write_records(tmp_path / "x", spec, [random_episode(spec, seed, 2) for seed in (0, 1)], "x", Tokenization())
+    made = Mixture([MixtureEntry(records=data, weight=1.0, prompt_share=1.0)], 1, 60, 0)
+    tokens = made.build(0)[1]
+    assert len(tokens) == 60 and len(tokens.patches) == made.patch_budget == 8

@@ -1,0 +1,56 @@
+import builtins
+
+import pytest
+
+from gato_jax.environments import MissingPackageError, UnknownTaskError, load, status, task_names, task_spec
+from gato_jax.environments.base import Suite
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(UnknownTaskError, match=r"unknown task 'meta_world/reech-v3'; nearest: meta_world/reach-v3, "):
+        load("meta_world/reech-v3")
+
+
+def test_the_names_are_the_packages_own():
+    import ale_py
+    import gymnasium
+    import minigrid
+    from dm_control import suite
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+    gymnasium.register_envs(minigrid)
+    gymnasium.register_envs(ale_py)
+    assert set(task_names()) == {
+        *(f"meta_world/{task}" for task in ALL_V3_ENVIRONMENTS),
+        *(f"babyai/{name.removeprefix('BabyAI-')}" for name in gymnasium.registry if name.startswith("BabyAI-")),
+        *(f"dm_control/{domain}/{task}" for domain, task in suite.ALL_TASKS),
+        *(f"atari/{game.kwargs['game']}" for name, game in gymnasium.registry.items() if name.startswith("ALE/")),
+        "fetch/pick_and_place",
+    }
+
+
+def test_spec_of_every_task_that_needs_no_simulator(monkeypatch):
+    simulators = ("metaworld", "minigrid", "mujoco", "gymnasium", "gymnasium_robotics")
+
+    def refuse(name, *args, **kwargs):
+        assert name.partition(".")[0] not in simulators, name
+        return original(name, *args, **kwargs)
+
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    for name in task_names():
+        if name.startswith(("meta_world/", "babyai/", "fetch/")):
+            assert task_spec(name).name == name
+
+
+def test_everything_runs_where_everything_is_installed():
+    assert [name for name in task_names() if status(name) != ("runnable", "")] == ["dm_control/quadruped/escape"]
+    with pytest.raises(MissingPackageError, match="OpenGL"):
+        load("dm_control/quadruped/escape")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(Suite, "missing", lambda self: ["metaworld"])
+    assert status("meta_world/reach-v3") == ("unavailable", "pip install metaworld")
+    with pytest.raises(MissingPackageError, match="pip install metaworld"):
+        load("meta_world/reach-v3")

@@ -1,0 +1,33 @@
+"""One tiny model for all tests of this folder."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gato_jax.model import graph_of
+from tests.model.made_model import TINY, alive
+
+
+@pytest.fixture(scope="session")
+def params():
+    return alive(TINY)
+
+
+@pytest.fixture(scope="session")
+def model(params):
+    return nnx.merge(graph_of(TINY), params)
+
+
+@pytest.fixture(scope="session")
+def pure(params):
+    """The same parameters as nested dicts of float64."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(params))
+
+
+@pytest.fixture(scope="session")
+def forward(params):
+    """`forward(batch)` gives the hidden vectors; compiled once."""
+    graph = graph_of(TINY)
+    compiled = jax.jit(lambda params, batch, key: nnx.merge(graph, params)(batch, key))
+    return lambda batch, key=None: compiled(params, batch, key)

@@ -1,0 +1,92 @@
+"""The model once more in NumPy float64, one loop for each sum of the paper; slow, and independent of ours."""
+
+import numpy as np
+
+
+def normalise(x, axes, scale, bias):
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-6) * scale + bias
+
+
+def layer_norm(p, x):
+    return normalise(x, -1, p["scale"], p["bias"])
+
+
+def group_norm(p, x, groups=32):
+    grouped = x.reshape(*x.shape[:-1], groups, -1)
+    return normalise(grouped, (0, 1, 3), 1, 0).reshape(x.shape) * p["scale"] + p["bias"]
+
+
+def gelu(x):
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def conv(p, image, stride=1):
+    kernel = p["kernel"]
+    pad = (kernel.shape[0] - stride) // 2
+    image = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    size = (image.shape[0] - kernel.shape[0]) // stride + 1
+    out = np.zeros((size, size, kernel.shape[-1]))
+    for i in range(size):
+        for j in range(size):
+            window = image[i * stride :, j * stride :][: kernel.shape[0], : kernel.shape[1]]
+            out[i, j] = np.einsum("hwc,hwco->o", window, kernel)
+    return out + p["bias"]
+
+
+def patch_block(p, patch, stride):
+    x = conv(p["stem"], (patch / 127.5 - 1) / 4, stride)
+    y = conv(p["conv_1"], gelu(group_norm(p["norm_1"], x)))
+    y = conv(p["conv_2"], gelu(group_norm(p["norm_2"], y)))
+    return (x + y).reshape(-1) @ p["out"]["kernel"] + p["out"]["bias"]
+
+
+def sinusoid(distance, width):
+    angles = [distance / 10_000 ** (2 * k / width) for k in range(width // 2)]
+    return np.array([np.sin(a) for a in angles] + [np.cos(a) for a in angles])
+
+
+def attention(p, x, segments):
+    """x (T, D) of one row; score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(H) for j <= i, same segment."""
+    length, width = x.shape
+    _, heads, size = p["query"].shape
+    out = np.zeros((length, width)) + p["out_bias"]
+    for n in range(heads):
+        q, k, v = (x @ p[name][:, n] for name in ("query", "key", "value"))
+        for i in range(length):
+            seen = [j for j in range(i + 1) if segments[j] == segments[i]]
+            r = {j: sinusoid(i - j, width) @ p["relative"][:, n] for j in seen}
+            scores = np.array(
+                [(q[i] + p["content_bias"][n]) @ k[j] + (q[i] + p["position_bias"][n]) @ r[j] for j in seen]
+            )
+            weights = np.exp((scores - scores.max()) / np.sqrt(size))
+            weights /= weights.sum()
+            out[i] += sum(w * v[j] for w, j in zip(weights, seen, strict=True)) @ p["out"][n]
+    return out
+
+
+def feed_forward(p, x):
+    hidden = x @ p["hidden"]["kernel"] + p["hidden"]["bias"]
+    half = hidden.shape[-1] // 2
+    return (hidden[:, :half] * gelu(hidden[:, half:])) @ p["out"]["kernel"] + p["out"]["bias"]
+
+
+def embed(p, batch, stride):
+    rows, length = batch.token_ids.shape
+    vectors = p["tokens"][batch.token_ids].reshape(rows * length, -1)
+    for patch, slot, interval in zip(batch.patches, batch.patch_slots, batch.patch_intervals, strict=True):
+        if slot < rows * length:
+            row, column = (interval[0] + interval[1]) // 2, (interval[2] + interval[3]) // 2
+            vectors[slot] = patch_block(p["patch"], patch.astype(float), stride) + p["row"][row] + p["column"][column]
+    return vectors.reshape(rows, length, -1) + p["local"][batch.local_position]
+
+
+def gato(p, batch, stride):
+    """(B, T, D) final hidden vectors, without stochastic depth and with patch positions at their mean."""
+    x = embed(p["embedding"], batch, stride)
+    for b, segments in enumerate(batch.segment_ids):
+        for number in sorted(p["blocks"]):
+            block = p["blocks"][number]
+            x[b] += attention(block["attention"], layer_norm(block["attention_norm"], x[b]), segments)
+            x[b] += feed_forward(block["feed_forward"], layer_norm(block["feed_forward_norm"], x[b]))
+    return layer_norm(p["norm"], x)

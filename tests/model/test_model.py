@@ -1,0 +1,137 @@
+"""What may flow where, what is random and when, and how many parameters there are."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, size
+from gato_jax.model.embedding import STANDARD_DEVIATION, fourier_bins
+from tests.model.made_model import TINY, alive, made_batch
+
+
+def changed(forward, batch, **fields):
+    """(B, T) whether a position's hidden vector is another one when these fields are."""
+    return np.asarray((forward(batch) != forward(batch._replace(**fields))).any(axis=-1))
+
+
+@pytest.mark.parametrize("position", [0, 5, 9, 10, 17])
+def test_a_token_is_seen_from_its_own_position_on_within_its_segment_only(forward, position):
+    batch = made_batch()
+    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    ids = batch.token_ids.at[0, position].set((batch.token_ids[0, position] + 1) % 100)
+    moved = changed(forward, batch, token_ids=ids)
+    segments = np.asarray(batch.segment_ids)
+    expected = (segments[0] == segments[0, position]) & (np.arange(20) >= position)
+    np.testing.assert_array_equal(moved[0], expected)
+    assert not moved[1].any()
+
+
+def test_a_patch_is_seen_from_its_slot_on(forward):
+    batch = made_batch()
+    moved = changed(forward, batch, patches=batch.patches.at[1].set(255 - batch.patches[1]))
+    np.testing.assert_array_equal(moved[0], (np.arange(20) >= 4) & (np.arange(20) < 10))
+    assert not moved[1].any()
+
+
+def test_padding_patches_are_seen_from_nowhere(forward):
+    batch = made_batch()
+    assert not changed(forward, batch, patches=batch.patches.at[3:].set(0)).any()
+
+
+def test_only_distances_matter_in_attention(forward):
+    batch = made_batch(rows=1)
+    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    alone = forward(batch._replace(segment_ids=jnp.ones_like(batch.segment_ids)))[0, :8]
+    moved = jax.tree.map(lambda x: jnp.roll(x, 5, axis=1) if x.shape[:2] == (1, 20) else x, batch)
+    segments = jnp.ones_like(batch.segment_ids).at[:, :5].set(2)
+    np.testing.assert_allclose(forward(moved._replace(segment_ids=segments))[0, 5:13], alone, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """forward(batch, key) of the tiny model with stochastic depth 0.25."""
+    config = dataclasses.replace(TINY, layers=1, stochastic_depth=0.25)
+    graph, params = graph_of(config), alive(config)
+    compiled = jax.jit(lambda batch, key: nnx.merge(graph, params)(batch, key))
+    return lambda batch, key=None: compiled(batch, key)
+
+
+def test_without_a_key_nothing_is_skipped_and_nothing_is_random(deep):
+    batch = made_batch()
+    np.testing.assert_array_equal(deep(batch), deep(batch))
+
+
+def test_stochastic_depth_skips_each_sub_layer_of_each_row_and_keeps_the_expectation():
+    config = dataclasses.replace(TINY, layers=3, stochastic_depth=0.25)
+    model = nnx.merge(graph_of(config), alive(config))
+    keeps = np.asarray(model._keeps(jax.random.key(0), 4000))
+    assert keeps.shape == (3, 2, 4000)
+    np.testing.assert_allclose(np.unique(keeps), [0, 4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(keeps.mean(axis=-1), 1, atol=0.05)
+    assert abs(np.corrcoef(keeps.reshape(6, -1)) - np.eye(6)).max() < 0.06
+    assert model._keeps(None, 4) == [None] * 3
+
+
+def test_a_skipped_block_is_the_identity(deep):
+    """With one layer a row has at most four values: each of its two sub-layers kept or not."""
+    batch = made_batch()
+    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    vectors = np.stack([np.asarray(deep(batch, jax.random.key(seed)))[0, 3] for seed in range(40)])
+    assert len(np.unique(np.round(vectors, 4), axis=0)) == 4
+
+
+def test_fourier_bins_are_smooth_and_scaled_like_other_rows():
+    bins = fourier_bins(1024, 33)
+    assert bins.shape == (1024, 33) and bins.dtype == np.float32
+    np.testing.assert_allclose(bins[:, :32].std(), STANDARD_DEVIATION, rtol=0.05)
+    near = np.linalg.norm(bins[1:] - bins[:-1], axis=1).max()
+    far = np.linalg.norm(bins[0] - bins[512])
+    assert near < far
+
+
+def test_fourier_bins_are_put_at_the_continuous_ids():
+    config = dataclasses.replace(TINY, bin_init="fourier")
+    plain, fourier = (initialise(c, jax.random.key(0))["embedding"]["tokens"][...] for c in (TINY, config))
+    np.testing.assert_allclose(fourier[100:160], fourier_bins(60, 32), rtol=1e-6)
+    np.testing.assert_array_equal(fourier[:100], plain[:100])
+    np.testing.assert_array_equal(fourier[160:], plain[160:])
+
+
+def test_training_starts_from_the_embedding_alone():
+    """The last matrix of every sub-layer starts at zero, so the whole model starts as the norm of the embedding."""
+    params = jax.jit(lambda key: initialise(TINY, key))(jax.random.key(0))
+    model = nnx.merge(graph_of(TINY), params)
+    batch = made_batch()
+    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    embedded = model.embedding.tokens[batch.token_ids] + model.embedding.local[batch.local_position]
+    np.testing.assert_allclose(jax.jit(model)(batch), model.norm(embedded), atol=1e-5)
+
+
+@pytest.mark.parametrize("name, published", [("79m", 79e6), ("364m", 364e6), ("1.18b", 1.18e9)])
+def test_parameter_counts_are_the_papers_within_one_percent(name, published):
+    shapes = jax.eval_shape(lambda: initialise(size(name), jax.random.key(0)))
+    assert abs(count_parameters(shapes) / published - 1) < 0.01
+
+
+def test_an_unknown_size_is_an_error():
+    with pytest.raises(ValueError, match="unknown size '2b'; one of 79m, 364m, 1.18b"):
+        size("2b")
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"layers": 0}, "model.layers must be positive, got 0"),
+        ({"hidden": 33}, "model.hidden must be even"),
+        ({"patch_channels": 48}, "model.patch_channels must be a multiple of 32"),
+        ({"patch_stride": 3}, "model.patch_stride 3 does not divide patch 16"),
+        ({"stochastic_depth": 1.0}, r"model.stochastic_depth must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        ModelConfig(**{"layers": 1, "width": 32, "heads": 2, "head_size": 8, "hidden": 32, **fields})

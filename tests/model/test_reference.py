@@ -1,0 +1,91 @@
+"""Each block, and all of them together, against NumPy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gato_jax.model.attention import shift_to_keys
+from gato_jax.model.embedding import patch_position
+from gato_jax.model.gato import causal_within_segments
+from tests.model import reference
+from tests.model.made_model import TINY, made_batch
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return made_batch()
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(1).normal(size=(2, 20, 32)).astype(np.float32)
+
+
+def test_the_shift_turns_distances_into_keys():
+    by_distance = jnp.arange(2 * 3 * 7 * 7, dtype=jnp.float32).reshape(2, 3, 7, 7)
+    shifted = np.asarray(shift_to_keys(by_distance))
+    for i in range(7):
+        for j in range(i + 1):
+            np.testing.assert_array_equal(shifted[:, :, i, j], by_distance[:, :, i, i - j])
+
+
+def test_relative_attention(model, pure, x, batch):
+    found = jax.jit(model.blocks[0].attention)(x, causal_within_segments(batch.segment_ids))
+    p = pure["blocks"][0]["attention"]
+    expected = [
+        reference.attention(p, row.astype(float), segments) for row, segments in zip(x, batch.segment_ids, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+def test_geglu(model, pure, x):
+    p = pure["blocks"][1]["feed_forward"]
+    found = model.blocks[1].feed_forward(jnp.asarray(x))
+    np.testing.assert_allclose(found, [reference.feed_forward(p, row.astype(float)) for row in x], **TOLERANCE)
+
+
+def test_patch_block(model, pure, batch):
+    found = jax.jit(model.embedding.patch)(batch.patches)
+    p = pure["embedding"]["patch"]
+    expected = [reference.patch_block(p, np.asarray(patch, float), TINY.patch_stride) for patch in batch.patches]
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+def test_the_whole_model(forward, pure, batch):
+    expected = reference.gato(pure, jax.tree.map(np.asarray, batch), TINY.patch_stride)
+    real = np.asarray(batch.segment_ids) > 0
+    np.testing.assert_allclose(np.asarray(forward(batch))[real], expected[real], rtol=1e-4, atol=1e-4)
+
+
+def test_logits_are_by_the_token_table_and_never_of_padding_ids(model, pure):
+    hidden = np.random.default_rng(0).normal(size=(3, 32)).astype(np.float32)
+    logits = np.asarray(model.logits(jnp.asarray(hidden)))
+    vocabulary = TINY.tokenization.vocabulary
+    assert logits.shape[-1] == vocabulary.padded_size > vocabulary.size
+    expected = hidden @ pure["embedding"]["tokens"].T
+    np.testing.assert_allclose(logits[:, : vocabulary.size], expected[:, : vocabulary.size], **TOLERANCE)
+    assert not np.asarray(jax.nn.softmax(logits))[:, vocabulary.size :].any()
+
+
+def test_the_patch_position_in_evaluation_is_the_middle_of_the_papers_figure():
+    row, column = patch_position(jnp.array([[32, 64, 51, 77]]), None)
+    assert (int(row[0]), int(column[0])) == (48, 64)
+
+
+def test_patch_positions_in_training_are_uniform_within_their_interval():
+    intervals = jnp.tile(jnp.array([[32, 64, 51, 77]]), (20_000, 1))
+    row, column = patch_position(intervals, jax.random.key(0))
+    for drawn, low, high in ((row, 32, 64), (column, 51, 77)):
+        counts = np.bincount(np.asarray(drawn), minlength=128)
+        assert counts.sum() == counts[low:high].sum() == 20_000
+        expected = 20_000 / (high - low)
+        assert (abs(counts[low:high] - expected) < 6 * np.sqrt(expected)).all()
+    assert abs(np.corrcoef(row, column)[0, 1]) < 0.05
+
+
+def test_patches_of_an_image_larger_than_the_position_tables_still_have_one():
+    row, column = patch_position(jnp.array([[127, 128, 128, 128]]), jax.random.key(0))
+    assert (int(row[0]), int(column[0])) == (127, 127)
