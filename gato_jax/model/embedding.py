@@ -16,7 +16,6 @@ from gato_jax.model.config import ModelConfig
 from gato_jax.tokenization.codecs import PATCH_POSITIONS
 
 NORM_GROUPS = 32  # appendix C.2
-STANDARD_DEVIATION = 0.02
 
 
 class PatchBlock(nnx.Module):
@@ -50,7 +49,7 @@ class Embedding(nnx.Module):
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         def table(rows):
-            return nnx.Param(STANDARD_DEVIATION * jax.random.normal(rngs.params(), (rows, config.width)))
+            return nnx.Param(config.width**-0.5 * jax.random.normal(rngs.params(), (rows, config.width)))
 
         vocabulary = config.tokenization.vocabulary
         self.tokens = table(vocabulary.padded_size)
@@ -110,4 +109,4 @@ def fourier_bins(bins: int, width: int) -> Float[np.ndarray, "bins D"]:
     angles = 2 * np.pi * x[:, None] / periods[None]
     features = np.concatenate([np.sin(angles), np.cos(angles)], -1)
     features = np.pad(features, ((0, 0), (0, width - features.shape[1])))
-    return (features * np.sqrt(2) * STANDARD_DEVIATION).astype(np.float32)
+    return (features * np.sqrt(2 / width)).astype(np.float32)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gato_jax.batching import Loader, Mixture
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
 from gato_jax.model import count_parameters, graph_of, initialise
+from gato_jax.tokenization import Contract
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate, optimizer
 from gato_jax.training.sharding import make_mesh, shard_batch, shard_params
@@ -36,6 +37,7 @@ def train(
 
     With `stop_after` it stops, with a checkpoint, after this many steps of the run: for planned interruptions.
     """
+    Contract(config.model.tokenization, mixture.contract.tasks).require_equal(mixture.contract, "the token records")
     key = jax.random.key(config.seed)
     mesh = make_mesh(config.mesh)
     tx = optimizer(config.optimizer, config.steps)
@@ -95,7 +97,7 @@ def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: 
             )
     if model_from_json(about["model"]) != config.model:
         raise CheckpointError(f"{store.directory.parent} holds another model's checkpoint; name another --workdir")
-    type(mixture.contract).from_json(about["contract"]).require_equal(mixture.contract, "this config")
+    Contract.from_json(about["contract"]).require_equal(mixture.contract, "this config")
 
 
 def _describe(config: TrainConfig, mixture: Mixture, shapes: TrainState):
@@ -161,4 +163,5 @@ class MetricsLog:
         return self.last
 
     def _lines(self) -> list[dict]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # one may be torn

@@ -42,7 +42,8 @@ def make_train_step(
             return (weights @ sums) / jnp.maximum(weights @ counts, jnp.float32(1e-6)), (sums, counts)
 
         (loss, (sums, counts)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        updates, moments = optimizer.update(gradients, state.optimizer, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax's bias correction has an integer power of a float
+            updates, moments = optimizer.update(gradients, state.optimizer, state.params)
         params = cast(nnx.State, optax.apply_updates(state.params, updates))
         metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradients), "sums": sums, "counts": counts}
         return TrainState(params, moments, state.step + 1), metrics

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gato_jax.batching import Mixture, MixtureEntry, MixtureError, write_records
 from gato_jax.batching.batch import collate
+from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.training.loss import target_mask
-from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
 TASKS = ("control", "grid", "game", "robot", "caption", "dialogue")

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, size
-from gato_jax.model.embedding import STANDARD_DEVIATION, fourier_bins
+from gato_jax.model.embedding import STANDARD_DEVIATION, Embedding, fourier_bins
 from tests.model.made_model import TINY, alive, made_batch
 
 
@@ -95,7 +95,7 @@ def test_fourier_bins_are_smooth_and_scaled_like_other_rows():
 
 def test_fourier_bins_are_put_at_the_continuous_ids():
     config = dataclasses.replace(TINY, bin_init="fourier")
-    plain, fourier = (initialise(c, jax.random.key(0))["embedding"]["tokens"][...] for c in (TINY, config))
+    plain, fourier = (Embedding(c, nnx.Rngs(0)).tokens[...] for c in (TINY, config))
     np.testing.assert_allclose(fourier[100:160], fourier_bins(60, 32), rtol=1e-6)
     np.testing.assert_array_equal(fourier[:100], plain[:100])
     np.testing.assert_array_equal(fourier[160:], plain[160:])

@@ -1,0 +1,149 @@
+"""What is saved is restored, onto any mesh; what is missing, damaged or full is one clear error."""
+
+import errno
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
+from gato_jax.checkpoints.store import model_to_json
+from gato_jax.model import ModelConfig
+from gato_jax.tokenization import Contract
+from tests.model.made_model import TINY, alive
+from tests.tokenization.made_tasks import ALL
+
+CONTRACT = Contract.of(TINY.tokenization, ALL)
+RUN = {"seed": 3, "window_steps": {"made/control": 2, "made/game": None}}
+ABOUT = {"contract": CONTRACT, "model": TINY, "run": RUN}
+
+
+@pytest.fixture(scope="module")
+def params():
+    return alive(TINY)
+
+
+@pytest.fixture(scope="module")
+def moments(params):
+    return jax.tree.map(lambda leaf: leaf + 1, optax.adam(1e-3).init(params))
+
+
+@pytest.fixture(scope="module")
+def saved(params, moments, tmp_path_factory):
+    """A workdir with the checkpoints of steps 10 and 20; the parameters of 10 are all zero."""
+    workdir = tmp_path_factory.mktemp("run")
+    store = CheckpointStore(workdir)
+    for step, kept in ((10, jax.tree.map(jnp.zeros_like, params)), (20, params)):
+        store.save(step, params=kept, optimizer=moments, loader={"next_step": step}, **ABOUT)
+    store.wait()
+    store.close()
+    return workdir
+
+
+def assert_same(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_an_agent_is_restored_from_the_newest_checkpoint(saved, params):
+    agent = CheckpointStore(saved, read_only=True).restore_agent()
+    assert agent.step == 20 and agent.model == TINY and agent.run == RUN
+    assert agent.contract == CONTRACT and agent.contract.fingerprint == CONTRACT.fingerprint
+    assert_same(agent.params, params)
+
+
+def test_training_is_restored_with_its_optimizer_and_loader(saved, params, moments):
+    shapes = jax.eval_shape(lambda: (params, moments))
+    store = CheckpointStore(saved, read_only=True)
+    found_params, found_moments, loader = store.restore_training(20, params=shapes[0], optimizer=shapes[1])
+    assert_same(found_params, params)
+    assert_same(found_moments, moments)
+    assert loader == {"next_step": 20}
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (1, 8), (2, 4)])
+def test_training_is_restored_onto_any_mesh(saved, params, moments, shape):
+    mesh = jax.make_mesh(shape, ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+
+    def place(leaf):
+        spread = leaf.ndim > 1 and leaf.shape[0] % shape[1] == 0
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, P("fsdp") if spread else P()))
+
+    wanted = jax.tree.map(place, (params, moments))
+    store = CheckpointStore(saved, read_only=True)
+    found_params, found_moments, _ = store.restore_training(20, params=wanted[0], optimizer=wanted[1])
+    assert_same((found_params, found_moments), (params, moments))
+    for leaf, like in zip(jax.tree.leaves(found_params), jax.tree.leaves(wanted[0]), strict=True):
+        assert leaf.sharding == like.sharding
+
+
+def test_what_a_checkpoint_is_about_is_read_without_its_arrays(saved):
+    about = CheckpointStore(saved, read_only=True).about(10)
+    assert about["run"] == RUN and model_from_json(about["model"]) == TINY
+
+
+def test_model_configs_come_back_from_json():
+    assert model_from_json(model_to_json(TINY)) == TINY
+    other = ModelConfig(layers=1, width=32, heads=1, head_size=4, hidden=8, bin_init="fourier")
+    assert model_from_json(model_to_json(other)) == other != TINY
+
+
+def test_only_the_newest_are_kept(saved, params, moments, tmp_path):
+    store = CheckpointStore(tmp_path, keep=2)
+    for step in (1, 2, 3):
+        store.save(step, params=params, optimizer=moments, loader={}, **ABOUT)
+    store.wait()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=f"no checkpoints in {tmp_path}; train there first"):
+        CheckpointStore(tmp_path, read_only=True)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match=f"no finished checkpoint in {tmp_path}/checkpoints; train there first"):
+        CheckpointStore(tmp_path, read_only=True).restore_agent()
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=f"{tmp_path}/file/checkpoints: Not a directory; .* another --workdir"):
+        CheckpointStore(tmp_path / "file")
+
+
+def test_a_checkpoint_that_was_being_written_does_not_count(saved, tmp_path):
+    (tmp_path / "checkpoints" / "30.orbax-checkpoint-tmp-1").mkdir(parents=True)
+    assert CheckpointStore(tmp_path, read_only=True).latest_step() is None
+
+
+@pytest.mark.parametrize("item", ["params", "about"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_named(params, moments, tmp_path, item, damage):
+    store = CheckpointStore(tmp_path)
+    store.save(1, params=params, optimizer=moments, loader={}, **ABOUT)
+    store.wait()
+    store.close()
+    folder = tmp_path / "checkpoints" / "1" / item
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=f"checkpoint {tmp_path}/checkpoints/1 cannot be restored"):
+        CheckpointStore(tmp_path, read_only=True).restore_agent()
+
+
+def test_a_disk_that_fills_up_while_writing_in_the_background_is_one_clear_error(
+    params, moments, tmp_path, monkeypatch
+):
+    def no_space(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = CheckpointStore(tmp_path)
+    monkeypatch.setattr(type(store._manager), "wait_until_finished", no_space)
+    with pytest.raises(CheckpointError, match="No space left on device; free space and run again"):
+        store.wait()

@@ -1,0 +1,33 @@
+"""A run of fifty small steps. `python -m tests.training.made_run DATA WORKDIR` trains it in a process of its own."""
+
+import pathlib
+import sys
+
+from gato_jax.batching import Mixture, MixtureEntry, TokenRecords
+from gato_jax.model import ModelConfig
+from gato_jax.tokenization import Tokenization, Vocabulary
+from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig, train
+
+TOKENIZATION = Tokenization(vocabulary=Vocabulary(text=32))  # neither task has text, so the table may be short
+MODEL = ModelConfig(
+    layers=1, width=32, heads=2, head_size=8, hidden=32, patch_channels=32, patch_stride=8, tokenization=TOKENIZATION
+)
+
+
+def made_config(**changes) -> TrainConfig:
+    fields = {
+        "seed": 3, "batch_size": 8, "context": 24, "steps": 50, "model": MODEL, "mesh": MeshConfig(), "datasets": (),
+        "optimizer": OptimizerConfig(peak_learning_rate=3e-3, warmup_steps=5, clip_norm=1.0),
+        "log_every": 1, "checkpoint_every": 10,
+    }  # fmt: skip
+    return TrainConfig(**{**fields, **changes})
+
+
+def made_mixture(data: pathlib.Path, config: TrainConfig) -> Mixture:
+    entries = [MixtureEntry(records=TokenRecords.open(folder), weight=1.0) for folder in sorted(data.iterdir())]
+    return Mixture(entries, config.batch_size, config.context, config.seed)
+
+
+if __name__ == "__main__":
+    data, workdir = map(pathlib.Path, sys.argv[1:])
+    train(made_config(), made_mixture(data, made_config()), workdir)

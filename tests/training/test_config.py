@@ -1,0 +1,55 @@
+"""From a ConfigDict to the frozen config: what is wrong is named, with the nearest right name."""
+
+import ml_collections
+import pytest
+
+from gato_jax.training import ConfigError, OptimizerConfig, TrainConfig
+
+
+def config(**changes) -> ml_collections.ConfigDict:
+    made = ml_collections.ConfigDict(
+        {
+            "seed": 0, "batch_size": 8, "context": 64, "steps": 100,
+            "model": {"layers": 1, "width": 32, "heads": 2, "head_size": 16, "hidden": 32},
+            "optimizer": {"warmup_steps": 10},
+            "datasets": ({"source": "recorded:a", "weight": 1.0}, {"source": "recorded:b", "weight": 2.0}),
+            "tokenization": {"mu": 50.0, "vocabulary": {"bins": 512}},
+        }
+    )  # fmt: skip
+    with made.unlocked():
+        made.update(changes)
+    return made
+
+
+def test_every_part_becomes_its_dataclass():
+    made = TrainConfig.from_mapping(config())
+    assert made.model.tokenization.mu == 50.0 and made.model.tokenization.vocabulary.bins == 512
+    assert [dataset.source for dataset in made.datasets] == ["recorded:a", "recorded:b"]
+    assert made.optimizer.beta_2 == 0.95 and made.mesh.data == -1
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"contxt": 3}, "config has no key 'contxt'; did you mean 'context'?"),
+        ({"model": {"layer": 1}}, "model has no key 'layer'; did you mean 'layers'?"),
+        ({"optimizer": {"beta1": 0.9}}, "optimizer has no key 'beta1'; did you mean 'beta_1'?"),
+        ({"mesh": {"xyz": 1}}, "mesh has no key 'xyz'; it has data, fsdp, tensor"),
+        ({"tokenization": {"patches": 8}}, "tokenization has no key 'patches'; did you mean 'patch'?"),
+        ({"datasets": ({"source": "a", "wieght": 1.0},)}, r"datasets\[0\] has no key 'wieght'; did you mean 'weight'?"),
+        ({"datasets": ({"source": "a"},)}, r"datasets\[0\] lacks weight"),
+        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
+        ({"model": {"hidden": 33}}, "model.hidden must be even"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, said):
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
+        TrainConfig.from_mapping(config(**changes))
+
+
+def test_the_defaults_of_the_optimizer_are_the_papers():
+    assert OptimizerConfig() == OptimizerConfig(
+        peak_learning_rate=1e-4, initial_learning_rate=1e-7, final_fraction=0.1, warmup_steps=15_000,
+        beta_1=0.9, beta_2=0.95, epsilon=1e-8, weight_decay=0.1, clip_norm=None,
+    )  # fmt: skip
