@@ -33,8 +33,8 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.layers = 3
     config.model.width = 128
-    config.model.heads = 2  # a head costs its T x T scores, which is where attention spends its time on a CPU
-    config.model.head_size = 64
+    config.model.heads = 4
+    config.model.head_size = 32
     config.model.hidden = 512
     config.model.patch_channels = 32
     config.model.patch_stride = 4  # see the patch block's cost in docs/decisions.md

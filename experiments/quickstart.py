@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import shutil
+import subprocess
 import sys
 
 from absl import app, flags
@@ -21,7 +22,8 @@ from ml_collections import config_flags
 
 from configs import quickstart as defaults
 from experiments import quickstart_jobs
-from experiments.stages import Job, JobError, Stages
+from experiments.stages import Job, JobError, Stages, write_json
+from gato_jax.cli import UsageError, parse_flags
 from gato_jax.episodes import dataset_name
 from gato_jax.reports import read_results, summary_table
 
@@ -31,9 +33,9 @@ _JOB = flags.DEFINE_string("job", None, "run this one job, in this process; the 
 
 _FREE_BYTES = 2 << 30
 
+
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected {argv[1]!r}; settings are --config.key=value")
+    """Runs what is not done yet, or the one job that --job names, and prints the scores."""
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     if _JOB.value:
         quickstart_jobs.run(_JOB.value, config, workdir)
@@ -45,9 +47,12 @@ def main(argv: list[str]):
             print(f"Finished before; remove {workdir} to start anew.\n")
         else:
             _run(stages, config, workdir)
-    except (JobError, OSError, ValueError) as error:
-        status = error.status if isinstance(error, JobError) else 2
-        sys.exit(_complain(error, status))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; run it again to go on", 130))
+    except JobError as error:
+        sys.exit(_complain(error, error.status if error.status in (1, 2) else 1))
+    except (OSError, ValueError) as error:
+        sys.exit(_complain(error, 2))
     print(summary_table(read_results(workdir)))
     print(f"\nresults  {workdir / 'results.json'}\nreport   {workdir / 'report.html'}")
 
@@ -71,10 +76,13 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
     stages.run("record", [*record, *(job(f"references {task}") for task in tasks)], side_by_side=2)
     stages.run("train", [Job("train", train)])
     evaluate = [
-        f"--workdir={workdir}", f"--tasks={','.join(tasks)}", f"--episodes={settings.evaluation_episodes}",
-        f"--reference_episodes={settings.reference_episodes}", f"--environments={settings.environments}",
+        f"--workdir={workdir}",
+        f"--tasks={','.join(tasks)}",
+        f"--episodes={settings.evaluation_episodes}",
+        f"--reference_episodes={settings.reference_episodes}",
+        f"--environments={settings.environments}",
         f"--temperature={settings.temperature}",
-    ]  # fmt: skip
+    ]
     stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate])])
     stages.run("held out", [job("held out")])
     _write_results(stages, config, workdir)
@@ -91,10 +99,23 @@ def _prepare(config, workdir: pathlib.Path):
         there = json.loads(path.read_text())
         for key in wanted.keys() | there.keys():
             if wanted.get(key) != there.get(key):
-                raise ValueError(f"{workdir} holds a run of another config: {key} is {there.get(key)!r} there and "
-                                 f"{wanted.get(key)!r} here; remove it or name another --workdir")  # fmt: skip
+                raise ValueError(
+                    f"{workdir} holds a run of another config: {key} is {there.get(key)!r} there and "
+                    f"{wanted.get(key)!r} here; remove it or name another --workdir"
+                )
+    else:
+        _check(config)
     quickstart_jobs.emoji_folder(workdir)
-    path.write_text(json.dumps(wanted, indent=2))
+    write_json(path, wanted)
+
+
+def _check(config):
+    """A config that `gato train` would refuse is refused now, in a process of its own: this one stays small."""
+    code = "import json, sys; from gato_jax.training import TrainConfig; TrainConfig.from_mapping(json.load(sys.stdin))"
+    fields = {key: value for key, value in json.loads(config.to_json()).items() if key != "experiment"}
+    checked = subprocess.run([sys.executable, "-c", code], input=json.dumps(fields), capture_output=True, text=True)
+    if checked.returncode:
+        raise ValueError(checked.stderr.strip().splitlines()[-1].partition(": ")[2])
 
 
 def _write_results(stages: Stages, config, workdir: pathlib.Path):
@@ -114,12 +135,13 @@ def _write_results(stages: Stages, config, workdir: pathlib.Path):
         "command": "make quickstart",
         "stages": stages.seconds,
     }
-    (workdir / "results.json").write_text(json.dumps(results, indent=2))
+    write_json(workdir / "results.json", results)
 
 
 def _machine() -> str:
     cpu = pathlib.Path("/proc/cpuinfo")
-    names = [line.split(": ")[1] for line in cpu.read_text().splitlines() if "model name" in line] if cpu.exists() else []
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    names = [line.split(": ")[1] for line in lines if "model name" in line]
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
@@ -129,10 +151,20 @@ def _arguments() -> list[str]:
     return [f"--config={config_flags.get_config_filename(flags.FLAGS['config'])}", f"--workdir={_WORKDIR.value}", *mine]
 
 
-def _complain(error: Exception, status: int) -> int:
+def _complain(error: Exception | str, status: int) -> int:
     print(f"quickstart: {error}", file=sys.stderr)
-    return status if status in (1, 2) else 1
+    return status
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """The flags; a wrong one is one line, as everywhere."""
+    try:
+        parse_flags(flags.FLAGS, argv)
+        _CONFIG.value.to_dict()  # a file that is missing is found out when it is used
+    except (flags.Error, UsageError, OSError) as error:
+        sys.exit(_complain(error, 2))
+    return argv[:1]
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse)

@@ -1,4 +1,4 @@
-"""The jobs of the quickstart that are no verb of `gato`: robot, captions and dialogue data, references, held-out scores."""
+"""The jobs of the quickstart that are no verb of `gato`: robot, captions, dialogue, references, held-out scores."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
         )
         archives = list(workdir.glob(f"{_NPM_EMOJI}-*.tgz"))
         if packed.returncode or not archives:
-            raise SourceError(f"npm pack {_NPM_EMOJI}: {packed.stderr.strip()}; or apt-get install fonts-noto-color-emoji")
+            raise SourceError(
+                f"npm pack {_NPM_EMOJI}: {packed.stderr.strip()}; or apt-get install fonts-noto-color-emoji"
+            )
         shutil.unpack_archive(archives[0], workdir / "unpacked")
         (workdir / "unpacked" / "package").rename(folder)
         archives[0].unlink()
@@ -64,15 +66,15 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
 
 
 def _record_robot(config, workdir: pathlib.Path):
-    from gato_jax.environments import RECORDING_SEEDS, task_spec
+    from gato_jax.environments import RECORDING_SEEDS
+    from gato_jax.environments.fetch import CONTROL_RATE_HZ
     from gato_jax.experts import record
     from gato_jax.sources import write_bridge_dataset
 
     train, test = config.experiment.robot_episodes, config.experiment.robot_held_out
     episodes = iter(tqdm(record(ROBOT_TASK, RECORDING_SEEDS[: train + test]), total=train + test, unit="episode"))
     splits = {"train": itertools.islice(episodes, train), "test": episodes}
-    rate = task_spec(ROBOT_TASK).control_rate_hz
-    print(write_bridge_dataset(workdir / "data", splits, control_rate_hz=rate, overwrite=True))
+    print(write_bridge_dataset(workdir / "data", splits, control_rate_hz=CONTROL_RATE_HZ, overwrite=True))
 
 
 def _record_captions(config, workdir: pathlib.Path):
@@ -119,7 +121,8 @@ def _held_out(config, workdir: pathlib.Path):
     greedy = write_texts(agent, "captions/emoji", images, temperature=0.0)
     matches = [said == truth for said, truth in zip(greedy, truths, strict=True)]
     results["captions/emoji"]["exact_match"] = float(np.mean(matches))
-    samples = [write_texts(agent, "captions/emoji", images[:CAPTION_SAMPLES], temperature=0.9, seed=s) for s in (0, 100, 200)]
+    shown, seeds = images[:CAPTION_SAMPLES], (0, 100, 200)
+    samples = [write_texts(agent, "captions/emoji", shown, temperature=0.9, seed=seed) for seed in seeds]
     captions = [
         {"image": _data_uri(episode.observation["image"][0]), "truth": truth, "samples": list(drawn)}
         for episode, truth, drawn in zip(captions_test, truths, zip(*samples, strict=True), strict=False)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import json
 import pathlib
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import psutil
 from tqdm import tqdm
 
 _POLL_SECONDS = 0.2
 _SHOW_SECONDS = 2.0
+_GRACE_SECONDS = 10.0
+_LINUX = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
 
 
 class JobError(RuntimeError):
@@ -57,38 +65,37 @@ class Stages:
         shown = 0.0
         alone = len(jobs) == 1
         bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), desc=stage, unit="job", disable=alone)
-        try:
-            while waiting or running:
-                while waiting and len(running) < side_by_side:
-                    job = waiting.pop(0)
-                    running[job] = self._start(job, alone)
-                time.sleep(_POLL_SECONDS)
-                self._watch_memory()
-                self.seconds[stage] = before + time.monotonic() - started
-                for job, process in list(running.items()):
-                    if process.poll() is not None:
-                        del running[job]
-                        self._finish(job, process.returncode, alone)
-                        bar.update()
-                if time.monotonic() - shown > _SHOW_SECONDS:
-                    shown = time.monotonic()
-                    bar.set_postfix_str(", ".join(job.name for job in running))
-        finally:
-            for process in running.values():
-                process.terminate()
-            for process in running.values():
-                process.wait()
-            bar.close()
-            self._save()
+        with _terminated_as_interrupted(), bar:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < side_by_side:
+                        job = waiting.pop(0)
+                        running[job] = self._start(job, alone)
+                    time.sleep(_POLL_SECONDS)
+                    self._watch_memory()
+                    self.seconds[stage] = before + time.monotonic() - started
+                    for job, process in list(running.items()):
+                        if process.poll() is not None:
+                            del running[job]
+                            self._finish(job, process.returncode, alone)
+                            bar.update()
+                    if time.monotonic() - shown > _SHOW_SECONDS:
+                        shown = time.monotonic()
+                        bar.set_postfix_str(", ".join(job.name for job in running))
+                        self._save()  # whoever is killed from here on loses two seconds of the account
+            finally:
+                _end(running.values())
+                self._save()
 
     def log(self, job: Job) -> pathlib.Path:
         return self.workdir / "logs" / f"{job.name.replace('/', '__').replace(' ', '_')}.txt"
 
     def _start(self, job: Job, alone: bool) -> subprocess.Popen:
+        command = list(job.command)
         if alone:
-            return subprocess.Popen(list(job.command))
+            return subprocess.Popen(command, preexec_fn=_die_with_parent)
         with self.log(job).open("w") as log:
-            return subprocess.Popen(list(job.command), stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
 
     def _finish(self, job: Job, status: int, alone: bool):
         if status:
@@ -100,7 +107,7 @@ class Stages:
         self._save()
 
     def _watch_memory(self):
-        """The sum over this process and all below it, of what each holds in memory (RSS; shared pages count for each)."""
+        """The sum over this process and all below it, of the memory each holds (RSS: shared pages count for each)."""
         total = 0
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
             try:
@@ -111,4 +118,44 @@ class Stages:
 
     def _save(self):
         state = {"done": self.done, "seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes}
-        self.path.write_text(json.dumps(state, indent=2))
+        write_json(self.path, state)
+
+
+def write_json(path: pathlib.Path, value: Any):
+    """Whole or not at all, so that what a killed process leaves can be read."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2))
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what was started is ended on the way out."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _die_with_parent():
+    """In the child: it gets SIGTERM when this process is killed, or a second run would work beside it in its folder."""
+    if _LINUX is not None:
+        _LINUX.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(processes: Iterable[subprocess.Popen]):
+    """Ends these and all below them; what does not heed it in time is killed."""
+    family: list[psutil.Process] = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(process.pid)
+            family += [parent, *parent.children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=_GRACE_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive)

@@ -5,6 +5,7 @@ Exit status 0 means done; 2 is bad input, told in one line on stderr; 1, with a 
 
 from __future__ import annotations
 
+import ast
 import difflib
 import errno
 import json
@@ -21,6 +22,17 @@ os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/accel0") or os
 
 from absl import flags  # noqa: E402
 
+# What a person can do something about; any other OSError is a fault of ours.
+_DISK_ERRORS = {
+    errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR,
+    errno.EPERM, errno.EROFS,
+}  # fmt: skip
+
+# What loading a config file and setting its keys may raise: the file is a person's Python.
+_CONFIG_ERRORS = (
+    AttributeError, ImportError, IndexError, KeyError, NameError, OSError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+
 Verb = Callable[[flags.FlagValues, Sequence[str]], None]
 
 
@@ -32,22 +44,31 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
     """The registry: every task, whether it runs here, its expert and its measured scores."""
     flags.DEFINE_string("suite", None, "only this suite", flag_values=flag)
     flags.DEFINE_string("json", None, "write the list here", flag_values=flag)
-    _parse(flag, argv)
-    from gato_jax.environments import status, task_names, task_spec
+    parse_flags(flag, argv)
+    from gato_jax.environments import status, task_names
     from gato_jax.experts import description, expert_names
 
     names = [name for name in task_names() if flag.suite in (None, name.split("/")[0])]
     if not names:
         suites = sorted({name.split("/")[0] for name in task_names()})
-        raise UsageError(f"no suite {flag.suite!r}; suites are {', '.join(suites)}")
+        raise UsageError(f"--suite: no suite {flag.suite!r}; suites are {', '.join(suites)}")
     experts = set(expert_names())
     rows = []
     for name in names:
         state, reason = status(name)
         expert = description(name) if name in experts else None
-        rows.append({"name": name, "suite": name.split("/")[0], "status": state, "reason": reason, "expert": expert,
-                     "metric": task_spec(name).metric,
-                     "random_score": None, "expert_score": None, "score_source": None})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "suite": name.split("/")[0],
+                "status": state,
+                "reason": reason,
+                "expert": expert,
+                "random_score": None,
+                "expert_score": None,
+                "score_source": None,
+            }
+        )
     _write_json(flag.json, {"tasks": rows})
     for row in rows:
         print(f"{row['name']:<44} {row['status']:<12} {row['expert'] or '-'}")
@@ -58,11 +79,13 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_list("tasks", [], "names, comma-separated", flag_values=flag)
     flags.DEFINE_integer("episodes", 100, "of each task", lower_bound=1, flag_values=flag)
     flags.DEFINE_string("output", None, "folder of the datasets", flag_values=flag)
-    flags.DEFINE_float("noise", None, "on executed actions; the expert's own default otherwise", flag_values=flag)
+    flags.DEFINE_float(
+        "noise", None, "on executed actions; the expert's own default otherwise", lower_bound=0.0, flag_values=flag
+    )
     flags.DEFINE_bool("successes_only", False, "keep successful episodes only", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "replace a dataset that is there", flag_values=flag)
     flags.DEFINE_string("json", None, "write the counts here", flag_values=flag)
-    _parse(flag, argv)
+    parse_flags(flag, argv)
     _require(flag, "tasks", "output")
     from tqdm import tqdm
 
@@ -93,20 +116,22 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
 
 def train(flag: flags.FlagValues, argv: Sequence[str]):
     """Trains an agent; run again, it goes on from its newest checkpoint."""
-    config_file = _define_config(flag)
+    config_file = _define_config(flag, argv)
     flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
     flags.DEFINE_string("json", None, "write the last metrics here", flag_values=flag)
-    flags.DEFINE_integer("stop_after", None, "stop, with a checkpoint, after this step", flag_values=flag)
-    _parse(flag, argv)
+    flags.DEFINE_integer(
+        "stop_after", None, "stop, with a checkpoint, after this step", lower_bound=1, flag_values=flag
+    )
+    parse_flags(flag, argv)
     _require(flag, "config", "workdir")
-    workdir = _make_folder(flag.workdir)
     from gato_jax.batching import Mixture, MixtureEntry, write_records
     from gato_jax.episodes import dataset_name
     from gato_jax.sources import open_source
     from gato_jax.training import TrainConfig
     from gato_jax.training import train as run_training
 
-    config = TrainConfig.from_mapping(_training_part(config_file.value))
+    config = TrainConfig.from_mapping(_training_part(config_file))
+    workdir = _make_folder(flag.workdir)
     entries, data = [], []
     for dataset in config.datasets:
         reader = open_source(dataset.source.replace("{workdir}", str(workdir)), "train")
@@ -123,17 +148,27 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
             )
         )
         provenance = reader[0].provenance
-        data.append({"dataset": reader.spec.name, "episodes": len(reader), "steps": int(len(records.step_tokens)),
-                     "source": provenance.source, "licence": provenance.licence, "kind": provenance.kind,
-                     "agent": provenance.agent, "weight": dataset.weight})  # fmt: skip
+        data.append(
+            {
+                "dataset": reader.spec.name,
+                "episodes": len(reader),
+                "steps": int(len(records.step_tokens)),
+                "source": provenance.source,
+                "licence": provenance.licence,
+                "kind": provenance.kind,
+                "agent": provenance.agent,
+                "weight": dataset.weight,
+            }
+        )
     total = sum(row["weight"] for row in data)
     _write_json(workdir / "data.json", [{**row, "weight": row["weight"] / total} for row in data])
     mixture = Mixture(tuple(entries), config.batch_size, config.context, config.seed, config.predict_prompts)
     metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after)
     _write_json(
-        flag.json, {name: metrics[name] for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
+        flag.json, {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
     )
-    print(f"trained to step {metrics['step']}, loss {metrics['loss']:.4f}; run in {workdir}")
+    reached = f"trained to step {metrics['step']}, loss {metrics['loss']:.4f}" if "step" in metrics else "stopped early"
+    print(f"{reached}; run in {workdir}")
 
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
@@ -145,7 +180,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("environments", 10, "played side by side", lower_bound=1, flag_values=flag)
     flags.DEFINE_float("temperature", 1.0, "of sampling; 0 is greedy", lower_bound=0.0, flag_values=flag)
     flags.DEFINE_string("json", None, "write the scores here", flag_values=flag)
-    _parse(flag, argv)
+    parse_flags(flag, argv)
     _require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
     from gato_jax.environments import EVALUATION_SEEDS, task_names, task_spec
@@ -154,17 +189,22 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
     agent = Agent.restore(workdir)
     names = flag.tasks or [name for name in agent.contract.tasks if name in task_names()]
-    specs = {name: task_spec(name) for name in names}
+    if not names:
+        raise UsageError(f"{workdir}: the agent knows no task to play, only {', '.join(agent.contract.tasks)}")
+    for name in names:  # nothing is played before every task is known to be the agent's and to have a scale
+        agent.require_task(task_spec(name))
+    how = {"episodes": flag.reference_episodes, "directory": workdir / "references"}
+    references = {name: measure_references(name, **how) for name in names}
+    for measured in references.values():
+        measured.require_scale()
     results = {}
-    for name, spec in specs.items():
-        agent.require_task(spec)
-        references = measure_references(name, episodes=flag.reference_episodes, directory=workdir / "references")
-        seeds = EVALUATION_SEEDS[: flag.episodes]
+    for name in names:
         rollouts = play_episodes(
-            agent, name, seeds, environments=flag.environments, temperature=flag.temperature, film=1
-        )
-        save_rollout(rollouts[0], spec, workdir / "rollouts")
-        results[name] = task_result(rollouts, references)
+            agent, name, EVALUATION_SEEDS[: flag.episodes],
+            environments=flag.environments, temperature=flag.temperature, film=1,
+        )  # fmt: skip
+        save_rollout(rollouts[0], workdir / "rollouts")
+        results[name] = task_result(rollouts, references[name])
         print(f"{name}: {results[name]['agent']:.3g} (normalised {results[name]['normalised']:.2f})")
     path = flag.json or workdir / "evaluation.json"
     _write_json(path, {"tasks": results, "aggregate": aggregate(results)})
@@ -174,7 +214,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 def report(flag: flags.FlagValues, argv: Sequence[str]):
     """Writes a run's page, report.html."""
     flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
-    _parse(flag, argv)
+    parse_flags(flag, argv)
     _require(flag, "workdir")
     from gato_jax.reports import write_report
 
@@ -204,10 +244,14 @@ def _run(name: str, argv: list[str]) -> int:
         if name not in VERBS:
             near = difflib.get_close_matches(name, VERBS, 1)
             raise UsageError(f"no verb {name!r}; {f'did you mean {near[0]!r}?' if near else ', '.join(VERBS)}")
-        if "--help" in argv:
+        if {"--help", "-help", "-h"} & set(argv):
             _help(name, flag)
             return 0
         VERBS[name](flag, [f"gato {name}", *argv[2:]])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `gato tasks | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"gato {name}: interrupted; run it again to go on", file=sys.stderr)
         return 130
@@ -221,8 +265,8 @@ def _run(name: str, argv: list[str]) -> int:
 
 def _is_bad_input(error: Exception) -> bool:
     """Our own errors, those of the flags, and a disk that is full, read-only or not there."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EDQUOT, errno.EEXIST)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return True
     return isinstance(error, (flags.Error, UsageError)) or (
         isinstance(error, (ValueError, ImportError, RuntimeError)) and type(error).__module__.startswith("gato_jax")
     )
@@ -231,7 +275,7 @@ def _is_bad_input(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
-    return str(error)
+    return " ".join(line.strip() for line in str(error).splitlines())
 
 
 def _help(name: str, flag: flags.FlagValues):
@@ -243,28 +287,53 @@ def _help(name: str, flag: flags.FlagValues):
         print(flag.main_module_help() or flag.get_help())
 
 
-def _parse(flag: flags.FlagValues, argv: Sequence[str]):
+def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
     """Parses the flags; what ml_collections says of a config in its own way becomes one line."""
     try:
         left_over = flag(argv)[1:]
+    except flags.IllegalFlagValueError as error:
+        raise UsageError(_ends_of_traceback(str(error))) from error
     except flags.Error:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        said = str(error).replace("\\n", "; ").replace("\n", "; ").strip("'\"")
-        raise UsageError(f"--config: {said}") from error
+    except _CONFIG_ERRORS as error:
+        raise UsageError(f"--config: {_said(error)}") from error
     if left_over:
         raise UsageError(f"unexpected {left_over[0]!r}; everything is a flag, --name=value")
+    if "json" in flag and flag.json and pathlib.Path(flag.json).is_dir():
+        raise UsageError(f"--json={flag.json} is a folder; name a file")
 
 
-def _define_config(flag: flags.FlagValues):
+def _define_config(flag: flags.FlagValues, argv: Sequence[str]):
     from ml_collections import config_flags
 
-    return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag)
+    return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
 
 
-def _training_part(config: Any) -> dict[str, Any]:
-    """The config without what only an experiment's script reads."""
-    return {key: value for key, value in config.to_dict().items() if key != "experiment"}
+def _training_part(config_file: Any) -> dict[str, Any]:
+    """The config without what only an experiment's script reads. A file that is missing is found out here."""
+    try:
+        config = config_file.value.to_dict()
+    except (AttributeError, OSError) as error:
+        raise UsageError(f"--config: {_said(error)}") from error
+    return {key: value for key, value in config.items() if key != "experiment"}
+
+
+def _said(error: Exception) -> str:
+    """The message in one line, without the quotes that each KeyError on its way has put around it."""
+    text = str(error)
+    while text[:1] in ("'", '"') and text[-1] == text[0]:
+        text = ast.literal_eval(text)
+    return _ends_of_traceback(text)
+
+
+def _ends_of_traceback(text: str) -> str:
+    """A message of several lines in one: of a traceback its two ends, of what was tried the end."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        lines = [lines[0], lines[-1]]
+    elif any(line.startswith("Attempted") for line in lines):
+        lines = lines[-1:]
+    return " ".join(lines)
 
 
 def _require(flag: flags.FlagValues, *names: str):

@@ -35,8 +35,8 @@ class MixtureEntry:
         each from a random place of a random episode, as fit.
       prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
       prompt_steps: timesteps of a prompt at most; what does not fit beside the piece is cut at its front.
-      loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs hundreds
-        of rows with one action each.
+      loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs
+        hundreds of rows with one action each.
     """
 
     records: TokenRecords
@@ -148,6 +148,15 @@ class Mixture:
     def target_budget(self) -> int:
         """Likewise the most targets."""
         return self._budget([self._most(entry, entry.records.step_targets) for entry in self.entries])
+
+    def patch_use(self, batches: int = 8) -> float:
+        """The share of the patch budget that is filled over the first few batches; the rest is embedded and dropped."""
+        patches = 0
+        for row in range(batches * self.batch_size):
+            plan = self.plan(row)
+            per_step = self.entries[plan.dataset].records.step_patches
+            patches += sum(int(per_step[p.start : p.stop].sum()) for segment in plan.segments for p in segment)
+        return patches / (batches * self.patch_budget)
 
     def plan(self, row: int) -> Row:
         """Row `row` of the run, whichever host asks."""

@@ -9,6 +9,7 @@ A run's folder holds:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -58,22 +59,19 @@ class CheckpointStore:
     def save(self, step: int, *, params, optimizer, loader: dict, contract: Contract, model: ModelConfig, run: dict):
         """Writes in the background; a checkpoint counts only once it is whole."""
         about = {"model": model_to_json(model), "contract": contract.to_json(), "run": run}
-        try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(nnx.to_pure_dict(params)),
-                    optimizer=ocp.args.StandardSave(jax.tree.leaves(optimizer)),
-                    loader=ocp.args.JsonSave(loader),
-                    about=ocp.args.JsonSave(about),
-                ),
-            )
-        except OSError as error:
-            raise CheckpointError(f"{self.directory}: {error.strerror}; free space and run again") from None
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(nnx.to_pure_dict(params)),
+            optimizer=ocp.args.StandardSave(jax.tree.leaves(optimizer)),
+            loader=ocp.args.JsonSave(loader),
+            about=ocp.args.JsonSave(about),
+        )
+        with self._writing():
+            self._manager.save(step, args=items)
 
     def wait(self):
         """Until the last save is on disk."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self):
         self._manager.close()
@@ -104,12 +102,25 @@ class CheckpointStore:
         params, contract = _into(shapes, restored["params"]), Contract.from_json(about["contract"])
         return AgentCheckpoint(step, model, graph_of(model), params, contract, about["run"])
 
+    @contextlib.contextmanager
+    def _writing(self):
+        """A full disk is an OSError here, or the ValueError of a thread that wrote in the background, later."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            message = f"{self.directory}: {_first_line(error)}; free space and run again"
+            raise CheckpointError(message) from None
+
     def _restore(self, step: int, **items):
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except (OSError, ValueError, KeyError) as error:
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"checkpoint {self.directory / str(step)} cannot be restored: {first_line}") from None
+            where = self.directory / str(step)
+            raise CheckpointError(f"checkpoint {where} cannot be restored: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _into(like, pure):

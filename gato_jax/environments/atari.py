@@ -14,7 +14,7 @@ import functools
 import numpy as np
 import PIL.Image
 
-from gato_jax.environments.base import Environment, Outcome, Suite
+from gato_jax.environments.base import Environment, MissingPackageError, Outcome, Suite
 from gato_jax.episodes import Discrete, Image, TaskSpec
 
 SIDE = 64
@@ -94,6 +94,10 @@ class Atari(Environment):
             truncated=self._steps >= MAX_STEPS,
         )
 
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        return tuple(action.name for action in self.actions)
+
     def render(self) -> np.ndarray:
         return self.screen
 
@@ -106,7 +110,10 @@ def _console(task: str):
     console = ale_py.ALEInterface()
     console.setInt("random_seed", 0)
     console.setFloat("repeat_action_probability", 0.0)  # sticky actions are ours, see Atari._start
-    console.loadROM(roms.get_rom_path(task))
+    rom = roms.get_rom_path(task)
+    if rom is None:
+        raise MissingPackageError(f"atari/{task}: this version of ale-py has no ROM of it; pip install -U ale-py")
+    console.loadROM(rom)
     return console
 
 

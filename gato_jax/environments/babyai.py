@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from typing import cast
 
 import numpy as np
 
@@ -61,10 +62,11 @@ class BabyAI(Environment):
     def __init__(self, task: str):
         import gymnasium
         import minigrid  # registers its environments on import
+        from minigrid.minigrid_env import MiniGridEnv
 
         gymnasium.register_envs(minigrid)
         super().__init__(spec(task))
-        self.level = gymnasium.make(f"BabyAI-{task}", disable_env_checker=True).unwrapped
+        self.level = cast(MiniGridEnv, gymnasium.make(f"BabyAI-{task}", disable_env_checker=True).unwrapped)
 
     def _start(self, seed: int) -> dict:
         with contextlib.redirect_stdout(io.StringIO()):  # minigrid prints each layout that it draws again
@@ -74,8 +76,13 @@ class BabyAI(Environment):
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         observation, reward, terminated, truncated, _ = self.level.step(int(action["action"]))
-        self._success = bool(reward > 0)
-        return Outcome(observation=observation, reward=float(reward), terminated=terminated, truncated=truncated)
+        reward = float(reward)
+        self._success = reward > 0
+        return Outcome(observation=observation, reward=reward, terminated=terminated, truncated=truncated)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        return tuple(action.name for action in self.level.actions)
 
     def render(self) -> np.ndarray:
         tile = max(4, -(-_FRAME_SIDE // max(self.level.width, self.level.height)))

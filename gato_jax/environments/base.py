@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,6 +83,19 @@ class Environment(dm_env.Environment):
         """Whether the task's own criterion has been met in this episode; None where it has none."""
         return self._success
 
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """For people: names of the values where the action is one discrete value, else of each number in it."""
+        return tuple(itertools.chain(*(_numbers(key, m) for key, m in sorted(self.task_spec.action.items()))))
+
+    def score(self, episode_return: float) -> float:
+        """An episode's score in the task's own metric: its undiscounted return, or its success as 0 or 1."""
+        if self.task_spec.metric == "return":
+            return episode_return
+        if self.success is None:
+            raise RuntimeError(f"{self.task_spec.name}: scored by success, but the episode has none")
+        return float(self.success)
+
     @abc.abstractmethod
     def render(self) -> np.ndarray:
         """The present scene for people, (height, width, 3) uint8."""
@@ -107,12 +121,33 @@ class Environment(dm_env.Environment):
         }
 
 
+def _numbers(key: str, modality: Modality) -> tuple[str, ...]:
+    if isinstance(modality, Discrete) and not modality.shape:
+        return tuple(str(value) for value in range(modality.n))
+    size = int(np.prod(modality.shape, dtype=int)) if isinstance(modality, Continuous | Discrete) else 1
+    return tuple(f"{key}[{index}]" for index in range(size)) if size > 1 else (key,)
+
+
+def control_actions(task_spec: TaskSpec) -> dict[str, Discrete | Continuous]:
+    """The modality of each action, all of them numbers: text is an action of captions and dialogue only.
+
+    Raises:
+      ActionError: an action is text.
+    """
+    actions = {}
+    for key, modality in task_spec.action.items():
+        if not isinstance(modality, (Discrete, Continuous)):
+            raise ActionError(f"{task_spec.name}: action {key!r} is {modality!r}, which no environment takes")
+        actions[key] = modality
+    return actions
+
+
 def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
     """Returns the action as arrays of the spec's types, or raises ActionError."""
     if set(action) != set(task_spec.action):
         raise ActionError(f"{task_spec.name}: an action has the keys {sorted(task_spec.action)}, got {sorted(action)}")
     checked = {}
-    for key, modality in task_spec.action.items():
+    for key, modality in control_actions(task_spec).items():
         value = np.asarray(action[key])
         if value.shape != modality.shape:
             raise ActionError(f"{task_spec.name}: action {key!r} has shape {value.shape}, needs {modality.shape}")

@@ -66,7 +66,7 @@ class MetaWorld(Environment):
         import mujoco
 
         # reset() moves the arm before it clears what the last episode left, so that is cleared first
-        mujoco.mj_resetData(self.simulator.model, self.simulator.data)
+        mujoco.mj_resetData(self.simulator.model, self.simulator.data)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self.simulator.seed(seed)
         state, _ = self.simulator.reset()
         self._success = False

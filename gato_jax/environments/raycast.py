@@ -78,10 +78,9 @@ class RayCaster:
         rays = rays @ pose.rotation.T
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         static, bodies, cutoff = 1, -1, 1e10  # static geoms too, no body left out, distance unlimited
-        mujoco.mj_multiRay(
-            self._model, data, pose.position, rays.ravel(), self._groups, static, bodies,
-            self._geom_ids, self._distances, len(rays), cutoff,
-        )  # fmt: skip
+        which, hits = (self._groups, static, bodies), (self._geom_ids, self._distances)
+        cast_rays = mujoco.mj_multiRay  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+        cast_rays(self._model, data, pose.position, rays.ravel(), *which, *hits, len(rays), cutoff)
         hit = self._geom_ids >= 0
         depth = np.where(hit, self._distances, np.inf)
         points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]

@@ -119,9 +119,13 @@ class RecordReader:
     def read(self, position: int) -> Episode:
         columns: dict[str, Any] = self._parser.parse_example(self._records[position])
         steps, metadata = columns["steps"], columns["episode_metadata"]
-        sides = {side: {key: _decode(modality, look_up(steps[side], key), look_up(self._step_features[side], key))
-                        for key, modality in getattr(self._spec, side).items()}
-                 for side in ("observation", "action")}  # fmt: skip
+        sides = {
+            side: {
+                key: _decode(modality, look_up(steps[side], key), look_up(self._step_features[side], key))
+                for key, modality in getattr(self._spec, side).items()
+            }
+            for side in ("observation", "action")
+        }
         seed, success = metadata["seed"], metadata["success"]
         return Episode(
             task=self._spec.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -75,7 +76,9 @@ class Continuous:
             if isinstance(limit, (list, tuple)):
                 object.__setattr__(self, name, tuple(float(value) for value in limit))
                 if len(limit) != size:
-                    raise SpecError(f"Continuous.{name} has {len(limit)} values for shape {self.shape}, needs {size} or one")
+                    raise SpecError(
+                        f"Continuous.{name} has {len(limit)} values for shape {self.shape}, needs {size} or one"
+                    )
 
 
 Modality: TypeAlias = Text | Image | Discrete | Continuous
@@ -84,7 +87,7 @@ _MODALITIES = {kind.__name__.lower(): kind for kind in (Text, Image, Discrete, C
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Camera:
-    """One camera. Intrinsics are (fx, fy, cx, cy) in pixels; extrinsics a row-major 4x4 camera-to-base pose, or None."""
+    """One camera. Intrinsics are (fx, fy, cx, cy) in pixels; extrinsics a row-major 4x4 camera-to-base pose."""
 
     key: str
     intrinsics: tuple[float, ...] | None = None
@@ -131,7 +134,9 @@ class TaskSpec:
         for side, tree in (("observation", self.observation), ("action", self.action)):
             for key, modality in tree.items():
                 if not isinstance(modality, Modality):
-                    raise SpecError(f"{self.name}: {side} {key!r} is {modality!r}; use Text, Image, Discrete or Continuous")
+                    raise SpecError(
+                        f"{self.name}: {side} {key!r} is {modality!r}; use Text, Image, Discrete or Continuous"
+                    )
         for key, modality in self.action.items():
             if isinstance(modality, Image):
                 raise SpecError(f"{self.name}: action {key!r} is an Image; images have no tokens to predict")
@@ -141,13 +146,13 @@ class TaskSpec:
         return f"{self.suite}/{self.task}"
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as plain JSON types; `from_json` is its inverse."""
+        """The spec as strict JSON, with infinite limits as "inf" and "-inf"; `from_json` is its inverse."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for side in ("observation", "action"):
-            fields[side] = {key: {"kind": type(m).__name__.lower(), **dataclasses.asdict(m)} for key, m in fields[side].items()}
+            fields[side] = {key: {"kind": type(m).__name__.lower(), **vars(m)} for key, m in fields[side].items()}
         if self.embodiment is not None:
             fields["embodiment"] = dataclasses.asdict(self.embodiment)
-        return fields
+        return _to_json(fields)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> TaskSpec:
@@ -158,14 +163,37 @@ class TaskSpec:
             fields["instructions"] = tuple(fields["instructions"])
         if fields.get("embodiment") is not None:
             body = dict(fields["embodiment"])
-            body["cameras"] = tuple(Camera(**camera) for camera in body["cameras"])
+            body["cameras"] = tuple(Camera(**_tuples(camera)) for camera in body["cameras"])
             fields["embodiment"] = Embodiment(**body)
         return cls(**fields)
 
 
 def _modality(fields: Mapping[str, Any]) -> Modality:
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    fields = _tuples(fields)
     kind = fields.pop("kind")
     if kind not in _MODALITIES:
         raise SpecError(f"unknown modality {kind!r}; one of {', '.join(_MODALITIES)}")
+    for name in {"low", "high"} & fields.keys():
+        fields[name] = _limit(name, fields[name])
     return _MODALITIES[kind](**fields)
+
+
+def _limit(name: str, value: Any) -> tuple[float, ...] | float:
+    """A limit as `to_json` writes it, where an infinite one is "inf" or "-inf"."""
+    try:
+        return tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+    except (TypeError, ValueError):
+        raise SpecError(f'Continuous.{name} is {value!r}, needs numbers, "inf" or "-inf"') from None
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where a spec has tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+
+
+def _to_json(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _to_json(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_to_json(value) for value in tree]
+    return str(tree) if isinstance(tree, float) and math.isinf(tree) else tree

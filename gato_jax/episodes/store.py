@@ -16,13 +16,13 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 
 from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
-from gato_jax.episodes.specs import TaskSpec
+from gato_jax.episodes.specs import SpecError, TaskSpec
 
 TASK_FILE = "task.json"
 INDEX_FILE = "episode_index.npz"
@@ -198,16 +198,9 @@ def _read_task(file: Path) -> TaskSpec:
         content = json.loads(file.read_text())
         if content["schema"] != SCHEMA:
             raise DatasetError(f"{file}: schema {content['schema']}, this version reads {SCHEMA}; update gato_jax")
-        return TaskSpec.from_json(_tuples(content["task"]))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        return TaskSpec.from_json(content["task"])
+    except (OSError, KeyError, TypeError, SpecError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: not a task description ({error!r}); record the dataset again") from error
-
-
-def _tuples(tree: Any) -> Any:
-    """JSON has lists where a spec has tuples."""
-    if isinstance(tree, dict):
-        return {key: _tuples(value) for key, value in tree.items()}
-    return tuple(map(_tuples, tree)) if isinstance(tree, list) else tree
 
 
 def _read_index(directory: Path, split: str) -> EpisodeIndex:

@@ -43,11 +43,12 @@ def write_dataset(
         write_examples(staging, directory, rlds_format.features(spec), examples)
         with disk_errors(directory):
             (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
-            np.savez(staging / INDEX_FILE, **{
+            index = {
                 f"{split}/{field}": array
                 for split in splits
                 for field, array in dataclasses.asdict(_index(record_files(staging, split), rows[split])).items()
-            })  # fmt: skip
+            }
+            np.savez(staging / INDEX_FILE, **index)
     return directory
 
 

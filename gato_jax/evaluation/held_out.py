@@ -1,4 +1,4 @@
-"""Scores on recordings that were held out of training: robot actions, captions, text; each beside its plain baseline."""
+"""Scores on recordings that were held out of training: robot actions, captions, text; each beside a baseline."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ GREEDY_ROWS = 32
 
 
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
-    """Mean absolute error of the most probable action at each held-out step, in units of half of each dimension's range,
-    beside that of always predicting the mean action of the training episodes."""
+    """Mean absolute error of the most probable action at each held-out step, beside that of the training set's mean.
+
+    In units of half of each dimension's range.
+    """
     spec = agent.layout(task).spec
     observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
     truth = _scaled(spec, test)

@@ -1,5 +1,4 @@
-"""What a score is compared with, measured on the very task that the agent plays: random play, the best constant action,
-the expert."""
+"""What a score is compared with, measured on the very task that is played: random, best constant action, expert."""
 
 from __future__ import annotations
 
@@ -34,14 +33,21 @@ class References:
     constant_action: str
     expert: float
 
+    def require_scale(self):
+        """Raises ReferenceError unless the expert beats random play: scores could not be normalised."""
+        if not self.expert > self.random:
+            raise ReferenceError(
+                f"{self.task}: the expert's score {self.expert:g} does not exceed random play's {self.random:g}; "
+                "measure both over more episodes, or mend the expert"
+            )
+
 
 def measure_references(task: str, *, episodes: int, directory: pathlib.Path) -> References:
     """Measured once and kept in `directory`; measured again when another number of episodes is asked for."""
     path = directory / f"{task.replace('/', '__')}.json"
-    if path.exists():
-        known = References(**json.loads(path.read_text()))
-        if known.episodes == episodes:
-            return known
+    known = _read(path)
+    if known is not None and known.episodes == episodes:
+        return known
     seeds = REFERENCE_SEEDS[:episodes]
     name, constant = best_constant(constant_scores(task, seeds))
     references = References(
@@ -56,3 +62,11 @@ def measure_references(task: str, *, episodes: int, directory: pathlib.Path) -> 
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dataclasses.asdict(references), indent=2))
     return references
+
+
+def _read(path: pathlib.Path) -> References | None:
+    """None where nothing was measured, or where a killed process left half a file."""
+    try:
+        return References(**json.loads(path.read_text()))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None

@@ -10,7 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from gato_jax.environments import Environment, load
-from gato_jax.episodes import Continuous, TaskSpec
+from gato_jax.environments.base import Observation
+from gato_jax.episodes import Continuous
 from gato_jax.policy import Agent, Policy
 
 
@@ -22,6 +23,7 @@ class Rollout:
       score: in the task's own metric.
       actions: (T, A) float32, or int32 where the action is one discrete value.
       rewards: (T,) float32.
+      action_names: for people, see `Environment.action_names`.
       frames: (T, height, width, 3) uint8, of the scene before each action; None unless asked for.
     """
 
@@ -32,6 +34,7 @@ class Rollout:
     success: bool | None
     actions: np.ndarray
     rewards: np.ndarray
+    action_names: tuple[str, ...]
     frames: np.ndarray | None = None
 
 
@@ -40,14 +43,13 @@ class _Seat:
     """One environment of the pool, and the episode that is being played in it."""
 
     environment: Environment
-    seed: int | None = None
-    observation: dict | None = None
+    observation: Observation = dataclasses.field(default_factory=dict)
     rewards: list[float] = dataclasses.field(default_factory=list)
     actions: list[np.ndarray] = dataclasses.field(default_factory=list)
     frames: list[np.ndarray] | None = None
 
     def start(self, seed: int, *, film: bool):
-        self.seed, self.rewards, self.actions, self.frames = seed, [], [], [] if film else None
+        self.rewards, self.actions, self.frames = [], [], [] if film else None
         self.environment.seed(seed)
         self.observation = self.environment.reset().observation
 
@@ -61,19 +63,18 @@ class _Seat:
         self.actions.append(np.concatenate([np.ravel(action[key]) for key in sorted(action)]))
         return timestep.last()
 
-    def rollout(self) -> Rollout:
+    def rollout(self, seed: int) -> Rollout:
         spec, episode_return = self.environment.task_spec, float(np.sum(self.rewards))
-        success = self.environment.success
         continuous = any(isinstance(modality, Continuous) for modality in spec.action.values())
-        assert self.seed is not None
         return Rollout(
             task=spec.name,
-            seed=self.seed,
-            score=float(bool(success)) if spec.metric == "success" else episode_return,
+            seed=seed,
+            score=self.environment.score(episode_return),
             episode_return=episode_return,
-            success=success,
+            success=self.environment.success,
             actions=np.stack(self.actions).astype(np.float32 if continuous else np.int32),
             rewards=np.array(self.rewards, np.float32),
+            action_names=self.environment.action_names,
             frames=None if self.frames is None else np.stack(self.frames),
         )
 
@@ -103,23 +104,24 @@ def play_episodes(
             actions = policy.act([seat.observation for seat in seats])  # an idle seat repeats its last observation
             for index in list(playing):
                 if seats[index].step(actions[index]):
-                    done[playing.pop(index)] = seats[index].rollout()
+                    seed = playing.pop(index)
+                    done[seed] = seats[index].rollout(seed)
                     progress.update()
                     if waiting:
                         seat_next(index)
     return [done[seed] for seed in seeds]
 
 
-def save_rollout(rollout: Rollout, spec: TaskSpec, directory: pathlib.Path):
+def save_rollout(rollout: Rollout, directory: pathlib.Path):
     """One filmed episode for the report."""
+    if rollout.frames is None:
+        raise ValueError(f"{rollout.task}, seed {rollout.seed}: no frames were kept; play it with film=1 or more")
     directory.mkdir(parents=True, exist_ok=True)
-    names = [key if not m.shape or m.shape == (1,) else f"{key}[{i}]" for key, m in sorted(spec.action.items())
-             for i in range(int(np.prod(m.shape, dtype=int)))]  # fmt: skip
     np.savez_compressed(
         directory / f"{rollout.task.replace('/', '__')}.npz",
         frames=rollout.frames,
         actions=rollout.actions,
-        action_names=np.array(names),
+        action_names=np.array(rollout.action_names),
         rewards=rollout.rewards,
         seed=rollout.seed,
         score=rollout.score,

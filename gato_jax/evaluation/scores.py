@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.evaluation.references import ReferenceError, References
+from gato_jax.evaluation.references import References
 from gato_jax.evaluation.rollouts import Rollout
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -19,18 +19,14 @@ def normalised(agent: float, references: References) -> float:
     Raises:
       ReferenceError: the expert does not beat random play, which makes the fraction meaningless.
     """
-    if not references.expert > references.random:
-        raise ReferenceError(
-            f"{references.task}: the expert's score {references.expert:g} does not exceed random play's "
-            f"{references.random:g}; measure both over more episodes, or mend the expert"
-        )
+    references.require_scale()
     return (agent - references.random) / (references.expert - references.random)
 
 
 def task_result(rollouts: Sequence[Rollout], references: References) -> dict[str, Any]:
     """One task's entry of `gato evaluate --json`; scores are means in the task's own metric, the interval is 95%."""
     scores = np.array([rollout.score for rollout in rollouts], np.float64)
-    successes = [rollout.success for rollout in rollouts]
+    successes = [rollout.success for rollout in rollouts if rollout.success is not None]
     return {
         "episodes": len(rollouts),
         "metric": references.metric,
@@ -41,7 +37,7 @@ def task_result(rollouts: Sequence[Rollout], references: References) -> dict[str
         "expert": references.expert,
         "normalised": normalised(float(scores.mean()), references),
         "return_mean": float(np.mean([rollout.episode_return for rollout in rollouts])),
-        "success_rate": None if None in successes else float(np.mean(successes)),
+        "success_rate": float(np.mean(successes)) if len(successes) == len(rollouts) else None,
     }
 
 

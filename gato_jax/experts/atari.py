@@ -11,7 +11,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment
+from gato_jax.environments.atari import Atari
 from gato_jax.experts.base import Action, Expert
 
 # Rows of the 210x160 screen, and its colours.
@@ -24,7 +24,7 @@ _REACH = 3  # pixels within which a blow fills a hole; a step is 4
 _HOLE_WIDTH = 4
 
 
-class GopherScript(Expert):
+class GopherScript(Expert[Atari]):
     """Goes to the gopher where it climbs, else to the highest hole, and digs there.
 
     The console digs once for each press of the button, and sees a release only when the shovel is down again. So after
@@ -39,7 +39,7 @@ class GopherScript(Expert):
     def __init__(self, task: str):
         del task
 
-    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+    def act(self, environment: Atari, timestep: dm_env.TimeStep) -> Action:
         names = [action.name for action in environment.actions]
         return {"action": np.asarray(names.index(_choose(environment.screen.astype(np.int32), environment.console)))}
 

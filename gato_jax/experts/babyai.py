@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment
-from gato_jax.environments.babyai import TASKS
+from gato_jax.environments.babyai import TASKS, BabyAI
 from gato_jax.experts.base import Action, Expert, ExpertFailure
+
+if TYPE_CHECKING:
+    from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
 
 # The bot's authors exclude these: it has no plan for a key in a box, nor for an agent that starts with its hands full.
 _BEYOND_THE_BOT = {"KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0"}
 _MOVES = 3  # left, right, forward
 
 
-class BabyAIBot(Expert):
+class BabyAIBot(Expert[BabyAI]):
     """minigrid's bot. It sees no more than the agent has seen, but remembers all of it.
 
     Noise replaces its action by a move (left, right, forward) only: a random pick-up or toggle can make a mission
@@ -25,27 +29,30 @@ class BabyAIBot(Expert):
     licence = "Apache-2.0"
     default_noise = 0.1
 
-    def __init__(self, task: str):
-        self._bot = None
-        self._last_action = None
+    _bot: Bot
 
-    def reset(self, environment: Environment, seed: int) -> None:
+    def __init__(self, task: str):
+        del task
+
+    def reset(self, environment: BabyAI, seed: int) -> None:
         from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
 
         self._bot = Bot(environment.level)
         self._last_action = None
 
-    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+    def act(self, environment: BabyAI, timestep: dm_env.TimeStep) -> Action:
         try:
             action = self._bot.replan(self._last_action)
         except Exception as error:  # the bot asserts, and raises its own, wherever its plan does not fit the grid
             raise ExpertFailure(f"{environment.task_spec.name}: the bot has no plan ({error!r})") from error
+        if action is None:
+            raise ExpertFailure(f"{environment.task_spec.name}: the bot has no action")
         return {"action": np.asarray(int(action))}
 
     def acted(self, action: Action) -> None:
         self._last_action = type(self._bot.mission.actions.left)(int(action["action"]))
 
-    def disturb(self, environment: Environment, action: Action, noise: float, generator: np.random.Generator) -> Action:
+    def disturb(self, environment: BabyAI, action: Action, noise: float, generator: np.random.Generator) -> Action:
         if generator.random() >= noise:
             return action
         return {"action": np.asarray(generator.integers(_MOVES))}

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment
+from gato_jax.environments.dm_control import DMControl
 from gato_jax.experts.base import Action, Expert
 
-Objective = Callable[["mujoco.MjModel", "mujoco.MjData", np.ndarray, np.ndarray], np.ndarray]  # noqa: F821
-"""(model, data, positions (..., nq), velocities (..., nv)) -> what each state is worth (...)."""
+Objective = Callable[[Any, Any, np.ndarray, np.ndarray], np.ndarray]
+"""(MjModel, MjData, positions (..., nq), velocities (..., nv)) -> what each state is worth (...)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ PLANS = {
 }
 
 
-class Planner(Expert):
+class Planner(Expert[DMControl]):
     """MPPI with the task's Plan."""
 
     agent = "MPPI planner"
@@ -96,18 +97,18 @@ class Planner(Expert):
         self._scales[0] = 0.0
         self._discounts = plan.discount ** np.arange(plan.horizon)
 
-    def reset(self, environment: Environment, seed: int) -> None:
+    def reset(self, environment: DMControl, seed: int) -> None:
         import mujoco
 
         physics = environment.suite_environment.physics
         self._model, self._data = physics.model.ptr, physics.data.ptr
-        self._scratch = mujoco.MjData(self._model)
+        self._scratch = mujoco.MjData(self._model)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self._substeps = round(environment.suite_environment.control_timestep() / physics.timestep())
         self._generator = np.random.default_rng([seed, 0x4D505049])
         self._sequence = np.zeros((self._plan.horizon, self._model.nu))
         self._steps = 0
 
-    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+    def act(self, environment: DMControl, timestep: dm_env.TimeStep) -> Action:
         if self._steps % self._plan.replan_every == 0:
             self._replan()
         action = self._sequence[0]
@@ -132,12 +133,12 @@ class Planner(Expert):
         import mujoco
         from mujoco import rollout
 
-        kind = mujoco.mjtState.mjSTATE_FULLPHYSICS
-        start = np.zeros(mujoco.mj_stateSize(self._model, kind))
-        mujoco.mj_getState(self._model, self._data, start, kind)
+        kind = mujoco.mjtState.mjSTATE_FULLPHYSICS  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+        start = np.zeros(mujoco.mj_stateSize(self._model, kind))  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+        mujoco.mj_getState(self._model, self._data, start, kind)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         controls = np.repeat(sequences, self._substeps, axis=1)
         states, _ = rollout.rollout(self._model, self._scratch, np.tile(start, (len(sequences), 1)), controls)
-        states = states[:, self._substeps - 1 :: self._substeps]
+        states = np.asarray(states)[:, self._substeps - 1 :: self._substeps]
         split = 1 + self._model.nq  # a full state is time, positions, velocities, ...
         return states[..., 1:split], states[..., split : split + self._model.nv]
 

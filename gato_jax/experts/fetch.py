@@ -9,8 +9,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment
-from gato_jax.environments.fetch import MAX_DISPLACEMENT
+from gato_jax.environments.fetch import MAX_DISPLACEMENT, FetchPickAndPlace
 from gato_jax.experts.base import Action, Expert
 
 _GAIN = 0.5  # of the distance, in one step
@@ -21,7 +20,7 @@ _HELD_OPENING = 0.056  # metres between fingers that have closed on the block, w
 _OPEN, _CLOSED = 1.0, 0.0
 
 
-class FetchScript(Expert):
+class FetchScript(Expert[FetchPickAndPlace]):
     """Knows the block's and the target's position from the simulator; an imitator has to see them.
 
     Noise moves the gripper only: it neither opens it nor turns it.
@@ -34,7 +33,7 @@ class FetchScript(Expert):
     def __init__(self, task: str):
         del task
 
-    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+    def act(self, environment: FetchPickAndPlace, timestep: dm_env.TimeStep) -> Action:
         gripper, block, goal = environment.gripper, environment.block, environment.goal
         offset = block - gripper
         sideways = np.linalg.norm(offset[:2])
@@ -51,7 +50,9 @@ class FetchScript(Expert):
         action[6] = hand
         return {"action": action}
 
-    def disturb(self, environment: Environment, action: Action, noise: float, generator: np.random.Generator) -> Action:
+    def disturb(
+        self, environment: FetchPickAndPlace, action: Action, noise: float, generator: np.random.Generator
+    ) -> Action:
         disturbed = super().disturb(environment, action, noise, generator)["action"]
         disturbed[3:] = action["action"][3:]
         return {"action": disturbed}

@@ -13,8 +13,8 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments import Environment, load
-from gato_jax.environments.base import limits
-from gato_jax.episodes import Continuous, TaskSpec, Text
+from gato_jax.environments.base import control_actions, limits
+from gato_jax.episodes import Continuous, Discrete, TaskSpec
 from gato_jax.experts.base import Action, ExpertFailure
 from gato_jax.experts.registry import expert as find_expert
 
@@ -22,14 +22,14 @@ Policy = Callable[[Environment, dm_env.TimeStep], Action]
 
 
 def play(environment: Environment, policy: Policy, seed: int) -> float:
-    """The score of one episode: its undiscounted return, or its success as 0 or 1."""
+    """The score of one episode in the task's own metric."""
     environment.seed(seed)
     timestep = environment.reset()
     total = 0.0
     while not timestep.last():
         timestep = environment.step(policy(environment, timestep))
         total += timestep.reward
-    return float(environment.success) if environment.task_spec.metric == "success" else total
+    return environment.score(total)
 
 
 def random_scores(task: str, seeds: Iterable[int]) -> list[float]:
@@ -87,7 +87,10 @@ def constant_actions(spec: TaskSpec) -> dict[str, Action]:
 
     A task with several action keys gets every combination.
     """
-    choices = [[(f"{key}={name}", key, value) for name, value in _constants(spec, key)] for key in spec.action]
+    choices = [
+        [(f"{key}={name}", key, value) for name, value in _constants(modality)]
+        for key, modality in control_actions(spec).items()
+    ]
     return {
         ", ".join(label for label, _, _ in chosen): {key: value for _, key, value in chosen}
         for chosen in itertools.product(*choices)
@@ -97,7 +100,7 @@ def constant_actions(spec: TaskSpec) -> dict[str, Action]:
 def random_action(spec: TaskSpec, generator: np.random.Generator) -> Action:
     """Uniform over the task's actions."""
     action = {}
-    for key, modality in spec.action.items():
+    for key, modality in control_actions(spec).items():
         if isinstance(modality, Continuous):
             low, high = limits(modality)
             action[key] = generator.uniform(low, high).astype(np.float32)
@@ -106,11 +109,8 @@ def random_action(spec: TaskSpec, generator: np.random.Generator) -> Action:
     return action
 
 
-def _constants(spec: TaskSpec, key: str) -> list[tuple[str, np.ndarray]]:
-    modality = spec.action[key]
-    if isinstance(modality, Text):
-        raise ValueError(f"{spec.name}: action {key!r} is text, which has no constant actions")
-    if not isinstance(modality, Continuous):
+def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
+    if isinstance(modality, Discrete):
         return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
     low, high = limits(modality)
     zero = np.clip(np.zeros(modality.shape, np.float32), low, high)

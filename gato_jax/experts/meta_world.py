@@ -7,12 +7,11 @@ import warnings
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment
-from gato_jax.environments.meta_world import TASKS
+from gato_jax.environments.meta_world import TASKS, MetaWorld
 from gato_jax.experts.base import Action, Expert
 
 
-class MetaWorldScript(Expert):
+class MetaWorldScript(Expert[MetaWorld]):
     """The policy that Meta-World ships for the task; succeeds in 98% of episodes over all tasks."""
 
     agent = "Meta-World's scripted policy"
@@ -25,7 +24,7 @@ class MetaWorldScript(Expert):
         warnings.filterwarnings("ignore", module=r"metaworld\.policies")  # each step whose action will be clipped
         self._policy = ENV_POLICY_MAP[task]()
 
-    def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
+    def act(self, environment: MetaWorld, timestep: dm_env.TimeStep) -> Action:
         action = self._policy.get_action(timestep.observation["state"].astype(np.float64))
         return {"action": np.clip(action, -1.0, 1.0).astype(np.float32)}
 

@@ -54,7 +54,8 @@ class RelativeAttention(nnx.Module):
         """Attention among the positions of `x`, where `allowed[b, i, j]` (never for j > i)."""
         keys, values = self.keys_values(x)
         position_query, query = self._queries(x)
-        by_distance = jnp.einsum("BNTH,NRH->BNTR", position_query, self.relative_keys(x.shape[1]))
+        descending = self.relative_keys(x.shape[1])[:, ::-1]
+        by_distance = jnp.einsum("BNTH,NRH->BNTR", position_query, descending)
         scores = jnp.einsum("BNTH,BNSH->BNTS", query, keys) + shift_to_keys(by_distance)
         return self._mix(scores, allowed, values)
 
@@ -88,10 +89,12 @@ class RelativeAttention(nnx.Module):
 
 
 def shift_to_keys(by_distance: Float[Array, "B N T T"]) -> Float[Array, "B N T T"]:
-    """From [i, d] to [i, j] with d = i - j, by Transformer-XL's pad and reshape; entries with j > i mean nothing."""
+    """From columns by descending distance T-1, ..., 0 to columns by key j = i - distance; those where j > i are void.
+
+    The pad-and-reshape of Transformer-XL: column m holds distance T-1-m, and key j wants m = T-1-i+j.
+    """
     *lead, length, _ = by_distance.shape
-    reversed_ = by_distance[..., ::-1]  # column m holds distance T-1-m, and key j wants m = T-1-i+j
-    padded = jnp.pad(reversed_, [(0, 0)] * (len(lead) + 1) + [(1, 0)])
+    padded = jnp.pad(by_distance, [(0, 0)] * (len(lead) + 1) + [(1, 0)])
     return padded.reshape(*lead, length + 1, length)[..., 1:, :]
 
 

@@ -88,10 +88,10 @@ def act(
         hidden, state = carry
         index, token_range = token
         logits = hidden @ table.T
-        ids = jnp.arange(low, high)
+        ids = jnp.arange(low, high)[None]
         logits = jnp.where((ids >= token_range[0]) & (ids < token_range[1]), logits, -jnp.inf)
         chosen = low + _choose(logits, jax.vmap(jax.random.fold_in, (0, None))(step_keys, index), settings.temperature)
-        x = (model.embedding.tokens[chosen] + local)[:, None]
+        x = (model.embedding.tokens[chosen] + local[None])[:, None]
         hidden, state = advance(model, relative_keys, state, x, jnp.ones((len(x), 1), bool), window)
         return (hidden[:, 0], state), chosen
 

@@ -14,7 +14,6 @@ from gato_jax.policy.agent import Agent
 from gato_jax.policy.cache import empty_state, relative_keys_of
 from gato_jax.tokenization import TextCodec, TokenizationError, TokenSequence
 
-
 _TEXT_ROWS = 32  # texts written side by side
 
 
@@ -35,8 +34,8 @@ class _Decoder:
         )
         model = nnx.merge(agent.graph, agent.params)
         self.relative_keys = relative_keys_of(model, agent.context)
-        # A ring of twice the context: a timestep being written never overwrites one that is still in the window.
-        self.state = empty_state(agent.model, environments, 2 * agent.context)
+        # A window spans at most `context` consecutive positions, so a ring of as many never overwrites one still in it.
+        self.state = empty_state(agent.model, environments, agent.context)
         self.keys = jax.random.split(jax.random.key(0), environments)
 
     def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> np.ndarray:
@@ -93,7 +92,13 @@ class TextPolicy(_Decoder):
 
 
 def write_texts(
-    agent: Agent, task: str, beginnings: Sequence[TokenSequence], *, temperature: float, max_tokens: int = 16, seed: int = 0
+    agent: Agent,
+    task: str,
+    beginnings: Sequence[TokenSequence],
+    *,
+    temperature: float,
+    max_tokens: int = 16,
+    seed: int = 0,
 ) -> list[str]:
     """One text for each beginning; temperature 0 writes the most probable one."""
     policy = TextPolicy(agent, task, _TEXT_ROWS, max_tokens=max_tokens, temperature=temperature)

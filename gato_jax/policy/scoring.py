@@ -40,7 +40,7 @@ def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[
         observation = batch_observations(padded, agent.contract.tokenization.patch)
         ids = np.asarray(observation.token_ids)
         batch = _Rows(
-            observation.token_ids, observation.local_position, np.asarray(observation.real, np.int32),
+            observation.token_ids, observation.local_position, jnp.asarray(observation.real, jnp.int32),
             observation.patches, observation.patch_slots, observation.patch_intervals,
         )  # fmt: skip
         scored = np.asarray(_score(agent.graph, agent.params, batch, np.roll(ids, -1, axis=1)))

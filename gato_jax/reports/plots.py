@@ -59,9 +59,9 @@ class _Axis:
     log: bool = False
     count: int = 5
 
-    def __call__(self, value):
+    def __call__(self, value: float | np.ndarray) -> np.ndarray:
         low, high, value = (np.log(v) if self.log else v for v in (self.low, self.high, np.asarray(value, float)))
-        return (value - low) / (high - low)
+        return np.asarray((value - low) / (high - low))
 
     @property
     def ticks(self) -> list[float]:

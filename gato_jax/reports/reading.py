@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import numbers
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +23,7 @@ from gato_jax.reports.run import (
     TaskScore,
 )
 
-_T = TypeVar("_T")
+_Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Making | Results | TaskScore)
 
 
 def read_run(workdir: Path) -> Run:
@@ -100,16 +98,14 @@ def _read_rollout(path: Path) -> Rollout:
         raise ReportError(f"{path}: not a rollout ({error}); {remedy}") from None
 
 
-def _read_list(path: Path, build: Callable[..., _T], remedy: str | None = None) -> tuple[_T, ...]:
+def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tuple[_Record, ...]:
     """The records in `path`; none if it is absent and no `remedy` says who should have written it."""
     if not path.exists() and remedy is None:
         return ()
     records = _read_json(path, remedy or "run `gato evaluate` again, or delete the file")
     if not isinstance(records, list):
         raise ReportError(f"{path} holds no list; {remedy or 'delete the file'}")
-    return tuple(
-        _build(build, record, f"{path}, record {i}", remedy or "delete it") for i, record in enumerate(records)
-    )
+    return tuple(_build(kind, record, f"{path}, record {i}", remedy or "delete it") for i, record in enumerate(records))
 
 
 def _read_json(path: Path, remedy: str) -> Any:
@@ -121,14 +117,14 @@ def _read_json(path: Path, remedy: str) -> Any:
         raise ReportError(f"{path} is no JSON ({error}); {remedy}") from None
 
 
-def _named(kind: Callable[..., _T], key: str, table: Any, where: str, remedy: str) -> tuple[_T, ...]:
+def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:
     """Records from a JSON object whose keys are their names."""
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
         raise ReportError(f"{where} is no object of objects; {remedy}")
     return tuple(_build(kind, {key: name, **fields}, f"{where}: {name}", remedy) for name, fields in table.items())
 
 
-def _build(kind: Callable[..., _T], fields: Any, where: str, remedy: str) -> _T:
+def _build(kind: type[_Record], fields: Any, where: str, remedy: str) -> _Record:
     """A dataclass from JSON. Keys it does not know are left out: newer runs may say more than the page shows."""
     try:
         known = {field.name: str(field.type) for field in dataclasses.fields(kind)}
@@ -142,7 +138,7 @@ def _fitted(name: str, kind: str, value: Any) -> Any:
     if value is None and kind.endswith("None"):
         return None
     match kind.removesuffix(" | None"):
-        case "float" | "int" as wanted if isinstance(value, numbers.Real):
+        case "float" | "int" as wanted if isinstance(value, (float, int)):
             return float(value) if wanted == "float" else int(value)
         case "str" if isinstance(value, str):
             return value

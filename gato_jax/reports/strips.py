@@ -41,8 +41,8 @@ def score_bar(task: TaskScore, low: float, high: float) -> Markup:
     parts.append(
         f'<rect class="agent" x="{start:.2f}%" width="{max(end - start, 0.4):.2f}%" y="8" height="10" rx="1.5"/>'
     )
-    ends = [task.normalise(value) for value in task.agent_ci or ()]
-    if ends and None not in ends:
+    ends = [end for end in map(task.normalise, task.agent_ci or ()) if end is not None]
+    if ends:
         left, right = (at(value) for value in sorted(ends))
         parts.append(f'<line class="whisker" x1="{left:.2f}%" x2="{right:.2f}%" y1="13" y2="13"/>')
         parts += [f'<line class="whisker" x1="{x:.2f}%" x2="{x:.2f}%" y1="10" y2="16"/>' for x in (left, right)]

@@ -12,14 +12,14 @@ _NONE = "-"
 
 def headline(results: Results) -> str:
     """What the scores say, in one sentence."""
-    scored = [task for task in results.tasks if task.normalised is not None]
-    above = sum(task.normalised >= 0.5 for task in scored)
+    scored = [task.normalised for task in results.tasks if task.normalised is not None]
+    above = sum(normalised >= 0.5 for normalised in scored)
     count = len(results.tasks)
     subject = f"One set of weights, {count} task{'s' * (count != 1)}"
     if not scored:
         return f"{subject}, and no expert to compare with"
     if count == 1:
-        return f"{subject}: {max(0.0, scored[0].normalised):.0%} of the way from random play to the expert"
+        return f"{subject}: {max(0.0, scored[0]):.0%} of the way from random play to the expert"
     among = "" if len(scored) == count else f" of {len(scored)} with an expert"
     number = {0: "none", len(scored): "all"}.get(above, str(above))
     return f"{subject}: {number}{among} above half of the expert\N{RIGHT SINGLE QUOTATION MARK}s score"
@@ -66,8 +66,7 @@ def interval(task: TaskScore) -> str:
 
 def summary_table(results: Results) -> str:
     """The scores as plain ASCII text, at most 100 columns: what the quickstart prints at its end."""
-    header = ("task", "random", "constant", "agent", "interval", "expert", "normalised")
-    rows = [header]
+    rows: list[tuple[str, ...]] = [("task", "random", "constant", "agent", "interval", "expert", "normalised")]
     for task in results.tasks:
         own = [score(value, task.metric) for value in (task.random, task.constant, task.agent)]
         rows.append((task.task, *own, interval(task), score(task.expert, task.metric), _meter(task.normalised)))

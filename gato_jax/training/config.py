@@ -6,10 +6,14 @@ import dataclasses
 import difflib
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
+
+from ml_collections import ConfigDict
 
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
+
+Fields: TypeAlias = Mapping[str, Any] | ConfigDict
 
 
 class ConfigError(ValueError):
@@ -83,7 +87,7 @@ class TrainConfig:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
     @classmethod
-    def from_mapping(cls, config: Mapping[str, Any]) -> TrainConfig:
+    def from_mapping(cls, config: Fields) -> TrainConfig:
         """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
         fields = dict(config)
         tokenization = dict(fields.pop("tokenization", {}))
@@ -100,7 +104,7 @@ class TrainConfig:
 T = TypeVar("T")
 
 
-def _build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
+def _build(kind: type[T], fields: Fields, where: str) -> T:
     known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in fields:
         if key not in known:

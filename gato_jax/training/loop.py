@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -50,6 +51,7 @@ def train(
     store = CheckpointStore(workdir)
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
     run |= {"mixture": mixture.fingerprint, "window_steps": mixture.window_steps}
+    run |= {"optimizer": dataclasses.asdict(config.optimizer)}
     first_step = store.latest_step() or 0
     if first_step:
         _require_same_run(store, first_step, mixture, run, config)
@@ -103,10 +105,15 @@ def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: 
 def _describe(config: TrainConfig, mixture: Mixture, shapes: TrainState):
     tokens = config.batch_size * config.context
     _log.info(
-        "model: %.2fM parameters; batch: %d rows of %d = %d tokens, at most %d patches and %d targets",
-        count_parameters(shapes.params) / 1e6, config.batch_size, config.context, tokens,
-        mixture.patch_budget, mixture.target_budget,
-    )  # fmt: skip
+        "model: %.2fM parameters; batch: %d rows of %d = %d tokens, budgets of %d patches%s and %d targets",
+        count_parameters(shapes.params) / 1e6,
+        config.batch_size,
+        config.context,
+        tokens,
+        mixture.patch_budget,
+        f" ({mixture.patch_use():.0%} used)" if mixture.patch_budget else "",
+        mixture.target_budget,
+    )
 
 
 class MetricsLog:

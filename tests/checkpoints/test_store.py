@@ -137,11 +137,17 @@ def test_a_damaged_checkpoint_is_named(params, moments, tmp_path, item, damage):
         CheckpointStore(tmp_path, read_only=True).restore_agent()
 
 
-def test_a_disk_that_fills_up_while_writing_in_the_background_is_one_clear_error(
-    params, moments, tmp_path, monkeypatch
-):
-    def no_space(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        ValueError("RESOURCE_EXHAUSTED: Error writing local file: No space left on device\nmore"),
+    ],
+    ids=["here", "in the background"],
+)
+def test_a_disk_that_fills_up_is_one_clear_error(tmp_path, monkeypatch, error):
+    def no_space(self):
+        raise error
 
     store = CheckpointStore(tmp_path)
     monkeypatch.setattr(type(store._manager), "wait_until_finished", no_space)

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, size
-from gato_jax.model.embedding import STANDARD_DEVIATION, Embedding, fourier_bins
+from gato_jax.model.embedding import Embedding, fourier_bins
 from tests.model.made_model import TINY, alive, made_batch
 
 
@@ -87,7 +87,7 @@ def test_a_skipped_block_is_the_identity(deep):
 def test_fourier_bins_are_smooth_and_scaled_like_other_rows():
     bins = fourier_bins(1024, 33)
     assert bins.shape == (1024, 33) and bins.dtype == np.float32
-    np.testing.assert_allclose(bins[:, :32].std(), STANDARD_DEVIATION, rtol=0.05)
+    np.testing.assert_allclose(bins[:, :32].std(), 32**-0.5, rtol=0.05)
     near = np.linalg.norm(bins[1:] - bins[:-1], axis=1).max()
     far = np.linalg.norm(bins[0] - bins[512])
     assert near < far

@@ -26,7 +26,7 @@ def x():
 
 def test_the_shift_turns_distances_into_keys():
     by_distance = jnp.arange(2 * 3 * 7 * 7, dtype=jnp.float32).reshape(2, 3, 7, 7)
-    shifted = np.asarray(shift_to_keys(by_distance))
+    shifted = np.asarray(shift_to_keys(by_distance[..., ::-1]))
     for i in range(7):
         for j in range(i + 1):
             np.testing.assert_array_equal(shifted[:, :, i, j], by_distance[:, :, i, i - j])

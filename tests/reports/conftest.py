@@ -87,12 +87,17 @@ def _results() -> dict:
         normalised.append((agent - random) / (expert - random))
         ceiling = 1.0 if metric == "success" else np.inf
         tasks[name] = {
-            "episodes": 20, "metric": metric, "agent": agent,
+            "episodes": 20,
+            "metric": metric,
+            "agent": agent,
             "agent_ci": [max(0, agent - half), min(ceiling, agent + half)],
-            "random": random, "constant": constant, "expert": expert, "normalised": normalised[-1],
+            "random": random,
+            "constant": constant,
+            "expert": expert,
+            "normalised": normalised[-1],
             "return_mean": agent * 100 if metric == "success" else agent,
             "success_rate": agent if metric == "success" else None,
-        }  # fmt: skip
+        }
     aggregate = {"mean": np.mean(normalised), "iqm": np.mean(sorted(normalised)[1:-1])}
     aggregate["share_at_50"] = np.mean(np.array(normalised) >= 0.5)
     held_out = {
@@ -101,15 +106,23 @@ def _results() -> dict:
         "robot": {"value": 0.061, "baseline": 0.148, "metric": "mean absolute action error"},
     }
     run = {
-        "parameters": 4_913_408, "steps": 6000, "tokens": 24_576_000, "seed": 0, "machine": "two CPU cores, 8 GB",
+        "parameters": 4_913_408,
+        "steps": 6000,
+        "tokens": 24_576_000,
+        "seed": 0,
+        "machine": "two CPU cores, 8 GB",
         "versions": {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "gato_jax": "0.1.0"},
         "command": "gato quickstart --workdir=runs/quickstart --seed=0",
         "stages": {"record": 120.0, "tokenize": 20.0, "train": 760.0, "evaluate": 132.0},
-    }  # fmt: skip
+    }
     return {
-        "tasks": tasks, "aggregate": {key: float(value) for key, value in aggregate.items()}, "held_out": held_out,
-        "minutes": 17.2, "peak_memory_bytes": 3_210_000_000, "run": run,
-    }  # fmt: skip
+        "tasks": tasks,
+        "aggregate": {key: float(value) for key, value in aggregate.items()},
+        "held_out": held_out,
+        "minutes": 17.2,
+        "peak_memory_bytes": 3_210_000_000,
+        "run": run,
+    }
 
 
 def _metrics(rng) -> list[dict]:

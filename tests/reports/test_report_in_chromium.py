@@ -109,8 +109,10 @@ def test_the_page_fits_its_width_and_asks_for_nothing(browser, made_run, tmp_pat
 def test_the_animations_play(browser, made_run):
     browser.open(write_report(made_run), 1280, "light")
     browser.evaluate("document.querySelector('.card img').scrollIntoView()")
-    box = browser.evaluate("(({x, y, width, height}) => ({x, y: y + scrollY, width, height}))"
-                           "(document.querySelector('.card img').getBoundingClientRect())")  # fmt: skip
+    box = browser.evaluate(
+        "(({x, y, width, height}) => ({x, y: y + scrollY, width, height}))"
+        "(document.querySelector('.card img').getBoundingClientRect())"
+    )
     pictures = set()
     for _ in range(20):
         pictures.add(browser.screenshot(box))

@@ -43,9 +43,16 @@ def test_the_table_is_aligned_ascii_of_at_most_100_columns(made_run):
 
 def test_a_long_name_gives_way():
     task = TaskScore(
-        task="language_conditioned_suite/" + "very_" * 20 + "long-v3", episodes=5, metric="return", agent=-123456.7,
-        random=-234567.8, constant=-212345.6, expert=1234567.0, normalised=0.08, agent_ci=(-223456.7, -23456.7),
-    )  # fmt: skip
+        task="language_conditioned_suite/" + "very_" * 20 + "long-v3",
+        episodes=5,
+        metric="return",
+        agent=-123456.7,
+        random=-234567.8,
+        constant=-212345.6,
+        expert=1234567.0,
+        normalised=0.08,
+        agent_ci=(-223456.7, -23456.7),
+    )
     lines = summary_table(Results(tasks=(task,), aggregate={})).splitlines()
     assert max(map(len, lines)) <= 100 and "long-v3" in lines[2]
 

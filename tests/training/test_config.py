@@ -12,7 +12,7 @@ def config(**changes) -> ml_collections.ConfigDict:
             "seed": 0, "batch_size": 8, "context": 64, "steps": 100,
             "model": {"layers": 1, "width": 32, "heads": 2, "head_size": 16, "hidden": 32},
             "optimizer": {"warmup_steps": 10},
-            "datasets": ({"source": "recorded:a", "weight": 1.0}, {"source": "recorded:b", "weight": 2.0}),
+            "datasets": {"a": {"source": "recorded:a", "weight": 1.0}, "b": {"source": "recorded:b", "weight": 2.0}},
             "tokenization": {"mu": 50.0, "vocabulary": {"bins": 512}},
         }
     )  # fmt: skip
@@ -36,8 +36,8 @@ def test_every_part_becomes_its_dataclass():
         ({"optimizer": {"beta1": 0.9}}, "optimizer has no key 'beta1'; did you mean 'beta_1'?"),
         ({"mesh": {"xyz": 1}}, "mesh has no key 'xyz'; it has data, fsdp, tensor"),
         ({"tokenization": {"patches": 8}}, "tokenization has no key 'patches'; did you mean 'patch'?"),
-        ({"datasets": ({"source": "a", "wieght": 1.0},)}, r"datasets\[0\] has no key 'wieght'; did you mean 'weight'?"),
-        ({"datasets": ({"source": "a"},)}, r"datasets\[0\] lacks weight"),
+        ({"datasets": {"c": {"source": "c", "wieght": 1.0}}}, "datasets.c has no key 'wieght'; did you mean 'weight'?"),
+        ({"datasets": {"c": {"source": "c"}}}, "datasets.c lacks weight"),
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
         ({"model": {"hidden": 33}}, "model.hidden must be even"),
