@@ -51,22 +51,22 @@ def get_config() -> ConfigDict:
     for task, weight in CONTROL_TASKS.items():
         config.datasets[dataset_name(task)] = dataset(task, weight)
     config.datasets[ROBOT] = ConfigDict(
-        {"source": f"rlds:{{workdir}}/data/{ROBOT}/1.0.0", "weight": 0.1, "window_steps": 1, "loss_weight": 0.5}
+        {"source": f"rlds:{{workdir}}/data/{ROBOT}/1.0.0", "weight": 3, "window_steps": 1, "loss_weight": 0.5}
     )
-    config.datasets.captions = dataset("captions/emoji", 0.06, prompt_share=0.0, loss_weight=0.3)
-    config.datasets.dialogue = dataset("dialogue/chatterbot", 0.04, prompt_share=0.0, loss_weight=0.1)
+    config.datasets.captions = dataset("captions/emoji", 1, prompt_share=0.0, loss_weight=0.3)
+    config.datasets.dialogue = dataset("dialogue/chatterbot", 1, prompt_share=0.0, loss_weight=0.1)
 
     config.experiment = experiment()
     return config
 
 
-# Shares of the rows; the weight of a task says how long it takes to learn.
+# Rows of each batch of 32; robot, captions and dialogue take the other 3 + 1 + 1.
 CONTROL_TASKS = {
-    "meta_world/plate-slide-v3": 0.15,
-    "meta_world/button-press-v3": 0.2,
-    "babyai/GoToRedBallGrey-v0": 0.2,
-    "dm_control/point_mass/easy": 0.05,
-    "atari/gopher": 0.2,
+    "meta_world/plate-slide-v3": 5,
+    "meta_world/button-press-v3": 6,
+    "babyai/GoToRedBallGrey-v0": 7,
+    "dm_control/point_mass/easy": 2,
+    "atari/gopher": 7,
 }
 
 

@@ -27,7 +27,7 @@ from gato_jax.cli import UsageError, parse_flags
 from gato_jax.episodes import dataset_name
 from gato_jax.reports import read_results, summary_table
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/quickstart.py")
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="configs/quickstart.py unless given")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "folder of the run")
 _JOB = flags.DEFINE_string("job", None, "run this one job, in this process; the script calls itself with it")
 
@@ -158,10 +158,10 @@ def _complain(error: Exception | str, status: int) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     """The flags; a wrong one is one line, as everywhere."""
-    try:
-        parse_flags(flags.FLAGS, argv)
-        _CONFIG.value.to_dict()  # a file that is missing is found out when it is used
-    except (flags.Error, UsageError, OSError) as error:
+    given = any(argument.lstrip("-").split("=")[0] == "config" for argument in argv[1:])
+    try:  # a default of the flag would be loaded, and fail, as this module is imported
+        parse_flags(flags.FLAGS, argv if given else [argv[0], "--config=configs/quickstart.py", *argv[1:]])
+    except (flags.Error, UsageError) as error:
         sys.exit(_complain(error, 2))
     return argv[:1]
 

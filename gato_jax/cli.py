@@ -100,7 +100,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     for name, spec in specs.items():
         seeds = RECORDING_SEEDS[: flag.episodes]
         episodes = record(name, seeds, noise=flag.noise, successes_only=flag.successes_only)
-        progress = tqdm(episodes, total=len(seeds), desc=f"record {name}", unit="episode")
+        progress = iter(tqdm(episodes, total=len(seeds), desc=f"record {name}", unit="episode"))
         directory = write_dataset(flag.output, spec, {"train": progress}, overwrite=flag.overwrite)
         dataset = open_dataset(directory)
         successes = dataset.index.success[dataset.index.success >= 0]
@@ -130,7 +130,7 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     from gato_jax.training import TrainConfig
     from gato_jax.training import train as run_training
 
-    config = TrainConfig.from_mapping(_training_part(config_file))
+    config = TrainConfig.from_mapping(_training_part(config_file.value))
     workdir = _make_folder(flag.workdir)
     entries, data = [], []
     for dataset in config.datasets:
@@ -291,6 +291,8 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
     """Parses the flags; what ml_collections says of a config in its own way becomes one line."""
     try:
         left_over = flag(argv)[1:]
+        if "config" in flag and flag.config is not None:
+            flag.config.to_dict()  # a file that is missing is said when it is first used
     except flags.IllegalFlagValueError as error:
         raise UsageError(_ends_of_traceback(str(error))) from error
     except flags.Error:
@@ -309,13 +311,9 @@ def _define_config(flag: flags.FlagValues, argv: Sequence[str]):
     return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
 
 
-def _training_part(config_file: Any) -> dict[str, Any]:
-    """The config without what only an experiment's script reads. A file that is missing is found out here."""
-    try:
-        config = config_file.value.to_dict()
-    except (AttributeError, OSError) as error:
-        raise UsageError(f"--config: {_said(error)}") from error
-    return {key: value for key, value in config.items() if key != "experiment"}
+def _training_part(config: Any) -> dict[str, Any]:
+    """The config without what only an experiment's script reads."""
+    return {key: value for key, value in config.to_dict().items() if key != "experiment"}
 
 
 def _said(error: Exception) -> str:

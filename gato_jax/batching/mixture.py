@@ -243,8 +243,12 @@ class Mixture:
 
         The part is what is left of a prompt, or of text, that was cut.
         """
-        steps = math.ceil(self.context / int(entry.records.step_tokens.min()))
-        return min(steps * int(per_step.max()), self.context)
+        tokens = entry.records.step_tokens
+        most = min(math.ceil(self.context / int(tokens.min())) * int(per_step.max()), self.context)
+        if entry.prompt_share or self._croppable(entry):
+            return most
+        densest = self.context * float((per_step / tokens).max())  # whole steps only: never denser than the densest
+        return min(most, math.floor(densest + 1e-6))
 
     def _budget(self, most: list[int]) -> int:
         rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)

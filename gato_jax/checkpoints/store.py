@@ -74,7 +74,9 @@ class CheckpointStore:
             self._manager.wait_until_finished()
 
     def close(self):
-        self._manager.close()
+        """Until the last save is on disk, and no more of them."""
+        with self._writing():
+            self._manager.close()
 
     def about(self, step: int) -> dict[str, Any]:
         return self._restore(step, about=ocp.args.JsonRestore())["about"]

@@ -87,10 +87,10 @@ def act(
     def next_token(carry, token):
         hidden, state = carry
         index, token_range = token
-        logits = hidden @ table.T
-        ids = jnp.arange(low, high)[None]
-        logits = jnp.where((ids >= token_range[0]) & (ids < token_range[1]), logits, -jnp.inf)
-        chosen = low + _choose(logits, jax.vmap(jax.random.fold_in, (0, None))(step_keys, index), settings.temperature)
+        ids = jnp.arange(low, high)
+        valid = (ids >= token_range[0]) & (ids < token_range[1])
+        token_keys = jax.vmap(jax.random.fold_in, (0, None))(step_keys, index)
+        chosen = low + _choose(hidden @ table.T, valid, token_keys, settings.temperature)
         x = (model.embedding.tokens[chosen] + local[None])[:, None]
         hidden, state = advance(model, relative_keys, state, x, jnp.ones((len(x), 1), bool), window)
         return (hidden[:, 0], state), chosen
@@ -99,8 +99,13 @@ def act(
     return actions.T, state._replace(next_timestep=state.next_timestep + 1)
 
 
-def _choose(logits: Float[Array, "B V"], keys: Key[Array, " B"], temperature: float) -> Int[Array, " B"]:
+def _choose(
+    logits: Float[Array, "B V"], valid: Bool[Array, " V"], keys: Key[Array, " B"], temperature: float
+) -> Int[Array, " B"]:
+    """The number of a valid logit in each row, whatever the temperature makes of the others."""
+    masked = jnp.where(valid[None], logits, -jnp.inf)
     if temperature == 0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    logits -= logits.max(axis=-1, keepdims=True)  # so that at any temperature the best id keeps a finite logit
-    return jax.vmap(jax.random.categorical)(keys, logits / jnp.float32(temperature)).astype(jnp.int32)
+        return jnp.argmax(masked, axis=-1).astype(jnp.int32)
+    scaled = (masked - masked.max(axis=-1, keepdims=True)) / jnp.float32(temperature)
+    scaled = jnp.where(valid[None], scaled, -jnp.inf)  # once more: the largest temperatures make NaN of infinity
+    return jax.vmap(jax.random.categorical)(keys, scaled).astype(jnp.int32)

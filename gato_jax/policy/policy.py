@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ class Policy(_Decoder):
         self._fresh[environment] = True
         self.keys = self.keys.at[environment].set(jax.random.key(seed))
 
-    def act(self, observations: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    def act(self, observations: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """The next action in each environment, in the task's own units."""
         steps = [self.layout.encode_observation(observation) for observation in observations]
         actions = self.layout.decode_action(self.decode(steps, self._fresh))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -71,21 +72,21 @@ def train(
     metrics = None
     bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
     progress = tqdm(range(first_step, stop), **bar)
-    for step in progress:
-        batch = next(loader)
-        batch = jax.device_put(batch, shard_batch(mesh, batch))
-        state, new_metrics = train_step(state, batch, key)
-        if metrics is not None:
-            log.add(step - 1, metrics, progress)
-        metrics = new_metrics
-        done = step + 1
-        if done % config.checkpoint_every == 0 or done == stop:
-            log.add(step, metrics, progress)
-            metrics = None
-            about = {"contract": mixture.contract, "model": config.model, "run": run}
-            store.save(done, params=state.params, optimizer=state.optimizer, loader=loader.state(), **about)
-    store.wait()
-    store.close()
+    with contextlib.closing(store):  # when a step fails, too: what is being written is written to its end
+        for step in progress:
+            batch = next(loader)
+            batch = jax.device_put(batch, shard_batch(mesh, batch))
+            state, new_metrics = train_step(state, batch, key)
+            if metrics is not None:
+                log.add(step - 1, metrics, progress)
+            metrics = new_metrics
+            done = step + 1
+            if done % config.checkpoint_every == 0 or done == stop:
+                log.add(step, metrics, progress)
+                metrics = None
+                about = {"contract": mixture.contract, "model": config.model, "run": run}
+                store.save(done, params=state.params, optimizer=state.optimizer, loader=loader.state(), **about)
+        store.wait()
     return {**log.close(), "parameters": count_parameters(shapes.params)}
 
 

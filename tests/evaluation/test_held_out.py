@@ -1,0 +1,105 @@
+"""Scores on held-out recordings, against hand computations."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gato_jax.evaluation import held_out
+from gato_jax.evaluation.held_out import action_error, text_perplexity
+from tests.policy.made_agent import made_agent
+from tests.tokenization.made_tasks import CONTROL, DIALOGUE, episode_of, random_episode
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return made_agent(layers=1, context=60)
+
+
+@pytest.fixture(scope="module")
+def uniform(agent):
+    """Without parameters every token is as probable as any other."""
+    return dataclasses.replace(agent, params=jax.tree.map(jnp.zeros_like, agent.params))
+
+
+class StillPolicy:
+    """Always acts with zeros, and minds that it is asked as the true one is."""
+
+    def __init__(self, agent, task, environments, *, temperature):
+        assert temperature == 0.0
+        self.fresh, self.environments = set(), environments
+
+    def reset(self, environment, seed):
+        self.fresh.add(environment)
+
+    def act(self, observations):
+        assert len(observations) == self.environments == len(self.fresh)
+        self.fresh.clear()
+        return [{"action": np.zeros(2, np.float32)} for _ in observations]
+
+
+def control_episode(actions, **fields):
+    actions = np.array(actions, np.float32)
+    zeros = {"position": np.zeros((len(actions), 3), np.float32), "velocity": np.zeros((len(actions), 2), np.float32)}
+    return episode_of(CONTROL, zeros, {"action": actions}, **fields)
+
+
+def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    test = [control_episode([[0.5, 1.0], [-1.0, 2.0]])]  # limits are 1 and 2: scaled 0.5 0.5, -1 1
+    train = [control_episode([[1.0, 0.0], [0.0, 2.0]])]  # the mean is 0.5 0.5
+    result = action_error(agent, CONTROL.name, train, test)
+    assert result["value"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
+    assert result["baseline"] == pytest.approx((0 + 0 + 1.5 + 0.5) / 4)
+    assert result["episodes"] == 1 and result["metric"] == "mean absolute action error"
+
+
+def test_a_final_observation_is_no_step_to_act_at(agent, monkeypatch):
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    test = [control_episode([[0.5, 1.0], [0.0, 0.0]], final_observation=True)]
+    assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(0.5)
+
+
+def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    test = [random_episode(CONTROL, seed, steps=11) for seed in range(7)]
+    actions = np.concatenate([episode.action["action"] for episode in test])
+    expected = np.abs(actions / [1, 2]).mean()
+    assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_agents_most_probable_actions_are_what_is_scored(agent):
+    test = [random_episode(CONTROL, seed, steps=3) for seed in range(2)]
+    first = action_error(agent, CONTROL.name, test, test)
+    assert first == action_error(agent, CONTROL.name, test, test)
+    assert 0 < first["value"] < 2
+
+
+def texts(*lines):
+    return [episode_of(DIALOGUE, {}, {"text": np.array([line], object)}) for line in lines]
+
+
+def test_the_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary(uniform):
+    said = texts("Human: Hello!\nAgent: yes", "Human: What is your name?\nAgent: a maple leaf")
+    result = text_perplexity(uniform, DIALOGUE.name, said, said)
+    assert result["value"] == pytest.approx(uniform.contract.tokenization.vocabulary.size, rel=1e-4)
+
+
+def test_the_baseline_is_a_unigram_model_with_add_one_smoothing(uniform):
+    train, test = texts("yes yes yes no"), texts("yes no", "maybe")
+    layout = uniform.layout(DIALOGUE.name)
+    seen = layout.encode(train[0])[0].token_ids.tolist()
+    scored = [token for episode in test for token in layout.encode(episode)[0].token_ids[1:].tolist()]
+    probability = [(seen.count(token) + 1) / (len(seen) + 32_000) for token in scored]
+    expected = np.exp(-np.mean(np.log(probability)))
+    assert text_perplexity(uniform, DIALOGUE.name, train, test)["baseline"] == pytest.approx(expected)
+
+
+def test_text_beyond_the_agents_context_counts_for_neither(uniform):
+    short = dataclasses.replace(uniform, context=4)
+    long, cut = texts("yes yes yes yes yes no no no no no"), texts("yes yes yes")
+    assert len(short.layout(DIALOGUE.name).encode(cut[0])[0].token_ids) == 4
+    scores = [text_perplexity(short, DIALOGUE.name, cut, said)["baseline"] for said in (long, texts("yes yes yes yes"))]
+    assert scores[0] == pytest.approx(scores[1])

@@ -1,0 +1,74 @@
+"""The numbers of a results table, against hand computations."""
+
+import numpy as np
+import pytest
+
+from gato_jax.evaluation import ReferenceError, References, Rollout, aggregate, normalised, task_result
+from gato_jax.evaluation.scores import interval
+
+
+def references(**changes) -> References:
+    fields = {"task": "made/control", "metric": "return", "episodes": 20, "random": 10.0, "constant": 12.0,
+              "constant_action": "zero", "expert": 50.0}  # fmt: skip
+    return References(**{**fields, **changes})
+
+
+def rollout(score: float, success: bool | None = None, episode_return: float = 0.0) -> Rollout:
+    empty = np.zeros((1, 1), np.float32)
+    return Rollout(task="made/control", seed=0, score=score, episode_return=episode_return, success=success,
+                   actions=empty, rewards=empty[0], action_names=("action",))  # fmt: skip
+
+
+@pytest.mark.parametrize("agent, fraction", [(10.0, 0.0), (50.0, 1.0), (30.0, 0.5), (0.0, -0.25), (90.0, 2.0)])
+def test_normalised_is_the_fraction_of_the_way_from_random_to_the_expert(agent, fraction):
+    assert normalised(agent, references()) == fraction
+
+
+@pytest.mark.parametrize("expert", [10.0, 9.0, float("nan")])
+def test_there_is_no_scale_where_the_expert_does_not_beat_random(expert):
+    with pytest.raises(ReferenceError, match="made/control: the expert's score .* random play's 10"):
+        normalised(20.0, references(expert=expert))
+
+
+def test_a_task_is_scored_in_its_own_metric():
+    rollouts = [rollout(1.0, True, 0.9), rollout(0.0, False, 0.1), rollout(1.0, True, 0.8), rollout(1.0, True, 0.6)]
+    result = task_result(rollouts, references(metric="success", random=0.25, constant=0.5, expert=1.0))
+    low, high = result.pop("agent_ci")
+    assert result == {
+        "episodes": 4, "metric": "success", "agent": 0.75, "random": 0.25, "constant": 0.5, "expert": 1.0,
+        "normalised": pytest.approx(2 / 3), "return_mean": pytest.approx(0.6), "success_rate": 0.75,
+    }  # fmt: skip
+    assert 0 <= low <= 0.75 <= high <= 1
+
+
+def test_a_task_without_success_has_no_success_rate():
+    assert task_result([rollout(3.0), rollout(5.0)], references())["success_rate"] is None
+
+
+def test_the_interval_of_equal_scores_is_a_point():
+    assert interval(np.full(7, 2.5)) == [2.5, 2.5]
+
+
+def test_the_interval_is_that_of_the_mean():
+    scores = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    low, high = interval(scores)
+    half = 1.96 * scores.std() / 20
+    np.testing.assert_allclose([low, high], [scores.mean() - half, scores.mean() + half], atol=0.1 * half)
+    assert interval(scores) == [low, high]  # the same each time
+
+
+def test_more_episodes_make_a_narrower_interval():
+    few, many = (np.tile([0.0, 1.0], count) for count in (10, 90))
+    width = [high - low for low, high in map(interval, (few, many))]
+    np.testing.assert_allclose(width[0] / width[1], 3, rtol=0.1)
+
+
+def test_the_aggregate_of_known_scores():
+    scores = [0.9, -1.0, 0.4, 4.0, 0.5]
+    assert aggregate({str(i): {"normalised": score} for i, score in enumerate(scores)}) == {
+        "mean": pytest.approx(0.96), "iqm": pytest.approx(0.6), "share_at_50": pytest.approx(0.6),
+    }  # fmt: skip
+
+
+def test_the_aggregate_of_one_task_is_its_score():
+    assert aggregate({"a": {"normalised": 0.3}}) == {"mean": 0.3, "iqm": 0.3, "share_at_50": 0.0}

@@ -1,0 +1,130 @@
+"""Data and folders that cannot be used: one line that names them and the remedy, whichever verb meets them."""
+
+import errno
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from gato_jax import cli
+from tests.integration.conftest import DATASET, TASK, gato, train
+
+
+@pytest.fixture
+def own_data(collected, tmp_path):
+    """A run's folder and a copy of the dataset in it, to be damaged."""
+    dataset = tmp_path / "run" / "data" / DATASET / "1.0.0"
+    shutil.copytree(collected[0] / "data" / DATASET / "1.0.0", dataset)
+    return tmp_path / "run", dataset
+
+
+def test_a_missing_dataset_names_the_nearest(workdir):
+    source = f"--config.datasets.grid.source=recorded:{workdir}/data/{DATASET[:-1]}/1.0.0"
+    assert f"no dataset; nearest in {workdir}/data: {DATASET}/1.0.0" in train(workdir, source).complaint()
+
+
+def test_an_unknown_kind_of_source_names_the_nearest(workdir):
+    said = train(workdir, "--config.datasets.grid.source=recoded:somewhere").complaint()
+    assert "unknown kind 'recoded'; did you mean 'recorded'?" in said
+
+
+def test_a_truncated_array_record_is_found_before_training(own_data):
+    workdir, dataset = own_data
+    [file] = dataset.glob("*.array_record*")
+    os.truncate(file, file.stat().st_size // 2)
+    said = train(workdir).complaint()
+    assert str(file) in said and "truncated or changed" in said and "record it again" in said
+
+
+def test_a_changed_array_record_is_found(own_data):
+    workdir, dataset = own_data
+    [file] = dataset.glob("*.array_record*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    file.write_bytes(content)
+    said = train(workdir).complaint()
+    assert str(dataset) in said and "damaged" in said
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.7, 0.999])
+def test_a_flipped_sidecar_is_found(own_data, part):
+    workdir, dataset = own_data
+    file = dataset / "episode_index.npz"
+    content = np.frombuffer(file.read_bytes(), np.uint8).copy()
+    content[int(part * len(content)) :][:8] ^= 255
+    file.write_bytes(content.tobytes())
+    said = train(workdir).complaint()
+    assert str(file) in said and "record the dataset again" in said
+
+
+def test_an_existing_dataset_is_not_replaced_unless_asked_to(collected):
+    said = gato("collect", f"--tasks={TASK}", "--episodes=1", f"--output={collected[0] / 'data'}").complaint()
+    assert "already there" in said and "overwrite" in said
+
+
+def test_a_dataset_beyond_the_context_is_refused(workdir):
+    assert (
+        "a timestep of 158 tokens exceeds context 100; raise context"
+        in train(workdir, "--config.context=100").complaint()
+    )
+
+
+@pytest.mark.parametrize("change", ["seed=5", "steps=30", "batch_size=16", "optimizer.weight_decay=0.3"])
+def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
+    before = (trained / "metrics.jsonl").read_bytes()
+    said = train(trained, f"--config.{change}").complaint()
+    assert f"holds another run's checkpoint: {change.split('=')[0].split('.')[0]} is" in said
+    assert "name another --workdir" in said and (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_task_that_the_agent_does_not_know_names_the_nearest(trained):
+    known = gato("evaluate", f"--workdir={trained}", "--tasks=babyai/GoToRedBall-v0").complaint()
+    assert f"the agent was not trained on 'babyai/GoToRedBall-v0'; nearest: {TASK}" in known
+    unknown = gato("evaluate", f"--workdir={trained}", "--tasks=babyai/GoToRedBal-v0").complaint()
+    assert "unknown task 'babyai/GoToRedBal-v0'; nearest: babyai/GoToRedBall-v0" in unknown
+    assert not (trained / "references").exists()  # nothing was played
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["collect", f"--tasks={TASK}", "--episodes=1", "--output={file}"],
+        ["train", "--config=tests/integration/tiny_config.py", "--workdir={file}"],
+        ["evaluate", "--workdir={file}"],
+        ["report", "--workdir={file}"],
+        ["tasks", "--json={file}/tasks.json"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_where_a_folder_should_be_is_one_line(words, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    said = gato(*(word.replace("{file}", str(file)) for word in words)).complaint()
+    assert str(file) in said and file.read_text() == "kept"
+
+
+def test_a_full_disk_at_the_result_is_one_line():
+    assert gato("tasks", "--json=/dev/full").complaint() == (
+        "gato tasks: the disk: No space left on device; free space or name another folder"
+    )
+
+
+def refuse(error: int):
+    def write(*args, **kwargs):
+        raise OSError(error, os.strerror(error), "/mnt/run")
+
+    return write
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize("where", ["numpy.savez", "pathlib.Path.mkdir"])
+def test_a_disk_that_refuses_is_one_line(workdir, monkeypatch, where, error):
+    monkeypatch.setattr(where, refuse(error))
+    assert f"/mnt/run: {os.strerror(error)}; free space or name another folder" in train(workdir).complaint()
+
+
+def test_a_fault_of_ours_is_no_bad_input(monkeypatch):
+    monkeypatch.setattr(cli, "VERBS", {"tasks": lambda flag, argv: 1 / 0})
+    with pytest.raises(ZeroDivisionError):
+        gato("tasks")

@@ -1,0 +1,116 @@
+"""`gato` itself: help, flags, configs, the registry; a wrong word is one line that names the nearest right one."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gato_jax import cli
+from gato_jax.environments import task_names
+from gato_jax.experts import expert_names
+from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start
+
+TINY = f"--config={CONFIG}"
+
+
+def test_help_lists_every_verb():
+    for words in ((), ("--help",), ("help",), ("-h",)):
+        said = gato(*words)
+        assert said.status == 0 and all(verb in said.out for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_every_verb_has_help_with_its_flags(verb, word):
+    said = gato(verb, word)
+    assert said.status == 0 and not said.err
+    assert cli.VERBS[verb].__doc__ in said.out and "--json" in said.out or verb == "report"
+
+
+def test_the_command_is_a_process_with_the_same_manners():
+    said = finish(start("-m", "gato_jax.cli", "evalaute"))
+    assert said.complaint() == "gato evalaute: no verb 'evalaute'; did you mean 'evaluate'?"
+    assert said.err.count("\n") == 1 and not said.out
+
+
+def test_tasks_lists_every_task_of_every_suite(tmp_path):
+    said = gato("tasks", f"--json={tmp_path / 'tasks.json'}")
+    assert said.status == 0 and not said.err
+    rows = json.loads((tmp_path / "tasks.json").read_text())["tasks"]
+    assert [row["name"] for row in rows] == task_names() == [line.split()[0] for line in said.out.splitlines()]
+    assert {row["suite"] for row in rows} == {"atari", "babyai", "dm_control", "fetch", "meta_world"}
+    fields = ["name", "suite", "status", "reason", "expert", "random_score", "expert_score", "score_source"]
+    for row in rows:
+        assert list(row) == fields and row["status"] in ("runnable", "substitute", "unavailable")
+        assert bool(row["reason"]) == (row["status"] == "unavailable")
+        assert bool(row["expert"]) == (row["name"] in expert_names())
+
+
+def test_tasks_of_one_suite(tmp_path):
+    assert all(line.startswith("fetch/") for line in gato("tasks", "--suite=fetch").out.splitlines())
+    assert "--suite: no suite 'fecth'; suites are atari, babyai" in gato("tasks", "--suite=fecth").complaint()
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "gato_jax.cli", "tasks"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 0
+    process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["colect"], "no verb 'colect'; did you mean 'collect'?"),
+        (["zzz"], "no verb 'zzz'; tasks, collect, train, evaluate, report"),
+        (["collect", "--taks=a"], "Unknown command line flag 'taks'. Did you mean: tasks ?"),
+        (["collect", "--output=x"], "--tasks is missing"),
+        (["collect", "--tasks=babyai/GoToRedBal-v0", "--output={tmp}"], "nearest: babyai/GoToRedBall-v0"),
+        (["collect", f"--tasks={TASK}", "--output={tmp}", "--episodes=0"], "--episodes=0: 0 is not a positive integer"),
+        (["collect", f"--tasks={TASK}", "--output={tmp}", "--noise=-1"], "not a non-negative number"),
+        (["collect", f"--tasks={TASK}", "--output={tmp}", "--json={tmp}"], "is a folder; name a file"),
+        (["collect", "--tasks=babyai/KeyInBox-v0", "--output={tmp}"], "no expert for 'babyai/KeyInBox-v0'"),
+        (["train", TINY], "--workdir is missing"),
+        (["train", "--workdir={tmp}"], "--config is missing"),
+        (["train", "--workdir={tmp}", "--config={tmp}/none.py"], "No such file or directory: '{tmp}/none.py'"),
+        (["train", "--workdir={tmp}", "--config={tmp}/no.py", "--config.seed=1"], "No such file or directory"),
+        (["train", "--workdir={tmp}", TINY, "--config.setps=3"], 'Did you mean "steps" instead of "setps"?'),
+        (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], 'Did you mean "width" instead of "widht"?'),
+        (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "--config.steps=many: invalid literal"),
+        (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size must be positive, got 0"),
+        (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "model.hidden must be even"),
+        (["train", "--workdir={tmp}", TINY, "--stop_after=0"], "--stop_after=0: 0 is not a positive integer"),
+        (["train", "--workdir={tmp}", TINY, "loose"], "unexpected 'loose'; everything is a flag, --name=value"),
+        (["evaluate", "--workdir={tmp}", "--temperature=-1"], "--temperature=-1: -1.0 is not a non-negative number"),
+        (["evaluate", "--workdir={tmp}", "--episodes=0"], "--episodes=0: 0 is not a positive integer"),
+        (["evaluate", "--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
+        (["report", "--workdir={tmp}/none"], "{tmp}/none is no folder; give the --workdir of a finished run"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_one_line(words, said, tmp_path):
+    result = gato(*(word.replace("{tmp}", str(tmp_path)) for word in words))
+    assert said.replace("{tmp}", str(tmp_path)) in result.complaint()
+    assert result.complaint().startswith(f"gato {words[0]}: ") and not list(tmp_path.glob("*"))
+
+
+@pytest.mark.parametrize(
+    "lines, said",
+    [
+        ("config.setps = 3", "config has no key 'setps'; did you mean 'steps'?"),
+        ("config.model.widht = 3", "model has no key 'widht'; did you mean 'width'?"),
+        ("config.datasets.grid.weihgt = 3", "datasets.grid has no key 'weihgt'; did you mean 'weight'?"),
+        ("del config.seed", "config lacks seed"),
+        ("config.steps = 2", "optimizer.warmup_steps 2 must be below steps 2"),
+        ("config.steps = int('x')", "invalid literal for int"),
+        ("config.steps = undefined", "name 'undefined' is not defined"),
+        ("config.steps = (", "was never closed"),
+    ],
+)
+def test_a_wrong_line_in_a_config_file_is_one_line(lines, said, tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(CONFIG.read_text().replace("    return config\n", f"    {lines}\n    return config\n"))
+    assert said in gato("train", f"--config={file}", f"--workdir={tmp_path / 'run'}").complaint()
+    assert not (tmp_path / "run").exists()

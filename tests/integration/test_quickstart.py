@@ -1,0 +1,88 @@
+"""The quickstart around its stages: what it refuses before it starts, and what it says when nothing is left to do."""
+
+import json
+import os
+import time
+
+import pytest
+
+from configs import quickstart
+from experiments import quickstart_jobs
+from gato_jax.episodes import dataset_name
+from gato_jax.experts import expert_names
+from gato_jax.training import TrainConfig
+from tests.integration.conftest import ROOT, Said, finish, start
+from tests.reports.conftest import make_run
+
+
+def run_quickstart(workdir, *arguments) -> Said:
+    return finish(start("-m", "experiments.quickstart", f"--workdir={workdir}", *arguments), 60)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a quickstart that was run to its end."""
+    workdir = tmp_path_factory.mktemp("quickstart")
+    make_run(workdir)
+    (workdir / "report.html").write_text("<html>")
+    (workdir / "config.json").write_text(quickstart.get_config().to_json())
+    (workdir / "progress.json").write_text(json.dumps({"done": ["train", "report"]}))
+    return workdir
+
+
+def test_a_finished_run_says_so_in_seconds(finished):
+    started = time.monotonic()
+    said = run_quickstart(finished)
+    assert said.status == 0, said.err
+    assert said.out.startswith(f"Finished before; remove {finished} to start anew.")
+    assert "meta_world/reach-v3" in said.out and f"report   {finished / 'report.html'}" in said.out
+    assert time.monotonic() - started < 30
+
+
+def test_a_changed_config_is_refused_with_its_key(finished):
+    said = run_quickstart(finished, "--config.steps=70")
+    assert said.status == 2 and said.err == (
+        f"quickstart: {finished} holds a run of another config: steps is 1200 there and 70 here; "
+        "remove it or name another --workdir\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "argument, said",
+    [
+        ("--config.stpes=3", 'Did you mean "steps" instead of "stpes"?'),
+        ("--config.steps=20", "optimizer.warmup_steps 60 must be below steps 20"),
+        ("--config=none.py", "No such file or directory: 'none.py'"),
+        ("--wordir=x", "Unknown command line flag 'wordir'. Did you mean: workdir ?"),
+        ("loose", "unexpected 'loose'; everything is a flag"),
+    ],
+)
+def test_what_would_stop_it_half_way_stops_it_before_it_starts(tmp_path, argument, said):
+    result = run_quickstart(tmp_path / "run", argument)
+    assert result.status == 2 and said in result.err and result.err.count("\n") == 1
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_a_file_for_a_workdir_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = run_quickstart(tmp_path / "file")
+    assert said.status == 2 and str(tmp_path / "file") in said.err and said.err.count("\n") == 1
+
+
+def test_its_config_is_one_that_train_takes():
+    fields = quickstart.get_config().to_dict()
+    del fields["experiment"]
+    config = TrainConfig.from_mapping(fields)
+    assert len(config.datasets) == 8 and sum(dataset.weight for dataset in config.datasets) == pytest.approx(1.0)
+
+
+def test_every_task_in_it_has_an_expert_and_a_number_of_episodes():
+    settings = quickstart.get_config().experiment
+    assert set(quickstart.CONTROL_TASKS) | {quickstart_jobs.ROBOT_TASK} <= set(expert_names())
+    assert set(settings.episodes) == set(map(dataset_name, quickstart.CONTROL_TASKS))
+    assert {dataset_name(task) for task in quickstart.CONTROL_TASKS} <= set(quickstart.get_config().datasets)
+
+
+def test_continuous_integration_runs_make_test():
+    file = ROOT / ".ci" / "run"
+    assert os.access(file, os.X_OK) and file.read_text().splitlines()[-1] == "exec make test"

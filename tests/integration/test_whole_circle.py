@@ -1,0 +1,88 @@
+"""From real episodes to a scored agent and its page, each by its verb; killed in the middle and not."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from gato_jax.episodes import open_dataset
+from tests.integration.conftest import CONFIG, DATASET, TASK, WITHOUT_TENSORFLOW, finish, gato, metrics_of, start
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, compile_once):
+    """The trained run with its scores, by a process of its own; and the paths of both."""
+    scores = trained / "results.json"
+    arguments = [f"--workdir={trained}", "--episodes=2", "--reference_episodes=2", "--environments=2"]
+    command = ["-c", WITHOUT_TENSORFLOW, "evaluate", f"--tasks={TASK}", f"--json={scores}", *arguments]
+    return finish(start(*command, compiled=compile_once)), json.loads(scores.read_text())
+
+
+def test_collect_records_what_it_says(collected):
+    workdir, said = collected
+    assert said.status == 0 and TASK in said.out
+    [(task, counts)] = json.loads((workdir / "collect.json").read_text())["tasks"].items()
+    assert task == TASK and set(counts) == {"episodes", "steps", "return_mean", "success_rate"}
+    dataset = open_dataset(workdir / "data" / DATASET / "1.0.0")
+    assert counts["episodes"] == len(dataset) == 4
+    assert counts["steps"] == dataset.acting_lengths.sum()
+    assert counts["return_mean"] == pytest.approx(dataset.returns.mean()) and counts["success_rate"] == 1.0
+
+
+def test_train_says_where_it_ended(trained):
+    result = json.loads((trained / "train.json").read_text())
+    assert set(result) == {"step", "loss", "tokens", "tokens_per_second", "parameters"}
+    assert (result["step"], result["tokens"]) == (20, 20 * 8 * 176)
+    assert result["loss"] == metrics_of(trained)[-1]["loss"] < metrics_of(trained)[0]["loss"]
+
+
+def test_train_notes_what_it_was_trained_on(trained):
+    [row] = json.loads((trained / "data.json").read_text())
+    assert (row["dataset"], row["episodes"], row["weight"], row["kind"]) == (TASK, 4, 1.0, "simulated")
+    assert row["licence"] == "Apache-2.0" and "minigrid" in row["source"] and "BabyAIBot" in row["agent"]
+
+
+def test_evaluate_scores_without_tensorflow(evaluated, trained):
+    said, scores = evaluated
+    assert said.status == 0, said.err
+    [(task, result)] = scores["tasks"].items()
+    assert task == TASK and set(scores) == {"tasks", "aggregate"}
+    assert set(scores["aggregate"]) == {"mean", "iqm", "share_at_50"}
+    assert set(result) == {
+        "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
+        "success_rate",
+    }  # fmt: skip
+    assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
+    fraction = (result["agent"] - result["random"]) / (result["expert"] - result["random"])
+    assert result["normalised"] == pytest.approx(fraction)
+    assert (trained / "rollouts" / f"{TASK.replace('/', '__')}.npz").exists()
+
+
+def test_report_is_one_page_that_names_the_task(evaluated, trained):
+    said = gato("report", f"--workdir={trained}")
+    assert said.status == 0 and said.out.strip() == str(trained / "report.html")
+    page = (trained / "report.html").read_text()
+    assert TASK in page and "<html" in page
+
+
+def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained, compile_once):
+    command = ["-c", WITHOUT_TENSORFLOW, "train", f"--config={CONFIG}", f"--workdir={workdir}"]
+    process = start(*command, compiled=compile_once)
+    deadline = time.monotonic() + 100
+    while not (workdir / "checkpoints" / "8").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process).status == -signal.SIGKILL
+    said = finish(start(*command, compiled=compile_once))
+    assert said.status == 0, said.err
+    assert metrics_of(workdir) == metrics_of(trained)
+
+
+def test_a_planned_stop_is_no_failure_even_before_the_first_line_of_metrics(workdir):
+    result = workdir / "train.json"
+    command = [f"--config={CONFIG}", f"--workdir={workdir}", "--config.log_every=10", "--config.checkpoint_every=10"]
+    said = gato("train", *command, "--stop_after=1", f"--json={result}")
+    assert said.status == 0, said.err
+    assert (workdir / "checkpoints" / "1").exists() and set(json.loads(result.read_text())) >= {"step", "loss"}
