@@ -6,6 +6,7 @@ Exit status 0 means done; 2 is bad input, told in one line on stderr; 1, with a 
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import errno
 import json
@@ -13,7 +14,7 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 # Said before JAX is imported: with the TPU library installed and no TPU, every verb would begin with its complaints.
@@ -87,8 +88,6 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "write the counts here", flag_values=flag)
     parse_flags(flag, argv)
     _require(flag, "tasks", "output")
-    from tqdm import tqdm
-
     from gato_jax.environments import RECORDING_SEEDS, task_spec
     from gato_jax.episodes import open_dataset, write_dataset
     from gato_jax.experts import expert, record
@@ -100,8 +99,8 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     for name, spec in specs.items():
         seeds = RECORDING_SEEDS[: flag.episodes]
         episodes = record(name, seeds, noise=flag.noise, successes_only=flag.successes_only)
-        progress = iter(tqdm(episodes, total=len(seeds), desc=f"record {name}", unit="episode"))
-        directory = write_dataset(flag.output, spec, {"train": progress}, overwrite=flag.overwrite)
+        with contextlib.closing(_watched(episodes, total=len(seeds), desc=f"record {name}", unit="episode")) as watched:
+            directory = write_dataset(flag.output, spec, {"train": watched}, overwrite=flag.overwrite)
         dataset = open_dataset(directory)
         successes = dataset.index.success[dataset.index.success >= 0]
         report[name] = {
@@ -267,6 +266,8 @@ def _is_bad_input(error: Exception) -> bool:
     """Our own errors, those of the flags, and a disk that is full, read-only or not there."""
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return True
+    if isinstance(error, RuntimeError) and os.strerror(errno.ENOSPC) in str(error):
+        return True  # ArrayRecord's way to say it
     return isinstance(error, (flags.Error, UsageError)) or (
         isinstance(error, (ValueError, ImportError, RuntimeError)) and type(error).__module__.startswith("gato_jax")
     )
@@ -321,6 +322,8 @@ def _said(error: Exception) -> str:
     text = str(error)
     while text[:1] in ("'", '"') and text[-1] == text[0]:
         text = ast.literal_eval(text)
+    if text.replace(".", "_").isidentifier():  # with no key near enough to be named, it says the wrong one only
+        text = f"no key {text!r} in the config file"
     return _ends_of_traceback(text)
 
 
@@ -332,6 +335,14 @@ def _ends_of_traceback(text: str) -> str:
     elif any(line.startswith("Attempted") for line in lines):
         lines = lines[-1:]
     return " ".join(lines)
+
+
+def _watched(episodes: Iterator[Any], **bar: Any) -> Generator[Any, None, None]:
+    """A progress bar from the first episode on: a refusal before it stays the only line on stderr."""
+    from tqdm import tqdm
+
+    with tqdm(episodes, **bar) as progress:
+        yield from progress
 
 
 def _require(flag: flags.FlagValues, *names: str):

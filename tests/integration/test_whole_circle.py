@@ -7,16 +7,16 @@ import time
 import pytest
 
 from gato_jax.episodes import open_dataset
-from tests.integration.conftest import CONFIG, DATASET, TASK, WITHOUT_TENSORFLOW, finish, gato, metrics_of, start
+from tests.integration.conftest import DATASET, TASK, WITHOUT_TENSORFLOW, finish, gato, metrics_of, start, tiny
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, compile_once):
+def evaluated(trained):
     """The trained run with its scores, by a process of its own; and the paths of both."""
     scores = trained / "results.json"
     arguments = [f"--workdir={trained}", "--episodes=2", "--reference_episodes=2", "--environments=2"]
     command = ["-c", WITHOUT_TENSORFLOW, "evaluate", f"--tasks={TASK}", f"--json={scores}", *arguments]
-    return finish(start(*command, compiled=compile_once)), json.loads(scores.read_text())
+    return finish(start(*command)), json.loads(scores.read_text())
 
 
 def test_collect_records_what_it_says(collected):
@@ -66,23 +66,23 @@ def test_report_is_one_page_that_names_the_task(evaluated, trained):
     assert TASK in page and "<html" in page
 
 
-def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained, compile_once):
-    command = ["-c", WITHOUT_TENSORFLOW, "train", f"--config={CONFIG}", f"--workdir={workdir}"]
-    process = start(*command, compiled=compile_once)
+def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained):
+    command = ["-c", WITHOUT_TENSORFLOW, "train", *tiny(workdir)]
+    process = start(*command)
     deadline = time.monotonic() + 100
     while not (workdir / "checkpoints" / "8").exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert finish(process).status == -signal.SIGKILL
-    said = finish(start(*command, compiled=compile_once))
+    said = finish(start(*command))
     assert said.status == 0, said.err
     assert metrics_of(workdir) == metrics_of(trained)
 
 
 def test_a_planned_stop_is_no_failure_even_before_the_first_line_of_metrics(workdir):
     result = workdir / "train.json"
-    command = [f"--config={CONFIG}", f"--workdir={workdir}", "--config.log_every=10", "--config.checkpoint_every=10"]
-    said = gato("train", *command, "--stop_after=1", f"--json={result}")
+    rarely = ["--config.log_every=10", "--config.checkpoint_every=10"]
+    said = finish(start("-m", "gato_jax.cli", "train", *tiny(workdir), *rarely, "--stop_after=1", f"--json={result}"))
     assert said.status == 0, said.err
     assert (workdir / "checkpoints" / "1").exists() and set(json.loads(result.read_text())) >= {"step", "loss"}

@@ -95,7 +95,7 @@ def test_fourier_bins_are_smooth_and_scaled_like_other_rows():
 
 def test_fourier_bins_are_put_at_the_continuous_ids():
     config = dataclasses.replace(TINY, bin_init="fourier")
-    plain, fourier = (Embedding(c, nnx.Rngs(0)).tokens[...] for c in (TINY, config))
+    plain, fourier = jax.jit(lambda: [Embedding(c, nnx.Rngs(0)).tokens[...] for c in (TINY, config)])()
     np.testing.assert_allclose(fourier[100:160], fourier_bins(60, 32), rtol=1e-6)
     np.testing.assert_array_equal(fourier[:100], plain[:100])
     np.testing.assert_array_equal(fourier[160:], plain[160:])
@@ -103,8 +103,9 @@ def test_fourier_bins_are_put_at_the_continuous_ids():
 
 def test_training_starts_from_the_embedding_alone():
     """The last matrix of every sub-layer starts at zero, so the whole model starts as the norm of the embedding."""
-    params = jax.jit(lambda key: initialise(TINY, key))(jax.random.key(0))
-    model = nnx.merge(graph_of(TINY), params)
+    config = dataclasses.replace(TINY, layers=1)
+    params = jax.jit(lambda key: initialise(config, key))(jax.random.key(0))
+    model = nnx.merge(graph_of(config), params)
     batch = made_batch()
     batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
     embedded = model.embedding.tokens[batch.token_ids] + model.embedding.local[batch.local_position]

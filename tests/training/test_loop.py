@@ -82,7 +82,8 @@ def test_a_finished_run_has_nothing_left_to_do(straight, data):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(straight, data, tmp_path, compile_once):
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": compile_once}
+    cache = {"JAX_COMPILATION_CACHE_DIR": compile_once, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+    environment = {**os.environ, **cache}
     command = [sys.executable, "-m", "tests.training.made_run", str(data), str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
     try:
