@@ -82,6 +82,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         f"--reference_episodes={settings.reference_episodes}",
         f"--environments={settings.environments}",
         f"--temperature={settings.temperature}",
+        f"--json={workdir / 'evaluation.json'}",
     ]
     stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate])])
     stages.run("held out", [job("held out")])

@@ -205,7 +205,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         save_rollout(rollouts[0], workdir / "rollouts")
         results[name] = task_result(rollouts, references[name])
         print(f"{name}: {results[name]['agent']:.3g} (normalised {results[name]['normalised']:.2f})")
-    path = flag.json or workdir / "evaluation.json"
+    path = flag.json or workdir / "results.json"
     _write_json(path, {"tasks": results, "aggregate": aggregate(results)})
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
 

@@ -59,6 +59,8 @@ class Layout:
 
     def encode(self, episode: Episode) -> list[TokenSequence]:
         """The acting steps of an episode, one TokenSequence each."""
+        if episode.task != self.spec.name:
+            raise TokenizationError(f"an episode of {episode.task} does not fit the layout of {self.spec.name}")
         steps = []
         for t in range(episode.acting_steps):
             try:

@@ -83,6 +83,11 @@ class TrainConfig:
         for name in ("batch_size", "context", "steps", "log_every", "checkpoint_every", "loader_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.checkpoint_every % self.log_every:
+            raise ConfigError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
+                "so that a resumed run logs the same means"
+            )
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
@@ -104,6 +109,15 @@ class TrainConfig:
 T = TypeVar("T")
 
 
+def _typed(value: Any, wanted: Any, where: str) -> Any:
+    """A plain value of the type that its field declares; a whole number serves as a float."""
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted in (int, float, bool, str) and type(value) is not wanted:
+        raise ConfigError(f"{where} must be {wanted.__name__}, got {value!r}")
+    return value
+
+
 def _build(kind: type[T], fields: Fields, where: str) -> T:
     known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in fields:
@@ -115,6 +129,7 @@ def _build(kind: type[T], fields: Fields, where: str) -> T:
     if lacking := [name for name in required if name not in fields]:
         raise ConfigError(f"{where} lacks {', '.join(lacking)}")
     try:
-        return kind(**fields)
+        hints = typing.get_type_hints(kind)
+        return kind(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in fields.items()})
     except ValueError as error:
         raise ConfigError(str(error)) from None

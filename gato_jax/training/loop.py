@@ -71,8 +71,10 @@ def train(
     log = MetricsLog(workdir, mixture.names, config, first_step)
     metrics = None
     bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
-    progress = tqdm(range(first_step, stop), **bar)
-    with contextlib.closing(store):  # when a step fails, too: what is being written is written to its end
+    with (
+        contextlib.closing(store),  # when a step fails, too: what is being written is written to its end
+        tqdm(range(first_step, stop), **bar) as progress,
+    ):
         for step in progress:
             batch = next(loader)
             batch = jax.device_put(batch, shard_batch(mesh, batch))
