@@ -20,7 +20,6 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from configs import quickstart as defaults
 from experiments import quickstart_jobs
 from experiments.stages import Job, JobError, Stages, write_json
 from gato_jax.cli import UsageError, parse_flags
@@ -58,7 +57,7 @@ def main(argv: list[str]):
 
 
 def _run(stages: Stages, config, workdir: pathlib.Path):
-    tasks, settings = list(defaults.CONTROL_TASKS), config.experiment
+    tasks, settings = config.experiment.tasks, config.experiment
     gato = [sys.executable, "-m", "gato_jax.cli"]
     own = [sys.executable, "-m", "experiments.quickstart", *_arguments()]
     train = [*gato, "train", *_arguments(), f"--json={workdir / 'train.json'}"]
@@ -91,7 +90,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
 
 def _prepare(config, workdir: pathlib.Path):
-    """Everything that would stop the run half-way stops it here."""
+    """What can be known to stop the run half-way stops it here."""
     workdir.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(workdir).free < _FREE_BYTES:
         raise OSError(f"{workdir} has less than {_FREE_BYTES >> 30} GiB free; free some or name another --workdir")
@@ -112,6 +111,12 @@ def _prepare(config, workdir: pathlib.Path):
 
 def _check(config):
     """A config that `gato train` would refuse is refused now, in a process of its own: this one stays small."""
+    settings = config.experiment
+    for name in ("robot_episodes", "robot_held_out", "evaluation_episodes", "reference_episodes", "environments"):
+        if settings[name] < 1:
+            raise ValueError(f"experiment.{name} must be positive, got {settings[name]}")
+    if not settings.temperature >= 0:
+        raise ValueError(f"experiment.temperature must not be negative, got {settings.temperature}")
     code = "import json, sys; from gato_jax.training import TrainConfig; TrainConfig.from_mapping(json.load(sys.stdin))"
     fields = {key: value for key, value in json.loads(config.to_json()).items() if key != "experiment"}
     checked = subprocess.run([sys.executable, "-c", code], input=json.dumps(fields), capture_output=True, text=True)
@@ -133,7 +138,7 @@ def _write_results(stages: Stages, config, workdir: pathlib.Path):
         "seed": config.seed,
         "machine": _machine(),
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "grain", "mujoco")},
-        "command": "make quickstart",
+        "command": " ".join(["python -m experiments.quickstart", *sys.argv[1:]]),
         "stages": stages.seconds,
     }
     write_json(workdir / "results.json", results)

@@ -1,4 +1,4 @@
-"""The `gato` command: one verb for each thing a person does (DESIGN, section 5). May import any.
+"""The `gato` command: one verb for each thing a person does. May import any.
 
 Exit status 0 means done; 2 is bad input, told in one line on stderr; 1, with a traceback, is a fault of ours.
 """
@@ -18,8 +18,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 # Said before JAX is imported: with the TPU library installed and no TPU, every verb would begin with its complaints.
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/accel0") or os.path.exists("/dev/nvidia0") else "cpu")
+if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0")):
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from absl import flags  # noqa: E402
 
@@ -42,7 +42,7 @@ class UsageError(ValueError):
 
 
 def tasks(flag: flags.FlagValues, argv: Sequence[str]):
-    """The registry: every task, whether it runs here, its expert and its measured scores."""
+    """The registry: every task, whether it runs here, and its expert; scores are null until they are measured here."""
     flags.DEFINE_string("suite", None, "only this suite", flag_values=flag)
     flags.DEFINE_string("json", None, "write the list here", flag_values=flag)
     parse_flags(flag, argv)
@@ -184,14 +184,16 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = pathlib.Path(flag.workdir)
     from gato_jax.environments import EVALUATION_SEEDS, task_names, task_spec
     from gato_jax.evaluation import aggregate, measure_references, play_episodes, save_rollout, task_result
+    from gato_jax.experts import expert
     from gato_jax.policy import Agent
 
     agent = Agent.restore(workdir)
     names = flag.tasks or [name for name in agent.contract.tasks if name in task_names()]
     if not names:
         raise UsageError(f"{workdir}: the agent knows no task to play, only {', '.join(agent.contract.tasks)}")
-    for name in names:  # nothing is played before every task is known to be the agent's and to have a scale
+    for name in names:  # nothing is played before every task is known to be the agent's and to have an expert
         agent.require_task(task_spec(name))
+        expert(name)
     how = {"episodes": flag.reference_episodes, "directory": workdir / "references"}
     references = {name: measure_references(name, **how) for name in names}
     for measured in references.values():
@@ -205,8 +207,9 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         save_rollout(rollouts[0], workdir / "rollouts")
         results[name] = task_result(rollouts, references[name])
         print(f"{name}: {results[name]['agent']:.3g} (normalised {results[name]['normalised']:.2f})")
-    path = flag.json or workdir / "results.json"
-    _write_json(path, {"tasks": results, "aggregate": aggregate(results)})
+    path = pathlib.Path(flag.json or workdir / "results.json")
+    kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # what the run's script put there
+    _write_json(path, {**kept, "tasks": results, "aggregate": aggregate(results)})
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
 
 

@@ -9,7 +9,7 @@ import grain
 import numpy as np
 
 from gato_jax.batching.batch import Batch, collate
-from gato_jax.batching.mixture import Mixture
+from gato_jax.batching.mixture import Mixture, MixtureError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +37,10 @@ class Loader:
         budget, patch = mixture.patch_budget, mixture.contract.tokenization.patch
 
         def to_batch(rows) -> Batch:
-            return collate(*zip(*rows, strict=True), context=mixture.context, patch=patch, patch_budget=budget)
+            batch = collate(*zip(*rows, strict=True), context=mixture.context, patch=patch, patch_budget=budget)
+            if (targets := int(batch.loss_mask.sum())) > mixture.target_budget:
+                raise MixtureError(f"a batch holds {targets} targets, over the budget of {mixture.target_budget}")
+            return batch
 
         rows = grain.MapDataset.source(_Rows(mixture, steps))
         batches = rows.batch(mixture.batch_size, batch_fn=to_batch)

@@ -1,4 +1,4 @@
-"""The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data (DESIGN 9).
+"""The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data.
 
 Row r belongs to batch r // batch_size. Each batch holds its datasets in proportion to their weights, by systematic
 sampling: a dataset of weight w gets floor or ceil of w * batch_size rows. That keeps the number of patches and targets
@@ -34,7 +34,8 @@ class MixtureEntry:
       window_steps: timesteps of a piece; None for as many as fit in a row, as in the paper. A row holds as many pieces,
         each from a random place of a random episode, as fit.
       prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
-      prompt_steps: timesteps of a prompt at most; what does not fit beside the piece is cut at its front.
+      prompt_steps: timesteps of a prompt at most; None for as many as fit. Where none fits beside a piece, it has no
+        prompt.
       loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs
         hundreds of rows with one action each.
     """
@@ -43,7 +44,7 @@ class MixtureEntry:
     weight: float
     window_steps: int | None = None
     prompt_share: float = 0.25
-    prompt_steps: int = 1
+    prompt_steps: int | None = None
     loss_weight: float = 1.0
 
     def __post_init__(self):
@@ -52,13 +53,17 @@ class MixtureEntry:
             raise MixtureError(f"{name}: weight must be positive, got {self.weight}; drop the dataset instead")
         if self.window_steps is not None and self.window_steps < 1:
             raise MixtureError(f"{name}: window_steps must be positive, got {self.window_steps}")
+        if self.prompt_steps is not None and self.prompt_steps < 1:
+            raise MixtureError(f"{name}: prompt_steps must be positive, got {self.prompt_steps}; or prompt_share=0")
+        if not self.loss_weight > 0:
+            raise MixtureError(f"{name}: loss_weight must be positive, got {self.loss_weight}")
         if not 0 <= self.prompt_share <= 1:
             raise MixtureError(f"{name}: prompt_share must be in [0, 1], got {self.prompt_share}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Steps [start, stop) of an episode, counted over the whole dataset; of a prompt only the last `keep` tokens."""
+    """Steps [start, stop) of an episode, counted over the whole dataset; of text that is cut, `keep` tokens."""
 
     episode: int
     start: int
@@ -88,6 +93,8 @@ class Mixture:
     def __post_init__(self):
         if not self.entries:
             raise MixtureError("the mixture is empty; name at least one dataset")
+        if repeated := {name for name in self.names if self.names.count(name) > 1}:
+            raise MixtureError(f"{repeated.pop()} is there twice; merge its episodes into one dataset")
         for entry in self.entries:
             longest = int(entry.records.step_tokens.max())
             if longest > self.context and not self._croppable(entry):
@@ -181,7 +188,7 @@ class Mixture:
                 tokens = concatenate([next(steps) for _ in range(piece.start, piece.stop)])
                 if piece.keep < len(tokens):
                     cut = len(tokens) - piece.keep
-                    start = cut if piece.prompt else int(np.random.default_rng((self.seed, 2, row)).integers(cut + 1))
+                    start = int(np.random.default_rng((self.seed, 2, row)).integers(cut + 1))
                     tokens = tokens.slice(start, start + piece.keep)
                 tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
                 if piece.prompt:
@@ -192,21 +199,23 @@ class Mixture:
         return plan, concatenate(parts)
 
     def _segment(self, entry, rng, room: int, *, first: bool) -> tuple[Piece, ...] | None:
-        """A piece that fits into `room` tokens, with its prompt, or None when the row is full."""
+        """A piece that fits into `room` tokens, with its prompt, or None when the row is full.
+
+        A piece that takes all that fits leaves half of the room to its prompt.
+        """
         records = entry.records
-        shorten = first or entry.window_steps is None
-        piece = self._window(records, rng, entry.window_steps, room if shorten else None)
+        prompted = rng.random() < entry.prompt_share and len(records.episode_steps) > 1
+        fills = entry.window_steps is None
+        room_of_piece = room // 2 if fills and prompted else room
+        piece = self._window(records, rng, entry.window_steps, room_of_piece if first or fills else None)
         length = int(records.step_tokens[piece.start : piece.stop].sum())
         if length > room:
             if not (first and self._croppable(entry)):
                 return None
             return (dataclasses.replace(piece, keep=room),)
         piece = dataclasses.replace(piece, keep=length)
-        if rng.random() >= entry.prompt_share or len(records.episode_steps) < 2 or length == room:
-            return (piece,)
-        prompt = self._prompt(records, rng, entry.prompt_steps, other_than=piece.episode)
-        available = int(records.step_tokens[prompt.start : prompt.stop].sum())
-        return dataclasses.replace(prompt, keep=min(available, room - length)), piece
+        prompt = self._prompt(entry, rng, room - length, other_than=piece.episode) if prompted else None
+        return (piece,) if prompt is None else (prompt, piece)
 
     def _window(self, records, rng, steps: int | None, room: int | None) -> Piece:
         """From any step on to the end of its episode, at most `steps`, and no more than fit into `room`, if given."""
@@ -219,13 +228,20 @@ class Mixture:
             stop = at + max(int(fits.sum()), 1)
         return Piece(episode, at, stop, False, 0)
 
-    def _prompt(self, records, rng, steps: int, *, other_than: int) -> Piece:
-        """From the end of another episode, or from anywhere in it, half of the time each (paper, section 2.2)."""
+    def _prompt(self, entry, rng, room: int, *, other_than: int) -> Piece | None:
+        """Whole timesteps of another episode: its end, or any window of it, half of the time each (paper, section 2.2).
+
+        None where not one timestep fits.
+        """
+        records = entry.records
         episode = (other_than + 1 + int(rng.integers(len(records.episode_steps) - 1))) % len(records.episode_steps)
         first, count = int(records.first_step[episode]), int(records.episode_steps[episode])
-        steps = min(steps, count)
+        fits = room // int(records.step_tokens[first : first + count].max())
+        steps = min(entry.prompt_steps or count, count, fits)
+        if not steps:
+            return None
         start = first + (count - steps if rng.random() < 0.5 else int(rng.integers(count - steps + 1)))
-        return Piece(episode, start, start + steps, True, 0)
+        return Piece(episode, start, start + steps, True, int(records.step_tokens[start : start + steps].sum()))
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a mixture lives as long as its run)
     def _datasets(self, step: int) -> np.ndarray:
@@ -239,16 +255,11 @@ class Mixture:
         return not entry.records.spec.observation
 
     def _most(self, entry, per_step: np.ndarray) -> int:
-        """The most that a row can hold of something: as many of the shortest steps as fit, and part of one more.
-
-        The part is what is left of a prompt, or of text, that was cut.
-        """
-        tokens = entry.records.step_tokens
-        most = min(math.ceil(self.context / int(tokens.min())) * int(per_step.max()), self.context)
-        if entry.prompt_share or self._croppable(entry):
-            return most
-        densest = self.context * float((per_step / tokens).max())  # whole steps only: never denser than the densest
-        return min(most, math.floor(densest + 1e-6))
+        """The most that a row can hold of something."""
+        if self._croppable(entry):
+            return self.context if per_step.any() else 0
+        # Whole timesteps only, so a row is never denser than the densest of them.
+        return math.floor(self.context * float((per_step / entry.records.step_tokens).max()) + 1e-6)
 
     def _budget(self, most: list[int]) -> int:
         rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)

@@ -118,7 +118,10 @@ class CheckpointStore:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except (OSError, ValueError, KeyError) as error:
             where = self.directory / str(step)
-            raise CheckpointError(f"checkpoint {where} cannot be restored: {_first_line(error)}") from None
+            raise CheckpointError(
+                f"checkpoint {where} cannot be restored: {_first_line(error)}; "
+                "delete that folder to go on from the one before"
+            ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """One dm_env.Environment for every task of every suite, behind one registry. May import episodes."""
 
 from gato_jax.environments.base import ActionError, Environment, MissingPackageError
-from gato_jax.environments.registry import UnknownTaskError, load, status, task_names, task_spec
+from gato_jax.environments.registry import UnknownTaskError, load, package_versions, status, task_names, task_spec
 from gato_jax.environments.seeds import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "MissingPackageError",
     "UnknownTaskError",
     "load",
+    "package_versions",
     "status",
     "task_names",
     "task_spec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 from typing import Literal
 
 from gato_jax.environments import atari, babyai, dm_control, fetch, meta_world
@@ -60,10 +61,10 @@ def status(name: str) -> tuple[Status, str]:
     return "runnable", ""
 
 
-def packages(name: str) -> list[str]:
-    """The pip packages that the task comes from."""
+def package_versions(name: str) -> list[str]:
+    """The pip packages that the task comes from, each with its version."""
     suite, _ = _find(name)
-    return list(suite.packages.values())
+    return [f"{package} {importlib.metadata.version(package)}" for package in suite.packages.values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:

@@ -228,7 +228,7 @@ def _episodes_of_tfds(file: Path, split: str) -> int:
 
 def _missing(directory: Path) -> DatasetError:
     if (directory / TFDS_FILE).is_file():
-        return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; use `gato convert`")
+        return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; read it as rlds:DIR")
     if datasets := list_datasets(directory):
         return DatasetError(
             f"{directory}: holds several datasets, open one of {', '.join(map(str, datasets.values()))}"
@@ -237,4 +237,4 @@ def _missing(directory: Path) -> DatasetError:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}
         if near := difflib.get_close_matches(str(directory.relative_to(root)), names, n=3, cutoff=0.3):
             return DatasetError(f"{directory}: no dataset; nearest in {root}: {', '.join(near)}")
-    return DatasetError(f"{directory}: no dataset; record one with `gato collect` or convert one with `gato convert`")
+    return DatasetError(f"{directory}: no dataset; record one with `gato collect`")

@@ -31,10 +31,12 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
         predicted += policy.act([*rows, *[rows[-1]] * (GREEDY_ROWS - len(rows))])[: len(rows)]
     actions = {key: np.stack([action[key] for action in predicted]) for key in spec.action}
     error = np.abs(_scale(spec, actions) - truth).mean()
-    baseline = np.abs(_scaled(spec, train).mean(axis=0) - truth).mean()
+    actions_seen = _scaled(spec, train)
+    baseline = np.abs(actions_seen.mean(axis=0) - truth).mean()
     return {
         "value": float(error),
         "baseline": float(baseline),
+        "median_baseline": float(np.abs(np.median(actions_seen, axis=0) - truth).mean()),
         "metric": "mean absolute action error",
         "episodes": len(test),
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 
 import numpy as np
 
-from gato_jax.environments import REFERENCE_SEEDS, task_spec
+from gato_jax.environments import REFERENCE_SEEDS, package_versions, task_spec
 from gato_jax.experts.measure import best_constant, constant_scores, expert_scores, random_scores
 
 
@@ -21,11 +22,13 @@ class References:
     """Mean scores in the task's own metric.
 
     Attributes:
+      version: packages and task that were played; references of another version are measured again.
       constant: of the best constant action, which shows whether the agent looks at its observation at all.
       constant_action: which one that is.
     """
 
     task: str
+    version: str
     metric: str
     episodes: int
     random: float
@@ -43,16 +46,19 @@ class References:
 
 
 def measure_references(task: str, *, episodes: int, directory: pathlib.Path) -> References:
-    """Measured once and kept in `directory`; measured again when another number of episodes is asked for."""
+    """Measured once and kept in `directory`; again for another number of episodes or another version of the task."""
     path = directory / f"{task.replace('/', '__')}.json"
     known = _read(path)
-    if known is not None and known.episodes == episodes:
+    spec = task_spec(task)
+    version = ", ".join([*package_versions(task), hashlib.sha256(json.dumps(spec.to_json()).encode()).hexdigest()[:8]])
+    if known is not None and (known.episodes, known.version) == (episodes, version):
         return known
     seeds = REFERENCE_SEEDS[:episodes]
     name, constant = best_constant(constant_scores(task, seeds))
     references = References(
         task=task,
-        metric=task_spec(task).metric,
+        version=version,
+        metric=spec.metric,
         episodes=episodes,
         random=float(np.mean(random_scores(task, seeds))),
         constant=constant,

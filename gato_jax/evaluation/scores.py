@@ -1,4 +1,4 @@
-"""From episodes to the numbers of a results table. `normalised` is a fraction everywhere (DESIGN, decision 11)."""
+"""From episodes to the numbers of a results table. `normalised` is a fraction everywhere."""
 
 from __future__ import annotations
 

@@ -6,14 +6,12 @@ the state where the noise led, so that an imitator also learns how to come back 
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Iterator
 
 import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment, load
-from gato_jax.environments.registry import packages
+from gato_jax.environments import Environment, load, package_versions
 from gato_jax.episodes import Episode, Provenance, TaskSpec, Text
 from gato_jax.experts.base import Action, Expert, ExpertFailure
 from gato_jax.experts.registry import expert as find_expert
@@ -99,9 +97,8 @@ def _stack(values: list, spec: TaskSpec, key: str) -> np.ndarray:
 
 def _provenance(environment: Environment, expert: Expert, noise: float) -> Provenance:
     spec = environment.task_spec
-    source = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages(spec.name))
     return Provenance(
-        source=source,
+        source=", ".join(package_versions(spec.name)),
         licence=expert.licence,
         kind="simulated",
         collector="gato_jax.experts.collect",

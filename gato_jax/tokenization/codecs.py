@@ -166,6 +166,10 @@ class ImageCodec:
     modality: Image
     patch: int = 16
 
+    def __post_init__(self):
+        if self.modality.channels != 3:
+            raise TokenizationError(f"an image needs 3 channels, got {self.modality.channels}; convert it to RGB")
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""

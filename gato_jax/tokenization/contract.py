@@ -34,6 +34,13 @@ class Tokenization:
     local_positions: int = 512
     predict_text_observations: bool = True
 
+    def __post_init__(self):
+        for name in ("mu", "m", "patch"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"tokenization.{name} must be positive, got {getattr(self, name)}")
+        if self.local_positions < 2:
+            raise ValueError(f"tokenization.local_positions must be 2 or more, got {self.local_positions}")
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
         return cls(**{**fields, "vocabulary": Vocabulary(**fields["vocabulary"])})

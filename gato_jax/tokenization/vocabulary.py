@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+TEXT_PIECES = 32_000  # of the SentencePiece model in third_party/mistral_tokenizer
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocabulary:
@@ -19,8 +21,14 @@ class Vocabulary:
       bins: number of bins of a continuous value, and the largest number of values of a discrete one.
     """
 
-    text: int = 32_000
+    text: int = TEXT_PIECES
     bins: int = 1024
+
+    def __post_init__(self):
+        if self.text < TEXT_PIECES:
+            raise ValueError(f"vocabulary.text must be {TEXT_PIECES} or more, the tokenizer's pieces; got {self.text}")
+        if not 2 <= self.bins <= 65_536:
+            raise ValueError(f"vocabulary.bins must be in [2, 65536], got {self.bins}")
 
     @property
     def continuous(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -58,7 +59,7 @@ class DatasetConfig:
     weight: float
     window_steps: int | None = None
     prompt_share: float = 0.25
-    prompt_steps: int = 1
+    prompt_steps: int | None = None
     loss_weight: float = 1.0
 
 
@@ -111,6 +112,10 @@ T = TypeVar("T")
 
 def _typed(value: Any, wanted: Any, where: str) -> Any:
     """A plain value of the type that its field declares; a whole number serves as a float."""
+    if types.NoneType in typing.get_args(wanted):
+        if value is None:
+            return None
+        (wanted,) = set(typing.get_args(wanted)) - {types.NoneType}
     if wanted is float and type(value) is int:
         return float(value)
     if wanted in (int, float, bool, str) and type(value) is not wanted:
@@ -119,6 +124,8 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _build(kind: type[T], fields: Fields, where: str) -> T:
+    if not hasattr(fields, "items"):
+        raise ConfigError(f"{where} must be a section of keys and values, got {fields!r}")
     known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in fields:
         if key not in known:

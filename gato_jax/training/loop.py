@@ -95,9 +95,9 @@ def train(
 def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: dict, config: TrainConfig):
     about = store.about(step)
     for name, mine in run.items():
-        if about["run"][name] != mine:
+        if (there := about["run"].get(name)) != mine:
             raise CheckpointError(
-                f"{store.directory.parent} holds another run's checkpoint: {name} is {about['run'][name]!r} there, "
+                f"{store.directory.parent} holds another run's checkpoint: {name} is {there!r} there, "
                 f"{mine!r} here; name another --workdir"
             )
     if model_from_json(about["model"]) != config.model:
@@ -127,7 +127,9 @@ class MetricsLog:
         self.path = workdir / "metrics.jsonl"
         self.schedule = learning_rate(config.optimizer, config.steps)
         kept = [line for line in self._lines() if line["step"] <= first_step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        rewritten = self.path.with_suffix(".partial")
+        rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        rewritten.replace(self.path)
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         self.last = kept[-1] if kept else {}
         self.file = self.path.open("a")

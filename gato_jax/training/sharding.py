@@ -1,4 +1,4 @@
-"""Where arrays live: a mesh of three axes, and one short table of rules (DESIGN, decision 4).
+"""Where arrays live: a mesh of three axes, and one rule for params and one for batches.
 
 `jax.jit` with NamedSharding is what pjit has become: the compiler partitions the program by these placements.
 """
@@ -18,6 +18,8 @@ def make_mesh(config: MeshConfig) -> Mesh:
     """A mesh ("data", "fsdp", "tensor") over all devices."""
     sizes = [config.data, config.fsdp, config.tensor]
     devices = jax.device_count()
+    if any(size != -1 and size < 1 for size in sizes):
+        raise ConfigError(f"mesh data x fsdp x tensor = {sizes}: each must be positive, or -1 for all that are left")
     if sizes.count(-1) > 1:
         raise ConfigError(f"mesh {sizes}: at most one axis may be -1")
     if -1 in sizes:
@@ -29,15 +31,16 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def shard_params(mesh: Mesh, shapes):
-    """The largest axis of each matrix over fsdp where it divides; the rest on every device."""
+    """The largest axis of each matrix over fsdp and the next largest over tensor, where they divide."""
 
     def place(leaf):
-        shards = mesh.shape["fsdp"]
-        axes = [axis for axis in range(leaf.ndim) if leaf.shape[axis] % shards == 0]
-        if leaf.ndim < 2 or not axes:
-            return NamedSharding(mesh, P())
-        axis = max(axes, key=lambda axis: leaf.shape[axis])
-        return NamedSharding(mesh, P(*[None] * axis, "fsdp"))
+        spec: list[str | None] = [None] * leaf.ndim
+        if leaf.ndim > 1:
+            for name in ("fsdp", "tensor"):
+                free = [a for a in range(leaf.ndim) if spec[a] is None and leaf.shape[a] % mesh.shape[name] == 0]
+                if free:
+                    spec[max(free, key=lambda axis: leaf.shape[axis])] = name
+        return NamedSharding(mesh, P(*spec))
 
     return jax.tree.map(place, shapes)
 

@@ -41,11 +41,19 @@ def test_every_part_becomes_its_dataclass():
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
         ({"model": {"hidden": 33}}, "model.hidden must be even"),
+        ({"steps": "many"}, "config.steps must be int, got 'many'"),
+        ({"optimizer": {"peak_learning_rate": "1e-3"}}, "optimizer.peak_learning_rate must be float, got '1e-3'"),
+        ({"checkpoint_every": 30}, "checkpoint_every 30 must be a multiple of log_every 20"),
     ],
 )
 def test_what_is_wrong_is_named(changes, said):
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
         TrainConfig.from_mapping(config(**changes))
+
+
+def test_a_whole_number_serves_as_a_float():
+    made = TrainConfig.from_mapping(config(datasets={"a": {"source": "recorded:a", "weight": 2}}))
+    assert made.datasets[0].weight == 2.0 and type(made.datasets[0].weight) is float
 
 
 def test_the_defaults_of_the_optimizer_are_the_papers():
