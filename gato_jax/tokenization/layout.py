@@ -18,6 +18,7 @@ from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Ta
 from gato_jax.tokenization.codecs import ContinuousCodec, DiscreteCodec, ImageCodec, TextCodec, TokenizationError
 from gato_jax.tokenization.contract import Tokenization
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
+from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
 ActionCodec = TextCodec | DiscreteCodec | ContinuousCodec
 Codec = ActionCodec | ImageCodec
@@ -140,6 +141,11 @@ class Layout:
         vocabulary = settings.vocabulary
         match modality:
             case Text():
+                if settings.vocabulary.text < TEXT_PIECES:
+                    raise TokenizationError(
+                        f"{self.spec.name}: {key!r} is text, whose {TEXT_PIECES} pieces exceed vocabulary.text "
+                        f"{settings.vocabulary.text}; raise it"
+                    )
                 return TextCodec()
             case Discrete():
                 if modality.n > vocabulary.bins:

@@ -25,8 +25,8 @@ class Vocabulary:
     bins: int = 1024
 
     def __post_init__(self):
-        if self.text < TEXT_PIECES:
-            raise ValueError(f"vocabulary.text must be {TEXT_PIECES} or more, the tokenizer's pieces; got {self.text}")
+        if self.text < 1:
+            raise ValueError(f"vocabulary.text must be positive, got {self.text}")
         if not 2 <= self.bins <= 65_536:
             raise ValueError(f"vocabulary.bins must be in [2, 65536], got {self.bins}")
 

@@ -31,16 +31,18 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def shard_params(mesh: Mesh, shapes):
-    """The largest axis of each matrix over fsdp and the next largest over tensor, where they divide."""
+    """The largest axis of each matrix over fsdp where it divides; the rest on every device.
+
+    Nothing is spread over `tensor` yet: devices along that axis hold and compute the same.
+    """
 
     def place(leaf):
-        spec: list[str | None] = [None] * leaf.ndim
-        if leaf.ndim > 1:
-            for name in ("fsdp", "tensor"):
-                free = [a for a in range(leaf.ndim) if spec[a] is None and leaf.shape[a] % mesh.shape[name] == 0]
-                if free:
-                    spec[max(free, key=lambda axis: leaf.shape[axis])] = name
-        return NamedSharding(mesh, P(*spec))
+        shards = mesh.shape["fsdp"]
+        axes = [axis for axis in range(leaf.ndim) if leaf.shape[axis] % shards == 0]
+        if leaf.ndim < 2 or not axes:
+            return NamedSharding(mesh, P())
+        axis = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, P(*[None] * axis, "fsdp"))
 
     return jax.tree.map(place, shapes)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gato_jax.batching import Mixture, MixtureEntry, MixtureError, write_records
 from gato_jax.batching.batch import collate
-from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.training.loss import target_mask
 from tests.tokenization.made_tasks import CONTROL, random_episode
@@ -87,7 +86,7 @@ def test_pieces_stay_within_their_episode(records):
 
 def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_end(records):
     # Windows of one step in a wide row: there is always room, so nothing but the share decides.
-    made = mixture(records, ["control"], context=2000, window_steps=1)
+    made = mixture(records, ["control"], context=2000, window_steps=1, prompt_steps=1)
     segments = [segment for row in range(60) for segment in made.plan(row).segments[:100]]
     prompts = [(segment[0], segment[-1]) for segment in segments if len(segment) == 2]
     assert abs(len(prompts) / len(segments) - 0.25) < 0.02
@@ -110,7 +109,7 @@ def test_prompts_are_in_the_loss_only_where_the_option_says_so(records, predict)
 
 
 def test_a_prompt_and_its_piece_share_a_segment_and_rows_hold_several(records):
-    _, tokens = mixture(records, ["control"], prompt_share=1.0, window_steps=1).build(0)
+    _, tokens = mixture(records, ["control"], prompt_share=1.0, prompt_steps=1, window_steps=1).build(0)
     assert tokens.segment_ids[0] == 1 and (np.diff(tokens.segment_ids) >= 0).all() and tokens.segment_ids.max() > 2
     first = tokens.segment_ids == 1
     np.testing.assert_array_equal(tokens.prompt_mask[first], [True] * 8 + [False] * 8)
@@ -183,10 +182,24 @@ def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed
         assert int(target_mask(batch).sum()) <= made.target_budget
 
 
-def test_the_end_of_a_cut_prompt_may_hold_all_its_patches(tmp_path):
-    observation = {"a": Continuous(shape=(40,)), "image": Image(height=16, width=64)}
-    spec = TaskSpec(suite="made", task="late_image", observation=observation, action={"action": Discrete(n=2)})
-    data = write_records(tmp_path / "x", spec, [random_episode(spec, seed, 2) for seed in (0, 1)], "x", Tokenization())
-    made = Mixture([MixtureEntry(records=data, weight=1.0, prompt_share=1.0)], 1, 60, 0)
-    tokens = made.build(0)[1]
-    assert len(tokens) == 60 and len(tokens.patches) == made.patch_budget == 8
+def test_a_piece_that_fills_the_row_leaves_half_of_it_to_its_prompt(records):
+    made = mixture(records, ["control"], context=64, prompt_share=1.0)
+    seen = [segment for row in range(200) for segment in made.plan(row).segments[:1]]
+    steps = [(prompt.stop - prompt.start, piece.stop - piece.start) for prompt, piece in seen]
+    assert max(prompt for prompt, _ in steps) >= 4 and max(piece for _, piece in steps) == 4  # of 8 tokens each
+
+
+def test_prompts_are_whole_timesteps_and_absent_where_none_fits(records):
+    data = records["control"]
+    for context, prompted in ((15, False), (16, True)):
+        made = mixture(records, ["control"], context=context, prompt_share=1.0, window_steps=1)
+        segments = [segment for row in range(50) for segment in made.plan(row).segments]
+        assert all((len(segment) == 2) == prompted for segment in segments)
+        for piece in (piece for segment in segments for piece in segment):
+            assert piece.keep == data.step_tokens[piece.start : piece.stop].sum()
+
+
+def test_one_task_cannot_be_there_twice(records):
+    entry = MixtureEntry(records=records["control"], weight=1.0)
+    with pytest.raises(MixtureError, match="is there twice; merge"):
+        Mixture([entry, entry], 4, 64, 0)

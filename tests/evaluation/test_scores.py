@@ -8,8 +8,8 @@ from gato_jax.evaluation.scores import interval
 
 
 def references(**changes) -> References:
-    fields = {"task": "made/control", "metric": "return", "episodes": 20, "random": 10.0, "constant": 12.0,
-              "constant_action": "zero", "expert": 50.0}  # fmt: skip
+    fields = {"task": "made/control", "version": "1", "metric": "return", "episodes": 20, "random": 10.0,
+              "constant": 12.0, "constant_action": "zero", "expert": 50.0}  # fmt: skip
     return References(**{**fields, **changes})
 
 

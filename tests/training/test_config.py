@@ -41,7 +41,7 @@ def test_every_part_becomes_its_dataclass():
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
         ({"model": {"hidden": 33}}, "model.hidden must be even"),
-        ({"steps": "many"}, "config.steps must be int, got 'many'"),
+        ({"datasets": {"c": {"source": "c", "weight": "much"}}}, "datasets.c.weight must be float, got 'much'"),
         ({"optimizer": {"peak_learning_rate": "1e-3"}}, "optimizer.peak_learning_rate must be float, got '1e-3'"),
         ({"checkpoint_every": 30}, "checkpoint_every 30 must be a multiple of log_every 20"),
     ],

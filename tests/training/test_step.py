@@ -69,12 +69,6 @@ def test_matrices_are_spread_over_fsdp_and_vectors_are_not(state):
         assert share == (1 / 8 if spread else 1)
 
 
-def test_the_two_largest_axes_of_a_matrix_go_to_fsdp_and_tensor(state):
-    mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    table = shard_params(mesh, state.params)["embedding"]["tokens"]
-    assert table[...].spec == jax.P("fsdp", "tensor")
-
-
 def test_rows_are_spread_over_data_and_fsdp(batch):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     placed = jax.device_put(batch, shard_batch(mesh, batch))
