@@ -1,4 +1,4 @@
-"""The deployed agent: KV cache, prompt, constrained decoding. May import model, checkpoints, tokenization, episodes."""
+"""The deployed agent: KV cache, constrained decoding. May import model, checkpoints, tokenization, episodes."""
 
 from gato_jax.policy.agent import Agent, UnknownTaskError
 from gato_jax.policy.policy import Policy, TextPolicy, write_texts
