@@ -13,6 +13,7 @@ os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist ma
 import jax
 import pytest
 
+jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
 jax.config.update("jax_numpy_dtype_promotion", "strict")  # so is bfloat16 + float32
 

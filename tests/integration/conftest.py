@@ -77,10 +77,18 @@ def one_device_and_one_compilation(tmp_path_factory):
         yield
 
 
+LISTENING = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
+
+
 def start(*command: object) -> subprocess.Popen[str]:
-    """A process of its own, in the repository's root."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, **pipes)
+    """A process of its own, in the repository's root, that Ctrl-C ends even where these tests run in the background.
+
+    A shell has its background jobs ignore SIGINT, and whoever they start inherits that.
+    """
+    listen = [sys.executable, "-c", LISTENING, *map(str, command)]
+    return subprocess.Popen(listen, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 200) -> Said:
