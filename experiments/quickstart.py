@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import quickstart_jobs
@@ -37,6 +37,7 @@ def main(argv: list[str]):
     """Runs what is not done yet, or the one job that --job names, and prints the scores."""
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     if _JOB.value:
+        logging.set_verbosity(logging.ERROR)  # orbax and TFDS tell a job's every step
         quickstart_jobs.run(_JOB.value, config, workdir)
         return
     try:

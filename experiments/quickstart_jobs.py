@@ -97,39 +97,54 @@ def _store(workdir: pathlib.Path, open_split: Callable):
 
 
 def _held_out(config, workdir: pathlib.Path):
-    from gato_jax.evaluation.held_out import action_error, text_perplexity
-    from gato_jax.policy import Agent, write_texts
+    from gato_jax.policy import Agent
     from gato_jax.sources import open_source
 
     agent = Agent.restore(workdir)
-
-    def splits(name: str):
-        source = config.datasets[name].source.replace("{workdir}", str(workdir))
-        return tuple(list(open_source(source, split)) for split in ("train", "test"))
-
-    robot_train, robot_test = splits("bridge_dataset")
-    captions_train, captions_test = splits("captions")
-    dialogue_train, dialogue_test = splits("dialogue")
-    results = {
-        "robot": action_error(agent, robot_train[0].task, robot_train, robot_test),
-        "captions/emoji": text_perplexity(agent, "captions/emoji", captions_train, captions_test),
-        "dialogue/chatterbot": text_perplexity(agent, "dialogue/chatterbot", dialogue_train, dialogue_test),
+    scorers = {
+        "robot": ("bridge_dataset", _score_robot),
+        "captions/emoji": ("captions", _score_captions),
+        "dialogue/chatterbot": ("dialogue", _score_dialogue),
     }
-    layout = agent.layout("captions/emoji")
-    images = [layout.encode_observation({"image": e.observation["image"][0]}) for e in captions_test]
-    truths = [str(e.action["caption"][0]) for e in captions_test]
-    greedy = write_texts(agent, "captions/emoji", images, temperature=0.0)
+    results = {}
+    for name, (dataset, score) in tqdm(scorers.items(), desc="held out", unit="dataset"):
+        source = config.datasets[dataset].source.replace("{workdir}", str(workdir))
+        train, test = (list(open_source(source, split)) for split in ("train", "test"))
+        results[name] = score(agent, train, test, workdir)
+    _write(workdir / "held_out.json", results)
+
+
+def _score_robot(agent, train, test, workdir: pathlib.Path):
+    from gato_jax.evaluation.held_out import action_error
+
+    return action_error(agent, train[0].task, train, test)
+
+
+def _score_captions(agent, train, test, workdir: pathlib.Path):
+    from gato_jax.evaluation.held_out import text_perplexity
+    from gato_jax.policy import write_texts
+
+    task = train[0].task
+    layout = agent.layout(task)
+    images = [layout.encode_observation({"image": episode.observation["image"][0]}) for episode in test]
+    truths = [str(episode.action["caption"][0]) for episode in test]
+    greedy = write_texts(agent, task, images, temperature=0.0)
     matches = [said == truth for said, truth in zip(greedy, truths, strict=True)]
-    results["captions/emoji"]["exact_match"] = float(np.mean(matches))
     shown, seeds = images[:CAPTION_SAMPLES], (0, 100, 200)
-    samples = [write_texts(agent, "captions/emoji", shown, temperature=0.9, seed=seed) for seed in seeds]
+    samples = [write_texts(agent, task, shown, temperature=0.9, seed=seed) for seed in seeds]  # paper: 0.9, first three
     captions = [
         {"image": _data_uri(episode.observation["image"][0]), "truth": truth, "samples": list(drawn)}
-        for episode, truth, drawn in zip(captions_test, truths, zip(*samples, strict=True), strict=False)
+        for episode, truth, drawn in zip(test, truths, zip(*samples, strict=True), strict=False)
     ]
     _write(workdir / "captions.json", captions)
-    _write(workdir / "dialogue.json", _continuations(agent, dialogue_test[:8]))
-    _write(workdir / "held_out.json", results)
+    return {**text_perplexity(agent, task, train, test), "exact_match": float(np.mean(matches))}
+
+
+def _score_dialogue(agent, train, test, workdir: pathlib.Path):
+    from gato_jax.evaluation.held_out import text_perplexity
+
+    _write(workdir / "dialogue.json", _continuations(agent, test[:8]))
+    return text_perplexity(agent, train[0].task, train, test)
 
 
 def _continuations(agent, episodes) -> list[dict[str, str]]:
