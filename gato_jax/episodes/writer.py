@@ -63,7 +63,9 @@ def _check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
     if held is not None and held != spec.name:
         raise StoreError(f"{directory}: holds {held}, not {spec.name}; choose another root")
     if not overwrite:
-        raise StoreError(f"{directory}: already there; overwrite=True replaces it, or choose another root")
+        raise StoreError(
+            f"{directory}: already there; overwrite=True (--overwrite) replaces it, or name another folder"
+        )
     if held is None and not (directory / TFDS_FILE).is_file() and any(directory.iterdir()):
         raise StoreError(f"{directory}: is no dataset, so it is not replaced; choose another root")
 

@@ -69,7 +69,9 @@ def write_bridge_dataset(
     """
     directory = Path(root) / "bridge_dataset" / "1.0.0"
     if directory.exists() and not overwrite:
-        raise StoreError(f"{directory}: already there; overwrite=True replaces it, or choose another root")
+        raise StoreError(
+            f"{directory}: already there; overwrite=True (--overwrite) replaces it, or name another folder"
+        )
     provenances: set[Provenance] = set()
     examples = {split: _examples(split, episodes, provenances) for split, episodes in splits.items()}
     with staged(directory) as staging:
