@@ -57,17 +57,18 @@ def train(
     if first_step:
         _require_same_run(store, first_step, mixture, run, config)
         placed = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)
-        params, moments, _ = store.restore_training(first_step, params=placed.params, optimizer=placed.optimizer)
+        params, moments, read = store.restore_training(first_step, params=placed.params, optimizer=placed.optimizer)
+        next_batch = read["next_step"]
         state = TrainState(params, moments, jax.device_put(np.int32(first_step), placement.step))
     else:
-        state = jax.jit(init, out_shardings=placement)(key)
+        state, next_batch = jax.jit(init, out_shardings=placement)(key), 0
 
     step_fn = make_train_step(
         graph, tx, target_budget=mixture.target_budget, loss_weights=[entry.loss_weight for entry in mixture.entries]
     )
     train_step = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, None))
     stop = min(config.steps, stop_after or config.steps)
-    loader = Loader(mixture, steps=config.steps, first_step=first_step, threads=config.loader_threads)
+    loader = Loader(mixture, steps=config.steps, first_step=next_batch, threads=config.loader_threads)
     log = MetricsLog(workdir, mixture.names, config, first_step)
     metrics = None
     bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
