@@ -14,7 +14,7 @@ import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, Suite
 from gato_jax.environments.raycast import RayCaster
-from gato_jax.episodes import Continuous, Embodiment, TaskSpec
+from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
 
 TASKS = tuple(
     """
@@ -47,6 +47,9 @@ def spec(task: str) -> TaskSpec:
     """The TaskSpec, from an instance of the task, once a process."""
     environment = _load(task, seed=0)
     limits = environment.action_spec()
+    model = environment.physics.model
+    actuators = [model.id2name(number, "actuator") for number in range(model.nu)]
+    grasp = tuple(number for number, name in enumerate(actuators) if name == "grasp")  # of manipulator and stacker
     return TaskSpec(
         suite="dm_control",
         task=task,
@@ -57,7 +60,10 @@ def spec(task: str) -> TaskSpec:
         action={"action": Continuous(shape=limits.shape, low=-1.0, high=1.0)},
         metric="return",
         control_rate_hz=round(1.0 / environment.control_timestep(), 3),
-        embodiment=Embodiment(robot=f"{task.partition('/')[0]} (simulated)"),
+        embodiment=Embodiment(
+            robot=f"{task.partition('/')[0]} (simulated)",
+            gripper=Gripper(kind="continuous", action="action", elements=grasp) if grasp else None,
+        ),
     )
 
 

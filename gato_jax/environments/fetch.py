@@ -20,7 +20,7 @@ import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, Suite
 from gato_jax.environments.raycast import Pose, RayCaster, Sphere, look_at
-from gato_jax.episodes import Camera, Continuous, Embodiment, Image, TaskSpec, Text
+from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, TaskSpec, Text
 
 SIDE = 64
 MAX_STEPS = 50
@@ -70,7 +70,7 @@ def spec(task: str) -> TaskSpec:
         instructions=INSTRUCTIONS,
         embodiment=Embodiment(
             robot="Fetch (simulated)",
-            gripper="continuous",
+            gripper=Gripper(kind="continuous", action="action", elements=(6,)),
             cameras=tuple(_camera(key, pose) for key, pose in VIEWS.items()),
         ),
     )

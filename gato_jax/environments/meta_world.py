@@ -12,7 +12,7 @@ import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, Suite
 from gato_jax.environments.raycast import RayCaster, Sphere, look_at
-from gato_jax.episodes import Continuous, Embodiment, TaskSpec
+from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
 
 MAX_STEPS = 500
 CONTROL_RATE_HZ = 80.0  # time step 2.5 ms, frame skip 5
@@ -40,7 +40,9 @@ def spec(task: str) -> TaskSpec:
         action={"action": Continuous(shape=(4,), low=-1.0, high=1.0)},
         metric="success",
         control_rate_hz=CONTROL_RATE_HZ,
-        embodiment=Embodiment(robot="Sawyer (simulated)", gripper="continuous"),
+        embodiment=Embodiment(
+            robot="Sawyer (simulated)", gripper=Gripper(kind="continuous", action="action", elements=(3,))
+        ),
     )
 
 

@@ -1,17 +1,10 @@
 """What an episode and a task are, and how they rest on disk as standard RLDS datasets. Imports nothing of ours."""
 
+from gato_jax.episodes.embodiment import Camera, Embodiment, Gripper, Joint
 from gato_jax.episodes.episode import Episode, EpisodeError, Provenance
-from gato_jax.episodes.specs import (
-    Camera,
-    Continuous,
-    Discrete,
-    Embodiment,
-    Image,
-    Modality,
-    SpecError,
-    TaskSpec,
-    Text,
-)
+from gato_jax.episodes.errors import SpecError
+from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality, Text
+from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import (
     DatasetError,
     EpisodeDataset,
@@ -34,7 +27,9 @@ __all__ = [
     "EpisodeDataset",
     "EpisodeError",
     "EpisodeIndex",
+    "Gripper",
     "Image",
+    "Joint",
     "Modality",
     "Provenance",
     "SpecError",

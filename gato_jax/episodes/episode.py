@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+from gato_jax.episodes.keys import flatten
 
 
 class EpisodeError(ValueError):
@@ -40,7 +42,8 @@ class Episode:
 
     Attributes:
       task: name of its TaskSpec, `suite/task`.
-      observation, action: {key: array of T leading}; text is an object array of str.
+      observation, action: {key: array of T leading}; text is an object array of str. Nested ones are
+        flattened to `a/b`.
       reward: (T,) float32, what followed the step's action. discount: (T,) float32.
       is_first, is_last, is_terminal: (T,) bool, as RLDS defines them.
       final_observation: True where the last step holds only the observation that the last action led to, as RLDS
@@ -50,8 +53,8 @@ class Episode:
     """
 
     task: str
-    observation: Mapping[str, np.ndarray]
-    action: Mapping[str, np.ndarray]
+    observation: Mapping[str, Any]
+    action: Mapping[str, Any]
     reward: np.ndarray
     discount: np.ndarray
     is_first: np.ndarray
@@ -63,6 +66,11 @@ class Episode:
     seed: int | None = None
 
     def __post_init__(self):
+        for side in ("observation", "action"):
+            object.__setattr__(self, side, flatten(getattr(self, side), f"{self.task}: {side}", EpisodeError))
+            for key, values in getattr(self, side).items():
+                if not isinstance(values, np.ndarray):
+                    raise EpisodeError(f"{self.task}: {side} {key!r} is a {type(values).__name__}, needs a NumPy array")
         if len(self.reward) == 0:
             raise EpisodeError(f"{self.task}: an episode needs at least one step")
         arrays = {f"observation {k!r}": v for k, v in self.observation.items()}

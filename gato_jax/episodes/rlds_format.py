@@ -8,14 +8,16 @@ the functions that need it, TensorFlow by none.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gato_jax.episodes.episode import Episode, Provenance
-from gato_jax.episodes.specs import Continuous, Discrete, Image, Modality, TaskSpec, Text
+from gato_jax.episodes.keys import look_up, nest
+from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality, Text
+from gato_jax.episodes.specs import TaskSpec
 
 STEP_FIELDS = {
     "reward": np.float32,
@@ -146,22 +148,3 @@ def _decode(modality: Modality, column: np.ndarray, feature: Any) -> np.ndarray:
         case Image():
             return np.stack([feature.decode_example_np(image) for image in column])
     return column
-
-
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{`a/b`: x} as {a: {b: x}}."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *folders, leaf = key.split("/")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-        branch[leaf] = value
-    return tree
-
-
-def look_up(tree: Any, key: str) -> Any:
-    """The value at `a/b` in {a: {b: value}}."""
-    for name in key.split("/"):
-        tree = tree[name]
-    return tree

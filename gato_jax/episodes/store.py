@@ -22,7 +22,8 @@ import numpy as np
 
 from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
-from gato_jax.episodes.specs import SpecError, TaskSpec
+from gato_jax.episodes.errors import SpecError
+from gato_jax.episodes.specs import TaskSpec
 
 TASK_FILE = "task.json"
 INDEX_FILE = "episode_index.npz"

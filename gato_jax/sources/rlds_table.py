@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
 
-from gato_jax.episodes import Camera, Continuous, Embodiment, Image, Modality, Provenance, TaskSpec, Text
+from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, Modality, Provenance, TaskSpec, Text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,7 @@ class RldsTable:
     action: Mapping[str, tuple[str, Modality]]
     control_rate_hz: float
     robot: str
-    gripper: Literal["binary", "continuous", "pose"]
+    gripper: Gripper
     provenance: Provenance
 
     def spec(self, image_size: tuple[int, int], control_rate_hz: float, equipment: str) -> TaskSpec:
@@ -72,7 +71,7 @@ BRIDGE = RldsTable(
     },
     control_rate_hz=5.0,
     robot="WidowX 250",
-    gripper="continuous",
+    gripper=Gripper(kind="continuous", action="action", elements=(6,)),
     provenance=Provenance(
         source="BridgeData V2, bridge_dataset 1.0.0",
         licence="CC-BY-4.0",

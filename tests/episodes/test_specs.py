@@ -1,11 +1,28 @@
 """A task's description survives JSON, and what contradicts itself says so."""
 
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
-from gato_jax.episodes import Camera, Continuous, Embodiment, SpecError, TaskSpec
+from gato_jax.episodes import (
+    Camera,
+    Continuous,
+    Discrete,
+    Embodiment,
+    Episode,
+    EpisodeError,
+    Gripper,
+    Image,
+    Joint,
+    SpecError,
+    TaskSpec,
+    Text,
+    write_dataset,
+)
+from tests.episodes.unchecked import unchecked
 
 
 def through_json(spec: TaskSpec) -> TaskSpec:
@@ -36,17 +53,169 @@ def test_round_trip_of_limits():
 
 
 def test_round_trip_of_a_body():
+    pose = (0.0, 0.0, 1.0, 0.5, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     cameras = (
-        Camera(key="front", intrinsics=(1.0, 1.0, 0.5, 0.5), extrinsics=tuple(map(float, range(16)))),
+        Camera(key="front", intrinsics=(8.0, 8.0, 3.5, 3.5), extrinsics=pose),
         Camera(key="wrist"),
     )
-    body = Embodiment(robot="arm", gripper="binary", cameras=cameras)
-    spec = TaskSpec(suite="any", task="body", observation={}, action={"a": Continuous(shape=(1,))}, embodiment=body)
+    joints = (
+        Joint(name="turn", kind="revolute", low=-math.inf, high=math.inf),
+        Joint(name="lift", kind="prismatic", low=0.0, high=0.4),
+    )
+    gripper = Gripper(kind="binary", action="grip")
+    spec = TaskSpec(
+        suite="any",
+        task="body",
+        observation={"front": Image(height=8, width=8), "wrist": Image(height=8, width=8)},
+        action={"arm": Continuous(shape=(2,), low=(-3.0, 0.1), high=(3.0, 0.4)), "grip": Discrete(n=2)},
+        embodiment=Embodiment(robot="arm", joints=joints, joint_targets="arm", gripper=gripper, cameras=cameras),
+    )
     assert through_json(spec) == spec
 
 
 def test_a_limit_that_is_no_number():
     fields = TaskSpec(suite="any", task="limits", observation={}, action={"a": Continuous(shape=(1,))}).to_json()
     fields["action"]["a"]["low"] = "far"
-    with pytest.raises(SpecError, match='Continuous.low is \'far\', needs numbers, "inf" or "-inf"'):
+    with pytest.raises(SpecError, match="any/limits: spec.action 'a'.low is 'far', needs numbers, \"inf\" or \"-inf\""):
         TaskSpec.from_json(fields)
+
+
+ANY = {"suite": "any", "task": "one", "observation": {"x": Text()}, "action": {"a": Discrete(n=2)}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said"),
+    [
+        (Continuous, dict(shape=(2,), low=(0.0, 1.0), high=(1.0, 0.5)), "low 1.0 is above high 0.5 at element 1"),
+        (Continuous, dict(shape=(2,), low=0.0, high=(1.0, -1.0)), "low 0.0 is above high -1.0 at element 1"),
+        (Continuous, dict(shape=(2,), low=(0.0, math.nan)), "Continuous.low is .*nan.*, which is not a number"),
+        (Continuous, dict(shape=(), high=math.nan), "Continuous.high is nan, which is not a number"),
+        (Continuous, dict(shape=(2, 2), high=(1.0, 1.0)), r"high has 2 values for shape \(2, 2\), needs 4 or one"),
+        (Continuous, dict(shape=(2, -1)), r"a side of Continuous.shape \(2, -1\) is -1, needs 0 or more"),
+        (Continuous, dict(shape=3), "Continuous.shape is 3, needs a tuple of sides"),
+        (Discrete, dict(n=2, shape=(-1,)), r"a side of Discrete.shape \(-1,\) is -1, needs 0 or more"),
+        (Discrete, dict(n=2, shape=(1.5,)), r"a side of Discrete.shape \(1.5,\) is 1.5, needs a whole number"),
+        (Discrete, dict(n=0), "Discrete.n is 0, needs 1 or more"),
+        (Image, dict(height=8, width=0), "Image.width is 0, needs 1 or more"),
+        (Image, dict(height=8, width=8, fit="stretch"), "Image.fit must be resize, pad or crop, got 'stretch'"),
+    ],
+)
+def test_a_modality_that_contradicts_itself(kind, fields, said):
+    with pytest.raises(SpecError, match=said):
+        unchecked(kind, **fields)
+
+
+def test_an_element_may_have_one_value_or_none():
+    assert Continuous(shape=(2,), low=(1.0, 0.0), high=1.0).size == 2
+    assert Continuous(shape=(0,)).size == 0
+    low, high = Continuous(shape=(2, 1), low=-2.0, high=(1.0, math.inf)).limits
+    np.testing.assert_array_equal(low, [-2.0, -2.0])
+    np.testing.assert_array_equal(high, [1.0, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"control_rate_hz": 0.0}, "any/one: control_rate_hz is 0.0, needs a positive number"),
+        ({"control_rate_hz": -5.0}, "control_rate_hz is -5.0"),
+        ({"control_rate_hz": math.inf}, "control_rate_hz is inf"),
+        ({"control_rate_hz": math.nan}, "control_rate_hz is nan"),
+        ({"control_rate_hz": "5"}, "control_rate_hz is '5'"),
+        ({"metric": "reward"}, "any/one: metric must be 'return' or 'success', got 'reward'"),
+        ({"instructions": "lift"}, "any/one: instructions is 'lift', needs a tuple of strings"),
+        ({"embodiment": "arm"}, "any/one: embodiment is 'arm', needs an Embodiment or None"),
+        ({"observation": {}, "action": {}}, "any/one: a task needs an observation or an action"),
+        ({"observation": [Text()]}, "any/one: observation is .*, needs a mapping of keys to values"),
+        ({"observation": {"x": "text"}}, "any/one: observation 'x' is 'text'; use Text, Image"),
+        ({"observation": {"x": Text(), "": Text()}}, "any/one: observation has the key ''; keys are non-empty strings"),
+        ({"action": {3: Text()}}, "any/one: action has the key 3; keys are non-empty strings"),
+        ({"action": {"arm": {"": Text()}}}, "any/one: action 'arm' has the key ''; keys are non-empty strings"),
+        ({"action": {"arm": {}}}, "any/one: action 'arm' is an empty mapping; leave it out"),
+        (
+            {"action": {"arm/x": Text(), "arm": {"x": Text()}}},
+            "any/one: action: two keys flatten to 'arm/x'; rename one",
+        ),
+        ({"action": {"look": Image(height=8, width=8)}}, "any/one: action 'look' is an Image"),
+    ],
+)
+def test_a_task_that_contradicts_itself(change, said):
+    with pytest.raises(SpecError, match=said):
+        unchecked(TaskSpec, **ANY | change)
+
+
+def test_nested_keys_are_flattened():
+    arm = {"joints": Continuous(shape=(2,)), "camera": {"front": Image(height=8, width=8)}}
+    body = Embodiment(robot="arm", cameras=(Camera(key="robot/camera/front"),))
+    spec = TaskSpec(
+        suite="any", task="nested", observation={"time": Text(), "robot": arm}, action={"a/b": Text()}, embodiment=body
+    )
+    assert list(spec.observation) == ["time", "robot/joints", "robot/camera/front"]
+    assert spec.observation["robot/joints"] == arm["joints"] and list(spec.action) == ["a/b"]
+    assert through_json(spec) == spec == dataclasses.replace(spec)
+
+
+def test_an_episode_of_nested_arrays_is_that_of_flat_ones(make_episode):
+    spec = TaskSpec(
+        suite="any", task="nested",
+        observation={"robot": {"joints": Continuous(shape=(2,))}}, action={"arm": {"grip": Discrete(n=2)}},
+    )  # fmt: skip
+    flat = make_episode(spec)
+    joints, grip = flat.observation["robot/joints"], flat.action["arm/grip"]
+    nested = dataclasses.replace(flat, observation={"robot": {"joints": joints}}, action={"arm": {"grip": grip}})
+    assert nested.observation["robot/joints"] is joints and list(nested.action) == ["arm/grip"]
+    with pytest.raises(EpisodeError, match="any/nested: observation 'robot/joints' has 2 steps, reward has 5"):
+        dataclasses.replace(flat, observation={"robot": {"joints": joints[:2]}})
+    with pytest.raises(EpisodeError, match="any/nested: action: two keys flatten to 'arm/grip'"):
+        dataclasses.replace(flat, action={"arm": {"grip": grip}, "arm/grip": grip})
+    with pytest.raises(EpisodeError, match="any/nested: observation 'robot/joints' is a list, needs a NumPy array"):
+        dataclasses.replace(flat, observation={"robot": {"joints": joints.tolist()}})
+    with pytest.raises(EpisodeError, match="any/nested: observation 'robot' has the key 1; keys are non-empty strings"):
+        dataclasses.replace(flat, observation={"robot": {1: joints}})
+    assert isinstance(nested, Episode)
+
+
+@pytest.mark.parametrize("keys", [("a", "a/b"), ("a/b", "a")])
+def test_a_key_below_another_cannot_be_written(tmp_path, make_episode, keys):
+    spec = TaskSpec(suite="any", task="deep", observation={key: Discrete(n=2) for key in keys}, action={})
+    with pytest.raises(SpecError, match="key 'a.*rename"):
+        write_dataset(tmp_path, spec, {"train": [make_episode(spec)]})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda fields: fields.update(rate=5.0, actoin={}),
+            "any/one: spec has the unknown field 'rate', 'actoin'; near",
+        ),
+        (
+            lambda fields: fields.update(actions=fields.pop("action")),
+            "unknown field 'actions'; nearest known: 'action'",
+        ),
+        (lambda fields: fields.pop("action"), "any/one: spec lacks the field 'action'"),
+        (lambda fields: fields.update(action=[]), r"any/one: spec.action is \(\), needs an object of modalities"),
+        (
+            lambda fields: fields["action"]["a"].update(m=3),
+            "spec.action 'a' has the unknown field 'm'; nearest known: 'n'",
+        ),
+        (
+            lambda fields: fields["action"]["a"].update(kind="box"),
+            "spec.action 'a' is .*needs a kind, one of text, image",
+        ),
+        (lambda fields: fields["action"]["a"].pop("kind"), "spec.action 'a' is .*needs a kind"),
+        (
+            lambda fields: fields["action"]["a"].update(n=-1),
+            "any/one: spec.action 'a': Discrete.n is -1, needs 1 or more",
+        ),
+    ],
+)
+def test_json_that_says_something_else(change, said):
+    fields = TaskSpec(**ANY).to_json()
+    change(fields)
+    with pytest.raises(SpecError, match=said):
+        TaskSpec.from_json(fields)
+
+
+def test_json_that_is_no_object():
+    with pytest.raises(SpecError, match=r"a task is \[\], needs an object with suite, task"):
+        TaskSpec.from_json([])

@@ -1,0 +1,266 @@
+"""The body that acts in a task: its joints, gripper and cameras, and which observations and actions are theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from gato_jax.episodes.errors import SpecError, nearest
+from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality
+from gato_jax.episodes.strict_json import construct, many, read_numbers
+
+_RADIANS_AT_MOST = 4 * math.pi  # two turns; the limits of wrists and continuous joints are within, those in degrees not
+_LIMIT_TOLERANCE = 1e-6  # relative: limits of actions have often been float32
+_ROTATION_TOLERANCE = 1e-3
+Part = TypeVar("Part")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Joint:
+    """One joint. Its limits are radians (revolute) or metres (prismatic); both infinite: it turns without end."""
+
+    name: str
+    kind: Literal["revolute", "prismatic"]
+    low: float
+    high: float
+
+    def __post_init__(self):
+        _require_name("Joint.name", self.name)
+        where = f"joint {self.name!r}"
+        if self.kind not in ("revolute", "prismatic"):
+            raise SpecError(f"{where}: kind is {self.kind!r}, needs revolute or prismatic")
+        for side in ("low", "high"):
+            limit = _number(f"{where}: {side}", getattr(self, side))
+            object.__setattr__(self, side, limit)
+            if math.isinf(limit) and self.kind == "prismatic":
+                raise SpecError(f"{where}: {side} is {limit}, a prismatic joint has an end; give it in metres")
+            if self.kind == "revolute" and _RADIANS_AT_MOST < abs(limit) < math.inf:
+                raise SpecError(f"{where}: {side} is {limit}, which looks like degrees; give radians")
+        if not self.low < self.high:
+            raise SpecError(f"{where}: low {self.low} is not below high {self.high}; swap or repair them")
+        if math.isinf(self.low) != math.isinf(self.high):
+            raise SpecError(
+                f"{where}: limits {self.low} and {self.high}; a joint that turns without end has two infinite ones"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gripper:
+    """What grasps, and the part of the action that commands it.
+
+    Attributes:
+      kind: `binary` is closed or open, 0 or 1 of a Discrete(n=2) or the two limits of a Continuous; `continuous` opens
+        by degrees on one element, an aperture or an effort; `pose` has two or more elements, as a hand with fingers.
+      action: the action key that commands it, None where nothing or nothing of its own does.
+      elements: which elements of that key, row-major; empty means all of them.
+    """
+
+    kind: Literal["binary", "continuous", "pose"]
+    action: str | None = None
+    elements: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if self.kind not in ("binary", "continuous", "pose"):
+            raise SpecError(f"gripper.kind is {self.kind!r}, needs binary, continuous or pose")
+        if self.action is not None:
+            _require_name("gripper.action", self.action)
+        object.__setattr__(self, "elements", _parts("gripper.elements", self.elements, int))
+        if self.action is None and self.elements:
+            raise SpecError(f"gripper.elements is {self.elements} of no action; name gripper.action, or give none")
+        if min(self.elements, default=0) < 0 or len(set(self.elements)) < len(self.elements):
+            raise SpecError(f"gripper.elements is {self.elements}; count from 0, each element once")
+
+    def check(self, where: str, action: Mapping[str, Modality]):
+        """Raises SpecError unless the action has the commanded elements, of the modality that `kind` needs."""
+        if self.action is None:
+            return
+        modality = _look_up(f"{where}.action", self.action, "action", action, (Discrete, Continuous))
+        if max(self.elements, default=0) >= modality.size:
+            raise SpecError(
+                f"{where}.elements is {self.elements}, action {self.action!r} has elements 0 to {modality.size - 1}"
+            )
+        elements = list(self.elements or range(modality.size))
+        if (len(elements) == 1) == (self.kind == "pose") or not elements:
+            needed = "two or more elements" if self.kind == "pose" else "one element"
+            raise SpecError(
+                f"{where}: a {self.kind} gripper needs {needed}, got {len(elements)} of action {self.action!r}; "
+                "name them in gripper.elements, or choose another kind"
+            )
+        if isinstance(modality, Discrete):
+            if self.kind != "binary" or modality.n != 2:
+                raise SpecError(
+                    f"{where}: a {self.kind} gripper cannot be commanded by {self.action!r}, {modality}; "
+                    "it needs a Continuous, or Discrete(n=2) where it is binary"
+                )
+            return
+        low, high = (limit[elements] for limit in modality.limits)
+        if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
+            raise SpecError(
+                f"{where}: the elements of action {self.action!r} that command it have limits {low.tolist()} and "
+                f"{high.tolist()}; give finite ones, low below high"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Camera:
+    """One camera.
+
+    Attributes:
+      key: the observation that holds its images.
+      intrinsics: (fx, fy, cx, cy) in pixels of that observation.
+      extrinsics: its pose, a row-major 4x4 that takes points of the camera (x right, y down, z forward, metres) to the
+        robot's base, or to the frame in which the task gives its positions.
+    """
+
+    key: str
+    intrinsics: tuple[float, ...] | None = None
+    extrinsics: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        _require_name("Camera.key", self.key)
+        for name, count in (("intrinsics", 4), ("extrinsics", 16)):
+            if (values := getattr(self, name)) is not None:
+                numbers = _numbers(f"camera {self.key!r}: {name}", values, count=count)
+                object.__setattr__(self, name, numbers)
+                if not np.isfinite(numbers).all():
+                    raise SpecError(f"camera {self.key!r}: {name} {numbers} are not all finite; calibrate it again")
+        if self.intrinsics and min(self.intrinsics[:2]) <= 0:
+            raise SpecError(
+                f"camera {self.key!r}: focal lengths {self.intrinsics[:2]} must be positive; order: fx, fy, cx, cy"
+            )
+        if self.extrinsics and (problem := _pose_problem(np.array(self.extrinsics, np.float64).reshape(4, 4))):
+            raise SpecError(f"camera {self.key!r}: extrinsics {problem}")
+
+    def check(self, where: str, observation: Mapping[str, Modality]):
+        """Raises SpecError unless `key` is an image that holds the principal point."""
+        image = _look_up(f"{where}.key", self.key, "observation", observation, (Image,))
+        if self.intrinsics is not None:
+            x, y = self.intrinsics[2:]
+            if not (0 <= x < image.width and 0 <= y < image.height):
+                raise SpecError(
+                    f"{where}.intrinsics: the principal point ({x}, {y}) of {self.key!r} is outside its image, "
+                    f"{image.width} wide and {image.height} high; scale fx, fy, cx, cy to the size of the observation"
+                )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embodiment:
+    """The body that acts.
+
+    Attributes:
+      robot: its name.
+      joints: in the order of `joint_targets`, where it is given. Empty where they are not known.
+      joint_targets: the action key that commands the joints' positions, one element a joint.
+      gripper, cameras: where there are any.
+    """
+
+    robot: str
+    joints: tuple[Joint, ...] = ()
+    joint_targets: str | None = None
+    gripper: Gripper | None = None
+    cameras: tuple[Camera, ...] = ()
+
+    def __post_init__(self):
+        _require_name("embodiment.robot", self.robot)
+        object.__setattr__(self, "joints", _parts("embodiment.joints", self.joints, Joint))
+        object.__setattr__(self, "cameras", _parts("embodiment.cameras", self.cameras, Camera))
+        if self.gripper is not None and not isinstance(self.gripper, Gripper):
+            raise SpecError(f"embodiment.gripper is {self.gripper!r}, needs a Gripper(kind=...) or None")
+        for side, names in (("joints", [j.name for j in self.joints]), ("cameras", [c.key for c in self.cameras])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise SpecError(f"embodiment.{side}: {twice[0]!r} is there twice; leave one out or rename it")
+        if self.joint_targets is not None:
+            _require_name("embodiment.joint_targets", self.joint_targets)
+            if not self.joints:
+                raise SpecError(f"embodiment.joint_targets is {self.joint_targets!r}, but joints is empty; give them")
+
+    def check(self, task: str, observation: Mapping[str, Modality], action: Mapping[str, Modality]):
+        """Raises SpecError unless this body fits the observation and action of `task`."""
+        where = f"{task}: embodiment"
+        for number, camera in enumerate(self.cameras):
+            camera.check(f"{where}.cameras[{number}]", observation)
+        if self.gripper is not None:
+            self.gripper.check(f"{where}.gripper", action)
+        if self.joint_targets is not None:
+            self._check_joint_targets(f"{where}.joint_targets", self.joint_targets, action)
+
+    def _check_joint_targets(self, where: str, key: str, action: Mapping[str, Modality]):
+        targets = _look_up(where, key, "action", action, (Continuous,))
+        if targets.size != len(self.joints):
+            raise SpecError(
+                f"{where}: {key!r} has {targets.size} elements for {len(self.joints)} joints; give one each"
+            )
+        for joint, low, high in zip(self.joints, *targets.limits, strict=True):
+            below = low < joint.low - _LIMIT_TOLERANCE * max(1.0, abs(joint.low))
+            if below or high > joint.high + _LIMIT_TOLERANCE * max(1.0, abs(joint.high)):
+                raise SpecError(
+                    f"{where}: {key!r} commands joint {joint.name!r} within [{low}, {high}], its limits are "
+                    f"[{joint.low}, {joint.high}]; narrow the action or correct the joint"
+                )
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str) -> Embodiment:
+        """The embodiment from its fields in JSON; `where` begins the message of a SpecError."""
+        return construct(
+            cls,
+            fields,
+            where,
+            joints=many(lambda joint, at: construct(Joint, joint, at, low=read_numbers, high=read_numbers)),
+            gripper=lambda gripper, at: construct(Gripper, gripper, at),
+            cameras=many(lambda camera, at: construct(Camera, camera, at)),
+        )
+
+
+def _pose_problem(pose: np.ndarray) -> str | None:
+    """What is wrong with a (4, 4) pose and how to repair it, None if nothing is."""
+    rotation = pose[:3, :3]
+    if not np.array_equal(pose[3], [0, 0, 0, 1]):
+        if np.array_equal(pose[:, 3], [0, 0, 0, 1]):
+            return f"are a transposed pose: {pose[3].tolist()} belongs into the last column; give the 4x4 row-major"
+        return f"have the last row {pose[3].tolist()}, needs 0, 0, 0, 1"
+    gram = rotation.T @ rotation
+    scale = math.sqrt(np.trace(gram) / 3)
+    if np.abs(gram - np.eye(3)).max() > _ROTATION_TOLERANCE:
+        if scale > 0 and np.abs(gram / scale**2 - np.eye(3)).max() <= _ROTATION_TOLERANCE:
+            return f"have a rotation scaled by {scale:.4g}; divide its 3x3 by that"
+        return f"have the 3x3 {rotation.tolist()}, whose columns are not orthonormal; it is no rotation"
+    if np.linalg.det(rotation) < 0:
+        return "have a reflection, determinant -1, for a rotation; one axis points the wrong way"
+    return None
+
+
+def _look_up(where: str, key: str, side: str, tree: Mapping[str, Modality], kinds: tuple[type[Part], ...]) -> Part:
+    """The modality of `key`, which has to be of one of `kinds`."""
+    if isinstance(modality := tree.get(key), kinds):
+        return modality
+    right = [name for name, other in tree.items() if isinstance(other, kinds)]
+    kind = " or ".join(kind.__name__ for kind in kinds)
+    problem = "is not there" if modality is None else f"is {modality}"
+    raise SpecError(f"{where} is {key!r}, but {side} {key!r} {problem}; nearest {kind}: {nearest(key, right)}")
+
+
+def _number(where: str, value: Any) -> float:
+    if not isinstance(value, (int, float, np.number)) or math.isnan(value):
+        raise SpecError(f"{where} is {value!r}, needs a number")
+    return float(value)
+
+
+def _numbers(where: str, values: Any, *, count: int) -> tuple[float, ...]:
+    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
+        raise SpecError(f"{where} is {values!r}, needs a tuple of {count} numbers")
+    return tuple(_number(f"{where}[{position}]", value) for position, value in enumerate(values))
+
+
+def _parts(where: str, values: Any, kind: type[Part]) -> tuple[Part, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
+        raise SpecError(f"{where} is {values!r}, needs a tuple of {kind.__name__}")
+    return tuple(values)
+
+
+def _require_name(where: str, name: Any):
+    if not isinstance(name, str) or not name:
+        raise SpecError(f"{where} is {name!r}, needs a non-empty string")
