@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
         {
             "source": f"rlds:{{workdir}}/data/{ROBOT}/1.0.0",
             "weight": 2.0,
-            "window_steps": 1,
+            "window": 1,
             "prompt_steps": 1,
             "loss_weight": 0.5,
         }
@@ -80,7 +80,7 @@ CONTROL_TASKS = {
 def dataset(task: str, **settings) -> ConfigDict:
     """One recorded dataset. Pieces of one timestep: on a small budget, many episodes teach more than long ones."""
     source = f"recorded:{{workdir}}/data/{dataset_name(task)}/1.0.0"
-    return ConfigDict({"source": source, "window_steps": 1, "prompt_steps": 1, **settings})
+    return ConfigDict({"source": source, "window": 1, "prompt_steps": 1, **settings})
 
 
 def experiment() -> ConfigDict:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gato_jax.tokenization import TokenSequence
+from gato_jax.tokenization.sequence import PER_TOKEN
 
 
 class Batch(NamedTuple):
@@ -20,6 +21,7 @@ class Batch(NamedTuple):
     """
 
     token_ids: np.ndarray
+    target_ids: np.ndarray
     loss_mask: np.ndarray
     local_position: np.ndarray
     segment_ids: np.ndarray
@@ -44,7 +46,7 @@ def collate(
     """Pads rows to `context` and pools their patches. A row over the budget is a ValueError that says which."""
     count = len(rows)
     fields: dict[str, np.ndarray] = {}
-    for name in ("token_ids", "loss_mask", "local_position", "segment_ids", "prompt_mask", "action_range"):
+    for name in PER_TOKEN:
         first = getattr(rows[0], name)
         padded = np.zeros((count, context, *first.shape[1:]), first.dtype)
         for b, row in enumerate(rows):

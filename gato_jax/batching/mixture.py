@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -31,8 +32,9 @@ class MixtureEntry:
 
     Attributes:
       weight: share of the rows, relative to the others' weights.
-      window_steps: timesteps of a piece; None for as many as fit in a row, as in the paper. A row holds as many pieces,
-        each from a random place of a random episode, as fit.
+      window: what a piece is. `tokens`: as in the paper, any consecutive tokens, as many as fit in a row, cut wherever
+        they begin and end; `timesteps`: as many whole timesteps as fit; a number: that many whole timesteps at most. A
+        row holds as many pieces, each from a random place of a random episode, as fit.
       prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
       prompt_steps: timesteps of a prompt at most; None for as many as fit. Where none fits beside a piece, it has no
         prompt.
@@ -42,7 +44,7 @@ class MixtureEntry:
 
     records: TokenRecords
     weight: float
-    window_steps: int | None = None
+    window: Literal["tokens", "timesteps"] | int = "tokens"
     prompt_share: float = 0.25
     prompt_steps: int | None = None
     loss_weight: float = 1.0
@@ -51,8 +53,8 @@ class MixtureEntry:
         name = self.records.spec.name
         if not self.weight > 0:
             raise MixtureError(f"{name}: weight must be positive, got {self.weight}; drop the dataset instead")
-        if self.window_steps is not None and self.window_steps < 1:
-            raise MixtureError(f"{name}: window_steps must be positive, got {self.window_steps}")
+        if self.window not in ("tokens", "timesteps") and not (isinstance(self.window, int) and self.window > 0):
+            raise MixtureError(f"{name}: window must be tokens, timesteps or a positive number, got {self.window!r}")
         if self.prompt_steps is not None and self.prompt_steps < 1:
             raise MixtureError(f"{name}: prompt_steps must be positive, got {self.prompt_steps}; or prompt_share=0")
         if not self.loss_weight > 0:
@@ -63,12 +65,13 @@ class MixtureEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Steps [start, stop) of an episode, counted over the whole dataset; of text that is cut, `keep` tokens."""
+    """Of steps [start, stop) of an episode, counted over the whole dataset, `keep` tokens after the first `skip`."""
 
     episode: int
     start: int
     stop: int
     prompt: bool
+    skip: int
     keep: int
 
 
@@ -107,20 +110,22 @@ class Mixture:
     def contract(self) -> Contract:
         """The union of the datasets' contracts, which must share one tokenization."""
         first = self.entries[0].records.contract.tokenization
-        specs = [entry.records.spec for entry in self.entries]
+        limits = {}
         for entry in self.entries:
-            mine, other = (Contract.of(t, [entry.records.spec]) for t in (first, entry.records.contract.tokenization))
-            mine.require_equal(other, str(entry.records.directory))
-        return Contract.of(first, specs)
+            contract = entry.records.contract
+            dataclasses.replace(contract, tokenization=first).require_equal(contract, str(entry.records.directory))
+            limits |= contract.action_limits
+        return Contract.of(first, [entry.records.spec for entry in self.entries], limits)
 
     @property
     def names(self) -> list[str]:
         return [entry.records.spec.name for entry in self.entries]
 
     @property
-    def window_steps(self) -> dict[str, int | None]:
-        """How many timesteps a piece of each dataset holds at most, which is how far an agent learns to look back."""
-        return {entry.records.spec.name: entry.window_steps for entry in self.entries}
+    def memory_steps(self) -> dict[str, int | None]:
+        """How many timesteps an agent learns to look back on in each task; None for as many as fit in a row."""
+        windows = {entry.records.spec.name: entry.window for entry in self.entries}
+        return {name: window if isinstance(window, int) else None for name, window in windows.items()}
 
     @functools.cached_property
     def shares(self) -> np.ndarray:
@@ -135,7 +140,7 @@ class Mixture:
                 e.records.spec.name,
                 e.records.fingerprint,
                 e.weight,
-                e.window_steps,
+                e.window,
                 e.prompt_share,
                 e.prompt_steps,
                 e.loss_weight,
@@ -169,9 +174,10 @@ class Mixture:
         """Row `row` of the run, whichever host asks."""
         step, slot = divmod(row, self.batch_size)
         dataset = int(self._datasets(step)[slot])
-        entry, rng = self.entries[dataset], np.random.default_rng((self.seed, 1, row))
+        entry = self.entries[dataset]
+        rng, cut = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
         segments, room = [], self.context
-        while (segment := self._segment(entry, rng, room, first=not segments)) is not None:
+        while (segment := self._segment(entry, rng, cut, room, first=not segments)) is not None:
             segments.append(segment)
             room -= sum(piece.keep for piece in segment)
         return Row(dataset, tuple(segments))
@@ -186,47 +192,57 @@ class Mixture:
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
                 tokens = concatenate([next(steps) for _ in range(piece.start, piece.stop)])
-                if piece.keep < len(tokens):
-                    cut = len(tokens) - piece.keep
-                    start = int(np.random.default_rng((self.seed, 2, row)).integers(cut + 1))
-                    tokens = tokens.slice(start, start + piece.keep)
+                tokens = tokens.slice(piece.skip, piece.skip + piece.keep)
                 tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
-                if piece.prompt:
-                    tokens = tokens.replace(prompt_mask=np.ones(len(tokens), bool))
-                    if not self.predict_prompts:
-                        tokens = tokens.replace(loss_mask=np.zeros(len(tokens), bool))
-                parts.append(tokens)
+                parts.append(tokens.as_prompt(predict=self.predict_prompts) if piece.prompt else tokens)
         return plan, concatenate(parts)
 
-    def _segment(self, entry, rng, room: int, *, first: bool) -> tuple[Piece, ...] | None:
+    def _segment(self, entry, rng, cut, room: int, *, first: bool) -> tuple[Piece, ...] | None:
         """A piece that fits into `room` tokens, with its prompt, or None when the row is full.
 
         A piece that takes all that fits leaves half of the room to its prompt.
         """
         records = entry.records
         prompted = rng.random() < entry.prompt_share and len(records.episode_steps) > 1
-        fills = entry.window_steps is None
+        fills = isinstance(entry.window, str)
         room_of_piece = room // 2 if fills and prompted else room
-        piece = self._window(records, rng, entry.window_steps, room_of_piece if first or fills else None)
-        length = int(records.step_tokens[piece.start : piece.stop].sum())
-        if length > room:
+        if entry.window == "tokens":
+            piece = self._tokens(records, rng, room_of_piece, first=first)
+        else:
+            piece = self._timesteps(records, rng, entry.window, room_of_piece if first or fills else None)
+        if piece.keep > room:
             if not (first and self._croppable(entry)):
                 return None
-            return (dataclasses.replace(piece, keep=room),)
-        piece = dataclasses.replace(piece, keep=length)
-        prompt = self._prompt(entry, rng, room - length, other_than=piece.episode) if prompted else None
+            return (dataclasses.replace(piece, skip=int(cut.integers(piece.keep - room + 1)), keep=room),)
+        prompt = self._prompt(entry, rng, room - piece.keep, other_than=piece.episode) if prompted else None
         return (piece,) if prompt is None else (prompt, piece)
 
-    def _window(self, records, rng, steps: int | None, room: int | None) -> Piece:
-        """From any step on to the end of its episode, at most `steps`, and no more than fit into `room`, if given."""
-        at = int(rng.integers(len(records.step_tokens)))
-        episode = int(np.searchsorted(records.first_step, at, side="right")) - 1
-        end = int(records.first_step[episode] + records.episode_steps[episode])
-        stop = end if steps is None else min(at + steps, end)
+    def _tokens(self, records: TokenRecords, rng, room: int, *, first: bool) -> Piece:
+        """From any token on (the first of a row) or any step (the others) to the end of the episode or of the room."""
+        if first:
+            token = int(rng.integers(int(records.step_tokens.sum())))
+            start = int(np.searchsorted(records.first_token, token, side="right")) - 1
+            skip = token - int(records.first_token[start])
+        else:
+            start, skip = int(rng.integers(len(records.step_tokens))), 0
+        episode = records.episode_of(start)
+        ends = np.cumsum(records.step_tokens[start : records.last_step(episode) + 1]) - skip
+        keep = min(int(ends[-1]), room)
+        if not first:  # what has no room for one timestep is left empty
+            keep = max(keep, int(ends[0]))
+        stop = start + int(np.searchsorted(ends, keep)) + 1
+        return Piece(episode, start, stop, False, skip, keep)
+
+    def _timesteps(self, records: TokenRecords, rng, window: int | str, room: int | None) -> Piece:
+        """From any step on to the end of its episode, at most `window`, and no more than fit into `room`, if given."""
+        start = int(rng.integers(len(records.step_tokens)))
+        episode = records.episode_of(start)
+        end = records.last_step(episode) + 1
+        stop = min(start + window, end) if isinstance(window, int) else end
         if room is not None:
-            fits = np.cumsum(records.step_tokens[at:stop]) <= room
-            stop = at + max(int(fits.sum()), 1)
-        return Piece(episode, at, stop, False, 0)
+            fits = np.cumsum(records.step_tokens[start:stop]) <= room
+            stop = start + max(int(fits.sum()), 1)
+        return Piece(episode, start, stop, False, 0, int(records.step_tokens[start:stop].sum()))
 
     def _prompt(self, entry, rng, room: int, *, other_than: int) -> Piece | None:
         """Whole timesteps of another episode: its end, or any window of it, half of the time each (paper, section 2.2).
@@ -241,7 +257,7 @@ class Mixture:
         if not steps:
             return None
         start = first + (count - steps if rng.random() < 0.5 else int(rng.integers(count - steps + 1)))
-        return Piece(episode, start, start + steps, True, int(records.step_tokens[start : start + steps].sum()))
+        return Piece(episode, start, start + steps, True, 0, int(records.step_tokens[start : start + steps].sum()))
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a mixture lives as long as its run)
     def _datasets(self, step: int) -> np.ndarray:
@@ -258,8 +274,10 @@ class Mixture:
         """The most that a row can hold of something."""
         if self._croppable(entry):
             return self.context if per_step.any() else 0
-        # Whole timesteps only, so a row is never denser than the densest of them.
-        return math.floor(self.context * float((per_step / entry.records.step_tokens).max()) + 1e-6)
+        # Whole timesteps are never denser than the densest of them; a row has at most two that are cut.
+        whole = math.floor(self.context * float((per_step / entry.records.step_tokens).max()) + 1e-6)
+        cut = 2 * int(per_step.max()) if entry.window == "tokens" else 0
+        return min(whole + cut, self.context)
 
     def _budget(self, most: list[int]) -> int:
         rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)

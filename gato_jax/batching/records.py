@@ -23,11 +23,12 @@ import msgpack
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from gato_jax.episodes import Episode, TaskSpec
-from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
+from gato_jax.episodes import Episode, Provenance, TaskSpec
+from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
+from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class RecordsError(ValueError):
@@ -35,29 +36,37 @@ class RecordsError(ValueError):
 
 
 def write_records(
-    directory: pathlib.Path, spec: TaskSpec, episodes: Iterable[Episode], fingerprint: str, tokenization: Tokenization
+    directory: pathlib.Path,
+    spec: TaskSpec,
+    episodes: Iterable[Episode],
+    fingerprint: str,
+    tokenization: Tokenization,
+    image_tokenizer: ImageTokenizer | None = None,
 ) -> TokenRecords:
     """Tokenizes `episodes` into `directory`; records that are there already and fit are kept.
 
-    They fit when schema, contract and `fingerprint`, that of the dataset the episodes come from, are the same.
+    They fit when schema, contract and `fingerprint`, that of the dataset the episodes come from, are the same. Where
+    actions are scaled by the data, the episodes are read twice.
     """
     contract = Contract.of(tokenization, [spec])
-    wanted = {"schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json()}
-    if _meta(directory) == json.loads(json.dumps(wanted)):
+    if _fits(_meta(directory), contract, fingerprint):
         return TokenRecords.open(directory)
+    if tokenization.actions == "rt_2":
+        contract = Contract.of(tokenization, [spec], {spec.name: measure_action_limits(spec, episodes)})
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    layout = Layout(spec, tokenization)
-    lengths, counts = [], []
+    layout = contract.layout(spec.name, image_tokenizer)
+    lengths, counts, provenance = [], [], {}
     writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
     for episode in episodes:
-        steps = layout.encode(episode)
+        steps = layout.encode_timesteps(episode)
         if not steps:
             raise RecordsError(f"{spec.name}: episode {len(lengths)} holds no action that was taken; filter it out")
         for step in steps:
             writer.write(_pack(step))
         lengths.append(len(steps))
+        provenance = provenance or dataclasses.asdict(episode.provenance)
         counts += [(len(step), len(step.patch_slots), step.loss_mask.sum()) for step in steps]
     writer.close()
     if not lengths:
@@ -67,7 +76,8 @@ def write_records(
         partial / "index.npz", episode_steps=np.array(lengths, np.int32),
         step_tokens=tokens, step_patches=patches, step_targets=targets,
     )  # fmt: skip
-    (partial / "meta.json").write_text(json.dumps(wanted))
+    meta = {"schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(), "provenance": provenance}
+    (partial / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
     return TokenRecords.open(directory)
@@ -78,6 +88,8 @@ class TokenRecords:
     """Random access to the tokenized timesteps of one dataset.
 
     Attributes:
+      fingerprint: of the dataset they were made from.
+      provenance: of its first episode.
       episode_steps: (E,) steps of each episode.
       step_tokens, step_patches, step_targets: (S,) of each step, episodes one after the other.
     """
@@ -85,6 +97,7 @@ class TokenRecords:
     directory: pathlib.Path
     contract: Contract
     fingerprint: str
+    provenance: Provenance
     episode_steps: np.ndarray
     step_tokens: np.ndarray
     step_patches: np.ndarray
@@ -96,10 +109,12 @@ class TokenRecords:
         if meta is None or meta.get("schema") != SCHEMA:
             raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
         try:
-            index = dict(np.load(directory / "index.npz", allow_pickle=False))
+            with (directory / "index.npz").open("rb") as file:
+                index = dict(np.load(file, allow_pickle=False))
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise RecordsError(f"{directory}/index.npz: {error}; delete the folder to tokenize again") from None
-        records = cls(directory, Contract.from_json(meta["contract"]), meta["fingerprint"], **index)
+        contract = Contract.from_json(meta["contract"], str(directory))
+        records = cls(directory, contract, meta["fingerprint"], Provenance(**meta["provenance"]), **index)
         if (count := records._reader.num_records()) != len(records.step_tokens):
             expected = len(records.step_tokens)
             raise RecordsError(
@@ -115,6 +130,19 @@ class TokenRecords:
     def first_step(self) -> np.ndarray:
         """(E,) index of each episode's first step."""
         return np.cumsum(self.episode_steps) - self.episode_steps
+
+    @functools.cached_property
+    def first_token(self) -> np.ndarray:
+        """(S,) index of each step's first token, counted over the whole dataset."""
+        return np.cumsum(self.step_tokens, dtype=np.int64) - self.step_tokens
+
+    def episode_of(self, step: int) -> int:
+        """The number of the episode that a step belongs to."""
+        return int(np.searchsorted(self.first_step, step, side="right")) - 1
+
+    def last_step(self, episode: int) -> int:
+        """The index of an episode's last step."""
+        return int(self.first_step[episode] + self.episode_steps[episode]) - 1
 
     @functools.cached_property
     def _reader(self):
@@ -135,6 +163,13 @@ def _meta(directory: pathlib.Path) -> dict[str, Any] | None:
         return json.loads((directory / "meta.json").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _fits(meta: dict[str, Any] | None, contract: Contract, fingerprint: str) -> bool:
+    """Whether records were made of these episodes under this contract; measured limits follow from both."""
+    if meta is None or (meta.get("schema"), meta.get("fingerprint")) != (SCHEMA, fingerprint):
+        return False
+    return {**meta["contract"], "action_limits": {}} == contract.to_json()
 
 
 _DTYPES = {"loss_mask": np.bool_, "prompt_mask": np.bool_, "patches": np.uint8}

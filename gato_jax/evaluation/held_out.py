@@ -49,9 +49,9 @@ def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Seq
     of beating otherwise.
     """
     layout = agent.layout(task)
-    held_out = [step for episode in test for step in layout.encode(episode)]
+    held_out = [step for episode in test for step in layout.encode_timesteps(episode)]
     log_probability = np.concatenate(log_probabilities(agent, held_out))
-    seen = np.concatenate([_targets(step) for episode in train for step in layout.encode(episode)])
+    seen = np.concatenate([_targets(layout.encode(episode)) for episode in train])
     vocabulary = agent.contract.tokenization.vocabulary.text
     counts = np.bincount(seen, minlength=vocabulary)
     scored = np.concatenate([_targets(step.slice(0, agent.context), first=1) for step in held_out])

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from gato_jax.model.config import ModelConfig
-from gato_jax.tokenization.codecs import PATCH_POSITIONS
+from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 
 NORM_GROUPS = 32  # appendix C.2
 

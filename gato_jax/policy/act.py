@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from gato_jax.policy.cache import DecodeState, advance, forget, open_window
+from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, decode_action
 
 
 class Observation(NamedTuple):
@@ -34,12 +35,14 @@ class ActSettings(NamedTuple):
 
     Attributes:
       action_ranges: ids [low, high) of each of the A action tokens.
+      action_codecs: (key, codec) of what they decode to, in their order; none where they are text.
       action_position: the local position that action tokens share.
       context, memory_steps: of the attention window (see cache.open_window).
       temperature: of sampling; 0 takes the most probable id.
     """
 
     action_ranges: tuple[tuple[int, int], ...]
+    action_codecs: tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]
     action_position: int
     context: int
     memory_steps: int | None
@@ -56,8 +59,8 @@ def act(
     fresh: Bool[Array, " B"],
     keys: Key[Array, " B"],
     settings: ActSettings,
-) -> tuple[Int[Array, "B A"], DecodeState]:
-    """Action ids, each within its range, and the state with this step in it.
+) -> tuple[Int[Array, "B A"], dict[str, Array], DecodeState]:
+    """Action ids, each within its range; what they decode to, {key: (B, *shape)}; the state with this step in it.
 
     `fresh` are the environments whose episode begins here. Of `keys` each environment has one; its own step and token
     are folded in, so an episode's randomness does not depend on which others are played beside it.
@@ -96,7 +99,8 @@ def act(
         return (hidden[:, 0], state), chosen
 
     (_, state), actions = jax.lax.scan(next_token, (hidden, state), (jnp.arange(len(ranges)), jnp.asarray(ranges)))
-    return actions.T, state._replace(next_timestep=state.next_timestep + 1)
+    ids = actions.T
+    return ids, decode_action(settings.action_codecs, ids), state._replace(next_timestep=state.next_timestep + 1)
 
 
 def _choose(

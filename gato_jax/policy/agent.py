@@ -12,6 +12,7 @@ from gato_jax.checkpoints import CheckpointStore
 from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Contract, Layout
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 
 class UnknownTaskError(ValueError):
@@ -25,6 +26,7 @@ class Agent:
     context: tokens that the agent may look at.
     memory_steps: {task: timesteps it was trained to look back on}; None for as many as fit the context.
     step: of the training run.
+    image_tokenizer: where images are codes, the one that makes them.
     """
 
     model: ModelConfig
@@ -34,6 +36,7 @@ class Agent:
     context: int
     memory_steps: dict[str, int | None]
     step: int
+    image_tokenizer: ImageTokenizer | None = None
 
     @classmethod
     def restore(cls, workdir: pathlib.Path) -> Agent:
@@ -41,17 +44,20 @@ class Agent:
         store = CheckpointStore(workdir, read_only=True)
         checkpoint = store.restore_agent()
         store.close()
-        run = checkpoint.run
+        run, images = checkpoint.run, None
+        if checkpoint.contract.tokenization.image_tokenizer is not None:
+            images = ImageTokenizer.load(workdir / "image_tokenizer")
         return cls(
             checkpoint.model, checkpoint.graph, checkpoint.params, checkpoint.contract,
-            context=run["context"], memory_steps=run["window_steps"], step=checkpoint.step,
+            context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
+            image_tokenizer=images,
         )  # fmt: skip
 
     def layout(self, task: str) -> Layout:
         if task not in self.contract.tasks:
             near = difflib.get_close_matches(task, self.contract.tasks, 3, 0.4) or sorted(self.contract.tasks)
             raise UnknownTaskError(f"the agent was not trained on {task!r}; nearest: {', '.join(near)}")
-        return Layout(self.contract.tasks[task], self.contract.tokenization)
+        return self.contract.layout(task, self.image_tokenizer)
 
     def require_task(self, spec: TaskSpec):
         """Raises ContractError unless this is the very task that the agent was trained on."""

@@ -21,14 +21,14 @@ _TEXT_ROWS = 32  # texts written side by side
 class _Decoder:
     """Holds the decode state of a batch of environments and calls the compiled `act`."""
 
-    def __init__(self, agent: Agent, task: str, environments: int, ranges, temperature: float):
+    def __init__(self, agent: Agent, task: str, environments: int, ranges, codecs, temperature: float):
         if not temperature >= 0:
             raise ValueError(f"temperature must be 0 or more, got {temperature}")
-        tokenization = agent.contract.tokenization
         self.agent, self.layout, self.environments = agent, agent.layout(task), environments
         self.settings = ActSettings(
             action_ranges=tuple((int(low), int(high)) for low, high in ranges),
-            action_position=0 if self.layout.pure_text else tokenization.local_positions - 1,
+            action_codecs=codecs,
+            action_position=self.layout.action_position,
             context=agent.context,
             memory_steps=agent.memory_steps.get(task),
             temperature=float(temperature),
@@ -39,19 +39,19 @@ class _Decoder:
         self.state = empty_state(agent.model, environments, agent.context)
         self.keys = jax.random.split(jax.random.key(0), environments)
 
-    def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> np.ndarray:
-        """(B, A) ids that follow these observations."""
+    def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """(B, A) ids that follow these observations, and what they decode to, {key: (B, *shape)}."""
         tokens = max(len(step) for step in steps) + len(self.settings.action_ranges)
         if tokens > self.agent.context:
             raise TokenizationError(
                 f"a timestep of {tokens} tokens exceeds the agent's context of {self.agent.context}"
             )
         observation = batch_observations(steps, self.agent.contract.tokenization.patch)
-        ids, self.state = act(
+        ids, actions, self.state = act(
             self.agent.graph, self.agent.params, self.relative_keys, self.state, observation,
             jnp.asarray(fresh), self.keys, self.settings,
         )  # fmt: skip
-        return np.asarray(ids)
+        return jax.device_get((ids, actions))
 
 
 class Policy(_Decoder):
@@ -63,7 +63,8 @@ class Policy(_Decoder):
     """
 
     def __init__(self, agent: Agent, task: str, environments: int, *, temperature: float = 1.0):
-        super().__init__(agent, task, environments, agent.layout(task).action_ranges, temperature)
+        layout = agent.layout(task)
+        super().__init__(agent, task, environments, layout.action_ranges, layout.action_codecs, temperature)
         self._fresh = np.ones(environments, bool)
 
     def reset(self, environment: int, seed: int):
@@ -74,9 +75,9 @@ class Policy(_Decoder):
     def act(self, observations: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """The next action in each environment, in the task's own units."""
         steps = [self.layout.encode_observation(observation) for observation in observations]
-        actions = self.layout.decode_action(self.decode(steps, self._fresh))
+        _, actions = self.decode(steps, self._fresh)
         self._fresh = np.zeros(self.environments, bool)
-        return [{key: values[b] for key, values in actions.items()} for b in range(self.environments)]
+        return [{key: np.asarray(values[b]) for key, values in actions.items()} for b in range(self.environments)]
 
 
 class TextPolicy(_Decoder):
@@ -84,12 +85,13 @@ class TextPolicy(_Decoder):
 
     def __init__(self, agent: Agent, task: str, samples: int, *, max_tokens: int = 16, temperature: float = 0.9):
         ranges = [(0, agent.contract.tokenization.vocabulary.text)] * max_tokens
-        super().__init__(agent, task, samples, ranges, temperature)
+        super().__init__(agent, task, samples, ranges, (), temperature)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
         """One text for each of the given beginnings."""
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        return [TextCodec().decode(ids) for ids in self.decode(steps, np.ones(self.environments, bool))]
+        ids, _ = self.decode(steps, np.ones(self.environments, bool))
+        return [TextCodec().decode(row) for row in ids]
 
 
 def write_texts(

@@ -9,64 +9,77 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gato_jax.episodes import TaskSpec
-from gato_jax.tokenization.vocabulary import Vocabulary
+from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.codecs.text import text_model_fingerprint
+from gato_jax.tokenization.layout import Layout
+from gato_jax.tokenization.limits import Limits
+from gato_jax.tokenization.settings import Tokenization
 
 
 class ContractError(ValueError):
     """Two contracts that differ; the message shows where."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tokenization:
-    """Settings of all codecs; the defaults are the paper's (section 2.1, appendix B and C.3).
-
-    Attributes:
-      mu, m: of the companding of continuous observations.
-      patch: side of an image patch in pixels.
-      local_positions: rows of the local position table; the last is the one that all action tokens share.
-      predict_text_observations: whether text in an observation is a target, as the paper's loss mask reads literally.
-    """
-
-    vocabulary: Vocabulary = Vocabulary()
-    mu: float = 100.0
-    m: float = 256.0
-    patch: int = 16
-    local_positions: int = 512
-    predict_text_observations: bool = True
-
-    def __post_init__(self):
-        for name in ("mu", "m", "patch"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"tokenization.{name} must be positive, got {getattr(self, name)}")
-        if self.local_positions < 2:
-            raise ValueError(f"tokenization.local_positions must be 2 or more, got {self.local_positions}")
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
-        return cls(**{**fields, "vocabulary": Vocabulary(**fields["vocabulary"])})
-
-
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """The tokenization and the tasks that were trained under it."""
+    """The tokenization and the tasks that were trained under it.
+
+    `action_limits` holds, for each task, the limits of its actions that were measured on its data, where the
+    tokenization asks for such (`actions="rt_2"`); all other normalisation follows from the tasks' own limits.
+    """
 
     tokenization: Tokenization
     tasks: Mapping[str, TaskSpec]
+    action_limits: Mapping[str, Mapping[str, Limits]] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokenization: Tokenization, specs: Iterable[TaskSpec]) -> Contract:
-        return cls(tokenization, {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)})
+    def of(
+        cls,
+        tokenization: Tokenization,
+        specs: Iterable[TaskSpec],
+        action_limits: Mapping[str, Mapping[str, Limits]] | None = None,
+    ) -> Contract:
+        tasks = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+        return cls(tokenization, tasks, dict(action_limits or {}))
+
+    def layout(self, task: str, image_tokenizer: ImageTokenizer | None = None) -> Layout:
+        """The layout of one of the tasks; a KeyError if it is not one of them."""
+        return Layout(
+            self.tasks[task],
+            self.tokenization,
+            action_limits=self.action_limits.get(task),
+            image_tokenizer=image_tokenizer,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        """All that decides which token means what, the vocabulary spelt out, as strict JSON."""
+        vocabulary = self.tokenization.vocabulary.table
+        limits = {task: {key: vars(pair) for key, pair in keys.items()} for task, keys in self.action_limits.items()}
+        fields = {
+            "vocabulary": {row.tokens: [row.first, row.stop] for row in vocabulary},
+            "text_model": text_model_fingerprint(),
             "tokenization": dataclasses.asdict(self.tokenization),
             "tasks": {name: spec.to_json() for name, spec in self.tasks.items()},
+            "action_limits": limits,
         }
+        return json.loads(json.dumps(fields))
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Contract:
-        tasks = {name: TaskSpec.from_json(spec) for name, spec in fields["tasks"].items()}
-        return cls(Tokenization.from_json(fields["tokenization"]), tasks)
+    def from_json(cls, fields: Mapping[str, Any], where: str = "the file") -> Contract:
+        """The inverse of `to_json`. What this version would write differently is a ContractError that shows it."""
+        try:
+            tasks = [TaskSpec.from_json(spec) for spec in fields["tasks"].values()]
+            limits = {
+                task: {key: Limits(tuple(pair["low"]), tuple(pair["high"])) for key, pair in keys.items()}
+                for task, keys in fields["action_limits"].items()
+            }
+            contract = cls.of(Tokenization.from_json(fields["tokenization"]), tasks, limits)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:  # a ValueError: a setting or spec refused
+            raise ContractError(
+                f"the contract in {where} is of another version ({type(error).__name__}: {error}); make it again"
+            ) from None
+        _require_equal(contract.to_json(), fields, where)
+        return contract
 
     @property
     def fingerprint(self) -> str:
@@ -75,17 +88,21 @@ class Contract:
 
     def require_equal(self, other: Contract, where: str):
         """Raises ContractError, with each difference on its own line, unless `other` is the same contract."""
-        mine, theirs = (dict(_leaves(json.loads(json.dumps(c.to_json())))) for c in (self, other))
-        keys = sorted(mine.keys() | theirs.keys(), key=lambda key: (key.startswith("tasks."), key))  # settings first
-        different = [key for key in keys if mine.get(key) != theirs.get(key)]
-        if different:
-            lines = [f"  {key}: {mine.get(key)!r} here, {theirs.get(key)!r} in {where}" for key in different[:12]]
-            lines += [f"  and {len(different) - 12} more"] if len(different) > 12 else []
-            raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
+        _require_equal(self.to_json(), other.to_json(), where)
+
+
+def _require_equal(mine: Mapping[str, Any], theirs: Mapping[str, Any], where: str):
+    mine, theirs = dict(_leaves(mine)), dict(_leaves(theirs))
+    keys = sorted(mine.keys() | theirs.keys(), key=lambda key: (key.startswith("tasks."), key))  # settings first
+    different = [key for key in keys if mine.get(key) != theirs.get(key)]
+    if different:
+        lines = [f"  {key}: {mine.get(key)!r} here, {theirs.get(key)!r} in {where}" for key in different[:12]]
+        lines += [f"  and {len(different) - 12} more"] if len(different) > 12 else []
+        raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
 
 
 def _leaves(tree: Any, path: str = ""):
-    if isinstance(tree, dict):
+    if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
     else:

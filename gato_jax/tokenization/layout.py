@@ -2,179 +2,368 @@
 
     one timestep:   observation keys in lexicographic order | separator | action keys in lexicographic order
 
-A task without an observation is pure text: it has no separator and no local positions.
+Nested keys are in the order of their tree: `a/b` comes before `a-b`, since `a` does.
+A task without an observation is pure text or pure action: it has no separator and no local positions.
+
+Axes:
+    T timesteps   n tokens of one key at one step   L tokens of all
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, TaskSpec, Text
-from gato_jax.tokenization.codecs import ContinuousCodec, DiscreteCodec, ImageCodec, TextCodec, TokenizationError
-from gato_jax.tokenization.contract import Tokenization
+from gato_jax.tokenization.codecs import (
+    Codec,
+    CodeCodec,
+    ContinuousCodec,
+    DiscreteCodec,
+    ImageCodec,
+    TextCodec,
+    TokenizationError,
+)
+from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.limits import Limits
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
+from gato_jax.tokenization.settings import ACTION_BINS, Tokenization
 from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
-ActionCodec = TextCodec | DiscreteCodec | ContinuousCodec
-Codec = ActionCodec | ImageCodec
+
+class Column(NamedTuple):
+    """One key of a timestep."""
+
+    side: str  # "observation" or "action"
+    key: str
+    codec: Codec
+
+
+class _Tokens(NamedTuple):
+    """What one key, or the separator, brings to every step."""
+
+    ids: Any  # (T, n) int32; of text, whose length may change, T arrays of (n,)
+    mask: np.ndarray  # (T,) bool: whether this step's are targets
+    targets: Any = None  # (T, n), where they are not the ids themselves
+    valid: tuple[int, int] = (0, 0)  # of an action: the ids that it may take
+    patches: np.ndarray | None = None  # (T, n, p, p, 3)
+    intervals: np.ndarray | None = None  # (n, 4)
+
+    def width(self, step: int) -> int:
+        """How many tokens the step has; text has none where there is no step."""
+        if isinstance(self.ids, np.ndarray):
+            return self.ids.shape[1]
+        return len(self.ids[step]) if step < len(self.ids) else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The layout of one task under one tokenization."""
+    """The layout of one task under one tokenization. Contract.layout gives it what the last two fields hold."""
 
     spec: TaskSpec
     tokenization: Tokenization
+    action_limits: Mapping[str, Limits] | None = None
+    image_tokenizer: ImageTokenizer | None = None
+
+    def __post_init__(self):
+        wanted, given = self.tokenization.image_tokenizer, self.image_tokenizer
+        if wanted != (given and given.fingerprint):
+            found = "none" if given is None else given.fingerprint
+            raise TokenizationError(
+                f"{self.spec.name}: the settings name the image tokenizer {wanted}, given is {found}"
+            )
+        if given is not None and given.config.codes != self.tokenization.vocabulary.image_codes:
+            raise TokenizationError(
+                f"{self.spec.name}: the image tokenizer has {given.config.codes} codes, "
+                f"vocabulary.image_codes is {self.tokenization.vocabulary.image_codes}; make them equal"
+            )
+        _ = self.observation_columns, self.action_columns  # what has no codec is said here, not at the first episode
 
     @functools.cached_property
-    def observation_codecs(self) -> dict[str, Codec]:
-        return {key: self._codec(key, m) for key, m in sorted(self.spec.observation.items())}
+    def observation_columns(self) -> tuple[Column, ...]:
+        items = _in_order(self.spec.observation)
+        return tuple(Column("observation", key, self._codec(key, m, action=False)) for key, m in items)
 
     @functools.cached_property
-    def action_codecs(self) -> dict[str, ActionCodec]:
-        return {key: self._action_codec(key, m) for key, m in sorted(self.spec.action.items())}
+    def action_columns(self) -> tuple[Column, ...]:
+        items = _in_order(self.spec.action)
+        return tuple(Column("action", key, self._codec(key, m, action=True)) for key, m in items)
 
     @property
-    def pure_text(self) -> bool:
-        return not self.spec.observation
+    def action_codecs(self) -> tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]:
+        """(key, codec) of an action of fixed length; one with text is a TokenizationError."""
+        codecs = []
+        for _, key, codec in self.action_columns:
+            if not isinstance(codec, (DiscreteCodec, ContinuousCodec)):
+                raise TokenizationError(f"{self.spec.name}: action {key!r} is text and has no fixed number of tokens")
+            codecs.append((key, codec))
+        return tuple(codecs)
 
-    @functools.cached_property
+    @property
     def action_ranges(self) -> np.ndarray:
         """(A, 2) int32: the valid ids [low, high) of each action token; only for actions of fixed length."""
-        ranges = []
-        for key, codec in self.action_codecs.items():
-            if isinstance(codec, TextCodec):
-                raise TokenizationError(f"{self.spec.name}: action {key!r} is text and has no fixed number of tokens")
-            ranges += [codec.token_range] * codec.token_count
+        ranges = [codec.token_range for _, codec in self.action_codecs for _ in range(codec.token_count)]
         return np.array(ranges, np.int32).reshape(-1, 2)
 
-    @functools.cached_property
-    def patches_per_step(self) -> int:
-        codecs = self.observation_codecs.values()
-        return sum(codec.token_count for codec in codecs if isinstance(codec, ImageCodec))
+    @property
+    def has_observation(self) -> bool:
+        return bool(self.spec.observation)
 
-    def encode(self, episode: Episode) -> list[TokenSequence]:
-        """The acting steps of an episode, one TokenSequence each."""
-        if episode.task != self.spec.name:
-            raise TokenizationError(f"an episode of {episode.task} does not fit the layout of {self.spec.name}")
-        steps = []
-        for t in range(episode.acting_steps):
-            try:
-                observation = self.encode_observation({k: v[t] for k, v in episode.observation.items()})
-                action = self.encode_action({k: v[t] for k, v in episode.action.items()})
-            except TokenizationError as error:
-                raise TokenizationError(f"{self.spec.name}, step {t}: {error}") from None
-            steps.append(action if self.pure_text else concatenate([observation, action]))
-        return steps
+    @property
+    def action_position(self) -> int:
+        """The local position that all action tokens share."""
+        return self.tokenization.local_positions - 1 if self.has_observation else 0
+
+    def encode(self, episode: Episode, *, prompt: Episode | None = None, predict_prompt: bool = False) -> TokenSequence:
+        """The steps of an episode at which an action was taken, behind those of a prompt if there is one.
+
+        A value without an exact token is a TokenizationError that names task, step, key and value.
+        """
+        tokens = concatenate([table for table, _ in self._tables_of(episode)])
+        if prompt is None:
+            return tokens
+        return concatenate([self.encode(prompt).as_prompt(predict=predict_prompt), tokens])
+
+    def encode_timesteps(self, episode: Episode) -> list[TokenSequence]:
+        """The same tokens, one sequence for each timestep."""
+        sequences = []
+        for table, steps in self._tables_of(episode):
+            width = len(table) // max(steps, 1)
+            sequences += [table.slice(step * width, (step + 1) * width) for step in range(steps)]
+        return sequences
 
     def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
-        """Observation and separator of one step."""
-        self._check_keys("observation", observation, self.observation_codecs)
-        pieces = []
-        for key, codec in self.observation_codecs.items():
-            try:
-                pieces.append(self._observation_piece(codec, observation[key]))
-            except TokenizationError as error:
-                raise TokenizationError(f"observation {key!r}: {error}") from None
-        pieces.append(_plain([self.tokenization.vocabulary.separator]))
-        sequence = concatenate(pieces)
-        limit = self.tokenization.local_positions - 1
-        if len(sequence) > limit:
-            raise TokenizationError(
-                f"an observation of {len(sequence)} tokens exceeds local_positions - 1 = {limit}; raise it"
-            )
-        return sequence.replace(local_position=np.arange(len(sequence), dtype=np.int32))
+        """Observation and separator of one step, the very tokens that `encode` puts before the action."""
+        one = {key: [value] for key, value in observation.items()}
+        with self._naming(steps=False):
+            ((table, _),) = self._tables(1, self._encode_observations(1, one), [])
+        return table
 
     def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
-        """Action tokens of one step: all targets, all at the one local position that actions share."""
-        self._check_keys("action", action, self.action_codecs)
-        pieces = []
-        for key, codec in self.action_codecs.items():
-            try:
-                ids = codec.encode(action[key])
-            except TokenizationError as error:
-                raise TokenizationError(f"action {key!r}: {error}") from None
-            low, high = (0, self.tokenization.vocabulary.text) if isinstance(codec, TextCodec) else codec.token_range
-            ranges = np.tile(np.array([[low, high]], np.int32), (len(ids), 1))
-            pieces.append(_plain(ids).replace(loss_mask=np.ones(len(ids), bool), action_range=ranges))
-        sequence = concatenate(pieces)
-        position = 0 if self.pure_text else self.tokenization.local_positions - 1
-        return sequence.replace(local_position=np.full(len(sequence), position, np.int32))
+        """The action tokens of one step, the very ones that `encode` puts behind the observation."""
+        one = {key: [value] for key, value in action.items()}
+        with self._naming(steps=False):
+            ((table, _),) = self._tables(1, [], self._encode_actions(1, one))
+        return table
 
-    def decode_action(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """(..., A) ids of an action of fixed length to {key: (..., *shape)}."""
-        action, start = {}, 0
-        for key, codec in self.action_codecs.items():
+    def decode_action(self, ids) -> dict[str, Any]:
+        """(..., A) ids of an action of fixed length, in NumPy or JAX, to {key: (..., *shape)}."""
+        return decode_action(self.action_codecs, ids)
+
+    def _tables_of(self, episode: Episode) -> list[tuple[TokenSequence, int]]:
+        if episode.task != self.spec.name:
+            raise TokenizationError(f"an episode of {episode.task} does not fit the layout of {self.spec.name}")
+        steps = episode.acting_steps
+        observation = {key: values[:steps] for key, values in episode.observation.items()}
+        action = {key: values[:steps] for key, values in episode.action.items()}
+        with self._naming(steps=True):
+            columns = self._encode_observations(steps, observation), self._encode_actions(steps, action)
+            return self._tables(steps, *columns)
+
+    @contextlib.contextmanager
+    def _naming(self, *, steps: bool):
+        """Says of which task a refusal is, and of which step where there are several to choose from."""
+        try:
+            yield
+        except TokenizationError as error:
+            step = f", step {error.step}" if steps and error.step is not None else ""
+            raise TokenizationError(f"{self.spec.name}{step}, {error}", step=error.step) from None
+
+    def _encode_observations(self, steps: int, values: Mapping[str, Any]) -> list[_Tokens]:
+        self._require_keys("observation", values, self.observation_columns)
+        columns = [self._encode_column(column, values[column.key], steps) for column in self.observation_columns]
+        if not columns:
+            return []
+        separator = np.full((steps, 1), self.tokenization.vocabulary.separator, np.int32)
+        return [*columns, _Tokens(separator, np.zeros(steps, bool))]
+
+    def _encode_actions(self, steps: int, values: Mapping[str, Any]) -> list[_Tokens]:
+        self._require_keys("action", values, self.action_columns)
+        return [self._encode_column(column, values[column.key], steps) for column in self.action_columns]
+
+    def _encode_column(self, column: Column, values: Any, steps: int) -> _Tokens:
+        codec, settings = column.codec, self.tokenization
+        ids: Any
+        try:
             if isinstance(codec, TextCodec):
-                raise TokenizationError(f"{self.spec.name}: action {key!r} is text; decode it with the text codec")
-            action[key] = codec.decode(ids[..., start : start + codec.token_count])
-            start += codec.token_count
-        return action
+                ids = [_encode_text(codec, values[t], t) for t in range(steps)]
+            else:
+                ids = codec.encode(values)
+                _require_one_value_a_step(codec, ids, steps)
+        except TokenizationError as error:
+            raise TokenizationError(f"{column.side} {column.key!r}: {error}", step=error.step) from None
+        match codec:
+            case ImageCodec():
+                none = np.zeros(ids.shape[:2], np.int32)
+                return _Tokens(none, np.zeros(steps, bool), patches=ids, intervals=codec.intervals)
+            case _ if column.side == "action":
+                return _Tokens(ids, np.ones(steps, bool), valid=codec.token_range)
+            case TextCodec():
+                return _Tokens(ids, np.full(steps, settings.predict_text_observations))
+            case CodeCodec() if settings.image_ahead is not None:
+                later = np.arange(steps) + settings.image_ahead
+                return _Tokens(ids, later < steps, targets=ids[np.minimum(later, steps - 1)])
+        return _Tokens(ids, np.zeros(steps, bool))
 
-    def _observation_piece(self, codec: Codec, value: Any) -> TokenSequence:
-        if isinstance(codec, ImageCodec):
-            patches = codec.encode(value)
-            count = len(patches)
-            return _plain(np.zeros(count)).replace(
-                patches=patches, patch_slots=np.arange(count, dtype=np.int32), patch_intervals=codec.intervals
+    def _tables(
+        self, steps: int, observation: Sequence[_Tokens], action: Sequence[_Tokens]
+    ) -> list[tuple[TokenSequence, int]]:
+        """Runs of steps of the same length, each as one sequence, and how many steps it holds."""
+        columns = (*observation, *action)
+        texts = [column.ids for column in columns if isinstance(column.ids, list)]
+        lengths = np.array([[len(text[t]) for text in texts] for t in range(steps)]).reshape(steps, len(texts))
+        borders = np.flatnonzero((lengths[1:] != lengths[:-1]).any(axis=1)) + 1
+        edges = [0, *borders.tolist(), steps]
+        runs = zip(edges[:-1], edges[1:], strict=True)
+        return [(self._table(slice(a, b), columns, len(observation)), b - a) for a, b in runs]
+
+    def _table(self, steps: slice, columns: Sequence[_Tokens], observed: int) -> TokenSequence:
+        """Steps that all have the same number of tokens; the first `observed` columns are the observation."""
+        count = steps.stop - steps.start
+        widths = [column.width(steps.start) for column in columns]
+        ends = np.cumsum([0, *widths]).tolist()
+        seen, width = ends[observed], ends[-1]
+        most = self.tokenization.local_positions - 1
+        if seen > most:
+            raise TokenizationError(
+                f"the observation's {seen} tokens exceed local_positions - 1 = {most}; raise it", step=steps.start
             )
-        sequence = _plain(codec.encode(value))
-        if isinstance(codec, TextCodec) and self.tokenization.predict_text_observations:
-            sequence = sequence.replace(loss_mask=np.ones(len(sequence), bool))
-        return sequence
+        ids, targets = np.zeros((2, count, width), np.int32)
+        mask = np.zeros((count, width), bool)
+        valid = np.zeros((width, 2), np.int32)
+        for column, start, stop in zip(columns, ends[:-1], ends[1:], strict=True):
+            ids[:, start:stop] = column.ids[steps]
+            targets[:, start:stop] = (column.ids if column.targets is None else column.targets)[steps]
+            mask[:, start:stop] = column.mask[steps, None]
+            valid[start:stop] = column.valid
+        local = np.full(width, self.action_position, np.int32)
+        local[:seen] = np.arange(seen)
+        return TokenSequence(
+            token_ids=ids.reshape(-1),
+            target_ids=targets.reshape(-1),
+            loss_mask=mask.reshape(-1),
+            local_position=np.tile(local, count),
+            segment_ids=np.ones(count * width, np.int32),
+            prompt_mask=np.zeros(count * width, bool),
+            action_range=np.tile(valid, (count, 1)),
+            **_pool_patches(steps, columns, ends),
+        )
 
-    def _codec(self, key: str, modality: Modality) -> Codec:
-        if isinstance(modality, Image):
+    def _codec(self, key: str, modality: Modality, *, action: bool) -> Codec:
+        try:
+            match modality:
+                case Image() if not action:
+                    return self._image_codec(modality)
+                case Text():
+                    return self._text_codec()
+                case Discrete():
+                    return self._discrete_codec(modality)
+                case Continuous():
+                    return self._action_codec(key, modality) if action else self._observation_codec(modality)
+            raise TokenizationError(f"is {modality}, which has no codec here")
+        except TokenizationError as error:
+            side = "action" if action else "observation"
+            raise TokenizationError(f"{self.spec.name}, {side} {key!r}: {error}") from None
+
+    def _text_codec(self) -> TextCodec:
+        if (pieces := self.tokenization.vocabulary.text) < TEXT_PIECES:
+            raise TokenizationError(f"its {TEXT_PIECES} pieces exceed vocabulary.text {pieces}; raise it")
+        return TextCodec()
+
+    def _discrete_codec(self, modality: Discrete) -> DiscreteCodec:
+        for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces
+            if modality.n > (most := getattr(self.tokenization.vocabulary, name)):
+                raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {most}; raise it")
+        return DiscreteCodec(modality=modality)
+
+    def _image_codec(self, modality: Image) -> Codec:
+        if self.image_tokenizer is None:
             return ImageCodec(modality=modality, patch=self.tokenization.patch)
-        return self._token_codec(key, modality, companded=True)
+        first_id = self.tokenization.vocabulary.first_image_code
+        return CodeCodec(modality=modality, tokenizer=self.image_tokenizer, first_id=first_id)
 
-    def _action_codec(self, key: str, modality: Modality) -> ActionCodec:
-        return self._token_codec(key, modality, companded=False)
+    def _observation_codec(self, modality: Continuous) -> ContinuousCodec:
+        settings, vocabulary = self.tokenization, self.tokenization.vocabulary
+        return ContinuousCodec(
+            modality=modality, companded=settings.observations == "mu_law", first_id=vocabulary.continuous,
+            bins=vocabulary.bins, mu=settings.mu, m=settings.m,
+        )  # fmt: skip
 
-    def _token_codec(self, key: str, modality: Modality, *, companded: bool) -> ActionCodec:
-        settings = self.tokenization
-        vocabulary = settings.vocabulary
-        match modality:
-            case Text():
-                if settings.vocabulary.text < TEXT_PIECES:
-                    raise TokenizationError(
-                        f"{self.spec.name}: {key!r} is text, whose {TEXT_PIECES} pieces exceed vocabulary.text "
-                        f"{settings.vocabulary.text}; raise it"
-                    )
-                return TextCodec()
-            case Discrete():
-                if modality.n > vocabulary.bins:
-                    raise TokenizationError(
-                        f"{self.spec.name}: {key!r} has {modality.n} values, at most {vocabulary.bins}"
-                    )
-                return DiscreteCodec(modality=modality)
-            case Continuous():
-                kind = {"companded": companded, "mu": settings.mu, "m": settings.m}
-                return ContinuousCodec(modality=modality, first_id=vocabulary.continuous, bins=vocabulary.bins, **kind)
-            case Image():
-                raise TokenizationError(f"{self.spec.name}: {key!r} is an image, which has no tokens to predict")
+    def _action_codec(self, key: str, modality: Continuous) -> ContinuousCodec:
+        vocabulary = self.tokenization.vocabulary
+        match self.tokenization.actions:
+            case "gato":
+                return ContinuousCodec(
+                    modality=modality, companded=False, first_id=vocabulary.continuous, bins=vocabulary.bins
+                )
+            case "rt_1":
+                return ContinuousCodec(
+                    modality=modality, companded=False, first_id=vocabulary.continuous, bins=ACTION_BINS
+                )
+        if self.action_limits is None or key not in self.action_limits:
+            raise TokenizationError(
+                "has no measured limits, which actions='rt_2' needs; measure_action_limits has them"
+            )
+        limits = self.action_limits[key]
+        modality = dataclasses.replace(modality, low=limits.low, high=limits.high)
+        first_id = vocabulary.text - ACTION_BINS  # the pieces that the text model learned last
+        return ContinuousCodec(modality=modality, companded=False, first_id=first_id, bins=ACTION_BINS, descending=True)
 
-    def _check_keys(self, side: str, values: Mapping, codecs: Mapping):
-        if set(values) != set(codecs):
-            raise TokenizationError(f"{side} has keys {sorted(values)}, {self.spec.name} has {sorted(codecs)}")
+    def _require_keys(self, side: str, values: Mapping[str, Any], columns: Sequence[Column]):
+        wanted = [column.key for column in columns]
+        if values.keys() != set(wanted):
+            raise TokenizationError(f"the {side} has keys {sorted(values, key=str)}, the task has {wanted}")
 
 
-def _plain(ids) -> TokenSequence:
-    """Tokens that are neither targets nor patches."""
-    ids = np.asarray(ids, np.int32)
-    return TokenSequence(
-        token_ids=ids,
-        loss_mask=np.zeros(len(ids), bool),
-        local_position=np.zeros(len(ids), np.int32),
-        segment_ids=np.ones(len(ids), np.int32),
-        prompt_mask=np.zeros(len(ids), bool),
-        action_range=np.zeros((len(ids), 2), np.int32),
-        patches=np.zeros((0, 0, 0, 0), np.uint8),
-        patch_slots=np.zeros(0, np.int32),
-        patch_intervals=np.zeros((0, 4), np.int32),
-    )
+def decode_action(codecs: Sequence[tuple[str, DiscreteCodec | ContinuousCodec]], ids) -> dict[str, Any]:
+    """(..., A) action ids to {key: (..., *shape)}. Runs on the host and, traced, on the device, bit-equal."""
+    action, start = {}, 0
+    for key, codec in codecs:
+        action[key] = codec.decode(ids[..., start : start + codec.token_count])
+        start += codec.token_count
+    return action
+
+
+def _in_order(side: Mapping[str, Modality]) -> list[tuple[str, Modality]]:
+    return sorted(side.items(), key=lambda item: item[0].split("/"))
+
+
+def _encode_text(codec: TextCodec, text: Any, step: int) -> np.ndarray:
+    try:
+        return codec.encode(text)
+    except TokenizationError as error:
+        raise TokenizationError(str(error), step=step) from None
+
+
+def _require_one_value_a_step(codec: DiscreteCodec | ContinuousCodec | ImageCodec | CodeCodec, ids: Any, steps: int):
+    """Codecs keep any leading axes; here there is one, that of the steps."""
+    lead, shape = ids.shape[: -4 if isinstance(codec, ImageCodec) else -1], codec.modality.shape
+    if lead != (steps,):
+        raise TokenizationError(f"a value must have shape {shape}, got one of shape {lead[1:] + shape}")
+
+
+def _pool_patches(steps: slice, columns: Sequence[_Tokens], ends: Sequence[int]) -> dict[str, np.ndarray]:
+    """Patches of all image columns in the order of their positions, with slots and intervals."""
+    starts = zip(columns, ends[:-1], strict=True)
+    images = [(c.patches, c.intervals, at) for c, at in starts if c.patches is not None and c.intervals is not None]
+    if not images:
+        return {
+            "patches": np.zeros((0, 0, 0, 0), np.uint8),
+            "patch_slots": np.zeros(0, np.int32),
+            "patch_intervals": np.zeros((0, 4), np.int32),
+        }
+    count, width = steps.stop - steps.start, ends[-1]
+    pool = np.concatenate([patches[steps] for patches, _, _ in images], axis=1)
+    intervals = np.concatenate([intervals for _, intervals, _ in images])
+    within = np.concatenate([start + np.arange(len(intervals)) for _, intervals, start in images])
+    slots = np.arange(count)[:, None] * width + within
+    return {
+        "patches": pool.reshape(-1, *pool.shape[2:]),
+        "patch_slots": slots.reshape(-1).astype(np.int32),
+        "patch_intervals": np.tile(intervals, (count, 1)),
+    }

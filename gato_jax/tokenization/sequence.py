@@ -14,7 +14,9 @@ class TokenSequence:
 
     Attributes:
       token_ids: (L,) int32; 0 at patches and padding.
-      loss_mask: (L,) bool, the paper's m(b, l): True where the token at l is a target, predicted from l-1.
+      target_ids: (L,) int32, what is to be predicted for a position from those before it: its own token, or, of an
+        image code, the one that stands there some steps later.
+      loss_mask: (L,) bool, the paper's m(b, l): True where the target at l is predicted, from l-1.
       local_position: (L,) int32, index within the timestep's observation; actions share one.
       segment_ids: (L,) int32; attention stays within a segment; 0 is padding.
       prompt_mask: (L,) bool, True on tokens of a prompt.
@@ -25,6 +27,7 @@ class TokenSequence:
     """
 
     token_ids: np.ndarray
+    target_ids: np.ndarray
     loss_mask: np.ndarray
     local_position: np.ndarray
     segment_ids: np.ndarray
@@ -42,22 +45,31 @@ class TokenSequence:
 
     def slice(self, start: int, stop: int) -> TokenSequence:
         """Positions [start, stop) with their patches."""
-        kept = (self.patch_slots >= start) & (self.patch_slots < stop)
+        first, last = np.searchsorted(self.patch_slots, (start, stop))  # slots ascend
         per_token = {name: getattr(self, name)[start:stop] for name in PER_TOKEN}
         return TokenSequence(
             **per_token,
-            patches=self.patches[kept],
-            patch_slots=self.patch_slots[kept] - np.int32(start),
-            patch_intervals=self.patch_intervals[kept],
+            patches=self.patches[first:last],
+            patch_slots=self.patch_slots[first:last] - np.int32(start),
+            patch_intervals=self.patch_intervals[first:last],
         )
 
+    def as_prompt(self, *, predict: bool) -> TokenSequence:
+        """The same tokens as a prompt (paper, section 2.2), whose targets count only if `predict`."""
+        mask = self.loss_mask if predict else np.zeros(len(self), bool)
+        return self.replace(prompt_mask=np.ones(len(self), bool), loss_mask=mask)
 
-PER_TOKEN = ("token_ids", "loss_mask", "local_position", "segment_ids", "prompt_mask", "action_range")
+
+PER_TOKEN = (
+    "token_ids", "target_ids", "loss_mask", "local_position", "segment_ids", "prompt_mask", "action_range",
+)  # fmt: skip
 PER_PATCH = ("patches", "patch_slots", "patch_intervals")
 
 
 def concatenate(sequences: Sequence[TokenSequence]) -> TokenSequence:
     """One after the other; segments are kept as they are."""
+    if len(sequences) == 1:
+        return sequences[0]
     lengths = [len(sequence) for sequence in sequences]
     starts = np.cumsum([0, *lengths[:-1]], dtype=np.int32)
     with_patches = [(s, start) for s, start in zip(sequences, starts, strict=True) if len(s.patch_slots)]

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 TEXT_PIECES = 32_000  # of the SentencePiece model in third_party/mistral_tokenizer
+
+
+class VocabularyRow(NamedTuple):
+    """The ids [first, stop) of one kind of token."""
+
+    tokens: str
+    first: int
+    stop: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,20 +24,25 @@ class Vocabulary:
         [0, bins)                     discrete values: the same ids as the first text pieces, as in the paper
         [text, text + bins)           bins of continuous values
         text + bins                   the separator between observation and action
+        [text + bins + 1, ...)        codes of images, where an image tokenizer makes them
 
     Attributes:
       text: number of text pieces.
       bins: number of bins of a continuous value, and the largest number of values of a discrete one.
+      image_codes: number of codes of the image tokenizer; 0 without one.
     """
 
     text: int = TEXT_PIECES
     bins: int = 1024
+    image_codes: int = 0
 
     def __post_init__(self):
         if self.text < 1:
             raise ValueError(f"vocabulary.text must be positive, got {self.text}")
         if not 2 <= self.bins <= 65_536:
             raise ValueError(f"vocabulary.bins must be in [2, 65536], got {self.bins}")
+        if self.image_codes < 0:
+            raise ValueError(f"vocabulary.image_codes must be 0 or more, got {self.image_codes}")
 
     @property
     def continuous(self) -> int:
@@ -40,10 +54,26 @@ class Vocabulary:
         return self.text + self.bins
 
     @property
+    def first_image_code(self) -> int:
+        return self.separator + 1
+
+    @property
     def size(self) -> int:
-        return self.text + self.bins + 1
+        return self.first_image_code + self.image_codes
 
     @property
     def padded_size(self) -> int:
         """Rows of the embedding table: the size rounded up to a multiple of 128, for the hardware's tiles."""
         return -(-self.size // 128) * 128
+
+    @property
+    def table(self) -> tuple[VocabularyRow, ...]:
+        """The ranges above, to be printed and to be compared."""
+        rows = (
+            VocabularyRow("text", 0, self.text),
+            VocabularyRow("discrete", 0, self.bins),
+            VocabularyRow("continuous", self.continuous, self.separator),
+            VocabularyRow("separator", self.separator, self.separator + 1),
+            VocabularyRow("image codes", self.first_image_code, self.size),
+        )
+        return rows if self.image_codes else rows[:-1]

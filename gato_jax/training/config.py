@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import pathlib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from ml_collections import ConfigDict
 
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 Fields: TypeAlias = Mapping[str, Any] | ConfigDict
 
@@ -57,7 +59,7 @@ class DatasetConfig:
 
     source: str
     weight: float
-    window_steps: int | None = None
+    window: Literal["tokens", "timesteps"] | int = "tokens"
     prompt_share: float = 0.25
     prompt_steps: int | None = None
     loss_weight: float = 1.0
@@ -65,7 +67,10 @@ class DatasetConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All that a training run depends on."""
+    """All that a training run depends on.
+
+    image_tokenizer: folder of a trained image tokenizer, whose codes then stand for images instead of patches.
+    """
 
     seed: int
     batch_size: int
@@ -75,6 +80,7 @@ class TrainConfig:
     optimizer: OptimizerConfig
     mesh: MeshConfig
     datasets: tuple[DatasetConfig, ...]
+    image_tokenizer: str | None = None
     predict_prompts: bool = False
     log_every: int = 20
     checkpoint_every: int = 1000
@@ -97,7 +103,11 @@ class TrainConfig:
         """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
         fields = dict(config)
         tokenization = dict(fields.pop("tokenization", {}))
-        vocabulary = _build(Vocabulary, tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
+        vocabulary = dict(tokenization.pop("vocabulary", {}))
+        if folder := fields.get("image_tokenizer"):
+            images = ImageTokenizer.load(pathlib.Path(folder))
+            tokenization["image_tokenizer"], vocabulary["image_codes"] = images.fingerprint, images.config.codes
+        vocabulary = _build(Vocabulary, vocabulary, "tokenization.vocabulary")
         tokenization = _build(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
         fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
         fields["optimizer"] = _build(OptimizerConfig, fields.get("optimizer", {}), "optimizer")

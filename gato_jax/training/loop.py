@@ -39,7 +39,8 @@ def train(
 
     With `stop_after` it stops, with a checkpoint, after this many steps of the run: for planned interruptions.
     """
-    Contract(config.model.tokenization, mixture.contract.tasks).require_equal(mixture.contract, "the token records")
+    contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
+    contract.require_equal(mixture.contract, "the token records")
     key = jax.random.key(config.seed)
     mesh = make_mesh(config.mesh)
     tx = optimizer(config.optimizer, config.steps)
@@ -51,7 +52,7 @@ def train(
 
     store = CheckpointStore(workdir)
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
-    run |= {"mixture": mixture.fingerprint, "window_steps": mixture.window_steps}
+    run |= {"mixture": mixture.fingerprint, "memory_steps": mixture.memory_steps}
     run |= {"optimizer": dataclasses.asdict(config.optimizer)}
     first_step = store.latest_step() or 0
     if first_step:

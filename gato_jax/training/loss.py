@@ -34,7 +34,7 @@ def cross_entropy(
     real = jnp.arange(budget) < mask.sum()
     predictor = jnp.maximum(position - 1, 0)
     logits = model.logits(hidden.reshape(rows * length, -1)[predictor])
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.token_ids.reshape(-1)[position])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.target_ids.reshape(-1)[position])
     return jnp.where(real, losses, jnp.float32(0)), jnp.where(real, position // length, rows)
 
 

@@ -14,7 +14,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def mixture(records):
-    return Mixture([MixtureEntry(records=made, weight=1.0, window_steps=2) for made in records.values()], 6, 64, 5)
+    return Mixture([MixtureEntry(records=made, weight=1.0, window=2) for made in records.values()], 6, 64, 5)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,9 @@ def test_episode_ids_trace_tokens_to_their_episode(records, batches):
                 episode = int(batch.episode_ids[b, run[0]])
                 if episode == -1:
                     continue
-                steps = Layout(spec, Tokenization()).encode(random_episode(spec, episode, int(lengths[episode])))
+                steps = Layout(spec, Tokenization()).encode_timesteps(
+                    random_episode(spec, episode, int(lengths[episode]))
+                )
                 source = np.concatenate([step.token_ids for step in steps]).tobytes()
                 assert batch.token_ids[b, run].tobytes() in source
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from gato_jax.batching import Mixture, MixtureEntry, MixtureError, write_records
 from gato_jax.batching.batch import collate
 from gato_jax.tokenization import ContractError, Tokenization
+from gato_jax.tokenization.sequence import concatenate
 from gato_jax.training.loss import target_mask
+from tests.episodes.unchecked import unchecked
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
 TASKS = ("control", "grid", "game", "robot", "caption", "dialogue")
@@ -38,7 +40,7 @@ def test_a_row_depends_on_seed_and_data_alone(records):
 def test_the_fingerprint_changes_with_everything_that_decides_a_row(records, tmp_path):
     others = [
         {"seed": 1}, {"batch_size": 4}, {"context": 128}, {"predict_prompts": True}, {"tasks": TASKS[:2]},
-        {"window_steps": 2}, {"prompt_share": 0.5}, {"prompt_steps": 3},
+        {"window": 2}, {"window": "timesteps"}, {"prompt_share": 0.5}, {"prompt_steps": 3},
     ]  # fmt: skip
     prints = {mixture(records, **change).fingerprint for change in [{}, *others]}
     heavier = dataclasses.replace(mixture(records).entries[0], weight=2.0)
@@ -60,17 +62,58 @@ def test_every_batch_holds_the_floor_or_ceiling_of_each_share(records, weights, 
 
 
 def test_a_window_holds_at_most_its_steps(records):
-    made = mixture(records, ["control", "game"], window_steps=2)
+    made = mixture(records, ["control", "game"], window=2)
     pieces = [
         piece for row in range(100) for segment in made.plan(row).segments for piece in segment if not piece.prompt
     ]
     assert {piece.stop - piece.start for piece in pieces} == {1, 2}
-    assert made.window_steps == {"made/control": 2, "made/game": 2}
+    assert made.memory_steps == {"made/control": 2, "made/game": 2}
 
 
 def test_a_window_wider_than_the_row_is_shortened(records):
-    made = mixture(records, ["control"], context=20, window_steps=7, prompt_share=0.0)
+    made = mixture(records, ["control"], context=20, window=7, prompt_share=0.0)
     assert {len(made.build(row)[1]) for row in range(50)} == {8, 16}
+
+
+def test_windows_of_tokens_begin_and_end_anywhere_and_are_the_episodes_own_tokens(records):
+    made = mixture(records, ["control"], context=20, window="tokens", prompt_share=0.0)
+    data = records["control"]
+    begun_inside, ended_inside = set(), set()
+    for row in range(300):
+        plan, tokens = made.build(row)
+        first, at = plan.segments[0][0], 0
+        begun_inside.add(first.skip)
+        for (piece,) in plan.segments:
+            whole = concatenate(data.read(range(piece.start, piece.stop)))
+            part = whole.slice(piece.skip, piece.skip + piece.keep)
+            np.testing.assert_array_equal(tokens.token_ids[at : at + piece.keep], part.token_ids)
+            np.testing.assert_array_equal(tokens.local_position[at : at + piece.keep], part.local_position)
+            assert piece.skip < len(data.read([piece.start])[0]) and (piece is first or piece.skip == 0)
+            ended_inside.add((len(whole) - piece.skip - piece.keep) % 8)
+            at += piece.keep
+        assert len(tokens) > 20 - 8  # what is empty has no room for a timestep
+    assert begun_inside == ended_inside == set(range(8))  # of the eight tokens of a timestep
+
+
+def test_every_token_is_as_likely_to_begin_a_row(records):
+    made = mixture(records, ["grid"], context=60, window="tokens", prompt_share=0.0)
+    data, rows = records["grid"], 4000
+    starts = [made.plan(row).segments[0][0] for row in range(rows)]
+    at = np.array([data.first_token[piece.start] + piece.skip for piece in starts])
+    counts, expected = np.histogram(at, 8, (0, int(data.step_tokens.sum())))[0], rows / 8
+    assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-squared with 7 degrees of freedom: p = 0.001
+
+
+@pytest.mark.parametrize("window", ["timesteps", 2])
+def test_windows_of_timesteps_are_never_cut(records, window):
+    made = mixture(records, ["control", "game"], window=window)
+    pieces = [piece for row in range(100) for segment in made.plan(row).segments for piece in segment]
+    assert not any(piece.skip for piece in pieces)
+    for row in range(100):
+        plan = made.plan(row)
+        data = made.entries[plan.dataset].records
+        for piece in (piece for segment in plan.segments for piece in segment):
+            assert piece.keep == data.step_tokens[piece.start : piece.stop].sum()
 
 
 def test_pieces_stay_within_their_episode(records):
@@ -86,7 +129,7 @@ def test_pieces_stay_within_their_episode(records):
 
 def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_end(records):
     # Windows of one step in a wide row: there is always room, so nothing but the share decides.
-    made = mixture(records, ["control"], context=2000, window_steps=1, prompt_steps=1)
+    made = mixture(records, ["control"], context=2000, window=1, prompt_steps=1)
     segments = [segment for row in range(60) for segment in made.plan(row).segments[:100]]
     prompts = [(segment[0], segment[-1]) for segment in segments if len(segment) == 2]
     assert abs(len(prompts) / len(segments) - 0.25) < 0.02
@@ -109,7 +152,7 @@ def test_prompts_are_in_the_loss_only_where_the_option_says_so(records, predict)
 
 
 def test_a_prompt_and_its_piece_share_a_segment_and_rows_hold_several(records):
-    _, tokens = mixture(records, ["control"], prompt_share=1.0, prompt_steps=1, window_steps=1).build(0)
+    _, tokens = mixture(records, ["control"], prompt_share=1.0, prompt_steps=1, window=1).build(0)
     assert tokens.segment_ids[0] == 1 and (np.diff(tokens.segment_ids) >= 0).all() and tokens.segment_ids.max() > 2
     first = tokens.segment_ids == 1
     np.testing.assert_array_equal(tokens.prompt_mask[first], [True] * 8 + [False] * 8)
@@ -130,13 +173,14 @@ def test_a_timestep_longer_than_the_context_is_refused(records):
     [
         ({"weight": 0.0}, "weight must be positive, got 0.0"),
         ({"weight": float("nan")}, "weight must be positive, got nan"),
-        ({"weight": 1.0, "window_steps": 0}, "window_steps must be positive, got 0"),
+        ({"weight": 1.0, "window": 0}, "window must be tokens, timesteps or a positive number, got 0"),
+        ({"weight": 1.0, "window": "steps"}, "window must be tokens, timesteps or a positive number, got 'steps'"),
         ({"weight": 1.0, "prompt_share": 1.5}, r"prompt_share must be in \[0, 1\], got 1.5"),
     ],
 )
 def test_an_entry_that_cannot_be_sampled_is_refused(records, fields, said):
     with pytest.raises(MixtureError, match=f"made/control: {said}"):
-        MixtureEntry(records=records["control"], **fields)
+        unchecked(MixtureEntry, records=records["control"], **fields)
 
 
 def test_an_empty_mixture_is_refused():
@@ -153,7 +197,7 @@ def test_datasets_under_different_tokenizations_are_refused(records, tmp_path):
 entries = st.fixed_dictionaries(
     {
         "weight": st.floats(0.1, 4),
-        "window_steps": st.none() | st.integers(1, 8),
+        "window": st.sampled_from(["tokens", "timesteps"]) | st.integers(1, 8),
         "prompt_share": st.sampled_from([0.0, 0.25, 1.0]),
         "prompt_steps": st.integers(1, 8),
     }
@@ -183,7 +227,7 @@ def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed
 
 
 def test_a_piece_that_fills_the_row_leaves_half_of_it_to_its_prompt(records):
-    made = mixture(records, ["control"], context=64, prompt_share=1.0)
+    made = mixture(records, ["control"], context=64, prompt_share=1.0, window="timesteps")
     seen = [segment for row in range(200) for segment in made.plan(row).segments[:1]]
     steps = [(prompt.stop - prompt.start, piece.stop - piece.start) for prompt, piece in seen]
     assert max(prompt for prompt, _ in steps) >= 4 and max(piece for _, piece in steps) == 4  # of 8 tokens each
@@ -192,7 +236,7 @@ def test_a_piece_that_fills_the_row_leaves_half_of_it_to_its_prompt(records):
 def test_prompts_are_whole_timesteps_and_absent_where_none_fits(records):
     data = records["control"]
     for context, prompted in ((15, False), (16, True)):
-        made = mixture(records, ["control"], context=context, prompt_share=1.0, window_steps=1)
+        made = mixture(records, ["control"], context=context, prompt_share=1.0, window=1)
         segments = [segment for row in range(50) for segment in made.plan(row).segments]
         assert all((len(segment) == 2) == prompted for segment in segments)
         for piece in (piece for segment in segments for piece in segment):

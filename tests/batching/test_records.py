@@ -26,7 +26,7 @@ def written_at(records):
 def test_every_timestep_comes_back(records, spec):
     read = TokenRecords.open(records[spec.task].directory)
     episodes = [random_episode(spec, seed, int(steps)) for seed, steps in enumerate(read.episode_steps)]
-    expected = [step for episode in episodes for step in Layout(spec, PAPER).encode(episode)]
+    expected = [step for episode in episodes for step in Layout(spec, PAPER).encode_timesteps(episode)]
     np.testing.assert_array_equal(read.first_step, [0, 3, 4, 11])
     np.testing.assert_array_equal(read.step_tokens, [len(step) for step in expected])
     np.testing.assert_array_equal(read.step_patches, [len(step.patches) for step in expected])

@@ -19,7 +19,7 @@ from tests.model.made_model import TINY, alive
 from tests.tokenization.made_tasks import ALL
 
 CONTRACT = Contract.of(TINY.tokenization, ALL)
-RUN = {"seed": 3, "window_steps": {"made/control": 2, "made/game": None}}
+RUN = {"seed": 3, "memory_steps": {"made/control": 2, "made/game": None}}
 ABOUT = {"contract": CONTRACT, "model": TINY, "run": RUN}
 
 

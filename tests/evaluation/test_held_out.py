@@ -90,8 +90,8 @@ def test_the_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary(uniform
 def test_the_baseline_is_a_unigram_model_with_the_smoothing_that_suits_it_best(uniform):
     train, test = texts("yes yes yes no"), texts("yes no", "maybe")
     layout = uniform.layout(DIALOGUE.name)
-    seen = layout.encode(train[0])[0].token_ids.tolist()
-    scored = [token for episode in test for token in layout.encode(episode)[0].token_ids[1:].tolist()]
+    seen = layout.encode(train[0]).token_ids.tolist()
+    scored = [token for episode in test for token in layout.encode(episode).token_ids[1:].tolist()]
     expected = min(
         np.exp(-np.mean([np.log((seen.count(t) + a) / (len(seen) + 32_000 * a)) for t in scored]))
         for a in (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
@@ -102,6 +102,6 @@ def test_the_baseline_is_a_unigram_model_with_the_smoothing_that_suits_it_best(u
 def test_text_beyond_the_agents_context_counts_for_neither(uniform):
     short = dataclasses.replace(uniform, context=4)
     long, cut = texts("yes yes yes yes yes no no no no no"), texts("yes yes yes")
-    assert len(short.layout(DIALOGUE.name).encode(cut[0])[0].token_ids) == 4
+    assert len(short.layout(DIALOGUE.name).encode(cut[0]).token_ids) == 4
     scores = [text_perplexity(short, DIALOGUE.name, cut, said)["baseline"] for said in (long, texts("yes yes yes yes"))]
     assert scores[0] == pytest.approx(scores[1])

@@ -36,6 +36,7 @@ def made_batch(rows: int = 2, length: int = 20, seed: int = 0) -> Batch:
     low[:, 1::2] = low[:, 0::2] + 32
     batch = Batch(
         token_ids=ids,
+        target_ids=rng.integers(SMALL_VOCABULARY.size, size=(rows, length), dtype=np.int32),
         loss_mask=(rng.random((rows, length)) < 0.4) & (segments > 0),
         local_position=rng.integers(24, size=(rows, length), dtype=np.int32),
         segment_ids=segments,

@@ -36,7 +36,7 @@ def made_agent(*, layers: int = 2, context: int = 200, memory_steps: int | None 
 
 def steps_of(spec, seed: int, steps: int) -> list[TokenSequence]:
     """The timesteps of a random episode, observation and action."""
-    return Layout(spec, Tokenization()).encode(random_episode(spec, seed, steps))
+    return Layout(spec, Tokenization()).encode_timesteps(random_episode(spec, seed, steps))
 
 
 class StepByStep:

@@ -48,7 +48,7 @@ def test_without_temperature_it_takes_what_the_full_forward_pass_finds_most_prob
     layout, table = Layout(ROBOT, Tokenization()), np.asarray(agent.params["embedding"]["tokens"][...])
     fields = {key: np.stack([action[key] for action in actions]) for key in ROBOT.action}
     episode = dataclasses.replace(random_episode(ROBOT, 0, 3), action=fields)
-    steps = layout.encode(episode)  # observation and chosen action: the bins' centres encode as themselves
+    steps = layout.encode_timesteps(episode)  # observation and chosen action: the bins' centres encode as themselves
     for step, hidden in zip(steps, AllAtOnce(agent)(steps), strict=True):
         for place, (low, high) in enumerate(layout.action_ranges, start=len(step) - 4):
             assert step.token_ids[place] == low + np.argmax(hidden[place - 1] @ table[low:high].T)
@@ -124,7 +124,7 @@ def test_a_timestep_longer_than_the_context_is_refused():
 
 def test_an_observation_that_has_no_tokens_is_refused(agent):
     bad = {**observations(CONTROL, 0, 1)[0], "velocity": np.array([0.0, np.nan])}
-    with pytest.raises(TokenizationError, match="observation 'velocity': value nan is not finite"):
+    with pytest.raises(TokenizationError, match="^made/control, observation 'velocity': value nan at .* not finite"):
         Policy(agent, CONTROL.name, 1).act([bad])
 
 
@@ -147,7 +147,7 @@ def test_a_task_that_is_not_the_trained_one_is_refused(agent):
 
 def test_it_is_restored_from_a_run(agent, tmp_path):
     store = CheckpointStore(tmp_path)
-    run = {"context": agent.context, "window_steps": agent.memory_steps}
+    run = {"context": agent.context, "memory_steps": agent.memory_steps}
     moments = optax.sgd(1.0).init(agent.params)
     about = {"contract": agent.contract, "model": agent.model, "run": run}
     store.save(7, params=agent.params, optimizer=[jnp.zeros(1), moments], loader={}, **about)

@@ -60,7 +60,7 @@ def draw(modality: Modality, rng: np.random.Generator, steps: int) -> np.ndarray
 
 def episode_of(spec: TaskSpec, observation: dict, action: dict, **fields) -> Episode:
     """An episode of these observations and actions, without rewards."""
-    steps = len(next(iter(action.values())))
+    steps = len(next(iter({**observation, **action}.values())))
     at = np.arange(steps)
     return Episode(
         task=spec.name, observation=observation, action=action,

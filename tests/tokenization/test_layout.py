@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec, Text
-from gato_jax.tokenization import Layout, Tokenization, TokenizationError
+from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
 from tests.tokenization.made_tasks import ALL, CAPTION, CONTROL, DIALOGUE, GAME, GRID, ROBOT, episode_of, random_episode
 
@@ -16,7 +16,7 @@ SHARED = 511  # the local position of action tokens
 
 
 def first_step(spec, tokenization=PAPER):
-    return Layout(spec, tokenization).encode(random_episode(spec, seed=0, steps=2))[0]
+    return Layout(spec, tokenization).encode_timesteps(random_episode(spec, seed=0, steps=2))[0]
 
 
 def test_observation_then_separator_then_action():
@@ -73,7 +73,7 @@ def test_a_text_action_may_be_any_piece():
 def test_the_action_comes_back():
     episode = random_episode(ROBOT, seed=3, steps=4)
     layout = Layout(ROBOT, PAPER)
-    ids = np.stack([step.token_ids[-4:] for step in layout.encode(episode)])
+    ids = np.stack([step.token_ids[-4:] for step in layout.encode_timesteps(episode)])
     action = layout.decode_action(ids)
     np.testing.assert_array_equal(action["gripper"], episode.action["gripper"])
     np.testing.assert_allclose(action["arm"], episode.action["arm"], atol=1 / 2048)
@@ -82,21 +82,13 @@ def test_the_action_comes_back():
 
 def test_the_placeholder_action_of_a_final_observation_has_no_tokens():
     episode = random_episode(GAME, seed=0, steps=3, final_observation=True)
-    assert len(Layout(GAME, PAPER).encode(episode)) == 2
-
-
-def test_acting_sees_the_same_tokens_as_training():
-    layout, episode = Layout(ROBOT, PAPER), random_episode(ROBOT, seed=1, steps=1)
-    acting = layout.encode_observation({key: values[0] for key, values in episode.observation.items()})
-    (step,) = layout.encode(episode)
-    trained = step.slice(0, len(acting))
-    for name in (*PER_TOKEN, *PER_PATCH):
-        np.testing.assert_array_equal(getattr(acting, name), getattr(trained, name))
+    assert len(Layout(GAME, PAPER).encode_timesteps(episode)) == 2
+    assert len(Layout(GAME, PAPER).encode(episode)) == 2 * (20 + 1 + 1)
 
 
 def test_a_slice_of_a_concatenation_is_the_part():
     layout = Layout(GAME, PAPER)
-    one, two = layout.encode(random_episode(GAME, seed=2, steps=2))
+    one, two = layout.encode_timesteps(random_episode(GAME, seed=2, steps=2))
     part = concatenate([one, two]).slice(len(one), len(one) + len(two))
     for name in (*PER_TOKEN, *PER_PATCH):
         np.testing.assert_array_equal(getattr(part, name), getattr(two, name))
@@ -112,25 +104,32 @@ def spoilt(spec, side, key, step, value):
 @pytest.mark.parametrize(
     "spec, side, key, value, said",
     [
-        (CONTROL, "observation", "velocity", np.nan, "nan is not finite"),
-        (CONTROL, "action", "action", -np.inf, "-inf is not finite"),
+        (CONTROL, "observation", "velocity", np.nan, r"nan at element \(0,\) is not finite"),
+        (CONTROL, "action", "action", -np.inf, r"-inf at element \(0,\) is not finite"),
         (GRID, "observation", "direction", 4, r"4 is outside \[0, 4\)"),
         (GRID, "action", "action", -1, r"-1 is outside \[0, 7\)"),
         (GRID, "observation", "mission", 7, "text must be str, got int 7"),
     ],
 )
 def test_a_bad_value_is_named_with_task_step_and_key(spec, side, key, value, said):
-    with pytest.raises(TokenizationError, match=rf"^{spec.name}, step 1: {side} '{key}': .*{said}"):
+    with pytest.raises(TokenizationError, match=rf"^{spec.name}, step 1, {side} '{key}': .*{said}"):
         Layout(spec, PAPER).encode(spoilt(spec, side, key, 1, value))
 
 
-def test_a_wrong_shape_is_named_with_task_step_and_key():
+@pytest.mark.parametrize("shape", [(5,), (2, 2), (1, 2), ()])
+def test_a_wrong_shape_is_named_with_task_and_key(shape):
     episode = random_episode(CONTROL, seed=0, steps=2)
-    episode = dataclasses.replace(
-        episode, observation={**episode.observation, "velocity": np.zeros((2, 5), np.float32)}
-    )
-    with pytest.raises(TokenizationError, match=r"made/control, step 0: observation 'velocity': .*\(2,\), got \(5,\)"):
-        Layout(CONTROL, PAPER).encode(episode)
+    wrong = {**episode.observation, "velocity": np.zeros((2, *shape), np.float32)}
+    with pytest.raises(TokenizationError, match=r"^made/control, observation 'velocity': .* shape \(2,\), got"):
+        Layout(CONTROL, PAPER).encode(dataclasses.replace(episode, observation=wrong))
+
+
+def test_a_bad_value_of_one_observation_is_named_without_a_step():
+    velocity, position = np.array([0, np.nan]), np.zeros(3)
+    with pytest.raises(TokenizationError, match=r"^made/control, observation 'velocity': value nan at element \(1,\)"):
+        Layout(CONTROL, PAPER).encode_observation({"velocity": velocity, "position": position})
+    with pytest.raises(TokenizationError, match=r"^made/control, action 'action': value inf at element \(0,\)"):
+        Layout(CONTROL, PAPER).encode_action({"action": np.array([np.inf, 0])})
 
 
 @pytest.mark.parametrize("side", ["observation", "action"])
@@ -138,14 +137,59 @@ def test_wrong_keys_are_named(side):
     episode = random_episode(CONTROL, seed=0, steps=1)
     values = {"observation": episode.observation, "action": episode.action}
     values[side] = {**values[side], "speed": np.zeros((1, 2), np.float32)}
-    with pytest.raises(TokenizationError, match=rf"step 0: {side} has keys .*'speed'.*, made/control has"):
+    with pytest.raises(TokenizationError, match=rf"^made/control, the {side} has keys .*'speed'.*, the task has"):
         Layout(CONTROL, PAPER).encode(episode_of(CONTROL, **values))
 
 
-def test_more_discrete_values_than_bins_are_refused():
+def test_a_missing_key_is_named():
+    with pytest.raises(TokenizationError, match=r"the observation has keys \['position'\], the task has .*'velocity'"):
+        Layout(CONTROL, PAPER).encode_observation({"position": np.zeros(3)})
+    with pytest.raises(TokenizationError, match=r"the observation has keys \[1, 'velocity'\]"):
+        Layout(CONTROL, PAPER).encode_observation({"velocity": np.zeros(2), 1: 0})
+
+
+def test_an_episode_of_another_task_is_refused():
+    with pytest.raises(TokenizationError, match="an episode of made/game does not fit the layout of made/control"):
+        Layout(CONTROL, PAPER).encode(random_episode(GAME, seed=0, steps=1))
+    with pytest.raises(TokenizationError, match="an episode of made/game does not fit the layout of made/control"):
+        Layout(CONTROL, PAPER).encode(
+            random_episode(CONTROL, seed=0, steps=1), prompt=random_episode(GAME, seed=0, steps=1)
+        )
+
+
+def test_a_nested_key_is_in_the_order_of_its_tree():
+    """The paper: nested structures are ordered lexicographically by key; `a` comes before `a-b`, and with it `a/z`."""
+    spec = dataclasses.replace(
+        CONTROL, observation={"a-b": Discrete(n=9), "a": {"z": Discrete(n=9), "B": Discrete(n=9)}}
+    )
+    tokens = Layout(spec, PAPER).encode_observation({"a-b": np.int32(3), "a/z": np.int32(2), "a/B": np.int32(1)})
+    np.testing.assert_array_equal(tokens.token_ids, [1, 2, 3, SEPARATOR])
+
+
+def test_discrete_values_without_ids_are_refused():
+    """Their ids are those of the first text pieces, so there must be as many."""
     spec = TaskSpec(suite="made", task="wide", observation={"x": Discrete(n=1025)}, action={"a": Discrete(n=2)})
-    with pytest.raises(TokenizationError, match="'x' has 1025 values, at most 1024"):
-        _ = Layout(spec, PAPER).observation_codecs
+    with pytest.raises(
+        TokenizationError, match=r"made/wide, observation 'x': has 1025 values, .*bins = 1024; raise it"
+    ):
+        Layout(spec, PAPER)
+    few = Tokenization(vocabulary=Vocabulary(text=1000, bins=2048))
+    with pytest.raises(TokenizationError, match=r"has 1025 values, at most vocabulary.text = 1000; raise it"):
+        Layout(spec, few)
+
+
+def test_text_needs_all_its_pieces():
+    with pytest.raises(TokenizationError, match=r"made/dialogue, action 'text': its 32000 pieces exceed .* 31999"):
+        Layout(DIALOGUE, Tokenization(vocabulary=Vocabulary(text=31_999)))
+
+
+def test_what_has_no_codec_is_refused_before_the_first_episode():
+    grey = TaskSpec(suite="m", task="t", observation={"x": Image(height=16, width=16, channels=1)}, action={})
+    with pytest.raises(TokenizationError, match="m/t, observation 'x': an image needs 3 channels, got 1"):
+        Layout(grey, PAPER)
+    free = TaskSpec(suite="m", task="t", observation={}, action={"a": Continuous(shape=(2,))})
+    with pytest.raises(TokenizationError, match="m/t, action 'a': needs finite limits"):
+        Layout(free, PAPER)
 
 
 def test_an_observation_longer_than_the_position_table_is_refused():
@@ -153,10 +197,28 @@ def test_an_observation_longer_than_the_position_table_is_refused():
         suite="made", task="long", observation={"x": Continuous(shape=(600,)), "image": Image(height=16, width=16)},
         action={"a": Text()},
     )  # fmt: skip
-    with pytest.raises(TokenizationError, match="602 tokens exceeds local_positions - 1 = 511"):
+    with pytest.raises(
+        TokenizationError, match=r"^made/long, step 0, the observation's 602 tokens exceed .* = 511; raise"
+    ):
         first_step(spec)
+    first_step(spec, Tokenization(local_positions=603))
+
+
+def test_a_text_that_is_too_long_is_named_with_its_step():
+    spec = TaskSpec(suite="made", task="long", observation={"say": Text()}, action={"a": Discrete(n=2)})
+    episode = episode_of(spec, {"say": np.array(["a", "a " * 600], object)}, {"a": np.zeros(2, np.int32)})
+    with pytest.raises(TokenizationError, match="^made/long, step 1, the observation's"):
+        Layout(spec, PAPER).encode(episode)
 
 
 def test_text_actions_have_no_fixed_ranges():
     with pytest.raises(TokenizationError, match="made/caption: action 'caption' is text"):
         _ = Layout(CAPTION, PAPER).action_ranges
+
+
+def test_a_task_may_have_no_action():
+    spec = dataclasses.replace(GAME, action={})
+    layout, episode = Layout(spec, PAPER), random_episode(spec, seed=0, steps=2)
+    tokens = layout.encode(episode)
+    assert len(tokens) == 2 * 21 and not tokens.loss_mask.any() and layout.action_ranges.shape == (0, 2)
+    assert len(layout.encode_action({})) == 0

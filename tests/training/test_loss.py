@@ -38,7 +38,7 @@ def losses_by_hand(model, hidden, batch):
             continue  # the first token of a segment follows nothing
         logits = table @ np.asarray(hidden[b, position - 1], np.float64)
         log_sum = np.log(np.exp(logits - logits.max()).sum()) + logits.max()
-        losses[int(b), int(position)] = log_sum - logits[batch.token_ids[b, position]]
+        losses[int(b), int(position)] = log_sum - logits[batch.target_ids[b, position]]
     return losses
 
 
@@ -66,9 +66,9 @@ def test_gradients_flow_only_from_the_positions_before_targets(model, hidden, ba
 
 
 def test_a_token_that_is_no_target_changes_nothing(model, hidden, batch):
-    others = jnp.where(target_mask(batch), batch.token_ids, 0)
+    others = jnp.where(target_mask(batch), batch.target_ids, 0)
     losses, _ = cross_entropy(model, hidden, batch, BUDGET)
-    np.testing.assert_array_equal(cross_entropy(model, hidden, batch._replace(token_ids=others), BUDGET)[0], losses)
+    np.testing.assert_array_equal(cross_entropy(model, hidden, batch._replace(target_ids=others), BUDGET)[0], losses)
 
 
 def test_the_budget_changes_nothing(model, hidden, batch):

@@ -1,0 +1,261 @@
+"""Parquet rows: whole timesteps of one episode, as many as fit in a context, for whoever trains with other tools.
+
+    FOLDER/SPLIT-00000-of-00004.parquet    rows in the order of the episodes; the contract is in each file's metadata
+
+Memory is bounded by an episode and a row group, whatever the dataset's size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gato_jax.episodes import Episode
+from gato_jax.tokenization import Contract, Layout, TokenSequence
+from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+
+FILE_BYTES = 256 << 20  # on disk; a file ends with the row group that reaches it
+ROW_GROUP_BYTES = 16 << 20  # in memory
+METADATA = "gato_jax."  # before the names of the metadata that are ours
+
+COLUMNS = {
+    "episode": "number of the episode, in the dataset's order",
+    "first_step": "the first timestep of the row, counted within its episode",
+    "steps": "how many timesteps the row holds",
+    "token_ids": "token of each position; 0 where a patch stands",
+    "target_ids": "what is to be predicted for each position from those before it",
+    "loss_mask": "whether that counts in the loss",
+    "local_position": "index within the timestep's observation; all action tokens share one",
+    "action_low": "first id that is valid at an action position, 0 elsewhere",
+    "action_high": "the id after the last valid one, 0 elsewhere",
+    "patches": "the patches of images, each the bytes of a uint8 array of the patch shape, row-major",
+    "patch_slots": "position of each patch",
+    "patch_intervals": "row interval [low, high) and column interval [low, high) of each patch, of 128",
+}
+
+
+class ExportError(ValueError):
+    """A dataset that cannot be exported, or an export that cannot be read; the message names it and the remedy."""
+
+
+class Row(NamedTuple):
+    """Timesteps [first_step, first_step + steps) of an episode."""
+
+    episode: int
+    first_step: int
+    steps: int
+    tokens: TokenSequence
+
+
+class Written(NamedTuple):
+    """The files, in order, and what they hold."""
+
+    files: list[pathlib.Path]
+    rows: int
+    tokens: int
+
+
+def require_pyarrow():
+    """Raises ExportError where pyarrow, which no other part needs, is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise ExportError('Parquet needs pyarrow, which is not installed; pip install "gato_jax[parquet]"') from None
+
+
+def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iterator[Row]:
+    """Every step at which an action was taken, once and in order, in rows of at most `context` tokens.
+
+    Raises:
+      ExportError: a timestep is longer than the context, or an episode has no such step.
+    """
+    name = layout.spec.name
+    for number, episode in enumerate(episodes):
+        steps = layout.encode_timesteps(episode)
+        if not steps:
+            raise ExportError(f"{name}: episode {number} holds no action that was taken; filter it out")
+        first, held = 0, 0
+        for at, step in enumerate(steps):
+            if len(step) > context:
+                raise ExportError(
+                    f"{name}: episode {number}, step {at} has {len(step)} tokens, which exceeds context {context}; "
+                    "raise context"
+                )
+            if held + len(step) > context:
+                yield Row(number, first, at - first, concatenate(steps[first:at]))
+                first, held = at, 0
+            held += len(step)
+        yield Row(number, first, len(steps) - first, concatenate(steps[first:]))
+
+
+def write_rows(
+    folder: pathlib.Path, split: str, rows: Iterable[Row], metadata: Mapping[str, Any], file_bytes: int = FILE_BYTES
+) -> Written:
+    """Writes the rows into as many files as they need.
+
+    Args:
+      folder: where; it exists.
+      split: begins the files' names.
+      rows: consumed a row group at a time.
+      metadata: {name: JSON}, into every file.
+      file_bytes: the size at which a file ends.
+    """
+    import pyarrow.parquet as pq
+
+    schema = _schema(metadata)
+    groups, files, count, tokens = _row_groups(rows), [], 0, 0
+    while (group := next(groups, None)) is not None:
+        files.append(folder / f"{split}-{len(files):05d}.parquet")
+        with files[-1].open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            while group is not None:
+                writer.write_table(_table(group, schema))
+                count, tokens = count + len(group), tokens + sum(len(row.tokens) for row in group)
+                group = next(groups, None) if file.tell() < file_bytes else None
+    named = [file.rename(file.with_stem(f"{file.stem}-of-{len(files):05d}")) for file in files]
+    return Written(named, count, tokens)
+
+
+def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
+    """The rows of a file, or of all files of a folder, each the very tokens that were written.
+
+    Raises:
+      ExportError: nothing is there, a file is missing, damaged or not an export.
+      ContractError: this version would tokenize otherwise, or two files of the folder differ.
+    """
+    files = _files(pathlib.Path(path))
+    contract = read_contract(files[0])
+    for file in files:
+        contract.require_equal(read_contract(file), str(file))
+        with _opened(file) as parquet:
+            patch_shape = _metadata(parquet, file, "patch_shape")
+            for batch in parquet.iter_batches(batch_size=64):
+                yield from (tokens_of_row(row, patch_shape) for row in batch.to_pylist())
+
+
+def read_contract(path: str | pathlib.Path) -> Contract:
+    """What the rows of a file, or of a folder, were tokenized under. Raises what `read_rows` does."""
+    file = _files(pathlib.Path(path))[0]
+    with _opened(file) as parquet:
+        return Contract.from_json(_metadata(parquet, file, "contract"), str(file))
+
+
+def tokens_of_row(row: Mapping[str, Any], patch_shape: Iterable[int]) -> TokenSequence:
+    """One row, by whichever reader of Parquet, as a sequence of one segment without a prompt.
+
+    Args:
+      row: {column: value}, with lists or arrays for values.
+      patch_shape: (p, p, 3) as the metadata have it; (0, 0, 0) of a task without patches.
+    """
+    ids, low, high, slots = (
+        np.asarray(row[name], np.int32) for name in ("token_ids", "action_low", "action_high", "patch_slots")
+    )
+    return TokenSequence(
+        token_ids=ids,
+        target_ids=np.asarray(row["target_ids"], np.int32),
+        loss_mask=np.asarray(row["loss_mask"], np.bool_),
+        local_position=np.asarray(row["local_position"], np.int32),
+        segment_ids=np.ones(len(ids), np.int32),
+        prompt_mask=np.zeros(len(ids), bool),
+        action_range=np.stack([low, high], axis=-1),
+        patches=np.frombuffer(b"".join(row["patches"]), np.uint8).reshape(len(slots), *patch_shape),
+        patch_slots=slots,
+        patch_intervals=np.asarray(row["patch_intervals"], np.int32).reshape(len(slots), 4),
+    )
+
+
+def _row_groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    group, held = [], 0
+    for row in rows:
+        group.append(row)
+        held += sum(getattr(row.tokens, name).nbytes for name in (*PER_TOKEN, *PER_PATCH))
+        if held >= ROW_GROUP_BYTES:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def _schema(metadata: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    ints = pa.list_(pa.int32())
+    own = {"loss_mask": pa.list_(pa.bool_()), "patches": pa.list_(pa.binary())}
+    own |= {"patch_intervals": pa.list_(pa.list_(pa.int32(), 4))}
+    own |= dict.fromkeys(("episode", "first_step", "steps"), pa.int32())
+    texts = {METADATA + name: json.dumps(value) for name, value in metadata.items()}
+    return pa.schema([pa.field(name, own.get(name, ints), nullable=False) for name in COLUMNS], metadata=texts)
+
+
+def _table(rows: list[Row], schema: Any) -> Any:
+    """The rows as one Arrow table, column by column from the arrays that are there."""
+    import pyarrow as pa
+
+    tokens = [row.tokens for row in rows]
+    token_ends, patch_ends = (np.cumsum([0, *map(len, lists)]) for lists in (tokens, [t.patch_slots for t in tokens]))
+
+    def lists(ends: np.ndarray, values: Any) -> Any:
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(sequence, name) for sequence in tokens])
+
+    names = ("token_ids", "target_ids", "loss_mask", "local_position")
+    columns = {name: pa.array([getattr(row, name) for row in rows]) for name in ("episode", "first_step", "steps")}
+    columns |= {name: lists(token_ends, pa.array(joined(name))) for name in names}
+    for name, valid in zip(("action_low", "action_high"), joined("action_range").T, strict=True):
+        columns[name] = lists(token_ends, pa.array(np.ascontiguousarray(valid)))
+    intervals = pa.array(joined("patch_intervals").reshape(-1))
+    columns["patches"] = lists(patch_ends, _binaries(joined("patches")))
+    columns["patch_slots"] = lists(patch_ends, pa.array(joined("patch_slots")))
+    columns["patch_intervals"] = lists(patch_ends, pa.FixedSizeListArray.from_arrays(intervals, 4))
+    return pa.table([columns[name].cast(schema.field(name).type) for name in COLUMNS], schema=schema)
+
+
+def _binaries(patches: np.ndarray) -> Any:
+    """(P, p, p, C) uint8 as P values of bytes."""
+    import pyarrow as pa
+
+    if not len(patches):
+        return pa.array([], pa.binary())
+    fixed = pa.binary(patches[0].nbytes)
+    content = pa.py_buffer(np.ascontiguousarray(patches))
+    return pa.FixedSizeBinaryArray.from_buffers(fixed, len(patches), [None, content]).cast(pa.binary())
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+    """The file itself, or all that a folder must hold."""
+    require_pyarrow()
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob("*.parquet"))
+    if not files:
+        raise ExportError(f"{path}: no Parquet files; export a dataset there with `gato export --format=parquet`")
+    numbered = re.fullmatch(r".*-of-(\d+)", files[0].stem)
+    if numbered is None or int(numbered[1]) != len(files):
+        raise ExportError(f"{path}: holds {len(files)} Parquet files, not those of one export; export again")
+    return files
+
+
+@contextlib.contextmanager
+def _opened(file: pathlib.Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        raise ExportError(f"{file}: cannot be read ({error}); copy it again or export again") from error
+
+
+def _metadata(parquet: Any, file: pathlib.Path, name: str) -> Any:
+    texts = parquet.metadata.metadata or {}
+    if (key := (METADATA + name).encode()) not in texts:
+        raise ExportError(f"{file}: has no {METADATA}{name} in its metadata, so it is no export; name another")
+    return json.loads(texts[key])

@@ -1,0 +1,139 @@
+"""Continuous values: proprioception, joint torques, end-effector poses (paper, section 2.1 and appendix B)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gato_jax.episodes import Continuous
+from gato_jax.tokenization.codecs.values import TokenizationError, flatten, refuse
+
+_LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContinuousCodec:
+    """Floats to uniform bins on [-1, 1].
+
+    Observations are mu-law companded, F(x) = sgn(x) ln(|x| mu + 1) / ln(M mu + 1), and clipped to [-1, 1]. Actions are
+    not companded: they are scaled from their limits to [-1, 1], and clipped there. A value decodes to its bin's centre,
+    so one that was not clipped comes back within half a bin, in the domain where bins are uniform.
+
+    Attributes:
+      modality: shape; without companding also the finite limits.
+      companded: whether mu-law comes first.
+      first_id: the lowest id.
+      bins: their number, 2 to 65,536.
+      mu, m: of the companding; m=1 is the formula without M, which maps [-1, 1] to [-1, 1].
+      descending: whether ids fall while values rise, from the highest id on.
+    """
+
+    modality: Continuous
+    companded: bool
+    first_id: int = 32_000
+    bins: int = 1024
+    mu: float = 100.0
+    m: float = 256.0
+    descending: bool = False
+
+    def __post_init__(self):
+        if not 2 <= self.bins <= 65_536:
+            raise TokenizationError(f"bins must be in [2, 65536], got {self.bins}")
+        if self.companded:
+            if not (self.mu > 0 and 0 < self.m <= _LARGEST_DECODED and 0 < self._largest < math.inf):
+                raise TokenizationError(
+                    f"mu, m and their product must be positive and finite, m also as float32, got {self.mu}, {self.m}"
+                )
+            return
+        low, high = self._limits
+        if not ((-_LARGEST_DECODED <= low) & (low < high) & (high <= _LARGEST_DECODED)).all():
+            raise TokenizationError(
+                f"needs finite limits with low < high, finite also as float32, to be scaled; got {low} and {high}"
+            )
+
+    @property
+    def token_count(self) -> int:
+        return math.prod(self.modality.shape)
+
+    @property
+    def token_range(self) -> tuple[int, int]:
+        return self.first_id, self.first_id + self.bins
+
+    def encode(self, values: npt.ArrayLike) -> np.ndarray:
+        """(..., *shape) real numbers of any width to (..., token_count) int32 ids."""
+        bins = self._unit(self._real(values))
+        np.clip(bins, -1, 1, out=bins)
+        bins += 1
+        bins *= self.bins / 2
+        ids = bins.astype(np.int32)  # truncation is floor: no bin is negative
+        np.minimum(ids, self.bins - 1, out=ids)
+        if self.descending:
+            np.subtract(self.bins - 1, ids, out=ids)
+        ids += self.first_id
+        return ids
+
+    def decode(self, ids):
+        """(..., token_count) ids to (..., *shape) float32, the centres of their bins.
+
+        NumPy or JAX arrays, bit-equal: both read one table. Of JAX arrays the ids are not checked.
+        """
+        if isinstance(ids, np.ndarray) and ((ids < self.first_id) | (ids >= self.first_id + self.bins)).any():
+            raise TokenizationError(f"ids {ids} are not all continuous ids {self.token_range}")
+        number = ids - self.first_id
+        if self.descending:
+            number = self.bins - 1 - number
+        rows = 0 if len(self.centres) == 1 else np.arange(self.token_count)
+        table = self.centres if isinstance(ids, np.ndarray) else _on_device(self.centres)
+        return table[rows, number].reshape((*ids.shape[:-1], *self.modality.shape))
+
+    @functools.cached_property
+    def centres(self) -> np.ndarray:
+        """(token_count or 1, bins) float32: the value of each bin's centre; one row where all elements share limits."""
+        unit = (np.arange(self.bins) + 0.5) / self.bins * 2 - 1
+        if self.companded:
+            return (np.sign(unit) * np.expm1(np.abs(unit) * self._largest) / self.mu).astype(np.float32)[None]
+        low, high = (np.reshape(limit, (-1, 1)) for limit in self._limits)
+        return ((unit + 1) / 2 * (high - low) + low).astype(np.float32)
+
+    def clips(self, values: npt.ArrayLike) -> np.ndarray:
+        """(..., *shape) values to (..., token_count) bool: True where one lies outside what bins cover."""
+        return np.abs(self._unit(self._real(values))) > 1
+
+    @property
+    def _largest(self) -> float:
+        """ln(M mu + 1)."""
+        return math.log1p(self.m * self.mu)
+
+    @property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.modality.low, np.float64), np.asarray(self.modality.high, np.float64)
+
+    def _real(self, values: npt.ArrayLike) -> np.ndarray:
+        flat = flatten(values, self.modality.shape, "biuf", "real numbers")
+        with np.errstate(over="ignore", invalid="ignore"):  # a longdouble beyond float64 is refused as infinite
+            real = flat.astype(np.float64)
+        if not np.isfinite(real).all():
+            refuse(~np.isfinite(real), flat, self.modality.shape, "is not finite; filter or repair the recording")
+        return real
+
+    def _unit(self, real: np.ndarray) -> np.ndarray:
+        """Companded or scaled, before it is clipped to [-1, 1]."""
+        with np.errstate(over="ignore"):  # beyond float64 is beyond the last bin, too
+            if not self.companded:
+                low, high = self._limits
+                return (real - low) / (high - low) * 2 - 1
+            unit = np.abs(real)
+            unit *= self.mu
+            np.log1p(unit, out=unit)
+            unit /= self._largest
+            return np.copysign(unit, real, out=unit)
+
+
+def _on_device(table: np.ndarray):
+    import jax.numpy as jnp
+
+    return jnp.asarray(table)

@@ -1,0 +1,81 @@
+"""Text (paper, section 2.1): SentencePiece with 32,000 pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from gato_jax.tokenization.codecs.values import TokenizationError
+
+# The 32,000-piece SentencePiece model of mistral-common (Apache-2.0); see third_party/mistral_tokenizer.
+TOKENIZER_MODEL = pathlib.Path(__file__).parents[3] / "third_party" / "mistral_tokenizer" / "tokenizer.model.v1"
+END_OF_TEXT = 2  # the model's </s>
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextCodec:
+    """Text to SentencePiece ids, closed by the end-of-text piece, so that a sequence can be read back. Exact."""
+
+    token_count = None  # as many as the text takes
+    token_range = (0, 32_000)
+
+    def encode(self, text: Any) -> np.ndarray:
+        """(n,) int32 ids of a str."""
+        if not isinstance(text, str):
+            raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
+        return _encode(text)
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """The text up to the first end-of-text piece."""
+        pieces = []
+        for token in ids:
+            if token == END_OF_TEXT:
+                break
+            pieces.append(self._piece(token))
+        return _sentencepiece().decode(pieces)
+
+    def pieces(self, ids: np.ndarray) -> list[str]:
+        """Each id's own piece, as the model spells it: a space is an underscore-like sign."""
+        return [_sentencepiece().id_to_piece(self._piece(token)) for token in ids]
+
+    def _piece(self, token: Any) -> int:
+        low, high = self.token_range
+        if not low <= token < high:
+            raise TokenizationError(f"id {token} is no piece of text, [{low}, {high})")
+        return int(token)
+
+
+@functools.lru_cache(maxsize=65_536)  # an instruction is the same at every step
+def _encode(text: str) -> np.ndarray:
+    try:
+        text.encode()  # SentencePiece itself says of a lone surrogate only that it cannot cast
+    except UnicodeEncodeError as error:
+        raise TokenizationError(f"text {text!r:.60} is not Unicode ({error.reason} at {error.start})") from None
+    pieces = _sentencepiece().encode(text)
+    if (back := _sentencepiece().decode(pieces)) != text:
+        at = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
+        raise TokenizationError(f"text {text!r:.60} has no exact pieces: {text[at : at + 1]!r} at {at}; replace it")
+    ids = np.array([*pieces, END_OF_TEXT], np.int32)
+    ids.setflags(write=False)  # shared by all who ask
+    return ids
+
+
+@functools.cache
+def _sentencepiece():
+    import sentencepiece
+
+    if not TOKENIZER_MODEL.exists():
+        raise TokenizationError(f"no SentencePiece model at {TOKENIZER_MODEL}; restore third_party/mistral_tokenizer")
+    return sentencepiece.SentencePieceProcessor(model_file=str(TOKENIZER_MODEL))
+
+
+@functools.cache
+def text_model_fingerprint() -> str:
+    """Of the model file: two agents with different pieces do not speak the same language."""
+    return hashlib.sha256(TOKENIZER_MODEL.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,213 @@
+"""Images as codes: a trained VQ-VAE as a codec with a fingerprint, and how it rests on disk. Agents train on it frozen.
+
+A folder holds:
+    image_tokenizer.json   config and fingerprint
+    image_tokenizer.npz    the weights, each under its place in the model
+
+Axes:
+    N images   S side of an image   L codes of an image
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+import zipfile
+import zlib
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from flax import nnx
+from jaxtyping import Array, Int32, UInt8
+
+from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
+
+_BATCH = 8  # images of one call: few, as an agent that acts has one or two at a time
+
+Tree = TypeVar("Tree")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageTokenizer:
+    """A frozen VQ-VAE as a codec: images to codes and back, with a loss.
+
+    All arithmetic is in full float32. Codes do not depend on what else is encoded at the same time; on another kind of
+    device a vector that is as near to two codes may get the other one.
+    """
+
+    config: ImageTokenizerConfig
+    params: nnx.State
+
+    def encode(self, images: npt.ArrayLike) -> Int32[np.ndarray, "..."]:
+        """(..., height, width, 3) uint8 of any size to (..., grid * grid) codes in [0, codes), in raster order."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+            raise ImageTokenizerError(
+                f"images must be uint8 of shape (..., height, width, 3), got {images.dtype} of {images.shape}"
+            )
+        lead = images.shape[:-3]
+        flat = images.reshape(math.prod(lead), *images.shape[-3:])
+        codes = np.empty((len(flat), self.config.token_count), np.int32)
+        for start in range(0, len(flat), _BATCH):
+            part = fit(flat[start : start + _BATCH], self.config.side)
+            codes[start : start + _BATCH] = self._call(_encode, part)
+        return codes.reshape(*lead, self.config.token_count)
+
+    def decode(self, codes: npt.ArrayLike) -> UInt8[np.ndarray, "..."]:
+        """(..., grid * grid) codes to (..., side, side, 3), the images that they stand for."""
+        codes = np.asarray(codes)
+        if codes.dtype.kind not in "iu" or not codes.ndim or codes.shape[-1] != self.config.token_count:
+            raise ImageTokenizerError(
+                f"codes must be integers of shape (..., {self.config.token_count}), got {codes.dtype} of {codes.shape}"
+            )
+        outside = (codes < 0) | (codes >= self.config.codes)
+        if outside.any():
+            raise ImageTokenizerError(f"image code {codes[outside].flat[0]} is outside [0, {self.config.codes})")
+        lead, side = codes.shape[:-1], self.config.side
+        flat = codes.reshape(math.prod(lead), codes.shape[-1]).astype(np.int32)
+        images = np.empty((len(flat), side, side, 3), np.uint8)
+        for start in range(0, len(flat), _BATCH):
+            images[start : start + _BATCH] = self._call(_decode, flat[start : start + _BATCH])
+        return images.reshape(*lead, side, side, 3)
+
+    def _call(self, compiled, rows: np.ndarray) -> np.ndarray:
+        """The last rows are padded, so that there is one program and an image's codes are those that it always has."""
+        padding = [(0, _BATCH - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+        return np.asarray(compiled(self.config, self.params, np.pad(rows, padding)))[: len(rows)]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that only this config with these weights has."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self.config), sort_keys=True).encode())
+        for name, array in sorted(_named_arrays(self.params).items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, directory: pathlib.Path):
+        """Writes image_tokenizer.npz, then image_tokenizer.json; each is whole or not there."""
+        about = {"config": dataclasses.asdict(self.config), "fingerprint": self.fingerprint}
+        write_arrays(directory / "image_tokenizer.npz", self.params)
+        write_whole(directory / "image_tokenizer.json", (json.dumps(about, indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, directory: pathlib.Path) -> ImageTokenizer:
+        """What `save` wrote.
+
+        Raises:
+          ImageTokenizerError: files are missing, damaged, or not of one and the same tokenizer.
+        """
+        remedy = f"train an image tokenizer into {directory} again, or name another folder"
+        about_path, arrays_path = directory / "image_tokenizer.json", directory / "image_tokenizer.npz"
+        for path in (about_path, arrays_path):
+            if not path.is_file():
+                raise ImageTokenizerError(f"no {path.name} in {directory}; {remedy}")
+        try:
+            about = json.loads(about_path.read_text())
+            config, fingerprint = ImageTokenizerConfig(**about["config"]), about["fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ImageTokenizerError(f"{about_path} is damaged ({error}); {remedy}") from None
+        like = jax.eval_shape(lambda: initialise(config, jax.random.key(0)))
+        tokenizer = cls(config, read_arrays(arrays_path, like, remedy))
+        if tokenizer.fingerprint != fingerprint:
+            raise ImageTokenizerError(
+                f"{arrays_path} has fingerprint {tokenizer.fingerprint}, but {about_path.name} says {fingerprint!r}; "
+                + remedy
+            )
+        return tokenizer
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _encode(config: ImageTokenizerConfig, params: nnx.State, images: UInt8[Array, "N S S 3"]):
+    with jax.default_matmul_precision("highest"):  # a code must not hang on a device's short floats
+        model = nnx.merge(graph_of(config), params)
+        grid = model.encoder(to_pixels(images))
+        return model.quantizer.nearest(grid.reshape(-1, config.code_size)).reshape(len(images), -1)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _decode(config: ImageTokenizerConfig, params: nnx.State, codes: Int32[Array, "N L"]):
+    with jax.default_matmul_precision("highest"):
+        model = nnx.merge(graph_of(config), params)
+        vectors = model.quantizer.vectors[...][codes]
+        pixels = model.decoder(vectors.reshape(len(codes), config.grid, config.grid, -1))
+        return jnp.rint(jnp.clip((pixels + 1) * 127.5, 0, 255)).astype(jnp.uint8)
+
+
+def fit(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
+    """Resized: the mean over each new pixel's area where an image shrinks, interpolated where it grows."""
+    height, width = images.shape[1:3]
+    if (height, width) == (side, side):
+        return images
+    if not height or not width:
+        raise ImageTokenizerError(f"an image of {height} by {width} pixels is empty; leave it out")
+    shrinks = height >= side and width >= side
+    how = PIL.Image.Resampling.BOX if shrinks else PIL.Image.Resampling.BILINEAR
+    resized = [np.asarray(PIL.Image.fromarray(image).resize((side, side), how)) for image in images]
+    return np.stack(resized) if resized else np.empty((0, side, side, 3), np.uint8)
+
+
+def write_whole(path: pathlib.Path, content: bytes):
+    """Writes beside the path and renames: whoever reads it finds all of it, the old or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ImageTokenizerError(f"{path}: {error.strerror}; free space or name another folder") from None
+
+
+def write_arrays(path: pathlib.Path, tree: Any):
+    """The arrays of a pytree as an .npz, each under its place in the tree; `read_arrays` is its inverse."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **_named_arrays(tree))
+    write_whole(path, content.getvalue())
+
+
+def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
+    """The pytree that was written, on the device.
+
+    Args:
+      path: what `write_arrays` wrote.
+      like: a tree of arrays, or of their shapes, as the file must have them.
+      remedy: what to do about a file that is damaged or has other arrays, for the error's message.
+
+    Raises:
+      ImageTokenizerError: there is such a file no more, or never was.
+    """
+    places, structure = jax.tree_util.tree_flatten_with_path(like)
+    expected = {_name(place): (leaf.shape, leaf.dtype) for place, leaf in places}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ImageTokenizerError(f"{path} is damaged ({error}); {remedy}") from None
+    if {name: (array.shape, array.dtype) for name, array in found.items()} != expected:
+        raise ImageTokenizerError(f"{path} holds other arrays than its config asks for; {remedy}")
+    return jax.tree.unflatten(structure, [jnp.asarray(found[name]) for name in expected])
+
+
+def _named_arrays(tree: Any) -> dict[str, np.ndarray]:
+    return {_name(place): np.asarray(leaf) for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _name(place: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(place, simple=True, separator="/")

@@ -1,0 +1,180 @@
+"""The way back: from a token sequence to observations and actions, and to what each single token says.
+
+Axes:
+    S timesteps   K columns of a timestep (its keys and the separator)   L tokens
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gato_jax.tokenization.codecs import (
+    CodeCodec,
+    ContinuousCodec,
+    DiscreteCodec,
+    ImageCodec,
+    TextCodec,
+    TokenizationError,
+)
+from gato_jax.tokenization.codecs.text import END_OF_TEXT
+from gato_jax.tokenization.layout import Column, Layout
+from gato_jax.tokenization.sequence import TokenSequence
+
+_KINDS = {
+    TextCodec: "text",
+    DiscreteCodec: "discrete",
+    ContinuousCodec: "continuous",
+    ImageCodec: "image patch",
+    CodeCodec: "image code",
+}
+
+
+class Timesteps(NamedTuple):
+    """What tokens say of S timesteps: {key: array of S leading}; text is an object array of str."""
+
+    observation: dict[str, np.ndarray]
+    action: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Token:
+    """What one position says.
+
+    Attributes:
+      kind: text, discrete, continuous, image patch, image code or separator.
+      side, key: where it comes from; the separator has neither.
+      element: its number among the tokens of that key at that step.
+      value: the piece of text, the integer, or the centre of the bin; None of images and of the separator.
+    """
+
+    kind: str
+    side: str = ""
+    key: str = ""
+    element: int = 0
+    value: Any = None
+
+
+def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
+    """The inverse of Layout.encode: whole timesteps, each value to within its codec's bound.
+
+    A sequence that begins or ends inside a timestep, or is of another task, is a TokenizationError; only of a task
+    without an observation do tokens not tell whether the beginning is that of a timestep.
+    """
+    edges = _edges(layout, sequence)
+    decoded = Timesteps({}, {})
+    patches = _patches_by_key(layout, sequence, len(edges))
+    for k, column in enumerate(_columns(layout)):
+        if column is None:
+            continue
+        start, codec = edges[:, k], column.codec
+        if isinstance(codec, ImageCodec):
+            values = codec.decode(patches[column.key])
+        elif isinstance(codec, TextCodec):
+            spans = zip(start, edges[:, k + 1], strict=True)
+            values = np.array([codec.decode(sequence.token_ids[a:b]) for a, b in spans], object)
+        else:
+            values = codec.decode(sequence.token_ids[start[:, None] + np.arange(codec.token_count)])
+        getattr(decoded, column.side)[column.key] = values
+    return decoded
+
+
+def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
+    """What each of the L tokens of whole timesteps says."""
+    tokens = []
+    for edges in _edges(layout, sequence).tolist():
+        for column, start, stop in zip(_columns(layout), edges[:-1], edges[1:], strict=True):
+            if column is None:
+                tokens.append(Token(kind="separator"))
+                continue
+            values = _values(column, sequence.token_ids[start:stop])
+            kind = _KINDS[type(column.codec)]
+            tokens += [
+                Token(kind=kind, side=column.side, key=column.key, element=i, value=value)
+                for i, value in enumerate(values)
+            ]
+    return tokens
+
+
+def _columns(layout: Layout) -> list[Column | None]:
+    """In the order of their tokens, None for the separator."""
+    separator = [None] if layout.has_observation else []
+    return [*layout.observation_columns, *separator, *layout.action_columns]
+
+
+def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
+    """(S, K + 1): where each column of each timestep begins; the last entry is the end of the timestep."""
+    columns = _columns(layout)
+    counts = [1 if column is None else column.codec.token_count for column in columns]
+    fixed = [count for count in counts if count is not None]
+    if len(fixed) < len(counts):
+        edges = np.array(_edges_with_text(counts, sequence), np.int64).reshape(-1, len(counts) + 1)
+    else:
+        ends = np.cumsum([0, *fixed])
+        steps = -(-len(sequence) // ends[-1]) if ends[-1] else 0
+        edges = np.arange(steps)[:, None] * ends[-1] + ends
+    whole = not len(sequence) or (len(edges) > 0 and edges[-1, -1] == len(sequence))
+    if not whole or not _fits(layout, sequence, edges):
+        raise TokenizationError(
+            f"the {len(sequence)} tokens are not whole timesteps of {layout.spec.name}; cut them where timesteps begin"
+        )
+    return edges
+
+
+def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
+    """Whether separators, first local positions and patches are where these timesteps have them."""
+    columns = _columns(layout)
+    side, is_patch = layout.tokenization.patch, np.zeros(len(sequence), bool)
+    for k, column in enumerate(columns):
+        if column is not None and isinstance(column.codec, ImageCodec):
+            is_patch[edges[:, k, None] + np.arange(column.codec.token_count)] = True
+            if sequence.patches.shape[1:] != (side, side, 3):
+                return False
+    if not np.array_equal(np.flatnonzero(is_patch), sequence.patch_slots):
+        return False
+    if not layout.has_observation:
+        return True
+    separators = sequence.token_ids[edges[:, columns.index(None)]]
+    starts = sequence.local_position[edges[:, 0]]
+    return bool((separators == layout.tokenization.vocabulary.separator).all() and not starts.any())
+
+
+def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[list[int]]:
+    """Texts end where their closing piece stands, so timesteps are read one after the other."""
+    closing = np.flatnonzero(sequence.token_ids == END_OF_TEXT)
+    edges, at = [], 0
+    while at < len(sequence):
+        step = [at]
+        for count in counts:
+            if count is None:
+                following = np.searchsorted(closing, at)
+                # Without a closing piece the text runs beyond the end, which is no whole timestep.
+                at = int(closing[following]) + 1 if following < len(closing) else len(sequence) + 1
+            else:
+                at += count
+            step.append(at)
+        edges.append(step)
+    return edges
+
+
+def _patches_by_key(layout: Layout, sequence: TokenSequence, steps: int) -> dict[str, np.ndarray]:
+    """{key: (S, n, p, p, 3)} of the image columns."""
+    images = [(key, codec) for _, key, codec in layout.observation_columns if isinstance(codec, ImageCodec)]
+    if not images:
+        return {}
+    counts = [codec.token_count for _, codec in images]
+    tiles = sequence.patches.reshape(steps, sum(counts), *sequence.patches.shape[1:])
+    parts = np.split(tiles, np.cumsum(counts)[:-1], axis=1)
+    return {key: part for (key, _), part in zip(images, parts, strict=True)}
+
+
+def _values(column: Column, ids: np.ndarray) -> list[Any]:
+    match column.codec:
+        case TextCodec() as codec:
+            return codec.pieces(ids)
+        case ImageCodec() | CodeCodec():
+            return [None] * len(ids)
+        case codec:
+            return codec.decode(ids).reshape(-1).tolist()

@@ -1,0 +1,249 @@
+"""Training of the image tokenizer: reconstruction and commitment by gradient, the code table by moving averages.
+
+The loss is RoboCat's (appendix D), on pixels in [-1, 1], each term a mean:
+
+    l2 + 0.1 log-Laplace + 0.25 discretisation
+
+log-Laplace is the negative log-density of a Laplace distribution of scale 1 about the reconstruction, less its constant
+log 2: the absolute error. Discretisation is the squared distance of the encoder's vectors to their codes.
+
+A code's vector is the moving average of the encoder's vectors that chose it: no learning rate of its own, and it
+keeps up with an encoder that moves. A code that nothing has chosen for a while starts anew where the encoder now is.
+
+Axes:
+    M vectors of a batch   K codes   E numbers of a code vector
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int32, Key, UInt8
+from tqdm import tqdm
+
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays, write_whole
+from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
+from gato_jax.training.loop import NonFiniteLossError
+
+LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
+CODE_DECAY = 0.99  # of the moving averages
+REVIVE_AFTER = 20  # steps without use; at batch 64 an average code of 1024 is chosen 80 times in them
+FINAL_FRACTION = 0.1  # of the learning rate, at the end of its cosine
+_SAMPLED = 64  # images that are hashed to tell one source from another
+
+_log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Images by number, (height, width, 3) uint8 of any size: a list of arrays, one array of many, or a reader."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
+class TokenizerState(NamedTuple):
+    """Everything that a step changes.
+
+    counts and sums are the moving averages, over steps, of how many vectors chose a code and of their sum; unused is
+    for how many steps none has.
+    """
+
+    params: nnx.State
+    optimizer: optax.OptState
+    counts: Float[Array, " K"]
+    sums: Float[Array, "K E"]
+    unused: Int32[Array, " K"]
+    step: Int32[Array, ""]
+
+
+def train_image_tokenizer(
+    config: ImageTokenizerConfig,
+    images: Images,
+    directory: pathlib.Path,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    checkpoint_every: int = 500,
+) -> dict[str, float]:
+    """Trains into `directory`, from its checkpoint if it has one, and returns the last step's metrics.
+
+    The folder then holds a tokenizer for `ImageTokenizer.load`. A run that was killed and started again ends with the
+    same weights as one that was not: a step's batch hangs on seed and step alone.
+
+    Raises:
+      ImageTokenizerError: an argument cannot be used, or the folder holds a run with other arguments.
+      NonFiniteLossError: the loss or its gradient was NaN or infinite.
+    """
+    for name, value in {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every}.items():
+        if value < 1:
+            raise ImageTokenizerError(f"image tokenizer: {name} must be positive, got {value}")
+    if not len(images):
+        raise ImageTokenizerError("image tokenizer: there are no images to train on; name a data set that has some")
+    run = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    run |= dataclasses.asdict(config) | {"images": len(images), "images_hash": _sample_hash(images)}
+    _require_same_run(directory, run)
+
+    key = jax.random.key(seed)
+    tx = make_optimizer(learning_rate, steps)
+    train_step = make_train_step(config, tx)
+    init = make_initial_state(config, tx)
+    first_batch = jax.ShapeDtypeStruct((batch_size, config.side, config.side, 3), np.uint8)
+    saved = directory / "training_state.npz"
+    if saved.exists():
+        like = jax.eval_shape(train_step, jax.eval_shape(init, key), first_batch, key)
+        remedy = f"delete {saved} to train from the start"
+        state, metrics = read_arrays(saved, like, remedy)
+    else:
+        state, metrics = jax.jit(init)(key), {}
+    compiled = jax.jit(train_step, donate_argnums=0)
+    first_step = int(state.step)
+    bar = {"initial": first_step, "total": steps, "unit": "step", "desc": "image tokenizer", "mininterval": 2}
+    with tqdm(range(first_step, steps), **bar) as progress:
+        for step in progress:
+            batch = _batch(images, seed, step, batch_size, config.side)
+            _require_finite(metrics, step)  # of the step before, which ran while this batch was read
+            state, metrics = compiled(state, batch, key)
+            done = step + 1
+            if done % checkpoint_every == 0 or done == steps:
+                _require_finite(metrics, done)
+                write_arrays(saved, (state, metrics))
+                shown = {name: f"{float(metrics[name]):.4g}" for name in ("l2", "codes_used")}
+                progress.set_postfix(shown, refresh=False)
+    tokenizer = ImageTokenizer(config, state.params)
+    tokenizer.save(directory)
+    _log.info("image tokenizer %s is in %s", tokenizer.fingerprint, directory)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam; its rate falls along a cosine to a tenth."""
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, FINAL_FRACTION))
+
+
+def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTransformation):
+    """`init(key) -> TokenizerState`, pure."""
+
+    def init(key: Key[Array, ""]) -> TokenizerState:
+        params = initialise(config, key)
+        # Every code counts as long unused: the first step draws all of them from the encoder's vectors.
+        unused = jnp.full(config.codes, REVIVE_AFTER, jnp.int32)
+        sums = nnx.merge(graph_of(config), params).quantizer.vectors[...]
+        counts, step = jnp.ones(config.codes, jnp.float32), jnp.zeros((), jnp.int32)
+        return TokenizerState(params, optimizer.init(params), counts, sums, unused, step)
+
+    return init
+
+
+def make_train_step(
+    config: ImageTokenizerConfig, optimizer: optax.GradientTransformation
+) -> Callable[[TokenizerState, Any, Any], tuple[TokenizerState, dict[str, Array]]]:
+    """`train_step(state, images, key) -> (state, metrics)`, pure; jit it with the state donated."""
+    graph = graph_of(config)
+
+    def loss_fn(params: nnx.State, images: UInt8[Array, "N S S 3"]):
+        pixels = to_pixels(images)
+        found = nnx.merge(graph, params)(pixels)
+        error = found.pixels - pixels
+        l2, laplace = jnp.mean(error * error), jnp.mean(jnp.abs(error))
+        away = found.encoded - jax.lax.stop_gradient(found.chosen)
+        commitment = jnp.mean(away * away)
+        loss = l2 + LAPLACE_WEIGHT * laplace + config.commitment * commitment
+        return loss, (found, {"loss": loss, "l2": l2, "laplace": laplace, "commitment": commitment})
+
+    def train_step(state: TokenizerState, images: UInt8[Array, "N S S 3"], key: Key[Array, ""]):
+        (_, (found, metrics)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params, images)
+        with jax.numpy_dtype_promotion("standard"):  # optax's bias correction has an integer power of a float
+            updates, moments = optimizer.update(gradients, state.optimizer, state.params)
+        params = cast(nnx.State, optax.apply_updates(state.params, updates))
+        drawn_by = jax.random.fold_in(key, state.step)
+        counts, sums, unused, hits = move_codes(state, found.encoded, found.codes, drawn_by)
+        model = nnx.merge(graph, params)
+        model.quantizer.vectors[...] = sums / counts[:, None]
+        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["codes_used"] = jnp.sum(hits > 0)
+        metrics["revived"] = jnp.sum((unused == 0) & (hits == 0))
+        after = TokenizerState(nnx.state(model), moments, counts, sums, unused, state.step + 1)
+        return after, metrics
+
+    return train_step
+
+
+def move_codes(
+    state: TokenizerState,
+    encoded: Float[Array, "M E"],
+    codes: Int32[Array, " M"],
+    key: Key[Array, ""],
+) -> tuple[Float[Array, " K"], Float[Array, "K E"], Int32[Array, " K"], Float[Array, " K"]]:
+    """(counts, sums, unused, hits) after a batch; a code's vector is sums over counts, hits are its vectors now.
+
+    A code that was unused for REVIVE_AFTER steps restarts at a vector of this batch, drawn by the key.
+    """
+    chose = jax.nn.one_hot(codes, len(state.counts), dtype=jnp.float32)  # a product: sums in one order on a GPU, too
+    hits = jnp.sum(chose, 0)
+    counts = CODE_DECAY * state.counts + (1 - CODE_DECAY) * hits
+    sums = CODE_DECAY * state.sums + (1 - CODE_DECAY) * (chose.T @ encoded)
+    unused = jnp.where(hits > 0, 0, state.unused + 1)
+    revived = unused > REVIVE_AFTER
+    drawn = encoded[jax.random.randint(key, counts.shape, 0, len(encoded))]
+    counts = jnp.where(revived, jnp.float32(1), counts)
+    sums = jnp.where(revived[:, None], drawn, sums)
+    return counts, sums, jnp.where(revived, 0, unused), hits
+
+
+def _batch(images: Images, seed: int, step: int, batch_size: int, side: int) -> np.ndarray:
+    chosen = np.random.default_rng([seed, step]).integers(len(images), size=batch_size)
+    return np.concatenate([fit(np.asarray(images[int(index)])[None], side) for index in chosen])
+
+
+def _require_finite(metrics: dict[str, Array], step: int):
+    for name in metrics.keys() & {"loss", "gradient_norm"}:
+        if not np.isfinite(metrics[name]):
+            raise NonFiniteLossError(
+                f"image tokenizer: {name} is {float(metrics[name])} at step {step}; lower the learning rate, run again"
+            )
+
+
+def _sample_hash(images: Images) -> str:
+    """Of images spread over the whole source: all of them would take as long as a pass over the data."""
+    digest = hashlib.sha256()
+    for index in np.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).astype(int):
+        image = np.asarray(images[int(index)])
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise ImageTokenizerError(
+                f"image {index} must be uint8 of shape (height, width, 3), got {image.dtype} of {image.shape}"
+            )
+        digest.update(str(image.shape).encode() + image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _require_same_run(directory: pathlib.Path, run: dict[str, Any]):
+    """The run's arguments rest beside its state; checkpoint_every is none of them, as it does not change the result."""
+    path = directory / "run.json"
+    if not path.exists():
+        write_whole(path, (json.dumps(run, indent=2) + "\n").encode())
+        return
+    try:
+        there = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ImageTokenizerError(f"{path} is damaged ({error}); name another folder") from None
+    for name, mine in run.items():
+        if there.get(name) != mine:
+            raise ImageTokenizerError(
+                f"{directory} holds another image tokenizer: {name} is {there.get(name)!r} there, {mine!r} here; "
+                "name another folder"
+            )

@@ -1,0 +1,84 @@
+"""Percentiles of actions: measured on what was done, and refused or warned of where they say nothing."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from gato_jax.episodes import Continuous, Discrete, TaskSpec
+from gato_jax.tokenization import TokenizationError, measure_action_limits
+from tests.tokenization.made_tasks import DIALOGUE, episode_of, random_episode
+
+ARM = TaskSpec(
+    suite="made", task="arm",
+    observation={"seen": Discrete(n=2)},
+    action={"arm": Continuous(shape=(2,), low=-1.0, high=1.0), "grip": Discrete(n=2)},
+)  # fmt: skip
+
+
+def episode(arm, spec=ARM, **fields):
+    arm = np.asarray(arm)
+    zeros = np.zeros(len(arm), np.int32)
+    return episode_of(spec, {"seen": zeros}, {"arm": arm, "grip": zeros}, **fields)
+
+
+def test_they_are_the_1st_and_the_99th_percentile_of_each_element():
+    up = np.linspace(0, 1, 101)  # of 101 even steps the percentiles are the 2nd and the last but one
+    halves = [episode(np.stack([up, -up], -1)[part]) for part in (slice(0, 40), slice(40, None))]
+    limits = measure_action_limits(ARM, halves)
+    assert limits.keys() == {"arm"}  # discrete actions need none
+    np.testing.assert_allclose([limits["arm"].low, limits["arm"].high], [[0.01, -0.99], [0.99, -0.01]])
+
+
+def test_the_placeholder_behind_a_final_observation_is_not_measured():
+    arm = np.concatenate([np.random.default_rng(0).uniform(-0.1, 0.1, (20, 2)), [[1.0, 1.0]]])
+    limits = measure_action_limits(ARM, [episode(arm, final_observation=True)])
+    assert max(limits["arm"].high) <= 0.1
+
+
+def test_an_element_that_hardly_varies_keeps_the_tasks_limits_and_the_log_says_so(caplog):
+    arm = np.stack([np.linspace(-0.5, 0.5, 101), np.full(101, 0.25)], -1)
+    with caplog.at_level(logging.WARNING):
+        limits = measure_action_limits(ARM, [episode(arm)])
+    np.testing.assert_allclose([limits["arm"].low, limits["arm"].high], [[-0.49, -1.0], [0.49, 1.0]])
+    assert "made/arm: action 'arm': elements [1] hardly vary; they keep the task's limits" in caplog.text
+
+
+def test_what_varies_says_nothing(caplog):
+    measure_action_limits(ARM, [random_episode(ARM, seed=0, steps=50)])
+    assert not caplog.records
+
+
+def test_an_element_without_limits_that_does_not_vary_is_refused():
+    endless = dataclasses.replace(ARM, action={**ARM.action, "arm": Continuous(shape=(2,))})
+    arm = np.stack([np.linspace(-0.5, 0.5, 101), np.full(101, 0.25)], -1)
+    with pytest.raises(
+        TokenizationError, match=r"made/arm: action 'arm': elements \[1\] do not vary and have no limits"
+    ):
+        measure_action_limits(endless, [episode(arm, endless)])
+    assert measure_action_limits(endless, [episode(arm[:, [0, 0]], endless)])["arm"].high == pytest.approx((0.49, 0.49))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_data_that_are_not_finite_are_refused(value):
+    with pytest.raises(TokenizationError, match="action 'arm' has no finite percentiles; repair or filter the data"):
+        measure_action_limits(ARM, [episode([[0.0, 0.1], [0.5, value]])])
+
+
+def test_no_data_are_refused():
+    with pytest.raises(TokenizationError, match="action 'arm' has no finite percentiles"):
+        measure_action_limits(ARM, [])
+    with pytest.raises(TokenizationError, match="action 'arm' has no finite percentiles"):
+        measure_action_limits(ARM, [episode([[0.0, 0.1]], final_observation=True)])
+
+
+def test_data_of_another_task_or_shape_are_refused():
+    with pytest.raises(TokenizationError, match="an episode of made/dialogue among those of made/arm"):
+        measure_action_limits(ARM, [random_episode(DIALOGUE, seed=0, steps=1)])
+    with pytest.raises(TokenizationError, match=r"shape \(2,\), got an array of shape \(1, 3\)"):
+        measure_action_limits(ARM, [episode([[0.0, 0.1, 0.2]])])
+
+
+def test_a_task_without_continuous_actions_has_none():
+    assert measure_action_limits(DIALOGUE, [random_episode(DIALOGUE, seed=0, steps=1)]) == {}
