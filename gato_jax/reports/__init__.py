@@ -1,8 +1,19 @@
-"""What a person looks at: the HTML report with plots and rollouts. May import any."""
+"""What a person looks at: the HTML report with plots and rollouts, the token inspector. May import any."""
 
+from gato_jax.reports.inspection import InspectedRow, inspect_row, inspection_json
+from gato_jax.reports.inspector import write_inspection
 from gato_jax.reports.page import write_report
 from gato_jax.reports.reading import read_results
 from gato_jax.reports.run import ReportError
 from gato_jax.reports.summary import summary_table
 
-__all__ = ["ReportError", "read_results", "summary_table", "write_report"]
+__all__ = [
+    "InspectedRow",
+    "ReportError",
+    "inspect_row",
+    "inspection_json",
+    "read_results",
+    "summary_table",
+    "write_inspection",
+    "write_report",
+]

@@ -52,16 +52,22 @@ def write_report(workdir: Path) -> Path:
     return path
 
 
-def render(run: Run) -> str:
-    """The page of a run."""
+def page_environment(*folders: Path) -> jinja2.Environment:
+    """Templates of these folders and of this one, whose style sheet all pages share, and the filters for numbers."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(summary, name) for name in ("number", "short", "duration", "interval")}
+    return environment
+
+
+def render(run: Run) -> str:
+    """The page of a run."""
+    environment = page_environment()
     environment.filters |= {"score": summary.score, "percent": "{:.0%}".format}
     low, high = strips.bar_range(run.results.tasks)
     return environment.get_template("report.html").render(

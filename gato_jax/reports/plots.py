@@ -68,16 +68,24 @@ class _Axis:
         if not self.log:
             return _round_ticks(self.low, self.high, self.count)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        ticks = [m * 10.0**d for d in decades for m in (1, 2, 5)]
+        within = (1, 2, 5) if self.high < 1e3 * self.low else (1,)
+        ticks = [m * 10.0**d for d in decades for m in within]
         return [tick for tick in ticks if self.low <= tick <= self.high]
 
 
 def line_chart(
-    series: Sequence[Series], *, label: str, height: int = 260, log: bool = False, zero: bool = False
+    series: Sequence[Series],
+    *,
+    label: str,
+    height: int = 260,
+    log: bool = False,
+    log_x: bool = False,
+    zero: bool = False,
 ) -> Markup:
     """Smoothed curves over their faint raw values, with the steps on the horizontal axis.
 
-    `zero` starts the vertical axis there; `log` makes it logarithmic where every value is positive.
+    `zero` starts the vertical axis there; `log` makes it logarithmic where every value is positive. `log_x` makes the
+    horizontal axis logarithmic, from the first x to the last; all must be positive.
     """
     values = np.concatenate([s.y for s in series])
     values = values[np.isfinite(values)]
@@ -92,7 +100,7 @@ def line_chart(
         _Axis(low=low / 1.05, high=high * 1.05, log=True) if log else _Axis(low=low, high=high, count=height // 45)
     )
     steps = np.concatenate([s.x for s in series])
-    horizontal = _Axis(low=0.0, high=max(1.0, steps.max()))
+    horizontal = _Axis(low=steps.min() if log_x else 0.0, high=max(1.0, steps.max()), log=log_x)
 
     parts = [f'<svg class="chart" height="{height + 22}" role="img" aria-label="{Markup.escape(label)}">']
     for tick in vertical.ticks:

@@ -1,0 +1,42 @@
+"""The token inspector: one self-contained HTML page that shows training rows token by token."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gato_jax.reports.inspection import InspectedRow
+from gato_jax.reports.page import page_environment
+
+KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separator")
+
+
+def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:
+    """Writes the page of `rows` to `path`, folders included, and returns it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(rows), encoding="utf-8")
+    return path
+
+
+def render(rows: Sequence[InspectedRow]) -> str:
+    """The page. Its script draws the tokens from the JSON within it, of one row at a time."""
+    environment = page_environment()
+    # ASCII only, and every <, > and & escaped: no token's text can end the script that holds it.
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
+    names = list(dict.fromkeys(row.dataset for row in rows))
+    return environment.get_template("inspector.html").render(
+        data={"kinds": KINDS, "rows": [_columns(row) for row in rows]}, datasets=names, rows=rows
+    )
+
+
+def _columns(row: InspectedRow) -> dict[str, Any]:
+    """A row as one list for each field of its tokens: a quarter of the bytes of one object for each token."""
+    fields = [field.name for field in dataclasses.fields(row.tokens[0])] if row.tokens else []
+    columns = {name: [getattr(token, name) for token in row.tokens] for name in fields if name != "position"}
+    columns |= {name: [int(value) for value in columns[name]] for name in ("in_loss", "prompt") if row.tokens}
+    columns["kind"] = [KINDS.index(token.kind) for token in row.tokens]
+    images = [dataclasses.asdict(image) for image in row.images]
+    return {"row": row.row, "dataset": row.dataset, "context": row.context, "tokens": columns, "images": images}

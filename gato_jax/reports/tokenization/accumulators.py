@@ -1,0 +1,99 @@
+"""Sums over a stream of steps: an episode is added and forgotten, so that a dataset need not fit into memory.
+
+Axes:
+    T steps of one episode   D elements of a value, row-major   B bins
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gato_jax.episodes import Continuous, Discrete
+from gato_jax.tokenization import ContinuousCodec, DiscreteCodec
+
+CELLS = 64  # of a histogram over the bins
+
+
+class Moments:
+    """Count, extremes, mean and variance of every element."""
+
+    def __init__(self, modality: Continuous):
+        self.count = 0
+        self.low = np.full(modality.size, np.inf)
+        self.high = np.full(modality.size, -np.inf)
+        self._mean = np.zeros(modality.size)
+        self._squares = np.zeros(modality.size)  # summed squares of the distances from the mean
+
+    def add(self, values: np.ndarray):
+        """(T, D) float64. Joins two means and variances (Chan and others, 1979), without cancellation."""
+        if not len(values):
+            return
+        count, mean = len(values), values.mean(axis=0)
+        total, apart = self.count + count, mean - self._mean
+        self._squares += np.square(values - mean).sum(axis=0) + np.square(apart) * (self.count * count / total)
+        self._mean += apart * (count / total)
+        self.count = total
+        self.low = np.minimum(self.low, values.min(axis=0))
+        self.high = np.maximum(self.high, values.max(axis=0))
+
+    @property
+    def standard_deviation(self) -> np.ndarray:
+        return np.sqrt(self._squares / max(self.count, 1))
+
+
+class CodecErrors:
+    """What one codec does to every element: absolute errors, clipped values, bins that were used."""
+
+    def __init__(self, codec: ContinuousCodec):
+        self.codec, self.count, size = codec, 0, codec.token_count
+        self.error_sum, self.error_max = np.zeros(size), np.zeros(size)
+        self.clipped = np.zeros(size, np.int64)
+        self.seen = np.zeros((size, codec.bins), bool)
+        self.histogram = np.zeros((size, min(CELLS, codec.bins)), np.int64)
+
+    def add(self, values: np.ndarray):
+        """(T, *shape) values; one that is not finite is a TokenizationError."""
+        ids = self.codec.encode(values)
+        error = np.abs(self.codec.decode(ids).reshape(ids.shape) - values.reshape(ids.shape).astype(np.float64))
+        self.count += len(ids)
+        self.error_sum += error.sum(axis=0)
+        self.error_max = np.maximum(self.error_max, error.max(axis=0, initial=0.0))
+        self.clipped += self.codec.clips(values).sum(axis=0)
+        element = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        numbers = ids - self.codec.first_id
+        self.seen[element, numbers] = True
+        cells = self.histogram.shape[1]
+        place = element * cells + numbers.astype(np.int64) * cells // self.codec.bins
+        self.histogram += np.bincount(place.reshape(-1), minlength=self.histogram.size).reshape(self.histogram.shape)
+
+
+class SeenValues:
+    """Which of its n values every element of a discrete key took."""
+
+    def __init__(self, modality: Discrete):
+        self.seen = np.zeros((modality.size, modality.n), bool)
+
+    def add(self, codec: DiscreteCodec, values: np.ndarray):
+        """(T, *shape) integers."""
+        ids = codec.encode(values)
+        self.seen[np.broadcast_to(np.arange(ids.shape[1]), ids.shape), ids] = True
+
+
+class TextTokens:
+    """How many tokens texts bring to a step, beside the tokens that every step has."""
+
+    def __init__(self):
+        self.steps = 0
+        self.key_sum: dict[tuple[str, str], int] = {}
+        self.most_observed, self.most = 0, 0
+
+    def add(self, steps: int, lengths: dict[tuple[str, str], np.ndarray]):
+        """Of one episode: its number of steps, and for each text (side, key) the (T,) lengths in tokens."""
+        self.steps += steps
+        observed, total = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
+        for (side, key), length in lengths.items():
+            self.key_sum[side, key] = self.key_sum.get((side, key), 0) + int(length.sum())
+            total += length
+            observed += length if side == "observation" else 0
+        self.most = max(self.most, int(total.max(initial=0)))
+        self.most_observed = max(self.most_observed, int(observed.max(initial=0)))

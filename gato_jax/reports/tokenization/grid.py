@@ -1,0 +1,62 @@
+"""The settings that a report compares."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gato_jax.reports.run import ReportError
+from gato_jax.tokenization import Tokenization, Vocabulary
+
+PAPER = Tokenization()
+ARTICLE_M = 1.0  # the formula without M: ln(M mu + 1) becomes ln(mu + 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Every combination of these; the first three and the patch lie around the paper's setting.
+
+    Raises:
+      ReportError: a list is empty or names a value twice, or no tokenization can have the value.
+    """
+
+    mu: tuple[float, ...] = (50.0, 100.0, 255.0)
+    m: tuple[float, ...] = (256.0,)
+    bins: tuple[int, ...] = (512, 1024, 2048)
+    patch: tuple[int, ...] = (8, 16)
+
+    def __post_init__(self):
+        for name in ("mu", "m"):
+            _check(name, getattr(self, name), lambda value: 0 < value < math.inf, "a positive number")
+        for mu, m in itertools.product(self.mu, self.m):
+            if not 0 < math.log1p(mu * m) < math.inf:
+                raise ReportError(f"mu {mu:g} with m {m:g}: ln(m mu + 1) is not positive and finite; choose others")
+        _check("bins", self.bins, lambda value: 2 <= value <= 65_536, "a whole number in [2, 65536]")
+        _check("patch", self.patch, lambda value: value >= 1, "a positive whole number")
+
+    def tokenizations(self) -> list[Tokenization]:
+        """One for each combination, the patch changing fastest."""
+        combinations = itertools.product(self.mu, self.m, self.bins, self.patch)
+        return [tokenization(mu=mu, m=m, bins=bins, patch=patch) for mu, m, bins, patch in combinations]
+
+    def of_the_article(self) -> Grid:
+        """The same with the secondary article's formula."""
+        return dataclasses.replace(self, m=(ARTICLE_M,))
+
+
+def tokenization(*, mu: float, m: float, bins: int, patch: int) -> Tokenization:
+    """The paper's in all else."""
+    return dataclasses.replace(PAPER, mu=mu, m=m, patch=patch, vocabulary=Vocabulary(bins=bins))
+
+
+def _check(name: str, values: Sequence[Any], allowed: Any, wanted: str):
+    if not values:
+        raise ReportError(f"{name} has no value; give at least one")
+    for number, value in enumerate(values):
+        if not allowed(value):
+            raise ReportError(f"{name} is {value}, needs {wanted}")
+        if value in values[:number]:
+            raise ReportError(f"{name} names {value:g} twice; name each value once")

@@ -1,0 +1,160 @@
+"""One pass over the episodes, for all settings at once.
+
+Errors depend on mu, M and bins, tokens on the patch: each distinct codec runs once, however many settings share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from gato_jax.episodes import Episode, TaskSpec
+from gato_jax.reports.run import ReportError
+from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments, SeenValues, TextTokens
+from gato_jax.reports.tokenization.dimensions import dimensions, fit_in_words
+from gato_jax.reports.tokenization.findings import ExactKey, KeyTokens, Setting, TokenizationReport
+from gato_jax.reports.tokenization.grid import Grid
+from gato_jax.reports.tokenization.sweep import sweep
+from gato_jax.tokenization import (
+    ContinuousCodec,
+    DiscreteCodec,
+    ImageCodec,
+    Layout,
+    TextCodec,
+    TokenizationError,
+)
+from gato_jax.tokenization.layout import Column
+
+_SIDES = ("observation", "action")
+
+
+def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context: int = 1024) -> TokenizationReport:
+    """Tokenizes the steps at which an action was taken, reads them back, and says what was lost.
+
+    Raises:
+      TokenizationError: a setting cannot hold a key of the task, or a value has no token; it names which.
+      ReportError: no episode has a step at which an action was taken.
+    """
+    layouts, article_layouts = (
+        [Layout(spec, tokenization) for tokenization in g.tokenizations()] for g in (grid, grid.of_the_article())
+    )
+    totals = _Totals([*layouts, *article_layouts])
+    count = 0
+    for episode in episodes:
+        totals.add(spec, episode, count)
+        count += 1
+    if not totals.texts.steps:
+        raise ReportError(f"{spec.name}: no action was taken in {count} episodes, so nothing is tokenized; record some")
+    return TokenizationReport(
+        dataset=spec.name,
+        episodes=count,
+        steps=totals.texts.steps,
+        context=context,
+        settings=tuple(totals.setting(layout, context) for layout in layouts),
+        article_settings=tuple(totals.setting(layout, context) for layout in article_layouts),
+        sweep=tuple(sweep(grid)),
+        exact=tuple(totals.exact(layouts)),
+    )
+
+
+class _Totals:
+    """The sums of every distinct column of some layouts. Columns with equal codecs are one."""
+
+    def __init__(self, layouts: list[Layout]):
+        columns = dict.fromkeys(column for layout in layouts for column in _columns(layout))
+        self.moments: dict[tuple[str, str], Moments] = {}
+        self.errors: dict[Column, CodecErrors] = {}
+        self.seen: dict[tuple[str, str], tuple[DiscreteCodec, SeenValues]] = {}
+        self.written: dict[tuple[str, str], TextCodec] = {}
+        self.texts = TextTokens()
+        for column in columns:
+            name = column.side, column.key
+            match column.codec:
+                case ContinuousCodec() as codec:
+                    self.moments.setdefault(name, Moments(codec.modality))
+                    self.errors[column] = CodecErrors(codec)
+                case DiscreteCodec() as codec:
+                    self.seen[name] = codec, SeenValues(codec.modality)
+                case TextCodec() as codec:
+                    self.written[name] = codec
+
+    def add(self, spec: TaskSpec, episode: Episode, number: int):
+        steps = episode.acting_steps
+        values = {("observation", key): array[:steps] for key, array in episode.observation.items()}
+        values |= {("action", key): array[:steps] for key, array in episode.action.items()}
+        name = "", ""
+        try:
+            for column, errors in self.errors.items():
+                name = column[:2]
+                errors.add(values[name])
+            for name, (codec, seen) in self.seen.items():
+                seen.add(codec, values[name])
+            lengths = {}
+            for name, codec in self.written.items():
+                lengths[name] = np.array([len(codec.encode(text)) for text in values[name]], np.int64)
+        except TokenizationError as error:
+            side, key = name
+            raise TokenizationError(f"{spec.name}, episode {number}, {side} {key!r}: {error}") from None
+        for name, moments in self.moments.items():
+            moments.add(values[name].reshape(steps, len(moments.low)).astype(np.float64))
+        self.texts.add(steps, lengths)
+
+    def setting(self, layout: Layout, context: int) -> Setting:
+        """What the sums say of one layout."""
+        errors = [self.errors[column] for column in _columns(layout) if column in self.errors]
+        values = sum(e.count * len(e.clipped) for e in errors)
+        seen = [e.seen.any(axis=0) for e in errors]
+        tokens = self._tokens(layout)
+        fixed = {side: sum(c.codec.token_count or 0 for c in _columns(layout) if c.side == side) for side in _SIDES}
+        observed = fixed["observation"] + self.texts.most_observed
+        mean = math.fsum(key.mean for key in tokens)
+        return Setting(
+            tokenization=layout.tokenization,
+            mean_abs_error=float(sum(e.error_sum.sum() for e in errors) / values) if values else None,
+            max_abs_error=float(max(e.error_max.max(initial=0.0) for e in errors)) if values else None,
+            clip_rate=float(sum(e.clipped.sum() for e in errors) / values) if values else None,
+            bins_used=float(np.any(seen, axis=0).mean()) if values else None,
+            tokens_per_step=mean,
+            max_tokens_per_step=sum(fixed.values()) + self.texts.most + int(layout.has_observation),
+            context_share=mean / context,
+            max_observation_tokens=observed,
+            exceeds_local_positions=observed > layout.tokenization.local_positions - 1,
+            tokens=tokens,
+            dimensions=tuple(
+                dimension
+                for column in _columns(layout)
+                if column in self.errors
+                for dimension in dimensions(column, self.errors[column], self.moments[column[:2]])
+            ),
+        )
+
+    def _tokens(self, layout: Layout) -> tuple[KeyTokens, ...]:
+        """In the order of a step."""
+        keys = []
+        for side, key, codec in _columns(layout):
+            count = codec.token_count
+            mean = self.texts.key_sum[side, key] / self.texts.steps if count is None else float(count)
+            keys.append(KeyTokens(side=side, key=key, mean=mean))
+        if layout.has_observation:
+            keys.insert(len(layout.observation_columns), KeyTokens(side="", key="separator", mean=1.0))
+        return tuple(keys)
+
+    def exact(self, layouts: list[Layout]) -> Iterable[ExactKey]:
+        """The keys that are not continuous."""
+        for side, key, codec in _columns(layouts[0]):
+            match codec:
+                case DiscreteCodec():
+                    counts = self.seen[side, key][1].seen.sum(axis=1).tolist()
+                    yield ExactKey(side=side, key=key, kind="discrete", n=codec.modality.n, values=tuple(counts))
+                case TextCodec():
+                    yield ExactKey(side=side, key=key, kind="text")
+                case ImageCodec(modality=image):
+                    patches = dict.fromkeys(layout.tokenization.patch for layout in layouts)
+                    fits = {patch: fit_in_words(ImageCodec(modality=image, patch=patch)) for patch in patches}
+                    yield ExactKey(side=side, key=key, kind="image", fits=fits)
+
+
+def _columns(layout: Layout) -> tuple[Column, ...]:
+    return layout.observation_columns + layout.action_columns

@@ -1,0 +1,114 @@
+"""The page of a tokenization report: self-contained HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from gato_jax.reports.page import page_environment
+from gato_jax.reports.plots import Series, line_chart
+from gato_jax.reports.summary import number
+from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
+from gato_jax.reports.tokenization.sweep import FORMULAS, curve
+from gato_jax.reports.tokenization.table import PAPERS, percent, rows
+
+_LISTED = 12  # lines of degenerate dimensions above the table, where all are
+
+
+def write_page(report: TokenizationReport, path: Path):
+    """Writes the page; folders above it are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(report), encoding="utf-8")
+
+
+def render(report: TokenizationReport) -> str:
+    """The page of a report."""
+    shown = report.shown
+    environment = page_environment(Path(__file__).parent)
+    environment.filters |= {"percent": percent, "histogram": _histogram}
+    pairs = [s for s in report.settings if (s.m, s.patch) == (shown.m, shown.patch)]
+    settings = rows(report)
+    lengths = [r for r in settings if (r.setting.mu, r.setting.m, r.setting.bins) == (shown.mu, shown.m, shown.bins)]
+    degenerate = _degenerate(shown)
+    return environment.get_template("tokenization.html").render(
+        report=report,
+        shown=shown,
+        headline=headline(report),
+        rows=settings,
+        worst=max((s.mean_abs_error or 0.0 for s in report.settings), default=0.0),
+        pairs=[(setting, report.article_of(setting)) for setting in pairs],
+        article=report.article_of(shown),
+        companded=any(dimension.side == "observation" for dimension in shown.dimensions),
+        charts=_charts(shown),
+        decades=_decades(report.sweep, shown),
+        lengths=lengths,
+        widest=max(report.context, *(row.setting.tokens_per_step for row in lengths)),
+        papers=PAPERS,
+        degenerate=degenerate[:_LISTED],
+        degenerate_kinds=len(degenerate),
+        degenerate_count=sum(dimension.degenerate for dimension in shown.dimensions),
+        name=name,
+    )
+
+
+def headline(report: TokenizationReport) -> str:
+    """What the report says, in one sentence."""
+    error = report.shown.mean_abs_error
+    if error is None:
+        return f"{report.dataset}: no continuous values, so tokens lose nothing"
+    return f"{report.dataset}: tokens are off by {number(error)} on average"
+
+
+def name(dimension: Dimension) -> str:
+    """The key with the element's number."""
+    return f"{dimension.key}[{dimension.element}]"
+
+
+def _degenerate(shown: Setting) -> list[tuple[str, str]]:
+    """(dimensions, reason): those of one key that are degenerate for the same reason are together."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for d in shown.dimensions:
+        if d.degenerate:
+            groups.setdefault((d.side, d.key, d.reason), []).append(d.element)
+    return [(f"{side} {key}[{_runs(elements)}]", reason) for (side, key, reason), elements in groups.items()]
+
+
+def _runs(elements: list[int]) -> str:
+    """Rising numbers, each run as its ends: 1, 4 to 6."""
+    breaks = np.flatnonzero(np.diff(elements) > 1) + 1
+    runs = [(int(run[0]), int(run[-1])) for run in np.split(np.array(elements), breaks)]
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
+
+
+def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:
+    """Title, chart and curves: the error over the magnitude, absolute and relative, for both formulas."""
+    curves = {formula: curve(formula, shown.mu, shown.bins) for formula in FORMULAS}
+    charts = []
+    for field in ("absolute", "relative"):
+        named = (("paper", "with M = 256, the paper", None), ("article", "without M, the article", 1))
+        series = [
+            Series(name=name, x=curves[f].magnitude, y=getattr(curves[f], field), index=index, noisy=False)
+            for f, name, index in named
+        ]
+        title = f"Mean {field} error over the magnitude of a value"
+        charts.append((title, line_chart(series, label=title, height=220, log=True, log_x=True), series))
+    return charts
+
+
+def _decades(sweep: tuple[SweepCell, ...], shown: Setting) -> list[tuple[SweepCell, SweepCell]]:
+    """The paper's and the article's cell of each decade, at the shown mu and bins."""
+    cells = {f: [c for c in sweep if (c.formula, c.mu, c.bins) == (f, shown.mu, shown.bins)] for f in FORMULAS}
+    return list(zip(cells["paper"], cells["article"], strict=True))
+
+
+def _histogram(dimension: Dimension, height: int = 22) -> Markup:
+    """Values over the bins, the lowest bin on the left; a stretch with a single value is still seen."""
+    counts = np.array(dimension.histogram, float)
+    tall = np.where(counts > 0, 1.5 + (height - 1.5) * np.sqrt(counts / counts.max()), 0.0)
+    bars = "".join(f"M{i} {height}v-{t:.1f}h1V{height}z" for i, t in enumerate(tall) if t)
+    return Markup(
+        f'<svg class="bins" viewBox="0 0 {len(tall)} {height}" preserveAspectRatio="none" width="104" '
+        f'height="{height}" role="img" aria-label="values over the bins"><path d="{bars}"/></svg>'
+    )

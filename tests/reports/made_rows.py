@@ -1,0 +1,35 @@
+"""Rows of made-up tasks, for the tests of the inspector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.episodes import Episode, TaskSpec
+from gato_jax.reports.inspection import InspectedToken
+from gato_jax.tokenization import Tokenization
+from tests.tokenization.made_tasks import ALL, random_episode
+
+
+def made_episodes(spec: TaskSpec, steps: int) -> list[Episode]:
+    return [random_episode(spec, seed, steps) for seed in range(4)]
+
+
+def made_mixture(folder: Path, *, context: int, steps: int = 6, **entry) -> Mixture:
+    """A batch holds each of the made-up tasks once, in their order, each with four episodes of `steps` steps."""
+    entries = []
+    for spec in ALL:
+        episodes = made_episodes(spec, steps)
+        records = write_records(folder / spec.task, spec, episodes, f"data-{spec.task}", Tokenization())
+        entries.append(MixtureEntry(records=records, weight=1.0, **entry))
+    return Mixture(entries, len(ALL), context, 0)
+
+
+def made_token(**fields) -> InspectedToken:
+    """The first token of a row of text, but for `fields`."""
+    token = {
+        "position": 0, "id": 7, "target_id": 7, "kind": "text", "side": "action", "key": "text", "element": 0,
+        "value": "a", "local_position": 0, "segment": 1, "in_loss": True, "prompt": False, "valid": (0, 32000),
+        "episode": 0, "step": 0,
+    }  # fmt: skip
+    return InspectedToken(**{**token, **fields})
