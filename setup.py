@@ -16,9 +16,11 @@ EXTRAS = {
     "rgb_stacking": ["dm-robotics-moma==0.10.0", "dm-robotics-manipulation==0.10.0"],
     "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
     "dialogue": ["chatterbot-corpus>=1.3.3"],
+    "parquet": ["pyarrow"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [
         "beartype",
+        "datasets",  # to check that others can open our Parquet
         "hypothesis",
         "import-linter",
         "jaxtyping",

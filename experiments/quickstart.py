@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
@@ -20,11 +18,12 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from benchmarks.record import machine
 from experiments import quickstart_jobs
 from experiments.stages import Job, JobError, Stages, write_json
-from gato_jax.cli import UsageError, parse_flags
 from gato_jax.episodes import dataset_name
 from gato_jax.reports import read_results, summary_table
+from gato_jax.verbs.flags import UsageError, parse_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="configs/quickstart.py unless given")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "folder of the run")
@@ -137,19 +136,12 @@ def _write_results(stages: Stages, config, workdir: pathlib.Path):
         "tokens": trained["tokens"],
         "parameters": trained["parameters"],
         "seed": config.seed,
-        "machine": _machine(),
+        "machine": machine(),
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "grain", "mujoco")},
         "command": " ".join(["python -m experiments.quickstart", *sys.argv[1:]]),
         "stages": stages.seconds,
     }
     write_json(workdir / "results.json", results)
-
-
-def _machine() -> str:
-    cpu = pathlib.Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.split(": ")[1] for line in lines if "model name" in line]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def _arguments() -> list[str]:

@@ -12,5 +12,5 @@ def get_config() -> ConfigDict:
     config.model.patch_channels = 32
     config.optimizer = ConfigDict({"peak_learning_rate": 3e-3, "warmup_steps": 2, "clip_norm": 1.0})
     source = "recorded:{workdir}/data/babyai__go_to_red_ball_no_dists_v0/1.0.0"
-    config.datasets = ConfigDict({"grid": {"source": source, "weight": 1.0, "window_steps": 1}})
+    config.datasets = ConfigDict({"grid": {"source": source, "weight": 1.0, "window": 1}})
     return config

@@ -1,0 +1,20 @@
+"""`gato report`: the page of a run."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from gato_jax.verbs.flags import parse_flags, require
+
+
+def report(flag: flags.FlagValues, argv: Sequence[str]):
+    """Writes a run's page, report.html."""
+    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
+    parse_flags(flag, argv)
+    require(flag, "workdir")
+    from gato_jax.reports import write_report
+
+    print(write_report(pathlib.Path(flag.workdir)))
