@@ -161,13 +161,10 @@ class Mixture:
         """Likewise the most targets."""
         return self._budget([self._most(entry, entry.records.step_targets) for entry in self.entries])
 
-    def patch_use(self, batches: int = 8) -> float:
+    def patch_use(self, rows: int = 64) -> float:
         """The share of the patch budget that is filled over the first few batches; the rest is embedded and dropped."""
-        patches = 0
-        for row in range(batches * self.batch_size):
-            plan = self.plan(row)
-            per_step = self.entries[plan.dataset].records.step_patches
-            patches += sum(int(per_step[p.start : p.stop].sum()) for segment in plan.segments for p in segment)
+        batches = -(-rows // self.batch_size)
+        patches = sum(len(self.build(row)[1].patch_slots) for row in range(batches * self.batch_size))
         return patches / (batches * self.patch_budget)
 
     def plan(self, row: int) -> Row:
@@ -194,51 +191,66 @@ class Mixture:
                 tokens = concatenate([next(steps) for _ in range(piece.start, piece.stop)])
                 tokens = tokens.slice(piece.skip, piece.skip + piece.keep)
                 tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
+                if piece.skip:  # what it follows from is cut off; a prompt before it is no substitute
+                    tokens = tokens.replace(loss_mask=tokens.loss_mask & (np.arange(len(tokens)) > 0))
                 parts.append(tokens.as_prompt(predict=self.predict_prompts) if piece.prompt else tokens)
         return plan, concatenate(parts)
 
     def _segment(self, entry, rng, cut, room: int, *, first: bool) -> tuple[Piece, ...] | None:
-        """A piece that fits into `room` tokens, with its prompt, or None when the row is full.
+        """A piece that fits into `room` tokens, behind its prompt if it has one, or None when the row is full.
 
-        A piece that takes all that fits leaves half of the room to its prompt.
+        Before a piece that takes all that is left, a prompt takes half of the room at most.
         """
-        records = entry.records
+        records, fills = entry.records, isinstance(entry.window, str)
         prompted = rng.random() < entry.prompt_share and len(records.episode_steps) > 1
-        fills = isinstance(entry.window, str)
-        room_of_piece = room // 2 if fills and prompted else room
+        start, skip = self._start(entry, rng, first=first)
+        other_than = records.episode_of(start)
+        prompt, left = None, room
+        if prompted and fills:
+            prompt = self._prompt(entry, rng, room // 2, other_than=other_than)
+            left -= prompt.keep if prompt else 0
+        if fills and records.step_tokens[start] > left and not (first and entry.window == "tokens"):
+            if not first:  # what has no room for one timestep is left empty
+                return None
+            prompt, left = None, room
         if entry.window == "tokens":
-            piece = self._tokens(records, rng, room_of_piece, first=first)
+            piece = self._tokens(records, start, skip, left)
         else:
-            piece = self._timesteps(records, rng, entry.window, room_of_piece if first or fills else None)
-        if piece.keep > room:
+            steps = entry.window if isinstance(entry.window, int) else None
+            piece = self._timesteps(records, start, steps, left if first or fills else None)
+        if piece.keep > left:
             if not (first and self._croppable(entry)):
                 return None
-            return (dataclasses.replace(piece, skip=int(cut.integers(piece.keep - room + 1)), keep=room),)
-        prompt = self._prompt(entry, rng, room - piece.keep, other_than=piece.episode) if prompted else None
+            return (dataclasses.replace(piece, skip=int(cut.integers(piece.keep - left + 1)), keep=left),)
+        if prompted and not fills:
+            prompt = self._prompt(entry, rng, room - piece.keep, other_than=other_than)
         return (piece,) if prompt is None else (prompt, piece)
 
-    def _tokens(self, records: TokenRecords, rng, room: int, *, first: bool) -> Piece:
-        """From any token on (the first of a row) or any step (the others) to the end of the episode or of the room."""
-        if first:
-            token = int(rng.integers(int(records.step_tokens.sum())))
-            start = int(np.searchsorted(records.first_token, token, side="right")) - 1
-            skip = token - int(records.first_token[start])
-        else:
-            start, skip = int(rng.integers(len(records.step_tokens))), 0
+    def _start(self, entry, rng, *, first: bool) -> tuple[int, int]:
+        """The step that a piece begins with, and how many of its tokens are left out.
+
+        The first piece of a row may begin at any token, the others begin where a timestep does. So a row is cut at its
+        two ends alone.
+        """
+        records = entry.records
+        if entry.window != "tokens" or not first:
+            return int(rng.integers(len(records.step_tokens))), 0
+        token = int(rng.integers(int(records.step_tokens.sum())))
+        start = int(np.searchsorted(records.first_token, token, side="right")) - 1
+        return start, token - int(records.first_token[start])
+
+    def _tokens(self, records: TokenRecords, start: int, skip: int, room: int) -> Piece:
+        """To the end of the episode or of the room, whichever is nearer."""
         episode = records.episode_of(start)
         ends = np.cumsum(records.step_tokens[start : records.last_step(episode) + 1]) - skip
         keep = min(int(ends[-1]), room)
-        if not first:  # what has no room for one timestep is left empty
-            keep = max(keep, int(ends[0]))
-        stop = start + int(np.searchsorted(ends, keep)) + 1
-        return Piece(episode, start, stop, False, skip, keep)
+        return Piece(episode, start, start + int(np.searchsorted(ends, keep)) + 1, False, skip, keep)
 
-    def _timesteps(self, records: TokenRecords, rng, window: int | str, room: int | None) -> Piece:
-        """From any step on to the end of its episode, at most `window`, and no more than fit into `room`, if given."""
-        start = int(rng.integers(len(records.step_tokens)))
+    def _timesteps(self, records: TokenRecords, start: int, steps: int | None, room: int | None) -> Piece:
+        """At most `steps` of the episode, and no more than fit into `room`, where these are given; one at least."""
         episode = records.episode_of(start)
         end = records.last_step(episode) + 1
-        stop = min(start + window, end) if isinstance(window, int) else end
+        stop = end if steps is None else min(start + steps, end)
         if room is not None:
             fits = np.cumsum(records.step_tokens[start:stop]) <= room
             stop = start + max(int(fits.sum()), 1)
@@ -274,7 +286,7 @@ class Mixture:
         """The most that a row can hold of something."""
         if self._croppable(entry):
             return self.context if per_step.any() else 0
-        # Whole timesteps are never denser than the densest of them; a row has at most two that are cut.
+        # Whole timesteps are never denser than the densest of them; a row is cut at its two ends alone.
         whole = math.floor(self.context * float((per_step / entry.records.step_tokens).max()) + 1e-6)
         cut = 2 * int(per_step.max()) if entry.window == "tokens" else 0
         return min(whole + cut, self.context)

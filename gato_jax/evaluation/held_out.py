@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes import Episode
+from gato_jax.episodes import Continuous, Episode
 from gato_jax.policy import Agent, Policy, log_probabilities
 
 GREEDY_ROWS = 32
 _SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+
+
+class HeldOutError(ValueError):
+    """Recordings that cannot be scored in this way; the message names what they hold."""
 
 
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
@@ -19,9 +23,9 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
 
     In units of half of each dimension's range.
     """
-    spec = agent.layout(task).spec
+    codecs = agent.layout(task).action_codecs
     observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
-    truth = _scaled(spec, test)
+    truth = _scaled(codecs, test)
     policy = Policy(agent, task, GREEDY_ROWS, temperature=0.0)
     predicted = []
     for start in range(0, len(observations), GREEDY_ROWS):
@@ -29,9 +33,9 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
         for row in range(GREEDY_ROWS):
             policy.reset(row, seed=0)
         predicted += policy.act([*rows, *[rows[-1]] * (GREEDY_ROWS - len(rows))])[: len(rows)]
-    actions = {key: np.stack([action[key] for action in predicted]) for key in spec.action}
-    error = np.abs(_scale(spec, actions) - truth).mean()
-    actions_seen = _scaled(spec, train)
+    actions = {key: np.stack([action[key] for action in predicted]) for key, _ in codecs}
+    error = np.abs(_scale(codecs, actions) - truth).mean()
+    actions_seen = _scaled(codecs, train)
     baseline = np.abs(actions_seen.mean(axis=0) - truth).mean()
     return {
         "value": float(error),
@@ -49,9 +53,9 @@ def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Seq
     of beating otherwise.
     """
     layout = agent.layout(task)
-    held_out = [step for episode in test for step in layout.encode_timesteps(episode)]
+    held_out = [_written(step) for episode in test for step in layout.encode_timesteps(episode)]
     log_probability = np.concatenate(log_probabilities(agent, held_out))
-    seen = np.concatenate([_targets(layout.encode(episode)) for episode in train])
+    seen = np.concatenate([_targets(_written(layout.encode(episode))) for episode in train])
     vocabulary = agent.contract.tokenization.vocabulary.text
     counts = np.bincount(seen, minlength=vocabulary)
     scored = np.concatenate([_targets(step.slice(0, agent.context), first=1) for step in held_out])
@@ -68,19 +72,26 @@ def _unigram_perplexity(counts: np.ndarray, scored: np.ndarray, smoothing: float
     return float(np.exp(-np.log(smoothed[scored] / smoothed.sum()).mean()))
 
 
-def _targets(step, first: int = 0) -> np.ndarray:
-    return step.token_ids[first:][step.loss_mask[first:]]
+def _written(tokens):
+    """The same tokens, of which only the text that the agent writes is scored: neither what it reads nor an image."""
+    return tokens.replace(loss_mask=tokens.loss_mask & (tokens.action_range[:, 1] > 0))
 
 
-def _scaled(spec, episodes: Sequence[Episode]) -> np.ndarray:
-    actions = {key: np.concatenate([e.action[key][: e.acting_steps] for e in episodes]) for key in spec.action}
-    return _scale(spec, actions)
+def _targets(tokens, first: int = 0) -> np.ndarray:
+    return tokens.target_ids[first:][tokens.loss_mask[first:]]
 
 
-def _scale(spec, actions) -> np.ndarray:
-    """(steps, dimensions), each dimension's limits at -1 and 1."""
+def _scaled(codecs, episodes: Sequence[Episode]) -> np.ndarray:
+    taken = {key: [e.action[key][: e.acting_steps] for e in episodes] for key, _ in codecs}
+    return _scale(codecs, {key: np.concatenate(values) for key, values in taken.items()})
+
+
+def _scale(codecs, actions) -> np.ndarray:
+    """(steps, dimensions), each dimension's limits, as the agent's tokens have them, at -1 and 1."""
     columns = []
-    for key, modality in sorted(spec.action.items()):
-        low, high = (np.asarray(limit, np.float64) for limit in (modality.low, modality.high))
+    for key, codec in codecs:
+        if not isinstance(codec.modality, Continuous):
+            raise HeldOutError(f"action {key!r} is discrete and has no absolute error; evaluate the task by playing it")
+        low, high = codec.modality.limits
         columns.append((actions[key].reshape(len(actions[key]), -1) - low) / (high - low) * 2 - 1)
     return np.concatenate(columns, axis=1)

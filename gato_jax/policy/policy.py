@@ -84,8 +84,7 @@ class TextPolicy(_Decoder):
     """Writes the text that follows an observation: captions, answers."""
 
     def __init__(self, agent: Agent, task: str, samples: int, *, max_tokens: int = 16, temperature: float = 0.9):
-        ranges = [(0, agent.contract.tokenization.vocabulary.text)] * max_tokens
-        super().__init__(agent, task, samples, ranges, (), temperature)
+        super().__init__(agent, task, samples, [TextCodec.token_range] * max_tokens, (), temperature)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
         """One text for each of the given beginnings."""

@@ -38,12 +38,14 @@ def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[
         rows = sequences[start : start + ROWS]
         padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape, one compile
         observation = batch_observations(padded, agent.contract.tokenization.patch)
-        ids = np.asarray(observation.token_ids)
+        target_ids = np.zeros(observation.token_ids.shape, np.int32)
+        for row, sequence in enumerate(padded):
+            target_ids[row, : len(sequence)] = sequence.target_ids
         batch = _Rows(
             observation.token_ids, observation.local_position, jnp.asarray(observation.real, jnp.int32),
             observation.patches, observation.patch_slots, observation.patch_intervals,
         )  # fmt: skip
-        scored = np.asarray(_score(agent.graph, agent.params, batch, np.roll(ids, -1, axis=1)))
+        scored = np.asarray(_score(agent.graph, agent.params, batch, np.roll(target_ids, -1, axis=1)))
         for row, sequence in enumerate(rows):
             targets = np.flatnonzero(sequence.loss_mask[1:])
             results.append(scored[row, targets])
@@ -52,7 +54,7 @@ def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[
 
 @functools.partial(jax.jit, static_argnames="graph")
 def _score(graph: nnx.GraphDef, params: nnx.State, batch: _Rows, following: jax.Array) -> jax.Array:
-    """(B, T) log probability of the token after each position."""
+    """(B, T) log probability of what each position is to predict, `following`."""
     model = nnx.merge(graph, params)
     logits = jax.nn.log_softmax(model.logits(model(batch)))
     return jnp.take_along_axis(logits, following[..., None], axis=-1)[..., 0]

@@ -1,7 +1,7 @@
 """Loss, optimizer, sharding, train step and loop. May import batching, model, checkpoints, tokenization."""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
-from gato_jax.training.loop import NonFiniteLossError, train
+from gato_jax.training.loop import NonFiniteLossError, require_same_model, train
 from gato_jax.training.step import TrainState
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "OptimizerConfig",
     "TrainConfig",
     "TrainState",
+    "require_same_model",
     "train",
 ]

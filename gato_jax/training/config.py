@@ -95,6 +95,10 @@ class TrainConfig:
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
                 "so that a resumed run logs the same means"
             )
+        if self.model.tokenization.image_tokenizer is not None and self.image_tokenizer is None:
+            raise ConfigError(
+                "tokenization.image_tokenizer needs the tokenizer itself; name its folder, image_tokenizer"
+            )
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
@@ -102,11 +106,16 @@ class TrainConfig:
     def from_mapping(cls, config: Fields) -> TrainConfig:
         """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
         fields = dict(config)
-        tokenization = dict(fields.pop("tokenization", {}))
-        vocabulary = dict(tokenization.pop("vocabulary", {}))
-        if folder := fields.get("image_tokenizer"):
-            images = ImageTokenizer.load(pathlib.Path(folder))
-            tokenization["image_tokenizer"], vocabulary["image_codes"] = images.fingerprint, images.config.codes
+        tokenization = _section(fields.pop("tokenization", {}), "tokenization")
+        vocabulary = _section(tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
+        if (folder := fields.get("image_tokenizer")) is not None:
+            images = ImageTokenizer.load(pathlib.Path(_typed(folder, str, "config.image_tokenizer")))
+            for section, key, value in (
+                (tokenization, "image_tokenizer", images.fingerprint),
+                (vocabulary, "image_codes", images.config.codes),
+            ):
+                if section.setdefault(key, value) != value:
+                    raise ConfigError(f"{key} is {section[key]!r}, that of {folder} is {value!r}; leave it out")
         vocabulary = _build(Vocabulary, vocabulary, "tokenization.vocabulary")
         tokenization = _build(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
         fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
@@ -115,6 +124,12 @@ class TrainConfig:
         datasets = fields.get("datasets", {})
         fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items())
         return _build(cls, fields, "config")
+
+
+def _section(fields: Any, where: str) -> dict[str, Any]:
+    if not hasattr(fields, "items"):
+        raise ConfigError(f"{where} must be a section of keys and values, got {fields!r}")
+    return dict(fields)
 
 
 T = TypeVar("T")
@@ -134,8 +149,7 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _build(kind: type[T], fields: Fields, where: str) -> T:
-    if not hasattr(fields, "items"):
-        raise ConfigError(f"{where} must be a section of keys and values, got {fields!r}")
+    fields = _section(fields, where)
     known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in fields:
         if key not in known:

@@ -41,6 +41,7 @@ def train(
     """
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
     contract.require_equal(mixture.contract, "the token records")
+    require_same_model(config, workdir)
     key = jax.random.key(config.seed)
     mesh = make_mesh(config.mesh)
     tx = optimizer(config.optimizer, config.steps)
@@ -102,9 +103,29 @@ def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: 
                 f"{store.directory.parent} holds another run's checkpoint: {name} is {there!r} there, "
                 f"{mine!r} here; name another --workdir"
             )
-    if model_from_json(about["model"]) != config.model:
-        raise CheckpointError(f"{store.directory.parent} holds another model's checkpoint; name another --workdir")
-    Contract.from_json(about["contract"]).require_equal(mixture.contract, "this config")
+    Contract.from_json(about["contract"], str(store.directory)).require_equal(mixture.contract, "this config")
+
+
+def require_same_model(config: TrainConfig, workdir: pathlib.Path):
+    """Refuses a folder whose checkpoints are of another model or tokenization, before anything of it is changed.
+
+    Raises:
+      CheckpointError, ContractError: naming what differs.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        return
+    with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
+        step = store.latest_step()
+        there = None if step is None else model_from_json(store.about(step)["model"])
+    if there is None:
+        return
+    Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
+    for name in (field.name for field in dataclasses.fields(there)):
+        if (theirs := getattr(there, name)) != (mine := getattr(config.model, name)):
+            raise CheckpointError(
+                f"{workdir} holds another model's checkpoint: {name} is {theirs!r} there, {mine!r} here; "
+                "name another --workdir"
+            )
 
 
 def _describe(config: TrainConfig, mixture: Mixture, shapes: TrainState):

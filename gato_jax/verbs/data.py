@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from gato_jax.verbs.flags import UsageError
+
 if TYPE_CHECKING:  # the verbs load in a moment
     from gato_jax.batching import Mixture, TokenRecords
     from gato_jax.sources import EpisodeReader
@@ -24,27 +26,34 @@ def read_config(config: Any, workdir: pathlib.Path) -> TrainConfig:
     from gato_jax.training import TrainConfig
 
     fields = {key: value for key, value in config.to_dict().items() if key != "experiment"}
-    if fields.get("image_tokenizer"):
+    if isinstance(fields.get("image_tokenizer"), str):
         fields["image_tokenizer"] = fields["image_tokenizer"].replace("{workdir}", str(workdir))
     return TrainConfig.from_mapping(fields)
 
 
 def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTokenizer | None:
-    """The run's own copy, which a checkpoint needs beside it, made from where the config says."""
+    """The tokenizer that the config names, of which the run keeps a copy: its checkpoints need it beside them."""
     if config.image_tokenizer is None:
         return None
     from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
     tokenizer, copy = ImageTokenizer.load(pathlib.Path(config.image_tokenizer)), workdir / "image_tokenizer"
-    if copy.resolve() != pathlib.Path(config.image_tokenizer).resolve():
+    if not (copy / "image_tokenizer.json").exists():  # it is written last
         tokenizer.save(copy)
+    elif (kept := ImageTokenizer.load(copy)).fingerprint != tokenizer.fingerprint:
+        raise UsageError(
+            f"{copy} is the image tokenizer {kept.fingerprint}, the config names {tokenizer.fingerprint} in "
+            f"{config.image_tokenizer}; name another --workdir, or that copy"
+        )
     return tokenizer
 
 
 def open_mixture(config: TrainConfig, workdir: pathlib.Path) -> Mixture:
     """The datasets of the config, tokenized into WORKDIR/records unless they are there, under their weights."""
     from gato_jax.batching import Mixture, MixtureEntry
+    from gato_jax.training import require_same_model
 
+    require_same_model(config, workdir)
     images = open_image_tokenizer(config, workdir)
     entries = []
     for dataset in config.datasets:

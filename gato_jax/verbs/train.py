@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     from gato_jax.training import train as run_training
     from gato_jax.verbs.data import open_mixture, read_config
 
+    config = read_config(config_file.value, pathlib.Path(flag.workdir))
     workdir = make_folder(flag.workdir)
-    config = read_config(config_file.value, workdir)
     mixture = open_mixture(config, workdir)
     write_json(workdir / "data.json", [_data_row(mixture, number) for number in range(len(mixture.entries))])
     metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after)

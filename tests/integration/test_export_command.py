@@ -12,7 +12,7 @@ from gato_jax.batching import ExportError, TokenRecords, read_contract, read_row
 from gato_jax.episodes import open_dataset
 from gato_jax.tokenization import Layout, Tokenization
 from gato_jax.training import TrainConfig
-from gato_jax.verbs.mixture import open_mixture
+from gato_jax.verbs.data import open_mixture
 from tests.integration.conftest import CONFIG, DATASET, TASK, finish, gato, start, train
 from tests.integration.tiny_config import get_config
 

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 from gato_jax.episodes import write_dataset
 from gato_jax.policy import Agent, Policy
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, ImageTokenizerError
-from gato_jax.training import TrainConfig
-from gato_jax.verbs.data import open_mixture, read_config
+from gato_jax.training import ConfigError, TrainConfig
+from gato_jax.verbs.data import open_image_tokenizer, open_mixture, read_config
 from tests.integration.conftest import gato
 from tests.tokenization.made_tasks import GAME, random_episode
 
@@ -78,6 +78,39 @@ def test_the_targets_of_codes_are_those_of_later_images(workdir):
         np.testing.assert_array_equal(step.target_ids[:CODES], later.token_ids[:CODES])  # 4 by 4 codes an image
         assert step.loss_mask[:CODES].all()
     assert not np.concatenate([step.loss_mask[:CODES] for step in steps[-AHEAD:]]).any()
+
+
+def test_a_runs_copy_of_its_tokenizer_is_never_overwritten(workdir, tmp_path):
+    run = config(workdir)
+    open_mixture(run, workdir)
+    kept = ImageTokenizer.load(workdir / "image_tokenizer").fingerprint
+    said = gato(
+        "train_image_tokenizer", f"--data={workdir}/data/made__game/1.0.0", f"--output={tmp_path}/other", "--steps=1",
+        "--batch_size=2", "--side=32", "--grid=4", f"--codes={CODES}", "--channels=8", "--seed=1",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    with pytest.raises(ValueError, match=f"image_tokenizer is the image tokenizer {kept}, .*name another --workdir"):
+        open_image_tokenizer(config(workdir, image_tokenizer=f"{tmp_path}/other"), workdir)
+    assert ImageTokenizer.load(workdir / "image_tokenizer").fingerprint == kept
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"image_tokenizer": 5}, "config.image_tokenizer must be str, got 5"),
+        ({"image_tokenizer": ["a"]}, "config.image_tokenizer must be str, got"),
+        ({"tokenization": {"vocabulary": {"image_codes": 9}}}, "image_codes is 9, that of .* is 16; leave it out"),
+        ({"tokenization": {"vocabulary": 3}}, "tokenization.vocabulary must be a section of keys and values, got 3"),
+    ],
+)
+def test_settings_that_contradict_the_tokenizer_are_refused(workdir, changes, said):
+    fields = {
+        "seed": 0, "steps": 30, "batch_size": 2, "context": 9, "optimizer": {"warmup_steps": 1}, "datasets": {},
+        "model": {"layers": 1, "width": 32, "heads": 2, "head_size": 8, "hidden": 32},
+        "image_tokenizer": str(workdir / "images"),
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=said):
+        TrainConfig.from_mapping({**fields, **changes})
 
 
 def test_images_can_be_asked_of_data_that_have_some_only(workdir, tmp_path):

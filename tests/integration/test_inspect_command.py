@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gato_jax.verbs.mixture import open_mixture, read_config
+from gato_jax.verbs.data import open_mixture, read_config
 from tests.integration import tiny_config
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato, tiny
 

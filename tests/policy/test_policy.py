@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.episodes import Discrete
-from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError
+from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError, log_probabilities
 from gato_jax.policy.act import _choose, act
 from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError
 from tests.policy.made_agent import AllAtOnce, made_agent
@@ -157,3 +157,11 @@ def test_it_is_restored_from_a_run(agent, tmp_path):
     watched = observations(CONTROL, 0, 3)
     expected, found = (play(Policy(a, CONTROL.name, 1), 0, [5], watched) for a in (agent, restored))
     assert_same(found, expected)
+
+
+def test_what_is_scored_is_the_target_of_a_position_not_its_token(agent):
+    (sequence,) = Layout(CONTROL, Tokenization()).encode_timesteps(random_episode(CONTROL, 0, 1))
+    targets = sequence.target_ids.copy()
+    targets[-1] = 32_000 if targets[-1] != 32_000 else 32_001
+    (own,), (other,) = (log_probabilities(agent, [s]) for s in (sequence, sequence.replace(target_ids=targets)))
+    assert own[0] == other[0] and own[1] != other[1]

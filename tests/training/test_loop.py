@@ -114,7 +114,7 @@ def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
         ({"batch_size": 16}, "batch_size is 8 there, 16 here"),
         ({"context": 32}, "context is 24 there, 32 here"),
         ({"steps": 60}, "steps is 50 there, 60 here"),
-        ({"model": dataclasses.replace(MODEL, layers=2)}, "another model's checkpoint; name another --workdir"),
+        ({"model": dataclasses.replace(MODEL, layers=2)}, "another model's checkpoint: layers is 1 there, 2 here"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
