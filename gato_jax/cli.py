@@ -85,7 +85,8 @@ def _is_bad_input(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
-    return " ".join(line.strip() for line in str(error).splitlines())
+    first, *others = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+    return f"{first} {'; '.join(others)}" if others else first
 
 
 def _help(name: str, flag: flags.FlagValues):

@@ -71,8 +71,8 @@ class Export:
         Where actions are scaled by the data, the episodes are read twice.
 
         Raises:
-          ExportError: the folder holds something else, and `overwrite` is False or it is no export; another process
-            writes there; a timestep is longer than the context; pyarrow is not installed.
+          ExportError: the folder holds something else, and `overwrite` is False or it is no export; it cannot be a
+            folder; another process writes there; a timestep is longer than the context; pyarrow is not installed.
           ExportError, RecordsError: there are no episodes, or one has no step at which an action was taken.
         """
         if self.format == "parquet":
@@ -190,13 +190,16 @@ def _size(file: pathlib.Path) -> int | None:
 
 def _about(folder: pathlib.Path) -> dict[str, Any] | None:
     """What an export says of itself; None where the place is free. Raises ExportError for whatever else is there."""
+    if (file := next((above for above in folder.parents if above.is_file()), None)) is not None:
+        raise ExportError(f"{file} is a file, so {folder} cannot be a folder; name another folder")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
         about = json.loads((folder / ABOUT_FILE).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         about = None
-    if not isinstance(about, dict) or not {"contract", "files", "rows", "tokens"} <= about.keys():
+    kinds = {"contract": dict, "files": dict, "rows": int, "tokens": int}
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in kinds.items()):
         raise ExportError(f"{folder} is there and is no export, so it is not replaced; name another folder")
     return about
 

@@ -74,10 +74,11 @@ def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iter
 
     Raises:
       ExportError: a timestep is longer than the context, or an episode has no such step.
+      TokenizationError: a value has no exact token; it names episode, step and key.
     """
     name = layout.spec.name
     for number, episode in enumerate(episodes):
-        steps = layout.encode_timesteps(episode)
+        steps = layout.encode_timesteps(episode, number)
         if not steps:
             raise ExportError(f"{name}: episode {number} holds no action that was taken; filter it out")
         first, held = 0, 0

@@ -16,14 +16,15 @@ import json
 import pathlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgpack
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from gato_jax.episodes import Episode, Provenance, TaskSpec
+from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
@@ -47,6 +48,11 @@ def write_records(
 
     They fit when schema, contract and `fingerprint`, that of the dataset the episodes come from, are the same. Where
     actions are scaled by the data, the episodes are read twice.
+
+    Raises:
+      RecordsError: there are no episodes, one has no step at which an action was taken, or images are to be predicted
+        further ahead than any episode is long.
+      TokenizationError: a value has no exact token; it names episode, step and key.
     """
     contract = Contract.of(tokenization, [spec])
     if _fits(_meta(directory), contract, fingerprint):
@@ -59,10 +65,10 @@ def write_records(
     layout = contract.layout(spec.name, image_tokenizer)
     lengths, counts, provenance = [], [], {}
     writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
-    for episode in episodes:
-        steps = layout.encode_timesteps(episode)
+    for number, episode in enumerate(episodes):
+        steps = layout.encode_timesteps(episode, number)
         if not steps:
-            raise RecordsError(f"{spec.name}: episode {len(lengths)} holds no action that was taken; filter it out")
+            raise RecordsError(f"{spec.name}: episode {number} holds no action that was taken; filter it out")
         for step in steps:
             writer.write(_pack(step))
         lengths.append(len(steps))
@@ -71,6 +77,7 @@ def write_records(
     writer.close()
     if not lengths:
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
+    _require_image_targets(spec, tokenization, max(lengths))
     tokens, patches, targets = np.array(counts, np.int32).T
     np.savez(
         partial / "index.npz", episode_steps=np.array(lengths, np.int32),
@@ -81,6 +88,17 @@ def write_records(
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
     return TokenRecords.open(directory)
+
+
+def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: int):
+    """That images which are to be predicted some steps ahead are so at one step at least."""
+    ahead = tokenization.image_ahead
+    if ahead is None or longest > ahead or not any(isinstance(m, Image) for m in spec.observation.values()):
+        return
+    raise RecordsError(
+        f"{spec.name}: tokenization.image_ahead is {ahead}, but its longest episode has {longest} steps, so no image "
+        f"is ever a target; set it below {longest}, or leave it out so that images are not predicted"
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,21 +123,29 @@ class TokenRecords:
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> TokenRecords:
+        """What `write_records` wrote.
+
+        Raises:
+          RecordsError: there is none of this version, or it is damaged; it names the folder.
+          ContractError: this version would tokenize otherwise.
+        """
         meta = _meta(directory)
-        if meta is None or meta.get("schema") != SCHEMA:
+        if meta is None:
             raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
-        try:
-            with (directory / "index.npz").open("rb") as file:
-                index = dict(np.load(file, allow_pickle=False))
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise RecordsError(f"{directory}/index.npz: {error}; delete the folder to tokenize again") from None
-        contract = Contract.from_json(meta["contract"], str(directory))
-        records = cls(directory, contract, meta["fingerprint"], Provenance(**meta["provenance"]), **index)
-        if (count := records._reader.num_records()) != len(records.step_tokens):
-            expected = len(records.step_tokens)
+        contract, index = Contract.from_json(meta.contract, str(directory)), _index(directory)
+        if len(contract.tasks) != 1:
             raise RecordsError(
-                f"{directory}: {count} records instead of {expected}; delete the folder to tokenize again"
+                f"{directory}/meta.json names {len(contract.tasks)} tasks, not one; delete the folder to tokenize again"
             )
+        records = cls(directory, contract, meta.fingerprint, meta.provenance, **index)
+        count = records._reader.num_records()
+        expected = {name: int(array.sum() if name == "episode_steps" else len(array)) for name, array in index.items()}
+        for name, steps in expected.items():
+            if steps != count:
+                raise RecordsError(
+                    f"{directory}: {count} records, but {name} of index.npz is of {steps} steps; delete the folder to "
+                    "tokenize again"
+                )
         return records
 
     @property
@@ -157,19 +183,43 @@ class TokenRecords:
         return [_unpack(data) for data in self._reader.read(list(map(int, steps)))]
 
 
-def _meta(directory: pathlib.Path) -> dict[str, Any] | None:
-    """What is written last, None where it is missing or torn."""
+class _Meta(NamedTuple):
+    """meta.json of this schema."""
+
+    fingerprint: str
+    contract: dict[str, Any]
+    provenance: Provenance
+
+
+def _meta(directory: pathlib.Path) -> _Meta | None:
+    """What is written last, None where it is missing, torn, damaged or of another schema."""
     try:
-        return json.loads((directory / "meta.json").read_text())
-    except (OSError, ValueError):
+        fields = json.loads((directory / "meta.json").read_text())
+        if fields["schema"] != SCHEMA or not isinstance(fields["fingerprint"], str):
+            return None
+        return _Meta(fields["fingerprint"], {**fields["contract"]}, Provenance(**fields["provenance"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _fits(meta: dict[str, Any] | None, contract: Contract, fingerprint: str) -> bool:
+def _index(directory: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of index.npz, each of one axis of whole numbers."""
+    names = ("episode_steps", "step_tokens", "step_patches", "step_targets")
+    try:
+        with (directory / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            index = {name: arrays[name] for name in names}
+        if wrong := [name for name, array in index.items() if array.ndim != 1 or array.dtype.kind not in "iu"]:
+            raise ValueError(f"{wrong[0]} is not of one axis of whole numbers")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordsError(f"{directory}/index.npz: {error}; delete the folder to tokenize again") from None
+    return index
+
+
+def _fits(meta: _Meta | None, contract: Contract, fingerprint: str) -> bool:
     """Whether records were made of these episodes under this contract; measured limits follow from both."""
-    if meta is None or (meta.get("schema"), meta.get("fingerprint")) != (SCHEMA, fingerprint):
+    if meta is None or meta.fingerprint != fingerprint:
         return False
-    return {**meta["contract"], "action_limits": {}} == contract.to_json()
+    return {**meta.contract, "action_limits": {}} == contract.to_json()
 
 
 _DTYPES = {"loss_mask": np.bool_, "prompt_mask": np.bool_, "patches": np.uint8}

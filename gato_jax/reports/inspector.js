@@ -143,7 +143,7 @@ function drawHead(length) {
   const facts = [
     ["tokens", length, `of ${row.context.toLocaleString("en")}`], ["in the loss", targets, length ? percent(targets / length) : ""],
     ["prompt", sum(tokens.prompt), ""], ["image patches", patches, ""], ["timesteps", steps.length, ""],
-    ["segments", new Set(tokens.segment).size, ""], ["episodes", episodes.size, [...episodes].slice(0, 6).join(", ") + (episodes.size > 6 ? ", ..." : "")],
+    ["segments", new Set(tokens.segment).size, ""], ["episodes", episodes.size, "no. " + [...episodes].slice(0, 6).join(", ") + (episodes.size > 6 ? ", ..." : "")],
     ["padding", percent((row.context - length) / row.context), ""]];
   at("dataset").textContent = row.dataset;
   at("figures").replaceChildren(...facts.map(([term, value, note]) => make("div", {}, make("dt", {}, term),

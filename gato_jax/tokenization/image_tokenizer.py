@@ -196,8 +196,8 @@ def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
     places, structure = jax.tree_util.tree_flatten_with_path(like)
     expected = {_name(place): (leaf.shape, leaf.dtype) for place, leaf in places}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); {remedy}") from None
     if {name: (array.shape, array.dtype) for name, array in found.items()} != expected:

@@ -11,7 +11,6 @@ Axes:
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, TaskSpec, Text
+from gato_jax.episodes import Episode, TaskSpec
 from gato_jax.tokenization.codecs import (
-    Codec,
     CodeCodec,
     ContinuousCodec,
     DiscreteCodec,
@@ -30,18 +28,11 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.columns import Column, action_columns, observation_columns
 from gato_jax.tokenization.limits import Limits
+from gato_jax.tokenization.refusals import of_episode, of_key
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
-from gato_jax.tokenization.settings import ACTION_BINS, Tokenization
-from gato_jax.tokenization.vocabulary import TEXT_PIECES
-
-
-class Column(NamedTuple):
-    """One key of a timestep."""
-
-    side: str  # "observation" or "action"
-    key: str
-    codec: Codec
+from gato_jax.tokenization.settings import Tokenization
 
 
 class _Tokens(NamedTuple):
@@ -86,13 +77,11 @@ class Layout:
 
     @functools.cached_property
     def observation_columns(self) -> tuple[Column, ...]:
-        items = _in_order(self.spec.observation)
-        return tuple(Column("observation", key, self._codec(key, m, action=False)) for key, m in items)
+        return observation_columns(self.spec, self.tokenization, self.image_tokenizer)
 
     @functools.cached_property
     def action_columns(self) -> tuple[Column, ...]:
-        items = _in_order(self.spec.action)
-        return tuple(Column("action", key, self._codec(key, m, action=True)) for key, m in items)
+        return action_columns(self.spec, self.tokenization, self.action_limits)
 
     @property
     def action_codecs(self) -> tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]:
@@ -124,55 +113,48 @@ class Layout:
 
         A value without an exact token is a TokenizationError that names task, step, key and value.
         """
-        tokens = concatenate([table for table, _ in self._tables_of(episode)])
+        tokens = concatenate([run for run, _ in self._encode_runs(episode)])
         if prompt is None:
             return tokens
         return concatenate([self.encode(prompt).as_prompt(predict=predict_prompt), tokens])
 
-    def encode_timesteps(self, episode: Episode) -> list[TokenSequence]:
-        """The same tokens, one sequence for each timestep."""
+    def encode_timesteps(self, episode: Episode, number: int | None = None) -> list[TokenSequence]:
+        """The same tokens, one sequence for each timestep; a refusal names the episode's number if it has one."""
         sequences = []
-        for table, steps in self._tables_of(episode):
-            width = len(table) // max(steps, 1)
-            sequences += [table.slice(step * width, (step + 1) * width) for step in range(steps)]
+        for run, steps in self._encode_runs(episode, number):
+            width = len(run) // max(steps, 1)
+            sequences += [run.slice(step * width, (step + 1) * width) for step in range(steps)]
         return sequences
 
     def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
         """Observation and separator of one step, the very tokens that `encode` puts before the action."""
         one = {key: [value] for key, value in observation.items()}
-        with self._naming(steps=False):
-            ((table, _),) = self._tables(1, self._encode_observations(1, one), [])
-        return table
+        with of_episode(self.spec.name, steps=False):
+            ((run, _),) = self._split_into_runs(1, self._encode_observations(1, one), [])
+        return run
 
     def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
         """The action tokens of one step, the very ones that `encode` puts behind the observation."""
         one = {key: [value] for key, value in action.items()}
-        with self._naming(steps=False):
-            ((table, _),) = self._tables(1, [], self._encode_actions(1, one))
-        return table
+        with of_episode(self.spec.name, steps=False):
+            ((run, _),) = self._split_into_runs(1, [], self._encode_actions(1, one))
+        return run
 
     def decode_action(self, ids) -> dict[str, Any]:
         """(..., A) ids of an action of fixed length, in NumPy or JAX, to {key: (..., *shape)}."""
         return decode_action(self.action_codecs, ids)
 
-    def _tables_of(self, episode: Episode) -> list[tuple[TokenSequence, int]]:
+    def _encode_runs(self, episode: Episode, number: int | None = None) -> list[tuple[TokenSequence, int]]:
+        """Runs of steps of the same length, each as one sequence, and how many steps it holds."""
         if episode.task != self.spec.name:
-            raise TokenizationError(f"an episode of {episode.task} does not fit the layout of {self.spec.name}")
+            which = "an episode" if number is None else f"episode {number}"
+            raise TokenizationError(f"{which} of {episode.task} does not fit the layout of {self.spec.name}")
         steps = episode.acting_steps
         observation = {key: values[:steps] for key, values in episode.observation.items()}
         action = {key: values[:steps] for key, values in episode.action.items()}
-        with self._naming(steps=True):
+        with of_episode(self.spec.name, number):
             columns = self._encode_observations(steps, observation), self._encode_actions(steps, action)
-            return self._tables(steps, *columns)
-
-    @contextlib.contextmanager
-    def _naming(self, *, steps: bool):
-        """Says of which task a refusal is, and of which step where there are several to choose from."""
-        try:
-            yield
-        except TokenizationError as error:
-            step = f", step {error.step}" if steps and error.step is not None else ""
-            raise TokenizationError(f"{self.spec.name}{step}, {error}", step=error.step) from None
+            return self._split_into_runs(steps, *columns)
 
     def _encode_observations(self, steps: int, values: Mapping[str, Any]) -> list[_Tokens]:
         self._require_keys("observation", values, self.observation_columns)
@@ -189,14 +171,12 @@ class Layout:
     def _encode_column(self, column: Column, values: Any, steps: int) -> _Tokens:
         codec, settings = column.codec, self.tokenization
         ids: Any
-        try:
+        with of_key(column.side, column.key):
             if isinstance(codec, TextCodec):
-                ids = [_encode_text(codec, values[t], t) for t in range(steps)]
+                ids = codec.encode_each(values[:steps])
             else:
                 ids = codec.encode(values)
                 _require_one_value_a_step(codec, ids, steps)
-        except TokenizationError as error:
-            raise TokenizationError(f"{column.side} {column.key!r}: {error}", step=error.step) from None
         match codec:
             case ImageCodec():
                 none = np.zeros(ids.shape[:2], np.int32)
@@ -210,19 +190,18 @@ class Layout:
                 return _Tokens(ids, later < steps, targets=ids[np.minimum(later, steps - 1)])
         return _Tokens(ids, np.zeros(steps, bool))
 
-    def _tables(
+    def _split_into_runs(
         self, steps: int, observation: Sequence[_Tokens], action: Sequence[_Tokens]
     ) -> list[tuple[TokenSequence, int]]:
-        """Runs of steps of the same length, each as one sequence, and how many steps it holds."""
         columns = (*observation, *action)
         texts = [column.ids for column in columns if isinstance(column.ids, list)]
         lengths = np.array([[len(text[t]) for text in texts] for t in range(steps)]).reshape(steps, len(texts))
         borders = np.flatnonzero((lengths[1:] != lengths[:-1]).any(axis=1)) + 1
         edges = [0, *borders.tolist(), steps]
         runs = zip(edges[:-1], edges[1:], strict=True)
-        return [(self._table(slice(a, b), columns, len(observation)), b - a) for a, b in runs]
+        return [(self._join_columns(slice(a, b), columns, len(observation)), b - a) for a, b in runs]
 
-    def _table(self, steps: slice, columns: Sequence[_Tokens], observed: int) -> TokenSequence:
+    def _join_columns(self, steps: slice, columns: Sequence[_Tokens], observed: int) -> TokenSequence:
         """Steps that all have the same number of tokens; the first `observed` columns are the observation."""
         count = steps.stop - steps.start
         widths = [column.width(steps.start) for column in columns]
@@ -254,66 +233,6 @@ class Layout:
             **_pool_patches(steps, columns, ends),
         )
 
-    def _codec(self, key: str, modality: Modality, *, action: bool) -> Codec:
-        try:
-            match modality:
-                case Image() if not action:
-                    return self._image_codec(modality)
-                case Text():
-                    return self._text_codec()
-                case Discrete():
-                    return self._discrete_codec(modality)
-                case Continuous():
-                    return self._action_codec(key, modality) if action else self._observation_codec(modality)
-            raise TokenizationError(f"is {modality}, which has no codec here")
-        except TokenizationError as error:
-            side = "action" if action else "observation"
-            raise TokenizationError(f"{self.spec.name}, {side} {key!r}: {error}") from None
-
-    def _text_codec(self) -> TextCodec:
-        if (pieces := self.tokenization.vocabulary.text) < TEXT_PIECES:
-            raise TokenizationError(f"its {TEXT_PIECES} pieces exceed vocabulary.text {pieces}; raise it")
-        return TextCodec()
-
-    def _discrete_codec(self, modality: Discrete) -> DiscreteCodec:
-        for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces
-            if modality.n > (most := getattr(self.tokenization.vocabulary, name)):
-                raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {most}; raise it")
-        return DiscreteCodec(modality=modality)
-
-    def _image_codec(self, modality: Image) -> Codec:
-        if self.image_tokenizer is None:
-            return ImageCodec(modality=modality, patch=self.tokenization.patch)
-        first_id = self.tokenization.vocabulary.first_image_code
-        return CodeCodec(modality=modality, tokenizer=self.image_tokenizer, first_id=first_id)
-
-    def _observation_codec(self, modality: Continuous) -> ContinuousCodec:
-        settings, vocabulary = self.tokenization, self.tokenization.vocabulary
-        return ContinuousCodec(
-            modality=modality, companded=settings.observations == "mu_law", first_id=vocabulary.continuous,
-            bins=vocabulary.bins, mu=settings.mu, m=settings.m,
-        )  # fmt: skip
-
-    def _action_codec(self, key: str, modality: Continuous) -> ContinuousCodec:
-        vocabulary = self.tokenization.vocabulary
-        match self.tokenization.actions:
-            case "gato":
-                return ContinuousCodec(
-                    modality=modality, companded=False, first_id=vocabulary.continuous, bins=vocabulary.bins
-                )
-            case "rt_1":
-                return ContinuousCodec(
-                    modality=modality, companded=False, first_id=vocabulary.continuous, bins=ACTION_BINS
-                )
-        if self.action_limits is None or key not in self.action_limits:
-            raise TokenizationError(
-                "has no measured limits, which actions='rt_2' needs; measure_action_limits has them"
-            )
-        limits = self.action_limits[key]
-        modality = dataclasses.replace(modality, low=limits.low, high=limits.high)
-        first_id = vocabulary.text - ACTION_BINS  # the pieces that the text model learned last
-        return ContinuousCodec(modality=modality, companded=False, first_id=first_id, bins=ACTION_BINS, descending=True)
-
     def _require_keys(self, side: str, values: Mapping[str, Any], columns: Sequence[Column]):
         wanted = [column.key for column in columns]
         if values.keys() != set(wanted):
@@ -327,17 +246,6 @@ def decode_action(codecs: Sequence[tuple[str, DiscreteCodec | ContinuousCodec]],
         action[key] = codec.decode(ids[..., start : start + codec.token_count])
         start += codec.token_count
     return action
-
-
-def _in_order(side: Mapping[str, Modality]) -> list[tuple[str, Modality]]:
-    return sorted(side.items(), key=lambda item: item[0].split("/"))
-
-
-def _encode_text(codec: TextCodec, text: Any, step: int) -> np.ndarray:
-    try:
-        return codec.encode(text)
-    except TokenizationError as error:
-        raise TokenizationError(str(error), step=step) from None
 
 
 def _require_one_value_a_step(codec: DiscreteCodec | ContinuousCodec | ImageCodec | CodeCodec, ids: Any, steps: int):

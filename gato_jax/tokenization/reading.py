@@ -20,7 +20,8 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.codecs.text import END_OF_TEXT
-from gato_jax.tokenization.layout import Column, Layout
+from gato_jax.tokenization.columns import Column
+from gato_jax.tokenization.layout import Layout
 from gato_jax.tokenization.sequence import TokenSequence
 
 _KINDS = {

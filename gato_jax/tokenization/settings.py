@@ -10,6 +10,7 @@ from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
 
 OBSERVATIONS = ("mu_law", "linear")
 ACTIONS = ("gato", "rt_1", "rt_2")
+ACTION_BINS = 256  # of RT-1, RT-2 and OpenVLA
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,3 @@ class Tokenization:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
         return cls(**{**fields, "vocabulary": Vocabulary(**fields["vocabulary"])})
-
-
-ACTION_BINS = 256  # of RT-1, RT-2 and OpenVLA

@@ -19,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
@@ -41,8 +40,6 @@ CODE_DECAY = 0.99  # of the moving averages
 REVIVE_AFTER = 20  # steps without use; at batch 64 an average code of 1024 is chosen 80 times in them
 FINAL_FRACTION = 0.1  # of the learning rate, at the end of its cosine
 _SAMPLED = 64  # images that are hashed to tell one source from another
-
-_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -126,7 +123,6 @@ def train_image_tokenizer(
                 progress.set_postfix(shown, refresh=False)
     tokenizer = ImageTokenizer(config, state.params)
     tokenizer.save(directory)
-    _log.info("image tokenizer %s is in %s", tokenizer.fingerprint, directory)
     return {name: float(value) for name, value in metrics.items()}
 
 

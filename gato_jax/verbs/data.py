@@ -18,6 +18,8 @@ def open_data(where: str, split: str = "train") -> EpisodeReader:
     """A dataset's folder, or any source as KIND:WHERE."""
     from gato_jax.sources import open_source
 
+    if where.startswith("tokens:"):
+        raise UsageError(f"{where} can be trained on alone; name the dataset that it was made from")
     return open_source(where if ":" in where and not pathlib.Path(where).exists() else f"recorded:{where}", split)
 
 
@@ -80,6 +82,8 @@ def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, image
 
     settings = config.model.tokenization
     kind, _, where = source.partition(":")
+    if kind == "tokens" and not where:
+        raise UsageError("datasets: tokens: names no folder; give the one that gato export wrote")
     if kind == "tokens":
         records = TokenRecords.open(pathlib.Path(where))
         contract = records.contract

@@ -67,7 +67,7 @@ def _said(error: Exception) -> str:
     while text[:1] in ("'", '"') and text[-1] == text[0]:
         text = ast.literal_eval(text)
     if text.replace(".", "_").isidentifier():  # with no key near enough to be named, it says the wrong one only
-        text = f"no key {text!r} in the config file"
+        text = f"no key {text!r} in the config; set it there first (a section: = ConfigDict())"
     return _ends_of_traceback(text)
 
 

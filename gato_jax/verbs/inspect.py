@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import require_page, watched, write_json
 
 if TYPE_CHECKING:
     from gato_jax.batching import Mixture
@@ -34,8 +34,7 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "output")
     _require_one_source(flag)
-    if pathlib.Path(flag.output).is_dir():
-        raise UsageError(f"--output={flag.output} is a folder; name a file")
+    require_page(pathlib.Path(flag.output))
     from gato_jax.reports import inspection_json, write_inspection
 
     rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)

@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import require_page, watched, write_json
 
 
 def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
@@ -27,8 +27,7 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "data", "output")
     page = pathlib.Path(flag.output)
-    if page.is_dir():
-        raise UsageError(f"--output={page} is a folder; name a file")
+    require_page(page)
     from gato_jax.reports.tokenization import Grid, measure, table, write_page
     from gato_jax.verbs.data import open_data
 

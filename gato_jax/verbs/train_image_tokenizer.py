@@ -14,6 +14,8 @@ from gato_jax.verbs.outputs import watched, write_json
 if TYPE_CHECKING:
     import numpy as np
 
+    from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+
 
 def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     """Trains a VQ-VAE on images of datasets; an agent's config then names its folder as `image_tokenizer`."""
@@ -36,14 +38,18 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     from gato_jax.training.image_tokenizer import train_image_tokenizer as run_training
 
     config = ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
-    output = pathlib.Path(flag.output)
+    output, images = pathlib.Path(flag.output), _images(flag.data, flag.images)
     metrics = run_training(
-        config, _images(flag.data, flag.images), output,
+        config, images, output,
         steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
     )  # fmt: skip
-    fingerprint = ImageTokenizer.load(output).fingerprint
-    write_json(flag.json, {**metrics, "fingerprint": fingerprint})
-    print(f"image tokenizer {fingerprint} in {output}: l2 {metrics['l2']:.4f}, {metrics['codes_used']:.0f} codes used")
+    tokenizer = ImageTokenizer.load(output)
+    _draw_reconstructions(tokenizer, images, output / "reconstructions.png")
+    write_json(flag.json, {**metrics, "fingerprint": tokenizer.fingerprint})
+    print(
+        f"image tokenizer {tokenizer.fingerprint} in {output}: mean squared error {metrics['l2']:.4f} of pixels in "
+        f"[-1, 1], {metrics['codes_used']:.0f} codes used; look at reconstructions.png"
+    )
 
 
 def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
@@ -66,3 +72,16 @@ def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
                 if seen * limit // total > len(taken) or total <= limit:
                     taken.append(image)
     return taken
+
+
+def _draw_reconstructions(tokenizer: ImageTokenizer, images: Sequence[np.ndarray], path: pathlib.Path):
+    """Eight of the images, each above what its codes give back."""
+    import numpy as np
+    from PIL import Image as Pillow
+
+    shown = [images[i] for i in np.linspace(0, len(images) - 1, 8).astype(int)]
+    back = [tokenizer.decode(tokenizer.encode(image)) for image in shown]
+    side = tokenizer.config.side
+    given = [np.asarray(Pillow.fromarray(image).resize((side, side))) for image in shown]
+    drawn = np.concatenate([np.concatenate(row, axis=1) for row in (given, back)])
+    Pillow.fromarray(drawn).resize((4 * drawn.shape[1], 4 * drawn.shape[0]), Pillow.Resampling.NEAREST).save(path)

@@ -4,7 +4,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import types
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, 
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
+from tests.tokenization.made_shades import Shades
 from tests.tokenization.made_tasks import ALL, CONTROL, GAME, random_episode
 
 PAPER = Tokenization()
@@ -43,21 +43,6 @@ def test_both_formats_hold_the_same_tokens(spec, tmp_path):
     for field in dataclasses.fields(one):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["records", "rows"]
-
-
-class Shades:
-    """An image tokenizer of four codes for an image: the means of its quarters."""
-
-    config = types.SimpleNamespace(grid=2, codes=256)
-    fingerprint = "shades"
-
-    def encode(self, images):
-        height, width = images.shape[-3] // 2, images.shape[-2] // 2
-        quarters = images.reshape(*images.shape[:-3], 2, height, 2, width, 3).swapaxes(-4, -3)
-        return quarters.mean((-3, -2, -1)).astype(np.int32).reshape(*images.shape[:-3], 4)
-
-    def decode(self, codes):
-        return codes
 
 
 def test_targets_that_are_not_the_tokens_themselves_come_back(tmp_path):
@@ -167,6 +152,24 @@ def test_what_is_no_export_is_never_replaced(overwrite, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == (tmp_path / "file").read_text() == "kept"
     (tmp_path / "empty").mkdir()
     assert job().write(tmp_path / "empty", episodes_of()).rows == 3
+
+
+@pytest.mark.parametrize("damage", [{"contract": 5}, {"files": []}, {"rows": None}, {"tokens": "many"}])
+def test_a_damaged_contract_file_is_no_export(damage, tmp_path):
+    job().write(tmp_path / "out", episodes_of())
+    file = tmp_path / "out" / "contract.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    with pytest.raises(ExportError, match=f"{tmp_path / 'out'} is there and is no export"):
+        job().write(tmp_path / "out", episodes_of())
+
+
+def test_below_a_file_there_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for folder in (tmp_path / "file" / "out", tmp_path / "file" / "a" / "out"):
+        with pytest.raises(
+            ExportError, match=f"{tmp_path}/file is a file, so {folder} cannot be .*; name another fold"
+        ):
+            job().write(folder, episodes_of())
 
 
 def test_a_damaged_export_says_so_and_is_made_again(tmp_path):

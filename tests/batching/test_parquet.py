@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import ExportError, parquet, read_contract, read_rows, tokens_of_row
-from gato_jax.tokenization import Contract, ContractError, Layout, Tokenization
+from gato_jax.tokenization import Contract, ContractError, Layout, Tokenization, TokenizationError
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
 from tests.tokenization.made_tasks import ALL, CONTROL, DIALOGUE, GAME, ROBOT, random_episode
 
@@ -75,6 +75,13 @@ def test_a_timestep_beyond_the_context_is_named(tmp_path):
     ):
         write(tmp_path, GAME, episodes_of(GAME), context=21)
     assert write(tmp_path, GAME, episodes_of(GAME), context=22).rows == sum(LENGTHS)
+
+
+def test_a_value_without_a_token_is_named_with_its_episode_and_step(tmp_path):
+    episodes = episodes_of(CONTROL)
+    episodes[2].action["action"][4] = np.inf
+    with pytest.raises(TokenizationError, match="^made/control, episode 2, step 4, action 'action': value inf"):
+        write(tmp_path, CONTROL, episodes)
 
 
 def test_files_are_bounded_and_named_with_their_total(tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
 """Tokenized timesteps on disk: what is written comes back, and what is damaged says so."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from gato_jax.batching import RecordsError, TokenRecords, write_records
-from gato_jax.tokenization import Layout, Tokenization
+from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
+from tests.tokenization.made_shades import Shades
 from tests.tokenization.made_tasks import ALL, CONTROL, GAME, random_episode
 
 PAPER = Tokenization()
@@ -91,8 +93,47 @@ def test_an_index_of_other_data_is_refused(tmp_path):
     directory = write(tmp_path).directory
     index = dict(np.load(directory / "index.npz"))
     np.savez(directory / "index.npz", **{**index, "step_tokens": index["step_tokens"][:-1]})
-    with pytest.raises(RecordsError, match="9 records instead of 8"):
+    with pytest.raises(RecordsError, match="9 records, but step_tokens of index.npz is of 8 steps; delete the folder"):
         TokenRecords.open(directory)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [[], 5, None, {"schema": 3}, {"provenance": {}}, {"provenance": 5}, {"provenance": {"colour": "red"}},
+     {"contract": 5}, {"contract": None}, {"fingerprint": 5}],
+)  # fmt: skip
+def test_a_damaged_meta_is_named_and_no_obstacle(tmp_path, meta):
+    path = write(tmp_path).directory / "meta.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, **meta} if isinstance(meta, dict) and "schema" not in meta else meta))
+    with pytest.raises(RecordsError, match=f"no token records of this version in {path.parent}; tokenize the dataset"):
+        TokenRecords.open(path.parent)
+    assert len(write(tmp_path).read(range(9))) == 9
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"step_targets": None}, "'step_targets is not a file in the archive'"),
+        ({"step_patches": np.zeros(9)}, "step_patches is not of one axis of whole numbers"),
+        ({"step_patches": np.zeros((9, 1), int)}, "step_patches is not of one axis of whole numbers"),
+        ({"episode_steps": np.array([2, 3])}, "9 records, but episode_steps of index.npz is of 5 steps"),
+    ],
+)
+def test_a_damaged_index_is_named(tmp_path, changes, said):
+    directory = write(tmp_path).directory
+    index = {**np.load(directory / "index.npz"), **changes}
+    np.savez(directory / "index.npz", **{name: array for name, array in index.items() if array is not None})
+    with pytest.raises(RecordsError, match=f"{directory}.*{said}; delete the folder to tokenize again"):
+        TokenRecords.open(directory)
+
+
+def test_records_of_no_task_are_named(tmp_path):
+    path = write(tmp_path).directory / "meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps({**meta, "contract": {**meta["contract"], "tasks": {}}}))
+    with pytest.raises(RecordsError, match=f"{path} names 0 tasks, not one; delete the folder"):
+        TokenRecords.open(path.parent)
 
 
 def test_no_episodes_are_an_error(tmp_path):
@@ -104,3 +145,28 @@ def test_an_episode_without_an_action_is_an_error(tmp_path):
     episode = random_episode(GAME, 0, steps=1, final_observation=True)
     with pytest.raises(RecordsError, match="made/game: episode 0 holds no action"):
         write_records(tmp_path / "records", GAME, [episode], "none", PAPER)
+
+
+def test_a_value_without_a_token_is_named_with_its_episode_and_step(tmp_path):
+    bad = random_episode(CONTROL, 1, steps=3)
+    bad.observation["velocity"][2, 0] = np.nan
+    said = r"^made/control, episode 1, step 2, observation 'velocity': value nan at element \(0,\) is not finite"
+    with pytest.raises(TokenizationError, match=said) as error:
+        write_records(tmp_path / "records", CONTROL, [random_episode(CONTROL, 0, steps=2), bad], "nan", PAPER)
+    assert error.value.step == 2
+
+
+def test_images_are_to_be_predicted_within_some_episode(tmp_path):
+    ahead = Tokenization(vocabulary=Vocabulary(image_codes=256), image_tokenizer="shades", image_ahead=3)
+    short, long = ([random_episode(GAME, 0, steps=2), random_episode(GAME, 1, steps=n)] for n in (3, 4))
+    said = (
+        r"made/game: tokenization.image_ahead is 3, but its longest episode has 3 steps, .*; set it below 3, or leave"
+    )
+    with pytest.raises(RecordsError, match=said):
+        write_records(tmp_path / "short", GAME, short, "short", ahead, Shades())
+    assert not (tmp_path / "short").exists()
+    records = write_records(tmp_path / "long", GAME, long, "long", ahead, Shades())
+    assert records.step_targets.tolist() == [1, 1, 5, 1, 1, 1]  # the action, and of one step the codes
+    without = dataclasses.replace(GAME, observation=CONTROL.observation)
+    episodes = [random_episode(without, 0, steps=2)]
+    write_records(tmp_path / "without", without, episodes, "without", ahead, Shades())

@@ -79,7 +79,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["train", "--workdir={tmp}", "--config={tmp}/no.py", "--config.seed=1"], "No such file or directory"),
         (["train", "--workdir={tmp}", TINY, "--config.setps=3"], 'Did you mean "steps" instead of "setps"?'),
         (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], 'Did you mean "width" instead of "widht"?'),
-        (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "no key 'zzz' in the config file"),
+        (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "no key 'zzz' in the config;"),
         (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "--config.steps=many: invalid literal"),
         (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size must be positive, got 0"),
         (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "model.hidden must be even"),

@@ -24,9 +24,9 @@ from gato_jax.batching import parquet
 from gato_jax.tokenization import Layout
 parquet.ROW_GROUP_BYTES = 1
 encode, calls = Layout.encode_timesteps, []
-def encode_one(self, episode):
+def encode_one(self, episode, number):
     calls.append(episode)
-    return encode(self, episode) if len(calls) == 1 else time.sleep(600)
+    return encode(self, episode, number) if len(calls) == 1 else time.sleep(600)
 Layout.encode_timesteps = encode_one
 cli.main()
 """
@@ -92,6 +92,8 @@ def test_asked_for_again_it_is_kept_and_another_is_refused(records, dataset):
         (["--data={data}", "--split=test", "--format=parquet", "--output={tmp}/out"], "no split 'test'; it has train"),
         (["--data={data}", "--format=array_record", "--output={tmp}/out", "--context=9"], "--context does not go with"),
         (["--data={data}", "--format=parquet", "--output={tmp}/out", "--context=9"], "tokens, which exceeds context 9"),
+        (["--data={data}", "--format=parquet", f"--output={CONFIG}/x"], f"{CONFIG} is a file, so {CONFIG}/x cannot be"),
+        (["--data=tokens:", "--format=parquet", "--output={tmp}/out"], "tokens: can be trained on alone"),
         (["--data={data}", "--format=parquet", "--output={data}"], "is no export, so it is not replaced; name another"),
         (
             ["--data={data}", "--format=parquet", "--output={tmp}/out", f"--config={CONFIG}",

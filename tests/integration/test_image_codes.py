@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image as Pillow
 
 from gato_jax.episodes import write_dataset
 from gato_jax.policy import Agent, Policy
@@ -45,6 +46,11 @@ def test_the_command_says_which_tokenizer_it_made(workdir):
         json.loads((workdir / "images.json").read_text())["fingerprint"]
         == ImageTokenizer.load(workdir / "images").fingerprint
     )
+
+
+def test_the_command_draws_what_the_codes_give_back(workdir):
+    with Pillow.open(workdir / "images" / "reconstructions.png") as drawn:
+        assert drawn.size == (4 * 8 * 32, 4 * 2 * 32)
 
 
 def test_an_agent_trains_on_codes_and_acts_on_them(workdir):

@@ -67,6 +67,11 @@ def test_several_datasets_take_turns(workdir, tmp_path):
         (["--output={tmp}/p.html", "--data={run}/none"], "{run}/none: no dataset"),
         (["--output={tmp}/p.html", "--data=recoded:x"], "unknown kind 'recoded'; did you mean 'recorded'?"),
         (["--output={tmp}", "--data={run}/data"], "--output={tmp} is a folder; name a file"),
+        (
+            [f"--output={CONFIG}/p.html", "--data={run}/data"],
+            f"--output={CONFIG}/p.html: {CONFIG} is a file; name another folder",
+        ),
+        (["--output={tmp}/p.html", "--data=tokens:"], "tokens: can be trained on alone"),
         (["--output={tmp}/p.html", "--data={run}/data", "--workdir={run}"], "--workdir does not go with --data"),
         (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--context=9"], "--context does not go"),
         (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--row=160"], "the run has rows 0 to 159"),

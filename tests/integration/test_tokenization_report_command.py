@@ -52,6 +52,7 @@ def test_the_flags_choose_the_grid_the_context_and_the_episodes(data, tmp_path):
         ("--episodes=0", "episodes"),
         ("--output=", "--output is missing"),
         ("--output=.", "--output=. is a folder"),
+        ("--output=pyproject.toml/page.html", "pyproject.toml is a file; name another folder"),
     ],
 )
 def test_a_bad_flag_is_one_line(data, tmp_path, flag, said):

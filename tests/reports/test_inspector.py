@@ -111,7 +111,7 @@ def test_images_are_rebuilt_from_the_patches_of_the_row(mixture):
 class Brightness:
     """A tokenizer whose codes are the brightness, of 64, of the four quarters of an image."""
 
-    config = types.SimpleNamespace(grid=2, codes=64)
+    config = types.SimpleNamespace(grid=2, token_count=4, codes=64)
     fingerprint = "brightness"
 
     def encode(self, images):

@@ -189,7 +189,7 @@ def test_tokens_of_a_step_are_those_of_the_layout(spec):
         assert setting.max_tokens_per_step == np.max(lengths)
         assert setting.context_share == pytest.approx(np.mean(lengths) / 100)
         observed = max(int(s.local_position[s.local_position < layout.action_position].max()) for s in sequences)
-        assert setting.max_observation_tokens == observed  # the separator stands behind as many
+        assert setting.max_observation_tokens == observed + 1  # positions count from 0, the separator has the last
         assert not setting.exceeds_local_positions
 
 
@@ -199,9 +199,22 @@ def test_an_observation_beyond_the_local_positions_is_said_so_and_not_refused(tm
     )
     report = measure(spec, [random_episode(spec, seed=0, steps=2)], Grid(mu=(100.0,), bins=(1024,)))
     assert [s.exceeds_local_positions for s in report.settings] == [True, False]
-    assert [s.max_observation_tokens for s in report.settings] == [625, 169]
+    assert [s.max_observation_tokens for s in report.settings] == [626, 170]
     write_page(report, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().count("observation too long") == 1
+
+
+@pytest.mark.parametrize(("values", "exceeds"), [(510, False), (511, True)])
+def test_an_observation_is_too_long_for_the_report_where_it_is_for_the_layout(values, exceeds):
+    spec = dataclasses.replace(STATE, observation={"state": Continuous(shape=(values,))})
+    episode = random_episode(spec, seed=0, steps=2)
+    [setting] = measure(spec, [episode], PAPER).settings
+    assert (setting.max_observation_tokens, setting.exceeds_local_positions) == (values + 1, exceeds)
+    if exceeds:
+        with pytest.raises(TokenizationError, match="the observation's 512 tokens exceed"):
+            Layout(spec, setting.tokenization).encode(episode)
+    else:
+        Layout(spec, setting.tokenization).encode(episode)
 
 
 def test_without_continuous_values_errors_are_null_and_the_page_says_so(tmp_path):
@@ -256,10 +269,17 @@ def test_a_setting_that_cannot_be_is_refused(bad, said):
         Grid(**bad)
 
 
-def test_a_value_without_a_token_names_episode_and_key():
+def test_a_value_without_a_token_names_episode_step_and_key():
     good, bad = state_episode([[0.0, 1.0]], [0.0]), state_episode([[0.0, np.nan]], [0.0])
-    with pytest.raises(TokenizationError, match="made/state, episode 1, observation 'state': value nan"):
+    with pytest.raises(
+        TokenizationError, match="^made/state, episode 1, step 0, observation 'state': value nan"
+    ) as error:
         measure(STATE, [good, bad], PAPER)
+    assert error.value.step == 0
+    said = random_episode(GRID, seed=0, steps=3)
+    said.observation["mission"][2] = 7
+    with pytest.raises(TokenizationError, match="^made/grid, episode 0, step 2, observation 'mission': text must be"):
+        measure(GRID, [said], PAPER)
 
 
 def test_the_table_of_the_terminal_marks_the_paper_and_the_least_error():

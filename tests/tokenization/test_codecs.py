@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from gato_jax.episodes import Continuous, Discrete, Image
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, ImageCodec, TextCodec, TokenizationError, Vocabulary
+from gato_jax.tokenization.codecs import text as text_codec
 from tests.tokenization.formulas import ROUNDING, bin_edges, error_bound, from_unit, number_of, possible_bins
 
 OBSERVATION = ContinuousCodec(modality=Continuous(shape=()), companded=True)
@@ -308,3 +309,13 @@ def test_ids_of_another_kind_do_not_decode():
         DiscreteCodec(modality=Discrete(n=4)).decode(np.array([4]))
     with pytest.raises(TokenizationError, match="id 32000 is no piece of text"):
         TextCodec().decode(np.array([32_000, 2]))
+
+
+def test_a_missing_text_model_is_named_whoever_needs_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(text_codec, "TOKENIZER_MODEL", tmp_path / "none")
+    for needs in (text_codec.text_model_fingerprint, text_codec._sentencepiece):
+        uncached = needs.__wrapped__
+        with pytest.raises(
+            TokenizationError, match=f"no SentencePiece model at {tmp_path}/none .*; restore third_party"
+        ):
+            uncached()

@@ -8,6 +8,7 @@ import pytest
 
 from gato_jax.episodes import Continuous, Image, TaskSpec, Text
 from gato_jax.tokenization import Contract, ContractError, Limits, Tokenization, Vocabulary
+from gato_jax.tokenization.contract import _require_equal
 from tests.tokenization.made_tasks import ALL, CAPTION, CONTROL, DIALOGUE, GAME, GRID
 from tests.tokenization.random_tasks import random_task
 
@@ -124,7 +125,7 @@ def test_a_difference_is_shown_line_by_line():
     first, *lines = str(error.value).splitlines()
     assert first == "the tokenization of the checkpoint differs:"
     assert lines[0] == "  tokenization.mu: 100.0 here, 50.0 in the checkpoint"  # settings come before tasks
-    assert any(line.startswith("  tasks.made/grid.action.action.kind: None here, 'discrete'") for line in lines)
+    assert any(line.startswith("  tasks.made/grid.action.action.kind: missing here, 'discrete'") for line in lines)
 
 
 def test_of_many_differences_twelve_are_shown():
@@ -154,11 +155,13 @@ def changed(path: str, value) -> dict:
     [
         ("text_model", "0" * 16, r"text_model: '[0-9a-f]{16}' here, '0{16}' in old\.json"),
         ("vocabulary|separator", [0, 1], r"vocabulary\.separator: \[33024, 33025\] here, \[0, 1\] in old\.json"),
-        ("vocabulary|continuous", None, r"vocabulary\.continuous: \[32000, 33024\] here, None in old\.json"),
-        ("vocabulary|padding", [40_000, 40_001], r"vocabulary\.padding: None here, \[40000, 40001\] in old\.json"),
-        ("vocabulary", None, r"vocabulary\.\w+: .* here, None in old\.json"),
-        ("text_model", None, r"text_model: .* here, None in old\.json"),
-        ("format", 1, r"format: None here, 1 in old\.json"),
+        ("vocabulary|continuous", None, r"vocabulary\.continuous: \[32000, 33024\] here, missing in old\.json"),
+        ("vocabulary|padding", [40_000, 40_001], r"vocabulary\.padding: missing here, \[40000, 40001\] in old\.json"),
+        ("vocabulary", None, r"vocabulary\.\w+: .* here, missing in old\.json"),
+        ("text_model", None, r"text_model: .* here, missing in old\.json"),
+        ("tokenization|image_ahead", None, r"tokenization\.image_ahead: None here, missing in old\.json"),
+        ("vocabulary|extra", {}, r"vocabulary\.extra: missing here, \{\} in old\.json"),
+        ("format", 1, r"format: missing here, 1 in old\.json"),
         (
             "action_limits",
             None,
@@ -168,7 +171,7 @@ def changed(path: str, value) -> dict:
         ("tasks", None, r"old\.json is of another version \(KeyError: 'tasks'\)"),
         ("tasks|made/control|suite", None, r"old\.json is of another version \(SpecError: .*lacks the field 'suite'"),
         ("tasks|made/control|colour", "red", r"old\.json is of another version \(SpecError: .*unknown field 'colour'"),
-        ("tasks|made/control|suite", "other", r"tasks\.made/control\.action\.action\.kind: None here"),
+        ("tasks|made/control|suite", "other", r"tasks\.made/control\.action\.action\.kind: missing here"),
         ("tokenization|temperature", 1.0, r"old\.json is of another version \(TypeError: .*'temperature'"),
         ("tokenization|mu", -1.0, r"old\.json is of another version \(ValueError: tokenization\.mu must be positive"),
         ("tokenization|actions", "rt_9", r"old\.json is of another version \("),
@@ -194,3 +197,13 @@ def test_a_file_of_another_version_is_refused_with_what_differs(path, value, sai
 def test_what_is_no_contract_at_all_is_refused(fields):
     with pytest.raises(ContractError, match="the contract in old.json is of another version"):
         Contract.from_json(fields, "old.json")
+
+
+def test_an_empty_section_is_not_a_missing_one():
+    contract = Contract.of(PAPER, [])
+    fields = contract.to_json()
+    assert fields["action_limits"] == fields["tasks"] == {} and Contract.from_json(fields) == contract
+    with pytest.raises(ContractError, match=r"(?m)^  action_limits: missing here, \{\} in the file$"):
+        _require_equal({}, {"action_limits": {}}, "the file")
+    with pytest.raises(ContractError, match=r"(?m)^  action_limits: \{\} here, missing in the file\n  .*high: missing"):
+        contract.require_equal(Contract.of(RT_2, [], MEASURED), "the file")

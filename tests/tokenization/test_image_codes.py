@@ -16,8 +16,8 @@ FIRST = 33_025  # behind the separator, 33024
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    grid: int = 2
     codes: int = 64
+    token_count: int = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,3 +157,29 @@ def test_pixels_are_checked_before_they_are_given_to_it():
             TokenizationError, match="^made/camera, observation 'wrist': an image must be uint8 of shape"
         ):
             layout.encode(dataclasses.replace(episode, observation={**episode.observation, "wrist": wrong}))
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad", "crop"])
+def test_an_image_is_made_square_as_its_modality_says_before_the_tokenizer_sees_it(fit):
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Seeing(Corners):
+        def encode(self, images: np.ndarray) -> np.ndarray:
+            seen.append(images)
+            return np.zeros((len(images), 4), np.int32)
+
+    images = np.random.default_rng(0).integers(256, size=(3, 4, 8, 3), dtype=np.uint8)
+    wanted = {
+        "resize": images,  # which the tokenizer itself does
+        "pad": np.concatenate([images, np.zeros_like(images)], axis=1),  # below
+        "crop": images[:, :, 2:6],
+    }
+    codec = CodeCodec(modality=Image(height=4, width=8, fit=fit), tokenizer=Seeing(), first_id=FIRST)
+    assert codec.encode(images).shape == (3, 4)
+    np.testing.assert_array_equal(seen[0], wanted[fit])
+
+
+def test_a_tokenizer_says_itself_how_many_codes_an_image_has():
+    tokenizer = Corners(config=Config(token_count=5))
+    assert CodeCodec(modality=Image(height=16, width=16), tokenizer=tokenizer, first_id=FIRST).token_count == 5

@@ -116,6 +116,17 @@ def test_a_bad_value_is_named_with_task_step_and_key(spec, side, key, value, sai
         Layout(spec, PAPER).encode(spoilt(spec, side, key, 1, value))
 
 
+def test_an_episode_with_a_number_is_named_by_it():
+    layout, bad = Layout(CONTROL, PAPER), spoilt(CONTROL, "action", "action", 1, np.nan)
+    with pytest.raises(
+        TokenizationError, match="^made/control, episode 7, step 1, action 'action': value nan"
+    ) as error:
+        layout.encode_timesteps(bad, 7)
+    assert error.value.step == 1
+    with pytest.raises(TokenizationError, match="^episode 7 of made/game does not fit the layout of made/control"):
+        layout.encode_timesteps(random_episode(GAME, seed=0, steps=1), 7)
+
+
 @pytest.mark.parametrize("shape", [(5,), (2, 2), (1, 2), ()])
 def test_a_wrong_shape_is_named_with_task_and_key(shape):
     episode = random_episode(CONTROL, seed=0, steps=2)

@@ -42,7 +42,8 @@ def test_an_element_that_hardly_varies_keeps_the_tasks_limits_and_the_log_says_s
     with caplog.at_level(logging.WARNING):
         limits = measure_action_limits(ARM, [episode(arm)])
     np.testing.assert_allclose([limits["arm"].low, limits["arm"].high], [[-0.49, -1.0], [0.49, 1.0]])
-    assert "made/arm: action 'arm': elements [1] hardly vary; they keep the task's limits" in caplog.text
+    said = "made/arm: action 'arm': elements [1] hardly vary, their percentiles are [0] apart; they keep the task's"
+    assert said in caplog.text
 
 
 def test_what_varies_says_nothing(caplog):
@@ -54,10 +55,29 @@ def test_an_element_without_limits_that_does_not_vary_is_refused():
     endless = dataclasses.replace(ARM, action={**ARM.action, "arm": Continuous(shape=(2,))})
     arm = np.stack([np.linspace(-0.5, 0.5, 101), np.full(101, 0.25)], -1)
     with pytest.raises(
-        TokenizationError, match=r"made/arm: action 'arm': elements \[1\] do not vary and have no limits"
+        TokenizationError,
+        match=r"action 'arm': elements \[1\] do not vary, their percentiles are \[0\] apart, and they have no lim",
     ):
         measure_action_limits(endless, [episode(arm, endless)])
     assert measure_action_limits(endless, [episode(arm[:, [0, 0]], endless)])["arm"].high == pytest.approx((0.49, 0.49))
+
+
+def test_what_varies_little_beside_its_offset_or_its_limits_still_varies(caplog):
+    """The scale is that of the data: neither an offset nor limits far beyond the data make an element degenerate."""
+    wide = Continuous(shape=(2,), low=(-np.inf, 0.0), high=(np.inf, 1e9))
+    spec = dataclasses.replace(ARM, action={**ARM.action, "arm": wide})
+    arm = np.stack([np.linspace(999.8, 1000.2, 101), np.linspace(0, 100, 101)], -1)
+    limits = measure_action_limits(spec, [episode(arm, spec)])["arm"]
+    np.testing.assert_allclose([limits.low, limits.high], [[999.804, 1], [1000.196, 99]])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("steps, varies", [(250, False), (270, True)])
+def test_an_element_varies_from_one_step_of_float32_a_bin_on(steps, varies):
+    arm = np.zeros((101, 2))
+    arm[:, 0] = 1 + np.linspace(-1 / 98, 1 + 1 / 98, 101) * steps * 2.0**-23  # percentiles 1 and 1 + that many steps
+    limits = measure_action_limits(ARM, [episode(arm)])["arm"]
+    assert limits.high[0] - limits.low[0] == pytest.approx(steps * 2.0**-23 if varies else 2.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -78,6 +98,23 @@ def test_data_of_another_task_or_shape_are_refused():
         measure_action_limits(ARM, [random_episode(DIALOGUE, seed=0, steps=1)])
     with pytest.raises(TokenizationError, match=r"shape \(2,\), got an array of shape \(1, 3\)"):
         measure_action_limits(ARM, [episode([[0.0, 0.1, 0.2]])])
+
+
+@pytest.mark.parametrize(
+    "arm, said",
+    [
+        (None, r"is not there, only \['grip'\]"),
+        (np.zeros((1, 3)), r"a value must have shape \(2,\), got an array of shape \(1, 3\)"),
+        (np.zeros((1, 5, 2)), r"a value must have shape \(2,\), got one of shape \(5, 2\)"),
+        (np.array([["a", "b"]]), "needs real numbers, got dtype <U1"),
+    ],
+)
+def test_an_episode_that_lacks_an_action_or_has_another_is_named_with_its_number(arm, said):
+    good = episode([[0.0, 0.1]])
+    other = {"grip": good.action["grip"]} | ({} if arm is None else {"arm": arm})
+    bad = dataclasses.replace(good, action=other)
+    with pytest.raises(TokenizationError, match=f"^made/arm, episode 1, action 'arm': {said}"):
+        measure_action_limits(ARM, [good, bad])
 
 
 def test_a_task_without_continuous_actions_has_none():

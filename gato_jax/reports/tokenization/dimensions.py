@@ -10,7 +10,7 @@ import numpy as np
 from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments
 from gato_jax.reports.tokenization.findings import Dimension
 from gato_jax.tokenization import ContinuousCodec, ImageCodec
-from gato_jax.tokenization.layout import Column
+from gato_jax.tokenization.columns import Column
 
 NARROWEST = 1e-3  # of the limits, or without limits of the largest magnitude
 

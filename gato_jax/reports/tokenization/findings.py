@@ -57,7 +57,8 @@ class Setting:
       mean_abs_error, max_abs_error, clip_rate: over all continuous values; None where there are none.
       bins_used: the share of bins that some value, of whatever dimension, fell into.
       tokens_per_step, max_tokens_per_step, context_share: a step's tokens, and the share of the context they take.
-      max_observation_tokens, exceeds_local_positions: an observation beyond the local positions cannot be laid out.
+      max_observation_tokens, exceeds_local_positions: with the separator, which has a local position too; what goes
+        beyond them cannot be laid out.
     """
 
     tokenization: Tokenization
@@ -159,12 +160,14 @@ class TokenizationReport:
 
     @property
     def best(self) -> Setting:
-        """The least mean error; among equals the fewest tokens, then the fewest bins, then the paper's patch."""
-        paper = Tokenization().patch
-        return min(
-            self.settings,
-            key=lambda s: (s.mean_abs_error or 0.0, s.tokens_per_step, s.bins, abs(s.patch - paper), abs(s.mu - 100)),
-        )
+        """The least mean error; among equals the fewest tokens, then the fewest bins, then the nearest to the paper."""
+        paper = Tokenization()
+
+        def order(s: Setting):
+            apart = abs(s.patch - paper.patch), abs(s.mu - paper.mu)
+            return s.mean_abs_error or 0.0, s.tokens_per_step, s.bins, *apart
+
+        return min(self.settings, key=order)
 
     @property
     def shown(self) -> Setting:

@@ -23,9 +23,9 @@ from gato_jax.tokenization import (
     ImageCodec,
     Layout,
     TextCodec,
-    TokenizationError,
 )
-from gato_jax.tokenization.layout import Column
+from gato_jax.tokenization.columns import Column
+from gato_jax.tokenization.refusals import of_episode, of_key
 
 _SIDES = ("observation", "action")
 
@@ -34,7 +34,8 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
     """Tokenizes the steps at which an action was taken, reads them back, and says what was lost.
 
     Raises:
-      TokenizationError: a setting cannot hold a key of the task, or a value has no token; it names which.
+      TokenizationError: a setting cannot hold a key of the task, or a value has no token; it names which, and of the
+        value the episode and the step.
       ReportError: no episode has a step at which an action was taken.
     """
     layouts, article_layouts = (
@@ -84,19 +85,17 @@ class _Totals:
         steps = episode.acting_steps
         values = {("observation", key): array[:steps] for key, array in episode.observation.items()}
         values |= {("action", key): array[:steps] for key, array in episode.action.items()}
-        name = "", ""
-        try:
+        with of_episode(spec.name, number):
             for column, errors in self.errors.items():
-                name = column[:2]
-                errors.add(values[name])
+                with of_key(column.side, column.key):
+                    errors.add(values[column.side, column.key])
             for name, (codec, seen) in self.seen.items():
-                seen.add(codec, values[name])
+                with of_key(*name):
+                    seen.add(codec, values[name])
             lengths = {}
             for name, codec in self.written.items():
-                lengths[name] = np.array([len(codec.encode(text)) for text in values[name]], np.int64)
-        except TokenizationError as error:
-            side, key = name
-            raise TokenizationError(f"{spec.name}, episode {number}, {side} {key!r}: {error}") from None
+                with of_key(*name):
+                    lengths[name] = np.array([len(ids) for ids in codec.encode_each(values[name])], np.int64)
         for name, moments in self.moments.items():
             moments.add(values[name].reshape(steps, len(moments.low)).astype(np.float64))
         self.texts.add(steps, lengths)
@@ -108,7 +107,8 @@ class _Totals:
         seen = [e.seen.any(axis=0) for e in errors]
         tokens = self._tokens(layout)
         fixed = {side: sum(c.codec.token_count or 0 for c in _columns(layout) if c.side == side) for side in _SIDES}
-        observed = fixed["observation"] + self.texts.most_observed
+        separator = int(layout.has_observation)
+        observed = fixed["observation"] + self.texts.most_observed + separator
         mean = math.fsum(key.mean for key in tokens)
         return Setting(
             tokenization=layout.tokenization,
@@ -117,7 +117,7 @@ class _Totals:
             clip_rate=float(sum(e.clipped.sum() for e in errors) / values) if values else None,
             bins_used=float(np.any(seen, axis=0).mean()) if values else None,
             tokens_per_step=mean,
-            max_tokens_per_step=sum(fixed.values()) + self.texts.most + int(layout.has_observation),
+            max_tokens_per_step=sum(fixed.values()) + self.texts.most + separator,
             context_share=mean / context,
             max_observation_tokens=observed,
             exceeds_local_positions=observed > layout.tokenization.local_positions - 1,

@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import Series, line_chart
-from gato_jax.reports.summary import number
 from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
 from gato_jax.reports.tokenization.table import PAPERS, percent, rows
@@ -55,10 +54,13 @@ def render(report: TokenizationReport) -> str:
 
 def headline(report: TokenizationReport) -> str:
     """What the report says, in one sentence."""
-    error = report.shown.mean_abs_error
-    if error is None:
-        return f"{report.dataset}: no continuous values, so tokens lose nothing"
-    return f"{report.dataset}: tokens are off by {number(error)} on average"
+    if not report.shown.dimensions:
+        return f"{report.dataset}: no continuous values, and all others are exact"
+    shares = {d: d.mean_abs_error / d.standard_deviation for d in report.shown.dimensions if not d.degenerate}
+    if not shares:
+        return f"{report.dataset}: every continuous dimension is degenerate"
+    worst = max(shares, key=lambda dimension: shares[dimension])
+    return f"{report.dataset}: {name(worst)}, the worst dimension, is off by {percent(shares[worst])} of its spread"
 
 
 def name(dimension: Dimension) -> str:

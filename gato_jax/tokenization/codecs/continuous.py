@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gato_jax.episodes import Continuous
 from gato_jax.tokenization.codecs.values import TokenizationError, flatten, refuse
+from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
 _LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
 
@@ -34,7 +35,7 @@ class ContinuousCodec:
 
     modality: Continuous
     companded: bool
-    first_id: int = 32_000
+    first_id: int = TEXT_PIECES
     bins: int = 1024
     mu: float = 100.0
     m: float = 256.0

@@ -91,7 +91,11 @@ class ImageTokenizer(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodeCodec:
-    """Images to the codes of a trained tokenizer, in an id range of their own. Lossy, as the tokenizer is."""
+    """Images to the codes of a trained tokenizer, in an id range of their own. Lossy, as the tokenizer is.
+
+    The tokenizer resizes any image to its own square. An image whose fit is `pad` is padded to a square before, below
+    or to the right, and one whose fit is `crop` is cropped to one at its centre, so that neither is distorted.
+    """
 
     modality: Image
     tokenizer: ImageTokenizer
@@ -102,7 +106,7 @@ class CodeCodec:
 
     @property
     def token_count(self) -> int:
-        return self.tokenizer.config.grid**2
+        return self.tokenizer.config.token_count
 
     @property
     def token_range(self) -> tuple[int, int]:
@@ -110,10 +114,14 @@ class CodeCodec:
 
     def encode(self, images: npt.ArrayLike) -> np.ndarray:
         """(..., height, width, 3) uint8 to (..., token_count) int32 ids."""
-        return self.tokenizer.encode(_require_pixels(images, self.modality)) + np.int32(self.first_id)
+        images, (height, width, _) = _require_pixels(images, self.modality), self.modality.shape
+        if (fit := self.modality.fit) != "resize":
+            side = max(height, width) if fit == "pad" else min(height, width)
+            images = fit_image(images, side, side, fit)
+        return self.tokenizer.encode(images) + np.int32(self.first_id)
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """(..., token_count) ids to the tokenizer's reconstruction, (..., side, side, 3) uint8."""
+        """(..., token_count) ids to the tokenizer's reconstruction of the fitted image, (..., side, side, 3) uint8."""
         low, high = self.token_range
         if ((ids < low) | (ids >= high)).any():
             raise TokenizationError(f"ids {ids} are not all image codes {self.token_range}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.tokenization.codecs.values import TokenizationError
+from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
 # The 32,000-piece SentencePiece model of mistral-common (Apache-2.0); see third_party/mistral_tokenizer.
 TOKENIZER_MODEL = pathlib.Path(__file__).parents[3] / "third_party" / "mistral_tokenizer" / "tokenizer.model.v1"
@@ -23,13 +24,23 @@ class TextCodec:
     """Text to SentencePiece ids, closed by the end-of-text piece, so that a sequence can be read back. Exact."""
 
     token_count = None  # as many as the text takes
-    token_range = (0, 32_000)
+    token_range = (0, TEXT_PIECES)
 
     def encode(self, text: Any) -> np.ndarray:
         """(n,) int32 ids of a str."""
         if not isinstance(text, str):
             raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
         return _encode(text)
+
+    def encode_each(self, texts: Iterable[Any]) -> list[np.ndarray]:
+        """The ids of each text; a refusal carries its number as the step."""
+        ids = []
+        for number, text in enumerate(texts):
+            try:
+                ids.append(self.encode(text))
+            except TokenizationError as error:
+                raise TokenizationError(str(error), step=number) from None
+        return ids
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """The text up to the first end-of-text piece."""
@@ -70,12 +81,20 @@ def _encode(text: str) -> np.ndarray:
 def _sentencepiece():
     import sentencepiece
 
-    if not TOKENIZER_MODEL.exists():
-        raise TokenizationError(f"no SentencePiece model at {TOKENIZER_MODEL}; restore third_party/mistral_tokenizer")
-    return sentencepiece.SentencePieceProcessor(model_file=str(TOKENIZER_MODEL))
+    return sentencepiece.SentencePieceProcessor(model_proto=_model())
 
 
 @functools.cache
 def text_model_fingerprint() -> str:
     """Of the model file: two agents with different pieces do not speak the same language."""
-    return hashlib.sha256(TOKENIZER_MODEL.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(_model()).hexdigest()[:16]
+
+
+def _model() -> bytes:
+    """The model file's content; a TokenizationError where it cannot be read."""
+    try:
+        return TOKENIZER_MODEL.read_bytes()
+    except OSError as error:
+        raise TokenizationError(
+            f"no SentencePiece model at {TOKENIZER_MODEL} ({error.strerror}); restore third_party/mistral_tokenizer"
+        ) from None

@@ -1,0 +1,108 @@
+"""The columns of a task's timestep: its keys in their order, each with the codec that the settings ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gato_jax.episodes import Continuous, Discrete, Image, Modality, TaskSpec, Text
+from gato_jax.tokenization.codecs import (
+    Codec,
+    CodeCodec,
+    ContinuousCodec,
+    DiscreteCodec,
+    ImageCodec,
+    TextCodec,
+    TokenizationError,
+)
+from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.limits import Limits
+from gato_jax.tokenization.refusals import of_episode, of_key
+from gato_jax.tokenization.settings import ACTION_BINS, Tokenization
+from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
+
+
+class Column(NamedTuple):
+    """One key of a timestep."""
+
+    side: str  # "observation" or "action"
+    key: str
+    codec: Codec
+
+
+def observation_columns(
+    spec: TaskSpec, settings: Tokenization, image_tokenizer: ImageTokenizer | None
+) -> tuple[Column, ...]:
+    """In the order of their tokens. A key that no codec can hold is a TokenizationError that names it."""
+
+    def codec(key: str, modality: Modality) -> Codec:
+        match modality:
+            case Image():
+                return _image_codec(modality, settings, image_tokenizer)
+            case Continuous():
+                return _observation_codec(modality, settings)
+        return _exact_codec(modality, settings.vocabulary)
+
+    return _columns(spec.name, "observation", spec.observation, codec)
+
+
+def action_columns(spec: TaskSpec, settings: Tokenization, limits: Mapping[str, Limits] | None) -> tuple[Column, ...]:
+    """In the order of their tokens. A key that no codec can hold is a TokenizationError that names it."""
+
+    def codec(key: str, modality: Modality) -> Codec:
+        if isinstance(modality, Continuous):
+            return _action_codec(modality, settings, (limits or {}).get(key))
+        return _exact_codec(modality, settings.vocabulary)
+
+    return _columns(spec.name, "action", spec.action, codec)
+
+
+def _columns(
+    task: str, side: str, modalities: Mapping[str, Modality], codec: Callable[[str, Modality], Codec]
+) -> tuple[Column, ...]:
+    columns = []
+    for key, modality in sorted(modalities.items(), key=lambda item: item[0].split("/")):
+        with of_episode(task, steps=False), of_key(side, key):
+            columns.append(Column(side, key, codec(key, modality)))
+    return tuple(columns)
+
+
+def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
+    """Of text and of discrete values, which are the same in observations and in actions."""
+    match modality:
+        case Text():
+            if vocabulary.text < TEXT_PIECES:
+                raise TokenizationError(f"its {TEXT_PIECES} pieces exceed vocabulary.text {vocabulary.text}; raise it")
+            return TextCodec()
+        case Discrete():
+            for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces
+                if modality.n > (most := getattr(vocabulary, name)):
+                    raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {most}; raise it")
+            return DiscreteCodec(modality=modality)
+    raise TokenizationError(f"is {modality}, which has no codec here")
+
+
+def _image_codec(modality: Image, settings: Tokenization, tokenizer: ImageTokenizer | None) -> Codec:
+    if tokenizer is None:
+        return ImageCodec(modality=modality, patch=settings.patch)
+    return CodeCodec(modality=modality, tokenizer=tokenizer, first_id=settings.vocabulary.first_image_code)
+
+
+def _observation_codec(modality: Continuous, settings: Tokenization) -> ContinuousCodec:
+    return ContinuousCodec(
+        modality=modality, companded=settings.observations == "mu_law", first_id=settings.vocabulary.continuous,
+        bins=settings.vocabulary.bins, mu=settings.mu, m=settings.m,
+    )  # fmt: skip
+
+
+def _action_codec(modality: Continuous, settings: Tokenization, limits: Limits | None) -> ContinuousCodec:
+    vocabulary = settings.vocabulary
+    if settings.actions != "rt_2":
+        bins = ACTION_BINS if settings.actions == "rt_1" else vocabulary.bins
+        return ContinuousCodec(modality=modality, companded=False, first_id=vocabulary.continuous, bins=bins)
+    if limits is None:
+        raise TokenizationError("has no measured limits, which actions='rt_2' needs; measure_action_limits has them")
+    modality = dataclasses.replace(modality, low=limits.low, high=limits.high)
+    first_id = vocabulary.text - ACTION_BINS  # the pieces that the text model learned last
+    return ContinuousCodec(modality=modality, companded=False, first_id=first_id, bins=ACTION_BINS, descending=True)
