@@ -81,22 +81,27 @@ def test_a_finished_run_has_nothing_left_to_do(straight, data):
     assert metrics_of(straight) == before
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(straight, data, tmp_path, compile_once):
+def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(data, tmp_path, compile_once):
+    """All three runs in a process of their own, as a person runs them."""
     cache = {"JAX_COMPILATION_CACHE_DIR": compile_once, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-    environment = {**os.environ, **cache}
-    command = [sys.executable, "-m", "tests.training.made_run", str(data), str(tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    how = {"cwd": ROOT, "env": {**os.environ, **cache}, "stderr": subprocess.PIPE}
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    commands = {
+        run: [sys.executable, "-m", "tests.training.made_run", str(data), str(run)] for run in (straight, killed)
+    }
+    subprocess.run(commands[straight], check=True, timeout=300, **how)
+    process = subprocess.Popen(commands[killed], **how)
     try:
         deadline = time.monotonic() + 200
-        while not (tmp_path / "checkpoints" / "20").exists():
+        while not (killed / "checkpoints" / "20").exists():
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
             time.sleep(0.005)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    train(CONFIG, made_mixture(data, CONFIG), tmp_path)
-    assert metrics_of(tmp_path) == metrics_of(straight)
+    subprocess.run(commands[killed], check=True, timeout=300, **how)
+    assert metrics_of(killed) == metrics_of(straight)
 
 
 def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
