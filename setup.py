@@ -63,6 +63,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.12.8",
         "pillow",
         "psutil",
+        "safetensors>=0.8",
         "sentencepiece>=0.2.1",
         "tensorboardx>=2.6.5",
         "tensorflow-datasets>=4.9.10",

@@ -3,12 +3,13 @@
 from gato_jax.batching.batch import Batch
 from gato_jax.batching.export import Export, Exported
 from gato_jax.batching.loader import Loader
-from gato_jax.batching.mixture import Mixture, MixtureEntry, MixtureError
+from gato_jax.batching.mixture import Budgets, Mixture, MixtureEntry, MixtureError
 from gato_jax.batching.parquet import ExportError, read_contract, read_rows, tokens_of_row
 from gato_jax.batching.records import RecordsError, TokenRecords, write_records
 
 __all__ = [
     "Batch",
+    "Budgets",
     "Export",
     "ExportError",
     "Exported",

@@ -4,46 +4,81 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 
 import grain
 import numpy as np
 
 from gato_jax.batching.batch import Batch, collate
-from gato_jax.batching.mixture import Mixture, MixtureError
+from gato_jax.batching.mixture import Budgets, Mixture, MixtureError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Rows:
-    """All rows of a run, as grain's random-access source."""
+    """The rows of the given pools of every batch of a run, as grain's random-access source."""
 
     mixture: Mixture
     steps: int
+    pools: int
+    mine: Sequence[int]
+
+    @property
+    def in_batch(self) -> int:
+        return self.mixture.batch_size // self.pools * len(self.mine)
 
     def __len__(self) -> int:
-        return self.steps * self.mixture.batch_size
+        return self.steps * self.in_batch
 
     def __getitem__(self, index: typing.SupportsIndex):
-        plan, tokens = self.mixture.build(int(index))
+        step, place = divmod(int(index), self.in_batch)
+        pool, number = divmod(place, self.mixture.batch_size // self.pools)
+        row = step * self.mixture.batch_size + self.mine[pool] + number * self.pools
+        plan, tokens = self.mixture.build(row)
         pieces = [piece for segment in plan.segments for piece in segment]
         episodes = np.repeat([piece.episode for piece in pieces], [piece.keep for piece in pieces]).astype(np.int32)
-        return tokens, plan.dataset, episodes
+        return tokens, row, plan.dataset, episodes
 
 
 class Loader:
-    """Iterates over the batches of a run, from any step on."""
+    """Iterates over the batches of a run, from any step on.
 
-    def __init__(self, mixture: Mixture, *, steps: int, first_step: int = 0, threads: int = 1, prefetch: int = 2):
+    Args:
+      pools: of a batch; which rows a batch has does not depend on it.
+      mine: the numbers of the pools that are wanted here, of all if None: a host loads those of its own devices.
+      budgets: of a pool, the mixture's worst case if None.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        *,
+        steps: int,
+        first_step: int = 0,
+        threads: int = 1,
+        prefetch: int = 2,
+        pools: int = 1,
+        mine: Sequence[int] | None = None,
+        budgets: Budgets | None = None,
+    ):
         self.mixture = mixture
-        budget, patch = mixture.patch_budget, mixture.contract.tokenization.patch
+        mixture.require_pools(pools)
+        budgets = budgets or mixture.budgets(pools)
+        source = _Rows(mixture, steps, pools, range(pools) if mine is None else mine)
 
         def to_batch(rows) -> Batch:
-            batch = collate(*zip(*rows, strict=True), context=mixture.context, patch=patch, patch_budget=budget)
-            if (targets := int(batch.loss_mask.sum())) > mixture.target_budget:
-                raise MixtureError(f"a batch holds {targets} targets, over the budget of {mixture.target_budget}")
+            batch = collate(
+                *zip(*rows, strict=True),
+                context=mixture.context,
+                patch=mixture.contract.tokenization.patch,
+                patch_budget=budgets.patches,
+                pools=len(source.mine),
+            )
+            most = int(batch.loss_mask.reshape(len(source.mine), -1).sum(axis=1).max())
+            if most > budgets.targets:
+                raise MixtureError(f"a pool holds {most} targets, over the budget of {budgets.targets}")
             return batch
 
-        rows = grain.MapDataset.source(_Rows(mixture, steps))
-        batches = rows.batch(mixture.batch_size, batch_fn=to_batch)
+        batches = grain.MapDataset.source(source).batch(source.in_batch, batch_fn=to_batch)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
         self._iterator = batches[first_step:].to_iter_dataset(options).__iter__()
         self._next_step = first_step

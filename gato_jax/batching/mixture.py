@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,13 @@ class Row:
 
     dataset: int
     segments: tuple[tuple[Piece, ...], ...]
+
+
+class Budgets(NamedTuple):
+    """What a pool of a batch has room for."""
+
+    patches: int
+    targets: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,21 +158,33 @@ class Mixture:
         text = json.dumps([entries, *run, self.contract.fingerprint])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @functools.cached_property
-    def patch_budget(self) -> int:
-        """The most patches that a batch can hold: every dataset's most rows, each with the most patches of a row."""
-        return self._budget([self._most(entry, entry.records.step_patches) for entry in self.entries])
+    def budgets(self, pools: int = 1) -> Budgets:
+        """The most patches and targets that a pool, one of so many in a batch, can hold.
 
-    @functools.cached_property
-    def target_budget(self) -> int:
-        """Likewise the most targets."""
-        return self._budget([self._most(entry, entry.records.step_targets) for entry in self.entries])
+        A pool has every so-manieth row of the batch, so its datasets, too, are in proportion to their weights.
+        """
+        self.require_pools(pools)
+        patches = [self._most(entry, entry.records.step_patches) for entry in self.entries]
+        targets = [self._most(entry, entry.records.step_targets) for entry in self.entries]
+        return Budgets(*(self._budget(most, self.batch_size // pools) for most in (patches, targets)))
 
-    def patch_use(self, rows: int = 64) -> float:
+    def require_pools(self, pools: int):
+        """Refuses a number of pools that the rows cannot be dealt out to.
+
+        Raises:
+          MixtureError: naming both numbers.
+        """
+        if self.batch_size % pools:
+            raise MixtureError(
+                f"batch_size {self.batch_size} is no multiple of {pools}, the devices that rows are spread over "
+                "(data x fsdp) times compute.accumulate; change one of them"
+            )
+
+    def patch_use(self, budget: int, pools: int = 1, rows: int = 64) -> float:
         """The share of the patch budget that is filled over the first few batches; the rest is embedded and dropped."""
         batches = -(-rows // self.batch_size)
         patches = sum(len(self.build(row)[1].patch_slots) for row in range(batches * self.batch_size))
-        return patches / (batches * self.patch_budget)
+        return patches / (batches * pools * budget)
 
     def plan(self, row: int) -> Row:
         """Row `row` of the run, whichever host asks."""
@@ -291,6 +310,11 @@ class Mixture:
         cut = 2 * int(per_step.max()) if entry.window == "tokens" else 0
         return min(whole + cut, self.context)
 
-    def _budget(self, most: list[int]) -> int:
-        rows = np.ceil(self.shares * self.batch_size - 1e-9).astype(int)
-        return int(np.dot(rows, most))
+    def _budget(self, most: list[int], rows: int) -> int:
+        """Of so many rows: of the densest dataset as many as there can be, then of the next."""
+        total, left = 0, rows
+        for share, dense in sorted(zip(self.shares, most, strict=True), key=lambda pair: -pair[1]):
+            taken = min(math.ceil(share * rows - 1e-9), left)
+            total += taken * dense
+            left -= taken
+        return total

@@ -1,5 +1,18 @@
 """What a run leaves on disk, saved and restored. May import model, tokenization."""
 
-from gato_jax.checkpoints.store import CheckpointError, CheckpointStore, model_from_json
+from gato_jax.checkpoints.safetensors_format import export_params
+from gato_jax.checkpoints.safetensors_import import import_params, restore_agent
+from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
+from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
 
-__all__ = ["CheckpointError", "CheckpointStore", "model_from_json"]
+__all__ = [
+    "AgentCheckpoint",
+    "CheckpointError",
+    "CheckpointStore",
+    "WeightsError",
+    "export_params",
+    "import_params",
+    "load_resnet50",
+    "model_from_json",
+    "restore_agent",
+]

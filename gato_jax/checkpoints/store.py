@@ -2,6 +2,7 @@
 
 A run's folder holds:
     WORKDIR/checkpoints/STEP/params        the parameters
+    WORKDIR/checkpoints/STEP/average       their moving average, where the run keeps one
     WORKDIR/checkpoints/STEP/optimizer     the optimizer's moments
     WORKDIR/checkpoints/STEP/loader        next step and fingerprint of the mixture, JSON
     WORKDIR/checkpoints/STEP/about         model config, contract, run identity, JSON
@@ -16,6 +17,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
@@ -56,17 +58,18 @@ class CheckpointStore:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, step: int, *, params, optimizer, loader: dict, contract: Contract, model: ModelConfig, run: dict):
-        """Writes in the background; a checkpoint counts only once it is whole."""
+    def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
+        """Writes a TrainState in the background; a checkpoint counts only once it is whole."""
         about = {"model": model_to_json(model), "contract": contract.to_json(), "run": run}
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(nnx.to_pure_dict(params)),
-            optimizer=ocp.args.StandardSave(jax.tree.leaves(optimizer)),
-            loader=ocp.args.JsonSave(loader),
-            about=ocp.args.JsonSave(about),
-        )
         with self._writing():
-            self._manager.save(step, args=items)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    **{name: ocp.args.StandardSave(tree) for name, tree in _arrays(state).items()},
+                    loader=ocp.args.JsonSave(loader),
+                    about=ocp.args.JsonSave(about),
+                ),
+            )
 
     def wait(self):
         """Until the last save is on disk."""
@@ -81,27 +84,29 @@ class CheckpointStore:
     def about(self, step: int) -> dict[str, Any]:
         return self._restore(step, about=ocp.args.JsonRestore())["about"]
 
-    def restore_training(self, step: int, *, params, optimizer) -> tuple[Any, Any, dict]:
-        """(params, optimizer state, loader state), placed like the given trees of arrays or of their shapes."""
-        restored = self._restore(
-            step,
-            params=ocp.args.StandardRestore(nnx.to_pure_dict(params)),
-            optimizer=ocp.args.StandardRestore(jax.tree.leaves(optimizer)),
-            loader=ocp.args.JsonRestore(),
+    def restore_training(self, step: int, like) -> tuple[Any, dict]:
+        """(TrainState, loader state), placed like the given state of arrays or of their shapes."""
+        items = {name: ocp.args.StandardRestore(tree) for name, tree in _arrays(like).items()}
+        restored = self._restore(step, **items, loader=ocp.args.JsonRestore())
+        state = like._replace(
+            params=_into(like.params, restored["params"]),
+            optimizer=jax.tree.unflatten(jax.tree.structure(like.optimizer), restored["optimizer"]),
+            step=jax.device_put(np.int32(step), like.step.sharding),
+            average=None if like.average is None else _into(like.average, restored["average"]),
         )
-        moments = jax.tree.unflatten(jax.tree.structure(optimizer), restored["optimizer"])
-        return _into(params, restored["params"]), moments, restored["loader"]
+        return state, restored["loader"]
 
     def restore_agent(self) -> AgentCheckpoint:
-        """What acting needs, from the newest checkpoint."""
+        """What acting needs, from the newest checkpoint: the moving average where there is one, else the params."""
         step = self.latest_step()
         if step is None:
             raise CheckpointError(f"no finished checkpoint in {self.directory}; train there first")
         about = self.about(step)
         model = model_from_json(about["model"])
         shapes = jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
-        restored = self._restore(step, params=ocp.args.StandardRestore(nnx.to_pure_dict(shapes)))
-        params, contract = _into(shapes, restored["params"]), Contract.from_json(about["contract"])
+        item = "params" if about["run"]["optimizer"]["ema_decay"] is None else "average"
+        restored = self._restore(step, **{item: ocp.args.StandardRestore(nnx.to_pure_dict(shapes))})
+        params, contract = _into(shapes, restored[item]), Contract.from_json(about["contract"])
         return AgentCheckpoint(step, model, graph_of(model), params, contract, about["run"])
 
     @contextlib.contextmanager
@@ -122,6 +127,12 @@ class CheckpointStore:
                 f"checkpoint {where} cannot be restored: {_first_line(error)}; "
                 "delete that folder to go on from the one before"
             ) from None
+
+
+def _arrays(state) -> dict[str, Any]:
+    """The arrays of a TrainState by item; its step is the checkpoint's own."""
+    items = {"params": nnx.to_pure_dict(state.params), "optimizer": jax.tree.leaves(state.optimizer)}
+    return items if state.average is None else {**items, "average": nnx.to_pure_dict(state.average)}
 
 
 def _first_line(error: Exception) -> str:

@@ -20,14 +20,14 @@ from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, decode_action
 
 
 class Observation(NamedTuple):
-    """The observation of one step in B environments; slots of patches index the flattened (B T) positions."""
+    """The observation of one step in B environments, one pool; slots of patches index the flattened (B T) positions."""
 
     token_ids: Int[Array, "B T"]
     local_position: Int[Array, "B T"]
     real: Bool[Array, "B T"]
-    patches: UInt8[Array, "P p p C"]
-    patch_slots: Int[Array, " P"]
-    patch_intervals: Int[Array, "P 4"]
+    patches: UInt8[Array, "1 P p p C"]
+    patch_slots: Int[Array, "1 P"]
+    patch_intervals: Int[Array, "1 P 4"]
 
 
 class ActSettings(NamedTuple):
@@ -53,7 +53,7 @@ class ActSettings(NamedTuple):
 def act(
     graph: nnx.GraphDef,
     params: nnx.State,
-    relative_keys: tuple[Float[Array, "N R H"], ...],
+    relative_keys: tuple[Float[Array, "N R H"] | None, ...],
     state: DecodeState,
     observation: Observation,
     fresh: Bool[Array, " B"],

@@ -8,7 +8,7 @@ import pathlib
 
 from flax import nnx
 
-from gato_jax.checkpoints import CheckpointStore
+from gato_jax.checkpoints import restore_agent
 from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Contract, Layout
@@ -39,14 +39,16 @@ class Agent:
     image_tokenizer: ImageTokenizer | None = None
 
     @classmethod
-    def restore(cls, workdir: pathlib.Path) -> Agent:
-        """The newest checkpoint of a run."""
-        store = CheckpointStore(workdir, read_only=True)
-        checkpoint = store.restore_agent()
-        store.close()
+    def restore(cls, path: pathlib.Path) -> Agent:
+        """Of a run's folder the newest checkpoint; or what `gato export` wrote into a .safetensors file.
+
+        Raises:
+          CheckpointError, ImageTokenizerError: there is none, or it is damaged.
+        """
+        checkpoint = restore_agent(path)
         run, images = checkpoint.run, None
-        if checkpoint.contract.tokenization.image_tokenizer is not None:
-            images = ImageTokenizer.load(workdir / "image_tokenizer")
+        if checkpoint.contract.tokenization.image_tokenizer is not None:  # a file has none
+            images = ImageTokenizer.load(path / "image_tokenizer")
         return cls(
             checkpoint.model, checkpoint.graph, checkpoint.params, checkpoint.contract,
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,

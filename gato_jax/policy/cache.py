@@ -81,7 +81,7 @@ def open_window(state: DecodeState, tokens: Int[Array, " B"], context: int, memo
 
 def advance(
     model: Gato,
-    relative_keys: tuple[Float[Array, "N R H"], ...],
+    relative_keys: tuple[Float[Array, "N R H"] | None, ...],
     state: DecodeState,
     x: Float[Array, "B T D"],
     real: Bool[Array, "B T"],
@@ -109,9 +109,9 @@ def advance(
     layers = []
     for block, cache, relative in zip(model.blocks, state.layers, relative_keys, strict=True):
         normed = block.attention_norm(x)
-        new = block.attention.keys_values(normed)
+        new = block.attention.keys_values(normed, position)
         cache = KeysValues(*(_write_slots(old, fresh, row, slot) for old, fresh in zip(cache, new, strict=True)))
-        x = x + block.attention.decode(normed, cache, relative, distance, allowed)
+        x = x + block.attention.decode(normed, position, cache, relative, distance, allowed)
         x = x + block.feed_forward(block.feed_forward_norm(x))
         layers.append(cache)
     return model.norm(x), state._replace(layers=tuple(layers))
@@ -121,6 +121,6 @@ def _write_slots(old: Float[Array, "B N S H"], new: Float[Array, "B N T H"], row
     return old.at[row, :, slot].set(jnp.moveaxis(new, 1, 2), mode="drop")
 
 
-def relative_keys_of(model: Gato, context: int) -> tuple[jax.Array, ...]:
-    """The position keys of each block, computed once for a policy."""
+def relative_keys_of(model: Gato, context: int) -> tuple[jax.Array | None, ...]:
+    """The position keys of each block, computed once for a policy; with rope there are none."""
     return tuple(block.attention.relative_keys(context) for block in model.blocks)

@@ -122,13 +122,13 @@ def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observatio
         ids[b, : len(step)], local[b, : len(step)], real[b, : len(step)] = step.token_ids, step.local_position, True
     with_patches = [(b, step) for b, step in enumerate(steps) if len(step.patch_slots)]
     if not with_patches:
-        empty = np.zeros((0, patch, patch, 3), np.uint8)
-        return _on_device(ids, local, real, empty, np.zeros(0, np.int32), np.zeros((0, 4), np.int32))
+        empty = np.zeros((1, 0, patch, patch, 3), np.uint8)
+        return _on_device(ids, local, real, empty, np.zeros((1, 0), np.int32), np.zeros((1, 0, 4), np.int32))
     return _on_device(
         ids, local, real,
-        np.concatenate([step.patches for _, step in with_patches]),
-        np.concatenate([step.patch_slots + np.int32(b * length) for b, step in with_patches]),
-        np.concatenate([step.patch_intervals for _, step in with_patches]),
+        np.concatenate([step.patches for _, step in with_patches])[None],
+        np.concatenate([step.patch_slots + np.int32(b * length) for b, step in with_patches])[None],
+        np.concatenate([step.patch_intervals for _, step in with_patches])[None],
     )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """Loss, optimizer, sharding, train step and loop. May import batching, model, checkpoints, tokenization."""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
-from gato_jax.training.loop import NonFiniteLossError, require_same_model, train
+from gato_jax.training.loop import require_same_model, train
+from gato_jax.training.metrics import NonFiniteLossError
+from gato_jax.training.processes import first_process_first, join_processes
+from gato_jax.training.start import from_params, from_scratch, with_image_trunk
 from gato_jax.training.step import TrainState
 
 __all__ = [
@@ -11,6 +14,11 @@ __all__ = [
     "OptimizerConfig",
     "TrainConfig",
     "TrainState",
+    "first_process_first",
+    "from_params",
+    "from_scratch",
+    "join_processes",
     "require_same_model",
     "train",
+    "with_image_trunk",
 ]

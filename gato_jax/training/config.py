@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ml_collections import ConfigDict
 
-from gato_jax.model import ModelConfig
+from gato_jax.model import ComputeConfig, ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
@@ -25,11 +25,15 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW with warm-up and cosine; the defaults are the paper's (appendix D).
+    """AdamW; the defaults are the paper's for pretraining (appendix D).
 
+    schedule: after the warm-up, `cosine` falls to `final_fraction` of the peak at the last step; `constant` stays
+      there, as in the paper's fine-tuning (appendix E).
     clip_norm: global gradient norm, None for no clipping (the paper states none).
+    ema_decay: of a moving average of the params, with which the agent then acts; None for no average.
     """
 
+    schedule: Literal["cosine", "constant"] = "cosine"
     peak_learning_rate: float = 1e-4
     initial_learning_rate: float = 1e-7
     final_fraction: float = 0.1
@@ -39,11 +43,23 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.1
     clip_norm: float | None = None
+    ema_decay: float | None = None
+
+    def __post_init__(self):
+        if self.schedule not in ("cosine", "constant"):
+            raise ConfigError(f"optimizer.schedule must be cosine or constant, got {self.schedule!r}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"optimizer.ema_decay must be in [0, 1), got {self.ema_decay}; None keeps no average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Devices along each axis of the mesh; -1 takes all that are left."""
+    """Devices along each axis of the mesh; -1 takes all that are left.
+
+    data: rows are spread over it, params are not.
+    fsdp: rows and params are.
+    tensor: heads, hidden units and the vocabulary are; rows are not.
+    """
 
     data: int = -1
     fsdp: int = 1
@@ -69,7 +85,12 @@ class DatasetConfig:
 class TrainConfig:
     """All that a training run depends on.
 
+    compute: how a step is computed; a run may go on with another.
+    patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
+      bring; a number below that is an error before the first step.
     image_tokenizer: folder of a trained image tokenizer, whose codes then stand for images instead of patches.
+    image_trunk_weights: a local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
+    distributed: several processes are one run; each is started with the same command (see docs/training.md).
     """
 
     seed: int
@@ -80,7 +101,12 @@ class TrainConfig:
     optimizer: OptimizerConfig
     mesh: MeshConfig
     datasets: tuple[DatasetConfig, ...]
+    compute: ComputeConfig = ComputeConfig()
+    patch_budget: int | None = None
+    target_budget: int | None = None
     image_tokenizer: str | None = None
+    image_trunk_weights: str | None = None
+    distributed: bool = False
     predict_prompts: bool = False
     log_every: int = 20
     checkpoint_every: int = 1000
@@ -98,6 +124,14 @@ class TrainConfig:
         if self.model.tokenization.image_tokenizer is not None and self.image_tokenizer is None:
             raise ConfigError(
                 "tokenization.image_tokenizer needs the tokenizer itself; name its folder, image_tokenizer"
+            )
+        try:
+            self.compute.require_fits(self.model)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if self.image_trunk_weights is not None and self.model.image_trunk != "resnet_50":
+            raise ConfigError(
+                f"image_trunk_weights are of a ResNet-50, model.image_trunk is {self.model.image_trunk}; set resnet_50"
             )
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
@@ -120,6 +154,7 @@ class TrainConfig:
         tokenization = _build(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
         fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
         fields["optimizer"] = _build(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
+        fields["compute"] = _build(ComputeConfig, fields.get("compute", {}), "compute")
         fields["mesh"] = _build(MeshConfig, fields.get("mesh", {}), "mesh")
         datasets = fields.get("datasets", {})
         fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items())

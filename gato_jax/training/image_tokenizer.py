@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays, write_whole
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
-from gato_jax.training.loop import NonFiniteLossError
+from gato_jax.training.metrics import NonFiniteLossError
 
 LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
 CODE_DECAY = 0.99  # of the moving averages

@@ -1,15 +1,20 @@
-"""AdamW, warm-up and cosine (paper, appendix D)."""
+"""AdamW and its schedules (paper, appendices D and E)."""
 
 from __future__ import annotations
 
 import jax
 import optax
 
+from gato_jax.model import ModelConfig, is_frozen, param_path
 from gato_jax.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Linear from the initial to the peak rate, then cosine to a fraction of the peak at the last step."""
+    """Linear from the initial to the peak rate, then by cosine to a fraction of it at the last step, or constant."""
+    if config.schedule == "constant":
+        warmup = optax.linear_schedule(config.initial_learning_rate, config.peak_learning_rate, config.warmup_steps)
+        constant = optax.constant_schedule(config.peak_learning_rate)
+        return optax.join_schedules([warmup, constant], [config.warmup_steps])
     return optax.warmup_cosine_decay_schedule(
         init_value=config.initial_learning_rate,
         peak_value=config.peak_learning_rate,
@@ -19,8 +24,8 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
-def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW, behind a clip of the global norm if the config asks for one."""
+def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW of the params that are not frozen, behind a clip of the global norm if the config asks for one."""
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.beta_1,
@@ -29,13 +34,20 @@ def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformati
         weight_decay=config.weight_decay,
         mask=decayed,
     )
-    return adamw if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
+    freeze = [optax.masked(optax.set_to_zero(), frozen)] if model.freeze_image_trunk else []
+    return optax.chain(*clip, adamw, *freeze)
 
 
 def decayed(params):
     """Matrices and tables decay; biases and norms do not (the paper states no exclusions; docs/decisions.md)."""
 
     def is_weight(path, leaf) -> bool:
-        return leaf.ndim > 1 and "bias" not in jax.tree_util.keystr(path)  # attention's biases are (heads, size)
+        return leaf.ndim > 1 and "bias" not in param_path(path)  # attention's biases are (heads, size)
 
     return jax.tree_util.tree_map_with_path(is_weight, params)
+
+
+def frozen(params):
+    """What model.freeze_image_trunk leaves as it is."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(param_path(path)), params)

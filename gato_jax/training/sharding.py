@@ -1,53 +1,90 @@
-"""Where arrays live: a mesh of three axes, and one rule for params and one for batches.
+"""Where arrays live: a mesh of three axes, over which the table of gato_jax.model.axes spreads params and rows.
 
 `jax.jit` with NamedSharding is what pjit has become: the compiler partitions the program by these placements.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from gato_jax.batching import Batch
+from gato_jax.model import mesh_axes, param_axes, param_path
 from gato_jax.training.config import ConfigError, MeshConfig
 
-BATCH = P(("data", "fsdp"))
+AXES = ("data", "fsdp", "tensor")
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """A mesh ("data", "fsdp", "tensor") over all devices."""
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh ("data", "fsdp", "tensor") over all devices, or over those of a topology."""
+    devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
-    devices = jax.device_count()
     if any(size != -1 and size < 1 for size in sizes):
         raise ConfigError(f"mesh data x fsdp x tensor = {sizes}: each must be positive, or -1 for all that are left")
     if sizes.count(-1) > 1:
         raise ConfigError(f"mesh {sizes}: at most one axis may be -1")
     if -1 in sizes:
         rest = -sizes[0] * sizes[1] * sizes[2]
-        sizes[sizes.index(-1)] = max(devices // rest, 1)
-    if sizes[0] * sizes[1] * sizes[2] != devices:
-        raise ConfigError(f"mesh data x fsdp x tensor = {sizes} does not cover {devices} devices; set one axis to -1")
-    return jax.make_mesh(tuple(sizes), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+        sizes[sizes.index(-1)] = max(len(devices) // rest, 1)
+    if sizes[0] * sizes[1] * sizes[2] != len(devices):
+        raise ConfigError(
+            f"mesh data x fsdp x tensor = {sizes} does not cover {len(devices)} devices; set one axis to -1"
+        )
+    laid_out = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(laid_out, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def row_groups(mesh: Mesh) -> int:
+    """How many devices have rows of their own; those along `tensor` share theirs."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def my_pools(mesh: Mesh, accumulate: int) -> list[int]:
+    """The pools of a batch that devices of this process need: of each group of devices one for each microbatch."""
+    groups = np.reshape(mesh.devices, (row_groups(mesh), -1))
+    here = [n for n, group in enumerate(groups) if any(d.process_index == jax.process_index() for d in group)]
+    return [group * accumulate + n for group in here for n in range(accumulate)]
 
 
 def shard_params(mesh: Mesh, shapes):
-    """The largest axis of each matrix over fsdp where it divides; the rest on every device.
+    """Of params and of what an optimizer keeps of them.
 
-    Nothing is spread over `tensor` yet: devices along that axis hold and compute the same.
+    Raises:
+      ConfigError: an axis of a param does not divide over the devices it is spread over.
     """
 
-    def place(leaf):
-        shards = mesh.shape["fsdp"]
-        axes = [axis for axis in range(leaf.ndim) if leaf.shape[axis] % shards == 0]
-        if leaf.ndim < 2 or not axes:
-            return NamedSharding(mesh, P())
-        axis = max(axes, key=lambda axis: leaf.shape[axis])
-        return NamedSharding(mesh, P(*[None] * axis, "fsdp"))
+    def place(path, leaf):
+        spec = param_axes(param_path(path), leaf.ndim)
+        for size, axis in zip(leaf.shape, spec, strict=True):
+            if axis is not None and size % mesh.shape[axis]:
+                raise ConfigError(
+                    f"{param_path(path)} {leaf.shape} does not divide by mesh.{axis}={mesh.shape[axis]}; set another"
+                )
+        return NamedSharding(mesh, spec)
 
-    return jax.tree.map(place, shapes)
+    return jax.tree_util.tree_map_with_path(place, shapes)
 
 
-def shard_batch(mesh: Mesh, batch):
-    """Rows over data and fsdp; pooled patches likewise where they divide."""
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    return jax.tree.map(lambda x: NamedSharding(mesh, BATCH if len(x) % shards == 0 else P()), batch)
+def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
+    """Rows and pools over data and fsdp."""
+    return jax.tree.map(lambda _: NamedSharding(mesh, mesh_axes("batch")), batch)
+
+
+def place_batch(mesh: Mesh, batch: Batch) -> Batch:
+    """A batch, of which each process holds the rows of its own devices, as one array over all.
+
+    What only people look at stays behind.
+    """
+    batch = batch._replace(prompt_mask=None, action_range=None, episode_ids=None)
+    return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Whole on every device."""
+    return NamedSharding(mesh, P())

@@ -25,14 +25,20 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
+    from gato_jax.training import first_process_first, from_scratch, join_processes, with_image_trunk
     from gato_jax.training import train as run_training
     from gato_jax.verbs.data import open_mixture, read_config
 
     config = read_config(config_file.value, pathlib.Path(flag.workdir))
+    if config.distributed:
+        join_processes()
+    trunk = config.image_trunk_weights
+    start = from_scratch if trunk is None else with_image_trunk(pathlib.Path(trunk))
     workdir = make_folder(flag.workdir)
-    mixture = open_mixture(config, workdir)
-    write_json(workdir / "data.json", [_data_row(mixture, number) for number in range(len(mixture.entries))])
-    metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after)
+    with first_process_first("records"):
+        mixture = open_mixture(config, workdir)
+        write_json(workdir / "data.json", data_rows(mixture))
+    metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after, start=start)
     write_json(
         flag.json, {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
     )
@@ -40,17 +46,18 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"{reached}; run in {workdir}")
 
 
-def _data_row(mixture: Mixture, number: int) -> dict[str, Any]:
-    """What a report says of one dataset."""
-    records = mixture.entries[number].records
-    provenance = records.provenance
-    return {
-        "dataset": records.spec.name,
-        "episodes": len(records.episode_steps),
-        "steps": len(records.step_tokens),
-        "source": provenance.source,
-        "licence": provenance.licence,
-        "kind": provenance.kind,
-        "agent": provenance.agent,
-        "weight": float(mixture.shares[number]),
-    }
+def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
+    """What a report says of each dataset."""
+    return [
+        {
+            "dataset": entry.records.spec.name,
+            "episodes": len(entry.records.episode_steps),
+            "steps": len(entry.records.step_tokens),
+            "source": entry.records.provenance.source,
+            "licence": entry.records.provenance.licence,
+            "kind": entry.records.provenance.kind,
+            "agent": entry.records.provenance.agent,
+            "weight": float(share),
+        }
+        for entry, share in zip(mixture.entries, mixture.shares, strict=True)
+    ]

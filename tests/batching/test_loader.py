@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gato_jax.batching import Loader, Mixture, MixtureEntry
+from gato_jax.batching import Loader, Mixture, MixtureEntry, MixtureError
 from gato_jax.batching.batch import collate
 from gato_jax.tokenization import Layout, Tokenization
 from tests.tokenization.made_tasks import ALL, random_episode
@@ -48,7 +48,7 @@ def test_its_state_is_the_next_step(mixture, batches):
 def test_all_batches_have_the_shapes_of_the_budgets(mixture, batches):
     for batch in batches:
         assert batch.token_ids.shape == batch.episode_ids.shape == (6, 64)
-        assert batch.patches.shape == (mixture.patch_budget, 16, 16, 3)
+        assert batch.patches.shape == (1, mixture.budgets().patches, 16, 16, 3)
 
 
 def test_padding_is_segment_0_of_no_episode(batches):
@@ -89,5 +89,48 @@ def test_episode_ids_trace_tokens_to_their_episode(records, batches):
 def test_more_patches_than_the_budget_are_an_error(mixture):
     rows = [mixture.build(row)[1] for row in range(6)]
     episodes = [np.zeros(len(row), np.int32) for row in rows]
-    with pytest.raises(ValueError, match="over the budget of 1"):
-        collate(rows, [0] * 6, episodes, context=64, patch=16, patch_budget=1)
+    with pytest.raises(ValueError, match="over its pool's budget 1"):
+        collate(rows, range(6), [0] * 6, episodes, context=64, patch=16, patch_budget=1)
+
+
+@pytest.mark.parametrize("pools", [2, 3, 6])
+def test_pools_hold_the_same_rows_dealt_out_with_their_patches(mixture, batches, pools):
+    dealt = list(Loader(mixture, steps=STEPS, pools=pools))
+    for one, many in zip(batches, dealt, strict=True):
+        at = {int(row): place for place, row in enumerate(many.row_ids)}
+        order = [at[int(row)] for row in one.row_ids]
+        assert sorted(at) == sorted(one.row_ids.tolist())
+        for name in ("token_ids", "loss_mask", "segment_ids", "episode_ids", "dataset_ids"):
+            np.testing.assert_array_equal(getattr(many, name)[order], getattr(one, name), err_msg=name)
+        np.testing.assert_array_equal(vectors(many, 64)[order], vectors(one, 64))
+
+
+@pytest.mark.parametrize("mine", [[0], [1, 2], [2]])
+def test_a_host_loads_only_its_own_pools(mixture, mine):
+    whole = next(Loader(mixture, steps=STEPS, pools=3))
+    part = next(Loader(mixture, steps=STEPS, pools=3, mine=mine))
+    rows = np.concatenate([np.arange(2) + 2 * pool for pool in mine])
+    np.testing.assert_array_equal(part.token_ids, whole.token_ids[rows])
+    np.testing.assert_array_equal(part.patch_slots, whole.patch_slots[mine])
+    np.testing.assert_array_equal(part.patches, whole.patches[mine])
+
+
+def test_every_pool_looks_like_the_mixture(mixture):
+    """Of each dataset no pool has two rows more than another."""
+    datasets = next(Loader(mixture, steps=STEPS, pools=3)).dataset_ids.reshape(3, 2)
+    counts = np.stack([np.bincount(pool, minlength=len(mixture.entries)) for pool in datasets])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_rows_that_cannot_be_dealt_out_evenly_are_refused(mixture):
+    with pytest.raises(MixtureError, match="batch_size 6 is no multiple of 4, the devices that rows are spread over"):
+        Loader(mixture, steps=STEPS, pools=4)
+
+
+def vectors(batch, context):
+    """(B, T, p, p, C) the patch at each position."""
+    made = np.zeros((len(batch.token_ids) * context + 1, 16, 16, 3), np.uint8)
+    in_pool = len(batch.token_ids) // len(batch.patch_slots) * context
+    for pool, (slots, patches) in enumerate(zip(batch.patch_slots, batch.patches, strict=True)):
+        made[np.where(slots < in_pool, slots + pool * in_pool, len(made) - 1)] = patches
+    return made[:-1].reshape(len(batch.token_ids), context, 16, 16, 3)

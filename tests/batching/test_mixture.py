@@ -221,9 +221,13 @@ def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed
         assert max(map(len, tokens)) <= context
         episodes = [np.zeros(len(t), np.int32) for t in tokens]
         datasets = [plan.dataset for plan, _ in built[start : start + batch_size]]
-        budgets = {"context": context, "patch": 16, "patch_budget": made.patch_budget}
-        batch = collate(tokens, datasets, episodes, **budgets)  # raises where the patches exceed their budget
-        assert int(target_mask(batch).sum()) <= made.target_budget
+        numbers = range(start, start + batch_size)
+        for pools in [pools for pools in range(1, batch_size + 1) if batch_size % pools == 0]:
+            order = np.arange(batch_size).reshape(-1, pools).T.reshape(-1)
+            dealt = [[values[n] for n in order] for values in (tokens, numbers, datasets, episodes)]
+            budgets = made.budgets(pools)  # collate raises where the patches exceed them
+            batch = collate(*dealt, context=context, patch=16, patch_budget=budgets.patches, pools=pools)
+            assert int(target_mask(batch).reshape(pools, -1).sum(axis=1).max()) <= budgets.targets
 
 
 @pytest.mark.parametrize("window", ["tokens", "timesteps"])
@@ -249,7 +253,8 @@ def test_what_a_cut_piece_would_follow_from_is_no_prompts_end(records):
 def test_the_use_of_the_patch_budget_is_that_of_the_rows(records):
     made = mixture(records, ["game"], context=30, window="tokens", batch_size=8)
     filled = [len(made.build(row)[1].patch_slots) for row in range(64)]
-    assert made.patch_use() == pytest.approx(sum(filled) / (8 * made.patch_budget)) and made.patch_use() <= 1
+    budget = made.budgets().patches
+    assert made.patch_use(budget) == pytest.approx(sum(filled) / (8 * budget)) and made.patch_use(budget) <= 1
 
 
 def test_prompts_are_whole_timesteps_and_absent_where_none_fits(records):

@@ -1,5 +1,6 @@
 """What is saved is restored, onto any mesh; what is missing, damaged or full is one clear error."""
 
+import contextlib
 import errno
 import os
 
@@ -15,11 +16,12 @@ from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_js
 from gato_jax.checkpoints.store import model_to_json
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Contract
+from gato_jax.training import TrainState
 from tests.model.made_model import TINY, alive
 from tests.tokenization.made_tasks import ALL
 
 CONTRACT = Contract.of(TINY.tokenization, ALL)
-RUN = {"seed": 3, "memory_steps": {"made/control": 2, "made/game": None}}
+RUN = {"seed": 3, "optimizer": {"ema_decay": None}, "memory_steps": {"made/control": 2, "made/game": None}}
 ABOUT = {"contract": CONTRACT, "model": TINY, "run": RUN}
 
 
@@ -39,7 +41,7 @@ def saved(params, moments, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     store = CheckpointStore(workdir)
     for step, kept in ((10, jax.tree.map(jnp.zeros_like, params)), (20, params)):
-        store.save(step, params=kept, optimizer=moments, loader={"next_step": step}, **ABOUT)
+        store.save(step, TrainState(kept, moments, step), loader={"next_step": step}, **ABOUT)
     store.wait()
     store.close()
     return workdir
@@ -57,29 +59,38 @@ def test_an_agent_is_restored_from_the_newest_checkpoint(saved, params):
     assert_same(agent.params, params)
 
 
-def test_training_is_restored_with_its_optimizer_and_loader(saved, params, moments):
-    shapes = jax.eval_shape(lambda: (params, moments))
-    store = CheckpointStore(saved, read_only=True)
-    found_params, found_moments, loader = store.restore_training(20, params=shapes[0], optimizer=shapes[1])
-    assert_same(found_params, params)
-    assert_same(found_moments, moments)
-    assert loader == {"next_step": 20}
-
-
-@pytest.mark.parametrize("shape", [(8, 1), (1, 8), (2, 4)])
-def test_training_is_restored_onto_any_mesh(saved, params, moments, shape):
-    mesh = jax.make_mesh(shape, ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+def shapes_on(mesh, state):
+    """The state's shapes, spread over fsdp where their first axis divides."""
 
     def place(leaf):
-        spread = leaf.ndim > 1 and leaf.shape[0] % shape[1] == 0
+        spread = leaf.ndim > 1 and leaf.shape[0] % mesh.shape["fsdp"] == 0
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, P("fsdp") if spread else P()))
 
-    wanted = jax.tree.map(place, (params, moments))
-    store = CheckpointStore(saved, read_only=True)
-    found_params, found_moments, _ = store.restore_training(20, params=wanted[0], optimizer=wanted[1])
-    assert_same((found_params, found_moments), (params, moments))
-    for leaf, like in zip(jax.tree.leaves(found_params), jax.tree.leaves(wanted[0]), strict=True):
+    return jax.tree.map(place, state)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 1), (1, 8), (2, 4)])
+def test_training_is_restored_with_optimizer_and_loader_onto_any_mesh(saved, params, moments, shape):
+    devices = np.reshape(jax.devices()[: shape[0] * shape[1]], shape)
+    mesh = jax.sharding.Mesh(devices, ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    wanted = shapes_on(mesh, TrainState(params, moments, jnp.int32(0)))
+    found, loader = CheckpointStore(saved, read_only=True).restore_training(20, wanted)
+    assert_same((found.params, found.optimizer), (params, moments))
+    assert int(found.step) == 20 and loader == {"next_step": 20} and found.average is None
+    for leaf, like in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert leaf.sharding == like.sharding
+
+
+def test_where_there_is_an_average_the_agent_acts_with_it(params, moments, tmp_path):
+    average = jax.tree.map(lambda leaf: leaf + 1, params)
+    run = {**RUN, "optimizer": {"ema_decay": 0.9}}
+    with contextlib.closing(CheckpointStore(tmp_path)) as store:
+        store.save(1, TrainState(params, moments, 1, average), loader={}, **{**ABOUT, "run": run})
+    store = CheckpointStore(tmp_path, read_only=True)
+    assert_same(store.restore_agent().params, average)
+    mesh = jax.sharding.Mesh(np.reshape(jax.devices()[:1], (1, 1)), ("data", "fsdp"))
+    state, _ = store.restore_training(1, shapes_on(mesh, TrainState(params, moments, jnp.int32(0), average)))
+    assert_same((state.params, state.average), (params, average))
 
 
 def test_what_a_checkpoint_is_about_is_read_without_its_arrays(saved):
@@ -96,7 +107,7 @@ def test_model_configs_come_back_from_json():
 def test_only_the_newest_are_kept(saved, params, moments, tmp_path):
     store = CheckpointStore(tmp_path, keep=2)
     for step in (1, 2, 3):
-        store.save(step, params=params, optimizer=moments, loader={}, **ABOUT)
+        store.save(step, TrainState(params, moments, step), loader={}, **ABOUT)
     store.wait()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
 
@@ -124,7 +135,7 @@ def test_a_checkpoint_that_was_being_written_does_not_count(saved, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_checkpoint_is_named(params, moments, tmp_path, item, damage):
     store = CheckpointStore(tmp_path)
-    store.save(1, params=params, optimizer=moments, loader={}, **ABOUT)
+    store.save(1, TrainState(params, moments, 1), loader={}, **ABOUT)
     store.wait()
     store.close()
     folder = tmp_path / "checkpoints" / "1" / item

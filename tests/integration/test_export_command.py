@@ -86,7 +86,7 @@ def test_asked_for_again_it_is_kept_and_another_is_refused(records, dataset):
         (["--format=parquet", "--output={tmp}/out"], "--data is missing"),
         (["--data={data}", "--output={tmp}/out"], "--format is missing"),
         (["--data={data}", "--format=parquet"], "--output is missing"),
-        (["--data={data}", "--format=csv", "--output={tmp}/out"], "should be one of <array_record|parquet>"),
+        (["--data={data}", "--format=csv", "--output={tmp}/out"], "one of <array_record|parquet|safetensors>"),
         (["--data={data}x", "--format=parquet", "--output={tmp}/out"], "1.0.0x: no dataset; nearest in"),
         (["--data=recoded:x", "--format=parquet", "--output={tmp}/out"], "did you mean 'recorded'?"),
         (["--data={data}", "--split=test", "--format=parquet", "--output={tmp}/out"], "no split 'test'; it has train"),

@@ -31,7 +31,7 @@ def workdir(tmp_path_factory):
 
 
 def config(workdir, **changes):
-    made = ConfigDict({"seed": 0, "steps": 2, "batch_size": 2, "context": 90, "log_every": 1, "checkpoint_every": 2})
+    made = ConfigDict({"seed": 0, "steps": 2, "batch_size": 8, "context": 90, "log_every": 1, "checkpoint_every": 2})
     made.image_tokenizer = "{workdir}/images"
     made.tokenization = ConfigDict({"image_ahead": AHEAD})
     made.model = ConfigDict({"layers": 1, "width": 32, "heads": 2, "head_size": 8, "hidden": 32, "patch_channels": 32})
@@ -60,7 +60,7 @@ def test_an_agent_trains_on_codes_and_acts_on_them(workdir):
     vocabulary = run.model.tokenization.vocabulary
     assert vocabulary.image_codes == CODES and vocabulary.size == 33_025 + CODES
     mixture = open_mixture(run, workdir)
-    assert mixture.patch_budget == 0
+    assert mixture.budgets().patches == 0
     _, tokens = mixture.build(0)
     codes = tokens.token_ids >= vocabulary.first_image_code
     assert codes.any() and (tokens.loss_mask & codes).any()

@@ -27,25 +27,48 @@ def alive(config: ModelConfig, seed: int = 0):
     return jax.tree.map(draw, shapes)
 
 
-def made_batch(rows: int = 2, length: int = 20, seed: int = 0) -> Batch:
-    """Two segments and some padding in each row, three patches of which the pool could hold five."""
+def made_batch(rows: int = 2, length: int = 20, seed: int = 0, pools: int = 1) -> Batch:
+    """Two segments and some padding in each row, one or two patches of which its pool could hold three a row.
+
+    The same rows whatever the pools; they are dealt out to these as the loader does.
+    """
     rng = np.random.default_rng(seed)
     ids = rng.integers(SMALL_VOCABULARY.size, size=(rows, length), dtype=np.int32)
     segments = np.tile(np.repeat([1, 2, 0], [length // 2, length - length // 2 - 2, 2]).astype(np.int32), (rows, 1))
-    low = rng.integers(0, 64, size=(5, 4), dtype=np.int32)
-    low[:, 1::2] = low[:, 0::2] + 32
+    low = rng.integers(0, 64, size=(rows, 2, 4), dtype=np.int32)
+    low[..., 1::2] = low[..., 0::2] + 32
+    images = rng.integers(256, size=(rows, 2, 16, 16, 3), dtype=np.uint8)
+    targets = rng.integers(SMALL_VOCABULARY.size, size=(rows, length), dtype=np.int32)
+    mask = (rng.random((rows, length)) < 0.4) & (segments > 0)
+    local = rng.integers(24, size=(rows, length), dtype=np.int32)
+    order = np.arange(rows).reshape(-1, pools).T.reshape(-1)
+    in_pool, budget = rows // pools, 3 * (rows // pools)
+    patches = np.zeros((pools, budget, 16, 16, 3), np.uint8)
+    slots = np.full((pools, budget), in_pool * length, np.int32)
+    intervals = np.zeros((pools, budget, 4), np.int32)
+    for pool, members in enumerate(order.reshape(pools, in_pool)):
+        places = [(place, row, n) for place, row in enumerate(members) for n in range(2 - row % 2)]
+        for at, (place, row, n) in enumerate(places):
+            patches[pool, at], intervals[pool, at] = images[row, n], low[row, n]
+            slots[pool, at] = place * length + (3 if row % 2 else (1, 4)[n])
     batch = Batch(
-        token_ids=ids,
-        target_ids=rng.integers(SMALL_VOCABULARY.size, size=(rows, length), dtype=np.int32),
-        loss_mask=(rng.random((rows, length)) < 0.4) & (segments > 0),
-        local_position=rng.integers(24, size=(rows, length), dtype=np.int32),
-        segment_ids=segments,
-        prompt_mask=np.zeros((rows, length), bool),
-        action_range=np.zeros((rows, length, 2), np.int32),
-        patches=rng.integers(256, size=(5, 16, 16, 3), dtype=np.uint8),
-        patch_slots=np.array([1, 4, length + 3 if rows > 1 else 6, rows * length, rows * length], np.int32),
-        patch_intervals=low,
-        dataset_ids=np.arange(rows, dtype=np.int32) % 2,
-        episode_ids=np.zeros((rows, length), np.int32),
+        token_ids=ids[order],
+        target_ids=targets[order],
+        loss_mask=mask[order],
+        local_position=local[order],
+        segment_ids=segments[order],
+        prompt_mask=None,
+        action_range=None,
+        patches=patches,
+        patch_slots=slots,
+        patch_intervals=intervals,
+        row_ids=order.astype(np.int32),
+        dataset_ids=(order % 2).astype(np.int32),
+        episode_ids=None,
     )
     return jax.tree.map(jnp.asarray, batch)
+
+
+def without_patches(batch: Batch) -> Batch:
+    """The same tokens, with nothing but tokens in the rows."""
+    return batch._replace(patch_slots=jnp.full_like(batch.patch_slots, batch.token_ids.size))

@@ -38,7 +38,7 @@ def patch_block(p, patch, stride):
     x = conv(p["stem"], (patch / 127.5 - 1) / 4, stride)
     y = conv(p["conv_1"], gelu(group_norm(p["norm_1"], x)))
     y = conv(p["conv_2"], gelu(group_norm(p["norm_2"], y)))
-    return (x + y).reshape(-1) @ p["out"]["kernel"] + p["out"]["bias"]
+    return (x + y).reshape(-1) @ p["out"] + p["out_bias"]
 
 
 def sinusoid(distance, width):
@@ -46,19 +46,30 @@ def sinusoid(distance, width):
     return np.array([np.sin(a) for a in angles] + [np.cos(a) for a in angles])
 
 
+def relative_score(p, n, q, k, distance):
+    """((q + u) . k + (q + v) . r_distance) of head n."""
+    r = sinusoid(distance, len(p["relative"])) @ p["relative"][:, n]
+    return (q + p["content_bias"][n]) @ k + (q + p["position_bias"][n]) @ r
+
+
+def rope_score(p, n, q, k, distance):
+    """q . k after a turn of the pair (h, h + H/2) of q by distance * 10000^(-2h/H), as one of complex numbers."""
+    half = len(q) // 2
+    turn = np.exp(1j * distance * 10_000.0 ** -(np.arange(half) / half))
+    return (((q[:half] + 1j * q[half:]) * turn) @ (k[:half] - 1j * k[half:])).real
+
+
 def attention(p, x, segments):
-    """x (T, D) of one row; score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(H) for j <= i, same segment."""
+    """x (T, D) of one row; softmax of score(i, j) / sqrt(H) over j <= i of the same segment."""
     length, width = x.shape
     _, heads, size = p["query"].shape
+    score = relative_score if "relative" in p else rope_score
     out = np.zeros((length, width)) + p["out_bias"]
     for n in range(heads):
         q, k, v = (x @ p[name][:, n] for name in ("query", "key", "value"))
         for i in range(length):
             seen = [j for j in range(i + 1) if segments[j] == segments[i]]
-            r = {j: sinusoid(i - j, width) @ p["relative"][:, n] for j in seen}
-            scores = np.array(
-                [(q[i] + p["content_bias"][n]) @ k[j] + (q[i] + p["position_bias"][n]) @ r[j] for j in seen]
-            )
+            scores = np.array([score(p, n, q[i], k[j], i - j) for j in seen])
             weights = np.exp((scores - scores.max()) / np.sqrt(size))
             weights /= weights.sum()
             out[i] += sum(w * v[j] for w, j in zip(weights, seen, strict=True)) @ p["out"][n]
@@ -66,15 +77,14 @@ def attention(p, x, segments):
 
 
 def feed_forward(p, x):
-    hidden = x @ p["hidden"]["kernel"] + p["hidden"]["bias"]
-    half = hidden.shape[-1] // 2
-    return (hidden[:, :half] * gelu(hidden[:, half:])) @ p["out"]["kernel"] + p["out"]["bias"]
+    value, gate = (x @ p["hidden"][:, half] + p["hidden_bias"][half] for half in range(2))
+    return (value * gelu(gate)) @ p["out"] + p["out_bias"]
 
 
 def embed(p, batch, stride):
     rows, length = batch.token_ids.shape
     vectors = p["tokens"][batch.token_ids].reshape(rows * length, -1)
-    for patch, slot, interval in zip(batch.patches, batch.patch_slots, batch.patch_intervals, strict=True):
+    for patch, slot, interval in zip(batch.patches[0], batch.patch_slots[0], batch.patch_intervals[0], strict=True):
         if slot < rows * length:
             row, column = (interval[0] + interval[1]) // 2, (interval[2] + interval[3]) // 2
             vectors[slot] = patch_block(p["patch"], patch.astype(float), stride) + p["row"][row] + p["column"][column]
@@ -90,3 +100,16 @@ def gato(p, batch, stride):
             x[b] += attention(block["attention"], layer_norm(block["attention_norm"], x[b]), segments)
             x[b] += feed_forward(block["feed_forward"], layer_norm(block["feed_forward_norm"], x[b]))
     return layer_norm(p["norm"], x)
+
+
+def cross_entropy(p, hidden, batch, vocabulary, row_weights):
+    """sum_b w_b sum_l m(b, l) (- log p(s_l | s_<l)) / sum_b w_b sum_l m(b, l)."""
+    total = weight = 0.0
+    for b, at in np.argwhere(batch.loss_mask):
+        if at == 0 or batch.segment_ids[b, at - 1] != batch.segment_ids[b, at]:
+            continue
+        logits = p["embedding"]["tokens"][:vocabulary] @ hidden[b, at - 1]
+        log_sum = np.log(np.exp(logits - logits.max()).sum()) + logits.max()
+        total += row_weights[b] * (log_sum - logits[batch.target_ids[b, at]])
+        weight += row_weights[b]
+    return total / weight

@@ -10,7 +10,8 @@ from flax import nnx
 
 from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, size
 from gato_jax.model.embedding import Embedding, fourier_bins
-from tests.model.made_model import TINY, alive, made_batch
+from gato_jax.model.layers import leave_out
+from tests.model.made_model import TINY, alive, made_batch, without_patches
 
 
 def changed(forward, batch, **fields):
@@ -21,7 +22,7 @@ def changed(forward, batch, **fields):
 @pytest.mark.parametrize("position", [0, 5, 9, 10, 17])
 def test_a_token_is_seen_from_its_own_position_on_within_its_segment_only(forward, position):
     batch = made_batch()
-    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    batch = without_patches(batch)
     ids = batch.token_ids.at[0, position].set((batch.token_ids[0, position] + 1) % 100)
     moved = changed(forward, batch, token_ids=ids)
     segments = np.asarray(batch.segment_ids)
@@ -32,19 +33,19 @@ def test_a_token_is_seen_from_its_own_position_on_within_its_segment_only(forwar
 
 def test_a_patch_is_seen_from_its_slot_on(forward):
     batch = made_batch()
-    moved = changed(forward, batch, patches=batch.patches.at[1].set(255 - batch.patches[1]))
+    moved = changed(forward, batch, patches=batch.patches.at[0, 1].set(255 - batch.patches[0, 1]))
     np.testing.assert_array_equal(moved[0], (np.arange(20) >= 4) & (np.arange(20) < 10))
     assert not moved[1].any()
 
 
 def test_padding_patches_are_seen_from_nowhere(forward):
     batch = made_batch()
-    assert not changed(forward, batch, patches=batch.patches.at[3:].set(0)).any()
+    assert not changed(forward, batch, patches=batch.patches.at[0, 3:].set(0)).any()
 
 
 def test_only_distances_matter_in_attention(forward):
     batch = made_batch(rows=1)
-    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    batch = without_patches(batch)
     alone = forward(batch._replace(segment_ids=jnp.ones_like(batch.segment_ids)))[0, :8]
     moved = jax.tree.map(lambda x: jnp.roll(x, 5, axis=1) if x.shape[:2] == (1, 20) else x, batch)
     segments = jnp.ones_like(batch.segment_ids).at[:, :5].set(2)
@@ -53,11 +54,11 @@ def test_only_distances_matter_in_attention(forward):
 
 @pytest.fixture(scope="module")
 def deep():
-    """forward(batch, key) of the tiny model with stochastic depth 0.25."""
+    """forward(batch, seed) of the tiny model with stochastic depth 0.25."""
     config = dataclasses.replace(TINY, layers=1, stochastic_depth=0.25)
     graph, params = graph_of(config), alive(config)
-    compiled = jax.jit(lambda batch, key: nnx.merge(graph, params)(batch, key))
-    return lambda batch, key=None: compiled(batch, key)
+    compiled = jax.jit(lambda batch, keys: nnx.merge(graph, params)(batch, keys))
+    return lambda batch, seed=None: compiled(batch, None if seed is None else jax.random.split(jax.random.key(seed)))
 
 
 def test_without_a_key_nothing_is_skipped_and_nothing_is_random(deep):
@@ -65,22 +66,36 @@ def test_without_a_key_nothing_is_skipped_and_nothing_is_random(deep):
     np.testing.assert_array_equal(deep(batch), deep(batch))
 
 
-def test_stochastic_depth_skips_each_sub_layer_of_each_row_and_keeps_the_expectation():
-    config = dataclasses.replace(TINY, layers=3, stochastic_depth=0.25)
-    model = nnx.merge(graph_of(config), alive(config))
-    keeps = np.asarray(model._keeps(jax.random.key(0), 4000))
-    assert keeps.shape == (3, 2, 4000)
-    np.testing.assert_allclose(np.unique(keeps), [0, 4 / 3], rtol=1e-6)
-    np.testing.assert_allclose(keeps.mean(axis=-1), 1, atol=0.05)
-    assert abs(np.corrcoef(keeps.reshape(6, -1)) - np.eye(6)).max() < 0.06
-    assert model._keeps(None, 4) == [None] * 3
+def test_stochastic_depth_skips_whole_rows_dropout_elements_and_both_keep_the_expectation():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    ones = jnp.ones((4000, 3, 5))
+    skipped = np.asarray(leave_out(ones, keys, stochastic_depth=0.25, dropout=0.0))
+    assert (skipped == skipped[:, :1, :1]).all()
+    np.testing.assert_allclose(np.unique(skipped), [0, 4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(skipped[:, 0, 0].mean(), 1, atol=0.05)
+    dropped = np.asarray(leave_out(ones, keys, stochastic_depth=0.0, dropout=0.1))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.9], rtol=1e-6)
+    np.testing.assert_allclose(dropped.mean(axis=0), 1, atol=0.03)
+    both = np.asarray(leave_out(ones, keys, stochastic_depth=0.25, dropout=0.1))
+    np.testing.assert_allclose(both, skipped * dropped, rtol=1e-6)
+
+
+def test_each_row_draws_from_its_own_key_wherever_it_lies(deep):
+    config = dataclasses.replace(TINY, stochastic_depth=0.25, dropout=0.3)
+    graph, params = graph_of(config), alive(config)
+    forward = jax.jit(lambda batch, keys: nnx.merge(graph, params)(batch, keys))
+    keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(7), row))
+    one, four = made_batch(rows=8), made_batch(rows=8, pools=4)
+    there, here = (np.asarray(forward(batch, keys(batch.row_ids))) for batch in (four, one))
+    np.testing.assert_allclose(there, here[np.asarray(four.row_ids)], rtol=1e-5, atol=1e-5)
+    assert not np.allclose(here, forward(one, keys(one.row_ids + 8)))
 
 
 def test_a_skipped_block_is_the_identity(deep):
     """With one layer a row has at most four values: each of its two sub-layers kept or not."""
     batch = made_batch()
-    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
-    vectors = np.stack([np.asarray(deep(batch, jax.random.key(seed)))[0, 3] for seed in range(40)])
+    batch = without_patches(batch)
+    vectors = np.stack([np.asarray(deep(batch, seed))[0, 3] for seed in range(40)])
     assert len(np.unique(np.round(vectors, 4), axis=0)) == 4
 
 
@@ -107,7 +122,7 @@ def test_training_starts_from_the_embedding_alone():
     params = jax.jit(lambda key: initialise(config, key))(jax.random.key(0))
     model = nnx.merge(graph_of(config), params)
     batch = made_batch()
-    batch = batch._replace(patch_slots=jnp.full(5, batch.token_ids.size))
+    batch = without_patches(batch)
     embedded = model.embedding.tokens[batch.token_ids] + model.embedding.local[batch.local_position]
     np.testing.assert_allclose(jax.jit(model)(batch), model.norm(embedded), atol=1e-5)
 

@@ -1,15 +1,18 @@
 """Each block, and all of them together, against NumPy float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from gato_jax.model.attention import shift_to_keys
+from gato_jax.model import graph_of
 from gato_jax.model.embedding import patch_position
-from gato_jax.model.gato import causal_within_segments
+from gato_jax.model.kernels import shift_to_keys
 from tests.model import reference
-from tests.model.made_model import TINY, made_batch
+from tests.model.made_model import TINY, alive, made_batch
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -32,9 +35,13 @@ def test_the_shift_turns_distances_into_keys():
             np.testing.assert_array_equal(shifted[:, :, i, j], by_distance[:, :, i, i - j])
 
 
-def test_relative_attention(model, pure, x, batch):
-    found = jax.jit(model.blocks[0].attention)(x, causal_within_segments(batch.segment_ids))
-    p = pure["blocks"][0]["attention"]
+@pytest.mark.parametrize("position", ["relative_xl", "rope"])
+def test_attention(x, batch, position):
+    config = dataclasses.replace(TINY, layers=1, position=position)
+    params = alive(config)
+    attention = nnx.merge(graph_of(config), params).blocks[0].attention
+    found = jax.jit(lambda x, segments: attention(x, segments, "dense"))(x, batch.segment_ids)
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(params))["blocks"][0]["attention"]
     expected = [
         reference.attention(p, row.astype(float), segments) for row, segments in zip(x, batch.segment_ids, strict=True)
     ]
@@ -48,9 +55,9 @@ def test_geglu(model, pure, x):
 
 
 def test_patch_block(model, pure, batch):
-    found = jax.jit(model.embedding.patch)(batch.patches)
+    found = jax.jit(model.embedding.patch)(batch.patches[0])
     p = pure["embedding"]["patch"]
-    expected = [reference.patch_block(p, np.asarray(patch, float), TINY.patch_stride) for patch in batch.patches]
+    expected = [reference.patch_block(p, np.asarray(patch, float), TINY.patch_stride) for patch in batch.patches[0]]
     np.testing.assert_allclose(found, expected, **TOLERANCE)
 
 
@@ -77,7 +84,7 @@ def test_the_patch_position_in_evaluation_is_the_middle_of_the_papers_figure():
 
 def test_patch_positions_in_training_are_uniform_within_their_interval():
     intervals = jnp.tile(jnp.array([[32, 64, 51, 77]]), (20_000, 1))
-    row, column = patch_position(intervals, jax.random.key(0))
+    row, column = patch_position(intervals, jax.random.uniform(jax.random.key(0), (20_000, 2)))
     for drawn, low, high in ((row, 32, 64), (column, 51, 77)):
         counts = np.bincount(np.asarray(drawn), minlength=128)
         assert counts.sum() == counts[low:high].sum() == 20_000
@@ -87,5 +94,5 @@ def test_patch_positions_in_training_are_uniform_within_their_interval():
 
 
 def test_patches_of_an_image_larger_than_the_position_tables_still_have_one():
-    row, column = patch_position(jnp.array([[127, 128, 128, 128]]), jax.random.key(0))
+    row, column = patch_position(jnp.array([[127, 128, 128, 128]]), jnp.array([[0.9, 0.9]]))
     assert (int(row[0]), int(column[0])) == (127, 127)

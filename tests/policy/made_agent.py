@@ -25,8 +25,8 @@ MODEL = ModelConfig(
 )
 
 
-def made_agent(*, layers: int = 2, context: int = 200, memory_steps: int | None = None) -> Agent:
-    config = dataclasses.replace(MODEL, layers=layers)
+def made_agent(*, context: int = 200, memory_steps: int | None = None, **changes) -> Agent:
+    config = dataclasses.replace(MODEL, **changes)
     specs = (CAPTION, CONTROL, DIALOGUE, GRID, ROBOT)
     return Agent(
         config, graph_of(config), alive(config), Contract.of(Tokenization(), specs),
@@ -86,6 +86,6 @@ class AllAtOnce:
         """(L, D) hidden vectors of each of these timesteps, one after the other."""
         sequence = concatenate(steps)
         episodes = [np.zeros(len(sequence), np.int32)]
-        batch = collate([sequence], [0], episodes, context=self.length, patch=16, patch_budget=64)
+        batch = collate([sequence], [0], [0], episodes, context=self.length, patch=16, patch_budget=64)
         hidden = np.asarray(self.forward(jax.tree.map(jnp.asarray, batch)))[0, : len(sequence)]
         return np.split(hidden, np.cumsum([len(step) for step in steps])[:-1])

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from gato_jax.episodes import Discrete
 from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError, log_probabilities
 from gato_jax.policy.act import _choose, act
 from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError
+from gato_jax.training import TrainState
 from tests.policy.made_agent import AllAtOnce, made_agent
 from tests.tokenization.made_tasks import CAPTION, CONTROL, GRID, ROBOT, random_episode
 
@@ -147,10 +147,9 @@ def test_a_task_that_is_not_the_trained_one_is_refused(agent):
 
 def test_it_is_restored_from_a_run(agent, tmp_path):
     store = CheckpointStore(tmp_path)
-    run = {"context": agent.context, "memory_steps": agent.memory_steps}
-    moments = optax.sgd(1.0).init(agent.params)
+    run = {"context": agent.context, "memory_steps": agent.memory_steps, "optimizer": {"ema_decay": None}}
     about = {"contract": agent.contract, "model": agent.model, "run": run}
-    store.save(7, params=agent.params, optimizer=[jnp.zeros(1), moments], loader={}, **about)
+    store.save(7, TrainState(agent.params, jnp.zeros(1), 7), loader={}, **about)
     store.wait()
     restored = Agent.restore(tmp_path)
     assert (restored.step, restored.context, restored.memory_steps) == (7, agent.context, agent.memory_steps)

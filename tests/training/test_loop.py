@@ -17,8 +17,8 @@ import pytest
 from gato_jax.batching import write_records
 from gato_jax.checkpoints import CheckpointError, CheckpointStore
 from gato_jax.tokenization import ContractError, Tokenization
-from gato_jax.training import NonFiniteLossError, loop, train
-from gato_jax.training.loop import MetricsLog
+from gato_jax.training import NonFiniteLossError, program, train
+from gato_jax.training.metrics import MetricsLog
 from tests.tokenization.made_tasks import CONTROL, random_episode
 from tests.training.made_run import MODEL, TOKENIZATION, made_config, made_mixture
 
@@ -166,7 +166,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_run_before_it_is_saved(
         metrics[name] = jnp.where(state.step == 12, jnp.nan, 1.0)
         return state._replace(step=state.step + 1), metrics
 
-    monkeypatch.setattr(loop, "make_train_step", lambda *args, **settings: step_13_fails)
+    monkeypatch.setattr(program, "make_train_step", lambda *args, **settings: step_13_fails)
     with pytest.raises(NonFiniteLossError, match="nan.* at step 13; lower the learning rate"):
         train(CONFIG, made_mixture(data, CONFIG), tmp_path)
     assert CheckpointStore(tmp_path).latest_step() == 10

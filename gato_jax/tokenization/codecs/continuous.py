@@ -102,7 +102,8 @@ class ContinuousCodec:
 
     def clips(self, values: npt.ArrayLike) -> np.ndarray:
         """(..., *shape) values to (..., token_count) bool: True where one lies outside what bins cover."""
-        return np.abs(self._unit(self._real(values))) > 1
+        real = self._real(values)
+        return np.abs(real) > self.m if self.companded else np.abs(self._unit(real)) > 1  # F(M) is 1 but for rounding
 
     @property
     def _largest(self) -> float:

@@ -1,0 +1,150 @@
+"""Agents read from one file, whether gato_jax wrote it or another tool by the layout of safetensors_format."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError, safe_open
+
+from gato_jax.checkpoints.safetensors_format import (
+    ABOUT,
+    DTYPES,
+    SCHEMA,
+    SUFFIX,
+    add_to_digest,
+    begin_digest,
+    require_no_image_tokenizer,
+)
+from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
+from gato_jax.model import ModelConfig, graph_of, initialise, param_path
+from gato_jax.tokenization import Contract, ContractError
+
+_REMEDY = "export it again with this version of gato_jax, or import it with the version that wrote it"
+
+
+def restore_agent(path: pathlib.Path) -> AgentCheckpoint:
+    """Of a run's folder the newest checkpoint, of a file what `export_params` wrote.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
+        return import_params(path)
+    with contextlib.closing(CheckpointStore(path, read_only=True)) as store:
+        return store.restore_agent()
+
+
+def import_params(path: pathlib.Path) -> AgentCheckpoint:
+    """What `export_params` wrote, or what another tool wrote by this file's layout; params become float32.
+
+    Raises:
+      CheckpointError: there is no such file; it is no safetensors file, or cut off; it has no metadata of ours, or
+        those of another version; tensors are missing, unknown, or of another shape or dtype than the model's; it is
+        not what was exported.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file; gato export --workdir=RUN --format=safetensors writes one")
+    try:
+        with safe_open(path, framework="np") as file:
+            return _read(path, file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is no safetensors file, or one that is cut off or damaged ({error}); export or copy it again"
+        ) from None
+
+
+def _read(path: pathlib.Path, file: safe_open) -> AgentCheckpoint:
+    metadata = file.metadata() or {}
+    about = _read_about(path, metadata)
+    model, shapes = _read_model(path, about["model"])
+    contract = _read_contract(path, about)
+    if contract.tokenization != model.tokenization:
+        raise CheckpointError(f"{path}: its model has another tokenization than its contract; {_REMEDY}")
+    require_no_image_tokenizer(contract, path)
+    _require_tensors(path, file, shapes)
+    digest, arrays = begin_digest(metadata), {}
+    for name in sorted(file.keys()):  # one at a time: the host never holds all of them twice
+        tensor = file.get_tensor(name)
+        add_to_digest(digest, name, tensor)
+        arrays[name] = jnp.asarray(tensor.astype(np.float32, copy=False))
+    if metadata.get("sha256", digest.hexdigest()) != digest.hexdigest():
+        raise CheckpointError(
+            f"{path} is not what was exported: its tensors or metadata have another sha256 than it says; export or "
+            "copy it again, or, if it was changed on purpose, leave sha256 out of its metadata"
+        )
+    params = jax.tree_util.tree_map_with_path(lambda place, _: arrays[param_path(place)], shapes)
+    return AgentCheckpoint(about["step"], model, graph_of(model), params, contract, about["run"])
+
+
+def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata without their JSON, of the kinds that they must have."""
+    if "gato_jax" not in metadata:
+        raise CheckpointError(
+            f"{path} has no metadata of gato_jax, so another tool wrote it; give it the metadata, names and shapes of "
+            "gato_jax.checkpoints.safetensors_format"
+        )
+    if metadata["gato_jax"] != json.dumps(SCHEMA):
+        raise CheckpointError(f"{path} is of schema {metadata['gato_jax']}, this version reads {SCHEMA}; {_REMEDY}")
+    about = {}
+    for key, kind in ABOUT.items():
+        try:
+            about[key] = json.loads(metadata[key])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: {key} of its metadata is missing or no JSON ({error}); {_REMEDY}") from None
+        if type(about[key]) is not kind:
+            raise CheckpointError(f"{path}: {key} of its metadata is {about[key]!r:.60}, no {kind.__name__}; {_REMEDY}")
+    return about
+
+
+def _read_model(path: pathlib.Path, fields: dict[str, Any]) -> tuple[ModelConfig, nnx.State]:
+    """The config, and its params' shapes."""
+    try:
+        model = model_from_json(fields)
+        return model, jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: its model is none that this version knows ({reason}); {_REMEDY}") from None
+
+
+def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
+    """The contract; what the run says of its tasks has to fit it."""
+    try:
+        contract = Contract.from_json(about["contract"], str(path))
+    except ContractError as error:
+        raise CheckpointError(f"{path}: its contract is of another version; {_REMEDY}\n{error}") from None
+    context, memory = about["run"].get("context"), about["run"].get("memory_steps")
+    if not isinstance(context, int) or not isinstance(memory, dict) or memory.keys() != contract.tasks.keys():
+        raise CheckpointError(
+            f"{path}: run of its metadata needs context, a number, and memory_steps, with each of the tasks "
+            f"{', '.join(contract.tasks)}, to act by; it has {context!r} and {memory!r:.60}"
+        )
+    return contract
+
+
+def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
+    """Refuses a file that has not just the model's tensors, before any of them is read."""
+    expected = {param_path(place): leaf.shape for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
+    found = set(file.keys())
+    if missing := sorted(expected.keys() - found):
+        raise CheckpointError(f"{path} lacks {_listed(missing)}, which its model has; export it again, or add them")
+    if unknown := sorted(found - expected.keys()):
+        raise CheckpointError(f"{path} holds {_listed(unknown)}, which its model does not have; leave them out")
+    for name, shape in expected.items():
+        tensor = file.get_slice(name)
+        if (there := tuple(tensor.get_shape())) != shape:
+            raise CheckpointError(f"{path}: {name} has the shape {there}, its model needs {shape}; reshape it")
+        if (dtype := tensor.get_dtype()) not in DTYPES.values():
+            raise CheckpointError(f"{path}: {name} is {dtype}; convert it to {' or '.join(DTYPES.values())}")
+
+
+def _listed(names: list[str]) -> str:
+    """The first, and how many there are."""
+    return names[0] if len(names) == 1 else f"{len(names)} tensors, the first of them {names[0]}"

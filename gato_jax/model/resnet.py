@@ -1,0 +1,123 @@
+"""Another image path than the paper's: a ResNet-50 on each patch, to which configs/article_variant.py compares.
+
+The architecture is that of torchvision's resnet50 (arXiv 1512.03385, with the stride in the 3x3 convolution), so that
+its weights fit; gato_jax/checkpoints/torchvision_weights.py reads them.
+
+Axes:
+    P patches   p side of a patch   S side of a feature map   C channels   D width
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from gato_jax.model.config import ModelConfig
+
+FEATURES = 2048
+_BLOCKS = (3, 4, 6, 3)  # of the four stages
+_PIXEL_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's, of pixels in [0, 1]
+_PIXEL_STD = np.array([0.229, 0.224, 0.225], np.float32)
+_EPSILON = np.float32(1e-5)
+
+
+class FrozenBatchNorm(nnx.Module):
+    """Batch norm by stored statistics, which are params that no gradient reaches; in float32.
+
+    As in DETR (arXiv 2005.12872): patches of one batch never act on each other, and there is no state.
+    """
+
+    def __init__(self, channels: int, scale: float = 1.0):
+        self.scale, self.bias = nnx.Param(jnp.full(channels, scale, jnp.float32)), nnx.Param(jnp.zeros(channels))
+        self.mean, self.variance = nnx.Param(jnp.zeros(channels)), nnx.Param(jnp.ones(channels))
+
+    def __call__(self, x: Float[Array, "P S S C"]) -> Float[Array, "P S S C"]:
+        mean, variance = jax.lax.stop_gradient((self.mean[...], self.variance[...]))
+        scale = self.scale[...] * jax.lax.rsqrt(variance + _EPSILON)
+        centred = x.astype(jnp.float32) - mean[None, None, None]
+        return (centred * scale[None, None, None] + self.bias[...][None, None, None]).astype(x.dtype)
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3 and 1x1 convolutions, and a shortcut around them; the first block of a stage projects that, too."""
+
+    def __init__(self, inputs: int, channels: int, stride: int, rngs: nnx.Rngs):
+        outputs = 4 * channels
+        self.conv_1, self.norm_1 = _conv(inputs, channels, 1, 1, rngs), FrozenBatchNorm(channels)
+        self.conv_2, self.norm_2 = _conv(channels, channels, 3, stride, rngs), FrozenBatchNorm(channels)
+        # Statistics that are not measured bound no sum of sixteen branches: without weights from a file, none adds yet.
+        self.conv_3, self.norm_3 = _conv(channels, outputs, 1, 1, rngs), FrozenBatchNorm(outputs, scale=0.0)
+        self.projects = inputs != outputs
+        if self.projects:
+            self.shortcut, self.shortcut_norm = _conv(inputs, outputs, 1, stride, rngs), FrozenBatchNorm(outputs)
+
+    def __call__(self, x: Float[Array, "P S S C"]) -> Float[Array, "P S2 S2 C2"]:
+        y = nnx.relu(self.norm_1(self.conv_1(x)))
+        y = nnx.relu(self.norm_2(self.conv_2(y)))
+        y = self.norm_3(self.conv_3(y))
+        return nnx.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.projects else x))
+
+
+class ResNet50(nnx.Module):
+    """Normalised pixels to features; from 16x16 pixels on, the last feature map is a single point."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.stem, self.stem_norm = _conv(3, 64, 7, 2, rngs), FrozenBatchNorm(64)
+        self.stages = nnx.List([_stage(number, blocks, rngs) for number, blocks in enumerate(_BLOCKS)])
+
+    def __call__(self, pixels: Float[Array, "P p p 3"]) -> Float[Array, "P features"]:
+        x = self.first_features(pixels)
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+        return x.mean((1, 2))
+
+    def first_features(self, pixels: Float[Array, "P p p 3"]) -> Float[Array, "P S S C"]:
+        """What the first stage gets: the stem and its pooling, for which nothing is below the zeros around the map."""
+        x = nnx.relu(self.stem_norm(self.stem(pixels)))
+        return nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (2, 2))
+
+
+class ResNet50Trunk(nnx.Module):
+    """Patches to vectors of the model's width: features, then a projection.
+
+    With config.freeze_image_trunk no gradient reaches the features, so none is computed; the projection is trained.
+    """
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        self.resnet = ResNet50(rngs)
+        self.frozen = config.freeze_image_trunk
+        self.out = nnx.Param(jax.random.normal(rngs.params(), (FEATURES, config.width)) * FEATURES**-0.5)
+        self.out_bias = nnx.Param(jnp.zeros(config.width))
+
+    def __call__(self, patches: UInt8[Array, "P p p C"]) -> Float[Array, "P D"]:
+        pixels = patches.astype(jnp.float32) / 255
+        pixels = (pixels - _PIXEL_MEAN[None, None, None]) / _PIXEL_STD[None, None, None]
+        features = self.resnet(pixels.astype(self.out.dtype))
+        if self.frozen:
+            features = jax.lax.stop_gradient(features)
+        return features @ self.out[...] + self.out_bias[...][None]
+
+
+def _stage(number: int, blocks: int, rngs: nnx.Rngs) -> nnx.List:
+    """Blocks of one resolution: each stage but the first halves it, and doubles the channels."""
+    channels, stride = 64 * 2**number, 1 if number == 0 else 2
+    first = Bottleneck(64 if number == 0 else 2 * channels, channels, stride, rngs)
+    return nnx.List([first, *(Bottleneck(4 * channels, channels, 1, rngs) for _ in range(1, blocks))])
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
+    """Padded alike on all sides, unlike `SAME` with a stride; a norm follows, so there is no bias."""
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (kernel, kernel),
+        stride,
+        padding=kernel // 2,
+        use_bias=False,
+        kernel_init=nnx.initializers.he_normal(),
+        rngs=rngs,
+    )

@@ -1,0 +1,86 @@
+"""What a run says of itself step by step: metrics.jsonl and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from gato_jax.training.config import TrainConfig
+from gato_jax.training.optimizer import learning_rate
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient was NaN or infinite; the message names the step. The last checkpoint is from before."""
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events: one line for every `log_every` steps, with their mean loss.
+
+    Of several processes each but the first writes them into a folder of its own, `process_N`.
+    """
+
+    def __init__(self, workdir: pathlib.Path, datasets: list[str], config: TrainConfig, first_step: int):
+        self.datasets, self.config = datasets, config
+        if jax.process_index():
+            workdir = workdir / f"process_{jax.process_index()}"
+            workdir.mkdir(exist_ok=True)
+        self.path = workdir / "metrics.jsonl"
+        self.schedule = learning_rate(config.optimizer, config.steps)
+        kept = [line for line in self._lines() if line["step"] <= first_step]
+        rewritten = self.path.with_suffix(".partial")
+        rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        rewritten.replace(self.path)
+        self.seconds_before = kept[-1]["seconds"] if kept else 0.0
+        self.last = kept[-1] if kept else {}
+        self.file = self.path.open("a")
+        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self.started = self.previous = time.monotonic()
+        self.window: list[dict] = []
+
+    def add(self, step: int, metrics: dict, progress: tqdm):
+        """Takes the metrics of one step (counted from 0); writes a line for every `log_every` steps."""
+        metrics = jax.device_get(metrics)
+        loss, norm = metrics["loss"], metrics["gradient_norm"]
+        if not np.isfinite([loss, norm]).all():  # a gradient that is not finite would be in the next checkpoint
+            raise NonFiniteLossError(
+                f"loss is {loss} and gradient norm {norm} at step {step + 1}; lower the learning rate and run again"
+            )
+        self.window.append(metrics)
+        if (step + 1) % self.config.log_every and step + 1 != self.config.steps:
+            return
+        now = time.monotonic()
+        tokens = len(self.window) * self.config.batch_size * self.config.context
+        sums, counts = (np.sum([m[name] for m in self.window], axis=0) for name in ("sums", "counts"))
+        line = {
+            "step": step + 1,
+            "loss": float(np.mean([m["loss"] for m in self.window], dtype=np.float64)),
+            "gradient_norm": float(np.mean([m["gradient_norm"] for m in self.window])),
+            "learning_rate": float(np.asarray(self.schedule(step))),
+            "tokens_per_second": tokens / (now - self.previous),
+            "tokens": (step + 1) * self.config.batch_size * self.config.context,
+            "seconds": self.seconds_before + now - self.started,
+        }
+        line |= {f"loss/{n}": float(s / c) for n, s, c in zip(self.datasets, sums, counts, strict=True) if c}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        for name, value in line.items():
+            if name not in ("step", "tokens", "seconds"):
+                self.board.add_scalar(name, value, step + 1)
+        progress.set_postfix(loss=f"{line['loss']:.3f}", tokens_s=f"{line['tokens_per_second']:.0f}", refresh=False)
+        self.window, self.previous, self.last = [], now, line
+
+    def close(self) -> dict[str, Any]:
+        self.file.close()
+        self.board.close()
+        return self.last
+
+    def _lines(self) -> list[dict]:
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # one may be torn

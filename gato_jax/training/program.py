@@ -1,0 +1,95 @@
+"""The training step as a program for a mesh: shapes, placements and the jitted step, with nothing allocated yet.
+
+The loop runs it, and the planner compiles it for devices that are not there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from gato_jax.batching import Batch, Budgets
+from gato_jax.model import graph_of, initialise
+from gato_jax.training.config import TrainConfig
+from gato_jax.training.optimizer import optimizer
+from gato_jax.training.sharding import replicated, row_groups, shard_batch, shard_params
+from gato_jax.training.step import TrainState, make_initial_state, make_train_step
+
+
+class Program(NamedTuple):
+    """Attributes:
+
+    mesh: on which it runs; `with jax.set_mesh(program.mesh):` around whatever traces it.
+    state, batch, key: what the step takes, as ShapeDtypeStructs with their shardings.
+    init: jitted, key -> state, each device making its own part.
+    step: jitted, (state, batch, key) -> (state, metrics); the state is donated.
+    """
+
+    mesh: Mesh
+    state: TrainState
+    batch: Batch
+    key: jax.ShapeDtypeStruct
+    init: Callable
+    step: Callable
+
+
+def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights: Sequence[float]) -> Program:
+    """`budgets` are those of a pool: the rows of one device in one microbatch."""
+    tx = optimizer(config.optimizer, config.model, config.steps)
+    average = config.optimizer.ema_decay is not None
+    init = make_initial_state(functools.partial(initialise, config.model), tx, average=average)
+    key = jax.eval_shape(lambda: jax.random.key(config.seed))
+    shapes = jax.eval_shape(init, key)
+    placement = shard_params(mesh, shapes)
+    batch = batch_shapes(config, row_groups(mesh) * config.compute.accumulate, budgets)
+    step = make_train_step(
+        graph_of(config.model),
+        tx,
+        compute=config.compute,
+        target_budget=budgets.targets,
+        loss_weights=loss_weights,
+        ema_decay=config.optimizer.ema_decay,
+    )
+    return Program(
+        mesh,
+        placed(shapes, placement),
+        placed(batch, shard_batch(mesh, batch)),
+        placed(key, replicated(mesh)),
+        jax.jit(init, out_shardings=placement),
+        jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
+    )
+
+
+def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
+    """Of a whole batch, over all processes, as the step takes it."""
+    patch = config.model.tokenization.patch
+    rows, positions = (config.batch_size,), (config.batch_size, config.context)
+
+    def of(shape, dtype=jnp.int32) -> Any:  # stands for an array
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    return Batch(
+        token_ids=of(positions),
+        target_ids=of(positions),
+        loss_mask=of(positions, jnp.bool_),
+        local_position=of(positions),
+        segment_ids=of(positions),
+        prompt_mask=None,
+        action_range=None,
+        patches=of((pools, budgets.patches, patch, patch, 3), jnp.uint8),
+        patch_slots=of((pools, budgets.patches)),
+        patch_intervals=of((pools, budgets.patches, 4)),
+        row_ids=of(rows),
+        dataset_ids=of(rows),
+        episode_ids=None,
+    )
+
+
+def placed(shapes, placement):
+    """Shapes with their shardings."""
+    return jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)
