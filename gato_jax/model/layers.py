@@ -48,8 +48,10 @@ class FeedForward(nnx.Module):
         self.out_bias = nnx.Param(jnp.zeros(width))
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        hidden = jnp.einsum("BTD,DGF->GBTF", x, self.hidden[...]) + self.hidden_bias[...][:, None, None]
-        value, gate = constrain(hidden, None, "batch", None, "hidden")
+        # Value and gate side by side in memory, as the product leaves them: on a CPU any other order is a copy.
+        hidden = jnp.einsum("BTD,DGF->BTGF", x, self.hidden[...]) + self.hidden_bias[...][None, None]
+        hidden = constrain(hidden, "batch", None, None, "hidden")
+        value, gate = hidden[:, :, 0], hidden[:, :, 1]
         return jnp.einsum("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]) + self.out_bias[...][None, None]
 
 

@@ -10,9 +10,9 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 CONTROL_TOKENS = 8
 
 
-@pytest.fixture(scope="module")
-def agent():
-    return made_agent()
+@pytest.fixture(scope="module", params=["relative_xl", "rope"])
+def agent(request):
+    return made_agent(position=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,11 @@ def test_environments_of_other_lengths_that_start_at_other_times_do_not_disturb_
             np.testing.assert_allclose(found[b], expected[b][t], **CLOSE)
 
 
-def test_what_is_in_the_first_window_is_that_of_the_full_forward_pass_and_later_is_not(all_at_once):
+def test_what_is_in_the_first_window_is_that_of_the_full_forward_pass_and_later_is_not(agent, all_at_once):
     """Later the memory of timesteps that dropped out lives on in the keys and values of those that saw them."""
     steps = steps_of(CONTROL, seed=1, steps=6)
-    decoder = StepByStep(made_agent(context=3 * CONTROL_TOKENS + 1), 1, actions=2)
+    short = made_agent(context=3 * CONTROL_TOKENS + 1, position=agent.model.position)
+    decoder = StepByStep(short, 1, actions=2)
     found = [decoder([step], [number == 0])[0] for number, step in enumerate(steps)]
     for one, two in zip(found[:3], all_at_once(steps)[:3], strict=True):
         np.testing.assert_allclose(one, two, **CLOSE)
@@ -69,8 +70,8 @@ def test_timesteps_that_dropped_out_are_not_attended_to(limit):
         np.testing.assert_allclose(found, all_at_once(steps[max(number - 2, 0) : number + 1])[-1], **CLOSE)
 
 
-def test_with_a_memory_of_one_step_each_is_as_if_it_were_the_first(all_at_once):
-    agent = made_agent(memory_steps=1)
+def test_with_a_memory_of_one_step_each_is_as_if_it_were_the_first(agent, all_at_once):
+    agent = made_agent(memory_steps=1, position=agent.model.position)
     steps = steps_of(CONTROL, seed=3, steps=4)
     decoder = StepByStep(agent, 1, actions=2)
     in_a_row = [decoder([step], [number == 0])[0] for number, step in enumerate(steps)]
@@ -79,9 +80,10 @@ def test_with_a_memory_of_one_step_each_is_as_if_it_were_the_first(all_at_once):
         np.testing.assert_allclose(found, all_at_once([step])[0], **CLOSE)
 
 
-def test_the_ring_never_overwrites_what_is_still_in_the_window():
+@pytest.mark.parametrize("position", ["relative_xl", "rope"])
+def test_the_ring_never_overwrites_what_is_still_in_the_window(position):
     """Several times around, it gives what a ring gives that is never full."""
-    agent = made_agent(context=21)
+    agent = made_agent(context=21, position=position)
     steps = steps_of(CONTROL, seed=4, steps=16)
     ring, endless = StepByStep(agent, 1, actions=2), StepByStep(agent, 1, actions=2, slots=16 * CONTROL_TOKENS)
     for number, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Trains the made run as one of several processes: `python -m tests.training.made_processes DATA WORKDIR MESH [STEPS]`."""
+"""The made run as one of two processes: `python -m tests.training.made_processes DATA WORKDIR MESH STEPS`."""
 
 import pathlib
 import sys
@@ -14,4 +14,4 @@ if __name__ == "__main__":
     join_processes()
     assert jax.process_count() == 2 and jax.device_count() == 8
     config = made_config(mesh=mesh)
-    train(config, made_mixture(data, config), workdir, stop_after=int(sys.argv[4]) if sys.argv[4:] else None)
+    train(config, made_mixture(data, config), workdir, stop_after=int(sys.argv[4]))

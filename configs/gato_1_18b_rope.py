@@ -1,0 +1,24 @@
+"""Gato 1.18B with rotary positions: for fused attention kernels and a sliding KV cache; 1,078.8M parameters.
+
+What it reproduces: nothing of the paper, whose sizes imply relative attention; it is configs/gato_1_18b.py with the
+attention that GPUs and TPUs have kernels for. On a TPU compute.attention is `splash`, on a GPU `cudnn`.
+
+Hardware: as configs/gato_1_18b.py.
+Expected score: not known; an ablation.
+
+    gato plan --config=configs/gato_1_18b_rope.py --topology=v5p:4x4x4
+    gato train --config=configs/gato_1_18b_rope.py --workdir=runs/gato_1_18b_rope
+"""
+
+from typing import Any
+
+from configs.paper import pretraining
+
+
+def get_config() -> Any:
+    """The paper's values, each with its section in configs/paper.py, but for attention."""
+    config = pretraining("1.18b", peak_learning_rate=1e-4)
+    config.model.position = "rope"
+    config.compute.attention = "splash"
+    config.mesh.fsdp = 16
+    return config

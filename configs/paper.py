@@ -1,0 +1,78 @@
+"""The paper's pretraining, of any size (arXiv 2205.06175, sections 2 and 3, appendices C and D); no experiment itself.
+
+The mixture of the paper's Table 1 is not here yet: what trains is what the quickstart records (`make quickstart`
+makes it in runs/quickstart/data), at equal weights. Name your own datasets beside it or instead of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+from gato_jax.episodes import dataset_name
+from gato_jax.model.sizes import SIZES
+
+DATA = "runs/quickstart/data"
+
+
+def pretraining(size: str, *, peak_learning_rate: float) -> Any:
+    """The config of a published size (gato_jax.model.sizes); each value is the paper's unless it says why not."""
+    config: Any = ConfigDict()
+    config.seed = 0  # not stated
+    config.steps = 1_000_000  # section 2.3
+    config.batch_size = 512  # section 2.3
+    config.context = 1024  # section 2.3
+    config.log_every = 100
+    config.checkpoint_every = 1000
+    config.distributed = False  # --config.distributed=True on several hosts
+    config.loader_threads = 8
+
+    config.tokenization = ConfigDict()  # the defaults are the paper's: mu 100, M 256, 1024 bins, patches of 16
+    config.tokenization.mu = 100.0  # appendix B
+    config.tokenization.m = 256.0  # appendix B
+
+    config.model = ConfigDict(SIZES[size])  # table 5
+    config.model.position = "relative_xl"  # not stated; what the published sizes imply (docs/decisions.md)
+    config.model.patch_channels = 64  # not stated; what the published sizes leave room for
+    config.model.patch_stride = 4  # likewise
+    config.model.stochastic_depth = 0.1  # appendix D
+
+    config.optimizer = ConfigDict()
+    config.optimizer.peak_learning_rate = peak_learning_rate  # table 6
+    config.optimizer.initial_learning_rate = 1e-7  # appendix D
+    config.optimizer.final_fraction = 0.1  # appendix D
+    config.optimizer.warmup_steps = 15_000  # appendix D
+    config.optimizer.beta_1 = 0.9  # appendix D
+    config.optimizer.beta_2 = 0.95  # appendix D
+    config.optimizer.epsilon = 1e-8  # appendix D
+    config.optimizer.weight_decay = 0.1  # appendix D
+    config.optimizer.clip_norm = None  # none stated; 1.0 is what others take
+    config.optimizer.ema_decay = None  # none stated
+
+    config.compute = ConfigDict()
+    config.compute.dtype = "bfloat16"  # not stated
+    config.compute.attention = "blockwise"
+    config.compute.remat = "full"
+    config.compute.scan = True
+    config.compute.accumulate = 1
+    config.compute.loss_chunk = 2048
+
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.patch_budget = None  # the worst that the mixture can bring
+    config.target_budget = None
+    config.image_tokenizer = None
+    config.image_trunk_weights = None
+
+    config.datasets = ConfigDict()
+    for task in (*quickstart.CONTROL_TASKS, "captions/emoji", "dialogue/chatterbot"):
+        config.datasets[dataset_name(task)] = ConfigDict(
+            {
+                "source": f"recorded:{DATA}/{dataset_name(task)}/1.0.0",
+                "weight": 1.0,
+                "window": "tokens",  # section 2.3: any subsequence of L tokens
+                "prompt_share": 0.25,  # section 2.2
+            }
+        )
+    return config
