@@ -3,7 +3,7 @@
 #
 #   experiments/launch/one_gpu.sh CONFIG WORKDIR [--config.KEY=VALUE...]
 #
-# README.md has how to install JAX for GPUs. No XLA flags: with nothing to communicate the compiler's defaults do.
+# docs/training.md has how to install JAX for GPUs. No XLA flags: with nothing to communicate the compiler's defaults do.
 #
 # Environment:
 #   GPU=0   which one, as nvidia-smi counts them

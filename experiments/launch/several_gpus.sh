@@ -4,7 +4,7 @@
 #   experiments/launch/several_gpus.sh CONFIG WORKDIR [--config.KEY=VALUE...]
 #
 # Rows are spread over all GPUs, and each holds all params; to spread these, too: --config.mesh.data=1
-# --config.mesh.fsdp=-1. README.md has how to install JAX for GPUs.
+# --config.mesh.fsdp=-1. docs/training.md has how to install JAX for GPUs.
 #
 # Environment:
 #   CUDA_VISIBLE_DEVICES   some of them, as 0,1,2,3; all where it is not set

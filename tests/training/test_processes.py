@@ -1,4 +1,4 @@
-"""Two processes, four devices each, are one run: the numbers of one process, and checkpoints that the others go on from."""
+"""Two processes of four devices each are one run: its numbers are those of one process, which goes on from either."""
 
 import json
 import os
