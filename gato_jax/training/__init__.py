@@ -1,6 +1,7 @@
 """Loss, optimizer, sharding, train step and loop. May import batching, model, checkpoints, tokenization."""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
+from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start
 from gato_jax.training.loop import require_same_model, train
 from gato_jax.training.metrics import NonFiniteLossError
 from gato_jax.training.processes import first_process_first, join_processes
@@ -9,6 +10,7 @@ from gato_jax.training.step import TrainState
 
 __all__ = [
     "ConfigError",
+    "FinetuneConfig",
     "MeshConfig",
     "NonFiniteLossError",
     "OptimizerConfig",
@@ -17,8 +19,11 @@ __all__ = [
     "first_process_first",
     "from_params",
     "from_scratch",
+    "identity",
     "join_processes",
+    "read_finetuning",
     "require_same_model",
+    "require_same_start",
     "train",
     "with_image_trunk",
 ]

@@ -7,7 +7,7 @@ import difflib
 import pathlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ml_collections import ConfigDict
@@ -140,8 +140,8 @@ class TrainConfig:
     def from_mapping(cls, config: Fields) -> TrainConfig:
         """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
         fields = dict(config)
-        tokenization = _section(fields.pop("tokenization", {}), "tokenization")
-        vocabulary = _section(tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
+        tokenization = as_section(fields.pop("tokenization", {}), "tokenization")
+        vocabulary = as_section(tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
         if (folder := fields.get("image_tokenizer")) is not None:
             images = ImageTokenizer.load(pathlib.Path(_typed(folder, str, "config.image_tokenizer")))
             for section, key, value in (
@@ -150,18 +150,21 @@ class TrainConfig:
             ):
                 if section.setdefault(key, value) != value:
                     raise ConfigError(f"{key} is {section[key]!r}, that of {folder} is {value!r}; leave it out")
-        vocabulary = _build(Vocabulary, vocabulary, "tokenization.vocabulary")
-        tokenization = _build(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
-        fields["model"] = _build(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
-        fields["optimizer"] = _build(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
-        fields["compute"] = _build(ComputeConfig, fields.get("compute", {}), "compute")
-        fields["mesh"] = _build(MeshConfig, fields.get("mesh", {}), "mesh")
+        vocabulary = build_section(Vocabulary, vocabulary, "tokenization.vocabulary")
+        tokenization = build_section(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
+        fields["model"] = build_section(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
+        fields["optimizer"] = build_section(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
+        fields["compute"] = build_section(ComputeConfig, fields.get("compute", {}), "compute")
+        fields["mesh"] = build_section(MeshConfig, fields.get("mesh", {}), "mesh")
         datasets = fields.get("datasets", {})
-        fields["datasets"] = tuple(_build(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items())
-        return _build(cls, fields, "config")
+        fields["datasets"] = tuple(
+            build_section(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items()
+        )
+        return build_section(cls, fields, "config")
 
 
-def _section(fields: Any, where: str) -> dict[str, Any]:
+def as_section(fields: Any, where: str) -> dict[str, Any]:
+    """The keys and values of a section. Raises ConfigError where it is something else."""
     if not hasattr(fields, "items"):
         raise ConfigError(f"{where} must be a section of keys and values, got {fields!r}")
     return dict(fields)
@@ -183,14 +186,11 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
     return value
 
 
-def _build(kind: type[T], fields: Fields, where: str) -> T:
-    fields = _section(fields, where)
+def build_section(kind: type[T], fields: Fields, where: str) -> T:
+    """The dataclass `kind` of a section. Raises ConfigError for a key or a value that it does not take."""
+    fields = as_section(fields, where)
     known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
-    for key in fields:
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(known)}"
-            raise ConfigError(f"{where} has no key {key!r}{hint}")
+    require_known(fields, known, where)
     required = [n for n, field in known.items() if field.default is field.default_factory is dataclasses.MISSING]
     if lacking := [name for name in required if name not in fields]:
         raise ConfigError(f"{where} lacks {', '.join(lacking)}")
@@ -199,3 +199,17 @@ def _build(kind: type[T], fields: Fields, where: str) -> T:
         return kind(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in fields.items()})
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def require_known(fields: Iterable[str], known: Iterable[str], where: str):
+    """Refuses a key that is not known.
+
+    Raises:
+      ConfigError: naming the nearest, or all that are known.
+    """
+    known = list(known)
+    for key in fields:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(known)}"
+            raise ConfigError(f"{where} has no key {key!r}{hint}")

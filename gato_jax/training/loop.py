@@ -42,7 +42,8 @@ def train(
       workdir: holds checkpoints, metrics.jsonl and TensorBoard's events.
       stop_after: stop, with a checkpoint, after this many steps of the run: for planned interruptions.
       start: makes what a run without a checkpoint begins with.
-      after_checkpoint: called with the step when a checkpoint is on disk, before the next step.
+      after_checkpoint: called with the step when a checkpoint is on disk, before the next step; of a run that goes on
+        first with the step that it goes on from, as it may have been killed before the call.
     """
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
     contract.require_equal(mixture.contract, "the token records")
@@ -62,6 +63,7 @@ def train(
             _require_same_run(store, first_step, mixture, about["run"])
             state, read = store.restore_training(first_step, program.state)
             next_batch = read["next_step"]
+            _tell(after_checkpoint, first_step)
         else:
             state, next_batch = start(program, key), 0
         stop = min(config.steps, stop_after or config.steps)
@@ -88,9 +90,16 @@ def train(
                     store.save(done, state, loader=loader.state(), **about)
                     if after_checkpoint is not None:
                         store.wait()
-                        after_checkpoint(done)
+                        _tell(after_checkpoint, done)
             store.wait()
     return {**log.close(), "parameters": count_parameters(program.state.params)}
+
+
+def _tell(after_checkpoint: Callable[[int], None] | None, step: int):
+    """Calls it outside of the mesh, in which params on one device, as agents have them, could not be used."""
+    if after_checkpoint is not None:
+        with jax.set_mesh(None):
+            after_checkpoint(step)
 
 
 def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def from_scratch(program: Program, key: jax.Array) -> TrainState:
 
 
 def from_params(params: nnx.State) -> Start:
-    """The given params, and an optimizer that knows nothing of how they came to be."""
+    """The given params, which the first step uses up, and an optimizer that knows nothing of how they came to be."""
 
     def start(program: Program, key: jax.Array) -> TrainState:
         state = program.init(key)

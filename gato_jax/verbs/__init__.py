@@ -13,5 +13,5 @@ if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "
 NAMES = (
     "tasks", "collect",
     "tokenization_report", "inspect", "export", "train_image_tokenizer",
-    "train", "evaluate", "report",
+    "plan", "train", "finetune", "evaluate", "report",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gato_jax.verbs.flags import UsageError
@@ -50,8 +51,13 @@ def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTok
     return tokenizer
 
 
-def open_mixture(config: TrainConfig, workdir: pathlib.Path) -> Mixture:
-    """The datasets of the config, tokenized into WORKDIR/records unless they are there, under their weights."""
+def open_mixture(
+    config: TrainConfig, workdir: pathlib.Path, open_reader: Callable[[str], EpisodeReader] | None = None
+) -> Mixture:
+    """The datasets of the config, tokenized into WORKDIR/records unless they are there, under their weights.
+
+    `open_reader` gives the episodes of a source that is no tokens; None gives all that it has.
+    """
     from gato_jax.batching import Mixture, MixtureEntry
     from gato_jax.training import require_same_model
 
@@ -62,7 +68,7 @@ def open_mixture(config: TrainConfig, workdir: pathlib.Path) -> Mixture:
         source = dataset.source.replace("{workdir}", str(workdir))
         entries.append(
             MixtureEntry(
-                records=_open_records(source, workdir, config, images),
+                records=_open_records(source, workdir, config, images, open_reader),
                 weight=dataset.weight,
                 window=dataset.window,
                 prompt_share=dataset.prompt_share,
@@ -73,7 +79,7 @@ def open_mixture(config: TrainConfig, workdir: pathlib.Path) -> Mixture:
     return Mixture(tuple(entries), config.batch_size, config.context, config.seed, config.predict_prompts)
 
 
-def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, images) -> TokenRecords:
+def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, images, open_reader) -> TokenRecords:
     """Of `tokens:DIR` those that are there, of any other source those that are made here."""
     from gato_jax.batching import TokenRecords, write_records
     from gato_jax.episodes import dataset_name
@@ -89,6 +95,6 @@ def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, image
         contract = records.contract
         Contract.of(settings, [records.spec], contract.action_limits).require_equal(contract, where)
         return records
-    reader = open_source(source, "train")
+    reader = (open_reader or open_source)(source)
     directory = workdir / "records" / dataset_name(reader.spec.name)
     return write_records(directory, reader.spec, reader, reader.fingerprint, settings, images)

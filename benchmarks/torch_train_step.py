@@ -1,0 +1,155 @@
+"""How fast PyTorch trains a transformer of the same shape: the peer that our train step is measured beside.
+
+Needs torch and transformers and nothing of ours, so an environment of its own runs it (compiling on a CPU needs g++):
+
+    python3 -m venv torch_venv && torch_venv/bin/pip install torch transformers
+    torch_venv/bin/python benchmarks/torch_train_step.py --position rope --batch 2
+
+`rope` is Llama with a gated feed-forward of half of `hidden`, the shape of our rope variant but for its norms (RMS) and
+biases (none); `absolute` is GPT-2. Neither drops anything out. Every position of fixed random rows is a target. Of what
+PyTorch offers it takes the fastest: fused attention and fused AdamW, and torch.compile of model and loss unless
+--no-compile is given. The result is one line of JSON.
+"""
+
+# pyright: reportMissingImports=false
+# (The environment of the linters holds no PyTorch.)
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import transformers
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+# transformers' "sdpa" by a name for which it builds no mask: when compiled it would always build one, and PyTorch's
+# causal kernel, which skips half of the scores, would not run.
+ATTENTION = "sdpa_causal"
+transformers.AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+
+
+def main():
+    """Measures one setting."""
+    config = arguments()
+    torch.manual_seed(0)
+    torch.set_num_threads(config.threads)
+    if config.device == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cuda.enable_math_sdp(False)  # an unfused attention is an error, not a slow run
+    model = build(config).to(config.device).train()
+    rows = torch.randint(config.vocabulary, (config.batch, config.context + 1)).to(config.device)
+    seconds, losses = measure(make_step(model, config), rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), config)
+    if not losses[-1] < losses[0]:
+        raise RuntimeError(f"the loss went from {losses[0]} to {losses[-1]}: this step does not train")
+    median = statistics.median(seconds)
+    result = {
+        **vars(config),
+        "tokens_per_second": config.batch * config.context / median,
+        "seconds_per_step": {"median": median, "min": min(seconds)},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "loss_first": losses[0], "loss_last": losses[-1],
+        **device_facts(config.device),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }  # fmt: skip
+    print(json.dumps(result))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line's; the defaults are the shape of 79M parameters."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = {
+        "layers": 8, "width": 768, "heads": 24, "head_size": 32, "hidden": 3072, "vocabulary": 33152,
+        "context": 1024, "batch": 2, "steps": 10, "warmup": 3, "threads": len(os.sched_getaffinity(0)),
+    }  # fmt: skip
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="params stay float32")
+    parser.add_argument("--position", choices=("rope", "absolute"), default="rope")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, dest="compiled")
+    config = parser.parse_args()
+    for name in numbers:
+        if getattr(config, name) < 1:
+            parser.error(f"--{name} must be positive, got {getattr(config, name)}")
+    if config.position == "rope" and config.hidden % 2:
+        parser.error(f"--hidden must be even, as the gate takes half of it; got {config.hidden}")
+    if config.position == "absolute" and config.width != config.heads * config.head_size:
+        parser.error(f"GPT-2 has --width = --heads x --head_size, got {config.width}; set them so, or --position rope")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch sees no GPU here; use --device cpu")
+    return config
+
+
+def build(config: argparse.Namespace) -> torch.nn.Module:
+    """The model with random float32 params; its head shares the token table."""
+    shared = dict(
+        vocab_size=config.vocabulary, tie_word_embeddings=True, use_cache=False, attn_implementation=ATTENTION
+    )
+    if config.position == "absolute":
+        shape = transformers.GPT2Config(
+            n_layer=config.layers, n_embd=config.width, n_head=config.heads, n_inner=config.hidden,
+            n_positions=config.context, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+            bos_token_id=None, eos_token_id=None, **shared,
+        )  # fmt: skip
+        return transformers.GPT2LMHeadModel(shape)
+    shape = transformers.LlamaConfig(
+        num_hidden_layers=config.layers, hidden_size=config.width, num_attention_heads=config.heads,
+        head_dim=config.head_size, intermediate_size=config.hidden // 2, hidden_act="gelu_pytorch_tanh",
+        max_position_embeddings=config.context, **shared,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(shape)
+
+
+def make_step(model: torch.nn.Module, config: argparse.Namespace) -> Callable:
+    """`step(inputs, targets) -> loss`, ids (batch, context): forward, backward and AdamW with the paper's numbers."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+    def loss_of(inputs, targets):
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+            logits = model(input_ids=inputs).logits
+        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+    if config.compiled:
+        loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)  # fullgraph: what cannot be compiled raises
+
+    def step(inputs, targets):
+        loss = loss_of(inputs, targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Seconds of each step after the warm-up, and the losses of all steps."""
+    wait = torch.cuda.synchronize if config.device == "cuda" else lambda: None
+    losses = [step(inputs, targets) for _ in range(config.warmup)]
+    if config.compiled and not torch._dynamo.utils.counters["stats"]["unique_graphs"]:
+        raise RuntimeError("torch.compile compiled nothing; unset TORCHDYNAMO_DISABLE, or say --no-compile")
+    wait()
+    seconds = []
+    for _ in range(config.steps):
+        started = time.perf_counter()
+        losses.append(step(inputs, targets))
+        wait()
+        seconds.append(time.perf_counter() - started)
+    return seconds, [loss.item() for loss in losses]
+
+
+def device_facts(device: str) -> dict[str, str | int]:
+    """Its name, and the peak in bytes of what PyTorch allocated on it, or of a CPU process's resident memory."""
+    if device == "cuda":
+        return {"device_name": torch.cuda.get_device_name(), "peak_memory_bytes": torch.cuda.max_memory_allocated()}
+    with open("/proc/cpuinfo") as lines:
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return {"device_name": name, "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+
+if __name__ == "__main__":
+    main()

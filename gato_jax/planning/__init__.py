@@ -1,0 +1,34 @@
+"""The preflight planner: memory, FLOPs and days of a run on chips that are not there.
+
+May import training, batching, model.
+"""
+
+from gato_jax.planning.budgets import PlanError, PoolBudgets
+from gato_jax.planning.compilation import CompileError, load_step, save_step
+from gato_jax.planning.plan import Plan
+from gato_jax.planning.preflight import Planned, make_plan
+from gato_jax.planning.sweep import Grid, SweepRow, best, sweep
+from gato_jax.planning.tables import describe_plan, describe_sweep
+from gato_jax.planning.topologies import CHIPS, Chip, Topology, TopologyError, parse_topology
+
+__all__ = [
+    "CHIPS",
+    "Chip",
+    "CompileError",
+    "Grid",
+    "Plan",
+    "PlanError",
+    "Planned",
+    "PoolBudgets",
+    "SweepRow",
+    "Topology",
+    "TopologyError",
+    "best",
+    "describe_plan",
+    "describe_sweep",
+    "load_step",
+    "make_plan",
+    "parse_topology",
+    "save_step",
+    "sweep",
+]

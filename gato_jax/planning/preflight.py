@@ -1,0 +1,124 @@
+"""From a config and a topology to a plan."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from gato_jax.batching import Loader, Mixture
+from gato_jax.model import count_parameters
+from gato_jax.planning.budgets import PlanError, PoolBudgets, pool_budgets
+from gato_jax.planning.collectives import Collectives
+from gato_jax.planning.compilation import Step, compile_step
+from gato_jax.planning.estimation import estimate_step
+from gato_jax.planning.flops import StepFlops, flops_per_token, model_shapes, step_flops
+from gato_jax.planning.plan import Host, Plan
+from gato_jax.planning.remedies import remedies
+from gato_jax.planning.topologies import AbsentDevice, Topology
+from gato_jax.training import TrainConfig
+from gato_jax.training.program import batch_shapes, make_program
+from gato_jax.training.sharding import make_mesh, row_groups
+
+MFU = (40, 50, 60)  # percent of the peak, by the convention of flops_per_token
+_EXPECTED = 0.5  # of the peak, in all that a step multiplies
+_DAY = 24 * 60 * 60
+
+
+class Planned(NamedTuple):
+    """A plan, and the step where it was compiled."""
+
+    plan: Plan
+    executable: jax.stages.Compiled | None
+
+
+def make_plan(
+    config: TrainConfig, topology: Topology, mixture: Mixture | None = None, tokens: int | None = None
+) -> Planned:
+    """Compiles the step of a run for a topology, or estimates it where there is no compiler for it.
+
+    The mixture of the run's data says its budgets; without it, a config that sets none is planned for the worst. Days
+    are those to so many tokens, or to the end of config.steps.
+
+    Raises:
+      ConfigError, PlanError, KernelError, TopologyError: the config cannot be run on this topology.
+    """
+    if tokens is not None and tokens < 1:
+        raise PlanError(f"--tokens={tokens} must be positive; leave it out for those of config.steps")
+    mesh = make_mesh(config.mesh, topology.mesh_devices())
+    pools = pool_budgets(config, row_groups(mesh) * config.compute.accumulate, mixture)
+    step = _step(config, topology, mesh, pools)
+    convention, real = flops_per_token(config.model, config.context), step_flops(config, pools.budgets, pools.pools)
+    speeds = {str(mfu): mfu / 100 * topology.chip.flops * topology.devices / convention for mfu in MFU}
+    tokens = tokens or config.steps * config.batch_size * config.context
+    would_fit = remedies(config, topology, mixture, needed=step.hbm, limit=step.limit) if not step.fits else []
+    plan = Plan(
+        topology=topology.name,
+        parameters=count_parameters(model_shapes(config.model)),
+        context=config.context,
+        batch=config.batch_size,
+        devices=topology.devices,
+        mesh=dict(mesh.shape),
+        hbm_bytes_per_device=step.hbm,
+        hbm_limit=step.limit,
+        fits=step.fits,
+        remedies=tuple(would_fit),
+        estimated=step.seconds is None,
+        compile_seconds=step.seconds,
+        flops_per_token=convention,
+        step_flops=real,
+        tokens=tokens,
+        tokens_per_second_at_mfu=speeds,
+        days={mfu: tokens / speed / _DAY for mfu, speed in speeds.items()},
+        expected_tokens_per_second=_expected(config, topology, real, step.collectives),
+        collectives=step.collectives,
+        pools=pools,
+        host=_host(config, topology, pools, mixture),
+    )
+    return Planned(plan, step.executable)
+
+
+def _step(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolBudgets) -> Step:
+    device, limit = mesh.devices.flat[0], topology.chip.hbm_limit
+    if isinstance(device, AbsentDevice):
+        return estimate_step(config, mesh, pools.budgets, limit)
+    if topology.chip.platform == "gpu":
+        limit = device.memory_stats()["bytes_limit"]
+    weights = [dataset.loss_weight for dataset in config.datasets] or [1.0]
+    return compile_step(make_program(config, mesh, pools.budgets, weights), limit)
+
+
+def _expected(config: TrainConfig, topology: Topology, flops: StepFlops, traffic: Collectives | None) -> float | None:
+    """Tokens a second, with computation and collectives side by side."""
+    if traffic is None:
+        return None
+    chip = topology.chip
+    wire = chip.network if chip.network is not None and topology.hosts > 1 else chip.link
+    seconds = max(flops.total / topology.devices / (_EXPECTED * chip.flops), traffic.bytes / wire)
+    return config.batch_size * config.context / seconds
+
+
+def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: Mixture | None) -> Host:
+    batch = batch_shapes(config, pools.pools, pools.budgets)
+    on_devices = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
+    stays_behind = {"prompt_mask": np.bool_, "action_range": (np.int32, 2), "episode_ids": np.int32}
+    of_position = sum(np.dtype(kind).itemsize for kind in stays_behind.values())
+    made = on_devices + config.batch_size * config.context * of_position
+    ahead = inspect.signature(Loader).parameters["prefetch"].default
+    return Host(
+        hosts=topology.hosts,
+        batch=-(-made // min(topology.hosts, pools.pools)),
+        batches=ahead + 2,
+        row_index=None if mixture is None else _row_index(mixture),
+        memory=topology.chip.host_memory,
+    )
+
+
+def _row_index(mixture: Mixture) -> int:
+    """Bytes of what a mixture knows of each timestep and episode."""
+    arrays = ("episode_steps", "first_step", "step_tokens", "first_token", "step_patches", "step_targets")
+    return sum(getattr(entry.records, name).nbytes for entry in mixture.entries for name in arrays)

@@ -1,0 +1,175 @@
+"""What fine-tuning is: one task, the model and tokens of a checkpoint, and the paper's values (appendix E)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
+from gato_jax.tokenization import Contract
+from gato_jax.training.config import (
+    ConfigError,
+    DatasetConfig,
+    Fields,
+    TrainConfig,
+    as_section,
+    build_section,
+    require_known,
+)
+
+# What a config may leave out; the defaults of TrainConfig are those of pretraining.
+_ADAM = {"schedule": "constant", "peak_learning_rate": 1e-5, "warmup_steps": 0, "weight_decay": 0.0}
+_REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
+# What a config may not set.
+_FIXED = {
+    "datasets": "it has one dataset; fill the section dataset",
+    "checkpoint_every": "each evaluation is of a checkpoint; set evaluate_every",
+    "image_tokenizer": "it is the checkpoint's; leave it out",
+    "image_trunk_weights": "all params are the checkpoint's; leave it out",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """What fine-tuning has beside a training run; the defaults are the paper's.
+
+    task: its name; the dataset has to be of it.
+    episodes: how many to learn from.
+    keep_best: how many of the dataset, those of the highest return, they are drawn from.
+    series: which repetition; each draws other episodes.
+    evaluate_every: steps.
+    rollouts: of each evaluation; 0 for a task without an environment, which is then not evaluated.
+    smoothing: evaluations in the moving average whose maximum is the score.
+    environments: played side by side.
+    temperature: of sampling in the rollouts; 0 is greedy.
+    """
+
+    task: str
+    episodes: int = 1000
+    keep_best: int = 2000
+    series: int = 0
+    evaluate_every: int = 100
+    rollouts: int = 10
+    smoothing: int = 5
+    environments: int = 10
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        for name in ("episodes", "keep_best", "evaluate_every", "smoothing", "environments"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("series", "rollouts", "temperature"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.episodes > self.keep_best:
+            raise ConfigError(f"episodes {self.episodes} cannot be drawn from keep_best {self.keep_best}; raise it")
+
+    def require_fits(self, training: TrainConfig):
+        """Refuses steps that evaluations do not fill, and several processes, of which one would play.
+
+        Raises:
+          ConfigError: naming the values.
+        """
+        if training.steps % self.evaluate_every:
+            raise ConfigError(f"steps {training.steps} must be a multiple of evaluate_every {self.evaluate_every}")
+        if self.rollouts and (evaluations := training.steps // self.evaluate_every) < self.smoothing:
+            raise ConfigError(
+                f"smoothing is over {self.smoothing} evaluations, and steps {training.steps} have {evaluations}; "
+                "lower smoothing or evaluate_every"
+            )
+        if training.distributed:
+            raise ConfigError("distributed=True: fine-tuning runs in one process; leave it out and use one host")
+
+
+def read_finetuning(
+    config: Fields, checkpoint: AgentCheckpoint, path: pathlib.Path
+) -> tuple[FinetuneConfig, TrainConfig]:
+    """A config of fine-tuning, and the training run that it makes of the checkpoint in `path`.
+
+    Raises:
+      ConfigError: a key or value that cannot be.
+      ContractError: it states another tokenization than the checkpoint's.
+    """
+    fields = dict(config)
+    if fixed := sorted(_FIXED.keys() & fields.keys()):
+        raise ConfigError(f"config has {fixed[0]}, which fine-tuning cannot set: {_FIXED[fixed[0]]}")
+    own, training = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
+    require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
+    finetuning = build_section(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
+    if "dataset" not in fields:
+        raise ConfigError("config lacks dataset, a section with the source of the task's episodes")
+    dataset = {"weight": 1.0, **as_section(fields.pop("dataset"), "dataset")}
+    fields["datasets"] = {"dataset": dataclasses.asdict(build_section(DatasetConfig, dataset, "dataset"))}
+    fields["model"], fields["tokenization"] = _of_checkpoint(fields, checkpoint)
+    fields["optimizer"] = {**_ADAM, **as_section(fields.get("optimizer", {}), "optimizer")}
+    if checkpoint.model.tokenization.image_tokenizer is not None:
+        fields["image_tokenizer"] = str(path / "image_tokenizer")
+    log_every = fields.get("log_every", TrainConfig.log_every)
+    if type(log_every) is int and log_every > 0 and finetuning.evaluate_every % log_every:
+        raise ConfigError(
+            f"evaluate_every {finetuning.evaluate_every} must be a multiple of log_every {log_every}, so that a "
+            "resumed run logs the same means"
+        )
+    training = TrainConfig.from_mapping({**fields, "checkpoint_every": finetuning.evaluate_every})
+    Contract(training.model.tokenization, {}).require_equal(Contract(checkpoint.model.tokenization, {}), str(path))
+    finetuning.require_fits(training)
+    return finetuning, training
+
+
+def _of_checkpoint(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sections model and tokenization: the checkpoint's, under what the config says of them."""
+    model = dataclasses.asdict(checkpoint.model)
+    tokenization = model.pop("tokenization")
+    stated = as_section(fields.get("model", {}), "model")
+    if others := sorted(stated.keys() - _REGULARISATION.keys()):
+        raise ConfigError(f"model.{others[0]} is the checkpoint's; a config sets {' and '.join(_REGULARISATION)} only")
+    tokens = as_section(fields.get("tokenization", {}), "tokenization")
+    vocabulary = as_section(tokens.pop("vocabulary", {}), "tokenization.vocabulary")
+    tokens = {**tokenization, **tokens, "vocabulary": {**tokenization["vocabulary"], **vocabulary}}
+    return {**model, **_REGULARISATION, **stated}, tokens
+
+
+def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:
+    """What one run of fine-tuning is told from another by, besides its training config."""
+    names = ("task", "episodes", "keep_best", "series", "evaluate_every", "rollouts", "temperature")
+    start = {"step": checkpoint.step, "params": digest(checkpoint.params)}
+    return {"from": start, **{name: getattr(config, name) for name in names}}
+
+
+def digest(params: nnx.State) -> str:
+    """Sixteen hexadecimal digits over all params."""
+    content = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        content.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return content.hexdigest()[:16]
+
+
+def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workdir: pathlib.Path):
+    """Notes in `file` what the run in `workdir` begins with.
+
+    Raises:
+      CheckpointError: the folder has a checkpoint, and what it began with is not that; it names the first difference.
+    """
+    latest = None
+    if (workdir / "checkpoints").is_dir():
+        with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
+            latest = store.latest_step()
+    if latest is None:
+        file.write_text(json.dumps(begins_with, indent=2))
+        return
+    there = json.loads(file.read_text()) if file.exists() else {}
+    for name, mine in begins_with.items():
+        if there.get(name) != mine:
+            raise CheckpointError(
+                f"{workdir} holds another run's checkpoint: {name} is {there.get(name)!r:.80} there, {mine!r:.80} "
+                "here; name another --workdir"
+            )

@@ -1,0 +1,300 @@
+"""`gato finetune` from an agent's file to a score on a task that is new to it; broken off; continued; refused."""
+
+import dataclasses
+import json
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from gato_jax.batching import TokenRecords
+from gato_jax.checkpoints import AgentCheckpoint, export_params
+from gato_jax.environments import EVALUATION_SEEDS, dm_control
+from gato_jax.episodes import dataset_name, write_dataset
+from gato_jax.evaluation import learning_curve, measure_references
+from gato_jax.model import graph_of
+from gato_jax.policy import Agent
+from gato_jax.tokenization import Contract
+from gato_jax.training.finetuning import digest
+from tests.integration.conftest import finish, gato, metrics_of, start
+from tests.model.made_model import TINY, alive
+from tests.tokenization.made_tasks import CONTROL, random_episode
+
+TASK = "dm_control/cartpole/swingup"
+MODEL = dataclasses.replace(TINY, layers=1, stochastic_depth=0.1)
+STEPS = 7  # of an episode; else it would be a thousand
+
+CONFIG = """
+from configs import finetune
+
+def get_config(task="{task}"):
+    config = finetune.get_config(task)
+    config.steps, config.batch_size, config.context, config.log_every = 6, 8, 32, 1
+    config.evaluate_every, config.rollouts, config.smoothing, config.environments = 2, 2, 2, 2
+    config.episodes, config.keep_best = 3, 4
+    config.compute.dtype, config.compute.remat, config.compute.scan = "float32", "none", False
+    config.optimizer.peak_learning_rate = 1e-2
+    config.dataset.source = "recorded:{data}"
+    return config
+"""
+
+# Dies by SIGKILL when it begins to play at its first checkpoint.
+DIES = f"""
+import os, signal
+from gato_jax import cli
+from gato_jax.environments import dm_control
+from gato_jax.evaluation import rollouts
+dm_control.MAX_STEPS, load, loaded = {STEPS}, rollouts.load, []
+def load_or_die(task):
+    loaded.append(task)
+    if len(loaded) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return load(task)
+rollouts.load = load_or_die
+cli.main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_episodes_and_quick_compilation(tmp_path_factory):
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dm_control, "MAX_STEPS", STEPS)
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the process that is killed
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        yield
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The file of an agent that knows another task, with params that no training has."""
+    path = tmp_path_factory.mktemp("base") / "agent.safetensors"
+    contract = Contract.of(MODEL.tokenization, [CONTROL])
+    run = {"context": 32, "memory_steps": {CONTROL.name: None}}
+    export_params(AgentCheckpoint(40, MODEL, graph_of(MODEL), alive(MODEL), contract, run), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The dataset of five episodes of the new task."""
+    folder = tmp_path_factory.mktemp("recorded")
+    said = gato("collect", f"--tasks={TASK}", "--episodes=5", f"--output={folder}")
+    assert said.status == 0, said.err
+    return folder / dataset_name(TASK) / "1.0.0"
+
+
+@pytest.fixture(scope="module")
+def config(recorded, tmp_path_factory):
+    file = tmp_path_factory.mktemp("config") / "config.py"
+    file.write_text(CONFIG.format(task=TASK, data=recorded))
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(base, config):
+    """A function that fine-tunes the agent of `base` in a folder."""
+
+    def finetune(workdir, *arguments):
+        return gato("finetune", f"--from={base}", f"--config={config}", f"--workdir={workdir}", *arguments)
+
+    return finetune
+
+
+@pytest.fixture(scope="module")
+def tuned(run, tmp_path_factory):
+    """The folder of a run without a break, its JSON and what it said. Do not change it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    said = run(folder / "run", f"--json={folder / 'out.json'}")
+    assert said.status == 0, said.err
+    return folder / "run", json.loads((folder / "out.json").read_text()), said.out
+
+
+def curve_of(workdir) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "finetune.jsonl").read_text().splitlines()]
+
+
+def test_the_json_has_the_curve_and_its_maximum(tuned):
+    workdir, result, out = tuned
+    assert set(result) == {
+        "step", "loss", "tokens", "tokens_per_second", "parameters", "task", "episodes", "series",
+        "curve", "smoothed", "best_step", "score", "metric",
+    }  # fmt: skip
+    assert (result["step"], result["tokens"]) == (6, 6 * 8 * 32) and result["loss"] == metrics_of(workdir)[-1]["loss"]
+    assert (result["task"], result["episodes"], result["series"], result["metric"]) == (TASK, 3, 0, "return")
+    assert [(point["step"], point["episodes"]) for point in result["curve"]] == [(2, 2), (4, 2), (6, 2)]
+    one, two, three = (point["mean"] for point in result["curve"])
+    smoothed = [(point["step"], point["mean"], point["episodes"]) for point in result["smoothed"]]
+    assert smoothed == [(4, pytest.approx((one + two) / 2), 4), (6, pytest.approx((two + three) / 2), 4)]
+    assert one != two and two != three and result["score"] == max(point["mean"] for point in result["smoothed"]) > 0
+    assert result["best_step"] == next(p["step"] for p in result["smoothed"] if p["mean"] == result["score"])
+    assert json.loads((workdir / "finetune.json").read_text()) == result
+    assert f"score {result['score']:.4g} (return)" in out and f"up to step {result['best_step']}" in out
+
+
+def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
+    workdir, _, out = tuned
+    began = json.loads((workdir / "finetune_start.json").read_text())
+    index = np.load(recorded / "episode_index.npz")
+    best = np.argsort(-index["train/episode_return"])[:4].tolist()
+    chosen = [entry["episode"] for entry in began["selection"]]
+    assert len(set(chosen)) == 3 and set(chosen) <= set(best)
+    assert [entry["return"] for entry in began["selection"]] == index["train/episode_return"][chosen].tolist()
+    assert "3 episodes, series 0, drawn from the best 4 of 5" in out
+    assert all(f"{entry['episode']} ({entry['return']:.4g})" in out for entry in began["selection"])
+    records = TokenRecords.open(workdir / "records" / dataset_name(TASK))
+    assert records.episode_steps.tolist() == [STEPS] * 3
+    [row] = json.loads((workdir / "data.json").read_text())
+    assert (row["dataset"], row["episodes"]) == (TASK, 3)
+
+
+def test_the_new_agent_has_the_old_ones_tokens_and_the_new_task(tuned):
+    agent = Agent.restore(tuned[0])
+    assert agent.contract.tokenization == MODEL.tokenization and list(agent.contract.tasks) == [TASK]
+    assert agent.model == dataclasses.replace(MODEL, dropout=0.1, stochastic_depth=0.0)
+
+
+def test_where_references_are_the_score_is_normalised(tuned, run, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "run")
+    references = measure_references(TASK, episodes=2, directory=tmp_path / "run" / "references")
+    assert run(tmp_path / "run").status == 0  # it is finished: nothing is trained or played
+    result = json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert curve_of(tmp_path / "run") == curve_of(tuned[0])
+    fraction = (result["score"] - references.random) / (references.expert - references.random)
+    assert result["normalised"] == pytest.approx(fraction)
+    (tmp_path / "run" / "references" / f"{TASK.replace('/', '__')}.json").write_text("{")
+    assert "no references" in run(tmp_path / "run").complaint()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a broken run leaves its files open
+def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, monkeypatch):
+    played = []
+
+    def play_episodes(agent, task, seeds, **how):
+        played.append((agent.step, list(seeds)))
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        return play(agent, task, seeds, **how)
+
+    play = learning_curve.play_episodes
+    monkeypatch.setattr(learning_curve, "play_episodes", play_episodes)
+    workdir = tmp_path / "run"
+    assert run(workdir, "--stop_after=3").status == 0 and len(curve_of(workdir)) == 1
+    assert json.loads((workdir / "finetune.json").read_text())["score"] is None
+    assert run(workdir).status == 130 and len(curve_of(workdir)) == 1
+    assert run(workdir).status == 0
+    assert curve_of(workdir) == curve_of(tuned[0]) and metrics_of(workdir) == metrics_of(tuned[0])
+    seeds = {step: list(EVALUATION_SEEDS[step - 2 : step]) for step in (2, 4, 6)}
+    assert played == [(step, seeds[step]) for step in (2, 4, 4, 6)]
+
+
+def test_a_run_that_is_killed_goes_on_too(base, config, run, tmp_path):
+    """Here even with eight devices where it had one."""
+    command = ["finetune", f"--from={base}", f"--config={config}", f"--workdir={tmp_path / 'run'}"]
+    killed = finish(start("-c", DIES, *command))
+    assert killed.status == -signal.SIGKILL, killed.err
+    assert (tmp_path / "run" / "checkpoints" / "2").exists() and not curve_of(tmp_path / "run")
+    assert run(tmp_path / "run").status == 0
+    assert [line["step"] for line in curve_of(tmp_path / "run")] == [2, 4, 6]
+
+
+def test_a_task_without_an_environment_is_tuned_without_rollouts(tuned, config, tmp_path):
+    """And without a learning rate: it ends with the params that it begins with, those of a run's newest checkpoint."""
+    source = write_dataset(tmp_path / "data", CONTROL, {"train": [random_episode(CONTROL, n, 5) for n in range(4)]})
+    words = [f"--from={tuned[0]}", f"--config={config}", f"--workdir={tmp_path / 'run'}"]
+    words += [f"--config.task={CONTROL.name}", f"--config.dataset.source=recorded:{source}"]
+    words += ["--config.keep_best=2000", "--config.optimizer.peak_learning_rate=0.0", "--stop_after=2"]
+    assert "rollouts=0 fine-tunes on a task that has no environment" in gato("finetune", *words).complaint()
+    said = gato("finetune", *words, "--config.rollouts=0")
+    assert said.status == 0, said.err
+    assert "drawn from all, no more than 2000, of 4" in said.out and not curve_of(tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert (result["step"], result["curve"], result["score"], result["best_step"]) == (2, [], None, None)
+    agent, other = (Agent.restore(path) for path in (tmp_path / "run", tuned[0]))
+    jax.tree.map(np.testing.assert_array_equal, agent.params, other.params)
+    began = json.loads((tmp_path / "run" / "finetune_start.json").read_text())
+    assert began["from"] == {"step": 6, "params": digest(other.params)} and list(agent.contract.tasks) == [CONTROL.name]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (
+            ["--config.task=dm_control/cartpole/swingap"],
+            "unknown task 'dm_control/cartpole/swingap'; nearest: dm_contr",
+        ),
+        (
+            ["--config.task=dm_control/cartpole/balance"],
+            f"is of task {TASK}, the config's task is dm_control/cartpole/",
+        ),
+        (["--config.task=dm_control/quadruped/escape"], "dm_control/quadruped/escape does not run here"),
+        (["--from={tmp}"], "--from={tmp}: no checkpoint there; give the folder of a run that was trained, or the"),
+        (["--from={tmp}/none.safetensors"], "--from={tmp}/none.safetensors: no checkpoint there"),
+        (["--from="], "--from is missing"),
+        (["--config.episodes=6", "--config.keep_best=6"], "6 episodes are asked for and the recording has 5"),
+        (["--config.episodes=5"], "episodes 5 cannot be drawn from keep_best 4"),
+        (["--config.dataset.source=recorded:{tmp}/none"], "{tmp}/none: no dataset"),
+        (["--config.dataset.source=tokens:{tmp}"], "tokens:{tmp} can be trained on alone; name the dataset"),
+        (["--config.context=5"], "a timestep of 7 tokens exceeds context 5"),
+        (["--config.epsiodes=1"], 'Did you mean "episodes" instead of "epsiodes"?'),
+        (["--config.steps=5"], "steps 5 must be a multiple of evaluate_every 2"),
+        (["--config.model.dropout=1.5"], "model.dropout must be in [0, 1), got 1.5"),
+        (["loose"], "unexpected 'loose'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, said, run, tmp_path):
+    def fill(word):
+        return word.replace("{tmp}", str(tmp_path))
+
+    assert fill(said) in run(tmp_path / "run", *map(fill, words)).complaint()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_another_tokenization_is_one_line(run, config, base, tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(
+        config.read_text().replace("return config", "config.tokenization = {'mu': 50.0}\n    return config")
+    )
+    said = run(tmp_path / "run", f"--config={file}").complaint()
+    assert f"the tokenization of {base} differs: tokenization.mu: 50.0 here, 100.0 in {base}" in said
+
+
+def test_recordings_that_the_environment_contradicts_are_one_line(run, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "data")
+    spec = json.loads((tmp_path / "data" / "task.json").read_text())
+    spec["task"]["control_rate_hz"] = 5.0
+    (tmp_path / "data" / "task.json").write_text(json.dumps(spec))
+    said = run(tmp_path / "run", f"--config.dataset.source=recorded:{tmp_path / 'data'}").complaint()
+    assert f"the tokenization of the environment {TASK} differs" in said and "control_rate_hz: 5.0 here, 100.0" in said
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("episodes=2", "episodes is 3 there, 2 here"),
+        ("series=1", "series is 0 there, 1 here"),
+        ("rollouts=3", "rollouts is 2 there, 3 here"),
+        ("seed=1", "seed is 0 there, 1 here"),
+        ("model.dropout=0.2", "dropout is 0.1 there, 0.2 here"),
+    ],
+)
+def test_a_folder_with_another_run_is_left_as_it_is(change, said, run, tuned):
+    before = {path: path.read_bytes() for path in tuned[0].glob("*.json*")}
+    complaint = run(tuned[0], f"--config.{change}").complaint()
+    assert "holds another" in complaint and said in complaint and "name another --workdir" in complaint
+    assert {path: path.read_bytes() for path in tuned[0].glob("*.json*")} == before
+
+
+def test_a_folder_that_began_as_another_agent_is_left_as_it_is(tuned, config):
+    words = ["finetune", f"--from={tuned[0]}", f"--config={config}", f"--workdir={tuned[0]}"]
+    assert "holds another run's checkpoint: from is {'step': 40, 'params': '" in gato(*words).complaint()

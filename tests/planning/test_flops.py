@@ -1,0 +1,57 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gato_jax.batching import Budgets
+from gato_jax.model import ComputeConfig, count_parameters, initialise, size
+from gato_jax.planning.flops import flops_per_token, patch_flops, step_flops
+from tests.planning.made_plan import MODEL, config
+
+
+def test_the_convention_is_6n_and_12ldt():
+    model = size("1.18b")
+    parameters = count_parameters(jax.eval_shape(lambda key: initialise(model, key), jax.random.key(0)))
+    assert flops_per_token(model, 1024) == 6 * parameters + 12 * 24 * 2048 * 1024
+    assert flops_per_token(size("1.18b"), 1024) == pytest.approx(7.68e9, rel=1e-3)
+
+
+def test_a_patch_costs_its_convolutions_and_its_projection():
+    """Stem 4x4 of stride 4 on 3 channels, two 3x3 of 32 on 4x4 positions, and 512 features to 32."""
+    assert patch_flops(MODEL) == 2 * (16 * 16 * 3 * 32 + 2 * 16 * 9 * 32 * 32 + 16 * 32 * 32)
+
+
+def test_a_resnet_is_counted_as_it_is_traced():
+    plain, resnet = MODEL, dataclasses.replace(MODEL, image_trunk="resnet_50")
+    assert patch_flops(resnet) > 20 * patch_flops(plain)
+
+
+@pytest.mark.parametrize("remat, again", [("none", 0), ("dots", 1), ("full", 2)])
+def test_a_step_by_hand(remat, again):
+    step = step_flops(config(compute=ComputeConfig(remat=remat)), Budgets(patches=16, targets=32), pools=8)
+    tokens, width, heads, hidden, layers, context = 8 * 128, 32, 32, 64, 2, 128
+    matrices = 4 * width * heads + width * hidden + hidden // 2 * width  # but that of distances
+    assert step.blocks == 6 * tokens * layers * matrices
+    assert step.attention == 3 * tokens * layers * 3 * 2 * heads * context
+    assert step.patches == 3 * 16 * 8 * patch_flops(MODEL)
+    assert step.head == 6 * 32 * 8 * MODEL.tokenization.vocabulary.padded_size * width
+    assert 3 * step.again == [0, step.attention, step.blocks + step.attention][again]
+    assert step.total == step.blocks + step.attention + step.patches + step.head + step.again
+
+
+def test_rope_has_a_product_less():
+    rope = config(model=dataclasses.replace(MODEL, position="rope"))
+    budgets = Budgets(patches=16, targets=32)
+    assert step_flops(rope, budgets, 8).attention * 3 == step_flops(config(), budgets, 8).attention * 2
+
+
+def test_what_is_counted_is_what_a_compiler_counts():
+    """Of one block's feed-forward, forward: its two matrices, whatever else there is being far less."""
+    rows, width, hidden = 64, 512, 2048
+    x, wide, back = (
+        jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows, width), (width, 2 * hidden), (hidden, width))
+    )
+    lowered = jax.jit(lambda x, w, b: (x @ w)[:, :hidden] @ b).lower(x, wide, back)
+    counted = lowered.cost_analysis()["flops"]
+    assert counted == pytest.approx(2 * rows * (width * 2 * hidden + hidden * width), rel=0.01)

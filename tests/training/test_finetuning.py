@@ -1,0 +1,156 @@
+"""The paper's values, the checkpoint's model and tokens; what a config may not say; what makes it another run."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import finetune
+from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
+from gato_jax.model import graph_of
+from gato_jax.tokenization import Contract, ContractError, Tokenization, Vocabulary
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+from gato_jax.training import (
+    ConfigError,
+    FinetuneConfig,
+    TrainState,
+    identity,
+    read_finetuning,
+    require_same_start,
+)
+from gato_jax.training.finetuning import digest
+from gato_jax.training.optimizer import learning_rate
+from tests.model.made_model import alive
+from tests.tokenization.made_shades import Shades
+from tests.tokenization.made_tasks import CONTROL
+from tests.training.made_run import MODEL, TOKENIZATION
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    model = dataclasses.replace(MODEL, stochastic_depth=0.1)
+    return AgentCheckpoint(7, model, graph_of(model), alive(model), Contract.of(TOKENIZATION, [CONTROL]), {})
+
+
+def config(**changes) -> dict:
+    made = {
+        "task": CONTROL.name, "seed": 3, "batch_size": 8, "context": 24, "steps": 20, "log_every": 1,
+        "evaluate_every": 2, "dataset": {"source": "recorded:somewhere"},
+    }  # fmt: skip
+    return {**made, **changes}
+
+
+@pytest.fixture
+def read(checkpoint, tmp_path):
+    return lambda **changes: read_finetuning(config(**changes), checkpoint, tmp_path)
+
+
+def test_the_config_file_has_the_papers_values(checkpoint, tmp_path):
+    finetuning, training = read_finetuning(finetune.get_config().to_dict(), checkpoint, tmp_path)
+    assert finetuning == FinetuneConfig(task="dm_control/cartpole/swingup")
+    assert (finetuning.episodes, finetuning.keep_best, finetuning.series) == (1000, 2000, 0)
+    assert (finetuning.evaluate_every, finetuning.rollouts, finetuning.smoothing) == (100, 10, 5)
+    assert (training.batch_size, training.context, training.steps) == (64, 1024, 10_000)
+    assert (training.model.dropout, training.model.stochastic_depth) == (0.1, 0.0)
+    adam = training.optimizer
+    assert (adam.beta_1, adam.beta_2, adam.epsilon, adam.weight_decay) == (0.9, 0.95, 1e-8, 0.0)
+    assert adam.clip_norm is None and training.checkpoint_every == 100
+    rates = [float(learning_rate(adam, training.steps)(step)) for step in (0, 1, 9_999)]
+    assert rates == pytest.approx([1e-5] * 3, rel=1e-6)
+
+
+def test_what_a_config_leaves_out_is_the_papers(read, checkpoint, tmp_path):
+    of_the_file = read_finetuning(finetune.get_config().to_dict(), checkpoint, tmp_path)[1]
+    training = read()[1]
+    assert training.optimizer == of_the_file.optimizer and training.model == of_the_file.model
+
+
+def test_model_and_tokenization_are_the_checkpoints(read, checkpoint):
+    training = read(model={"dropout": 0.3})[1]
+    assert training.model == dataclasses.replace(checkpoint.model, dropout=0.3, stochastic_depth=0.0)
+    assert read(tokenization={"patch": 16, "vocabulary": {"text": 32}})[1].model.tokenization == TOKENIZATION
+
+
+@pytest.mark.parametrize(
+    "stated, said",
+    [({"mu": 50.0}, "tokenization.mu: 50.0 here, 100.0 in"), ({"vocabulary": {"bins": 512}}, "bins: 512 here, 1024")],
+)
+def test_another_tokenization_is_refused(read, tmp_path, stated, said):
+    with pytest.raises(ContractError, match=said) as refused:
+        read(tokenization=stated)
+    assert str(tmp_path) in str(refused.value)
+
+
+def test_the_image_tokenizer_is_the_one_beside_the_checkpoint(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(ImageTokenizer, "load", {tmp_path / "image_tokenizer": Shades()}.__getitem__)
+    vocabulary = Vocabulary(text=32, image_codes=Shades.config.codes)
+    tokenization = Tokenization(vocabulary=vocabulary, image_tokenizer=Shades.fingerprint, image_ahead=2)
+    seeing = checkpoint._replace(model=dataclasses.replace(checkpoint.model, tokenization=tokenization))
+    training = read_finetuning(config(), seeing, tmp_path)[1]
+    assert training.image_tokenizer == str(tmp_path / "image_tokenizer")
+    assert training.model.tokenization == tokenization
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"epsiodes": 3}, "config has no key 'epsiodes'; did you mean 'episodes'?"),
+        ({"batchsize": 3}, "config has no key 'batchsize'; did you mean 'batch_size'?"),
+        ({"dataset": {"sorce": "a"}}, "dataset has no key 'sorce'; did you mean 'source'?"),
+        ({"dataset": {}}, "dataset lacks source"),
+        ({"dataset": "recorded:a"}, "dataset must be a section"),
+        ({"datasets": {}}, "config has datasets, which fine-tuning cannot set: it has one dataset"),
+        ({"checkpoint_every": 4}, "config has checkpoint_every, which fine-tuning cannot set: .* set evaluate_every"),
+        ({"image_trunk_weights": "a"}, "config has image_trunk_weights, which fine-tuning cannot set"),
+        ({"model": {"width": 64}}, "model.width is the checkpoint's; a config sets dropout and stochastic_depth only"),
+        ({"model": {"dropout": 1.0}}, "model.dropout must be in"),
+        ({"optimizer": {"beta1": 0.9}}, "optimizer has no key 'beta1'"),
+        ({"episodes": 0}, "episodes must be positive, got 0"),
+        ({"episodes": "all"}, "config.episodes must be int, got 'all'"),
+        ({"episodes": 3000}, "episodes 3000 cannot be drawn from keep_best 2000"),
+        ({"series": -1}, "series must be 0 or more, got -1"),
+        ({"temperature": float("nan")}, "temperature must be 0 or more, got nan"),
+        ({"steps": 21}, "steps 21 must be a multiple of evaluate_every 2"),
+        ({"steps": 8}, "smoothing is over 5 evaluations, and steps 8 have 4; lower smoothing or evaluate_every"),
+        ({"log_every": 3}, "evaluate_every 2 must be a multiple of log_every 3"),
+        ({"distributed": True}, "distributed=True: fine-tuning runs in one process"),
+    ],
+)
+def test_what_is_wrong_is_named(read, changes, said):
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
+        read(**changes)
+
+
+def test_a_config_without_a_dataset_is_refused(checkpoint, tmp_path):
+    fields = {key: value for key, value in config().items() if key != "dataset"}
+    with pytest.raises(ConfigError, match="config lacks dataset"):
+        read_finetuning(fields, checkpoint, tmp_path)
+
+
+def test_other_params_are_another_run(read, checkpoint):
+    finetuning = read()[0]
+    leaves, structure = jax.tree.flatten(checkpoint.params)
+    changed = jax.tree.unflatten(structure, [*leaves[:-1], leaves[-1].at[3].add(jnp.float32(1e-6))])
+    assert digest(changed) != digest(checkpoint.params)
+    assert identity(finetuning, checkpoint)["from"] == {"step": 7, "params": digest(checkpoint.params)}
+    assert identity(finetuning, checkpoint._replace(params=changed)) != identity(finetuning, checkpoint)
+
+
+def test_until_there_is_a_checkpoint_a_run_may_begin_otherwise(checkpoint, tmp_path):
+    file = tmp_path / "start.json"
+    for begins_with in ({"task": "a", "episodes": 3}, {"task": "a", "episodes": 5}):
+        require_same_start(file, begins_with, tmp_path)
+        assert json.loads(file.read_text()) == begins_with
+    run = {"optimizer": {"ema_decay": None}}
+    store = CheckpointStore(tmp_path)
+    state = TrainState(checkpoint.params, jnp.zeros(1), jnp.int32(2))
+    store.save(2, state, loader={}, contract=checkpoint.contract, model=checkpoint.model, run=run)
+    store.close()
+    require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)
+    with pytest.raises(CheckpointError, match="another run's checkpoint: episodes is 5 there, 3 here; name another"):
+        require_same_start(file, {"task": "a", "episodes": 3}, tmp_path)
+    file.unlink()
+    with pytest.raises(CheckpointError, match="another run's checkpoint: task is None there, 'a' here"):
+        require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)
