@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -55,9 +56,14 @@ def require(flag: flags.FlagValues, *names: str):
 
 
 def define_config(flag: flags.FlagValues, argv: Sequence[str]):
-    """The flag --config=FILE and one --config.KEY for each key in the file; argv is what parse_flags will be given."""
+    """The flag --config=FILE and one --config.KEY for each key in the file; argv is what parse_flags will be given.
+
+    The file may import its neighbours by the name of their folder, from wherever it is run.
+    """
     from ml_collections import config_flags
 
+    for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
+        sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
     return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
 
 

@@ -1,0 +1,38 @@
+"""Every config file is one that trains or plans, from whatever folder the command is run in."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+from ml_collections import config_flags
+
+from gato_jax.model import count_parameters, initialise
+from gato_jax.verbs.data import read_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAPER = {"gato_79m": 79e6, "gato_364m": 364e6, "gato_1_18b": 1.18e9}
+
+
+def config_of(name):
+    flag = config_flags.DEFINE_config_file(f"config_{name}", str(ROOT / "configs" / f"{name}.py"))
+    return read_config(flag.default, pathlib.Path("run"))
+
+
+@pytest.mark.parametrize("name", [*PAPER, "gato_1_18b_rope", "article_variant"])
+def test_a_config_makes_a_run(name):
+    config = config_of(name)
+    assert (config.context, config.steps, config.compute.dtype) == (1024, 1_000_000, "bfloat16")
+    shapes = jax.eval_shape(lambda: initialise(config.model, jax.random.key(0)))
+    if name in PAPER:
+        assert abs(count_parameters(shapes) / PAPER[name] - 1) < 0.01
+        assert dataclasses.replace(config.optimizer, peak_learning_rate=1e-4) == type(config.optimizer)()
+        assert config.optimizer.peak_learning_rate == (2e-4 if name == "gato_364m" else 1e-4)
+
+
+def test_a_config_finds_its_neighbours_from_another_folder(tmp_path):
+    command = [sys.executable, "-m", "gato_jax.cli", "plan", f"--config={ROOT}/configs/gato_79m.py", "--topology=v9:1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "no chip 'v9'" in done.stderr
