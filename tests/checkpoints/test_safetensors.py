@@ -279,7 +279,8 @@ def test_a_byte_that_is_flipped_anywhere_is_found_or_does_not_matter(
 ):
     content = bytearray(exported.read_bytes())
     header = 8 + int.from_bytes(content[:8], "little")
-    content[data.draw(st.integers(0, (header if in_header else len(content)) - 1))] ^= flip
+    first, end = (0, header) if in_header else (header, len(content))
+    content[data.draw(st.integers(first, end - 1))] ^= flip
     damaged.write_bytes(content)
     try:
         found = import_params(damaged)
