@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ class EpisodeError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where an episode came from.
+    """Where an episode came from. Text throughout, so that every format can hold it; empty where it is not known.
 
     Attributes:
       source: the package, dataset or laboratory, with version.
@@ -26,6 +27,12 @@ class Provenance:
       collector: who or what recorded it.
       equipment: robot, simulator or emulator.
       agent: what chose the actions, with the noise on them if any.
+      consent: what the people who are seen, heard or were teleoperating agreed to, and where that is written down.
+      serial_numbers: of the equipment, comma-separated.
+      calibration: of the equipment: when, how, and where its values lie.
+      recorded_at: ISO 8601, a time or the interval START/END.
+      annotator: who or what wrote the instructions and labels.
+      content_credentials: the C2PA manifest of the images, as JSON.
     """
 
     source: str
@@ -34,6 +41,27 @@ class Provenance:
     collector: str = "gato_jax"
     equipment: str = ""
     agent: str = ""
+    consent: str = ""
+    serial_numbers: str = ""
+    calibration: str = ""
+    recorded_at: str = ""
+    annotator: str = ""
+    content_credentials: str = ""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if not isinstance(value := getattr(self, field.name), str):
+                raise EpisodeError(f"provenance: {field.name} is {value!r:.60}, needs text; leave it out if not known")
+        if self.kind not in ("real", "simulated", "synthetic"):
+            raise EpisodeError(f"provenance: kind is {self.kind!r}, needs real, simulated or synthetic")
+        for time in self.recorded_at.split("/") if self.recorded_at else ():
+            try:
+                datetime.datetime.fromisoformat(time)
+            except ValueError:
+                raise EpisodeError(
+                    f"provenance: recorded_at is {self.recorded_at!r}; write ISO 8601, as 2026-03-01T09:30:00+01:00, "
+                    "or START/END"
+                ) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ the functions that need it, TensorFlow by none.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ STEP_FIELDS = {
     "is_last": np.bool_,
     "is_terminal": np.bool_,
 }
-PROVENANCE_FIELDS = ("source", "licence", "kind", "collector", "equipment", "agent")
+PROVENANCE_FIELDS = tuple(field.name for field in dataclasses.fields(Provenance))
 NONE = -1  # success and seed of an episode that has none: TFDS features hold no nulls
 _PNG_CHANNELS = (1, 3, 4)
 

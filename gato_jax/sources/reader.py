@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, SupportsIndex, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +15,24 @@ from gato_jax.episodes import Episode, Provenance, TaskSpec
 
 class SourceError(ValueError):
     """A recording that cannot be read; the message names where it should be and the remedy."""
+
+
+class EpisodeRejected(SourceError):
+    """One episode that is not as it should be; the others of its recording are none the worse."""
+
+    def __init__(self, where: str, reason: str):
+        super().__init__(f"{where}: {reason}")
+        self.where, self.reason = where, reason
+
+    def __reduce__(self):  # across processes
+        return EpisodeRejected, (self.where, self.reason)
+
+
+class Rejection(NamedTuple):
+    """A part of a recording that is left out, and why."""
+
+    where: str
+    reason: str
 
 
 @runtime_checkable
@@ -96,3 +115,60 @@ def chosen(split: str, is_held_out: bool) -> bool:
     if split not in ("train", "test"):
         raise SourceError(f"no split {split!r}; it has train, test")
     return is_held_out == (split == "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedEpisodes:
+    """One split of a recording of others, each episode read when it is asked for; itself an EpisodeReader.
+
+    Attributes:
+      places: where each of the N episodes lies, as `read` takes it.
+      lengths: (N,) int64, steps of each episode.
+      read: a place to its episode; it pickles, for every process opens files of its own. Raises EpisodeRejected.
+      rejected: the parts of the recording that were seen to be damaged when it was opened, and are in no place.
+    """
+
+    spec: TaskSpec
+    split: str
+    places: Sequence[Any]
+    lengths: np.ndarray
+    fingerprint: str
+    read: Callable[[Any], Episode]
+    rejected: tuple[Rejection, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: SupportsIndex) -> Episode:
+        """The episode at `position`; negative counts from the end. Raises EpisodeRejected where it is damaged."""
+        return self.read(self.places[range(len(self))[position]])
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[position] for position in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"RecordedEpisodes({self.spec.name}, {self.split}, {len(self)} episodes, {len(self.rejected)} rejected)"
+
+
+_ENDS = 1 << 16
+
+
+def fingerprint_of(files: Iterable[Path], *about: Any) -> str:
+    """Sixteen hexadecimal digits over names, sizes and both ends of files, and over what else is given."""
+    digest = hashlib.sha256(repr(about).encode())
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_ENDS))
+            content.seek(max(size - _ENDS, 0))
+            digest.update(content.read(_ENDS))
+    return digest.hexdigest()[:16]
+
+
+def within(root: Path, name: str) -> Path:
+    """The path of what a recording calls `name`. Raises SourceError where that is outside of its folder, `root`."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise SourceError(f"{root}: it names {name!r}, which lies outside of its folder; such a recording is not read")
+    return path

@@ -193,7 +193,8 @@ def _provenance(directory: Path, table: RldsTable) -> tuple[Provenance, float]:
         return table.provenance, table.control_rate_hz
     try:
         fields = json.loads(file.read_text())
-        return Provenance(**{key: fields[key] for key in PROVENANCE_FIELDS}), float(fields["control_rate_hz"])
+        said = {key: fields[key] for key in PROVENANCE_FIELDS if key in fields}
+        return Provenance(**said), float(fields["control_rate_hz"])
     except (OSError, KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise SourceError(f"{file}: not a provenance ({error}); remove it only if the recordings are real") from error
 
