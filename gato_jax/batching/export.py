@@ -120,9 +120,9 @@ class Export:
         for file in made.directory.iterdir():
             file.rename(staging / file.name)
         made.directory.rmdir()
-        steps, tokens = len(made.step_tokens), int(made.step_tokens.sum())
-        counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": len(made.episode_steps)}
-        return {**_origin(made.contract, made.provenance), **counts}
+        steps, tokens = made.steps, made.tokens
+        counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": made.episodes}
+        return {**_origin(made.contract, made.provenances[0]), **counts}
 
     def _write_rows(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
         """Parquet rows and their README. Returns what is to be said of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import typing
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from gato_jax.batching.batch import Batch, collate
 from gato_jax.batching.mixture import Budgets, Mixture, MixtureError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +49,9 @@ class Loader:
       pools: of a batch; which rows a batch has does not depend on it.
       mine: the numbers of the pools that are wanted here, of all if None: a host loads those of its own devices.
       budgets: of a pool, the mixture's worst case if None.
+
+    Attributes:
+      dataset: the batches as grain has them.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class Loader:
 
         batches = grain.MapDataset.source(source).batch(source.in_batch, batch_fn=to_batch)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
-        self._iterator = batches[first_step:].to_iter_dataset(options).__iter__()
+        self.dataset = batches[first_step:].to_iter_dataset(options)
+        self._iterator = iter(self.dataset)
         self._next_step = first_step
+        self._epochs = mixture.epochs(first_step)
 
     def __iter__(self):
         return self
@@ -89,7 +97,16 @@ class Loader:
     def __next__(self) -> Batch:
         batch = next(self._iterator)
         self._next_step += 1
+        self._tell_of_epochs()
         return batch
+
+    def _tell_of_epochs(self):
+        """Says which datasets have run out and go on reshuffled."""
+        epochs = self.mixture.epochs(self._next_step)
+        for name, epoch, before in zip(self.mixture.names, epochs, self._epochs, strict=True):
+            if epoch > before:
+                _log.info("step %d: %s was seen whole, its epoch %d begins", self._next_step, name, epoch + 1)
+        self._epochs = epochs
 
     def state(self) -> dict[str, int | str]:
         """What a checkpoint holds: the next step, and what the rows are a function of."""

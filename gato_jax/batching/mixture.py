@@ -1,8 +1,7 @@
 """The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data.
 
-Row r belongs to batch r // batch_size. Each batch holds its datasets in proportion to their weights, by systematic
-sampling: a dataset of weight w gets floor or ceil of w * batch_size rows. That keeps the number of patches and targets
-of a batch under a bound that is known at start-up, and every batch looks like the mixture.
+Row r belongs to batch r // batch_size. What a batch holds of each dataset is nearly constant (schedule.py), so the
+number of patches and targets of a batch is under a bound that is known at start-up.
 """
 
 from __future__ import annotations
@@ -13,11 +12,13 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from gato_jax.batching.records import TokenRecords
+from gato_jax.batching.schedule import Epochs, Schedule
+from gato_jax.batching.windows import Segment, croppable, fill
 from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
@@ -38,6 +39,8 @@ class MixtureEntry:
       prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
       prompt_steps: timesteps of a prompt at most; None for as many as fit. Where none fits beside a piece, it has no
         prompt.
+      pieces: so many, one after the other in one segment, make a row, padded or cropped at random to its length: the
+        paper's five pairs of image and text (section 3.2). None for as many as fit, each in a segment of its own.
       loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs
         hundreds of rows with one action each.
     """
@@ -47,6 +50,7 @@ class MixtureEntry:
     window: Literal["tokens", "timesteps"] | int = "tokens"
     prompt_share: float = 0.25
     prompt_steps: int | None = None
+    pieces: int | None = None
     loss_weight: float = 1.0
 
     def __post_init__(self):
@@ -57,6 +61,12 @@ class MixtureEntry:
             raise MixtureError(f"{name}: window must be tokens, timesteps or a positive number, got {self.window!r}")
         if self.prompt_steps is not None and self.prompt_steps < 1:
             raise MixtureError(f"{name}: prompt_steps must be positive, got {self.prompt_steps}; or prompt_share=0")
+        if self.pieces is not None and not (self.pieces > 0 and isinstance(self.window, int)):
+            raise MixtureError(
+                f"{name}: pieces={self.pieces} with window={self.window!r}; both are positive numbers, or no pieces"
+            )
+        if self.pieces is not None and self.prompt_share:
+            raise MixtureError(f"{name}: pieces={self.pieces} leaves no room for prompts; set prompt_share=0")
         if not self.loss_weight > 0:
             raise MixtureError(f"{name}: loss_weight must be positive, got {self.loss_weight}")
         if not 0 <= self.prompt_share <= 1:
@@ -64,23 +74,11 @@ class MixtureEntry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
-    """Of steps [start, stop) of an episode, counted over the whole dataset, `keep` tokens after the first `skip`."""
-
-    episode: int
-    start: int
-    stop: int
-    prompt: bool
-    skip: int
-    keep: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Row:
     """A planned row: each segment is a piece, behind its prompt if it has one."""
 
     dataset: int
-    segments: tuple[tuple[Piece, ...], ...]
+    segments: tuple[Segment, ...]
 
 
 class Budgets(NamedTuple):
@@ -106,8 +104,8 @@ class Mixture:
         if repeated := {name for name in self.names if self.names.count(name) > 1}:
             raise MixtureError(f"{repeated.pop()} is there twice; merge its episodes into one dataset")
         for entry in self.entries:
-            longest = int(entry.records.step_tokens.max())
-            if longest > self.context and not self._croppable(entry):
+            longest = entry.records.most.tokens
+            if longest > self.context and not (croppable(entry) or entry.pieces):
                 name = entry.records.spec.name
                 raise MixtureError(
                     f"{name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
@@ -139,24 +137,20 @@ class Mixture:
         weights = np.array([entry.weight for entry in self.entries], np.float64)
         return weights / weights.sum()
 
+    def about(self) -> dict[str, Any]:
+        """The data, the weights and everything else that decides what row r holds, as JSON."""
+        datasets = {}
+        for entry in self.entries:
+            fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
+            records = fields.pop("records")
+            datasets[records.spec.name] = {"data": records.fingerprint, "tokens": records.tokens, **fields}
+        run = {name: getattr(self, name) for name in ("batch_size", "context", "seed", "predict_prompts")}
+        return {**run, "contract": self.contract.fingerprint, "datasets": datasets}
+
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Changes with the data, the weights and everything else that decides what row r holds."""
-        entries = [
-            (
-                e.records.spec.name,
-                e.records.fingerprint,
-                e.weight,
-                e.window,
-                e.prompt_share,
-                e.prompt_steps,
-                e.loss_weight,
-            )
-            for e in self.entries
-        ]
-        run = [self.batch_size, self.context, self.seed, self.predict_prompts]
-        text = json.dumps([entries, *run, self.contract.fingerprint])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits over `about`."""
+        return hashlib.sha256(json.dumps(self.about()).encode()).hexdigest()[:16]
 
     def budgets(self, pools: int = 1) -> Budgets:
         """The most patches and targets that a pool, one of so many in a batch, can hold.
@@ -164,8 +158,9 @@ class Mixture:
         A pool has every so-manieth row of the batch, so its datasets, too, are in proportion to their weights.
         """
         self.require_pools(pools)
-        patches = [self._most(entry, entry.records.step_patches) for entry in self.entries]
-        targets = [self._most(entry, entry.records.step_targets) for entry in self.entries]
+        mosts = [(entry, entry.records.most) for entry in self.entries]
+        patches = [self._most(entry, most.patches, most.patches_a_token) for entry, most in mosts]
+        targets = [self._most(entry, most.targets, most.targets_a_token) for entry, most in mosts]
         return Budgets(*(self._budget(most, self.batch_size // pools) for most in (patches, targets)))
 
     def require_pools(self, pools: int):
@@ -186,17 +181,37 @@ class Mixture:
         patches = sum(len(self.build(row)[1].patch_slots) for row in range(batches * self.batch_size))
         return patches / (batches * pools * budget)
 
+    @functools.cached_property
+    def schedule(self) -> Schedule:
+        return Schedule(self.shares, self.batch_size, self.seed)
+
+    @functools.cached_property
+    def _epochs(self) -> list[Epochs]:
+        return [self._epochs_of(entry, number) for number, entry in enumerate(self.entries)]
+
+    def _epochs_of(self, entry: MixtureEntry, number: int) -> Epochs:
+        """An epoch is as many windows of the mean size as the dataset has tokens for."""
+        records = entry.records
+        steps = entry.window if isinstance(entry.window, int) else records.steps / records.episodes
+        mean = min(records.tokens / records.steps * steps, self.context)
+        return Epochs(
+            units=records.tokens if entry.window == "tokens" else records.steps,
+            windows=round(records.tokens / mean),
+            a_row=entry.pieces or int(self.context / mean),
+            seed=(self.seed, 3, number),
+        )
+
+    def epochs(self, step: int) -> list[int]:
+        """The epoch that each dataset is in when batch `step` begins, from 0."""
+        rows = self.schedule.before(step)
+        return [epochs.epoch(int(count)) for epochs, count in zip(self._epochs, rows, strict=True)]
+
     def plan(self, row: int) -> Row:
         """Row `row` of the run, whichever host asks."""
-        step, slot = divmod(row, self.batch_size)
-        dataset = int(self._datasets(step)[slot])
-        entry = self.entries[dataset]
+        dataset, number = self.schedule.locate(*divmod(row, self.batch_size))
         rng, cut = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
-        segments, room = [], self.context
-        while (segment := self._segment(entry, rng, cut, room, first=not segments)) is not None:
-            segments.append(segment)
-            room -= sum(piece.keep for piece in segment)
-        return Row(dataset, tuple(segments))
+        starts = self._epochs[dataset].starts(number, rng)
+        return Row(dataset, fill(self.entries[dataset], starts, rng, cut, self.context))
 
     def build(self, row: int) -> tuple[Row, TokenSequence]:
         """The plan of a row and its tokens, at most `context` of them."""
@@ -215,100 +230,13 @@ class Mixture:
                 parts.append(tokens.as_prompt(predict=self.predict_prompts) if piece.prompt else tokens)
         return plan, concatenate(parts)
 
-    def _segment(self, entry, rng, cut, room: int, *, first: bool) -> tuple[Piece, ...] | None:
-        """A piece that fits into `room` tokens, behind its prompt if it has one, or None when the row is full.
-
-        Before a piece that takes all that is left, a prompt takes half of the room at most.
-        """
-        records, fills = entry.records, isinstance(entry.window, str)
-        prompted = rng.random() < entry.prompt_share and len(records.episode_steps) > 1
-        start, skip = self._start(entry, rng, first=first)
-        other_than = records.episode_of(start)
-        prompt, left = None, room
-        if prompted and fills:
-            prompt = self._prompt(entry, rng, room // 2, other_than=other_than)
-            left -= prompt.keep if prompt else 0
-        if fills and records.step_tokens[start] > left and not (first and entry.window == "tokens"):
-            if not first:  # what has no room for one timestep is left empty
-                return None
-            prompt, left = None, room
-        if entry.window == "tokens":
-            piece = self._tokens(records, start, skip, left)
-        else:
-            steps = entry.window if isinstance(entry.window, int) else None
-            piece = self._timesteps(records, start, steps, left if first or fills else None)
-        if piece.keep > left:
-            if not (first and self._croppable(entry)):
-                return None
-            return (dataclasses.replace(piece, skip=int(cut.integers(piece.keep - left + 1)), keep=left),)
-        if prompted and not fills:
-            prompt = self._prompt(entry, rng, room - piece.keep, other_than=other_than)
-        return (piece,) if prompt is None else (prompt, piece)
-
-    def _start(self, entry, rng, *, first: bool) -> tuple[int, int]:
-        """The step that a piece begins with, and how many of its tokens are left out.
-
-        The first piece of a row may begin at any token, the others begin where a timestep does. So a row is cut at its
-        two ends alone.
-        """
-        records = entry.records
-        if entry.window != "tokens" or not first:
-            return int(rng.integers(len(records.step_tokens))), 0
-        token = int(rng.integers(int(records.step_tokens.sum())))
-        start = int(np.searchsorted(records.first_token, token, side="right")) - 1
-        return start, token - int(records.first_token[start])
-
-    def _tokens(self, records: TokenRecords, start: int, skip: int, room: int) -> Piece:
-        """To the end of the episode or of the room, whichever is nearer."""
-        episode = records.episode_of(start)
-        ends = np.cumsum(records.step_tokens[start : records.last_step(episode) + 1]) - skip
-        keep = min(int(ends[-1]), room)
-        return Piece(episode, start, start + int(np.searchsorted(ends, keep)) + 1, False, skip, keep)
-
-    def _timesteps(self, records: TokenRecords, start: int, steps: int | None, room: int | None) -> Piece:
-        """At most `steps` of the episode, and no more than fit into `room`, where these are given; one at least."""
-        episode = records.episode_of(start)
-        end = records.last_step(episode) + 1
-        stop = end if steps is None else min(start + steps, end)
-        if room is not None:
-            fits = np.cumsum(records.step_tokens[start:stop]) <= room
-            stop = start + max(int(fits.sum()), 1)
-        return Piece(episode, start, stop, False, 0, int(records.step_tokens[start:stop].sum()))
-
-    def _prompt(self, entry, rng, room: int, *, other_than: int) -> Piece | None:
-        """Whole timesteps of another episode: its end, or any window of it, half of the time each (paper, section 2.2).
-
-        None where not one timestep fits.
-        """
-        records = entry.records
-        episode = (other_than + 1 + int(rng.integers(len(records.episode_steps) - 1))) % len(records.episode_steps)
-        first, count = int(records.first_step[episode]), int(records.episode_steps[episode])
-        fits = room // int(records.step_tokens[first : first + count].max())
-        steps = min(entry.prompt_steps or count, count, fits)
-        if not steps:
-            return None
-        start = first + (count - steps if rng.random() < 0.5 else int(rng.integers(count - steps + 1)))
-        return Piece(episode, start, start + steps, True, 0, int(records.step_tokens[start : start + steps].sum()))
-
-    @functools.lru_cache(maxsize=4)  # noqa: B019 (a mixture lives as long as its run)
-    def _datasets(self, step: int) -> np.ndarray:
-        """(batch_size,) dataset of each slot of a batch."""
-        offset = np.random.default_rng((self.seed, 0, step)).random()
-        points = (np.arange(self.batch_size) + offset) / self.batch_size
-        return np.searchsorted(np.cumsum(self.shares)[:-1], points, side="right")
-
-    def _croppable(self, entry) -> bool:
-        """Text alone may be cut anywhere; a timestep may not."""
-        return not entry.records.spec.observation
-
-    def _most(self, entry, per_step: np.ndarray) -> int:
-        """The most that a row can hold of something."""
-        if self._croppable(entry):
-            return self.context if per_step.any() else 0
+    def _most(self, entry: MixtureEntry, of_step: int, a_token: float) -> int:
+        """The most that a row can hold of something, from the most that a timestep and a token of one have."""
+        if croppable(entry):
+            return self.context if of_step else 0
         # Whole timesteps are never denser than the densest of them; a row is cut at its two ends alone.
-        whole = math.floor(self.context * float((per_step / entry.records.step_tokens).max()) + 1e-6)
-        cut = 2 * int(per_step.max()) if entry.window == "tokens" else 0
-        return min(whole + cut, self.context)
+        cut = 2 * of_step if entry.window == "tokens" or entry.pieces else 0
+        return min(math.floor(self.context * a_token + 1e-6) + cut, self.context)
 
     def _budget(self, most: list[int], rows: int) -> int:
         """Of so many rows: of the densest dataset as many as there can be, then of the next."""

@@ -4,8 +4,8 @@ RLDS episodes are the canonical form, but a record of theirs is a whole episode;
 of it. Here one record is one timestep, so that a row reads what it holds and nothing else.
 
     DIR/steps.array_record     one timestep a record
-    DIR/index.npz              steps of each episode; tokens, patches and targets of each step
-    DIR/meta.json              contract, fingerprint of the episodes, counts; written last
+    DIR/index_*.npy            steps of each episode; tokens, patches and targets of each step
+    DIR/meta.json              contract, provenances, fingerprint of the episodes; written last
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import functools
 import json
 import pathlib
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -24,12 +22,13 @@ import msgpack
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
+from gato_jax.batching.record_index import Most, RecordIndex, RecordIndexError
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class RecordsError(ValueError):
@@ -63,7 +62,7 @@ def write_records(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     layout = contract.layout(spec.name, image_tokenizer)
-    lengths, counts, provenance = [], [], {}
+    counts, provenances, whose = [], {}, []
     writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
     for number, episode in enumerate(episodes):
         steps = layout.encode_timesteps(episode, number)
@@ -71,19 +70,19 @@ def write_records(
             raise RecordsError(f"{spec.name}: episode {number} holds no action that was taken; filter it out")
         for step in steps:
             writer.write(_pack(step))
-        lengths.append(len(steps))
-        provenance = provenance or dataclasses.asdict(episode.provenance)
-        counts += [(len(step), len(step.patch_slots), step.loss_mask.sum()) for step in steps]
+        whose.append(provenances.setdefault(episode.provenance, len(provenances)))
+        sizes = [(len(step), len(step.patch_slots), int(step.loss_mask.sum())) for step in steps]
+        counts.append(np.array(sizes, np.int32).T)
     writer.close()
-    if not lengths:
+    if not counts:
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
-    _require_image_targets(spec, tokenization, max(lengths))
-    tokens, patches, targets = np.array(counts, np.int32).T
-    np.savez(
-        partial / "index.npz", episode_steps=np.array(lengths, np.int32),
-        step_tokens=tokens, step_patches=patches, step_targets=targets,
-    )  # fmt: skip
-    meta = {"schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(), "provenance": provenance}
+    _require_image_targets(spec, tokenization, max(episode.shape[1] for episode in counts))
+    index = RecordIndex.of(counts, whose)
+    meta = {
+        "schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(),
+        "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
+        "most": dataclasses.asdict(index.most), "index": index.write(partial),
+    }  # fmt: skip
     (partial / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
@@ -101,25 +100,23 @@ def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: 
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TokenRecords:
     """Random access to the tokenized timesteps of one dataset.
 
     Attributes:
       fingerprint: of the dataset they were made from.
-      provenance: of its first episode.
-      episode_steps: (E,) steps of each episode.
-      step_tokens, step_patches, step_targets: (S,) of each step, episodes one after the other.
+      provenances: all that its episodes have.
+      index: of its episodes and timesteps.
+      most: what its largest timestep has.
     """
 
     directory: pathlib.Path
     contract: Contract
     fingerprint: str
-    provenance: Provenance
-    episode_steps: np.ndarray
-    step_tokens: np.ndarray
-    step_patches: np.ndarray
-    step_targets: np.ndarray
+    provenances: tuple[Provenance, ...]
+    index: RecordIndex
+    most: Most
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> TokenRecords:
@@ -132,43 +129,79 @@ class TokenRecords:
         meta = _meta(directory)
         if meta is None:
             raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
-        contract, index = Contract.from_json(meta.contract, str(directory)), _index(directory)
+        contract = Contract.from_json(meta.contract, str(directory))
         if len(contract.tasks) != 1:
             raise RecordsError(
                 f"{directory}/meta.json names {len(contract.tasks)} tasks, not one; delete the folder to tokenize again"
             )
-        records = cls(directory, contract, meta.fingerprint, meta.provenance, **index)
-        count = records._reader.num_records()
-        expected = {name: int(array.sum() if name == "episode_steps" else len(array)) for name, array in index.items()}
-        for name, steps in expected.items():
-            if steps != count:
-                raise RecordsError(
-                    f"{directory}: {count} records, but {name} of index.npz is of {steps} steps; delete the folder to "
-                    "tokenize again"
-                )
+        try:
+            index = RecordIndex.open(directory, meta.index)
+        except RecordIndexError as error:
+            raise RecordsError(f"{error}; delete the folder {directory} to tokenize again") from None
+        records = cls(
+            directory=directory, contract=contract, fingerprint=meta.fingerprint, provenances=meta.provenances,
+            index=index, most=meta.most,
+        )  # fmt: skip
+        if (count := records._reader.num_records()) != records.steps:
+            raise RecordsError(
+                f"{directory}: {count} records, {records.steps} in the index; delete the folder to tokenize again"
+            )
         return records
 
     @property
     def spec(self) -> TaskSpec:
         return next(iter(self.contract.tasks.values()))
 
-    @functools.cached_property
-    def first_step(self) -> np.ndarray:
-        """(E,) index of each episode's first step."""
-        return np.cumsum(self.episode_steps) - self.episode_steps
+    @property
+    def episodes(self) -> int:
+        return len(self.index.episode_steps)
 
-    @functools.cached_property
-    def first_token(self) -> np.ndarray:
-        """(S,) index of each step's first token, counted over the whole dataset."""
-        return np.cumsum(self.step_tokens, dtype=np.int64) - self.step_tokens
+    @property
+    def steps(self) -> int:
+        return len(self.index.step_tokens)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.index.first_token[-1] + self.index.step_tokens[-1])
+
+    @property
+    def provenance_counts(self) -> dict[Provenance, int]:
+        """How many episodes are of each provenance."""
+        counts = np.bincount(self.index.episode_provenance, minlength=len(self.provenances))
+        return dict(zip(self.provenances, counts.tolist(), strict=True))
 
     def episode_of(self, step: int) -> int:
         """The number of the episode that a step belongs to."""
-        return int(np.searchsorted(self.first_step, step, side="right")) - 1
+        return int(np.searchsorted(self.index.first_step, step, side="right")) - 1
 
     def last_step(self, episode: int) -> int:
         """The index of an episode's last step."""
-        return int(self.first_step[episode] + self.episode_steps[episode]) - 1
+        return int(self.index.first_step[episode] + self.index.episode_steps[episode]) - 1
+
+    def another_episode(self, episode: int, rng: np.random.Generator) -> int | None:
+        """Any other episode in which the same agent acted, None where there is none."""
+        if self._by_agent is None:
+            if self.episodes == 1:
+                return None
+            return (episode + 1 + int(rng.integers(self.episodes - 1))) % self.episodes
+        peers = self._by_agent[self.provenances[int(self.index.episode_provenance[episode])].agent]
+        if len(peers) == 1:
+            return None
+        place = int(np.searchsorted(peers, episode)) + 1 + int(rng.integers(len(peers) - 1))
+        return int(peers[place % len(peers)])
+
+    @functools.cached_property
+    def _by_agent(self) -> dict[str, np.ndarray] | None:
+        """The episodes of each agent in order, None where all are of one."""
+        agents = [provenance.agent for provenance in self.provenances]
+        if len(set(agents)) == 1:
+            return None
+        return {
+            agent: np.flatnonzero(
+                np.isin(self.index.episode_provenance, [i for i, a in enumerate(agents) if a == agent])
+            )
+            for agent in set(agents)
+        }
 
     @functools.cached_property
     def _reader(self):
@@ -188,7 +221,9 @@ class _Meta(NamedTuple):
 
     fingerprint: str
     contract: dict[str, Any]
-    provenance: Provenance
+    provenances: tuple[Provenance, ...]
+    most: Most
+    index: dict[str, Any]
 
 
 def _meta(directory: pathlib.Path) -> _Meta | None:
@@ -197,22 +232,13 @@ def _meta(directory: pathlib.Path) -> _Meta | None:
         fields = json.loads((directory / "meta.json").read_text())
         if fields["schema"] != SCHEMA or not isinstance(fields["fingerprint"], str):
             return None
-        return _Meta(fields["fingerprint"], {**fields["contract"]}, Provenance(**fields["provenance"]))
+        provenances = tuple(Provenance(**provenance) for provenance in fields["provenances"])
+        if not provenances:
+            return None
+        most = Most(**fields["most"])
+        return _Meta(fields["fingerprint"], {**fields["contract"]}, provenances, most, {**fields["index"]})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _index(directory: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of index.npz, each of one axis of whole numbers."""
-    names = ("episode_steps", "step_tokens", "step_patches", "step_targets")
-    try:
-        with (directory / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            index = {name: arrays[name] for name in names}
-        if wrong := [name for name, array in index.items() if array.ndim != 1 or array.dtype.kind not in "iu"]:
-            raise ValueError(f"{wrong[0]} is not of one axis of whole numbers")
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordsError(f"{directory}/index.npz: {error}; delete the folder to tokenize again") from None
-    return index
 
 
 def _fits(meta: _Meta | None, contract: Contract, fingerprint: str) -> bool:

@@ -119,6 +119,5 @@ def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: 
 
 
 def _row_index(mixture: Mixture) -> int:
-    """Bytes of what a mixture knows of each timestep and episode."""
-    arrays = ("episode_steps", "first_step", "step_tokens", "first_token", "step_patches", "step_targets")
-    return sum(getattr(entry.records, name).nbytes for entry in mixture.entries for name in arrays)
+    """Bytes of what a mixture knows of each timestep and episode, mapped from disk."""
+    return sum(entry.records.index.nbytes for entry in mixture.entries)

@@ -19,7 +19,7 @@ from gato_jax.tokenization.sequence import concatenate
 
 if TYPE_CHECKING:  # brings grain, which takes seconds to load
     from gato_jax.batching import Mixture, TokenRecords
-    from gato_jax.batching.mixture import Piece
+    from gato_jax.batching.windows import Piece
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def _placed(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
 
 def _tell(records: TokenRecords, layout: Layout, piece: Piece, start: int) -> _Told:
     steps = records.read(range(piece.start, piece.stop))
-    first = piece.start - int(records.first_step[piece.episode])
+    first = piece.start - int(records.index.first_step[piece.episode])
     step = [first + number for number, tokens in enumerate(steps) for _ in range(len(tokens))]
     kept: list[int | None] = [None] * len(step)
     kept[piece.skip : piece.skip + piece.keep] = range(start, start + piece.keep)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gato_jax.episodes import TaskSpec
+from gato_jax.episodes.differences import differences
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.codecs.text import text_model_fingerprint
 from gato_jax.tokenization.layout import Layout
@@ -91,31 +92,9 @@ class Contract:
         _require_equal(self.to_json(), other.to_json(), where)
 
 
-class _Missing:
-    """What is there in one of two contracts only: None is a value."""
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-_MISSING = _Missing()
-
-
 def _require_equal(mine: Mapping[str, Any], theirs: Mapping[str, Any], where: str):
-    mine, theirs = dict(_leaves(mine)), dict(_leaves(theirs))
-    keys = sorted(mine.keys() | theirs.keys(), key=lambda key: (key.startswith("tasks."), key))  # settings first
-    pairs = {key: (mine.get(key, _MISSING), theirs.get(key, _MISSING)) for key in keys}
-    different = [f"  {key}: {one!r} here, {other!r} in {where}" for key, (one, other) in pairs.items() if one != other]
-    if different:
-        lines = different[:12]
-        lines += [f"  and {len(different) - 12} more"] if len(different) > 12 else []
+    def settings_first(path: str) -> tuple[bool, str]:
+        return path.startswith("tasks."), path
+
+    if lines := differences(mine, theirs, where, settings_first):
         raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
-
-
-def _leaves(tree: Any, path: str = ""):
-    """(path, value) of all that holds nothing further: an empty section is a leaf too."""
-    if isinstance(tree, Mapping) and tree:
-        for key, value in tree.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, tree

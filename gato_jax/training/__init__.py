@@ -1,4 +1,4 @@
-"""Loss, optimizer, sharding, train step and loop. May import batching, model, checkpoints, tokenization."""
+"""Loss, optimizer, sharding, train step, loop. May import episodes, tokenization, batching, model, checkpoints."""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from gato_jax.batching import Budgets, Loader, Mixture
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
+from gato_jax.episodes.differences import differences
 from gato_jax.model import count_parameters
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import ConfigError, TrainConfig
@@ -105,19 +106,17 @@ def _tell(after_checkpoint: Callable[[int], None] | None, step: int):
 def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
     """What a checkpoint says of itself besides its arrays."""
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
-    run |= {"mixture": mixture.fingerprint, "memory_steps": mixture.memory_steps}
+    run |= {"mixture": mixture.about(), "memory_steps": mixture.memory_steps}
     run |= {"optimizer": dataclasses.asdict(config.optimizer)}
     return {"contract": mixture.contract, "model": config.model, "run": run}
 
 
 def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: dict):
-    about = store.about(step)
-    for name, mine in run.items():
-        if (there := about["run"].get(name)) != mine:
-            raise CheckpointError(
-                f"{store.directory.parent} holds another run's checkpoint: {name} is {there!r} there, "
-                f"{mine!r} here; name another --workdir"
-            )
+    about, folder = store.about(step), store.directory.parent
+    if lines := differences(run, about["run"], "its checkpoint"):
+        raise CheckpointError(
+            f"{folder} holds another run's checkpoint:\n" + "\n".join(lines) + "\nname another --workdir"
+        )
     Contract.from_json(about["contract"], str(store.directory)).require_equal(mixture.contract, "this config")
 
 

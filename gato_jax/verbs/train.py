@@ -12,7 +12,7 @@ from gato_jax.verbs.flags import define_config, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 if TYPE_CHECKING:
-    from gato_jax.batching import Mixture
+    from gato_jax.batching import Mixture, TokenRecords
 
 
 def train(flag: flags.FlagValues, argv: Sequence[str]):
@@ -51,13 +51,15 @@ def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
     return [
         {
             "dataset": entry.records.spec.name,
-            "episodes": len(entry.records.episode_steps),
-            "steps": len(entry.records.step_tokens),
-            "source": entry.records.provenance.source,
-            "licence": entry.records.provenance.licence,
-            "kind": entry.records.provenance.kind,
-            "agent": entry.records.provenance.agent,
+            "episodes": entry.records.episodes,
+            "steps": entry.records.steps,
+            **{name: _distinct(entry.records, name) for name in ("source", "licence", "kind", "agent")},
             "weight": float(share),
         }
         for entry, share in zip(mixture.entries, mixture.shares, strict=True)
     ]
+
+
+def _distinct(records: TokenRecords, name: str) -> str:
+    """What the provenances of a dataset say of one thing."""
+    return "; ".join(dict.fromkeys(getattr(provenance, name) for provenance in records.provenances))

@@ -1,5 +1,6 @@
 """The loader gives the same batches from any step on, with any number of threads, and says where tokens come from."""
 
+import grain
 import jax
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_episode_ids_trace_tokens_to_their_episode(records, batches):
     for batch in batches[:2]:
         for b, dataset in enumerate(batch.dataset_ids):
             spec = ALL[dataset]
-            lengths = records[spec.task].episode_steps
+            lengths = records[spec.task].index.episode_steps
             runs = np.stack([batch.segment_ids[b], batch.prompt_mask[b], batch.episode_ids[b]])
             borders = np.flatnonzero((np.diff(runs) != 0).any(axis=0)) + 1
             for run in np.split(np.arange(64), borders):
@@ -134,3 +135,45 @@ def vectors(batch, context):
     for pool, (slots, patches) in enumerate(zip(batch.patch_slots, batch.patches, strict=True)):
         made[np.where(slots < in_pool, slots + pool * in_pool, len(made) - 1)] = patches
     return made[:-1].reshape(len(batch.token_ids), context, 16, 16, 3)
+
+
+def test_grain_finds_the_same_batches_after_every_checkpoint(records):
+    """Of five kinds of sources, one of which runs out many times."""
+    kinds = ("control", "grid", "game", "caption", "dialogue")
+    entries = [MixtureEntry(records=records[kind], weight=1.0, window=2) for kind in kinds]
+    loader = Loader(Mixture(entries, 5, 96, 0), steps=20)
+    assert min(loader.mixture.epochs(20)) >= 1
+    grain.experimental.assert_equal_output_after_checkpoint(loader.dataset)
+
+
+def test_one_then_four_then_two_hosts_see_the_rows_of_one(records):
+    made = Mixture([MixtureEntry(records=made, weight=1.0, window=2) for made in records.values()], 8, 64, 5)
+    whole = list(Loader(made, steps=9))
+    step = 0
+    for hosts in (1, 4, 2):
+        loaders = [
+            Loader(made, steps=9, first_step=step, pools=4, mine=range(host * 4 // hosts, (host + 1) * 4 // hosts))
+            for host in range(hosts)
+        ]
+        for _ in range(3):
+            parts = [next(loader) for loader in loaders]
+            rows = np.concatenate([part.row_ids for part in parts])
+            assert sorted(rows) == sorted(whole[step].row_ids)
+            order = np.argsort(rows)
+            for name in ("token_ids", "loss_mask", "segment_ids", "episode_ids", "dataset_ids"):
+                found = np.concatenate([getattr(part, name) for part in parts])[order]
+                np.testing.assert_array_equal(found, getattr(whole[step], name))
+            step += 1
+        assert {loader.state()["next_step"] for loader in loaders} == {step}
+
+
+def test_it_says_when_a_dataset_has_run_out(records, caplog):
+    made = Mixture(
+        [MixtureEntry(records=records[kind], weight=1.0, window=1) for kind in ("control", "game")], 4, 64, 0
+    )
+    with caplog.at_level("INFO"):
+        list(Loader(made, steps=6))
+    said = [record.getMessage() for record in caplog.records]
+    assert any(line.endswith("made/control was seen whole, its epoch 2 begins") for line in said)
+    for name, epoch in zip(made.names, made.epochs(6), strict=True):
+        assert sum(name in line for line in said) == epoch

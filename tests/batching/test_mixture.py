@@ -99,8 +99,8 @@ def test_every_token_is_as_likely_to_begin_a_row(records):
     made = mixture(records, ["grid"], context=60, window="tokens", prompt_share=0.0)
     data, rows = records["grid"], 4000
     starts = [made.plan(row).segments[0][0] for row in range(rows)]
-    at = np.array([data.first_token[piece.start] + piece.skip for piece in starts])
-    counts, expected = np.histogram(at, 8, (0, int(data.step_tokens.sum())))[0], rows / 8
+    at = np.array([data.index.first_token[piece.start] + piece.skip for piece in starts])
+    counts, expected = np.histogram(at, 8, (0, int(data.tokens)))[0], rows / 8
     assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-squared with 7 degrees of freedom: p = 0.001
 
 
@@ -113,7 +113,7 @@ def test_windows_of_timesteps_are_never_cut(records, window):
         plan = made.plan(row)
         data = made.entries[plan.dataset].records
         for piece in (piece for segment in plan.segments for piece in segment):
-            assert piece.keep == data.step_tokens[piece.start : piece.stop].sum()
+            assert piece.keep == data.index.step_tokens[piece.start : piece.stop].sum()
 
 
 def test_pieces_stay_within_their_episode(records):
@@ -123,8 +123,8 @@ def test_pieces_stay_within_their_episode(records):
         data = records[TASKS[plan.dataset]]
         for segment in plan.segments:
             for piece in segment:
-                first = data.first_step[piece.episode]
-                assert first <= piece.start < piece.stop <= first + data.episode_steps[piece.episode]
+                first = data.index.first_step[piece.episode]
+                assert first <= piece.start < piece.stop <= first + data.index.episode_steps[piece.episode]
 
 
 def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_end(records):
@@ -134,9 +134,9 @@ def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_e
     prompts = [(segment[0], segment[-1]) for segment in segments if len(segment) == 2]
     assert abs(len(prompts) / len(segments) - 0.25) < 0.02
     data = records["control"]
-    ends = data.first_step + data.episode_steps
+    ends = data.index.first_step + data.index.episode_steps
     # The rest are drawn uniformly, so some of them end the episode too: one in its number of steps.
-    by_chance = np.mean([0.5 / data.episode_steps[prompt.episode] for prompt, _ in prompts])
+    by_chance = np.mean([0.5 / data.index.episode_steps[prompt.episode] for prompt, _ in prompts])
     from_end = np.mean([prompt.stop == ends[prompt.episode] for prompt, _ in prompts])
     assert abs(from_end - 0.5 - by_chance) < 0.04
     assert all(prompt.prompt and prompt.episode != piece.episode for prompt, piece in prompts)
@@ -264,10 +264,59 @@ def test_prompts_are_whole_timesteps_and_absent_where_none_fits(records):
         segments = [segment for row in range(50) for segment in made.plan(row).segments]
         assert all((len(segment) == 2) == prompted for segment in segments)
         for piece in (piece for segment in segments for piece in segment):
-            assert piece.keep == data.step_tokens[piece.start : piece.stop].sum()
+            assert piece.keep == data.index.step_tokens[piece.start : piece.stop].sum()
 
 
 def test_one_task_cannot_be_there_twice(records):
     entry = MixtureEntry(records=records["control"], weight=1.0)
     with pytest.raises(MixtureError, match="is there twice; merge"):
         Mixture([entry, entry], 4, 64, 0)
+
+
+def test_five_pairs_make_one_segment_that_is_padded_or_cropped(records):
+    entry = MixtureEntry(records=records["caption"], weight=1.0, window=1, prompt_share=0.0, pieces=5)
+    pair = records["caption"].index.step_tokens
+    for context in (int(5 * pair.max()), int(3 * pair.max())):
+        made = Mixture([entry], 4, context, 0)
+        lengths, skips = set(), set()
+        for row in range(60):
+            plan, tokens = made.build(row)
+            (pieces,) = plan.segments
+            assert set(tokens.segment_ids) == {1} and len(tokens) <= context
+            if context >= 5 * pair.max():
+                assert len(pieces) == 5 and len(tokens) == sum(pair[piece.start] for piece in pieces)
+            lengths.add(len(tokens))
+            skips.add(pieces[0].skip)
+        assert context >= 5 * pair.max() or (max(lengths) == context and len(skips) > 3)
+        assert made.budgets().patches >= max(len(made.build(row)[1].patch_slots) for row in range(60))
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"pieces": 5, "prompt_share": 0.0}, "pieces=5 with window='tokens'"),
+        ({"pieces": 0, "window": 1, "prompt_share": 0.0}, "pieces=0 with window=1"),
+        ({"pieces": 5, "window": 1}, "pieces=5 leaves no room for prompts"),
+    ],
+)
+def test_pieces_that_cannot_be_are_refused(records, fields, said):
+    with pytest.raises(MixtureError, match=said):
+        MixtureEntry(records=records["caption"], weight=1.0, **fields)
+
+
+def test_prompts_are_of_the_same_agent(tmp_path):
+    agents = ["expert", "novice", "expert", "expert", "novice", "alone"]
+    episodes = [random_episode(CONTROL, seed, 4) for seed in range(len(agents))]
+    acted = [
+        dataclasses.replace(episode, provenance=dataclasses.replace(episode.provenance, agent=agent))
+        for episode, agent in zip(episodes, agents, strict=True)
+    ]
+    made = write_records(tmp_path / "agents", CONTROL, acted, "agents", Tokenization())
+    assert list(made.provenance_counts.values()) == [3, 2, 1]
+    entry = MixtureEntry(records=made, weight=1.0, window=1, prompt_share=1.0)
+    pairs = set()
+    for row in range(80):
+        for segment in Mixture([entry], 4, 96, 0).plan(row).segments:
+            if len(segment) == 2:
+                pairs.add((segment[0].episode, segment[1].episode))
+    assert pairs == {(0, 2), (0, 3), (2, 0), (2, 3), (3, 0), (3, 2), (1, 4), (4, 1)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from tests.tokenization.made_tasks import ALL, CONTROL, GAME, random_episode
 PAPER = Tokenization()
 
 
-def write(folder, fingerprint="one", tokenization=PAPER, seed=0):
-    episodes = [random_episode(CONTROL, seed + i, steps=2 + i) for i in range(3)]
+def write(folder, fingerprint="one", tokenization=PAPER, seed=0, lengths=(2, 3, 4)):
+    episodes = [random_episode(CONTROL, seed + i, steps) for i, steps in enumerate(lengths)]
     return write_records(folder / "records", CONTROL, episodes, fingerprint, tokenization)
 
 
@@ -27,12 +28,12 @@ def written_at(records):
 @pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.task)
 def test_every_timestep_comes_back(records, spec):
     read = TokenRecords.open(records[spec.task].directory)
-    episodes = [random_episode(spec, seed, int(steps)) for seed, steps in enumerate(read.episode_steps)]
+    episodes = [random_episode(spec, seed, int(steps)) for seed, steps in enumerate(read.index.episode_steps)]
     expected = [step for episode in episodes for step in Layout(spec, PAPER).encode_timesteps(episode)]
-    np.testing.assert_array_equal(read.first_step, [0, 3, 4, 11])
-    np.testing.assert_array_equal(read.step_tokens, [len(step) for step in expected])
-    np.testing.assert_array_equal(read.step_patches, [len(step.patches) for step in expected])
-    np.testing.assert_array_equal(read.step_targets, [step.loss_mask.sum() for step in expected])
+    np.testing.assert_array_equal(read.index.first_step, [0, 3, 4, 11])
+    np.testing.assert_array_equal(read.index.step_tokens, [len(step) for step in expected])
+    np.testing.assert_array_equal(read.index.step_patches, [len(step.patches) for step in expected])
+    np.testing.assert_array_equal(read.index.step_targets, [step.loss_mask.sum() for step in expected])
     backwards = list(range(len(expected)))[::-1]
     for index, step in zip(backwards, read.read(backwards), strict=True):
         for name in (*PER_TOKEN, *PER_PATCH):
@@ -76,7 +77,7 @@ def test_records_of_another_schema_are_refused(tmp_path):
         TokenRecords.open(meta.parent)
 
 
-@pytest.mark.parametrize("name", ["index.npz", "steps.array_record"])
+@pytest.mark.parametrize("name", ["index_step_tokens.npy", "index_first_step.npy", "steps.array_record"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_file_is_named(tmp_path, name, damage):
     path = write(tmp_path).directory / name
@@ -84,22 +85,21 @@ def test_a_damaged_file_is_named(tmp_path, name, damage):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:
         path.unlink()
-    with pytest.raises(RecordsError, match=rf"{path.parent}.* delete .* folder to tokenize again"):
+    with pytest.raises(RecordsError, match=rf"{path.parent}.* delete .* to tokenize again"):
         records = TokenRecords.open(path.parent)
-        records.read(range(len(records.step_tokens)))
+        records.read(range(records.steps))
 
 
-def test_an_index_of_other_data_is_refused(tmp_path):
-    directory = write(tmp_path).directory
-    index = dict(np.load(directory / "index.npz"))
-    np.savez(directory / "index.npz", **{**index, "step_tokens": index["step_tokens"][:-1]})
-    with pytest.raises(RecordsError, match="9 records, but step_tokens of index.npz is of 8 steps; delete the folder"):
+def test_records_of_other_data_than_the_index_are_refused(tmp_path):
+    directory, other = write(tmp_path).directory, write(tmp_path / "other", lengths=(2, 3)).directory
+    shutil.copy(other / "steps.array_record", directory)
+    with pytest.raises(RecordsError, match=f"{directory}: 5 records, 9 in the index; delete the folder"):
         TokenRecords.open(directory)
 
 
 @pytest.mark.parametrize(
     "meta",
-    [[], 5, None, {"schema": 3}, {"provenance": {}}, {"provenance": 5}, {"provenance": {"colour": "red"}},
+    [[], 5, None, {"schema": 3}, {"provenances": []}, {"provenances": 5}, {"provenances": [{"colour": "red"}]},
      {"contract": 5}, {"contract": None}, {"fingerprint": 5}],
 )  # fmt: skip
 def test_a_damaged_meta_is_named_and_no_obstacle(tmp_path, meta):
@@ -111,21 +111,14 @@ def test_a_damaged_meta_is_named_and_no_obstacle(tmp_path, meta):
     assert len(write(tmp_path).read(range(9))) == 9
 
 
-@pytest.mark.parametrize(
-    "changes, said",
-    [
-        ({"step_targets": None}, "'step_targets is not a file in the archive'"),
-        ({"step_patches": np.zeros(9)}, "step_patches is not of one axis of whole numbers"),
-        ({"step_patches": np.zeros((9, 1), int)}, "step_patches is not of one axis of whole numbers"),
-        ({"episode_steps": np.array([2, 3])}, "9 records, but episode_steps of index.npz is of 5 steps"),
-    ],
-)
-def test_a_damaged_index_is_named(tmp_path, changes, said):
-    directory = write(tmp_path).directory
-    index = {**np.load(directory / "index.npz"), **changes}
-    np.savez(directory / "index.npz", **{name: array for name, array in index.items() if array is not None})
-    with pytest.raises(RecordsError, match=f"{directory}.*{said}; delete the folder to tokenize again"):
-        TokenRecords.open(directory)
+@pytest.mark.parametrize("byte", [0, 70, 140])
+def test_a_flipped_byte_of_the_index_is_found(tmp_path, byte):
+    path = write(tmp_path).directory / "index_step_targets.npy"
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecordsError, match=f"{path}: its checksum is .*; delete the folder {path.parent}"):
+        TokenRecords.open(path.parent)
 
 
 def test_records_of_no_task_are_named(tmp_path):
@@ -166,7 +159,7 @@ def test_images_are_to_be_predicted_within_some_episode(tmp_path):
         write_records(tmp_path / "short", GAME, short, "short", ahead, Shades())
     assert not (tmp_path / "short").exists()
     records = write_records(tmp_path / "long", GAME, long, "long", ahead, Shades())
-    assert records.step_targets.tolist() == [1, 1, 5, 1, 1, 1]  # the action, and of one step the codes
+    assert records.index.step_targets.tolist() == [1, 1, 5, 1, 1, 1]  # the action, and of one step the codes
     without = dataclasses.replace(GAME, observation=CONTROL.observation)
     episodes = [random_episode(without, 0, steps=2)]
     write_records(tmp_path / "without", without, episodes, "without", ahead, Shades())

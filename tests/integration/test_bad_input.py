@@ -74,7 +74,8 @@ def test_a_dataset_beyond_the_context_is_refused(workdir):
 def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
     before = (trained / "metrics.jsonl").read_bytes()
     said = train(trained, f"--config.{change}").complaint()
-    assert f"holds another run's checkpoint: {change.split('=')[0].split('.')[0]} is" in said
+    name, value = change.split("=")
+    assert f"holds another run's checkpoint: {name}: {value} here, " in said
     assert "name another --workdir" in said and (trained / "metrics.jsonl").read_bytes() == before
 
 

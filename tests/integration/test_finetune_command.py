@@ -153,7 +153,7 @@ def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
     assert "3 episodes, series 0, drawn from the best 4 of 5" in out
     assert all(f"{entry['episode']} ({entry['return']:.4g})" in out for entry in began["selection"])
     records = TokenRecords.open(workdir / "records" / dataset_name(TASK))
-    assert records.episode_steps.tolist() == [STEPS] * 3
+    assert records.index.episode_steps.tolist() == [STEPS] * 3
     [row] = json.loads((workdir / "data.json").read_text())
     assert (row["dataset"], row["episodes"]) == (TASK, 3)
 

@@ -84,7 +84,7 @@ def test_a_row_that_begins_inside_a_timestep_says_where(mixture):
         says = describe(records.contract.layout(records.spec.name), step)[piece.skip]
         assert (first.kind, first.key, first.element, first.value) == (says.kind, says.key, says.element, says.value)
         assert first.id == step.token_ids[piece.skip] and first.local_position == step.local_position[piece.skip]
-        assert (first.episode, first.step) == (piece.episode, piece.start - records.first_step[piece.episode])
+        assert (first.episode, first.step) == (piece.episode, piece.start - records.index.first_step[piece.episode])
 
 
 def test_images_are_rebuilt_from_the_patches_of_the_row(mixture):

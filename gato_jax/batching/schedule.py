@@ -1,0 +1,98 @@
+"""Which dataset each row of a run is of, and where in it the row begins: known for any row without those before it.
+
+Each batch holds its datasets in proportion to their weights, by systematic sampling: a dataset of weight w gets floor
+or ceil of w * batch_size rows. Each dataset is gone through epoch after epoch, each in an order of its own, which is
+computed and not kept: no buffer, and no state but the number of the row.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from jaxtyping import Float, Int
+
+_BLOCK = 1 << 12  # steps whose counts are computed at once
+_ROUNDS = 4  # of the permutation's cipher, grain's own choice
+
+
+class Schedule:
+    """The dataset of every slot of every batch.
+
+    Args:
+      shares: (D,) of the rows, together 1.
+      batch_size: slots of a batch.
+      seed: of the run.
+    """
+
+    def __init__(self, shares: Float[np.ndarray, " D"], batch_size: int, seed: int):
+        self._ends = np.round(np.cumsum(shares) * batch_size, 9)  # without noise, that whole numbers of rows stay whole
+        self._batch_size, self._seed = batch_size, seed
+        self._totals = np.zeros((1, len(shares)), np.int64)  # rows of each dataset before each block
+
+    def locate(self, step: int, slot: int) -> tuple[int, int]:
+        """The dataset of a slot of batch `step`, and how many rows of that dataset came before it in the run."""
+        block, place = divmod(step, _BLOCK)
+        ends = self._block(block)[place]
+        dataset = int(np.searchsorted(ends, slot, side="right"))
+        in_batch = slot - int(ends[dataset - 1] if dataset else 0)
+        return dataset, int(self.before(step)[dataset]) + in_batch
+
+    def before(self, step: int) -> Int[np.ndarray, " D"]:
+        """Rows of each dataset in the batches before `step`."""
+        block, place = divmod(step, _BLOCK)
+        while len(self._totals) <= block:
+            rows = self._counts(len(self._totals) - 1)[-1]
+            self._totals = np.concatenate([self._totals, self._totals[-1:] + rows])
+        return self._totals[block] + (self._counts(block)[place - 1] if place else 0)
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (a schedule lives as long as its run)
+    def _block(self, block: int) -> Int[np.ndarray, "steps D"]:
+        """The slot at which each dataset ends in each batch of a block."""
+        offset = np.random.default_rng((self._seed, 0, block)).random((_BLOCK, 1))
+        ends = np.clip(np.ceil(self._ends - offset), 0, self._batch_size).astype(np.int64)
+        ends[:, -1] = self._batch_size
+        return ends
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019
+    def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
+        """Rows of each dataset from the beginning of a block to the end of each of its batches."""
+        return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
+
+
+class Epochs:
+    """Where the rows of one dataset begin: all over it once, then all over it again in another order.
+
+    The dataset is cut into as many strata as windows of it make an epoch, and each epoch begins once in each of them.
+
+    Args:
+      units: the tokens or steps that a window may begin with.
+      windows: strata of an epoch, `units` at most.
+      a_row: windows that a row begins in the order of the epoch; what more it has room for begins anywhere.
+      seed: what the orders are a function of.
+    """
+
+    def __init__(self, *, units: int, windows: int, a_row: int, seed: tuple[int, ...]):
+        self._units, self._windows, self._a_row, self._seed = units, min(max(windows, 1), units), a_row, seed
+
+    def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
+        """The units that the windows of the dataset's `row`-th row begin with, without end."""
+        for draw in range(row * self._a_row, (row + 1) * self._a_row):
+            epoch, place = divmod(draw, self._windows)
+            if self._windows > 1:
+                last, key = self._windows - 1, self._key(epoch)
+                place = grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=_ROUNDS)
+            start, stop = (stratum * self._units // self._windows for stratum in (place, place + 1))
+            yield start + int(rng.integers(stop - start))
+        while True:
+            yield int(rng.integers(self._units))
+
+    def epoch(self, rows: int) -> int:
+        """The epoch that the dataset is in after so many of its rows, from 0."""
+        return rows * self._a_row // self._windows
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019
+    def _key(self, epoch: int) -> int:
+        return int(np.random.SeedSequence((*self._seed, epoch)).generate_state(1)[0])
