@@ -16,12 +16,12 @@ Expected score: not known; the article gives none that the paper does not.
 
 from typing import Any
 
-from configs.paper import pretraining
+from configs.paper import DATA, pretraining
 
 
-def get_config() -> Any:
+def get_config(data: str = DATA) -> Any:
     """The article's values where it has any, else the paper's."""
-    config = pretraining("1.18b", peak_learning_rate=1e-4)
+    config = pretraining("1.18b", data, peak_learning_rate=1e-4)
     config.batch_size = 256
     config.tokenization.m = 1.0  # ln(1 + mu |x|) / ln(1 + mu)
     config.model.image_trunk = "resnet_50"

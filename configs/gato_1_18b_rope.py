@@ -12,12 +12,12 @@ Expected score: not known; an ablation.
 
 from typing import Any
 
-from configs.paper import pretraining
+from configs.paper import DATA, pretraining
 
 
-def get_config() -> Any:
+def get_config(data: str = DATA) -> Any:
     """The paper's values, each with its section in configs/paper.py, but for attention."""
-    config = pretraining("1.18b", peak_learning_rate=1e-4)
+    config = pretraining("1.18b", data, peak_learning_rate=1e-4)
     config.model.position = "rope"
     config.compute.attention = "splash"
     config.mesh.fsdp = 16

@@ -12,10 +12,10 @@ code yet. What a step costs, before anything is rented:
 
 from typing import Any
 
-from configs.paper import pretraining
+from configs.paper import DATA, pretraining
 
 
-def get_config() -> Any:
+def get_config(data: str = DATA) -> Any:
     """The paper's values, each with its section in configs/paper.py."""
-    config = pretraining("364m", peak_learning_rate=2e-4)  # table 6: twice that of the other sizes
+    config = pretraining("364m", data, peak_learning_rate=2e-4)  # table 6: twice that of the other sizes
     return config

@@ -12,10 +12,10 @@ code yet. What a step costs, before anything is rented:
 
 from typing import Any
 
-from configs.paper import pretraining
+from configs.paper import DATA, pretraining
 
 
-def get_config() -> Any:
+def get_config(data: str = DATA) -> Any:
     """The paper's values, each with its section in configs/paper.py."""
-    config = pretraining("79m", peak_learning_rate=1e-4)
+    config = pretraining("79m", data, peak_learning_rate=1e-4)
     return config

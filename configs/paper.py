@@ -1,7 +1,7 @@
 """The paper's pretraining, of any size (arXiv 2205.06175, sections 2 and 3, appendices C and D); no experiment itself.
 
-The mixture of the paper's Table 1 is not here yet: what trains is what the quickstart records (`make quickstart`
-makes it in runs/quickstart/data), at equal weights. Name your own datasets beside it or instead of it.
+The mixture is that of Table 1, of what lies in data/ (configs/data/table_1.py); for another folder, name it after the
+file: --config=configs/gato_79m.py:runs/quickstart/data has what `make quickstart` records.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
-from gato_jax.episodes import dataset_name
+from configs.data import table_1
 from gato_jax.model.sizes import SIZES
 
-DATA = "runs/quickstart/data"
+DATA = table_1.DATA
 
 
-def pretraining(size: str, *, peak_learning_rate: float) -> Any:
+def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     """The config of a published size (gato_jax.model.sizes); each value is the paper's unless it says why not."""
     config: Any = ConfigDict()
     config.seed = 0  # not stated
@@ -65,14 +64,5 @@ def pretraining(size: str, *, peak_learning_rate: float) -> Any:
     config.image_tokenizer = None
     config.image_trunk_weights = None
 
-    config.datasets = ConfigDict()
-    for task in (*quickstart.CONTROL_TASKS, "captions/emoji", "dialogue/chatterbot"):
-        config.datasets[dataset_name(task)] = ConfigDict(
-            {
-                "source": f"recorded:{DATA}/{dataset_name(task)}/1.0.0",
-                "weight": 1.0,
-                "window": "tokens",  # section 2.3: any subsequence of L tokens
-                "prompt_share": 0.25,  # section 2.2
-            }
-        )
+    config.datasets = table_1.datasets(data)
     return config

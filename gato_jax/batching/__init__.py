@@ -6,6 +6,7 @@ from gato_jax.batching.loader import Loader
 from gato_jax.batching.mixture import Budgets, Mixture, MixtureEntry, MixtureError
 from gato_jax.batching.parquet import ExportError, read_contract, read_rows, tokens_of_row
 from gato_jax.batching.records import RecordsError, TokenRecords, write_records
+from gato_jax.batching.weights import weigh
 
 __all__ = [
     "Batch",
@@ -22,5 +23,6 @@ __all__ = [
     "read_contract",
     "read_rows",
     "tokens_of_row",
+    "weigh",
     "write_records",
 ]

@@ -108,6 +108,6 @@ class Loader:
                 _log.info("step %d: %s was seen whole, its epoch %d begins", self._next_step, name, epoch + 1)
         self._epochs = epochs
 
-    def state(self) -> dict[str, int | str]:
-        """What a checkpoint holds: the next step, and what the rows are a function of."""
-        return {"next_step": self._next_step, "mixture": self.mixture.fingerprint}
+    def state_at(self, step: int) -> dict[str, int | str]:
+        """What a checkpoint after so many batches holds: that number, and what the rows are a function of."""
+        return {"next_step": step, "mixture": self.mixture.fingerprint}

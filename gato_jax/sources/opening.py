@@ -8,6 +8,7 @@ from collections.abc import Callable
 from gato_jax.episodes import open_dataset
 from gato_jax.sources.captions import emoji_captions
 from gato_jax.sources.dialogue import chatterbot_dialogues
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import EpisodeReader, SourceError
 from gato_jax.sources.rlds import open_rlds
 
@@ -27,20 +28,32 @@ def _open_rlds(where: str, split: str) -> EpisodeReader:
     return open_rlds(directory, split, name=name or None)
 
 
-KINDS: dict[str, Callable[[str, str], EpisodeReader]] = {
+# Kinds whose recordings say themselves what their fields mean.
+SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
     "recorded": lambda where, split: open_dataset(where, split),  # recorded:DIR, a dataset of ours
     "rlds": _open_rlds,  # rlds:DIR or rlds:DIR#NAME, NAME as in RLDS_DATASETS where the folder's own differs
     "captions": _open_captions,  # captions:emoji from the font, captions:DIR from a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot
 }
+# Kinds that take Fields.
+DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {}
+KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 
-def open_source(source: str, split: str = "train") -> EpisodeReader:
-    """Opens one split of `KIND:WHERE`. Raises SourceError for an unknown kind, naming the nearest."""
+def open_source(source: str, split: str = "train", *, fields: Fields | None = None) -> EpisodeReader:
+    """Opens one split of `KIND:WHERE`.
+
+    Raises:
+      SourceError: an unknown kind, the nearest of which is named, or fields for a kind that takes none.
+    """
     kind, colon, where = source.partition(":")
     if kind not in KINDS or not where:
         near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.4)
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
         hint = f"did you mean {near[0]!r}? " if near and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
-    return KINDS[kind](where, split)
+    if kind in DESCRIBED_BY_FIELDS:
+        return DESCRIBED_BY_FIELDS[kind](where, split, fields)
+    if fields is not None:
+        raise SourceError(f"{source}: {kind} recordings say what their fields mean; leave the fields out")
+    return SELF_DESCRIBED[kind](where, split)

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ml_collections import ConfigDict
 
+from gato_jax.batching.admission import AdmissionConfig
+from gato_jax.batching.weights import WEIGHTINGS, Weighting
 from gato_jax.model import ComputeConfig, ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
@@ -70,7 +72,9 @@ class MeshConfig:
 class DatasetConfig:
     """One dataset of the mixture: where it is, and how it is sampled (see batching.MixtureEntry).
 
-    source: `recorded:DIR` for our own recordings, or another kind that gato_jax.sources reads.
+    source: `recorded:DIR` for our own recordings, or another kind that gato_jax.sources reads; `tokens:DIR` for what
+      gato export wrote. `unavailable:WHY` is left out, and its weight goes to the others, which the run says.
+    fields: the file that says what the fields of a recording mean (gato_jax.sources.Fields), where its kind needs one.
     """
 
     source: str
@@ -78,7 +82,9 @@ class DatasetConfig:
     window: Literal["tokens", "timesteps"] | int = "tokens"
     prompt_share: float = 0.25
     prompt_steps: int | None = None
+    pieces: int | None = None
     loss_weight: float = 1.0
+    fields: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,8 @@ class TrainConfig:
     """All that a training run depends on.
 
     compute: how a step is computed; a run may go on with another.
+    weighting: how the datasets' weights become shares of the rows (see batching.weigh).
+    admission: which data the run may learn from, by licence and kind.
     patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
       bring; a number below that is an error before the first step.
     image_tokenizer: folder of a trained image tokenizer, whose codes then stand for images instead of patches.
@@ -102,6 +110,8 @@ class TrainConfig:
     mesh: MeshConfig
     datasets: tuple[DatasetConfig, ...]
     compute: ComputeConfig = ComputeConfig()
+    weighting: Weighting = "by_hand"
+    admission: AdmissionConfig = AdmissionConfig()
     patch_budget: int | None = None
     target_budget: int | None = None
     image_tokenizer: str | None = None
@@ -133,6 +143,8 @@ class TrainConfig:
             raise ConfigError(
                 f"image_trunk_weights are of a ResNet-50, model.image_trunk is {self.model.image_trunk}; set resnet_50"
             )
+        if self.weighting not in WEIGHTINGS:
+            raise ConfigError(f"weighting must be {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
@@ -155,6 +167,7 @@ class TrainConfig:
         fields["model"] = build_section(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
         fields["optimizer"] = build_section(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
         fields["compute"] = build_section(ComputeConfig, fields.get("compute", {}), "compute")
+        fields["admission"] = build_section(AdmissionConfig, fields.get("admission", {}), "admission")
         fields["mesh"] = build_section(MeshConfig, fields.get("mesh", {}), "mesh")
         datasets = fields.get("datasets", {})
         fields["datasets"] = tuple(
@@ -174,13 +187,17 @@ T = TypeVar("T")
 
 
 def _typed(value: Any, wanted: Any, where: str) -> Any:
-    """A plain value of the type that its field declares; a whole number serves as a float."""
+    """A plain value of the type that its field declares; a whole number serves as a float, a list as a tuple."""
     if types.NoneType in typing.get_args(wanted):
         if value is None:
             return None
         (wanted,) = set(typing.get_args(wanted)) - {types.NoneType}
     if wanted is float and type(value) is int:
         return float(value)
+    if wanted == tuple[str, ...]:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
+            raise ConfigError(f"{where} must be a tuple of str, got {value!r}")
+        return tuple(value)
     if wanted in (int, float, bool, str) and type(value) is not wanted:
         raise ConfigError(f"{where} must be {wanted.__name__}, got {value!r}")
     return value

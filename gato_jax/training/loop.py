@@ -20,7 +20,7 @@ from gato_jax.tokenization import Contract
 from gato_jax.training.config import ConfigError, TrainConfig
 from gato_jax.training.metrics import MetricsLog
 from gato_jax.training.program import Program, make_program
-from gato_jax.training.sharding import make_mesh, my_pools, place_batch, row_groups
+from gato_jax.training.sharding import make_mesh, my_pools, placed_ahead, row_groups
 from gato_jax.training.start import Start, from_scratch
 
 _log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ def train(
             mixture, steps=config.steps, first_step=next_batch, threads=config.loader_threads,
             pools=pools, mine=my_pools(mesh, config.compute.accumulate), budgets=budgets,
         )  # fmt: skip
+        batches = placed_ahead(mesh, loader)
         log = MetricsLog(workdir, mixture.names, config, first_step)
         metrics = None
         bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
@@ -80,7 +81,7 @@ def train(
             tqdm(range(first_step, stop), disable=jax.process_index() > 0, **bar) as progress,
         ):
             for step in progress:
-                state, new_metrics = program.step(state, place_batch(mesh, next(loader)), key)
+                state, new_metrics = program.step(state, next(batches), key)
                 if metrics is not None:
                     log.add(step - 1, metrics, progress)
                 metrics = new_metrics
@@ -88,7 +89,7 @@ def train(
                 if done % config.checkpoint_every == 0 or done == stop:
                     log.add(step, metrics, progress)
                     metrics = None
-                    store.save(done, state, loader=loader.state(), **about)
+                    store.save(done, state, loader=loader.state_at(done), **about)
                     if after_checkpoint is not None:
                         store.wait()
                         _tell(after_checkpoint, done)

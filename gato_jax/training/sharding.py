@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -83,6 +84,16 @@ def place_batch(mesh: Mesh, batch: Batch) -> Batch:
     """
     batch = batch._replace(prompt_mask=None, action_range=None, episode_ids=None)
     return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
+
+
+def placed_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Each batch as `place_batch` gives it, begun so many batches early: copies and steps overlap."""
+    queue = collections.deque()
+    for batch in batches:
+        queue.append(place_batch(mesh, batch))
+        if len(queue) > ahead:
+            yield queue.popleft()
+    yield from queue
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

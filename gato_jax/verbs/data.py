@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from gato_jax.verbs.flags import UsageError
 
+UNAVAILABLE = "unavailable:"
+
 if TYPE_CHECKING:  # the verbs load in a moment
     from gato_jax.batching import Mixture, TokenRecords
-    from gato_jax.sources import EpisodeReader
+    from gato_jax.sources import EpisodeReader, Fields
     from gato_jax.tokenization.codecs.image import ImageTokenizer
-    from gato_jax.training import TrainConfig
+    from gato_jax.training import DatasetConfig, TrainConfig
 
 
 def open_data(where: str, split: str = "train") -> EpisodeReader:
@@ -22,6 +24,13 @@ def open_data(where: str, split: str = "train") -> EpisodeReader:
     if where.startswith("tokens:"):
         raise UsageError(f"{where} can be trained on alone; name the dataset that it was made from")
     return open_source(where if ":" in where and not pathlib.Path(where).exists() else f"recorded:{where}", split)
+
+
+def read_fields(file: str | None) -> Fields | None:
+    """What the fields of a recording mean, where a file says so."""
+    from gato_jax.sources import Fields
+
+    return None if file is None else Fields.read(file)
 
 
 def read_config(config: Any, workdir: pathlib.Path) -> TrainConfig:
@@ -57,36 +66,63 @@ def open_mixture(
     """The datasets of the config, tokenized into WORKDIR/records unless they are there, under their weights.
 
     `open_reader` gives the episodes of a source that is no tokens; None gives all that it has.
+
+    Raises:
+      AdmissionError: the config's rules do not admit some of them.
     """
-    from gato_jax.batching import Mixture, MixtureEntry
+    from gato_jax.batching import Mixture, MixtureEntry, weigh
+    from gato_jax.batching.admission import require_admissible
     from gato_jax.training import require_same_model
 
     require_same_model(config, workdir)
     images = open_image_tokenizer(config, workdir)
+    datasets = _available(config)
+    records = [_open_records(dataset, workdir, config, images, open_reader) for dataset in datasets]
+    weights = weigh(records, [dataset.weight for dataset in datasets], config.weighting)
     entries = []
-    for dataset in config.datasets:
-        source = dataset.source.replace("{workdir}", str(workdir))
+    for dataset, made, weight in zip(datasets, records, weights, strict=True):
         entries.append(
             MixtureEntry(
-                records=_open_records(source, workdir, config, images, open_reader),
-                weight=dataset.weight,
+                records=made,
+                weight=weight,
                 window=dataset.window,
                 prompt_share=dataset.prompt_share,
                 prompt_steps=dataset.prompt_steps,
+                pieces=dataset.pieces,
                 loss_weight=dataset.loss_weight,
             )
         )
-    return Mixture(tuple(entries), config.batch_size, config.context, config.seed, config.predict_prompts)
+    mixture = Mixture(tuple(entries), config.batch_size, config.context, config.seed, config.predict_prompts)
+    require_admissible(mixture, config.admission)
+    return mixture
 
 
-def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, images, open_reader) -> TokenRecords:
+def _available(config: TrainConfig) -> list[DatasetConfig]:
+    """The datasets that are to be read; says which are left out, why, and what becomes of their weight."""
+    missing = [dataset for dataset in config.datasets if dataset.source.startswith(UNAVAILABLE)]
+    total = sum(dataset.weight for dataset in config.datasets)
+    for dataset in missing:
+        print(f"left out, {dataset.weight / total:.2%} of the weight: {dataset.source.removeprefix(UNAVAILABLE)}")
+    if len(missing) == len(config.datasets):
+        raise UsageError("no dataset of the config is available; record, convert or name one (config.datasets)")
+    if missing:
+        share = sum(dataset.weight for dataset in missing) / total
+        print(
+            f"{share:.2%} of the weight goes to the other {len(config.datasets) - len(missing)} datasets, as theirs is"
+        )
+    return [dataset for dataset in config.datasets if dataset not in missing]
+
+
+def _open_records(
+    dataset: DatasetConfig, workdir: pathlib.Path, config: TrainConfig, images, open_reader
+) -> TokenRecords:
     """Of `tokens:DIR` those that are there, of any other source those that are made here."""
     from gato_jax.batching import TokenRecords, write_records
     from gato_jax.episodes import dataset_name
     from gato_jax.sources import open_source
     from gato_jax.tokenization import Contract
 
-    settings = config.model.tokenization
+    settings, source = config.model.tokenization, dataset.source.replace("{workdir}", str(workdir))
     kind, _, where = source.partition(":")
     if kind == "tokens" and not where:
         raise UsageError("datasets: tokens: names no folder; give the one that gato export wrote")
@@ -95,6 +131,6 @@ def _open_records(source: str, workdir: pathlib.Path, config: TrainConfig, image
         contract = records.contract
         Contract.of(settings, [records.spec], contract.action_limits).require_equal(contract, where)
         return records
-    reader = (open_reader or open_source)(source)
+    reader = open_reader(source) if open_reader else open_source(source, fields=read_fields(dataset.fields))
     directory = workdir / "records" / dataset_name(reader.spec.name)
     return write_records(directory, reader.spec, reader, reader.fingerprint, settings, images)

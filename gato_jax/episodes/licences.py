@@ -1,0 +1,183 @@
+"""What licences permit and ask for, read from SPDX expressions; one that is not known here is never taken for free.
+
+No legal advice: the table says what the licences' own texts say of a copy of the work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Collection, Sequence
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a licence says; None where it is not known.
+
+    Attributes:
+      commercial_use: whether commercial use is permitted.
+      attribution: whether its notice, or its authors' names, have to go with every copy.
+      share_alike: whether what is made of it has to be under the same licence.
+    """
+
+    commercial_use: bool | None = None
+    attribution: bool | None = None
+    share_alike: bool | None = None
+
+
+_FREE = Terms(commercial_use=True, attribution=False, share_alike=False)
+_ATTRIBUTION = Terms(commercial_use=True, attribution=True, share_alike=False)
+_SHARE_ALIKE = Terms(commercial_use=True, attribution=True, share_alike=True)
+_NON_COMMERCIAL = Terms(commercial_use=False, attribution=True, share_alike=False)
+
+_GROUPS: dict[Terms, tuple[str, ...]] = {
+    _FREE: ("0BSD", "CC0-1.0", "MIT-0", "PDDL-1.0", "Unlicense", "Public-Domain"),
+    _ATTRIBUTION: (
+        "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0", "ISC",
+        "MIT", "ODC-By-1.0", "Unicode-3.0", "Unicode-DFS-2016", "Zlib",
+    ),
+    _SHARE_ALIKE: (
+        "AGPL-3.0", "CDLA-Sharing-1.0", "EPL-2.0", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "MPL-2.0",
+        "ODbL-1.0", "OFL-1.1",
+        "C-UDA-1.0",  # of the data; what is computed from them is free
+    ),
+    _NON_COMMERCIAL: ("PolyForm-Noncommercial-1.0.0",),
+}  # fmt: skip
+_TABLE = {name.casefold(): terms for terms, names in _GROUPS.items() for name in names}
+
+# As package indices and dataset hubs write them. "BSD" alone, which has a non-commercial variant, is not among them.
+_ALSO_CALLED = {
+    "apache-license-2.0": "apache-2.0", "apache-license,-version-2.0": "apache-2.0", "mit-license": "mit",
+    "the-mit-license": "mit", "c-uda": "c-uda-1.0", "cc0": "cc0-1.0", "odbl": "odbl-1.0", "odc-by": "odc-by-1.0",
+    "ofl": "ofl-1.1", "sil-open-font-license-1.1": "ofl-1.1", "pddl": "pddl-1.0", "public-domain": "public-domain",
+}  # fmt: skip
+
+# All versions, and the ports to a country's law, are alike in these terms.
+_CREATIVE_COMMONS = re.compile(r"cc-by(?P<nc>-nc)?(?P<last>-sa|-nd)?(-\d\.\d(-(at|au|de|fr|igo|jp|nl|uk|us))?)?")
+_VERSION_RANGE = re.compile(r"(\+|-only|-or-later)$")
+
+# Each permits more than the licence it goes with. Others, as the Commons Clause, take something away.
+_EXCEPTIONS = {
+    "autoconf-exception-3.0", "bison-exception-2.2", "classpath-exception-2.0", "font-exception-2.0",
+    "gcc-exception-3.1", "llvm-exception", "openjdk-assembly-exception-1.0",
+}  # fmt: skip
+
+
+_Join = Callable[[Sequence[bool | None]], bool | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Joined:
+    """What AND or OR joins; a licence by itself is its name."""
+
+    operator: str
+    parts: tuple[str | _Joined, ...]
+
+
+def terms_of(expression: str) -> Terms:
+    """The terms of an SPDX expression, or of a licence's name.
+
+    What is under two licences (AND) is permitted where both permit it and asks for what either does; of a choice (OR)
+    it is the other way round. Text that is no expression is taken for the name of one licence.
+    """
+    tree = _parse(expression)
+
+    def judge(field: str, joined: _Join, chosen: _Join) -> bool | None:
+        return _judge(tree, lambda name: getattr(_terms_of_one(name), field), joined, chosen)
+
+    return Terms(
+        commercial_use=judge("commercial_use", _every, _some),
+        attribution=judge("attribution", _some, _every),
+        share_alike=judge("share_alike", _some, _every),
+    )
+
+
+def commercial_use(expression: str) -> bool | None:
+    """Whether a licence or SPDX expression permits commercial use; None where it is not known."""
+    return terms_of(expression).commercial_use
+
+
+def is_allowed(expression: str, allowed: Collection[str]) -> bool:
+    """Whether the licences that `expression` needs are all in `allowed`, upper and lower case alike."""
+    names = {_normal(name) for name in allowed}
+    if _normal(expression) in names:
+        return True
+    return bool(_judge(_parse(expression), lambda name: _normal(name) in names, _every, _some))
+
+
+def _every(values: Sequence[bool | None]) -> bool | None:
+    return False if False in values else None if None in values else True
+
+
+def _some(values: Sequence[bool | None]) -> bool | None:
+    return True if True in values else None if None in values else False
+
+
+def _judge(tree: str | _Joined, leaf: Callable[[str], bool | None], joined: _Join, chosen: _Join) -> bool | None:
+    """The verdict on a tree: of `joined` over what AND joins, of `chosen` over what OR does."""
+    if isinstance(tree, str):
+        return leaf(tree)
+    verdicts = [_judge(part, leaf, joined, chosen) for part in tree.parts]
+    return (joined if tree.operator == "AND" else chosen)(verdicts)
+
+
+def _normal(name: str) -> str:
+    """One spelling of a name: `CC BY 4.0` is `cc-by-4.0`."""
+    said = re.sub(r"[\s_]+", "-", name.strip().casefold())
+    return _ALSO_CALLED.get(said, said)
+
+
+def _terms_of_one(name: str) -> Terms:
+    name, _, exception = name.partition(" WITH ")
+    if exception and exception.casefold() not in _EXCEPTIONS:
+        return Terms()
+    said = _normal(_VERSION_RANGE.sub("", name))
+    if (found := _CREATIVE_COMMONS.fullmatch(said)) is not None:
+        return Terms(commercial_use=found["nc"] is None, attribution=True, share_alike=found["last"] == "-sa")
+    return _TABLE.get(said, Terms())
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(expression: str) -> str | _Joined:
+    """AND binds closer than OR, WITH closest."""
+    words = re.findall(r"[()]|[^\s()]+", expression)
+    tree = _either(words)
+    return expression if tree is None or words else tree
+
+
+def _either(words: list[str]) -> str | _Joined | None:
+    return _joined(words, "OR", lambda: _joined(words, "AND", lambda: _operand(words)))
+
+
+def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | None]) -> str | _Joined | None:
+    """One or more operands; takes its words off the front, None where they are no expression."""
+    parts = [read()]
+    while words and words[0].upper() == operator:
+        words.pop(0)
+        parts.append(read())
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return known[0] if len(known) == 1 else _Joined(operator, tuple(known))
+
+
+def _operand(words: list[str]) -> str | _Joined | None:
+    if words and words[0] == "(":
+        words.pop(0)
+        inner = _either(words)
+        return inner if words and words.pop(0) == ")" else None
+    name = _name(words)
+    if name and words and words[0].upper() == "WITH":
+        words.pop(0)
+        exception = _name(words)
+        return f"{name} WITH {exception}" if exception else None
+    return name or None
+
+
+def _name(words: list[str]) -> str:
+    """Neighbouring words are one name, as in `CC BY 4.0`."""
+    taken = []
+    while words and words[0] not in ("(", ")") and words[0].upper() not in ("AND", "OR", "WITH"):
+        taken.append(words.pop(0))
+    return " ".join(taken)
