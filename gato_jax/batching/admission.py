@@ -6,6 +6,7 @@ Episodes say where they came from one by one, so a dataset is admitted by all of
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from gato_jax.batching.mixture import Mixture
@@ -64,7 +65,7 @@ def require_admissible(mixture: Mixture, rules: AdmissionConfig):
 
 def share_of(mixture: Mixture, kind: str) -> float:
     """The share of rows, by the weights, whose episodes are of this kind: real, simulated or synthetic."""
-    return sum(share for _, share in _shares(mixture, kind))
+    return math.fsum(share for _, share in _shares(mixture, kind))
 
 
 def _refusals(records: TokenRecords, rules: AdmissionConfig) -> Iterator[str]:

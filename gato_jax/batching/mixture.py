@@ -218,12 +218,11 @@ class Mixture:
         plan = self.plan(row)
         records = self.entries[plan.dataset].records
         pieces = [piece for segment in plan.segments for piece in segment]
-        steps = iter(records.read([step for piece in pieces for step in range(piece.start, piece.stop)]))
+        read = iter(records.read([(piece.start, piece.stop) for piece in pieces]))
         parts = []
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
-                tokens = concatenate([next(steps) for _ in range(piece.start, piece.stop)])
-                tokens = tokens.slice(piece.skip, piece.skip + piece.keep)
+                tokens = next(read).slice(piece.skip, piece.skip + piece.keep)
                 tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
                 if piece.skip:  # what it follows from is cut off; a prompt before it is no substitute
                     tokens = tokens.replace(loss_mask=tokens.loss_mask & (np.arange(len(tokens)) > 0))

@@ -23,6 +23,7 @@ DTYPES = {
     "step_patches": np.int32,
     "step_targets": np.int32,
     "first_token": np.int64,
+    "chunk_first": np.int64,
 }
 _CHUNK = 1 << 24
 
@@ -51,6 +52,7 @@ class RecordIndex:
       episode_provenance: (E,) which of the dataset's provenances is its own.
       step_tokens, step_patches, step_targets: (S,) of each timestep, episodes one after the other.
       first_token: (S,) the index of its first token, counted over the whole dataset.
+      chunk_first: (C,) the first timestep of each chunk, which is a record.
     """
 
     episode_steps: Int[np.ndarray, " E"]
@@ -60,16 +62,23 @@ class RecordIndex:
     step_patches: Int[np.ndarray, " S"]
     step_targets: Int[np.ndarray, " S"]
     first_token: Int[np.ndarray, " S"]
+    chunk_first: Int[np.ndarray, " C"]
 
     @classmethod
-    def of(cls, counts: list[np.ndarray], provenances: list[int]) -> RecordIndex:
-        """The index of episodes with the given (3, T) tokens, patches and targets of their timesteps."""
+    def of(cls, counts: list[np.ndarray], chunks: list[int], provenances: list[int]) -> RecordIndex:
+        """The index of episodes.
+
+        Args:
+          counts: (3, T) of each episode: tokens, patches and targets of its timesteps.
+          chunks: timesteps of each chunk.
+          provenances: which of the dataset's is that of each episode.
+        """
         tokens, patches, targets = np.concatenate(counts, axis=1)
         steps = np.array([episode.shape[1] for episode in counts], np.int64)
         arrays = {
             "episode_steps": steps, "episode_provenance": provenances, "first_step": np.cumsum(steps) - steps,
             "step_tokens": tokens, "step_patches": patches, "step_targets": targets,
-            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens,
+            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens, "chunk_first": np.cumsum(chunks) - chunks,
         }  # fmt: skip
         return cls(**{name: np.asarray(array, DTYPES[name]) for name, array in arrays.items()})
 

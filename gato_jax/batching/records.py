@@ -1,9 +1,9 @@
 """Token records: the timesteps of a dataset, tokenized once, for random access by the loader.
 
 RLDS episodes are the canonical form, but a record of theirs is a whole episode; a window of a few steps would read all
-of it. Here one record is one timestep, so that a row reads what it holds and nothing else.
+of it. Here a record is a chunk of a few timesteps, so that a row reads what it holds and little else.
 
-    DIR/steps.array_record     one timestep a record
+    DIR/steps.array_record     a chunk a record
     DIR/index_*.npy            steps of each episode; tokens, patches and targets of each step
     DIR/meta.json              contract, provenances, fingerprint of the episodes; written last
 """
@@ -16,19 +16,19 @@ import json
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import msgpack
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
+from gato_jax.batching.chunks import chunks_of, pack, unpack
 from gato_jax.batching.record_index import Most, RecordIndex, RecordIndexError
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 
-SCHEMA = 4
+SCHEMA = 5
 
 
 class RecordsError(ValueError):
@@ -62,14 +62,15 @@ def write_records(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     layout = contract.layout(spec.name, image_tokenizer)
-    counts, provenances, whose = [], {}, []
+    counts, chunks, provenances, whose = [], [], {}, []
     writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
     for number, episode in enumerate(episodes):
         steps = layout.encode_timesteps(episode, number)
         if not steps:
             raise RecordsError(f"{spec.name}: episode {number} holds no action that was taken; filter it out")
-        for step in steps:
-            writer.write(_pack(step))
+        for count, chunk in chunks_of(steps):
+            writer.write(pack(chunk))
+            chunks.append(count)
         whose.append(provenances.setdefault(episode.provenance, len(provenances)))
         sizes = [(len(step), len(step.patch_slots), int(step.loss_mask.sum())) for step in steps]
         counts.append(np.array(sizes, np.int32).T)
@@ -77,7 +78,7 @@ def write_records(
     if not counts:
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
     _require_image_targets(spec, tokenization, max(episode.shape[1] for episode in counts))
-    index = RecordIndex.of(counts, whose)
+    index = RecordIndex.of(counts, chunks, whose)
     meta = {
         "schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(),
         "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
@@ -142,9 +143,9 @@ class TokenRecords:
             directory=directory, contract=contract, fingerprint=meta.fingerprint, provenances=meta.provenances,
             index=index, most=meta.most,
         )  # fmt: skip
-        if (count := records._reader.num_records()) != records.steps:
+        if (count := records._reader.num_records()) != (indexed := len(index.chunk_first)):
             raise RecordsError(
-                f"{directory}: {count} records, {records.steps} in the index; delete the folder to tokenize again"
+                f"{directory}: {count} records, {indexed} in the index; delete the folder to tokenize again"
             )
         return records
 
@@ -211,9 +212,33 @@ class TokenRecords:
         except Exception as error:  # the binding raises RuntimeError and others for what is wrong with the file
             raise RecordsError(f"{path} cannot be read ({error}); delete its folder to tokenize again") from None
 
-    def read(self, steps: Sequence[int]) -> list[TokenSequence]:
-        """The timesteps of these indices."""
-        return [_unpack(data) for data in self._reader.read(list(map(int, steps)))]
+    def read(self, windows: Sequence[tuple[int, int]]) -> list[TokenSequence]:
+        """The tokens of each window, timesteps [start, stop) of one episode."""
+        starts, index = self.index.first_token, self.index
+        spans = [self._chunks(start, stop) for start, stop in windows]
+        wanted = sorted({chunk for span in spans for chunk in span})
+        chunks = dict(zip(wanted, map(unpack, self._reader.read(wanted)), strict=True))
+        read = []
+        for (start, stop), span in zip(windows, spans, strict=True):
+            first, last = int(starts[start]), int(starts[stop - 1] + index.step_tokens[stop - 1])
+            offsets = [int(starts[index.chunk_first[chunk]]) for chunk in span]
+            read.append(
+                concatenate(
+                    [chunks[c].slice(max(first - at, 0), last - at) for c, at in zip(span, offsets, strict=True)]
+                )
+            )
+        return read
+
+    def timesteps(self, start: int, stop: int) -> list[TokenSequence]:
+        """Timesteps [start, stop) of one episode, one by one."""
+        (tokens,) = self.read([(start, stop)])
+        ends = np.cumsum(self.index.step_tokens[start:stop])
+        return [tokens.slice(int(a), int(b)) for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _chunks(self, start: int, stop: int) -> range:
+        """The numbers of the chunks that hold timesteps [start, stop)."""
+        first, last = np.searchsorted(self.index.chunk_first, (start, stop - 1), side="right")
+        return range(int(first) - 1, int(last))
 
 
 class _Meta(NamedTuple):
@@ -246,22 +271,3 @@ def _fits(meta: _Meta | None, contract: Contract, fingerprint: str) -> bool:
     if meta is None or meta.fingerprint != fingerprint:
         return False
     return {**meta.contract, "action_limits": {}} == contract.to_json()
-
-
-_DTYPES = {"loss_mask": np.bool_, "prompt_mask": np.bool_, "patches": np.uint8}
-# Known without being stored: every token of a timestep is of one segment and of no prompt until a row says otherwise.
-_STORED = [name for name in (*PER_TOKEN, *PER_PATCH) if name not in ("segment_ids", "prompt_mask")]
-
-
-def _pack(step: TokenSequence) -> bytes:
-    arrays = [getattr(step, name) for name in _STORED]
-    return cast(bytes, msgpack.packb([(array.shape, array.tobytes()) for array in arrays]))
-
-
-def _unpack(data: bytes) -> TokenSequence:
-    arrays = {
-        name: np.frombuffer(raw, _DTYPES.get(name, np.int32)).reshape(shape)
-        for name, (shape, raw) in zip(_STORED, msgpack.unpackb(data), strict=True)
-    }
-    length = len(arrays["token_ids"])
-    return TokenSequence(**arrays, segment_ids=np.ones(length, np.int32), prompt_mask=np.zeros(length, bool))

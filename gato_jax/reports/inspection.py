@@ -133,7 +133,7 @@ def _placed(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
 
 
 def _tell(records: TokenRecords, layout: Layout, piece: Piece, start: int) -> _Told:
-    steps = records.read(range(piece.start, piece.stop))
+    steps = records.timesteps(piece.start, piece.stop)
     first = piece.start - int(records.index.first_step[piece.episode])
     step = [first + number for number, tokens in enumerate(steps) for _ in range(len(tokens))]
     kept: list[int | None] = [None] * len(step)

@@ -70,11 +70,11 @@ def summary_table(results: Results) -> str:
     for task in results.tasks:
         own = [score(value, task.metric) for value in (task.random, task.constant, task.agent)]
         rows.append((task.task, *own, interval(task), score(task.expert, task.metric), _meter(task.normalised)))
-    lines = _aligned(rows)
+    lines = aligned(rows)
     if results.held_out:
         held = [("held out (lower is better)", "value", "baseline", "measure")]
         held += [(h.name, number(h.value), number(h.baseline), h.metric) for h in results.held_out]
-        lines += ["", *_aligned(held)]
+        lines += ["", *aligned(held)]
     aggregate = results.aggregate
     named = (("mean", "mean"), ("iqm", "interquartile mean"), ("share_at_50", "share at half of the expert or above"))
     facts = [f"{name} {aggregate[key]:.2f}" for key, name in named if aggregate.get(key) is not None]
@@ -94,7 +94,7 @@ def _meter(normalised: float | None, width: int = 10) -> str:
     return f"{normalised:5.2f} {'#' * filled}{'.' * (width - filled)}"
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Columns two spaces apart, numbers flush right. The first column gives way where a line would be too long."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[0] = max(12, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))

@@ -16,8 +16,16 @@ from gato_jax.sources.reader import EpisodeRejected
 Column = Callable[[str], Any]
 
 
-def assemble(fields: Fields, column: Column, where: str, *, provenance: Provenance | None = None) -> Episode:
-    """One episode of T steps, each of which acts.
+def assemble(
+    fields: Fields,
+    column: Column,
+    where: str,
+    *,
+    provenance: Provenance | None = None,
+    step_flags: Sequence[str] = (),
+    final_observation: bool = False,
+) -> Episode:
+    """One episode of T steps, each of which acts unless the recording has a final observation.
 
     Args:
       fields: what is wanted.
@@ -25,10 +33,13 @@ def assemble(fields: Fields, column: Column, where: str, *, provenance: Provenan
         A KeyError says that there is no such field.
       where: file and number of the episode, to begin a message with.
       provenance: of this episode, where it differs from that of the fields.
+      step_flags: which of `discount`, `is_first`, `is_last` and `is_terminal` the recording has itself, as fields of
+        these names. The others follow from the place in the episode, which is taken to end in a terminal state.
+      final_observation: whether a last step that the recording flags as `is_last` holds an observation alone.
 
     Raises:
       EpisodeRejected: a field is missing or has another type or shape, a value is no finite number, an image cannot be
-        decoded or has another size, time goes backwards, or there are no steps.
+        decoded or has another size, time goes backwards, an episode begins or ends within it, or there are no steps.
     """
 
     def read(path: str) -> Any:
@@ -48,7 +59,7 @@ def assemble(fields: Fields, column: Column, where: str, *, provenance: Provenan
     for side, arrays in sides.items():
         for key, (path, modality) in getattr(fields, side).items():
             values, said = read(path), f"{side} {key!r} (field {path!r})"
-            if isinstance(values, (str, bytes)):
+            if isinstance(values, (str, bytes)) and isinstance(modality, Text):
                 late.append((side, key, values))
                 continue
             size = fields.recorded_sizes.get(key)
@@ -72,28 +83,52 @@ def assemble(fields: Fields, column: Column, where: str, *, provenance: Provenan
         reward = to_array(read(fields.reward), Continuous(shape=()), f"reward (field {fields.reward!r})", where)
         if len(reward) != steps:
             raise EpisodeRejected(where, f"it has {len(reward)} rewards for {steps} steps")
-    last = np.arange(steps) == steps - 1
+    flags = _flags({name: read(name) for name in step_flags}, steps, where)
     return Episode(
         task=fields.spec.name,
         observation=sides["observation"],
         action=sides["action"],
         reward=reward,
-        discount=(~last).astype(np.float32),
-        is_first=np.arange(steps) == 0,
-        is_last=last,
-        is_terminal=last,
+        discount=flags["discount"],
+        is_first=flags["is_first"],
+        is_last=flags["is_last"],
+        is_terminal=flags["is_terminal"],
+        final_observation=final_observation and bool(flags["is_last"][-1]),
         provenance=provenance or fields.provenance,
         success=None if fields.success is None else _last_is_true(read(fields.success), fields.success, where),
     )
+
+
+def _flags(recorded: dict[str, Any], steps: int, where: str) -> dict[str, np.ndarray]:
+    """`discount` (T,) float32 and the three flags (T,) bool of an episode, those that were recorded and the others."""
+    first, last = np.arange(steps) == 0, np.arange(steps) == steps - 1
+    flags = {"is_first": first, "is_last": last, "is_terminal": last}
+    for name in flags.keys() & recorded.keys():
+        array = to_array(recorded[name], Discrete(n=2), name, where).astype(bool)
+        if len(array) != steps:
+            raise EpisodeRejected(where, f"it has {len(array)} values of {name} for {steps} steps")
+        if (inside := array & ~flags[name]).any():
+            raise EpisodeRejected(
+                where, f"{name} is true at step {int(inside.argmax())} of {steps}: it is no one episode"
+            )
+        flags[name] = array
+    discount = recorded.get("discount", (~flags["is_terminal"]).astype(np.float32))
+    discount = to_array(np.reshape(discount, -1), Continuous(shape=()), "discount", where)
+    if len(discount) != steps:
+        raise EpisodeRejected(where, f"it has {len(discount)} values of discount for {steps} steps")
+    return {"discount": discount, **flags}
 
 
 def to_array(
     values: Any, modality: Modality, said: str, where: str, recorded_size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """T recorded values as an episode holds them; `said` names them in the message of an EpisodeRejected."""
+    several = np.iterable(values) and not isinstance(values, (str, bytes))
+    if not several:
+        raise EpisodeRejected(where, f"{said} is the one value {values!r:.40}, not one at each step")
     match modality:
         case Text():
-            return _texts(values, said, where)
+            return _texts(list(values), said, where)
         case Image():
             return _images(values, modality, said, where, recorded_size)
     array = np.asarray(values)
@@ -133,21 +168,25 @@ def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
     if image.shape == modality.shape:
         return image
     picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    size, box = (modality.width, modality.height), PIL.Image.Resampling.BOX
-    if modality.fit != "resize":
-        scales = modality.width / picture.width, modality.height / picture.height
-        scale = min(scales) if modality.fit == "pad" else max(scales)
-        inner = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
-        canvas = PIL.Image.new(picture.mode, size)  # black; what is larger is cropped by it
-        canvas.paste(picture.resize(inner, box), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-        picture = canvas
-    return np.asarray(picture.resize(size, box)).reshape(modality.shape)
+    size, mean = (modality.width, modality.height), PIL.Image.Resampling.BOX
+    scales = modality.width / picture.width, modality.height / picture.height
+    if modality.fit == "pad":
+        inner = max(round(picture.width * min(scales)), 1), max(round(picture.height * min(scales)), 1)
+        canvas = PIL.Image.new(picture.mode, size)  # black
+        canvas.paste(picture.resize(inner, mean), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+        return np.asarray(canvas).reshape(modality.shape)
+    left, top = 0.0, 0.0
+    if modality.fit == "crop":
+        left = max(picture.width - modality.width / max(scales), 0.0) / 2
+        top = max(picture.height - modality.height / max(scales), 0.0) / 2
+    cut = picture.resize(size, mean, box=(left, top, picture.width - left, picture.height - top))
+    return np.asarray(cut).reshape(modality.shape)
 
 
 def _images(values: Any, modality: Image, said: str, where: str, recorded_size: tuple[int, int] | None) -> np.ndarray:
     fitted, size = [], recorded_size
     for step, value in enumerate(values):
-        image = _decode(value, f"{said} at step {step}", where)
+        image = decode_image(value, f"{said} at step {step}", where)
         if image.ndim == 2:
             image = image[..., None]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != modality.channels:
@@ -165,8 +204,8 @@ def _images(values: Any, modality: Image, said: str, where: str, recorded_size: 
     return np.stack(fitted) if fitted else np.zeros((0, *modality.shape), np.uint8)
 
 
-def _decode(value: Any, said: str, where: str) -> np.ndarray:
-    """An array as it is, an encoded file decoded."""
+def decode_image(value: Any, said: str, where: str) -> np.ndarray:
+    """An array as it is, an encoded file decoded. Raises EpisodeRejected; `said` names it in the message."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         try:
             with PIL.Image.open(io.BytesIO(value)) as picture:
@@ -192,6 +231,6 @@ def _texts(values: Sequence[Any], said: str, where: str) -> np.ndarray:
 
 def _last_is_true(values: Any, path: str, where: str) -> bool:
     array = np.asarray(values).reshape(-1)
-    if not len(array) or array.dtype.kind not in "biuf":
+    if not len(array) or array.dtype.kind not in "biuf" or np.isnan(array[-1]):
         raise EpisodeRejected(where, f"success (field {path!r}) is {values!r:.40}, not a truth value")
     return bool(array[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
-    """What a report says of each dataset."""
+    """What reports say of each dataset."""
     return [
         {
             "dataset": entry.records.spec.name,
@@ -55,6 +56,11 @@ def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
             "steps": entry.records.steps,
             **{name: _distinct(entry.records, name) for name in ("source", "licence", "kind", "agent")},
             "weight": float(share),
+            "fingerprint": entry.records.fingerprint,
+            "provenances": [
+                {"episodes": episodes, **dataclasses.asdict(provenance)}
+                for provenance, episodes in entry.records.provenance_counts.items()
+            ],
         }
         for entry, share in zip(mixture.entries, mixture.shares, strict=True)
     ]

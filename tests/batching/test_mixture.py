@@ -84,11 +84,11 @@ def test_windows_of_tokens_begin_and_end_anywhere_and_are_the_episodes_own_token
         first, at = plan.segments[0][0], 0
         begun_inside.add(first.skip)
         for (piece,) in plan.segments:
-            whole = concatenate(data.read(range(piece.start, piece.stop)))
+            whole = concatenate(data.timesteps(piece.start, piece.stop))
             part = whole.slice(piece.skip, piece.skip + piece.keep)
             np.testing.assert_array_equal(tokens.token_ids[at : at + piece.keep], part.token_ids)
             np.testing.assert_array_equal(tokens.local_position[at : at + piece.keep], part.local_position)
-            assert piece.skip < len(data.read([piece.start])[0]) and (piece is first or piece.skip == 0)
+            assert piece.skip < data.index.step_tokens[piece.start] and (piece is first or piece.skip == 0)
             ended_inside.add((len(whole) - piece.skip - piece.keep) % 8)
             at += piece.keep
         assert len(tokens) > 20 - 8  # what is empty has no room for a timestep

@@ -9,7 +9,7 @@ import pytest
 
 from gato_jax.batching import RecordsError, TokenRecords, write_records
 from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
 from tests.tokenization.made_shades import Shades
 from tests.tokenization.made_tasks import ALL, CONTROL, GAME, random_episode
 
@@ -34,13 +34,32 @@ def test_every_timestep_comes_back(records, spec):
     np.testing.assert_array_equal(read.index.step_tokens, [len(step) for step in expected])
     np.testing.assert_array_equal(read.index.step_patches, [len(step.patches) for step in expected])
     np.testing.assert_array_equal(read.index.step_targets, [step.loss_mask.sum() for step in expected])
-    backwards = list(range(len(expected)))[::-1]
-    for index, step in zip(backwards, read.read(backwards), strict=True):
-        for name in (*PER_TOKEN, *PER_PATCH):
-            found, wanted = getattr(step, name), getattr(expected[index], name)
-            np.testing.assert_array_equal(found, wanted)
-            assert found.dtype == wanted.dtype
+    windows = [(start, stop) for start in range(3, 11) for stop in range(start + 1, 11)][
+        ::-1
+    ]  # within an episode or over
+    for (start, stop), tokens in zip(windows, read.read(windows), strict=True):
+        assert_same(tokens, concatenate(expected[start:stop]))
+    for step, wanted in zip(read.timesteps(4, 11), expected[4:11], strict=True):
+        assert_same(step, wanted)
     assert read.spec == spec
+
+
+def assert_same(found, wanted):
+    for name in (*PER_TOKEN, *PER_PATCH):
+        one, other = getattr(found, name), getattr(wanted, name)
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
+def test_an_episode_is_many_chunks_and_no_window_sees_where_one_ends(tmp_path):
+    episodes = [random_episode(GAME, seed, steps) for seed, steps in enumerate((90, 1, 70))]
+    made = write_records(tmp_path / "records", GAME, episodes, "long", PAPER)
+    assert len(made.index.chunk_first) > 6 and {0, 90, 91} <= set(made.index.chunk_first)
+    expected = [step for episode in episodes for step in Layout(GAME, PAPER).encode_timesteps(episode)]
+    for start in range(0, 90, 7):
+        for stop in range(start + 1, 91, 5):
+            (tokens,) = made.read([(start, stop)])
+            assert_same(tokens, concatenate(expected[start:stop]))
 
 
 def test_they_are_kept_when_nothing_changed(tmp_path):
@@ -51,8 +70,8 @@ def test_they_are_kept_when_nothing_changed(tmp_path):
 
 @pytest.mark.parametrize("change", [{"fingerprint": "two", "seed": 9}, {"tokenization": Tokenization(mu=50.0)}])
 def test_they_are_written_anew_when_data_or_tokenization_changed(tmp_path, change):
-    first = write(tmp_path).read([0])[0]
-    again = write(tmp_path, **change).read([0])[0]
+    first = write(tmp_path).timesteps(0, 1)[0]
+    again = write(tmp_path, **change).timesteps(0, 1)[0]
     assert (first.token_ids != again.token_ids).any()
 
 
@@ -62,7 +81,7 @@ def test_what_an_interrupted_run_left_is_no_obstacle(tmp_path):
     folder = tmp_path / "records"
     folder.mkdir()
     (folder / "meta.json").write_text('{"schema": 2, "finger')
-    assert len(write(tmp_path).read(range(9))) == 9
+    assert len(write(tmp_path).timesteps(0, 9)) == 9
 
 
 def test_missing_records_are_named(tmp_path):
@@ -87,13 +106,13 @@ def test_a_damaged_file_is_named(tmp_path, name, damage):
         path.unlink()
     with pytest.raises(RecordsError, match=rf"{path.parent}.* delete .* to tokenize again"):
         records = TokenRecords.open(path.parent)
-        records.read(range(records.steps))
+        records.read([(0, records.steps)])
 
 
 def test_records_of_other_data_than_the_index_are_refused(tmp_path):
     directory, other = write(tmp_path).directory, write(tmp_path / "other", lengths=(2, 3)).directory
     shutil.copy(other / "steps.array_record", directory)
-    with pytest.raises(RecordsError, match=f"{directory}: 5 records, 9 in the index; delete the folder"):
+    with pytest.raises(RecordsError, match=f"{directory}: 2 records, 3 in the index; delete the folder"):
         TokenRecords.open(directory)
 
 
@@ -108,7 +127,7 @@ def test_a_damaged_meta_is_named_and_no_obstacle(tmp_path, meta):
     path.write_text(json.dumps({**whole, **meta} if isinstance(meta, dict) and "schema" not in meta else meta))
     with pytest.raises(RecordsError, match=f"no token records of this version in {path.parent}; tokenize the dataset"):
         TokenRecords.open(path.parent)
-    assert len(write(tmp_path).read(range(9))) == 9
+    assert len(write(tmp_path).timesteps(0, 9)) == 9
 
 
 @pytest.mark.parametrize("byte", [0, 70, 140])

@@ -79,7 +79,7 @@ def test_without_its_tokenizer_a_run_is_refused(workdir):
 def test_the_targets_of_codes_are_those_of_later_images(workdir):
     mixture = open_mixture(config(workdir), workdir)
     records = mixture.entries[0].records
-    steps = records.read(range(int(records.index.episode_steps[0])))
+    steps = records.timesteps(0, int(records.index.episode_steps[0]))
     for step, later in zip(steps, steps[AHEAD:], strict=False):
         np.testing.assert_array_equal(step.target_ids[:CODES], later.token_ids[:CODES])  # 4 by 4 codes an image
         assert step.loss_mask[:CODES].all()

@@ -80,7 +80,7 @@ def test_a_row_that_begins_inside_a_timestep_says_where(mixture):
         piece = mixture.plan(row).segments[0][-1]
         records = mixture.entries[mixture.plan(row).dataset].records
         first = next(token for token in inspect_row(mixture, row).tokens if token.prompt == piece.prompt)
-        [step] = records.read([piece.start])
+        [step] = records.timesteps(piece.start, piece.start + 1)
         says = describe(records.contract.layout(records.spec.name), step)[piece.skip]
         assert (first.kind, first.key, first.element, first.value) == (says.kind, says.key, says.element, says.value)
         assert first.id == step.token_ids[piece.skip] and first.local_position == step.local_position[piece.skip]

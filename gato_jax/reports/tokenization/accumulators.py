@@ -37,6 +37,10 @@ class Moments:
         self.high = np.maximum(self.high, values.max(axis=0))
 
     @property
+    def mean(self) -> np.ndarray:
+        return self._mean
+
+    @property
     def standard_deviation(self) -> np.ndarray:
         return np.sqrt(self._squares / max(self.count, 1))
 

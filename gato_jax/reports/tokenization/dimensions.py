@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gato_jax.episodes import Continuous
 from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments
 from gato_jax.reports.tokenization.findings import Dimension
-from gato_jax.tokenization import ContinuousCodec, ImageCodec
+from gato_jax.tokenization import ImageCodec
 from gato_jax.tokenization.columns import Column
 
 NARROWEST = 1e-3  # of the limits, or without limits of the largest magnitude
@@ -24,7 +25,7 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
     used = errors.seen.sum(axis=1)
     for element in range(len(used)):
         low, high = float(moments.low[element]), float(moments.high[element])
-        reason = _hardly_varies(errors.codec, element, low, high) or _within_a_bin(errors, element, high - low)
+        reason = hardly_varies(errors.codec.modality, element, low, high) or _within_a_bin(errors, element, high - low)
         yield Dimension(
             side=column.side,
             key=column.key,
@@ -43,11 +44,11 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
         )
 
 
-def _hardly_varies(codec: ContinuousCodec, element: int, low: float, high: float) -> str:
-    """Why a dimension that lies in [low, high] says next to nothing, whatever the bins; empty where it varies."""
+def hardly_varies(modality: Continuous, element: int, low: float, high: float) -> str:
+    """Why an element that lies in [low, high] says next to nothing, whatever the bins; empty where it varies."""
     if low == high:
         return f"constant, always {low:.4g}"
-    limits = [float(limit[element]) for limit in codec.modality.limits]
+    limits = [float(limit[element]) for limit in modality.limits]
     bounded = all(map(math.isfinite, limits))
     scale = limits[1] - limits[0] if bounded else max(abs(low), abs(high))
     if high - low <= NARROWEST * scale:

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gato_jax.reports.page import page_environment
-from gato_jax.reports.plots import Series, line_chart
+from gato_jax.reports.plots import Series, bars, line_chart
 from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
 from gato_jax.reports.tokenization.table import PAPERS, percent, rows
@@ -26,7 +26,7 @@ def render(report: TokenizationReport) -> str:
     """The page of a report."""
     shown = report.shown
     environment = page_environment(Path(__file__).parent)
-    environment.filters |= {"percent": percent, "histogram": _histogram}
+    environment.filters |= {"percent": percent, "bars": bars}
     pairs = [s for s in report.settings if (s.m, s.patch) == (shown.m, shown.patch)]
     settings = rows(report)
     lengths = [r for r in settings if (r.setting.mu, r.setting.m, r.setting.bins) == (shown.mu, shown.m, shown.bins)]
@@ -103,14 +103,3 @@ def _decades(sweep: tuple[SweepCell, ...], shown: Setting) -> list[tuple[SweepCe
     """The paper's and the article's cell of each decade, at the shown mu and bins."""
     cells = {f: [c for c in sweep if (c.formula, c.mu, c.bins) == (f, shown.mu, shown.bins)] for f in FORMULAS}
     return list(zip(cells["paper"], cells["article"], strict=True))
-
-
-def _histogram(dimension: Dimension, height: int = 22) -> Markup:
-    """Values over the bins, the lowest bin on the left; a stretch with a single value is still seen."""
-    counts = np.array(dimension.histogram, float)
-    tall = np.where(counts > 0, 1.5 + (height - 1.5) * np.sqrt(counts / counts.max()), 0.0)
-    bars = "".join(f"M{i} {height}v-{t:.1f}h1V{height}z" for i, t in enumerate(tall) if t)
-    return Markup(
-        f'<svg class="bins" viewBox="0 0 {len(tall)} {height}" preserveAspectRatio="none" width="104" '
-        f'height="{height}" role="img" aria-label="values over the bins"><path d="{bars}"/></svg>'
-    )

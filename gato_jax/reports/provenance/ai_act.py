@@ -1,0 +1,197 @@
+"""The record of data governance that article 10(2) of the EU AI Act, Regulation (EU) 2024/1689, asks for.
+
+What the data say themselves is filled in. What only a person can know is a blank that names the point it belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from gato_jax.episodes import Continuous, Discrete, Image, Modality
+from gato_jax.episodes.licences import commercial_use
+from gato_jax.reports.provenance.lineage import DatasetLineage, Lineage
+from gato_jax.reports.summary import number
+from gato_jax.reports.tokenization.table import percent
+
+_LISTED = 20  # rejections and dimensions of a dataset; all are in the data report
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of the article.
+
+    Attributes:
+      paragraph: as `10(2)(a)`; asks: what it asks for, in short.
+      known: what the data say, a sentence each.
+      blank: what a person has to write.
+    """
+
+    paragraph: str
+    asks: str
+    known: tuple[str, ...]
+    blank: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """The points in the article's order."""
+
+    subject: str
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        points = [{**vars(point), "known": list(point.known), "written": None} for point in self.points]
+        return {"regulation": "(EU) 2024/1689", "article": 10, "subject": self.subject, "points": points}
+
+    def to_markdown(self) -> str:
+        """With a blank under each point, marked with its paragraph."""
+        lines = [f"# Data and data governance: {self.subject}", ""]
+        lines += ["Regulation (EU) 2024/1689, article 10(2). Written from the data by gato_jax; every blank is marked."]
+        for point in self.points:
+            lines += ["", f"## {point.paragraph}: {point.asks}", ""]
+            lines += [f"- {said}" for said in point.known] or ["- The data say nothing of this."]
+            lines += ["", f"> **To be written by a person, {point.paragraph}:** {point.blank}", ">", "> ______"]
+        return "\n".join(lines) + "\n"
+
+
+def ai_act_record(lineage: Lineage) -> Record:
+    """The record of a dataset, or of all that an agent was trained on."""
+    names = ", ".join(dataset.name for dataset in lineage.datasets)
+    subject = names if lineage.training is None else f"an agent at step {lineage.training.step}, trained on {names}"
+    points = (
+        Point(paragraph=f"10(2)({letter})", asks=asks, known=tuple(known(lineage)), blank=blank)
+        for letter, asks, known, blank in _POINTS
+    )
+    return Record(subject=subject, points=tuple(points))
+
+
+def _each(say: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage], list[str]]:
+    """What is said of each dataset, with its name before it."""
+    return lambda lineage: [f"{dataset.name}: {said}" for dataset in lineage.datasets for said in say(dataset)]
+
+
+def _design(lineage: Lineage) -> list[str]:
+    said = [
+        f"{d.name}: {side}s are {', '.join(f'{key} ({_in_words(modality)})' for key, modality in keys.items())}."
+        for d in lineage.datasets
+        for side, keys in (("observation", d.spec.observation), ("action", d.spec.action))
+        if keys
+    ]
+    said += [
+        f"{d.name}: actions at {number(d.spec.control_rate_hz)} Hz." for d in lineage.datasets if d.spec.control_rate_hz
+    ]
+    said += [f"{d.name}: {percent(d.weight)} of the rows." for d in lineage.datasets if d.weight is not None]
+    if (training := lineage.training) is not None:
+        settings = ", ".join(f"{name} {training.run[name]}" for name in ("batch_size", "context", "steps", "seed"))
+        said.append(f"Trained with {settings}; tokenized by the contract {training.contract}.")
+        if training.begun_as is not None:
+            step, params = training.begun_as
+            said.append(f"Fine-tuned from the params {params} of step {step}; these need a record, too.")
+    return said
+
+
+def _in_words(modality: Modality) -> str:
+    match modality:
+        case Continuous():
+            return f"{modality.size} continuous values"
+        case Discrete():
+            return f"{modality.size} of {modality.n} discrete values"
+        case Image():
+            return f"images of {modality.height} x {modality.width} pixels"
+    return "text"
+
+
+def _origin(dataset: DatasetLineage) -> list[str]:
+    said = []
+    for origin, episodes in dataset.provenances.items():
+        parts = [f"{episodes} episodes from {origin.source}, {origin.kind}"]
+        names = {
+            "collector": "collected by", "equipment": "with", "agent": "actions by", "recorded_at": "recorded",
+            "annotator": "annotated by", "consent": "consent:",
+        }  # fmt: skip
+        parts += [f"{words} {getattr(origin, name)}" for name, words in names.items() if getattr(origin, name)]
+        said.append(", ".join(parts) + f", licence {origin.licence or 'not stated'} ({_use(origin.licence)}).")
+        if origin.kind == "real" and not origin.consent:
+            said.append(f"GAP: no consent is recorded for {origin.source}.")
+    return said
+
+
+def _use(licence: str) -> str:
+    words = {True: "commercial use permitted", False: "commercial use forbidden", None: "commercial use not known"}
+    return words[commercial_use(licence)]
+
+
+def _preparation(dataset: DatasetLineage) -> list[str]:
+    said = [f"{count} episodes left out by the filter {name}." for name, count in dataset.filtered.items()]
+    said += [f"setting of the conversion: {name} = {value}." for name, value in dataset.settings.items()]
+    if dataset.rejected:
+        said.append(f"{len(dataset.rejected)} parts of the source were damaged and left out:")
+        said += [f"{where}: {reason}" for where, reason in dataset.rejected[:_LISTED]]
+    return said
+
+
+def _assumptions(dataset: DatasetLineage) -> list[str]:
+    if (data := dataset.measured) is None:
+        return []
+    clipped = [dimension for dimension in data.dimensions if dimension.clip_rate]
+    return [
+        f"{d.side} {d.name} is assumed to lie within its limits; {percent(d.clip_rate)} of its values do not."
+        for d in clipped[:_LISTED]
+    ]
+
+
+def _suitability(dataset: DatasetLineage) -> list[str]:
+    said = [f"{dataset.episodes} episodes of {dataset.steps} steps."]
+    if (data := dataset.measured) is not None:
+        rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
+        said.append(f"mean return {number(data.returns.mean)}, mean length {number(data.lengths.mean)} steps{rate}.")
+    return said
+
+
+def _biases(dataset: DatasetLineage) -> list[str]:
+    shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
+    said = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]
+    for field, words in (("equipment", "on the equipment"), ("agent", "with the actions of"), ("collector", "from")):
+        name, most = max(dataset.episodes_by(field).items(), key=lambda pair: pair[1])
+        if name:
+            said.append(f"{percent(most / dataset.episodes)} of the episodes are {words} {name}, the most frequent.")
+    return said
+
+
+def _measures(dataset: DatasetLineage) -> list[str]:
+    return [f"filter {name}, {count} episodes left out." for name, count in dataset.filtered.items()]
+
+
+def _gaps(dataset: DatasetLineage) -> list[str]:
+    unknown = [licence for licence in dataset.episodes_by("licence") if commercial_use(licence) is None]
+    said = [
+        f"the terms of the licence {licence or 'of some episodes, not stated,'} are not known." for licence in unknown
+    ]
+    if (data := dataset.measured) is None:
+        return [*said, "its dimensions were not measured here; `gato data_report` does."]
+    said += [f"{element.side} {element.name} is degenerate: {element.reason}." for element in data.degenerate[:_LISTED]]
+    left_out = {d.key: d.left_out for d in data.dimensions if d.left_out}
+    return said + [f"{count} steps have a value of {key} that is no finite number." for key, count in left_out.items()]
+
+
+_POINTS: tuple[tuple[str, str, Callable[[Lineage], list[str]], str], ...] = (
+    ("a", "the relevant design choices", _design,
+     "why these data, these observations and actions and this mixture were chosen for the intended purpose."),
+    ("b", "data collection processes, the origin of data, and of personal data the original purpose", _each(_origin),
+     "how the data were collected; whether they hold personal data, and for what purpose these were first collected."),
+    ("c", "data-preparation operations, such as annotation, labelling, cleaning, updating, enrichment, aggregation",
+     _each(_preparation), "every operation that led to these data, and who labelled what, by what rule."),
+    ("d", "assumptions, in particular on what the data are supposed to measure and represent", _each(_assumptions),
+     "what each observation and action stands for, in which units, and what is taken for granted."),
+    ("e", "an assessment of the availability, quantity and suitability of the data sets needed", _each(_suitability),
+     "which data the intended purpose needs, and whether these are enough and fit."),
+    ("f", "examination in view of possible biases that are likely to affect health and safety, fundamental rights or "
+     "lead to prohibited discrimination", _each(_biases),
+     "which people, places, objects and situations are seen too seldom, and what that may lead to."),
+    ("g", "measures to detect, prevent and mitigate the biases identified under (f)", _each(_measures),
+     "what was done against each bias, and how its effect was checked."),
+    ("h", "relevant data gaps or shortcomings that prevent compliance, and how they can be addressed", _each(_gaps),
+     "which of these gaps matter, which others there are, and how and when they are closed."),
+)  # fmt: skip

@@ -1,0 +1,84 @@
+"""What the spaces and the metadata of a Minari dataset say of its fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gato_jax.episodes import Continuous, Discrete, Image, Modality, Provenance, SpecError, Text
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.reader import SourceError
+
+
+def infer_fields(storage: Any, where: str) -> Fields:
+    """The fields of the dataset that Minari's `storage` reads. Raises SourceError, which names `where`, for what it
+    does not say: the finite limits of an action, or the meaning of a space that has no modality here.
+    """
+    metadata = storage.metadata
+    try:
+        name, environment = str(metadata["dataset_id"]), json.loads(metadata.get("env_spec") or "{}").get("id", "")
+        source = [f"Minari, {name}", metadata.get("code_permalink", "")]
+        fields = Fields(
+            suite="minari",
+            task=name,
+            observation=dict(_modalities(storage.observation_space, "observation", "observations")),
+            action=dict(_modalities(storage.action_space, "action", "actions")),
+            provenance=Provenance(
+                source=", ".join(filter(None, source)),
+                licence="",
+                kind="simulated",
+                collector=", ".join(sorted(metadata.get("author", ()))),
+                equipment=environment,
+                agent=metadata.get("algorithm_name", ""),
+            ),
+            reward="rewards",
+        )
+        for key, (_, modality) in fields.action.items():
+            if isinstance(modality, Continuous) and not np.isfinite(modality.limits).all():
+                raise SpecError(f"action {key!r} has the limits {modality.low} and {modality.high}, not finite ones")
+        return fields if fields.spec else fields  # which raises where they contradict each other
+    except SpecError as error:
+        raise SourceError(f"{where}: {error}; give fields that say what is meant, as Fields.read takes them") from None
+
+
+def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[tuple[str, tuple[str, Modality]]]:
+    """(key, (path, modality)) of each leaf of a space; `key` names that of a space without parts."""
+    from gymnasium import spaces
+
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
+        for name, part in parts:
+            yield from _modalities(part, f"{prefix}{name}", f"{path}/{name}", f"{prefix}{name}/")
+    else:
+        yield key, (path, _modality(space, path))
+
+
+def _modality(space: Any, path: str) -> Modality:
+    from gymnasium import spaces
+
+    match space:
+        case spaces.Text():
+            return Text()
+        case spaces.Discrete() if space.start == 0:
+            return Discrete(n=int(space.n))
+        case spaces.MultiBinary():
+            return Discrete(n=2, shape=space.shape)
+        case spaces.MultiDiscrete() if not space.start.any() and (space.nvec == space.nvec.flat[0]).all():
+            return Discrete(n=int(space.nvec.flat[0]), shape=space.shape)
+        case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 3:
+            if space.shape[2] in (1, 3):
+                return Image(height=space.shape[0], width=space.shape[1], channels=space.shape[2])
+        case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 2 and min(space.shape) >= 32:
+            return Image(height=space.shape[0], width=space.shape[1], channels=1)
+        case spaces.Box():
+            return Continuous(shape=space.shape, low=_limit(space.low), high=_limit(space.high))
+    raise SpecError(f"{path} is {space}, which has no modality here")
+
+
+def _limit(values: np.ndarray) -> tuple[float, ...] | float:
+    """One number where all elements have the same."""
+    different = np.unique(values)
+    return float(different[0]) if len(different) == 1 else tuple(map(float, values.flat))

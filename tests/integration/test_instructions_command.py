@@ -1,0 +1,107 @@
+"""`gato instructions`: the review it writes and writes again, what it finds, and what is refused."""
+
+import json
+
+import pytest
+
+from gato_jax.episodes import write_dataset
+from gato_jax.sources.instructions import Review
+from tests.integration.conftest import gato
+from tests.sources.made_readers import MadeEpisodes
+from tests.tokenization.made_tasks import CONTROL, ROBOT
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Without instructions."""
+    return write_dataset(tmp_path_factory.mktemp("data"), CONTROL, {"train": MadeEpisodes(spec=CONTROL, count=4)})
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """With instructions of three styles."""
+    texts = ("take the cup", "take the bowl", "the robot takes the cup", "Taking it.")
+    episodes = MadeEpisodes(spec=ROBOT, count=8, texts=texts)
+    return write_dataset(tmp_path_factory.mktemp("data"), ROBOT, {"train": episodes})
+
+
+def instructions(data, tmp_path, *arguments):
+    out = tmp_path / "out.json"
+    said = gato("instructions", f"--data={data}", f"--output={tmp_path / 'review.json'}", f"--json={out}", *arguments)
+    return said, json.loads(out.read_text()) if out.exists() else {}
+
+
+def test_of_a_dataset_without_instructions_the_name_is_proposed(dataset, tmp_path):
+    said, made = instructions(dataset, tmp_path, "--phrasings=2")
+    assert said.status == 0 and made == {
+        "task": "made/control", "entries": 1, "unreviewed": 1, "findings": [], "rejected": []
+    }  # fmt: skip
+    (entry,) = Review.read(tmp_path / "review.json").entries
+    assert entry.episodes == "0-3" and len(entry.instructions) == 2
+    assert said.out == f"made/control: 1 entries, 1 unreviewed, 0 findings, in {tmp_path / 'review.json'}\n"
+
+
+def test_metadata_fill_templates_and_edits_outlive_the_next_run(dataset, tmp_path):
+    metadata = [{"object": "cup", "colour": colour} for colour in ("red", "red", "blue", "red")]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    words = [f"--metadata={tmp_path / 'metadata.json'}", "--template=take the {object}", "--template=get the {object}"]
+    _, made = instructions(dataset, tmp_path, *words)
+    assert made["entries"] == 2
+    file = tmp_path / "review.json"
+    content = json.loads(file.read_text())
+    assert content["entries"][0]["instructions"] == ["take the red cup", "get the red cup"]
+    content["entries"][0]["instructions"] = ["take the blue cup"]  # a planted mistake
+    file.write_text(json.dumps(content))
+    said, made = instructions(dataset, tmp_path, *words)
+    assert made["unreviewed"] == 1 and Review.read(file).entries[0].instructions == ("take the blue cup",)
+    assert made["findings"] == [
+        {
+            "instruction": "take the blue cup",
+            "episodes": [0, 1, 3],
+            "problem": "contradiction",
+            "evidence": "it calls the cup blue, the metadata's colour of the object is red",
+        }
+    ]
+    assert "contradiction: 'take the blue cup' (3 episodes): it calls the cup blue" in said.out
+
+
+def test_mixed_styles_are_found_and_with_strict_they_are_an_error(told, tmp_path):
+    said, made = instructions(told, tmp_path, "--check")
+    assert said.status == 0 and not (tmp_path / "review.json").exists() and made["entries"] == 4
+    assert [(finding["problem"], finding["episodes"]) for finding in made["findings"]] == [
+        ("mixed style", [2, 6]), ("mixed style", [3, 7]), ("mixed case", [3, 7]), ("mixed punctuation", [3, 7])
+    ]  # fmt: skip
+    strict, made = instructions(told, tmp_path, "--check", "--strict")
+    assert "--strict: 4 findings; mend the instructions in" in strict.complaint() and len(made["findings"]) == 4
+
+
+def test_a_check_is_of_the_review_that_is_there(told, tmp_path):
+    instructions(told, tmp_path)
+    file = tmp_path / "review.json"
+    content = json.loads(file.read_text())
+    content["entries"][2]["instructions"] = ["take that cup"]
+    content["entries"][3]["status"] = "reject"
+    file.write_text(json.dumps(content))
+    said, made = instructions(told, tmp_path, "--check", "--strict")
+    assert said.status == 0 and made["findings"] == [] and made["unreviewed"] == 2
+    assert json.loads(file.read_text()) == content
+
+
+@pytest.mark.parametrize(
+    "words, metadata, said",
+    [
+        (["--template=take the {object}"], None, "nothing fills {object}"),
+        (["--template=take the {Object}"], None, "write a slot as {object}"),
+        (["--metadata={tmp}/none.json"], None, "no JSON"),
+        (["--metadata={tmp}/metadata.json"], [{}], "it is of 1 episodes, the data have 4"),
+        (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "it is no list of objects"),
+        (["--split=test"], None, "no split 'test'"),
+        (["--output={tmp}"], None, "is a folder; name a file"),
+        (["--output="], None, "--output is missing"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, metadata, said, dataset, tmp_path):
+    if metadata is not None:
+        (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    result, _ = instructions(dataset, tmp_path, *(word.replace("{tmp}", str(tmp_path)) for word in words))
+    assert said in result.complaint() and not (tmp_path / "review.json").exists()

@@ -1,0 +1,101 @@
+"""`gato provenance`, `gato data_report` and the rules of admission, on made datasets and one small run."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from gato_jax.episodes import Provenance, write_dataset
+from tests.integration.conftest import CONFIG, TASK, gato
+from tests.reports.test_report_page import Page
+from tests.tokenization.made_tasks import CONTROL, random_episode
+
+
+def write(root, shift=0.0, licence="CC-BY-NC-4.0"):
+    episodes = [random_episode(CONTROL, seed, 30) for seed in range(4)]
+    for episode in episodes:
+        episode.observation["position"][:, 0] += np.float32(shift)
+    origin = Provenance(source="a laboratory", licence=licence, kind="real", agent="teleoperation")
+    return write_dataset(root, CONTROL, {"train": [dataclasses.replace(e, provenance=origin) for e in episodes]})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data"))
+
+
+def test_a_data_report_is_a_page_numbers_and_a_table(data, tmp_path):
+    other = write(tmp_path / "other", shift=30.0)
+    page, numbers = tmp_path / "new" / "page.html", tmp_path / "numbers.json"
+    said = gato("data_report", f"--data={data}", f"--against={other}", f"--output={page}", f"--json={numbers}")
+    assert said.status == 0, said.err
+    fields = json.loads(numbers.read_text())
+    assert list(fields) == ["data", "against", "comparison"]
+    assert list(fields["data"]) == [
+        "dataset", "split", "fingerprint", "episodes", "steps", "lengths", "returns", "success_rate", "dimensions",
+        "cameras", "discrete", "texts", "provenances", "rejected", "licences",
+    ]  # fmt: skip
+    assert fields["comparison"]["differences"][0]["name"] == "position[0]"
+    assert fields["comparison"]["differences"][0]["distance"] == 1.0
+    assert "observation position[0]" in said.out and said.out.endswith(f"page in {page}\n")
+    assert all(address.startswith(("data:", "#")) for address in Page(page.read_text()).addresses)
+
+
+def test_a_data_report_of_one_dataset_or_source(data, tmp_path):
+    for where in (data, "dialogue:chatterbot"):
+        said = gato(
+            "data_report", f"--data={where}", f"--output={tmp_path / 'p.html'}", f"--json={tmp_path / 'n.json'}"
+        )
+        assert said.status == 0, said.err
+        assert json.loads((tmp_path / "n.json").read_text())["comparison"] is None
+
+
+def test_provenance_of_a_dataset_in_both_forms(data, tmp_path):
+    said = gato("provenance", f"--data={data}", f"--output={tmp_path / 'prov.jsonld'}", f"--json={tmp_path / 'a.json'}")
+    assert said.status == 0 and "nodes in" in said.out, said.err
+    assert {"@context", "@graph"} == json.loads((tmp_path / "prov.jsonld").read_text()).keys()
+    assert json.loads((tmp_path / "a.json").read_text())["datasets"][0]["provenances"][0]["episodes"] == 4
+    words = ("--format=ai_act", f"--output={tmp_path / 'act.md'}", f"--json={tmp_path / 'act.json'}")
+    said = gato("provenance", f"--data=recorded:{data}", *words)
+    assert said.status == 0 and "8 points, each with a blank" in said.out, said.err
+    assert "10(2)(h)" in (tmp_path / "act.md").read_text()
+    assert len(json.loads((tmp_path / "act.json").read_text())["record"]["points"]) == 8
+
+
+def test_provenance_of_a_trained_agent(trained, tmp_path):
+    said = gato(
+        "provenance", f"--workdir={trained}", f"--output={tmp_path / 'p.json'}", f"--json={tmp_path / 'f.json'}"
+    )
+    assert said.status == 0, said.err
+    fields = json.loads((tmp_path / "f.json").read_text())
+    assert (fields["training"]["step"], fields["training"]["run"]["context"]) == (20, 176)
+    [dataset] = fields["datasets"]
+    assert (dataset["name"], dataset["weight"], dataset["episodes"]) == (TASK, 1.0, 4)
+    titles = {node.get("dcterms:title") for node in json.loads((tmp_path / "p.json").read_text())["@graph"]}
+    assert {"agent, step 20", "training", "tokenization", "recording", TASK} <= titles
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ([], "name one of --data and --workdir"),
+        (["--data={data}", "--workdir=x"], "name one of --data and --workdir"),
+        (["--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
+        (["--data={tmp}/none"], "{tmp}/none: no dataset"), (["--data={data}", "--format=xml"], "format"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_one_line(data, tmp_path, words, said):
+    filled = [word.replace("{tmp}", str(tmp_path)).replace("{data}", str(data)) for word in words]
+    complaint = gato("provenance", f"--output={tmp_path / 'out'}", *filled).complaint()
+    assert said.replace("{tmp}", str(tmp_path)) in complaint and not list(tmp_path.iterdir())
+
+
+def test_training_on_what_is_not_admitted_is_refused_before_it_begins(workdir, tmp_path):
+    lines = 'config.admission = ConfigDict({"allowed_licences": ("CC0-1.0",), "simulated_share_at_most": 0.5})'
+    file = tmp_path / "config.py"
+    file.write_text(CONFIG.read_text().replace("    return config\n", f"    {lines}\n    return config\n"))
+    complaint = gato("train", f"--config={file}", f"--workdir={workdir}").complaint()
+    assert f"{TASK}: licence 'Apache-2.0' is not among allowed_licences (CC0-1.0)" in complaint
+    assert f"100.0% of the rows are simulated ({TASK} 100.0%), simulated_share_at_most is 50.0%" in complaint
+    assert not (workdir / "checkpoints").exists() and not (workdir / "metrics.jsonl").exists()

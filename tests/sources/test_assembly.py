@@ -1,0 +1,218 @@
+"""Columns become an episode or are refused; images are fitted pixel by pixel as expected; fields survive JSON."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from gato_jax.episodes import Camera, Continuous, Discrete, Embodiment, Image, Provenance, Text
+from gato_jax.sources import SourceError
+from gato_jax.sources.assembly import assemble, fit_image, to_array
+from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.reader import EpisodeRejected
+
+FIELDS = Fields(
+    suite="lab",
+    task="stack",
+    observation={
+        "camera": ("cameras/front", Image(height=2, width=4, fit="pad")),
+        "instruction": ("task", Text()),
+        "joints": ("state[0:3]", Continuous(shape=(3,))),
+        "open": ("state_of_hand", Discrete(n=2)),
+    },
+    action={
+        "move": ("a[0:3]", Continuous(shape=(3,), low=-1.0, high=(1.0, 2.0, 3.0))),
+        "grip": ("a[3:4]", Continuous(shape=(1,), low=0.0, high=1.0)),
+    },
+    provenance=Provenance(source="a test", licence="MIT", kind="real"),
+    control_rate_hz=10.0,
+    embodiment=Embodiment(robot="Arm", cameras=(Camera(key="camera", intrinsics=(2.0, 2.0, 2.0, 1.0)),)),
+    metric="success",
+    instructions=("stack the cubes",),
+    reward="r",
+    success="done",
+    timestamps="t",
+    recorded_sizes={"camera": (2, 4)},
+)
+
+
+def columns(**changes):
+    steps = 3
+    made = {
+        "cameras/front": np.arange(steps * 24, dtype=np.uint8).reshape(steps, 2, 4, 3),
+        "task": "stack the cubes",
+        "state": np.arange(steps * 5.0).reshape(steps, 5),
+        "state_of_hand": np.array([0, 1, 1]),
+        "a": np.arange(steps * 4, dtype=np.float64).reshape(steps, 4),
+        "r": np.array([0, 0, 1]),
+        "done": np.array([False, False, True]),
+        "t": np.array([10, 11, 13]),
+    }
+    return made | changes
+
+
+def assembled(**changes):
+    return assemble(FIELDS, columns(**changes).__getitem__, "file 7")
+
+
+def encoded(image: np.ndarray, kind="PNG") -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(image).save(file, format=kind)
+    return file.getvalue()
+
+
+def test_columns_become_an_episode():
+    episode = assembled()
+    assert episode.task == "lab/stack" and len(episode) == episode.acting_steps == 3
+    np.testing.assert_array_equal(episode.action["move"], [[0, 1, 2], [4, 5, 6], [8, 9, 10]])
+    np.testing.assert_array_equal(episode.action["grip"], [[3], [7], [11]])
+    np.testing.assert_array_equal(episode.observation["joints"], [[0, 1, 2], [5, 6, 7], [10, 11, 12]])
+    assert episode.action["move"].dtype == np.float32 and episode.observation["open"].dtype == np.int64
+    assert episode.observation["instruction"].tolist() == ["stack the cubes"] * 3
+    assert episode.reward.tolist() == [0.0, 0.0, 1.0] and episode.success is True
+    assert episode.is_first.tolist() == [True, False, False]
+    assert episode.is_last.tolist() == episode.is_terminal.tolist() == [False, False, True]
+    other = Provenance(source="this very one", licence="MIT", kind="real")
+    assert assemble(FIELDS, columns().__getitem__, "", provenance=other).provenance == other
+
+
+def test_encoded_and_generated_images_are_the_same_as_arrays():
+    images = columns()["cameras/front"]
+    whole = assembled().observation["camera"]
+    np.testing.assert_array_equal(whole, images)
+    np.testing.assert_array_equal(
+        assembled(**{"cameras/front": (encoded(image) for image in images)}).observation["camera"], images
+    )
+    grey = images[..., 0]
+    fitted = to_array([encoded(image) for image in grey], Image(height=2, width=4, channels=1), "", "")
+    np.testing.assert_array_equal(fitted, grey[..., None])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"a": np.full((3, 4), np.nan)}, r"action 'move' \(field 'a\[0:3\]'\) is nan at step 0"),
+        ({"a": np.full((3, 4), 1e300)}, "action 'move' .* is inf at step 0"),
+        ({"a": np.zeros((3, 3))}, r"field 'a\[3:4\]' is a part of a column of shape \(3, 3\)"),
+        ({"a": np.zeros((2, 4))}, "different lengths: 3 of observation 'camera', .*2 of action 'move'"),
+        ({"a": np.full((3, 4), "x")}, "action 'move' .* has type <U1, which is not continuous"),
+        ({"state_of_hand": np.array([0, 2, 1])}, r"observation 'open' .* is 2 at step 1, not in \[0, 2\)"),
+        ({"state_of_hand": np.array([0.0, 1.0, 1.0])}, "has type float64, which is not discrete"),
+        ({"state_of_hand": np.int64(1)}, "observation 'open' .* is the one value .*1.*, not one at each step"),
+        ({"task": 5}, "observation 'instruction' .* is the one value 5, not one at each step"),
+        ({"task": [b"\xff", b"a", b"b"]}, "'instruction' .* at step 0 is no UTF-8"),
+        ({"task": ["a", 3, "b"]}, "'instruction' .* at step 1 is 3, not text"),
+        ({"r": np.zeros(2)}, "it has 2 rewards for 3 steps"),
+        ({"t": np.array([10, 9, 11])}, "time goes from 10 to 9 at step 1"),
+        ({"t": np.array([10, 10, 11])}, "time goes from 10 to 10 at step 1"),
+        ({"t": np.array([10.0, np.nan, 11.0])}, "the time of step 1 is no finite number"),
+        ({"t": np.zeros(2)}, r"its times are float64 of shape \(2,\), for 3 steps"),
+        ({"done": np.array([np.nan])}, "success .* not a truth value"),
+        ({"done": "yes"}, "success .* is 'yes', not a truth value"),
+        ({"cameras/front": np.zeros((3, 4, 2, 3), np.uint8)}, "at step 0 is 4 high and 2 wide, not 2 and 4"),
+        ({"cameras/front": np.zeros((3, 2, 4, 3), np.float32)}, "at step 0 is float32 of shape"),
+        ({"cameras/front": np.zeros((3, 2, 4, 4), np.uint8)}, r"\(2, 4, 4\), not uint8 of \(height, width, 3\)"),
+        ({"cameras/front": [b"\xff\xd8\xff", b"", b""]}, "'camera' .* at step 0 cannot be decoded"),
+        ({"cameras/front": encoded(np.zeros((2, 4, 3), np.uint8))}, "'camera' .* is the one value"),
+    ],
+)
+def test_what_is_damaged_is_refused(changes, message):
+    with pytest.raises(EpisodeRejected, match=f"^file 7: .*{message}"):
+        assembled(**changes)
+
+
+def test_a_missing_field_an_empty_episode_and_one_of_text_alone():
+    made = columns()
+    del made["state"]
+    with pytest.raises(EpisodeRejected, match=r"file 7: it has no field 'state' \(state\)"):
+        assemble(FIELDS, made.__getitem__, "file 7")
+    empty = {name: value if isinstance(value, str) else value[:0] for name, value in columns().items()}
+    with pytest.raises(EpisodeRejected, match="file 7: it has no steps"):
+        assemble(FIELDS, empty.__getitem__, "file 7")
+    text = dataclasses.replace(FIELDS, observation={"task": ("task", Text())}, action={}, embodiment=None)
+    with pytest.raises(EpisodeRejected, match="nothing that says how many"):
+        assemble(text, columns().__getitem__, "file 7")
+
+
+PICTURE = np.array([[0, 40, 80, 120], [20, 60, 100, 140]], np.uint8)[..., None]  # 2 high, 4 wide
+
+
+@pytest.mark.parametrize(
+    ("picture", "modality", "expected"),
+    [
+        (PICTURE, Image(height=1, width=2, channels=1), [[30, 110]]),  # the mean of two by two
+        (PICTURE, Image(height=2, width=2, channels=1), [[20, 100], [40, 120]]),  # squeezed
+        (PICTURE, Image(height=4, width=4, channels=1, fit="pad"), [[0] * 4, *PICTURE[..., 0].tolist(), [0] * 4]),
+        (PICTURE, Image(height=2, width=2, channels=1, fit="pad"), [[30, 110], [0, 0]]),  # an odd row goes below
+        (PICTURE, Image(height=2, width=2, channels=1, fit="crop"), [[40, 80], [60, 100]]),  # the middle
+        (PICTURE, Image(height=1, width=1, channels=1, fit="crop"), [[70]]),  # the mean of the middle
+        (PICTURE[:, :1], Image(height=2, width=2, channels=1, fit="pad"), [[0, 0], [20, 0]]),
+        (PICTURE[:, :2], Image(height=4, width=4, channels=1), np.repeat(np.repeat(PICTURE[:, :2, 0], 2, 0), 2, 1)),
+    ],
+)
+def test_images_are_fitted(picture, modality, expected):
+    fitted = fit_image(picture, modality)
+    assert fitted.shape == modality.shape and fitted.dtype == np.uint8
+    assert fitted[..., 0].tolist() == np.asarray(expected).tolist()
+    colours = fit_image(np.repeat(picture, 3, 2), dataclasses.replace(modality, channels=3))
+    np.testing.assert_array_equal(colours, np.repeat(fitted, 3, 2))
+
+
+def test_parts_of_a_field():
+    assert split_path("a[0:3]") == ("a", slice(0, 3)) and split_path("a/b[12:40]") == ("a/b", slice(12, 40))
+    assert split_path("a") == ("a", None) and split_path("a[3]") == ("a[3]", None)
+
+
+def test_fields_survive_json(tmp_path):
+    file = tmp_path / "fields.json"
+    file.write_text(json.dumps(FIELDS.to_json(), allow_nan=False))
+    assert Fields.read(file) == FIELDS and Fields.read(file).spec == FIELDS.spec
+
+
+def test_fields_as_a_person_writes_them(tmp_path):
+    file = tmp_path / "fields.json"
+    file.write_text(
+        """{"suite": "lab", "task": "stack",
+        "observation": {"x": {"field": "state", "kind": "continuous", "shape": [3]}},
+        "action": {"move": {"field": "a[0:2]", "kind": "continuous", "shape": [2], "low": -1, "high": [1, 2]}},
+        "provenance": {"source": "a test", "licence": "MIT", "kind": "real"}}"""
+    )
+    fields = Fields.read(file)
+    assert fields.spec.action == {"move": Continuous(shape=(2,), low=-1.0, high=(1.0, 2.0))}
+    assert fields.recorded_sizes == {} and fields.spec.metric == "return"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewards": "r"}, "unknown field 'rewards'; nearest known: 'reward'"),
+        ({"suite": None, "remove": "suite"}, "lacks the field 'suite'"),
+        ({"action": {"a": {"field": "a", "kind": "continous"}}}, "action 'a'.*it needs a kind, one of text, image"),
+        ({"action": {"a": {"kind": "text"}}}, "action 'a'.*needs \"field\", the path in the recording"),
+        ({"action": {"a": {"field": "a", "kind": "continuous", "shape": [2], "high": [1]}}}, "high has 1 values"),
+        ({"action": ["a"]}, "fields.json: .*write it as Fields.to_json does"),
+        ({"provenance": {"source": "x", "licence": "MIT", "kind": "reel"}}, "reel"),
+        ({"provenance": {"source": "x", "license": "MIT"}}, "provenance has the unknown field 'license'"),
+        ({"embodiment": {"robot": "Arm", "cameras": [{"key": "back"}]}}, "'back', but observation 'back' is not there"),
+        ({"metric": "wins"}, "wins"),
+    ],
+)
+def test_fields_that_are_wrong_are_named(tmp_path, change, message):
+    fields = FIELDS.to_json() | change
+    fields.pop(fields.pop("remove", None), None)
+    file = tmp_path / "fields.json"
+    file.write_text(json.dumps(fields))
+    with pytest.raises(SourceError, match=message):
+        Fields.read(file)
+    file.write_text("{")
+    with pytest.raises(SourceError, match="fields.json: no fields in JSON"):
+        Fields.read(file)
+
+
+def test_resized_fields_lose_the_intrinsics_of_the_old_size():
+    resized = FIELDS.resized(8, 16)
+    assert resized.spec.observation["camera"] == Image(height=8, width=16, fit="pad")
+    assert resized.embodiment.cameras == (Camera(key="camera"),)

@@ -1,0 +1,173 @@
+"""Documents and dialogues in files of every format, and what is wrong with some of them."""
+
+import gzip
+import json
+import pickle
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from gato_jax.episodes import open_dataset, write_dataset
+from gato_jax.sources.language import open_dialogues, open_documents
+from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
+
+TEXTS = [f"Document {number}: a Grüße, 世界.\nIts second line." for number in range(200)]
+
+
+def lines(said) -> bytes:
+    return b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in said)
+
+
+def write_parquet(file, texts, **settings):
+    table = pyarrow.table({"url": [""] * len(texts), "text": texts})
+    pyarrow.parquet.write_table(table, file, row_group_size=7, **settings)
+
+
+def write_all(folder):
+    """Fifty texts each as *.txt files, lines, compressed lines, and rows."""
+    for number, text in enumerate(TEXTS[:50]):
+        (folder / f"{number:03}.{'md' if number % 2 else 'txt'}").write_text(text, encoding="utf-8")
+    (folder / "some.jsonl").write_bytes(lines({"text": text, "url": "x"} for text in TEXTS[50:100]))
+    with gzip.open(folder / "more.jsonl.gz", "wb") as file:
+        file.write(lines({"text": text} for text in TEXTS[100:150]))
+    write_parquet(folder / "rows.parquet", TEXTS[150:])
+    return folder
+
+
+def texts(reader) -> list[str]:
+    return [episode.action["text"][0] for episode in reader]
+
+
+def test_documents_of_every_format_at_random(tmp_path):
+    write_all(tmp_path)
+    train, test = (pickle.loads(pickle.dumps(open_documents(tmp_path, split))) for split in ("train", "test"))
+    assert isinstance(train, EpisodeReader) and train.rejected == test.rejected == ()
+    assert sorted(texts(train) + texts(test)) == sorted(TEXTS) and 3 <= len(test) <= 20
+    in_order, shuffled = texts(train), np.random.default_rng(0).permutation(len(train))
+    assert [train[position].action["text"][0] for position in shuffled] == [in_order[place] for place in shuffled]
+    assert train[0].provenance.licence == "unknown" and train.lengths.tolist() == [1] * len(train)
+    stored = open_dataset(write_dataset(tmp_path / "store", test.spec, {"test": test}), "test")
+    assert texts(stored) == texts(test)
+
+
+def test_a_file_beside_them_says_where_they_come_from(tmp_path):
+    write_all(tmp_path)
+    (tmp_path / "provenance.json").write_text(json.dumps({"licence": "CC-BY-SA-4.0", "source": "an encyclopaedia"}))
+    provenance = open_documents(tmp_path)[0].provenance
+    assert (provenance.licence, provenance.source, provenance.kind) == ("CC-BY-SA-4.0", "an encyclopaedia", "synthetic")
+    for said, message in [
+        ('{"license": "MIT"}', "unknown field 'license'; nearest known: 'licence'"),
+        ('{"recorded_at": "then"}', "recorded_at is 'then'; write ISO 8601"),
+        ("[1]", "needs an object"),
+        ("{", "no provenance in JSON"),
+    ]:
+        (tmp_path / "provenance.json").write_text(said)
+        with pytest.raises(SourceError, match=f"provenance.json.*{message}"):
+            open_documents(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "caf\xe9"}\n', "it is no UTF-8"),
+        (b'{"text": "cut sho', "it is no JSON"),
+        (b'{"txt": "x"}\n', "its text is None, needs a string"),
+        (b'{"text": 5}\n', "its text is 5, needs a string"),
+        (b'{"text": " \\n"}\n', "it has no text"),
+        (b"[]\n", "needs a JSON object"),
+        (b'{"text": "\\ud800"}\n', "no UTF-8"),
+    ],
+)
+def test_damaged_lines_are_rejected_alone(tmp_path, line, reason):
+    good = lines({"text": text} for text in TEXTS[:30])
+    (tmp_path / "a.jsonl").write_bytes(good + b"\n" + line)
+    reader = open_documents(tmp_path)
+    assert len(reader) + len(open_documents(tmp_path, "test")) == 30
+    [rejection] = reader.rejected
+    assert rejection.where.endswith(f"a.jsonl, byte {len(good) + 1}") and reason in rejection.reason
+
+
+def test_damaged_files_are_rejected_and_the_rest_is_read(tmp_path):
+    write_all(tmp_path)
+    whole = len(open_documents(tmp_path)) + len(open_documents(tmp_path, "test"))
+    (tmp_path / "latin.txt").write_bytes("Grüße".encode("latin-1"))
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "more.jsonl.gz").read_bytes()[:-30])
+    flipped = bytearray((tmp_path / "more.jsonl.gz").read_bytes())
+    flipped[len(flipped) // 2] ^= 4
+    (tmp_path / "flipped.jsonl.gz").write_bytes(flipped)
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "rows.parquet").read_bytes()[:-9])
+    write_parquet(tmp_path / "flipped.parquet", TEXTS[:50], compression="none", write_page_checksum=True)
+    flipped = bytearray((tmp_path / "flipped.parquet").read_bytes())
+    flipped[flipped.index(b"Document 20")] ^= 1
+    (tmp_path / "flipped.parquet").write_bytes(flipped)
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["x"]}), tmp_path / "other.parquet")
+    reader = open_documents(tmp_path)
+    reasons = {rejection.where.rpartition("/")[2].partition(",")[0]: rejection.reason for rejection in reader.rejected}
+    assert reasons.keys() == {
+        "latin.txt", "empty.txt", "cut.jsonl.gz", "flipped.jsonl.gz", "cut.parquet", "flipped.parquet", "other.parquet"
+    }  # fmt: skip
+    assert "no UTF-8" in reasons["latin.txt"] and "no text" in reasons["empty.txt"]
+    assert "no column 'text', but body" in reasons["other.parquet"]
+    assert len(list(reader)) + len(open_documents(tmp_path, "test")) == whole
+
+
+def test_a_file_that_changes_after_opening(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": text} for text in TEXTS[:30]))
+    reader = open_documents(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    with pytest.raises(EpisodeRejected, match="a.jsonl, byte .*it has become shorter"):
+        reader[5]
+
+
+def test_no_documents(tmp_path):
+    with pytest.raises(SourceError, match="no files of .txt, .md, .jsonl"):
+        open_documents(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(b"{")
+    with pytest.raises(SourceError, match="nothing of split 'train' in 1 files; the first of 1 .*no JSON"):
+        open_documents(tmp_path)
+    with pytest.raises(SourceError, match="no split 'val'; it has train, test"):
+        open_documents(tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"turns": ["Hi", "Hello ", "Bye"]}, "Human: Hi\nAgent: Hello\nHuman: Bye"),
+        (
+            {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]},
+            "Be brief.\nHuman: Hi",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+            "Human: Hi\nAgent: Hello",
+        ),
+    ],
+)
+def test_dialogues_of_every_form(tmp_path, said, text):
+    (tmp_path / "a.jsonl").write_bytes(lines([said]))
+    assert texts(open_dialogues(tmp_path)) == [text]
+    assert open_dialogues(tmp_path).spec.name == f"dialogue/{tmp_path.name}"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"turns": []}, r"its turns are \[\]"),
+        ({"turns": ["Hi", 3]}, "its turns are .*3"),
+        ({"text": "Hi"}, "it has text, no turns or messages"),
+        ({"messages": [{"role": "assistant", "content": "Hi"}]}, "turn 0 is of 'assistant', needs user or human"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]}, "turn 1 is of 'tool'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "needs texts"),
+        ({"messages": [{"role": "user"}]}, "needs 'role' and 'content'"),
+        ({"conversations": [{"from": "human", "value": None}]}, "needs texts"),
+    ],
+)
+def test_dialogues_that_are_refused(tmp_path, said, reason):
+    (tmp_path / "a.jsonl").write_bytes(lines([{"turns": ["Hi", "Hello"]}, said]))
+    reader = open_dialogues(tmp_path)
+    assert len(reader) == len(reader.rejected) == 1
+    with pytest.raises(EpisodeRejected, match=reason):
+        raise EpisodeRejected(*reader.rejected[0])
