@@ -17,6 +17,9 @@ EXTRAS = {
     "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
     "dialogue": ["chatterbot-corpus>=1.3.3"],
     "parquet": ["pyarrow"],
+    "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow"],
+    "convert": ["apache-beam"],
+    "credentials": ["c2pa-python"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [
         "beartype",

@@ -43,7 +43,7 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
       SourceError: neither is to be had.
     """
     from gato_jax.sources import SourceError
-    from gato_jax.sources.captions import FONT
+    from gato_jax.sources.images.emoji import FONT
 
     if pathlib.Path(FONT).exists():
         return None

@@ -24,7 +24,8 @@ def differences(
     """A line for each leaf that differs, `path: value here, value in WHERE`, and how many more where there are many.
 
     Args:
-      mine, theirs: trees; an empty section is a leaf, too.
+      mine: a tree; an empty section is a leaf, too.
+      theirs: another.
       where: what holds `theirs`.
       order: of the paths, a key to sort by.
     """

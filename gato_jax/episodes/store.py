@@ -1,4 +1,4 @@
-"""Episodes on disk, read back: standard RLDS datasets in ArrayRecord files, opened at random without TensorFlow.
+"""Episodes on disk, read back: standard RLDS datasets, opened at random without TensorFlow.
 
 A dataset is a folder `ROOT/NAME/VERSION/` that plain `tfds.builder_from_directory` opens. Beside the files of TFDS lie
 `task.json`, the TaskSpec, and `episode_index.npz`, one row for each episode: TFDS keeps no lengths, and whoever plans
@@ -68,7 +68,7 @@ class EpisodeIndex:
       length: (N,) int64, steps, with a final observation counted. final_observation: (N,) bool.
       episode_return: (N,) float64. success: (N,) int8, -1 where the task has none. seed: (N,) int64, -1 for none.
       digest: (N,) uint64, over the episode's content. offset: (N,) int64, the steps of the split before the episode.
-      file, size: (F,) name and bytes of each ArrayRecord file, in order.
+      file, size: (F,) name and bytes of each record file, in order.
     """
 
     length: np.ndarray
@@ -120,7 +120,8 @@ class EpisodeDataset:
 
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:
-        return rlds_format.RecordReader(self.directory, self.split, self.spec)
+        files = [self.directory / name for name in self.index.file.tolist()]
+        return rlds_format.RecordReader(self.directory, files, self.spec)
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
         """The episode at `position`; negative counts from the end. Raises DatasetError where the record is damaged."""

@@ -1,4 +1,4 @@
-"""A TFDS dataset in ArrayRecord files that comes to be whole or not at all, whoever's features it has."""
+"""A TFDS dataset that comes to be whole or not at all, whoever's features it has."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import fcntl
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat, open_records, record_writer
+
 _EXAMPLES_A_FILE = 1000
-_EXAMPLES_A_CALL = 16  # TFDS rewrites its description at each call, which costs 5 ms
+_FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # how many files there will be is not known
 
 
 class StoreError(ValueError):
@@ -23,31 +25,47 @@ class StoreError(ValueError):
 def staged(directory: Path) -> Iterator[Path]:
     """An empty folder beside `directory` that takes its name, and its place, when the block ends without an error.
 
-    A killed process leaves `VERSION.incomplete`, which no reader takes for a dataset and the next writer empties; the
-    lock on it, which dies with its process, keeps two writers apart.
+    A killed process leaves `VERSION.incomplete`, which no reader takes for a dataset and the next writer empties.
     """
-    staging, replaced = (directory.with_name(f"{directory.name}.{state}") for state in ("incomplete", "replaced"))
+    staging = directory.with_name(f"{directory.name}.incomplete")
+    with locked(staging, directory):
+        try:
+            with disk_errors(directory):
+                for leftover in staging.iterdir():
+                    leftover.unlink()
+            yield staging
+            publish(staging, directory)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def locked(staging: Path, directory: Path) -> Iterator[None]:
+    """Makes the folder in which `directory` comes to be, if need be, and keeps other writers out of it.
+
+    The lock dies with its process.
+    """
     with disk_errors(directory):
         staging.mkdir(parents=True, exist_ok=True)
         handle = os.open(staging, os.O_RDONLY)
     try:
         with disk_errors(directory):
             _lock(staging, handle)
-            for leftover in staging.iterdir():
-                leftover.unlink()
-        yield staging
-        with disk_errors(directory):
-            shutil.rmtree(replaced, ignore_errors=True)
-            if directory.exists():
-                directory.rename(replaced)
-            staging.rename(directory)
-            shutil.rmtree(replaced, ignore_errors=True)
-    except BaseException as error:
-        if not isinstance(error.__cause__, BlockingIOError):  # then the folder is the other writer's
-            shutil.rmtree(staging, ignore_errors=True)
-        raise
+        yield
     finally:
         os.close(handle)
+
+
+def publish(whole: Path, directory: Path):
+    """Gives a folder its final name, in place of one that is there."""
+    replaced = directory.with_name(f"{directory.name}.replaced")
+    with disk_errors(directory):
+        shutil.rmtree(replaced, ignore_errors=True)
+        if directory.exists():
+            directory.rename(replaced)
+        whole.rename(directory)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _lock(staging: Path, handle: int) -> None:
@@ -60,7 +78,12 @@ def _lock(staging: Path, handle: int) -> None:
 
 
 def write_examples(
-    staging: Path, directory: Path, features: Any, splits: Mapping[str, Iterable[Any]]
+    staging: Path,
+    directory: Path,
+    features: Any,
+    splits: Mapping[str, Iterable[Any]],
+    *,
+    file_format: FileFormat = "array_record",
 ) -> dict[str, int]:
     """Writes TFDS's own files into `staging`; returns how many examples each split got.
 
@@ -68,54 +91,115 @@ def write_examples(
       staging: an empty folder, from `staged`.
       directory: where the dataset will lie, `.../NAME/VERSION`: TFDS writes both names into its description.
       features: the `tfds.features.FeaturesDict`.
-      splits: examples as the features encode them. Consumed one split after the other, a few examples at a time.
+      splits: examples as the features encode them. Consumed one split after the other, one example at a time.
+      file_format: `array_record`, or `tfrecord`, which is what older readers of RLDS know.
 
     Raises:
       StoreError: a split is empty, or the disk refuses. Errors of the iterables pass through.
     """
-    import tensorflow_datasets as tfds
-
-    name, version = directory.parts[-2:]
-    identity = tfds.core.DatasetIdentity(
-        name=name, version=tfds.core.Version(version), data_dir=str(staging), module_name=__name__
-    )
-    info = tfds.core.DatasetInfo(builder=identity, features=features, description=name, disable_shuffling=True)
-    with disk_errors(directory):
-        writer = tfds.core.SequentialWriter(info, _EXAMPLES_A_FILE, file_format="array_record")
-        writer.initialize_splits(list(splits))
-    counts = {}
+    if file_format not in FILE_FORMATS:
+        raise StoreError(f"{directory}: no file format {file_format!r}; write {' or '.join(FILE_FORMATS)}")
+    serialize = serializer(features)
+    written = {}
     for split, examples in splits.items():
-        counts[split], examples = 0, iter(examples)
-        # Examples are drawn outside of `disk_errors`: a fault of whoever makes them is not one of the disk.
-        while batch := list(itertools.islice(examples, _EXAMPLES_A_CALL)):
-            counts[split] += len(batch)
-            with disk_errors(directory):
-                writer.add_examples({split: batch})
-        if not counts[split]:
+        template = _template(staging, directory, split, file_format, _FILE_NAME)
+        written[split] = _write_records(template, map(serialize, examples), directory, file_format)
+        if not written[split][0]:
             raise StoreError(f"{directory}: split {split!r} would hold no episodes; leave the split out")
+    write_description(staging, directory, features, written, file_format=file_format, file_name=_FILE_NAME)
+    counts = {split: sum(lengths) for split, (lengths, _) in written.items()}
     with disk_errors(directory):
-        writer.close_all()
         for split, count in counts.items():
-            if (readable := _count_records(record_files(staging, split))) != count:
+            if (readable := sum(len(open_records(file)) for file in record_files(staging, split))) != count:
                 raise OSError(f"{count} episodes of split {split!r} were written, {readable} can be read back")
     return counts
 
 
+def serializer(features: Any) -> Callable[[Any], bytes]:
+    """An example to the bytes of its record: the same bytes in each process, where TFDS's own maps have no order."""
+    from tensorflow_datasets.core import example_serializer
+
+    made = example_serializer.ExampleSerializer(features.get_serialized_info())
+    return lambda example: made.get_tf_example(features.encode_example(example)).SerializeToString(deterministic=True)
+
+
+def write_description(
+    staging: Path,
+    directory: Path,
+    features: Any,
+    splits: Mapping[str, tuple[list[int], int]],
+    *,
+    file_format: FileFormat,
+    file_name: str,
+):
+    """Writes `dataset_info.json` and `features.json`.
+
+    Args:
+      staging: the folder of the files.
+      directory: as in `write_examples`.
+      features: as in `write_examples`.
+      splits: {split: (how many records each file has, the bytes of all records)}.
+      file_format: of the files.
+      file_name: TFDS's template of their names.
+    """
+    import tensorflow_datasets as tfds
+
+    name, version = directory.parts[-2:]
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=lengths,
+            num_bytes=size,
+            filename_template=_template(staging, directory, split, file_format, file_name),
+        )
+        for split, (lengths, size) in splits.items()
+    ]
+    identity = tfds.core.DatasetIdentity(
+        name=name, version=tfds.core.Version(version), data_dir=str(staging), module_name=__name__
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features, description=name, disable_shuffling=True)
+    info.set_file_format(file_format)
+    info.set_splits(tfds.core.SplitDict(infos))
+    with disk_errors(directory):
+        info.write_to_directory(staging)
+
+
+def _template(staging: Path, directory: Path, split: str, file_format: FileFormat, file_name: str) -> Any:
+    import tensorflow_datasets as tfds
+    from etils import epath
+
+    return tfds.core.ShardedFileTemplate(
+        data_dir=epath.Path(staging),
+        dataset_name=directory.parent.name,
+        split=split,
+        filetype_suffix=file_format,
+        template=file_name,
+    )
+
+
+def _write_records(
+    template: Any, records: Iterator[bytes], directory: Path, file_format: FileFormat
+) -> tuple[list[int], int]:
+    """Writes a split's files; returns how many records each has, and the bytes of all of them."""
+    lengths, size = [], 0
+    # Records are drawn outside of `disk_errors`: a fault of whoever makes them is not one of the disk.
+    while (first := next(records, None)) is not None:
+        with disk_errors(directory):
+            writer = record_writer(template.sharded_filepath(shard_index=len(lengths), num_shards=None), file_format)
+        lengths.append(0)
+        for record in itertools.chain([first], itertools.islice(records, _EXAMPLES_A_FILE - 1)):
+            with disk_errors(directory):
+                writer.write(record)
+            lengths[-1] += 1
+            size += len(record)
+        with disk_errors(directory):
+            writer.close()
+    return lengths, size
+
+
 def record_files(directory: Path, split: str) -> list[Path]:
-    """The ArrayRecord files of a split, in order."""
-    return sorted(directory.glob(f"*-{split}.array_record-*"))
-
-
-def _count_records(files: list[Path]) -> int:
-    """ArrayRecord says nothing when a file was cut short, so what was written is counted."""
-    from array_record.python.array_record_module import ArrayRecordReader  # pyright: ignore: compiled
-
-    count = 0
-    for file in files:
-        reader = ArrayRecordReader(str(file))
-        count += reader.num_records()
-        reader.close()
-    return count
+    """The record files of a split, in order."""
+    return [file for format in FILE_FORMATS for file in sorted(directory.glob(f"*-{split}.{format}-*"))]
 
 
 @contextlib.contextmanager

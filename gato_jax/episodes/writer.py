@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.modalities import Discrete, Image, Modality, Text
+from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
 from gato_jax.episodes.tfds_writer import StoreError, disk_errors, record_files, staged, write_examples
@@ -25,35 +27,32 @@ def write_dataset(
     *,
     version: str = "1.0.0",
     overwrite: bool = False,
+    file_format: FileFormat = "array_record",
 ) -> Path:
     """Writes the episodes of one task to `root/NAME/version` and returns that folder.
 
     The splits are consumed one after the other, a few episodes at a time, so they may be generators. The files come to
     be in a folder beside the final one that is renamed when it is whole: a killed write leaves nothing that looks
-    finished, and the next one starts clean.
+    finished, and the next one starts clean. The `array_record` format is found at random without a walk over the file;
+    `tfrecord` is what older readers of RLDS know.
 
     Raises:
       StoreError: the dataset exists and `overwrite` is False, another process writes it, a split is empty, an episode
         contradicts the spec, or the disk refuses.
     """
     directory = Path(root) / dataset_name(spec.name) / version
-    _check_place(directory, spec, overwrite)
-    rows: dict[str, list[tuple]] = {split: [] for split in splits}
+    check_place(directory, spec, overwrite)
+    rows: dict[str, list[EpisodeRow]] = {split: [] for split in splits}
     examples = {split: _examples(spec, split, episodes, rows[split]) for split, episodes in splits.items()}
     with staged(directory) as staging:
-        write_examples(staging, directory, rlds_format.features(spec), examples)
-        with disk_errors(directory):
-            (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
-            index = {
-                f"{split}/{field}": array
-                for split in splits
-                for field, array in dataclasses.asdict(_index(record_files(staging, split), rows[split])).items()
-            }
-            np.savez(staging / INDEX_FILE, **index)
+        write_examples(staging, directory, rlds_format.features(spec), examples, file_format=file_format)
+        files = {split: record_files(staging, split) for split in splits}
+        write_sidecars(staging, directory, spec, rows, files)
     return directory
 
 
-def _check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
+def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
+    """Raises StoreError where `directory` holds another task, no dataset, or one that is not to be replaced."""
     if not directory.exists():
         return
     try:
@@ -71,28 +70,29 @@ def _check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
         raise StoreError(f"{directory}: is no dataset, so it is not replaced; choose another root")
 
 
-def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[tuple]) -> Iterator[dict]:
+def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[EpisodeRow]) -> Iterator[dict]:
     """Checks each episode against the spec, notes its row for the sidecar and encodes it."""
     for number, episode in enumerate(episodes):
-        _check(spec, episode, f"{spec.name}: episode {number} of split {split!r}")
-        success = rlds_format.NONE if episode.success is None else int(episode.success)
-        seed = rlds_format.NONE if episode.seed is None else episode.seed
-        rows.append((len(episode), episode.final_observation, episode.episode_return, success, seed, _digest(episode)))
+        if problem := contradiction(spec, episode):
+            raise StoreError(f"{spec.name}: episode {number} of split {split!r}: {problem}")
+        rows.append(EpisodeRow.of(episode))
         yield rlds_format.encode(spec, episode)
 
 
-def _check(spec: TaskSpec, episode: Episode, where: str) -> None:
+def contradiction(spec: TaskSpec, episode: Episode) -> str | None:
+    """What keeps the episode out of a dataset of this task, None if nothing does."""
     if episode.task != spec.name:
-        raise StoreError(f"{where} is of task {episode.task!r}; one dataset holds one task")
+        return f"it is of task {episode.task!r}; one dataset holds one task"
     if episode.seed is not None and episode.seed < 0:
-        raise StoreError(f"{where} has seed {episode.seed}; seeds start at 0")
+        return f"it has seed {episode.seed}; seeds start at 0"
     for side in ("observation", "action"):
         modalities, arrays = getattr(spec, side), getattr(episode, side)
         if set(modalities) != set(arrays):
-            raise StoreError(f"{where} has {side} keys {sorted(arrays)}, its spec {sorted(modalities)}")
+            return f"it has {side} keys {sorted(arrays)}, its spec {sorted(modalities)}"
         for key, modality in modalities.items():
             if problem := _contradiction(modality, arrays[key]):
-                raise StoreError(f"{where}, {side} {key!r}: {problem}")
+                return f"{side} {key!r}: {problem}"
+    return None
 
 
 def _contradiction(modality: Modality, values: np.ndarray) -> str | None:
@@ -124,7 +124,47 @@ def _digest(episode: Episode) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _index(files: list[Path], rows: list[tuple]) -> EpisodeIndex:
+class EpisodeRow(NamedTuple):
+    """What the sidecar says of one episode; see EpisodeIndex."""
+
+    length: int
+    final_observation: bool
+    episode_return: float
+    success: int
+    seed: int
+    digest: int
+
+    @classmethod
+    def of(cls, episode: Episode) -> EpisodeRow:
+        return cls(
+            length=len(episode),
+            final_observation=bool(episode.final_observation),
+            episode_return=episode.episode_return,
+            success=rlds_format.NONE if episode.success is None else int(episode.success),
+            seed=rlds_format.NONE if episode.seed is None else int(episode.seed),
+            digest=_digest(episode),
+        )
+
+
+def write_sidecars(
+    staging: Path,
+    directory: Path,
+    spec: TaskSpec,
+    rows: Mapping[str, Sequence[EpisodeRow]],
+    files: Mapping[str, Sequence[Path]],
+):
+    """Writes what lies beside TFDS's own files: the task, and {split: a row for each episode} with the closed files."""
+    with disk_errors(directory):
+        (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
+        index = {
+            f"{split}/{field}": array
+            for split in rows
+            for field, array in dataclasses.asdict(_index(files[split], rows[split])).items()
+        }
+        np.savez(staging / INDEX_FILE, **index)
+
+
+def _index(files: Sequence[Path], rows: Sequence[EpisodeRow]) -> EpisodeIndex:
     """The sidecar of a split whose files are closed."""
     length, final_observation, episode_return, success, seed, digest = zip(*rows, strict=True)
     lengths = np.array(length, np.int64)

@@ -6,11 +6,16 @@ import difflib
 from collections.abc import Callable
 
 from gato_jax.episodes import open_dataset
-from gato_jax.sources.captions import emoji_captions
-from gato_jax.sources.dialogue import chatterbot_dialogues
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.hdf5 import open_hdf5
+from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
+from gato_jax.sources.language import chatterbot_dialogues, open_dialogues, open_documents
+from gato_jax.sources.lerobot import open_lerobot
+from gato_jax.sources.mcap import open_mcap
+from gato_jax.sources.minari import open_minari
+from gato_jax.sources.parquet import open_parquet
 from gato_jax.sources.reader import EpisodeReader, SourceError
-from gato_jax.sources.rlds import open_rlds
+from gato_jax.sources.rlds import open_rlds, open_tfds_text
 
 
 def _open_captions(where: str, split: str) -> EpisodeReader:
@@ -18,25 +23,39 @@ def _open_captions(where: str, split: str) -> EpisodeReader:
 
 
 def _open_dialogue(where: str, split: str) -> EpisodeReader:
-    if where != "chatterbot":
-        raise SourceError(f"dialogue:{where}: unknown; use dialogue:chatterbot")
-    return chatterbot_dialogues(split)
+    return chatterbot_dialogues(split) if where == "chatterbot" else open_dialogues(where, split)
 
 
-def _open_rlds(where: str, split: str) -> EpisodeReader:
+def _open_rlds(where: str, split: str, fields: Fields | None) -> EpisodeReader:
     directory, _, name = where.partition("#")
-    return open_rlds(directory, split, name=name or None)
+    return open_rlds(directory, split, name=name or None, fields=fields)
+
+
+def _open_mcap(where: str, split: str, fields: Fields | None) -> EpisodeReader:
+    if fields is None:
+        raise SourceError(f"mcap:{where}: topics do not say what they mean; give the fields")
+    return open_mcap(where, split, fields=fields)
 
 
 # Kinds whose recordings say themselves what their fields mean.
 SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
     "recorded": lambda where, split: open_dataset(where, split),  # recorded:DIR, a dataset of ours
-    "rlds": _open_rlds,  # rlds:DIR or rlds:DIR#NAME, NAME as in RLDS_DATASETS where the folder's own differs
     "captions": _open_captions,  # captions:emoji from the font, captions:DIR from a folder of PNG files
-    "dialogue": _open_dialogue,  # dialogue:chatterbot
+    "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
+    "documents": lambda where, split: open_documents(where, split),  # documents:DIR of text, JSON Lines or Parquet
+    "image_text": lambda where, split: open_image_text(where, split),  # COCO, WebDataset or imagefolder
+    "vqa": lambda where, split: open_vqa(where, split),  # vqa:DIR as VQAv2 and OKVQA have it
 }
-# Kinds that take Fields.
-DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {}
+# Kinds of which a person says what the fields mean, unless the recording does.
+DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {
+    "rlds": _open_rlds,  # rlds:DIR or rlds:DIR#NAME, NAME as in RLDS_DATASETS where the folder's own differs
+    "tfds_text": lambda where, split, fields: open_tfds_text(where, split, fields=fields),  # of TFDS_TEXT
+    "hdf5": lambda where, split, fields: open_hdf5(where, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
+    "lerobot": lambda where, split, fields: open_lerobot(where, split, fields=fields),
+    "mcap": _open_mcap,
+    "minari": lambda where, split, fields: open_minari(where, split, fields=fields),
+    "parquet": lambda where, split, fields: open_parquet(where, split, fields=fields),
+}
 KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
@@ -166,9 +167,13 @@ def fingerprint_of(files: Iterable[Path], *about: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def within(root: Path, name: str) -> Path:
-    """The path of what a recording calls `name`. Raises SourceError where that is outside of its folder, `root`."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+def within(root: Path, name: str, *, through_links: bool = False) -> Path:
+    """The path of what a recording calls `name`. Raises SourceError where that is outside of its folder, `root`.
+
+    `through_links`: a link may lead out of it, as all of those in the cache of Hugging Face's hub do.
+    """
+    real = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
+    path = real(root / name)
+    if not path.is_relative_to(real(root)):
         raise SourceError(f"{root}: it names {name!r}, which lies outside of its folder; such a recording is not read")
     return path

@@ -11,7 +11,7 @@ if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "
 
 # In the order of `gato --help`; a new verb is a module and its name here.
 NAMES = (
-    "tasks", "collect",
-    "tokenization_report", "inspect", "export", "train_image_tokenizer",
+    "tasks", "collect", "instructions", "convert",
+    "data_report", "provenance", "tokenization_report", "inspect", "export", "train_image_tokenizer",
     "plan", "train", "finetune", "evaluate", "report",
 )  # fmt: skip

@@ -30,7 +30,8 @@ def test_the_usual_other_names_are_known(said):
 
 @pytest.mark.parametrize(
     "said",
-    ["", " ", "none", "unknown", "other", "BSD License", "CC-BY-XX-4.0", "CC-BY-ND-NC", "CC-BY-4.0-NC", "LicenseRef-mine", "MIT-1",
+    ["", " ", "none", "unknown", "other", "BSD License", "CC-BY-XX-4.0", "CC-BY-ND-NC", "CC-BY-4.0-NC",
+     "LicenseRef-mine", "MIT-1",
      "proprietary", "(MIT", "MIT)", "MIT AND", "OR MIT", "MIT (see README)", "MIT WITH", "()",
      "Apache-2.0 WITH Commons-Clause", "free for research"],
 )  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources import EpisodeReader, SourceError, chatterbot_dialogues, open_source
-from gato_jax.sources.dialogue import format_dialogue
+from gato_jax.sources.language.chatterbot import format_dialogue
 
 
 def texts(reader) -> list[str]:
@@ -37,8 +37,8 @@ def test_rests_in_the_store(tmp_path):
     [
         ("recordd:x", "unknown kind 'recordd'; did you mean 'recorded'"),
         ("recorded", "nothing after 'recorded'"),
-        ("zzz:x", "KIND one of recorded, rlds, captions, dialogue"),
-        ("dialogue:other", "use dialogue:chatterbot"),
+        ("zzz:x", "KIND one of recorded, captions, dialogue"),
+        ("dialogue:other", "other"),
     ],
 )
 def test_unknown_sources(source, message):

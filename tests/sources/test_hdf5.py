@@ -10,7 +10,7 @@ import pytest
 
 from gato_jax.episodes import Continuous, Image, Text
 from gato_jax.sources import EpisodeReader, SourceError
-from gato_jax.sources.hdf5 import open_hdf5
+from gato_jax.sources.hdf5.reader import open_hdf5
 from gato_jax.sources.reader import EpisodeRejected
 from tests.sources.made_hdf5 import (
     DROID_FIELDS,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import open_dataset, write_dataset
-from gato_jax.sources.credentials import read_credentials
-from gato_jax.sources.image_text import open_image_text
+from gato_jax.sources.images.credentials import read_credentials
+from gato_jax.sources.images.image_text import open_image_text
+from gato_jax.sources.images.vqa import open_vqa
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
-from gato_jax.sources.vqa import open_vqa
 from tests.sources.made_images import encode, pixels, sign
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from gato_jax.episodes import open_dataset, write_dataset
-from gato_jax.sources.language import open_dialogues, open_documents
+from gato_jax.sources.language.reader import open_dialogues, open_documents
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
 
 TEXTS = [f"Document {number}: a Grüße, 世界.\nIts second line." for number in range(200)]

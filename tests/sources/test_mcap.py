@@ -15,7 +15,7 @@ from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as PlainWriter
 
 from gato_jax.episodes import Continuous, Image, open_dataset, write_dataset
-from gato_jax.sources.mcap import open_mcap
+from gato_jax.sources.mcap.reader import open_mcap
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
 from tests.sources.made_mcap import (
     FIELDS,

@@ -15,7 +15,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from gato_jax.episodes import Continuous, Discrete, Image, Text
 from gato_jax.sources import EpisodeReader, SourceError
-from gato_jax.sources.minari import open_minari
+from gato_jax.sources.minari.reader import open_minari
 from gato_jax.sources.reader import EpisodeRejected
 
 OBSERVATION = spaces.Dict(
@@ -126,7 +126,7 @@ def test_fields_choose_parts_and_limits(folder):
 
 
 def inferred(folder):
-    from gato_jax.sources.minari_spaces import infer_fields
+    from gato_jax.sources.minari.spaces import infer_fields
 
     return infer_fields(minari.MinariDataset(folder / "data").storage, "here")
 

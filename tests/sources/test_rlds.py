@@ -1,18 +1,25 @@
-"""The public form of bridge_dataset, written and read back, from ArrayRecord and from TFRecord files."""
+"""RLDS datasets of others: the public form of bridge_dataset, written and read back, from both file formats; what is
+damaged in them, and where they may lie."""
 
 import dataclasses
+import io
 import json
+import os
 import pickle
 import shutil
-import struct
 import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 
-from gato_jax.episodes import Provenance, StoreError
+from gato_jax.episodes import Continuous, Provenance, StoreError
+from gato_jax.episodes.tfds_writer import staged, write_examples
 from gato_jax.sources import EpisodeReader, SourceError, open_rlds, open_source, write_bridge_dataset
+from gato_jax.sources.reader import EpisodeRejected
+from gato_jax.sources.rlds.bridge_writer import bridge_features
+from gato_jax.sources.rlds.tables import RLDS_DATASETS
 
 # Writes the records of sys.argv[1] as TensorFlow writes TFRecord files, to sys.argv[2].
 WRITE_TFRECORD = """
@@ -25,6 +32,7 @@ for shard in range(2):
         for position in range(2 * shard, 2 * shard + 2):
             file.write(source[position])
 """
+FIELDS = RLDS_DATASETS["bridge_dataset"].fields
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,22 @@ def directory(tmp_path_factory, arm_episode):
 @pytest.fixture
 def copy(directory, tmp_path):
     return shutil.copytree(directory, tmp_path / "bridge_dataset" / "1.0.0")
+
+
+@pytest.fixture(scope="module")
+def tfrecord(directory, tmp_path_factory):
+    """The same dataset as TensorFlow writes it, in two files."""
+    root = tmp_path_factory.mktemp("tfrecord") / "bridge_dataset" / "1.0.0"
+    root.mkdir(parents=True)
+    info = json.loads((directory / "dataset_info.json").read_text())
+    (train,) = [split for split in info["splits"] if split["name"] == "train"]
+    train |= {"shardLengths": ["2", "2"], "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}
+    (root / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord", "splits": [train]}))
+    for name in ("features.json", "provenance.json"):
+        shutil.copy(directory / name, root)
+    arguments = [sys.executable, "-c", WRITE_TFRECORD, str(*directory.glob("*-train.array*")), str(root)]
+    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+    return root
 
 
 def test_features_are_those_of_the_public_release(directory):
@@ -79,7 +103,7 @@ def test_features_are_those_of_the_public_release(directory):
 
 def test_reads_back_what_was_written(directory, arm_episode):
     dataset = open_source(f"rlds:{directory}")
-    assert isinstance(dataset, EpisodeReader) and len(dataset) == 4
+    assert isinstance(dataset, EpisodeReader) and len(dataset) == 4 and not dataset.rejected
     np.testing.assert_array_equal(dataset.lengths, [6, 7, 8, 9])
     assert dataset.spec.name == "open_x/bridge_dataset" and dataset.spec.control_rate_hz == 25.0
     assert dataset.spec.embodiment.robot == "simulated Fetch"
@@ -92,7 +116,7 @@ def test_reads_back_what_was_written(directory, arm_episode):
         for camera in ("image_0", "image_1"):
             error = read.observation[camera].astype(int) - episode.observation[camera][:steps]
             assert np.abs(error).mean() < 1.5  # JPEG
-        assert read.reward.tolist() == [0.0] * (steps - 1) + [1.0]
+        assert read.reward.tolist() == [0.0] * (steps - 1) + [1.0] and read.discount.tolist() == [1.0] * steps
         assert read.is_first.tolist() == [True] + [False] * (steps - 1)
         assert read.is_last.tolist() == read.is_terminal.tolist() == [False] * (steps - 1) + [True]
 
@@ -116,7 +140,7 @@ def test_provenance_cannot_be_mistaken(directory, copy):
 
 
 def test_images_are_averaged_to_the_size_asked_for(directory, arm_episode):
-    dataset = open_rlds(directory, image_size=(16, 32))
+    dataset = open_rlds(directory, fields=FIELDS.resized(16, 32))
     assert dataset.spec.observation["image_0"].shape == (16, 32, 3)
     written = arm_episode(0, 6).observation["image_0"][0].reshape(16, 4, 32, 2, 3).mean((1, 3))
     assert np.abs(dataset[0].observation["image_0"][0] - written).mean() < 1.5
@@ -124,27 +148,155 @@ def test_images_are_averaged_to_the_size_asked_for(directory, arm_episode):
     assert dataset.fingerprint != open_rlds(directory).fingerprint
 
 
-def test_tfrecord_files_of_tensorflow(directory, tmp_path):
-    info = json.loads((directory / "dataset_info.json").read_text())
-    (train,) = [split for split in info["splits"] if split["name"] == "train"]
-    train |= {"shardLengths": ["2", "2"], "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}
-    (tmp_path / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord", "splits": [train]}))
-    for name in ("features.json", "provenance.json"):
-        shutil.copy(directory / name, tmp_path)
-    arguments = [sys.executable, "-c", WRITE_TFRECORD, str(*directory.glob("*-train.array*")), str(tmp_path)]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
-    from_tfrecord, from_array_record = open_rlds(tmp_path), open_rlds(directory)
+def test_tfrecord_files_of_tensorflow_hold_the_same(directory, tfrecord):
+    from_tfrecord, from_array_record = open_rlds(tfrecord), open_rlds(directory)
     assert len(from_tfrecord) == 4 and "tensorflow" not in sys.modules
     for left, right in zip(from_tfrecord, from_array_record, strict=True):
         np.testing.assert_array_equal(left.observation["image_0"], right.observation["image_0"])
         np.testing.assert_array_equal(left.action["action"], right.action["action"])
-    file = tmp_path / "bridge_dataset-train.tfrecord-00001-of-00002"
+
+
+def test_of_a_tfrecord_file_that_was_cut_short_the_records_before_are_read(tfrecord, tmp_path):
+    copy = shutil.copytree(tfrecord, tmp_path / "bridge_dataset" / "1.0.0")
+    file = copy / "bridge_dataset-train.tfrecord-00001-of-00002"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(SourceError, match=r"tfrecord-00001-of-00002: cut short at byte \d+"):
-        open_rlds(tmp_path)
-    file.write_bytes(struct.pack("<Q", 2**63) + bytes(100))
-    with pytest.raises(SourceError, match="tfrecord-00001-of-00002: cut short"):
-        open_rlds(tmp_path)
+    dataset = open_rlds(copy)
+    assert dataset.lengths.tolist() == [6, 7, 8] and len(dataset[2]) == 8
+    (rejection,) = dataset.rejected
+    assert rejection.where == str(file) and "cut short at byte" in rejection.reason and "1 of 2" in rejection.reason
+
+
+def test_a_flipped_byte_of_a_tfrecord_file_costs_its_own_record(tfrecord, tmp_path):
+    copy = shutil.copytree(tfrecord, tmp_path / "bridge_dataset" / "1.0.0")
+    opened = open_rlds(copy)  # lengths are known before the byte flips
+    file = copy / "bridge_dataset-train.tfrecord-00000-of-00002"
+    content = bytearray(file.read_bytes())
+    content[2000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(EpisodeRejected, match=r"00000-of-00002, record 0: .*its CRC differs"):
+        pickle.loads(pickle.dumps(opened))[0]
+    (copy / "episode_lengths-train.npz").unlink()
+    dataset = open_rlds(copy)
+    assert dataset.lengths.tolist() == [7, 8, 9] and "record 0 is damaged" in dataset.rejected[0].reason
+    np.testing.assert_array_equal(dataset[0].action["action"], open_rlds(tfrecord)[1].action["action"])
+    content[2] ^= 1  # within the length of the first record
+    file.write_bytes(content)
+    (copy / "episode_lengths-train.npz").unlink()
+    assert "the length of record 0 is damaged" in open_rlds(copy).rejected[0].reason
+
+
+def test_damage_to_an_array_record_file_is_named(copy):
+    open_rlds(copy)  # lengths are known before the byte flips
+    (file,) = copy.glob("*-train.array*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(EpisodeRejected, match=r"array_record-\d+, record \d: .*is damaged"):
+        list(open_rlds(copy))
+    (copy / "episode_lengths-train.npz").unlink()
+    dataset = open_rlds(copy)
+    assert len(dataset) == 3 and f"{file}: record" in dataset.rejected[0].reason
+    assert all(len(episode) for episode in dataset)
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(SourceError, match=r"no readable episode.*array_record-\d+.*copy the file again"):
+        open_rlds(copy)
+
+
+def test_a_missing_file_is_listed_and_the_others_are_read(tfrecord, tmp_path):
+    copy = shutil.copytree(tfrecord, tmp_path / "bridge_dataset" / "1.0.0")
+    (copy / "bridge_dataset-train.tfrecord-00000-of-00002").unlink()
+    dataset = open_rlds(copy)
+    assert dataset.lengths.tolist() == [8, 9] and "record file 0 is missing" in dataset.rejected[0].reason
+
+
+def _steps(number, change):
+    """The steps of an episode of bridge_dataset, changed."""
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (256, 256)).save(picture, format="jpeg")
+    steps = [
+        {
+            "observation": {f"image_{camera}": io.BytesIO(picture.getvalue()) for camera in range(4)}
+            | {"state": np.zeros(7, np.float32)},
+            "action": np.full(7, number, np.float32),
+            "discount": np.float32(1),
+            "reward": np.float32(0),
+            "is_first": t == 0,
+            "is_last": t == 2,
+            "is_terminal": t == 2,
+            "language_instruction": "put it there",
+            "language_embedding": np.zeros(512, np.float32),
+        }
+        for t in range(3)
+    ]
+    change(steps)
+    flags = {"has_language": True, **{f"has_image_{camera}": True for camera in range(4)}}
+    return {"steps": steps, "episode_metadata": {"file_path": "", "episode_id": number, **flags}}
+
+
+FAULTS = {
+    "action 'action'.*is nan at step 1": lambda steps: steps[1].update(action=np.full(7, np.nan, np.float32)),
+    "reward.*is inf at step 2": lambda steps: steps[2].update(reward=np.float32(np.inf)),
+    "is_first is true at step 1 of 3": lambda steps: steps[1].update(is_first=True),
+    "is_last is true at step 0 of 3": lambda steps: steps[0].update(is_last=True),
+    "128 high and 128 wide, not 256 and 256": lambda steps: steps[1]["observation"].update(image_0=_small()),
+    "image_1.* at step 0 cannot be decoded": lambda steps: steps[0]["observation"].update(image_1=io.BytesIO(b"no")),
+}
+
+
+def _small():
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (128, 128)).save(picture, format="jpeg")
+    return io.BytesIO(picture.getvalue())
+
+
+def test_an_episode_that_is_not_as_it_should_be_is_refused_and_the_rest_is_read(tmp_path):
+    changes = [lambda steps: None, *FAULTS.values(), lambda steps: steps.clear(), lambda steps: None]
+    directory = tmp_path / "bridge_dataset" / "1.0.0"
+    with staged(directory) as staging:
+        examples = [_steps(number, change) for number, change in enumerate(changes)]
+        write_examples(staging, directory, bridge_features(), {"train": examples})
+    sized = dataclasses.replace(FIELDS, recorded_sizes={"image_0": (256, 256)})
+    dataset = open_rlds(directory, fields=sized)
+    assert len(dataset) == len(changes) - 1
+    assert dataset.rejected[0].reason == "it has no steps" and dataset.rejected[0].where.endswith("record 7")
+    for position, fault in enumerate(FAULTS, start=1):
+        with pytest.raises(EpisodeRejected, match=fault):
+            dataset[position]
+    assert dataset[0].action["action"][0, 0] == 0 and dataset[-1].action["action"][0, 0] == 8
+
+
+@pytest.mark.parametrize(
+    ("side", "key", "field", "said"),
+    [
+        (
+            "action",
+            "action",
+            ("actions", Continuous(shape=(7,), low=-1.0, high=1.0)),
+            "no field 'actions'.*there are action",
+        ),
+        ("observation", "state", ("action", Continuous(shape=(6,))), r"shape \(7,\) at each step"),
+        ("observation", "state", ("language_instruction", Continuous(shape=())), "has type .*not continuous"),
+        ("observation", "state", ("action/x", Continuous(shape=())), "below a field that holds a value"),
+        (
+            "observation",
+            "state",
+            ("code_points(language_instruction)", Continuous(shape=())),
+            "is nothing for code_points",
+        ),
+    ],
+)
+def test_fields_that_the_records_do_not_have_are_refused(directory, side, key, field, said):
+    fields = dataclasses.replace(FIELDS, **{side: dict(getattr(FIELDS, side)) | {key: field}})
+    with pytest.raises(EpisodeRejected, match=said):
+        open_rlds(directory, fields=fields)[0]
+
+
+def test_an_unknown_decoder_is_named(directory):
+    fields = dataclasses.replace(
+        FIELDS, observation=dict(FIELDS.observation) | {"state": ("rot13(action)", Continuous(shape=(7,)))}
+    )
+    with pytest.raises(SourceError, match="no decoder 'rot13'; there are bgr_to_rgb"):
+        open_rlds(directory, fields=fields)[0]
 
 
 def test_lengths_are_counted_once(copy, capsys):
@@ -156,6 +308,46 @@ def test_lengths_are_counted_once(copy, capsys):
     np.testing.assert_array_equal(open_rlds(copy).lengths, first.lengths)
 
 
+def test_a_dataset_is_found_by_name_and_a_missing_one_says_how_to_get_it(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    shutil.copytree(copy, tmp_path / "bridge_dataset" / "0.9.0")
+    assert open_rlds("bridge_dataset").fingerprint == open_rlds(copy).fingerprint  # the newest version
+    with pytest.raises(
+        SourceError, match=f"taco_play: no such folder, and no dataset of that name in {tmp_path}.*gsutil"
+    ):
+        open_rlds("taco_play")
+    with pytest.raises(SourceError, match="tfds build rlu_control_suite/fish_swim --file_format=array_record"):
+        open_rlds("rlu_control_suite/fish_swim")
+
+
+def test_a_dataset_in_a_bucket_is_read_where_it_lies(tfrecord, tmp_path, monkeypatch):
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Bucket(MemoryFileSystem):
+        protocol, store, pseudo_dirs = ("gcs", "gs"), {}, [""]
+
+        def __init__(self, *args, finalize_on_close=True, **kwargs):
+            super().__init__(*args, **kwargs)
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + path.removeprefix("gs://").removeprefix("gcs://").strip("/")
+
+        def glob(self, path, **kwargs):  # as gcsfs, without the leading slash
+            return [found.lstrip("/") for found in super().glob(path, **kwargs)]
+
+    fsspec.register_implementation("gcs", Bucket, clobber=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for file in tfrecord.iterdir():
+        if file.suffix != ".npz":
+            Bucket().pipe(f"gs://bucket/bridge_dataset/1.0.0/{file.name}", file.read_bytes())
+    dataset, here = open_rlds("gs://bucket/bridge_dataset/1.0.0"), open_rlds(tfrecord)
+    assert dataset.fingerprint == here.fingerprint and os.listdir(tmp_path / "gato_jax")
+    np.testing.assert_array_equal(dataset[3].observation["image_0"], here[3].observation["image_0"])
+    assert "tensorflow" not in sys.modules
+
+
 def test_errors_name_the_remedy(directory, copy, tmp_path):
     with pytest.raises(SourceError, match="no split 'val'; it has train, test"):
         open_rlds(directory, "val")
@@ -163,6 +355,14 @@ def test_errors_name_the_remedy(directory, copy, tmp_path):
         open_rlds(directory, name="bridge_data")
     with pytest.raises(SourceError, match="dataset_info.json: not a TFDS dataset"):
         open_rlds(tmp_path)
+    info = json.loads((copy / "dataset_info.json").read_text())
+    (copy / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "riegeli"}))
+    with pytest.raises(SourceError, match="its files are riegeli, which is not read; prepare it as array_record or"):
+        open_rlds(copy)
+    (copy / "dataset_info.json").write_text(json.dumps(info))
+    (copy / "features.json").write_text("{")
+    with pytest.raises(SourceError, match=r"its features.json cannot be read"):
+        open_rlds(copy)[0]
     (file,) = copy.glob("*-train.array*")
     file.unlink()
     with pytest.raises(SourceError, match="no record files of split 'train'"):

@@ -1,0 +1,101 @@
+"""Files of records in the two formats that RLDS datasets come in, read at random and written without TensorFlow."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from gato_jax.episodes.tfrecord import RecordError, TFRecords, TFRecordWriter
+
+FileFormat = Literal["array_record", "tfrecord"]
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+
+
+@runtime_checkable
+class Records(Protocol):
+    """The records of one file. What is read is what was written, or a RecordError is raised."""
+
+    @property
+    def problem(self) -> str | None:
+        """What ends the file before its last byte, None where it is whole."""
+        ...
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int) -> bytes: ...
+
+
+@runtime_checkable
+class RecordWriter(Protocol):
+    """Writes the records of one file."""
+
+    def write(self, record: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
+class ArrayRecords:
+    """The records of one ArrayRecord file, which is whole or has none: its index lies at its end."""
+
+    def __init__(self, file: Any):
+        from array_record.python.array_record_module import ArrayRecordReader  # pyright: ignore: compiled
+
+        self._file, self.problem, self._count = file, None, 0
+        try:
+            self._reader = ArrayRecordReader(os.fspath(file), "readahead_buffer_size:0")
+            self._count = self._reader.num_records()
+        except (RuntimeError, ValueError, IndexError) as error:
+            self.problem = f"{file}: no readable ArrayRecord file ({error}); copy the file again"
+        if not self._count:
+            self.problem = self.problem or f"{file}: holds no records, or was cut short; copy the file again"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, position: int) -> bytes:
+        try:
+            (record,) = self._reader.read([position])
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise RecordError(f"{self._file}: record {position} is damaged ({error}); copy the file again") from None
+        return record
+
+
+def open_records(file: Path | Any) -> Records:
+    """Opens a file of either format, by its name. OSError where there is none."""
+    if ".tfrecord" in file.name:
+        return TFRecords(file)
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such file")
+    return ArrayRecords(file)
+
+
+def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> RecordWriter:
+    """A writer of a new file."""
+    if file_format == "tfrecord":
+        return TFRecordWriter(file)
+    from array_record.python.array_record_module import ArrayRecordWriter  # pyright: ignore: compiled
+
+    return ArrayRecordWriter(os.fspath(file), "group_size:1")
+
+
+class SplitRecords:
+    """The records of a split's files, one after the other. A file is opened when it is first read."""
+
+    def __init__(self, files: Sequence[Path]):
+        self._files = tuple(files)
+
+    @functools.cached_property
+    def _opened(self) -> tuple[list[Records], list[int]]:
+        opened = [open_records(file) for file in self._files]
+        return opened, list(itertools.accumulate(map(len, opened), initial=0))
+
+    def __len__(self) -> int:
+        return self._opened[1][-1]
+
+    def __getitem__(self, position: int) -> bytes:
+        opened, starts = self._opened
+        number = bisect.bisect_right(starts, position) - 1
+        return opened[number][position - starts[number]]

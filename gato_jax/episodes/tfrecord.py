@@ -1,0 +1,95 @@
+"""TFRecord files, read at random and written without TensorFlow.
+
+A record is its length (uint64, little-endian), the length's CRC (uint32), the bytes, the bytes' CRC (uint32). Nothing
+says where the records are, so opening a file walks over the lengths: 60,000 episodes in seconds, whatever their size.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+import numpy as np
+
+from gato_jax.episodes.crc32c import crc32c, crc32c_of_rows
+
+_HEADER, _FOOTER = 12, 4
+
+
+class RecordError(ValueError):
+    """A record file that is damaged; the message names the file, the place and the remedy."""
+
+
+class TFRecords:
+    """The records of one file.
+
+    Args:
+      file: a `pathlib.Path` or an `etils.epath.Path`.
+
+    Attributes:
+      problem: what ends the file before its last byte, None where it is whole. The records before are readable.
+    """
+
+    def __init__(self, file: Any):
+        self._file = file
+        self._places, self.problem = _walk(file)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, position: int) -> bytes:
+        """The bytes of a record. Raises RecordError where they are not those that were written."""
+        start, size = self._places[position]
+        with self._file.open("rb") as content:
+            content.seek(start)
+            record = content.read(size + _FOOTER)
+        data, footer = record[:size], record[size:]
+        if len(footer) < _FOOTER or struct.unpack("<I", footer)[0] != _masked(crc32c(data)):
+            raise RecordError(f"{self._file}: record {position} is damaged (its CRC differs); copy the file again")
+        return data
+
+
+class TFRecordWriter:
+    """Writes one file, which must not be there yet."""
+
+    def __init__(self, file: str | os.PathLike[str]):
+        self._file = open(file, "xb")
+
+    def write(self, record: bytes):
+        length = struct.pack("<Q", len(record))
+        self._file.write(length + struct.pack("<I", _masked(crc32c(length))))
+        self._file.write(record + struct.pack("<I", _masked(crc32c(record))))
+
+    def close(self):
+        self._file.close()
+
+
+def _masked(crc: Any) -> Any:
+    """The form in which a CRC is stored: rotated by 15 bits and added to a constant. Of an int or of uint32 values."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
+    """First byte and size of each whole record, and what is wrong after them."""
+    places, headers, problem, position = [], [], None, 0
+    with file.open("rb") as content:
+        end = content.seek(0, os.SEEK_END)
+        while position < end:
+            content.seek(position)
+            header = content.read(_HEADER)
+            if len(header) == _HEADER:
+                headers.append(header)
+                size = struct.unpack("<Q", header[:8])[0]
+            if len(header) < _HEADER or position + _HEADER + size + _FOOTER > end:
+                problem = f"{file}: cut short at byte {end}, inside record {len(places)}; copy the file again"
+                break
+            places.append((position + _HEADER, size))
+            position += _HEADER + size + _FOOTER
+    if headers:
+        fields = np.frombuffer(b"".join(headers), np.dtype([("length", np.uint8, 8), ("crc", "<u4")]))
+        wrong = _masked(crc32c_of_rows(fields["length"]).astype(np.uint64)) != fields["crc"]
+        if wrong.any():  # from there on nothing says where a record begins
+            first = int(wrong.argmax())
+            places, problem = places[:first], f"{file}: the length of record {first} is damaged; copy the file again"
+    return places, problem

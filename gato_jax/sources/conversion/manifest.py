@@ -1,0 +1,182 @@
+"""What a conversion has done so far, on disk: an entry for each finished shard, so that a kill loses unfinished ones.
+
+`VERSION.converting` holds `conversion.json`, what is converted and how; `survey/` and `convert/`, the entries; and
+`dataset/`, which becomes the dataset's folder.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gato_jax.episodes.differences import differences
+from gato_jax.episodes.record_files import FileFormat
+from gato_jax.episodes.tfds_writer import disk_errors
+from gato_jax.episodes.writer import EpisodeRow
+from gato_jax.sources.conversion.shards import Shard
+from gato_jax.sources.reader import Rejection, SourceError
+
+HEADER_FILE = "conversion.json"
+_TEMPORARY = ".unfinished-"
+
+Kind = Literal["survey", "convert"]
+
+
+class ConversionError(SourceError):
+    """A conversion that cannot be done, or not be gone on with; the message names the numbers and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """What became of the episodes of one shard.
+
+    Attributes:
+      rows: of the episodes that are in the file, in order. positions: theirs in the reader.
+      rejected: the episodes that are in no file because they are damaged.
+      record_bytes: of all records. size, digest: of the file; 0 and empty where there is none.
+    """
+
+    rows: tuple[EpisodeRow, ...]
+    positions: tuple[int, ...]
+    rejected: tuple[Rejection, ...]
+    record_bytes: int = 0
+    size: int = 0
+    digest: str = ""
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ShardEntry:
+        rows = tuple(EpisodeRow(*row) for row in fields["rows"])
+        rejected = tuple(Rejection(*one) for one in fields["rejected"])
+        return cls(**{**fields, "rows": rows, "rejected": rejected, "positions": tuple(fields["positions"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The folder in which `directory`, `.../NAME/VERSION`, comes to be."""
+
+    directory: Path
+    file_format: FileFormat
+
+    @property
+    def folder(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.converting")
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "dataset"
+
+    def begin(self, header: Mapping[str, Any], *, anew: bool = False):
+        """Makes the folders, or goes on in those that are there, and clears away what a kill left.
+
+        Args:
+          header: what is converted and how.
+          anew: whether what was begun with another header is thrown away.
+
+        Raises:
+          ConversionError: it was begun with another header.
+        """
+        with disk_errors(self.directory):
+            begun = read_header(self.folder)
+            if begun is None or (anew and begun != header):
+                self._clear()
+                for name in (self.dataset.name, *get_args(Kind)):
+                    (self.folder / name).mkdir(parents=True)
+                write_whole(self.folder / HEADER_FILE, header)
+            elif begun != header:
+                lines = "\n".join(differences(header, begun, "what is there"))
+                raise ConversionError(
+                    f"{self.folder}: an unfinished conversion of other data or with other settings:\n{lines}\n"
+                    "go on with the same, name another output, or begin anew (--overwrite)"
+                )
+            for leftover in self.folder.rglob(f"{_TEMPORARY}*"):
+                leftover.unlink()
+
+    def _clear(self):
+        """Empties the folder, the header first: what is left without one, killed here, nobody goes on with."""
+        (self.folder / HEADER_FILE).unlink(missing_ok=True)
+        for part in self.folder.iterdir():
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def finished(self, kind: Kind, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
+        """The entries of the shards that are finished, in order. One whose file is not what it was is forgotten."""
+        read = {shard: entry for shard in shards if (entry := self.entry(kind, shard))}
+        final = self.final_files(read) if len(read) == len(shards) else {}
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # hashing lets other threads run
+            whole = pool.map(lambda shard: self._is_whole(shard, read[shard], final.get(shard)), read)
+        found = {shard: read[shard] for shard, is_whole in zip(read, whole, strict=True) if is_whole}
+        for shard in shards:
+            if shard not in found:
+                self._entry_file(kind, shard).unlink(missing_ok=True)
+        return found
+
+    def entry(self, kind: Kind, shard: Shard) -> ShardEntry | None:
+        """What was noted of a shard, None where it is not finished."""
+        try:
+            return ShardEntry.from_json(json.loads(self._entry_file(kind, shard).read_text()))
+        except (FileNotFoundError, ValueError, TypeError, KeyError):  # cut short by a crash of the machine
+            return None
+
+    def names(self, kind: Kind) -> set[str]:
+        """The names of the shards that have an entry."""
+        return {file.stem for file in (self.folder / kind).glob("*.json")} if self.folder.is_dir() else set()
+
+    def write(self, kind: Kind, shard: Shard, entry: ShardEntry):
+        write_whole(self._entry_file(kind, shard), dataclasses.asdict(entry))
+
+    def record_file(self, shard: Shard) -> Path:
+        """Where the shard's records lie until all shards are finished."""
+        return self.dataset / f"{shard.name}.{self.file_format}"
+
+    def final_files(self, entries: Mapping[Shard, ShardEntry]) -> dict[Shard, Path]:
+        """Where TFDS looks for the files of a conversion that is finished; shards without records have none."""
+        files = {}
+        for split in dict.fromkeys(shard.split for shard in entries):
+            shards = [shard for shard, entry in entries.items() if shard.split == split and entry.size]
+            stem = f"{self.directory.parent.name}-{split}.{self.file_format}"
+            files |= {s: self.dataset / f"{stem}-{n:05}-of-{len(shards):05}" for n, s in enumerate(shards)}
+        return files
+
+    def _entry_file(self, kind: Kind, shard: Shard) -> Path:
+        return self.folder / kind / f"{shard.name}.json"
+
+    def _is_whole(self, shard: Shard, entry: ShardEntry, final_file: Path | None) -> bool:
+        if not entry.size:
+            return True
+        file = self.record_file(shard)
+        if final_file and not file.exists():  # killed while the files were renamed
+            file = final_file
+        return file.is_file() and file.stat().st_size == entry.size and digest_of(file) == entry.digest
+
+
+def read_header(folder: Path) -> dict[str, Any] | None:
+    """What a conversion in this folder was begun with, None where there is none."""
+    try:
+        return json.loads((folder / HEADER_FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def temporary(file: Path) -> Path:
+    """A name beside `file` that nobody else writes to: a worker that was thought dead may still be there."""
+    return file.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{file.name}")
+
+
+def write_whole(file: Path, value: Any):
+    """Writes JSON that is there whole or not at all."""
+    written = temporary(file)
+    written.write_text(json.dumps(value))
+    os.replace(written, file)
+
+
+def digest_of(file: Path) -> str:
+    """Of the bytes of a file, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,7 @@
+"""Images with text: captions, and questions with answers."""
+
+from gato_jax.sources.images.emoji import emoji_captions
+from gato_jax.sources.images.image_text import open_image_text
+from gato_jax.sources.images.vqa import open_vqa
+
+__all__ = ["emoji_captions", "open_image_text", "open_vqa"]

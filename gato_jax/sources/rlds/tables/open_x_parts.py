@@ -1,0 +1,239 @@
+"""Open X-Embodiment, the datasets whose action is a tree of parts, as `action/world_vector`; each part is a key here.
+
+Features and the meaning of actions: TFDS's catalogue and the releases of the laboratories. Control rates: the release's
+spreadsheet. `terminate_episode` and the motion of bases, which stand still, are left out.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gato_jax.episodes import Continuous, Discrete, Gripper
+from gato_jax.sources.rlds.tables.entry import Field, RldsEntry, arm, box, vector
+
+_BINARY = Discrete(n=2)
+_GRIPPER = "gripper_closedness_action"
+
+
+def _motion(metres: float, radians: float) -> dict[str, Field]:
+    return {
+        "world_vector": ("action/world_vector", box((3, -metres, metres))),
+        "rotation_delta": ("action/rotation_delta", box((3, -radians, radians))),
+    }
+
+
+def _closing(size: int = 1) -> dict[str, Field]:
+    """A gripper's command in [-1, 1], a vector of one element or a number."""
+    return {_GRIPPER: (f"action/{_GRIPPER}", Continuous(shape=(1,) * size, low=-1.0, high=1.0))}
+
+
+_OPENING = {"open_gripper": ("action/open_gripper", _BINARY)}
+_CONTINUOUS = Gripper(kind="continuous", action=_GRIPPER)
+_OPEN_OR_CLOSED = Gripper(kind="binary", action="open_gripper")
+
+OPEN_X_PARTS: dict[str, RldsEntry] = dict(
+    [
+        # The limits are those of bridge_dataset, of which this is an earlier form. The first action of an episode is 0.
+        arm(
+            "bridge",
+            robot="WidowX 250",
+            collector="RAIL, UC Berkeley, and partners",
+            control_rate_hz=5.0,
+            cameras=("image",),
+            state={"state": vector(7)},
+            actions=_motion(0.05, 0.25) | _OPENING,
+            action="change of position (m) and of roll, pitch, yaw (rad) in the base frame; gripper 1 open, 0 closed",
+            gripper=_OPEN_OR_CLOSED,
+        ),
+        # Rotation: RT-1's own limits, a quarter turn. Position: RT-1's are 1 m, which no arm does in a third of a
+        # second; 0.3 m is about as fast as this one is.
+        arm(
+            "fractal20220817_data",
+            robot="Google robot",
+            collector="Google",
+            control_rate_hz=3.0,
+            cameras=("image",),
+            state={"base_pose_tool_reached": vector(7), "gripper_closed": vector(1)},
+            actions=_motion(0.3, math.pi / 2) | _closing(),
+            action="change of position (m) and of roll, pitch, yaw (rad) relative to the base; gripper 1 closes, -1 "
+            "opens, 0 leaves it",
+            gripper=_CONTINUOUS,
+        ),
+        # QT-Opt turns about the vertical only, by any angle. 0.2 m in 0.1 s is chosen, more than an iiwa does.
+        arm(
+            "kuka",
+            robot="Kuka iiwa",
+            collector="Google",
+            control_rate_hz=10.0,
+            cameras=("image",),
+            state={"clip_function_input/base_pose_tool_reached": vector(7), "gripper_closed": vector(1)},
+            actions=_motion(0.2, math.pi) | _closing(),
+            action="change of position (m) and of the angle about the vertical (rad, third); gripper 1 closes, -1 "
+            "opens, 0 leaves it",
+            gripper=_CONTINUOUS,
+            success="/success",
+            agent="QT-Opt and scripted policies",
+        ),
+        # As in CALVIN, relative actions are scaled to [-1, 1]. The catalogue says that -1 opens, others take 1 for
+        # open: the numbers are passed on as they are.
+        arm(
+            "taco_play",
+            robot="Franka Panda",
+            collector="University of Freiburg",
+            control_rate_hz=15.0,
+            cameras=("rgb_static", "rgb_gripper"),
+            state={"robot_obs": vector(15)},
+            actions={"rel_actions_world": ("action/rel_actions_world", box((7, -1.0, 1.0)))},
+            action="scaled change of position and of Euler angles in the base frame; gripper -1 open, 1 closed",
+            gripper=Gripper(kind="binary", action="rel_actions_world", elements=(6,)),
+        ),
+        # 0.2 m: the largest changes that the joystick commands. Licence: the laboratory's own release says the same.
+        arm(
+            "jaco_play",
+            robot="Kinova Jaco 2",
+            collector="CLVR, University of Southern California",
+            control_rate_hz=10.0,
+            cameras=("image", "image_wrist"),
+            state={"end_effector_cartesian_pos": vector(7), "joint_pos": vector(8)},
+            actions={"world_vector": ("action/world_vector", box((3, -0.2, 0.2)))} | _closing(),
+            action="change of position (m); gripper 1 closes, -1 opens, 0 leaves it",
+            gripper=_CONTINUOUS,
+        ),
+        # Velocities of a slow task; the gripper holds the cable throughout. 1 m/s and 1 rad/s are chosen.
+        arm(
+            "berkeley_cable_routing",
+            robot="Franka Panda",
+            collector="UC Berkeley",
+            control_rate_hz=10.0,
+            cameras=("image", "top_image", "wrist45_image", "wrist225_image"),
+            state={"robot_state": vector(7)},
+            actions=_motion(1.0, 1.0),
+            action="velocity of position (m/s) and angular velocity about the vertical (rad/s, third); no gripper",
+            gripper=None,
+        ),
+        # Open: the release does not bound what the phone commands. Chosen: 0.25 m and 1 rad in 0.1 s.
+        arm(
+            "roboturk",
+            robot="Rethink Sawyer",
+            collector="Stanford University",
+            control_rate_hz=10.0,
+            cameras=("front_rgb",),
+            state={},
+            actions=_motion(0.25, 1.0) | _closing(),
+            action="change of position (m) and of orientation (rad), from a phone; gripper above 0 closed, else open",
+            gripper=_CONTINUOUS,
+        ),
+        # The operational-space controller's inputs, which are normalised.
+        arm(
+            "viola",
+            robot="Franka Panda",
+            collector="UT Austin",
+            control_rate_hz=20.0,
+            cameras=("agentview_rgb", "eye_in_hand_rgb"),
+            state={"joint_states": vector(7), "gripper_states": vector(1)},
+            actions=_motion(1.0, 1.0) | _closing(0),
+            action="normalised change of position and of axis-angle, from a 3D mouse; gripper 1 closed, -1 open",
+            gripper=_CONTINUOUS,
+        ),
+        # Steps of teleoperation at 5 Hz are a few centimetres at most: 0.05 m and 0.15 rad are chosen.
+        arm(
+            "berkeley_autolab_ur5",
+            robot="UR5",
+            collector="AUTOLab, UC Berkeley",
+            control_rate_hz=5.0,
+            cameras=("image", "hand_image"),
+            bgr=("hand_image",),
+            state={"robot_state": vector(15)},
+            actions=_motion(0.05, 0.15) | _closing(0),
+            action="change of position (m) and of roll, pitch, yaw (rad); gripper 1 closes, -1 opens, 0 leaves it",
+            gripper=_CONTINUOUS,
+        ),
+        # The catalogue does not say it; the values lie in the workspace and not about 0, so they are poses.
+        arm(
+            "toto",
+            robot="Franka Panda",
+            collector="Carnegie Mellon University and Meta AI",
+            control_rate_hz=30.0,
+            cameras=("image",),
+            state={"state": vector(7)},
+            actions=_motion(1.0, math.pi) | _OPENING,
+            action="absolute position (m) and roll, pitch, yaw (rad) that are commanded; gripper 1 open, 0 closed",
+            gripper=_OPEN_OR_CLOSED,
+        ),
+        # Limits: those of the release's own environment. The rate is the spreadsheet's; the paper acts at 5 Hz.
+        arm(
+            "language_table",
+            robot="xArm 6",
+            collector="Google",
+            control_rate_hz=10.0,
+            cameras=("rgb",),
+            state={"effector_translation": vector(2)},
+            instruction="code_points(observation/instruction)",
+            actions={"action": ("action", box((2, -0.1, 0.1)))},
+            action="change of the cylinder's position on the table (m)",
+            gripper=None,
+            location="gs://gresearch/robotics/language_table/0.0.1",
+        ),
+        # The first of the ten next actions that each step holds. 0.1 m and 0.5 rad in 0.1 s are chosen.
+        arm(
+            "bc_z",
+            robot="Google robot",
+            collector="Google",
+            control_rate_hz=10.0,
+            cameras=("image",),
+            state={
+                "present/xyz": vector(3),
+                "present/axis_angle": vector(3),
+                "present/sensed_close": vector(1),
+            },
+            actions={
+                "xyz_residual": ("action/future/xyz_residual[0:3]", box((3, -0.1, 0.1))),
+                "axis_angle_residual": ("action/future/axis_angle_residual[0:3]", box((3, -0.5, 0.5))),
+                "target_close": ("action/future/target_close[0:1]", Discrete(n=2, shape=(1,))),
+            },
+            action="change of position (m) and of axis-angle (rad); gripper 1 closed, 0 open",
+            gripper=Gripper(kind="binary", action="target_close"),
+            success="observation/episode_success",
+            agent="teleoperation, and a policy that people corrected",
+        ),
+        # Rates of the hand-held pad's operator: what the Franka's controller in DROID takes is normalised to [-1, 1].
+        arm(
+            "droid",
+            robot="Franka Panda",
+            collector="the DROID consortium",
+            control_rate_hz=15.0,
+            cameras=("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left"),
+            state={"cartesian_position": vector(6), "joint_position": vector(7), "gripper_position": vector(1)},
+            instruction="language_instruction",
+            actions={
+                "cartesian_velocity": ("action_dict/cartesian_velocity", box((6, -1.0, 1.0))),
+                "gripper_position": ("action_dict/gripper_position", box((1, 0.0, 1.0))),
+            },
+            action="normalised velocity of position and of Euler angles in the base frame; gripper 1 closed, 0 open",
+            gripper=Gripper(kind="continuous", action="gripper_position"),
+            location="gs://gresearch/robotics/droid/1.0.0",
+        ),
+        # Poses near the robot: 2 m is chosen. There are no rewards, and no instructions but the task's code. No licence
+        # is named.
+        arm(
+            "mt_opt/rlds",
+            robot="Kuka iiwa",
+            collector="Google",
+            control_rate_hz=10.0,
+            cameras=("image",),
+            state={"state_dense": vector(7), "gripper_closed": _BINARY, "height_to_bottom": Continuous(shape=())},
+            instruction="/task_code",
+            actions={
+                "target_pose": ("action/target_pose", box((3, -2.0, 2.0), (4, -1.0, 1.0))),
+                "close_gripper": ("action/close_gripper", _BINARY),
+                "open_gripper": ("action/open_gripper", _BINARY),
+            },
+            action="absolute position (m) and quaternion to go to; one flag closes the gripper, another opens it",
+            gripper=Gripper(kind="binary", action="close_gripper"),
+            reward=None,
+            agent="MT-Opt and scripted policies",
+            licence="unknown",
+            location="gs://gresearch/robotics/mt_opt_rlds/1.0.0",
+        ),
+    ]
+)

@@ -1,0 +1,131 @@
+"""`gato convert`: what it says and leaves; killed in the middle and run again; what is refused."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from gato_jax.episodes import open_dataset
+from gato_jax.sources import opening
+from tests.integration.conftest import finish, gato, start
+from tests.sources.made_reader import DAMAGE, NAME, open_made, write_recording
+
+# A kind of source of these tests' own: made:FILE.
+WITH_MADE = """
+import sys
+from gato_jax import cli
+from gato_jax.sources import opening
+from tests.sources.made_reader import open_made
+opening.SELF_DESCRIBED["made"] = open_made
+opening.KINDS += ("made",)
+cli.main()
+"""
+IN_THIS_PROCESS = ("--beam.direct_running_mode=in_memory", "--beam.direct_num_workers=1")
+
+
+@pytest.fixture(autouse=True)
+def made_kind(monkeypatch):
+    monkeypatch.setitem(opening.SELF_DESCRIBED, "made", open_made)
+    monkeypatch.setattr(opening, "KINDS", (*opening.KINDS, "made"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def identity(file: Path) -> tuple[int, int]:
+    """Another one where the file was written again."""
+    return file.stat().st_ino, file.stat().st_mtime_ns
+
+
+def test_what_it_says_and_leaves(tmp_path):
+    damaged = {1: "nan", 4: "unreadable", 5: "nan"}
+    file = write_recording(tmp_path / "made.json", train=30, test=2, damaged=damaged)
+    words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", "--splits=train,test", "--deduplicate"]
+    said = gato(*words, "--max_rejected=0.2", f"--json={tmp_path / 'json'}", *IN_THIS_PROCESS)
+    directory = tmp_path / "out" / NAME / "1.0.0"
+    steps = sum(open_dataset(directory, split).total_steps for split in ("train", "test"))
+    episode = "laboratory/StackCubes: episode {} of split 'train'"
+    assert said.status == 0 and said.out.splitlines() == [
+        f"rejected: {episode.format(1)}: {DAMAGE['nan']}",
+        f"rejected: StackCubes.h5, demo_4: {DAMAGE['unreadable']}",
+        f"rejected: {episode.format(5)}: {DAMAGE['nan']}",
+        f"2 rejected: {DAMAGE['nan']}",
+        f"1 rejected: {DAMAGE['unreadable']}",
+        "--deduplicate left out 1 episodes",
+        f"{NAME}: 28 episodes, {steps} steps, 3 rejected, in {directory}",
+    ]
+    assert json.loads((tmp_path / "json").read_text()) == {
+        "episodes": 28,
+        "steps": steps,
+        "rejected": [
+            {"where": episode.format(1), "reason": DAMAGE["nan"]},
+            {"where": "StackCubes.h5, demo_4", "reason": DAMAGE["unreadable"]},
+            {"where": episode.format(5), "reason": DAMAGE["nan"]},
+        ],
+        "filtered": {"deduplicate": 1},
+        "dataset": str(directory),
+    }
+
+
+def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
+    file = write_recording(tmp_path / "made.json", train=30, damaged=dict.fromkeys(range(15), "nan"))
+    words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
+    refused = gato(*words).complaint()
+    assert "15 of 30 episodes are rejected, more than a share of 0.1; the most frequent reason, 15 times" in refused
+    said = gato(*words, "--max_rejected=0.5").out.splitlines()
+    assert sum(line.startswith("rejected: ") for line in said) == 10 and f"15 rejected: {DAMAGE['nan']}" in said
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
+    damaged = {7: "nan", 50: "unreadable"}
+    file = write_recording(tmp_path / "made.json", train=60, damaged=damaged, seconds=0.1)
+    words = ["convert", f"--source=made:{file}", "--shard_episodes=5"]
+    process = start("-c", WITH_MADE, *words, f"--output={tmp_path / 'killed'}")
+    work, deadline = tmp_path / "killed" / NAME / "1.0.0.converting", time.monotonic() + 150
+    while len(finished := list((work / "convert").glob("*.json"))) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert finish(process).status == -signal.SIGKILL
+    assert len(finished) < 12 and not (work.parent / "1.0.0").exists()
+    time.sleep(2)  # its workers notice
+    done = [work / "dataset" / f"{entry.stem}.array_record" for entry in (work / "convert").glob("*.json")]
+    kept = {identity(file) for file in done}
+    assert 2 <= len(kept) < 12
+
+    write_recording(file, train=60, damaged=damaged)  # the same, and quick to read
+    said = gato(*words, f"--output={tmp_path / 'killed'}", *IN_THIS_PROCESS)
+    whole = gato(*words, f"--output={tmp_path / 'whole'}", *IN_THIS_PROCESS)
+    assert said.status == 0 and whole.out == said.out.replace(str(tmp_path / "killed"), str(tmp_path / "whole"))
+    dataset = open_dataset(tmp_path / "killed" / NAME / "1.0.0")
+    assert kept <= {identity(dataset.directory / name) for name in dataset.index.file.tolist()}
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--output={tmp}/out"], "--source is missing"),
+        (["--source=made:{file}"], "--output is missing"),
+        (["--source=made:{file}", "--output={tmp}/out", "--splits="], "--splits is missing"),
+        (["--source=mode:{file}", "--output={tmp}/out"], "unknown kind 'mode'; did you mean 'made'?"),
+        (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "name one or more, each once"),
+        (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: no fields in JSON"),
+        (["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"], "it is a share of the expert's return"),
+        (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=-1"], "max_rejected"),
+        (["--source=made:{file}", "--output={tmp}/out", "--file_format=csv"], "one of <array_record|tfrecord>"),
+        (["--source=made:{file}", "--output={tmp}/out", "--beam.runer=Flink"], "Apache Beam has no option runer"),
+        (["--source=made:{file}", "--output={tmp}/out", "--beam.runner=Flonk"], "Unexpected pipeline runner: Flonk"),
+        (["--source=made:{file}", "--output={tmp}/out", "--beam.runner=DataflowRunner"], "Apache Beam: "),
+        (["--source=made:{file}", "--output={file}/out"], "cannot be written"),
+        (["--source=made:{file}", "--output={tmp}/out", "--sucess_only"], "success_only"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, said, tmp_path):
+    file = write_recording(tmp_path / "made.json")
+    words = [word.replace("{tmp}", str(tmp_path)).replace("{file}", str(file)) for word in words]
+    assert said in gato("convert", *words).complaint() and list(tmp_path.iterdir()) == [file]
