@@ -75,6 +75,8 @@ class DatasetConfig:
     source: `recorded:DIR` for our own recordings, or another kind that gato_jax.sources reads; `tokens:DIR` for what
       gato export wrote. `unavailable:WHY` is left out, and its weight goes to the others, which the run says.
     fields: the file that says what the fields of a recording mean (gato_jax.sources.Fields), where its kind needs one.
+    phrasings: so many times each episode is there, each time with another phrasing of its instruction: those of the
+      file `review` (gato instructions), or the task's own.
     """
 
     source: str
@@ -85,6 +87,8 @@ class DatasetConfig:
     pieces: int | None = None
     loss_weight: float = 1.0
     fields: str | None = None
+    phrasings: int = 1
+    review: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

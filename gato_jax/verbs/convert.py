@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from gato_jax.verbs.flags import parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 
 if TYPE_CHECKING:
-    from gato_jax.sources.conversion import Conversion, Filter
+    from gato_jax.sources import EpisodeReader
+    from gato_jax.sources.conversion import Conversion, Filter, Transform
 
 _BEAM = "--beam."
 _LISTED = 10
@@ -39,6 +40,10 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("success_only", False, "keep successful episodes only", flag_values=flag)
     flags.DEFINE_bool("deduplicate", False, "of identical episodes keep the first", flag_values=flag)
+    flags.DEFINE_string(
+        "review", None, "instructions that gato instructions wrote and a person edited", flag_values=flag
+    )
+    flags.DEFINE_bool("allow_unreviewed", False, "take what nobody has decided on as accepted", flag_values=flag)
     flags.DEFINE_integer("shard_episodes", 1000, "in one record file, at most", lower_bound=1, flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "replace another dataset that is there", flag_values=flag)
     flags.DEFINE_string("json", None, "write the counts here", flag_values=flag)
@@ -48,12 +53,14 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     from gato_jax.sources.conversion import convert as convert_source
 
     fields = None if flag.fields is None else Fields.read(flag.fields)
+    readers = [open_source(flag.source, split, fields=fields) for split in flag.splits]
     made = convert_source(
-        [open_source(flag.source, split, fields=fields) for split in flag.splits],
+        readers,
         flag.output,
         file_format=flag.file_format,
         filters=_filters(flag),
         max_rejected=flag.max_rejected,
+        transform=_reviewed(flag, readers),
         shard_episodes=flag.shard_episodes,
         overwrite=flag.overwrite,
         beam_options=[f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)],
@@ -67,6 +74,23 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     }
     write_json(flag.json, report)
     _tell(made)
+
+
+def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform | None:
+    """Gives each episode the instruction that the review has for it."""
+    from gato_jax.sources.conversion import Transform
+    from gato_jax.sources.instructions import Review, apply
+
+    if flag.review is None:
+        return None
+    if len(readers) > 1:
+        raise UsageError(
+            f"--review={flag.review} is of one split, --splits names {len(readers)}; convert one at a time"
+        )
+    review = Review.read(flag.review)
+    review.require_data(readers[0])
+    instruct = apply(review, allow_unreviewed=flag.allow_unreviewed)
+    return Transform(apply=instruct, spec=review.spec(readers[0].spec), fingerprint=review.fingerprint)
 
 
 def _filters(flag: flags.FlagValues) -> list[Filter]:

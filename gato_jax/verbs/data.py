@@ -132,5 +132,17 @@ def _open_records(
         Contract.of(settings, [records.spec], contract.action_limits).require_equal(contract, where)
         return records
     reader = open_reader(source) if open_reader else open_source(source, fields=read_fields(dataset.fields))
+    reader = _phrased(reader, dataset)
     directory = workdir / "records" / dataset_name(reader.spec.name)
     return write_records(directory, reader.spec, reader, reader.fingerprint, settings, images)
+
+
+def _phrased(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:
+    """The episodes as often as the config says, each time with another phrasing of their instruction."""
+    from gato_jax.sources.instructions import PhrasedEpisodes, Review
+
+    if dataset.phrasings == 1:
+        return reader
+    own = reader.spec.instructions
+    phrasings = Review.read(dataset.review).phrasings if dataset.review else (own,) if own else ()
+    return PhrasedEpisodes(reader=reader, phrasings=phrasings, copies=dataset.phrasings)

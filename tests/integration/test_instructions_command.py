@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from gato_jax.episodes import write_dataset
+from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
+from gato_jax.training import DatasetConfig
+from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
 from tests.tokenization.made_tasks import CONTROL, ROBOT
@@ -105,3 +107,32 @@ def test_what_cannot_be_is_one_line(words, metadata, said, dataset, tmp_path):
         (tmp_path / "metadata.json").write_text(json.dumps(metadata))
     result, _ = instructions(dataset, tmp_path, *(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert said in result.complaint() and not (tmp_path / "review.json").exists()
+
+
+def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
+    instructions(dataset, tmp_path, "--phrasings=2")
+    file = tmp_path / "review.json"
+    convert = ["convert", f"--source=recorded:{dataset}", f"--output={tmp_path / 'out'}", f"--review={file}"]
+    in_this_process = ["--beam.direct_running_mode=in_memory", "--beam.direct_num_workers=1"]
+    assert "entries of its review are unreviewed" in gato(*convert, *in_this_process).complaint()
+    content = json.loads(file.read_text())
+    content["entries"][0]["instructions"] = ["lift it", "pick it up"]
+    file.write_text(json.dumps(content))
+    assert gato(*convert, *in_this_process).status == 0
+    made = open_dataset(next((tmp_path / "out").glob("*/1.0.0")))
+    assert made.spec.instructions == ("lift it", "pick it up")
+    assert [set(episode.observation["instruction"]) for episode in made] == [{"lift it"}, {"pick it up"}] * 2
+    two = gato(*convert, *in_this_process, "--splits=train,test").complaint()
+    assert "no split 'test'" in two or "is of one split" in two
+
+
+def test_training_sees_each_episode_in_several_phrasings(dataset, tmp_path):
+    instructions(dataset, tmp_path, "--phrasings=3")
+    entry = DatasetConfig(source="", weight=1.0, phrasings=3, review=str(tmp_path / "review.json"))
+    phrased = _phrased(open_dataset(dataset), entry)
+    assert len(phrased) == 12
+    assert all(len({str(phrased[3 * i + j].observation["instruction"][0]) for j in range(3)}) == 3 for i in range(4))
+    assert (
+        _phrased(open_dataset(dataset), DatasetConfig(source="", weight=1.0)).fingerprint
+        == open_dataset(dataset).fingerprint
+    )

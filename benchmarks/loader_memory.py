@@ -1,0 +1,127 @@
+"""Whether the loader's memory stays flat, over ten minutes on a dataset of ten times the memory that it is given.
+
+    python -m benchmarks.loader_memory            # as root, for it makes a control group
+
+A control group (memory.limit_in_bytes of version 1, memory.max of version 2) caps all that the process has, its share
+of the page cache included, at --ram. The dataset is token records of random images, written outside of the group. What
+is compared is what the process itself holds, anonymous and shared pages without files that are only mapped, at minute 1
+and at minute 10; and the same on a dataset of a tenth of the size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.loader import ROWS
+from benchmarks.record import write_result
+
+EVERY = 10.0  # seconds between looks
+SIDE, STEPS = 64, 400
+
+
+def main():
+    """Writes two datasets, and reads each in a process of its own under the cap."""
+    parser = argparse.ArgumentParser(description="The loader's memory over time.")
+    parser.add_argument("--ram", type=int, default=640, help="MiB that the loading process is given")
+    parser.add_argument("--times", type=float, default=10.0, help="the dataset's size in units of that")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--folder", help="where the datasets are made; a temporary folder otherwise")
+    parser.add_argument("--job", help="one measurement as JSON, in this process")
+    given = parser.parse_args()
+    if given.job:
+        print(json.dumps(watch(**json.loads(given.job))))
+        return
+    results = {}
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        for key, times, minutes in (("small", given.times / 10, 1.5), ("large", given.times, given.minutes)):
+            folder = pathlib.Path(name) / key
+            make(folder, int(times * given.ram * 2**20))
+            job = json.dumps({"folder": str(folder), "minutes": minutes, "ram": given.ram * 2**20})
+            command = [sys.executable, "-m", "benchmarks.loader_memory", f"--job={job}"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            results[key] = json.loads(done.stdout.splitlines()[-1])
+            print(key, {name: value for name, value in results[key].items() if name != "held"}, flush=True)
+    write_result("loader_memory", {"ram_bytes": given.ram * 2**20, **results}, ["grain", "array-record", "numpy"])
+
+
+def make(folder: pathlib.Path, size: int):
+    """Token records of so many bytes, of episodes of random 64 x 64 images."""
+    from gato_jax.batching import write_records
+    from gato_jax.episodes import Discrete, Episode, Image, Provenance, TaskSpec
+    from gato_jax.tokenization import Tokenization
+
+    spec = TaskSpec(
+        suite="benchmark", task="images", observation={"image": Image(height=SIDE, width=SIDE)},
+        action={"action": Discrete(n=18)},
+    )  # fmt: skip
+    last = np.arange(STEPS) == STEPS - 1
+    rng = np.random.default_rng(0)
+
+    def episodes():
+        for _ in range(size // (STEPS * SIDE * SIDE * 3) + 1):
+            yield Episode(
+                task=spec.name, observation={"image": rng.integers(256, size=(STEPS, SIDE, SIDE, 3), dtype=np.uint8)},
+                action={"action": rng.integers(18, size=STEPS)}, reward=np.zeros(STEPS, np.float32),
+                discount=np.ones(STEPS, np.float32), is_first=np.arange(STEPS) == 0, is_last=last, is_terminal=last,
+                provenance=Provenance(source="random numbers", licence="CC0-1.0", kind="synthetic"),
+            )  # fmt: skip
+
+    write_records(folder, spec, episodes(), "benchmark", Tokenization())
+
+
+def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
+    """Loads batches for so long under the cap, and looks at this process's memory now and then."""
+    group = _capped(ram)
+    from gato_jax.batching import Loader, Mixture, MixtureEntry, TokenRecords
+
+    records = TokenRecords.open(pathlib.Path(folder))
+    loader = Loader(Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, 1024, 0), steps=10**9)
+    held, batches, started = [], 0, time.monotonic()
+    while (passed := time.monotonic() - started) < 60 * minutes + 1:
+        next(loader)
+        batches += 1
+        if passed >= len(held) * EVERY:
+            held.append(_held())
+    at = [held[min(round(60 * minute / EVERY), len(held) - 1)] for minute in (1, minutes)]
+    return {
+        "dataset_bytes": sum(file.stat().st_size for file in pathlib.Path(folder).iterdir()),
+        "minutes": minutes, "batches": batches, "epochs": loader.mixture.epochs(batches)[0],
+        "held_at_minute_1": at[0], "held_at_the_end": at[1], "growth": at[1] / at[0] - 1, "held": held,
+        "cap": str(group),
+    }  # fmt: skip
+
+
+def _held() -> int:
+    """Bytes of this process without mapped files."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    sizes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssShmem"))}
+    return sum(map(int, sizes.values())) * 1024
+
+
+def _capped(ram: int) -> pathlib.Path:
+    """Puts this process into a control group with so much memory."""
+    for root, limit in ((pathlib.Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+                        (pathlib.Path("/sys/fs/cgroup"), "memory.max")):  # fmt: skip
+        group = root / f"gato_loader_{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(ram))
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+            return group / limit
+        except OSError:
+            continue
+    raise SystemExit("no control group can be made here; run as root, or in a container whose memory you cap")
+
+
+if __name__ == "__main__":
+    main()
