@@ -24,6 +24,8 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
+    if workdir.is_file():
+        raise UsageError(f"--workdir={workdir} is a file; name a run's folder, which scores and rollouts go to as well")
     from gato_jax.environments import EVALUATION_SEEDS, task_names, task_spec
     from gato_jax.evaluation import aggregate, measure_references, play_episodes, save_rollout, task_result
     from gato_jax.experts import expert

@@ -70,13 +70,32 @@ def test_a_dataset_beyond_the_context_is_refused(workdir):
     )
 
 
-@pytest.mark.parametrize("change", ["seed=5", "steps=30", "batch_size=16", "optimizer.clip_norm=2.0"])
+@pytest.mark.parametrize(
+    "change", ["seed=5", "steps=30", "batch_size=16", "optimizer.clip_norm=2.0", "datasets.grid.loss_weight=0.5"]
+)
 def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
     before = (trained / "metrics.jsonl").read_bytes()
     said = train(trained, f"--config.{change}").complaint()
     name, value = change.split("=")
-    assert f"holds another run's checkpoint: {name}: {value} here, " in said
+    assert (
+        "holds another run's checkpoint: " in said and f"{name.removeprefix('datasets.grid.')}: {value} here, " in said
+    )
     assert "name another --workdir" in said and (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / "agent.safetensors").write_text("")
+    assert "is a file; name a run's folder" in gato("evaluate", f"--workdir={tmp_path}/agent.safetensors").complaint()
+
+
+def test_changed_data_are_refused_with_the_difference(trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run, symlinks=True)
+    (run / "data").unlink()
+    collect = ["collect", f"--tasks={TASK}", "--episodes=5", f"--output={run / 'data'}"]
+    assert gato(*collect).status == 0
+    said = train(run).complaint()
+    assert f"mixture.datasets.{TASK}.data: '" in said and f"mixture.datasets.{TASK}.tokens: " in said
 
 
 def test_a_task_that_the_agent_does_not_know_names_the_nearest(trained):

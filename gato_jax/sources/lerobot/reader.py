@@ -33,7 +33,7 @@ def open_lerobot(where: str | Path, split: str = "train", *, fields: Fields | No
       where: the dataset's folder, which holds `meta/info.json`.
       split: of those that info.json names.
       fields: named as LeRobot names its features; `task` is the instruction. None takes all that info.json declares,
-        with images of 64 by 64, and logs what it assumed; see `lerobot_fields.infer_fields`.
+        with images of 64 by 64, and logs what it assumed; see `inferred.infer_fields`.
 
     Returns:
       The episodes. Where there is a `next.done`, one that ends without it was cut off, and its last step is not

@@ -35,7 +35,7 @@ def open_parquet(where: str | Path, split: str = "train", *, fields: Fields | No
 
     Args:
       where: a file, or a folder with files at any depth.
-      split: see `parquet_shards.files_of_split`.
+      split: see `shards.files_of_split`.
       fields: needed. A path is a column, or `a/b` in a column of structs. Images are encoded files as bytes, or structs
         of `bytes` and `path`, of which the bytes are read.
 

@@ -59,7 +59,7 @@ def write_bridge_dataset(
     Args:
       root: where datasets lie.
       splits: episodes with observation `image_0`, `image_1` (T, H, W, 3) uint8, `state` (T, 7) float32 and
-        `instruction` str, and action `action` (T, 7) float32: see `rlds_tables` for what the numbers mean. H and
+        `instruction` str, and action `action` (T, 7) float32: see `tables` for what the numbers mean. H and
         W divide 256: images are enlarged by repeating pixels. All of one provenance.
       control_rate_hz: of the simulated arm; the real one's is 5.
       overwrite: whether to replace a dataset that is there.
