@@ -1,11 +1,12 @@
 """Where params and rows lie on a mesh, and which meshes are refused."""
 
 import jax
+import numpy as np
 import pytest
 
 from gato_jax.model import param_axes
 from gato_jax.training import ConfigError, MeshConfig
-from gato_jax.training.sharding import make_mesh, my_pools, place_batch, row_groups, shard_params
+from gato_jax.training.sharding import make_mesh, my_pools, place_batch, placed_ahead, row_groups, shard_params
 from tests.model.made_model import TINY, alive, made_batch
 
 
@@ -68,3 +69,16 @@ def test_a_mesh_that_does_not_fit_is_refused(mesh, said):
 def test_a_param_that_does_not_divide_is_named():
     with pytest.raises(ConfigError, match=r"content_bias \(2, 8\) does not divide by mesh.tensor=8; set another"):
         shard_params(make_mesh(MeshConfig(data=1, tensor=8)), alive(TINY))
+
+
+def test_batches_are_placed_ahead_in_their_order_and_all_of_them():
+    mesh, taken = make_mesh(MeshConfig()), []
+
+    def batches():
+        for number in range(5):
+            taken.append(number)
+            yield made_batch(rows=8, pools=row_groups(mesh))._replace(row_ids=np.full(8, number, np.int32))
+
+    placed = placed_ahead(mesh, batches())
+    assert next(placed).row_ids.tolist() == [0] * 8 and taken == [0, 1, 2]
+    assert [int(batch.row_ids[0]) for batch in placed] == [1, 2, 3, 4]
