@@ -107,7 +107,8 @@ def _tell(after_checkpoint: Callable[[int], None] | None, step: int):
 def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
     """What a checkpoint says of itself besides its arrays."""
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
-    run |= {"mixture": mixture.about(), "memory_steps": mixture.memory_steps}
+    rows = {name: value for name, value in mixture.about().items() if name not in run}
+    run |= {"mixture": rows, "memory_steps": mixture.memory_steps}
     run |= {"optimizer": dataclasses.asdict(config.optimizer)}
     return {"contract": mixture.contract, "model": config.model, "run": run}
 

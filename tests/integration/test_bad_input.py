@@ -71,7 +71,7 @@ def test_a_dataset_beyond_the_context_is_refused(workdir):
 
 
 @pytest.mark.parametrize(
-    "change", ["seed=5", "steps=30", "batch_size=16", "optimizer.clip_norm=2.0", "datasets.grid.loss_weight=0.5"]
+    "change", ["seed=5", "steps=30", "batch_size=16", "optimizer.clip_norm=2.0", "datasets.grid.weight=0.5"]
 )
 def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
     before = (trained / "metrics.jsonl").read_bytes()
@@ -139,7 +139,7 @@ def refuse(error: int):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-@pytest.mark.parametrize("where", ["numpy.savez", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("where", ["numpy.save", "pathlib.Path.mkdir"])
 def test_a_disk_that_refuses_is_one_line(workdir, monkeypatch, where, error):
     monkeypatch.setattr(where, refuse(error))
     assert f"/mnt/run: {os.strerror(error)}; free space or name another folder" in train(workdir).complaint()

@@ -284,7 +284,7 @@ def test_recordings_that_the_environment_contradicts_are_one_line(run, recorded,
         ("episodes=2", "episodes is 3 there, 2 here"),
         ("series=1", "series is 0 there, 1 here"),
         ("rollouts=3", "rollouts is 2 there, 3 here"),
-        ("seed=1", "seed is 0 there, 1 here"),
+        ("seed=1", "seed: 1 here, 0 in its checkpoint"),
         ("model.dropout=0.2", "dropout is 0.1 there, 0.2 here"),
     ],
 )

@@ -115,24 +115,24 @@ def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"seed": 4}, "another run's checkpoint: seed is 3 there, 4 here; name another --workdir"),
-        ({"batch_size": 16}, "batch_size is 8 there, 16 here"),
-        ({"context": 32}, "context is 24 there, 32 here"),
-        ({"steps": 60}, "steps is 50 there, 60 here"),
+        ({"seed": 4}, "another run's checkpoint:\n  seed: 4 here, 3 in its checkpoint\nname another --workdir"),
+        ({"batch_size": 16}, "batch_size: 16 here, 8 in"),
+        ({"context": 32}, "context: 32 here, 24 in"),
+        ({"steps": 60}, "steps: 60 here, 50 in"),
         ({"model": dataclasses.replace(MODEL, layers=2)}, "another model's checkpoint: layers is 1 there, 2 here"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_another_runs_folder_is_refused(straight, data, changes, said):
     config = made_config(**changes)
-    with pytest.raises(CheckpointError, match=f"{straight} holds .*{said}"):
+    with pytest.raises(CheckpointError, match=f"(?s){straight} holds .*{said}"):
         train(config, made_mixture(data, config), straight)
 
 
 def test_a_folder_trained_on_other_data_is_refused(straight, tmp_path):
     episodes = [random_episode(CONTROL, seed, steps=6) for seed in range(5)]
     write_records(tmp_path / "control", CONTROL, episodes, "other data", TOKENIZATION)
-    with pytest.raises(CheckpointError, match="another run's checkpoint: mixture is '[0-9a-f]+' there"):
+    with pytest.raises(CheckpointError, match="mixture.datasets.made/control.data: 'other data' here"):
         train(CONFIG, made_mixture(tmp_path, CONFIG), straight)
 
 
