@@ -64,5 +64,7 @@ def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     config.image_tokenizer = None
     config.image_trunk_weights = None
 
+    config.weighting = "by_hand"  # table 1
+    config.admission = ConfigDict({"allowed_licences": None, "commercial_only": False})  # docs/data.md
     config.datasets = table_1.datasets(data)
     return config

@@ -47,6 +47,8 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = 1.0  # paper: not stated
     config.optimizer.final_fraction = 0.02
 
+    config.weighting = "by_hand"
+    config.admission = ConfigDict({"allowed_licences": None, "commercial_only": False})
     config.datasets = ConfigDict()
     for task, weights in CONTROL_TASKS.items():
         config.datasets[dataset_name(task)] = dataset(task, **weights)

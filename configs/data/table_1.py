@@ -16,9 +16,9 @@ and those that TFDS downloads (TFDS_DATA_DIR=DATA).
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import fnmatch
-import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -118,24 +118,27 @@ def resolve(name: str, dataset: Dataset, root: Path, recorded: dict[str, Path]) 
     tasks = [task for task in recorded if _matches(task, dataset.patterns)]
     if tasks:
         return {f"{name}__{_key(task)}": f"recorded:{recorded[task]}" for task in tasks}
-    if dataset.converted is not None and (held := [t for t in recorded if t.startswith(f"{dataset.converted}/{name}")]):
-        return {f"{name}__{_key(task)}": f"recorded:{recorded[task]}" for task in held}
+    if dataset.converted is not None:
+        task = f"{dataset.converted}/{name}"
+        if task in recorded:
+            return {f"{name}__{_key(task)}": f"recorded:{recorded[task]}"}
     if dataset.public is not None:
         pattern, prefix = dataset.public
         versions = sorted(folder.parent for folder in root.glob(f"{pattern}/*/dataset_info.json"))
         if versions:
             return {f"{name}__{_key(str(folder.parent.name))}": f"{prefix}{folder}" for folder in versions}
-    return {name: f"unavailable:{name}: {'; '.join(_remedies(dataset, root))}"}
+    return {name: f"unavailable:{name}: {'; '.join(_remedies(name, dataset, root))}"}
 
 
-def _remedies(dataset: Dataset, root: Path) -> list[str]:
+def _remedies(name: str, dataset: Dataset, root: Path) -> list[str]:
     said = [dataset.why] if dataset.why else []
     if (tasks := [task for task in task_names() if _matches(task, dataset.patterns)]) and not dataset.why:
         said.append(f"not recorded yet: gato collect --tasks={tasks[0]},... --output={root} ({len(tasks)} tasks)")
     if dataset.public is not None:
         said.append(f"TFDS can download {dataset.public[0]} into {root}")
     if dataset.converted is not None:
-        said.append(f"gato convert can write your own into {root} as a task {dataset.converted}/...")
+        own = f"gato convert --source={dataset.converted}:{name} --output={root}"
+        said.append(f"of your own, in a folder {name}: {own}")
     return said
 
 
@@ -152,8 +155,13 @@ def get_config() -> ConfigDict:
     return ConfigDict({"datasets": datasets()})
 
 
-def main(root: str):
+def main():
     """Prints the 24 and what stands for each."""
+    parser = argparse.ArgumentParser(description="The datasets of the paper's Table 1, and what stands for each.")
+    parser.add_argument("data", nargs="?", default=DATA, help="folder of the datasets")
+    root = parser.parse_args().data
+    if not Path(root).is_dir():
+        parser.error(f"{root}: no such folder")
     recorded = list_datasets(root)
     for name, dataset in TABLE_1.items():
         sources = list(resolve(name, dataset, Path(root), recorded).values())
@@ -162,4 +170,4 @@ def main(root: str):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:] or [DATA])
+    main()

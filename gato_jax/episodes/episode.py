@@ -38,7 +38,7 @@ class Provenance:
     source: str
     licence: str
     kind: Literal["real", "simulated", "synthetic"]
-    collector: str = "gato_jax"
+    collector: str = ""
     equipment: str = ""
     agent: str = ""
     consent: str = ""

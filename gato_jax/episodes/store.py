@@ -233,7 +233,7 @@ def _missing(directory: Path) -> DatasetError:
         return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; read it as rlds:DIR")
     if datasets := list_datasets(directory):
         return DatasetError(
-            f"{directory}: holds several datasets, open one of {', '.join(map(str, datasets.values()))}"
+            f"{directory}: is a folder of datasets, open one of {', '.join(map(str, datasets.values()))}"
         )
     for root in directory.parents[:2]:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}

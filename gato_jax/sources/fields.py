@@ -17,6 +17,7 @@ from gato_jax.episodes.specs import Metric
 from gato_jax.episodes.strict_json import plain, read_fields
 from gato_jax.sources.reader import SourceError
 
+FIELDS_FILE = "fields.json"
 _PART = re.compile(r"(?P<path>.+)\[(?P<start>\d+):(?P<stop>\d+)\]")
 
 
@@ -117,6 +118,10 @@ class Fields:
             return cls.from_json(json.loads(Path(file).read_text()), str(file))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise SourceError(f"{file}: no fields in JSON ({error}); name a file that holds them") from None
+
+    def write(self, file: str | Path) -> None:
+        """Writes what `read` reads."""
+        Path(file).write_text(json.dumps(self.to_json(), indent=2))
 
 
 def _field(value: Any, where: str) -> tuple[str, Modality]:

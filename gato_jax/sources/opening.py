@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from pathlib import Path
 
 from gato_jax.episodes import open_dataset
-from gato_jax.sources.fields import Fields
+from gato_jax.sources.fields import FIELDS_FILE, Fields
 from gato_jax.sources.hdf5 import open_hdf5
 from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
 from gato_jax.sources.language import chatterbot_dialogues, open_dialogues, open_documents
@@ -62,6 +63,8 @@ KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 def open_source(source: str, split: str = "train", *, fields: Fields | None = None) -> EpisodeReader:
     """Opens one split of `KIND:WHERE`.
 
+    What the fields of a recording mean is said by `fields`, or else by the file `fields.json` beside the recordings.
+
     Raises:
       SourceError: an unknown kind, the nearest of which is named, or fields for a kind that takes none.
     """
@@ -69,10 +72,16 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
     if kind not in KINDS or not where:
         near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.4)
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
-        hint = f"did you mean {near[0]!r}? " if near and kind not in KINDS else ""
+        hint = f"did you mean {near[0]!r}? " if near and colon and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
     if kind in DESCRIBED_BY_FIELDS:
-        return DESCRIBED_BY_FIELDS[kind](where, split, fields)
+        return DESCRIBED_BY_FIELDS[kind](where, split, fields or _fields_beside(where))
     if fields is not None:
         raise SourceError(f"{source}: {kind} recordings say what their fields mean; leave the fields out")
     return SELF_DESCRIBED[kind](where, split)
+
+
+def _fields_beside(where: str) -> Fields | None:
+    path = Path(where.partition("#")[0])
+    file = (path if path.is_dir() else path.parent) / FIELDS_FILE
+    return Fields.read(file) if file.is_file() else None

@@ -2,7 +2,7 @@
 
 from gato_jax.training.config import ConfigError, DatasetConfig, MeshConfig, OptimizerConfig, TrainConfig
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start
-from gato_jax.training.loop import require_same_model, train
+from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
 from gato_jax.training.processes import first_process_first, join_processes
 from gato_jax.training.start import from_params, from_scratch, with_image_trunk
@@ -24,6 +24,7 @@ __all__ = [
     "join_processes",
     "read_finetuning",
     "require_same_model",
+    "require_same_run",
     "require_same_start",
     "train",
     "with_image_trunk",

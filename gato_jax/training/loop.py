@@ -49,6 +49,7 @@ def train(
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
     contract.require_equal(mixture.contract, "the token records")
     require_same_model(config, workdir)
+    require_same_run(config, mixture, workdir)
     mesh = make_mesh(config.mesh)
     pools = row_groups(mesh) * config.compute.accumulate
     budgets = _budgets(config, mixture, pools)
@@ -61,7 +62,6 @@ def train(
     first_step = store.latest_step() or 0
     with jax.set_mesh(mesh):
         if first_step:
-            _require_same_run(store, first_step, mixture, about["run"])
             state, read = store.restore_training(first_step, program.state)
             next_batch = read["next_step"]
             _tell(after_checkpoint, first_step)
@@ -113,13 +113,19 @@ def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
     return {"contract": mixture.contract, "model": config.model, "run": run}
 
 
-def _require_same_run(store: CheckpointStore, step: int, mixture: Mixture, run: dict):
-    about, folder = store.about(step), store.directory.parent
-    if lines := differences(run, about["run"], "its checkpoint"):
+def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path):
+    """Refuses a folder whose checkpoints are of a run on other rows or with another optimizer.
+
+    Raises:
+      CheckpointError, ContractError: showing what differs.
+    """
+    if (about := _newest(workdir)) is None:
+        return
+    if lines := differences(_about(config, mixture)["run"], about["run"], "its checkpoint"):
         raise CheckpointError(
-            f"{folder} holds another run's checkpoint:\n" + "\n".join(lines) + "\nname another --workdir"
+            f"{workdir} holds another run's checkpoint:\n" + "\n".join(lines) + "\nname another --workdir"
         )
-    Contract.from_json(about["contract"], str(store.directory)).require_equal(mixture.contract, "this config")
+    Contract.from_json(about["contract"], str(workdir)).require_equal(mixture.contract, "this config")
 
 
 def require_same_model(config: TrainConfig, workdir: pathlib.Path):
@@ -128,13 +134,9 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
     Raises:
       CheckpointError, ContractError: naming what differs.
     """
-    if not (workdir / "checkpoints").is_dir():
+    if (about := _newest(workdir)) is None:
         return
-    with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
-        step = store.latest_step()
-        there = None if step is None else model_from_json(store.about(step)["model"])
-    if there is None:
-        return
+    there = model_from_json(about["model"])
     Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
     for name in (field.name for field in dataclasses.fields(there)):
         if (theirs := getattr(there, name)) != (mine := getattr(config.model, name)):
@@ -142,6 +144,15 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
                 f"{workdir} holds another model's checkpoint: {name} is {theirs!r} there, {mine!r} here; "
                 "name another --workdir"
             )
+
+
+def _newest(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """What the newest checkpoint of a folder says of itself, None where there is none."""
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
+        step = store.latest_step()
+        return None if step is None else store.about(step)
 
 
 def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:

@@ -35,7 +35,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
     from gato_jax.evaluation.learning_curve import LearningCurve
-    from gato_jax.training import from_params, identity, read_finetuning, require_same_start, train
+    from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
     from gato_jax.verbs.data import open_mixture
     from gato_jax.verbs.train import data_rows
 
@@ -49,7 +49,8 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     references = _references(config.task, workdir / "references")
     print(f"{_said(selection, config)}, all in {start_file}")
     mixture = open_mixture(training, workdir, lambda source: selection)
-    write_json(workdir / "data.json", data_rows(mixture))
+    require_same_run(training, mixture, workdir)
+    write_json(workdir / "data.json", data_rows(mixture, training, workdir))
     curve = LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
         environments=config.environments, temperature=config.temperature,

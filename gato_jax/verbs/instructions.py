@@ -61,9 +61,8 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     for error in rejected:
         print(f"left out: {error}")
     where = "checked" if flag.check else f"in {output}"
-    print(
-        f"{review.task}: {made['entries']} entries, {made['unreviewed']} unreviewed, {len(findings)} findings, {where}"
-    )
+    counts = f"entries {made['entries']}, unreviewed {made['unreviewed']}, findings {len(findings)}"
+    print(f"{review.task}: {counts}, {where}")
     if findings and flag.strict:
         raise UsageError(
             f"--strict: {len(findings)} findings; mend the instructions in {output}, or leave --strict out"

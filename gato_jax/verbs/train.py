@@ -14,6 +14,7 @@ from gato_jax.verbs.outputs import make_folder, write_json
 
 if TYPE_CHECKING:
     from gato_jax.batching import Mixture, TokenRecords
+    from gato_jax.training import TrainConfig
 
 
 def train(flag: flags.FlagValues, argv: Sequence[str]):
@@ -26,7 +27,13 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
-    from gato_jax.training import first_process_first, from_scratch, join_processes, with_image_trunk
+    from gato_jax.training import (
+        first_process_first,
+        from_scratch,
+        join_processes,
+        require_same_run,
+        with_image_trunk,
+    )  # fmt: skip
     from gato_jax.training import train as run_training
     from gato_jax.verbs.data import open_mixture, read_config
 
@@ -38,7 +45,8 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = make_folder(flag.workdir)
     with first_process_first("records"):
         mixture = open_mixture(config, workdir)
-        write_json(workdir / "data.json", data_rows(mixture))
+        require_same_run(config, mixture, workdir)
+        write_json(workdir / "data.json", data_rows(mixture, config, workdir))
     metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after, start=start)
     write_json(
         flag.json, {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
@@ -47,8 +55,12 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"{reached}; run in {workdir}")
 
 
-def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
-    """What reports say of each dataset."""
+def data_rows(mixture: Mixture, config: TrainConfig, workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """What reports say of each dataset, and of the conversions that led to those of ours."""
+    from gato_jax.verbs.data import UNAVAILABLE
+
+    read = [dataset.source for dataset in config.datasets if not dataset.source.startswith(UNAVAILABLE)]
+    noted = [_noted(source.replace("{workdir}", str(workdir))) for source in read]
     return [
         {
             "dataset": entry.records.spec.name,
@@ -61,9 +73,21 @@ def data_rows(mixture: Mixture) -> list[dict[str, Any]]:
                 {"episodes": episodes, **dataclasses.asdict(provenance)}
                 for provenance, episodes in entry.records.provenance_counts.items()
             ],
+            **conversions,
         }
-        for entry, share in zip(mixture.entries, mixture.shares, strict=True)
+        for entry, share, conversions in zip(mixture.entries, mixture.shares, noted, strict=True)
     ]
+
+
+def _noted(source: str) -> dict[str, Any]:
+    """The conversions that led to a dataset of ours, noted now: its folder may go. Tokens do not say from which."""
+    from gato_jax.reports.provenance import conversions_of
+
+    kind, _, where = source.partition(":")
+    if kind == "tokens":
+        return {}
+    made = conversions_of(pathlib.Path(where)) if kind == "recorded" else ()
+    return {"conversions": [dataclasses.asdict(conversion) for conversion in made]}
 
 
 def _distinct(records: TokenRecords, name: str) -> str:

@@ -160,7 +160,7 @@ def test_missing_names_the_nearest(written):
         open_dataset(root / "babyai__go_to_red_bal_v0" / "1.0.0")
     with pytest.raises(DatasetError, match="no split 'val'; it has test, train"):
         open_dataset(written[1], "val")
-    with pytest.raises(DatasetError, match="several datasets, open one of"):
+    with pytest.raises(DatasetError, match="a folder of datasets, open one of"):
         open_dataset(root)
     with pytest.raises(DatasetError, match="gato collect"):
         open_dataset("/nowhere/at/all")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gato_jax.episodes import open_dataset
+from gato_jax.reports.provenance import conversions_of
 from gato_jax.sources import opening
 from tests.integration.conftest import finish, gato, start
 from tests.sources.made_reader import DAMAGE, NAME, open_made, write_recording
@@ -55,7 +56,7 @@ def test_what_it_says_and_leaves(tmp_path):
         f"rejected: {episode.format(5)}: {DAMAGE['nan']}",
         f"2 rejected: {DAMAGE['nan']}",
         f"1 rejected: {DAMAGE['unreadable']}",
-        "--deduplicate left out 1 episodes",
+        "--deduplicate left out 1 episode",
         f"{NAME}: 28 episodes, {steps} steps, 3 rejected, in {directory}",
     ]
     assert json.loads((tmp_path / "json").read_text()) == {
@@ -74,10 +75,30 @@ def test_what_it_says_and_leaves(tmp_path):
 def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     file = write_recording(tmp_path / "made.json", train=30, damaged=dict.fromkeys(range(15), "nan"))
     words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
-    refused = gato(*words).complaint()
-    assert "15 of 30 episodes are rejected, more than a share of 0.1; the most frequent reason, 15 times" in refused
+    refused = gato(*words, f"--json={tmp_path / 'json'}")
+    assert "15 of 30 episodes are rejected, more than a share of 0.1; the most frequent" in refused.complaint()
+    lines = refused.out.splitlines()
+    assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
+    report = json.loads((tmp_path / "json").read_text())
+    assert report.keys() == {"episodes", "steps", "rejected", "filtered", "dataset"} and report["dataset"] is None
+    assert report["episodes"] == report["steps"] == 0 and len(report["rejected"]) == 15
+    assert report["rejected"][0]["reason"] == DAMAGE["nan"]
     said = gato(*words, "--max_rejected=0.5").out.splitlines()
     assert sum(line.startswith("rejected: ") for line in said) == 10 and f"15 rejected: {DAMAGE['nan']}" in said
+
+
+def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
+    file = write_recording(tmp_path / "made.json", train=1)
+    words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
+    directory = tmp_path / "out" / NAME / "1.0.0"
+    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, in {directory}\n"
+    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, already there, kept in {directory}\n"
+    refused = gato(*words, "--deduplicate").complaint()
+    assert "1.0.0: already there, made of other data or fields, or with other settings:" in refused
+    assert (
+        "filters.deduplicate: {} here, missing in what is there; name another output, or replace it (--overwrite)"
+        in refused
+    )
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
@@ -117,6 +138,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
         (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: no fields in JSON"),
         (["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"], "it is a share of the expert's return"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=-1"], "max_rejected"),
+        (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=10"], "max_rejected"),
         (["--source=made:{file}", "--output={tmp}/out", "--file_format=csv"], "one of <array_record|tfrecord>"),
         (["--source=made:{file}", "--output={tmp}/out", "--beam.runer=Flink"], "Apache Beam has no option runer"),
         (["--source=made:{file}", "--output={tmp}/out", "--beam.runner=Flonk"], "Unexpected pipeline runner: Flonk"),
@@ -129,3 +151,13 @@ def test_what_cannot_be_is_one_line(words, said, tmp_path):
     file = write_recording(tmp_path / "made.json")
     words = [word.replace("{tmp}", str(tmp_path)).replace("{file}", str(file)) for word in words]
     assert said in gato("convert", *words).complaint() and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_conversion_says_where_it_read_from(tmp_path, monkeypatch):
+    write_recording(tmp_path / "made.json", train=6)
+    monkeypatch.chdir(tmp_path)
+    assert gato("convert", "--source=made:made.json", "--output=one", *IN_THIS_PROCESS).status == 0
+    assert gato("convert", f"--source=recorded:one/{NAME}/1.0.0", "--output=two", *IN_THIS_PROCESS).status == 0
+    first, second = conversions_of(tmp_path / "two" / NAME / "1.0.0")
+    assert (first.folder, second.folder) == tuple(str(tmp_path / name / NAME / "1.0.0") for name in ("two", "one"))
+    assert not first.missing and not second.missing

@@ -1,5 +1,6 @@
 """The examples of docs/data.md, as they stand there, on recordings that the formats' own libraries write."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from gato_jax.episodes import open_dataset
+from gato_jax.sources import Fields
 from tests.sources import made_hdf5, made_lerobot, made_mcap
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
@@ -54,3 +56,12 @@ def test_an_example_of_the_page_is_at_most_twenty_lines_and_makes_a_dataset(tmp_
 
 def test_the_page_has_no_other_examples():
     assert set(EXAMPLES) == {"hdf5", "lerobot", "mcap"}
+
+
+def test_the_fields_in_json_are_those_in_python(tmp_path, monkeypatch):
+    (said,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    spec = Fields.from_json(json.loads(said), "docs/data.md").spec
+    hdf5(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES["hdf5"].rpartition("print")[0], written := {})
+    assert written["fields"].spec == spec

@@ -40,7 +40,7 @@ def test_of_a_dataset_without_instructions_the_name_is_proposed(dataset, tmp_pat
     }  # fmt: skip
     (entry,) = Review.read(tmp_path / "review.json").entries
     assert entry.episodes == "0-3" and len(entry.instructions) == 2
-    assert said.out == f"made/control: 1 entries, 1 unreviewed, 0 findings, in {tmp_path / 'review.json'}\n"
+    assert said.out == f"made/control: entries 1, unreviewed 1, findings 0, in {tmp_path / 'review.json'}\n"
 
 
 def test_metadata_fill_templates_and_edits_outlive_the_next_run(dataset, tmp_path):

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import runpy
+import shutil
 
 import numpy as np
 import pytest
 
 from gato_jax.episodes import Provenance, write_dataset
-from tests.integration.conftest import CONFIG, TASK, gato
+from gato_jax.verbs.data import open_mixture, read_config
+from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.train import data_rows
+from tests.integration.conftest import CONFIG, DATASET, TASK, gato
 from tests.reports.test_report_page import Page
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
@@ -33,8 +38,8 @@ def test_a_data_report_is_a_page_numbers_and_a_table(data, tmp_path):
     fields = json.loads(numbers.read_text())
     assert list(fields) == ["data", "against", "comparison"]
     assert list(fields["data"]) == [
-        "dataset", "split", "fingerprint", "episodes", "steps", "lengths", "returns", "success_rate", "dimensions",
-        "cameras", "discrete", "texts", "provenances", "rejected", "licences",
+        "dataset", "split", "fingerprint", "episodes", "steps", "lengths", "returns", "rewarded", "success_rate",
+        "dimensions", "cameras", "discrete", "texts", "provenances", "rejected", "licences",
     ]  # fmt: skip
     assert fields["comparison"]["differences"][0]["name"] == "position[0]"
     assert fields["comparison"]["differences"][0]["distance"] == 1.0
@@ -74,6 +79,37 @@ def test_provenance_of_a_trained_agent(trained, tmp_path):
     assert (dataset["name"], dataset["weight"], dataset["episodes"]) == (TASK, 1.0, 4)
     titles = {node.get("dcterms:title") for node in json.loads((tmp_path / "p.json").read_text())["@graph"]}
     assert {"agent, step 20", "training", "tokenization", "recording", TASK} <= titles
+
+
+def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_has_gone(trained, tmp_path):
+    assert [row["conversions"] for row in json.loads((trained / "data.json").read_text())] == [[]]
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    dataset = run / "data" / DATASET / "1.0.0"
+    left_out = {"rejected": [{"where": "file 4", "reason": "cut short"}], "filtered": {"success_only": 2}}
+    (dataset / "rejected.json").write_text(json.dumps(left_out))
+    (dataset / "conversion.json").write_text(json.dumps({"source": "hdf5:raw", "shard_episodes": 7, "splits": {}}))
+    config = read_config(runpy.run_path(str(CONFIG))["get_config"](), run)
+    write_json(run / "data.json", data_rows(open_mixture(config, run), config, run))
+
+    def said_of(*words):
+        said = gato("provenance", *words, f"--output={tmp_path / 'p'}", f"--json={tmp_path / 'f.json'}")
+        assert said.status == 0, said.err
+        [facts] = json.loads((tmp_path / "f.json").read_text())["datasets"]
+        return {name: facts[name] for name in ("rejected", "filtered", "conversions")}, (tmp_path / "p").read_text()
+
+    by_data, _ = said_of(f"--data={dataset}")
+    by_run, graph = said_of(f"--workdir={run}")
+    assert by_run == by_data and (by_run["rejected"], by_run["filtered"]) == (1, {"success_only": 2})
+    assert json.loads(graph)["@graph"] and '"gato:rejected": 1' in graph
+    shutil.rmtree(run / "data")
+    _, record = said_of(f"--workdir={run}", "--format=ai_act")
+    assert f"GAP: {dataset} is not there any more: this was noted when the agent was trained" in record
+    assert "setting of the conversion: shard_episodes = 7" in record and "file 4: cut short" in record
+    rows = json.loads((run / "data.json").read_text())
+    write_json(run / "data.json", [{name: row[name] for name in row if name != "conversions"} for row in rows])
+    _, record = said_of(f"--workdir={run}", "--format=ai_act")
+    assert "GAP: the run does not say from which folder it read: its conversion is unknown" in record
 
 
 @pytest.mark.parametrize(

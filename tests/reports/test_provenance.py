@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
-from gato_jax.episodes import Provenance
+from gato_jax.episodes import Provenance, open_dataset, write_dataset
 from gato_jax.reports.provenance import Lineage, ai_act_record, of_dataset, prov_graph
 from gato_jax.reports.provenance.lineage import DatasetLineage, TrainingLineage
 from gato_jax.reports.recordings import measure
@@ -47,12 +48,16 @@ def made_episodes(*origins):
     return [dataclasses.replace(e, provenance=origin) for e, origin in zip(episodes, origins, strict=True)]
 
 
+# `source` is what the conversion read from, and is itself a setting.
+HEADER = {"schema": 1, "splits": {}, "task": {}, "source": "hdf5:recordings", "filters": ["a"]}
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """Of a conversion that rejected one part and filtered two episodes."""
     left_out = {"rejected": [{"where": "file 4", "reason": "cut short"}], "filtered": {"success_only": 2}}
     (tmp_path / "rejected.json").write_text(json.dumps(left_out))
-    (tmp_path / "conversion.json").write_text(json.dumps({"schema": 1, "splits": {}, "task": {}, "filters": ["a"]}))
+    (tmp_path / "conversion.json").write_text(json.dumps(HEADER))
     reader = Listed(CONTROL, made_episodes(TELEOPERATED, SCRIPTED, SCRIPTED, MADE))
     return of_dataset(CONTROL, measure(reader), tmp_path)
 
@@ -126,7 +131,7 @@ def test_everything_that_a_provenance_says_is_in_the_graph(dataset):
     assert ours["dcterms:license"] == ["CC-BY-4.0", "ask us", "MIT"] and len(ours["prov:wasDerivedFrom"]) == 3
     [conversion] = titled(graph, "conversion")
     assert conversion["gato:rejected"] == 2 and json.loads(conversion["gato:filtered"]) == {"success_only": 2}
-    assert json.loads(conversion["gato:settings"]) == {"filters": ["a"]}
+    assert json.loads(conversion["gato:settings"]) == {"source": "hdf5:recordings", "filters": ["a"]}
 
 
 def test_an_agent_is_derived_from_its_datasets_by_their_weights(agent):
@@ -181,3 +186,52 @@ def test_a_damaged_file_of_a_conversion_is_named(tmp_path, text, said):
     (tmp_path / "rejected.json").write_text(text)
     with pytest.raises(ReportError, match=said):
         of_dataset(CONTROL, measure(Listed(CONTROL, made_episodes(MADE))), tmp_path)
+
+
+@pytest.fixture
+def reviewed(tmp_path):
+    """A dataset that was converted twice, after its source: with filters, and then with reviewed instructions."""
+    first, second = (
+        write_dataset(tmp_path / name, CONTROL, {"train": made_episodes(TELEOPERATED, MADE)}) for name in "ab"
+    )
+    left_out = {"rejected": [{"where": "file 4", "reason": "cut short"}], "filtered": {"success_only": 2}}
+    (first / "rejected.json").write_text(json.dumps(left_out))
+    (first / "conversion.json").write_text(json.dumps(HEADER))
+    (second / "rejected.json").write_text(json.dumps({"rejected": [], "filtered": {}}))
+    splits = {"train": {"fingerprint": open_dataset(first, "train").fingerprint, "episodes": 2}}
+    header = {**HEADER, "splits": splits, "source": f"recorded:{first}", "filters": {}, "reviewed": "r1"}
+    (second / "conversion.json").write_text(json.dumps(header))
+    return first, second
+
+
+def lineage_of(folder):
+    return of_dataset(CONTROL, measure(open_dataset(folder, "train")), folder)
+
+
+def test_a_dataset_that_was_converted_twice_remembers_both_conversions(reviewed):
+    lineage = lineage_of(reviewed[1])
+    assert (lineage.to_json()["datasets"][0]["rejected"], lineage.datasets[0].filtered) == (1, {"success_only": 2})
+    newest, first = titled(prov_graph(lineage), "conversion")
+    assert newest["prov:wasInformedBy"] == [{"@id": first["@id"]}] and "gato:rejected" not in newest
+    assert first["gato:rejected"] == 1 and len(first["prov:used"]) == 2 and "prov:used" not in newest
+    said = ai_act_record(lineage).points[2].known
+    assert "made/control: the instructions were reviewed by a person in the conversion." in said
+    assert "made/control: setting of conversion 1 before the last: filters = ['a']." in said
+    assert "made/control: file 4: cut short" in said and not any("GAP" in one for one in said)
+
+
+@pytest.mark.parametrize("change, said", [("gone", "is not there any more"), ("other", "holds other data now")])
+def test_a_source_that_is_no_longer_what_was_converted_is_a_named_gap(reviewed, change, said):
+    first, second = reviewed
+    shutil.rmtree(first.parents[1])
+    if change == "other":
+        write_dataset(first.parents[1], CONTROL, {"train": made_episodes(MADE)})
+    lineage = lineage_of(second)
+    assert f"made/control: GAP: {first}, the source, {said}" in " ".join(ai_act_record(lineage).points[2].known)
+    assert said in titled(prov_graph(lineage), "conversion")[1]["gato:missing"]
+
+
+def test_a_conversion_that_does_not_name_its_source_is_a_gap(reviewed):
+    file = reviewed[1] / "conversion.json"
+    file.write_text(json.dumps({name: said for name, said in HEADER.items() if name != "source"}))
+    assert "does not say from where it was converted" in lineage_of(reviewed[1]).datasets[0].conversions[0].missing

@@ -13,6 +13,8 @@ from gato_jax.episodes.store import open_dataset
 from gato_jax.episodes.writer import write_dataset
 from gato_jax.reports.recordings import compare, comparison_table, measure, table, write_page
 from gato_jax.reports.recordings.accumulators import Sample
+from gato_jax.reports.recordings.findings import Spread
+from gato_jax.reports.recordings.page import headline
 from gato_jax.reports.run import ReportError
 from gato_jax.sources.reader import EpisodeRejected, Rejection
 from tests.reports.chromium import Browser
@@ -219,7 +221,7 @@ def test_a_planted_shift_is_found_and_ranked_first(reader, data, tmp_path):
     apart = np.mean(theirs, dtype=np.float64) - np.mean(ours, dtype=np.float64)
     assert first.mean_difference == pytest.approx(apart / np.sqrt((np.var(ours) + np.var(theirs)) / 2), rel=1e-5)
     assert second.distance == 0.0  # all else is drawn from the same seeds
-    assert not comparison.only_first and not comparison.only_second
+    assert not comparison.only_first and not comparison.only_second and not comparison.warnings
 
 
 def test_darker_images_and_what_only_one_has_are_found(data, tmp_path):
@@ -234,7 +236,9 @@ def test_darker_images_and_what_only_one_has_are_found(data, tmp_path):
         f"camera {name}" for name in ("red", "green", "blue", "brightness", "contrast", "edges")
     }
     assert comparison.only_second == ("observation grip force[0]",) and not comparison.only_first
-    assert "camera" in comparison_table(comparison).splitlines()[2]
+    told = "warning: the tasks have different keys: only the second has observation grip force"
+    lines = comparison_table(comparison).splitlines()
+    assert lines[0] == told and "camera" in lines[3]
 
 
 def test_the_numbers_are_strict_json_and_the_table_fits_a_terminal(data):
@@ -269,6 +273,40 @@ def test_a_page_of_one_dataset_has_no_differences(data, tmp_path):
     write_page(tmp_path / "page.html", data)
     text = (tmp_path / "page.html").read_text()
     assert 'id="differences"' not in text and "5 of 15 dimensions are degenerate" in text
+
+
+def test_two_tasks_are_not_compared_without_a_warning(data, tmp_path):
+    spec = TaskSpec(suite="made", task="hand", observation={"state": SPEC.observation["state"]}, action={})
+    state = {"state": made_episode(0, 70).observation["state"]}
+    other = measure(Listed(spec, [episode_of(spec, state, {})]))
+    comparison = compare(data, other)
+    told, keys = comparison.warnings
+    assert told.startswith("made/arm and made/hand are two tasks")
+    assert keys.startswith("the tasks have different keys: only the first has action move, observation camera")
+    assert comparison_table(comparison).startswith(f"warning: {told}\nwarning: {keys}\n")
+    write_page(tmp_path / "page.html", data, comparison)
+    assert told in (tmp_path / "page.html").read_text() and keys in (tmp_path / "page.html").read_text()
+    assert comparison.to_json()["warnings"] == (told, keys)
+
+
+def test_where_no_reward_was_recorded_there_is_no_return(reader, data, tmp_path):
+    silent = [dataclasses.replace(episode, reward=np.zeros_like(episode.reward)) for episode in reader]
+    unrewarded = measure(Listed(SPEC, silent))
+    assert not unrewarded.rewarded and data.rewarded and ", return " in table(data)
+    assert "4 episodes, 237 steps, no rewards" in table(unrewarded) and "return" not in table(unrewarded)
+    write_page(tmp_path / "page.html", unrewarded)
+    text = (tmp_path / "page.html").read_text()
+    assert "no rewards" in text and '<th scope="row">return</th>' not in text
+    names = [d.name for d in compare(unrewarded, unrewarded).differences]
+    assert "lengths" in names and "returns" not in names
+    assert "returns" in [d.name for d in compare(data, unrewarded).differences]
+
+
+def test_numbers_and_nouns_agree(data):
+    longer = Spread.of((data.lengths.values + 1000).tolist())
+    comparison = compare(data, dataclasses.replace(data, lengths=longer))
+    assert headline(data, comparison) == "made/arm: the lengths differ most, a distance of 1.00"
+    assert "made/arm: 1 episode, 1 step, " in table(dataclasses.replace(data, episodes=1, steps=1))
 
 
 @pytest.mark.needs_chromium

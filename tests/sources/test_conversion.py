@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import functools
 import json
 import math
 import os
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gato_jax.episodes import StoreError, open_dataset, write_dataset
+from gato_jax.episodes import Continuous, StoreError, open_dataset, write_dataset
 from gato_jax.sources import chatterbot_dialogues
 from gato_jax.sources.conversion import (
     ConversionError,
     Deduplicate,
     ExpertShare,
     SuccessOnly,
+    TooManyRejectedError,
     convert,
     pipeline,
     recording,
@@ -69,6 +71,11 @@ def converted(reader, folder, **settings):
 
 def never(self, shard):
     raise AssertionError(f"{shard} is read again")
+
+
+def unrewarded(read, position):
+    episode = read(position)
+    return dataclasses.replace(episode, reward=np.zeros_like(episode.reward), success=None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -163,15 +170,61 @@ def test_a_shard_of_which_nothing_is_left_has_no_file(tmp_path):
 def test_too_many_rejected_stop_it_and_nothing_is_done_twice(tmp_path, monkeypatch):
     damaged = {1: "nan", 2: "nan", 5: "shape"}
     reader = open_made(write_recording(tmp_path / "made.json", train=9, damaged=damaged, lost=1))
-    with pytest.raises(ConversionError) as refusal:
+    with pytest.raises(TooManyRejectedError) as refusal:
         converted(reader, tmp_path / "out", max_rejected=0.3)
     said = str(refusal.value)
-    assert "4 of 10 episodes are rejected, more than a share of 0.3; the most frequent reason, 2 times" in said
+    assert "4 of 10 episodes are rejected, more than a share of 0.3; the most frequent reason, of 2, is: " in said
     assert f"{DAMAGE['nan']} (first at laboratory/StackCubes: episode 1 of split 'train')" in said
     assert "raise max_rejected (--max_rejected) and run again: what is converted is kept" in said
-    assert not (tmp_path / "out" / NAME / "1.0.0").exists()
+    folder = tmp_path / "out" / NAME
+    assert f"all are listed in {folder / '1.0.0.converting' / 'rejected.json'}; mend the recording" in said
+    listed = json.loads((folder / "1.0.0.converting" / "rejected.json").read_text())
+    assert listed["rejected"] == [one._asdict() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
+    assert not (folder / "1.0.0").exists()
     monkeypatch.setattr(recording.Recording, "convert", never)
     assert converted(reader, tmp_path / "out", max_rejected=0.4).episodes == 6
+    assert [one.name for one in folder.iterdir()] == ["1.0.0"]
+
+
+def test_of_few_episodes_one_is_more_than_the_share(tmp_path):
+    reader = open_made(write_recording(tmp_path / "made.json", train=5, damaged={1: "nan"}))
+    with pytest.raises(
+        TooManyRejectedError, match=r"1 of 5 episodes is rejected, .* of 0.1 \(one of 5 is already more"
+    ):
+        converted(reader, tmp_path / "out")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_the_share_that_may_be_rejected_is_between_0_and_1(tmp_path, made, share):
+    with pytest.raises(ConversionError, match="max_rejected is .*; it is a share of the episodes, from 0 to 1"):
+        converted(made, tmp_path / "out", max_rejected=share)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [({}, "-inf and inf at element 0"), ({"low": -1.0, "high": (1.0, -1.0)}, "-1 and -1 at element 1")],
+)
+def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_path, made, monkeypatch, limits, said):
+    action = {**SPEC.action, "torque": Continuous(shape=(2,), **limits)}
+    reader = dataclasses.replace(made, spec=dataclasses.replace(SPEC, action=action))
+    monkeypatch.setattr(recording.Recording, "convert", never)
+    with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has the limits ") as refusal:
+        converted(reader, tmp_path / "out")
+    assert said in str(refusal.value) and "give both in the fields" in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        (ExpertShare(), "expert_share: the rewards are all zero in every episode; give Fields.reward, or leave"),
+        (SuccessOnly(), "success_only: no episode says whether it succeeded; give Fields.success, or leave"),
+    ],
+)
+def test_a_filter_on_what_was_not_recorded_is_refused(tmp_path, made, judge, said):
+    reader = dataclasses.replace(made, read=functools.partial(unrewarded, made.read))
+    with pytest.raises(ConversionError, match=f"laboratory/StackCubes: {said} the filter out"):
+        converted(reader, tmp_path / "out", filters=[judge])
 
 
 def test_a_split_of_which_nothing_is_left_is_refused(tmp_path):
@@ -290,7 +343,7 @@ def test_another_source_or_other_settings_are_refused_with_the_difference(tmp_pa
     ]:
         with pytest.raises(ConversionError) as refusal:
             converted(reader, tmp_path / "out", **settings)
-        assert "an unfinished conversion of other data or with other settings" in str(refusal.value)
+        assert "an unfinished conversion of other data or fields, or with other settings" in str(refusal.value)
         assert "go on with the same, name another output, or begin anew (--overwrite)" in str(refusal.value)
         assert all(line in str(refusal.value) for line in lines), refusal.value
     assert contents(work) == before
@@ -312,15 +365,18 @@ def test_a_finished_one_is_kept_or_replaced(tmp_path, made, without_beam, monkey
     done = converted(made, tmp_path / "out")
     times = {file: file.stat().st_mtime_ns for file in done.directory.iterdir()}
     monkeypatch.setattr(recording.Recording, "convert", never)
-    assert converted(made, tmp_path / "out") == done
+    again = converted(made, tmp_path / "out")
+    assert again == done and again.kept and not done.kept
     assert {file: file.stat().st_mtime_ns for file in done.directory.iterdir()} == times
     file = done.directory / open_dataset(done.directory).index.file[1]
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ConversionError, match=r"is damaged since .*truncated.*; convert it again \(--overwrite\)"):
         converted(made, tmp_path / "out")
     monkeypatch.undo()
-    with pytest.raises(StoreError, match=r"1.0.0: already there; overwrite=True \(--overwrite\) replaces it"):
-        converted(made, tmp_path / "out", filters=[Deduplicate()])
+    with pytest.raises(ConversionError, match=r"1.0.0: already there, made of other data .*") as refusal:
+        converted(made, tmp_path / "out", shard_episodes=4)
+    assert "shard_episodes: 4 here, 3 in what is there" in str(refusal.value)
+    assert "name another output, or replace it (--overwrite)" in str(refusal.value)
     assert converted(made, tmp_path / "out", filters=[Deduplicate()], overwrite=True).episodes == 9
     assert [folder.name for folder in (tmp_path / "out" / NAME).iterdir()] == ["1.0.0"]
 

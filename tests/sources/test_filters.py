@@ -66,6 +66,16 @@ def test_the_first_of_identical_episodes_is_kept():
     assert Deduplicate().keeps(facts([0.0] * 6, digest=digests)).tolist() == [True, True, False, True, False, False]
 
 
+def test_without_rewards_there_is_no_expert():
+    with pytest.raises(SourceError, match="the rewards are all zero in every episode; give Fields.reward"):
+        ExpertShare().keeps(facts([0.0, 0.0]))
+
+
+def test_success_that_was_never_recorded_is_no_success():
+    with pytest.raises(SourceError, match="no episode says whether it succeeded; give Fields.success"):
+        SuccessOnly().keeps(facts([1.0, 2.0]))
+
+
 @pytest.mark.parametrize("filter", [ExpertShare(), SuccessOnly(), Deduplicate()])
 def test_of_nothing_nothing_is_kept(filter):
     assert filter.keeps(facts()).tolist() == []

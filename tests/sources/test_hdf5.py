@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Continuous, Image, Text
-from gato_jax.sources import EpisodeReader, SourceError
+from gato_jax.sources import EpisodeReader, SourceError, open_source
 from gato_jax.sources.hdf5.reader import open_hdf5
 from gato_jax.sources.reader import EpisodeRejected
 from tests.sources.made_hdf5 import (
@@ -329,3 +329,14 @@ def test_a_list_of_files_that_is_named_a_video_is_not_followed(tmp_path):
     video.write_text("ffconcat version 1.0\nfile '18026681.mp4'\n")
     with pytest.raises(EpisodeRejected, match="22008760.mp4 cannot be decoded"):
         open_hdf5(tmp_path, fields=DROID_FIELDS)[0]
+
+
+def test_the_fields_lie_beside_the_recordings(tmp_path):
+    aloha(tmp_path / "one.hdf5")
+    aloha_fields(task="found").write(tmp_path / "fields.json")
+    assert open_source(f"hdf5:{tmp_path}").spec.name == "aloha/found"
+    assert open_source(f"hdf5:{tmp_path / 'one.hdf5'}#aloha").spec.name == "aloha/found"
+    assert open_source(f"hdf5:{tmp_path}", fields=aloha_fields()).spec.name == "aloha/cups"
+    (tmp_path / "fields.json").write_text("{")
+    with pytest.raises(SourceError, match="fields.json: no fields in JSON"):
+        open_source(f"hdf5:{tmp_path}")

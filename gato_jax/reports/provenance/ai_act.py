@@ -12,6 +12,7 @@ from typing import Any
 from gato_jax.episodes import Continuous, Discrete, Image, Modality
 from gato_jax.episodes.licences import commercial_use
 from gato_jax.reports.provenance.lineage import DatasetLineage, Lineage
+from gato_jax.reports.recordings.table import counted
 from gato_jax.reports.summary import number
 from gato_jax.reports.tokenization.table import percent
 
@@ -106,7 +107,7 @@ def _in_words(modality: Modality) -> str:
 def _origin(dataset: DatasetLineage) -> list[str]:
     said = []
     for origin, episodes in dataset.provenances.items():
-        parts = [f"{episodes} episodes from {origin.source}, {origin.kind}"]
+        parts = [f"{counted(episodes, 'episode')} from {origin.source}, {origin.kind}"]
         names = {
             "collector": "collected by", "equipment": "with", "agent": "actions by", "recorded_at": "recorded",
             "annotator": "annotated by", "consent": "consent:",
@@ -124,10 +125,17 @@ def _use(licence: str) -> str:
 
 
 def _preparation(dataset: DatasetLineage) -> list[str]:
-    said = [f"{count} episodes left out by the filter {name}." for name, count in dataset.filtered.items()]
-    said += [f"setting of the conversion: {name} = {value}." for name, value in dataset.settings.items()]
+    said = [f"{counted(count, 'episode')} left out by the filter {name}." for name, count in dataset.filtered.items()]
+    for later, conversion in enumerate(dataset.conversions):
+        which = f"conversion {later} before the last" if later else "the conversion"
+        if conversion.missing:
+            said.append(f"GAP: {conversion.missing}.")
+        said += [f"setting of {which}: {name} = {value}." for name, value in conversion.settings.items()]
+        if conversion.settings.get("reviewed"):
+            said.append(f"the instructions were reviewed by a person in {which}.")
     if dataset.rejected:
-        said.append(f"{len(dataset.rejected)} parts of the source were damaged and left out:")
+        was = "was" if len(dataset.rejected) == 1 else "were"
+        said.append(f"{counted(len(dataset.rejected), 'part')} of the source {was} damaged and left out:")
         said += [f"{where}: {reason}" for where, reason in dataset.rejected[:_LISTED]]
     return said
 
@@ -143,10 +151,11 @@ def _assumptions(dataset: DatasetLineage) -> list[str]:
 
 
 def _suitability(dataset: DatasetLineage) -> list[str]:
-    said = [f"{dataset.episodes} episodes of {dataset.steps} steps."]
+    said = [f"{counted(dataset.episodes, 'episode')} of {counted(dataset.steps, 'step')}."]
     if (data := dataset.measured) is not None:
         rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
-        said.append(f"mean return {number(data.returns.mean)}, mean length {number(data.lengths.mean)} steps{rate}.")
+        returns = f"mean return {number(data.returns.mean)}" if data.rewarded else "no rewards"
+        said.append(f"{returns}, mean length {number(data.lengths.mean)} steps{rate}.")
     return said
 
 
@@ -161,7 +170,7 @@ def _biases(dataset: DatasetLineage) -> list[str]:
 
 
 def _measures(dataset: DatasetLineage) -> list[str]:
-    return [f"filter {name}, {count} episodes left out." for name, count in dataset.filtered.items()]
+    return [f"filter {name}, {counted(count, 'episode')} left out." for name, count in dataset.filtered.items()]
 
 
 def _gaps(dataset: DatasetLineage) -> list[str]:

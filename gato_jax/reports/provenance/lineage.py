@@ -6,21 +6,18 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
+from gato_jax.reports.provenance.conversions import ConversionLineage, conversions_of, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
-from gato_jax.sources.conversion.dataset import REJECTED_FILE
-from gato_jax.sources.conversion.manifest import HEADER_FILE
 from gato_jax.tokenization import Contract
-
-# Of a conversion's description, what is no setting.
-_NO_SETTINGS = ("schema", "splits", "task")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +27,7 @@ class DatasetLineage:
     Attributes:
       provenances: how many episodes are of each.
       weight: the share of the rows that an agent was trained on; None without an agent.
-      settings: of the conversion that made it, where there was one.
-      rejected: where parts of the source were left out as damaged, and why.
-      filtered: {filter: how many sound episodes it left out}.
+      conversions: those that led to it, the newest first.
       measured: its statistics, where it was read.
     """
 
@@ -42,14 +37,26 @@ class DatasetLineage:
     steps: int
     provenances: Mapping[Provenance, int]
     weight: float | None = None
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    rejected: tuple[tuple[str, str], ...] = ()
-    filtered: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    conversions: tuple[ConversionLineage, ...] = ()
     measured: DataStatistics | None = None
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def rejected(self) -> tuple[tuple[str, str], ...]:
+        """Where parts were left out as damaged, and why, by all conversions and when it was read."""
+        converted = (part for conversion in self.conversions for part in conversion.rejected)
+        return (*converted, *(self.measured.rejected if self.measured else ()))
+
+    @property
+    def filtered(self) -> dict[str, int]:
+        """{filter: how many sound episodes it left out}, of all conversions."""
+        total: Counter[str] = Counter()
+        for conversion in self.conversions:
+            total.update(conversion.filtered)
+        return dict(total)
 
     def episodes_by(self, field: str) -> dict[str, int]:
         """Episodes by what their provenances say in one field, as `licence` or `kind`."""
@@ -59,7 +66,9 @@ class DatasetLineage:
         origins = [{"episodes": count, **dataclasses.asdict(origin)} for origin, count in self.provenances.items()]
         plain = ("name", "fingerprint", "episodes", "steps", "weight")
         left_out = {"rejected": len(self.rejected), "filtered": dict(self.filtered)}
-        return {name: getattr(self, name) for name in plain} | left_out | {"provenances": origins}
+        conversions = [dataclasses.asdict(conversion) for conversion in self.conversions]
+        said = left_out | {"conversions": conversions, "provenances": origins}
+        return {name: getattr(self, name) for name in plain} | said
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,27 +106,18 @@ class Lineage:
 
 
 def of_dataset(spec: TaskSpec, measured: DataStatistics, folder: Path | None = None) -> Lineage:
-    """Of a dataset that was read; its folder, where it has one, says what a conversion left out.
+    """Of a dataset that was read; its folder, where it has one, says what conversions led to it.
 
     Raises:
       ReportError: a conversion's file in the folder is damaged.
     """
-    left_out = _read(folder / REJECTED_FILE) if folder is not None else {}
-    settings = _read(folder / HEADER_FILE) if folder is not None else {}
-    try:
-        rejected = [(str(part["where"]), str(part["reason"])) for part in left_out.get("rejected", [])]
-        filtered = {str(name): int(count) for name, count in left_out.get("filtered", {}).items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{folder}/{REJECTED_FILE}: not what a conversion wrote ({error!r}); convert again") from None
     dataset = DatasetLineage(
         spec=spec,
         fingerprint=measured.fingerprint,
         episodes=measured.episodes,
         steps=measured.steps,
         provenances=measured.provenances,
-        settings={name: value for name, value in settings.items() if name not in _NO_SETTINGS},
-        rejected=(*rejected, *measured.rejected),
-        filtered=filtered,
+        conversions=() if folder is None else conversions_of(folder),
         measured=measured,
     )
     return Lineage(datasets=(dataset,))
@@ -136,7 +136,7 @@ def of_run(workdir: Path) -> Lineage:
             raise ReportError(f"no finished checkpoint in {workdir}; train there first, or name another --workdir")
         about = store.about(step)
     file = workdir / "data.json"
-    rows = _read(file, of=list) if file.exists() else None
+    rows = read_json(file, of=list) if file.exists() else None
     if rows is None:
         raise ReportError(f"{file} is missing; run `gato train` again, which writes it")
     contract = Contract.from_json(about["contract"], str(store.directory))
@@ -151,7 +151,7 @@ def _begun_as(file: Path) -> tuple[int, str] | None:
     if not file.exists():
         return None
     try:
-        start = _read(file)["from"]
+        start = read_json(file)["from"]
         return int(start["step"]), str(start["params"])
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(f"{file}: not what `gato finetune` wrote ({error!r}); fine-tune again") from None
@@ -164,19 +164,18 @@ def _trained_on(row: Any, contract: Contract, file: Path) -> DatasetLineage:
         return DatasetLineage(
             spec=contract.tasks[row["dataset"]], fingerprint=row["fingerprint"], episodes=row["episodes"],
             steps=row["steps"], provenances=provenances, weight=row["weight"],
+            conversions=_noted(row.get("conversions")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(f"{file}: not what this version writes ({error!r}); run `gato train` again") from None
 
 
-def _read(file: Path, of: type = dict) -> Any:
-    """The JSON in a file, empty where there is none."""
-    if not file.exists():
-        return of()
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{file} is no JSON ({error}); make it again, or delete it") from None
-    if not isinstance(content, of):
-        raise ReportError(f"{file} holds no {of.__name__}; make it again, or delete it")
-    return content
+def _noted(conversions: Any) -> tuple[ConversionLineage, ...]:
+    """What `gato train` noted of a dataset's conversions; says so where the dataset's folder has gone since."""
+    if conversions is None:
+        return (ConversionLineage(missing="the run does not say from which folder it read: its conversion is unknown"),)
+    steps = [ConversionLineage.from_json(fields) for fields in conversions]
+    if steps and not Path(steps[0].folder).is_dir():
+        gone = f"{steps[0].folder} is not there any more: this was noted when the agent was trained"
+        steps[0] = dataclasses.replace(steps[0], missing="; ".join(filter(None, (steps[0].missing, gone))))
+    return tuple(steps)

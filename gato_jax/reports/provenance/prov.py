@@ -5,6 +5,7 @@ source <- recording, annotation      dataset <- conversion      tokens <- tokeni
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gato_jax.episodes import Provenance
+from gato_jax.reports.provenance.conversions import ConversionLineage
 from gato_jax.reports.provenance.lineage import DatasetLineage, Lineage, TrainingLineage
 
 CONTEXT = {
@@ -65,19 +67,7 @@ def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
     """The dataset, with its sources and what was done to them."""
     sources = [_add_source(graph, origin) for origin in dataset.provenances]
     name = _id("dataset", dataset.name, dataset.fingerprint)
-    left_out = {"gato:rejected": len(dataset.rejected), "gato:filtered": json.dumps(dict(dataset.filtered))}
-    settings = {"gato:settings": json.dumps(dict(dataset.settings), sort_keys=True)} if dataset.settings else {}
-    conversion = graph.add(
-        _id("conversion", dataset.name, dataset.fingerprint),
-        "prov:Activity",
-        {
-            "dcterms:title": "conversion",
-            "prov:used": [_to(source) for source in sources],
-            "prov:wasAssociatedWith": _to(_SOFTWARE),
-            **(left_out if dataset.rejected or dataset.filtered else {}),
-            **settings,
-        },
-    )
+    conversion = _add_conversions(graph, dataset, sources)
     licences = list(dataset.episodes_by("licence"))
     return graph.add(
         name,
@@ -96,6 +86,30 @@ def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
             "prov:wasGeneratedBy": _to(conversion),
         },
     )
+
+
+def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str]) -> str:
+    """The conversions that led to a dataset, each informed by the one before it; returns the newest."""
+    newest, *earlier = dataset.conversions or (ConversionLineage(),)
+    read = dataset.measured.rejected if dataset.measured else ()
+    steps = [dataclasses.replace(newest, rejected=(*newest.rejected, *read)), *earlier]
+    names = [_id("conversion", dataset.name, dataset.fingerprint, str(number or "")) for number in range(len(steps))]
+    for number, step in enumerate(steps):
+        left_out = {"gato:rejected": len(step.rejected), "gato:filtered": json.dumps(dict(step.filtered))}
+        graph.add(
+            names[number],
+            "prov:Activity",
+            {
+                "dcterms:title": "conversion",
+                "prov:used": [] if number + 1 < len(steps) else [_to(source) for source in sources],
+                "prov:wasInformedBy": [_to(name) for name in names[number + 1 : number + 2]],
+                "prov:wasAssociatedWith": _to(_SOFTWARE),
+                **(left_out if step.rejected or step.filtered else {}),
+                "gato:settings": json.dumps(dict(step.settings), sort_keys=True) if step.settings else "",
+                "gato:missing": step.missing,
+            },
+        )
+    return names[0]
 
 
 def _add_source(graph: _Graph, origin: Provenance) -> str:

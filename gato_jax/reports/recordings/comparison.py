@@ -49,12 +49,14 @@ class Comparison:
 
     Attributes:
       differences: the largest distance first.
+      warnings: why the differences may be those of two tasks; none where names and keys are the same.
       only_first, only_second: what one of them has, and the other has not, or not of the same kind.
     """
 
     first: str
     second: str
     differences: tuple[Difference, ...]
+    warnings: tuple[str, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
 
@@ -71,9 +73,18 @@ def compare(first: DataStatistics, second: DataStatistics) -> Comparison:
         first=first.dataset,
         second=second.dataset,
         differences=tuple(sorted(differences, key=_order)),
+        warnings=tuple(_warnings(first, second)),
         only_first=tuple(" ".join(name[1:]) for name in ours if name not in shared),
         only_second=tuple(" ".join(name[1:]) for name in theirs if name not in shared),
     )
+
+
+def _warnings(first: DataStatistics, second: DataStatistics) -> Iterator[str]:
+    if first.dataset != second.dataset:
+        yield f"{first.dataset} and {second.dataset} are two tasks: what differs may be the tasks, not the recordings"
+    for which, data, other in (("first", first, second), ("second", second, first)):
+        if keys := [key for key in data.keys if key not in other.keys]:
+            yield f"the tasks have different keys: only the {which} has {', '.join(keys)}"
 
 
 _Part = Dimension | DiscreteElement | Texts
@@ -93,7 +104,7 @@ def _comparable(one: _Part, other: _Part) -> bool:
 
 
 def _of_episodes(first: DataStatistics, second: DataStatistics) -> Iterator[Difference]:
-    for name in ("lengths", "returns"):
+    for name in ("lengths", "returns") if first.rewarded or second.rewarded else ("lengths",):
         one, other = getattr(first, name), getattr(second, name)
         yield _of_numbers("episode", "", name, one, one.values, other, other.values)
 

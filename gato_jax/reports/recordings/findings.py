@@ -157,6 +157,7 @@ class DataStatistics:
 
     Attributes:
       provenances: how many episodes are of each.
+      rewarded: whether any step has a reward other than zero.
       success_rate: of the episodes that say whether they succeeded; None where none does.
       rejected: what could not be read, and is in no number here.
     """
@@ -168,6 +169,7 @@ class DataStatistics:
     steps: int
     lengths: Spread
     returns: Spread
+    rewarded: bool
     success_rate: float | None
     dimensions: tuple[Dimension, ...]
     cameras: tuple[Camera, ...]
@@ -175,6 +177,12 @@ class DataStatistics:
     texts: tuple[Texts, ...]
     provenances: Mapping[Provenance, int]
     rejected: tuple[Rejection, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the task, each with its side before it, once."""
+        parts = (*self.dimensions, *self.cameras, *self.discrete, *self.texts)
+        return tuple(dict.fromkeys(f"{part.side} {part.key}" for part in parts))
 
     @property
     def varying(self) -> tuple[Dimension | Camera | DiscreteElement, ...]:

@@ -9,6 +9,7 @@ from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import bars
 from gato_jax.reports.recordings.comparison import Comparison, histogram
 from gato_jax.reports.recordings.findings import DataStatistics
+from gato_jax.reports.recordings.table import counted
 from gato_jax.reports.tokenization.table import percent
 
 _LISTED = 20  # rejections
@@ -42,8 +43,9 @@ def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
         most = comparison.differences[0]
         if most.distance == 0:
             return f"{data.dataset}: no difference is seen"
-        return f"{data.dataset}: {f'{most.side} {most.name}'.strip()} differs most, a distance of {most.distance:.2f}"
+        what = f"the {most.name} differ" if most.kind == "episode" else f"{most.side} {most.name} differs"
+        return f"{data.dataset}: {what} most, a distance of {most.distance:.2f}"
     count, of = len(data.degenerate), len(data.varying)
     if count:
-        return f"{data.dataset}: {count} of {of} dimensions {'is' if count == 1 else 'are'} degenerate"
-    return f"{data.dataset}: {data.episodes} episodes, and no dimension is degenerate"
+        return f"{data.dataset}: {count} of {counted(of, 'dimension')} {'is' if count == 1 else 'are'} degenerate"
+    return f"{data.dataset}: {counted(data.episodes, 'episode')}, and no dimension is degenerate"

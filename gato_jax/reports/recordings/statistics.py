@@ -60,6 +60,7 @@ class _Totals:
         }
         self.lengths: list[float] = []
         self.returns: list[float] = []
+        self.rewarded = False
         self.successes: list[bool] = []
         self.provenances: collections.Counter[Provenance] = collections.Counter()
 
@@ -75,6 +76,7 @@ class _Totals:
         self.steps += steps
         self.lengths.append(float(steps))
         self.returns.append(episode.episode_return)
+        self.rewarded = self.rewarded or bool(np.any(episode.reward))
         if episode.success is not None:
             self.successes.append(episode.success)
         self.provenances[episode.provenance] += 1
@@ -89,6 +91,7 @@ class _Totals:
             steps=self.steps,
             lengths=Spread.of(self.lengths),
             returns=Spread.of(self.returns),
+            rewarded=self.rewarded,
             success_rate=float(np.mean(self.successes)) if self.successes else None,
             dimensions=tuple(d for sums in self._of(ContinuousSums) for d in self._dimensions(*sums, binary)),
             cameras=tuple(_camera(*sums) for sums in self._of(ImageSums)),

@@ -4,6 +4,7 @@ from gato_jax.sources.conversion.filters import Deduplicate, ExpertShare, Facts,
 from gato_jax.sources.conversion.job import Conversion, convert
 from gato_jax.sources.conversion.manifest import ConversionError
 from gato_jax.sources.conversion.recording import Transform
+from gato_jax.sources.conversion.refusals import TooManyRejectedError
 
 __all__ = [
     "Conversion",
@@ -13,6 +14,7 @@ __all__ = [
     "Facts",
     "Filter",
     "SuccessOnly",
+    "TooManyRejectedError",
     "Transform",
     "convert",
 ]

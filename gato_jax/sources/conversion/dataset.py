@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes import StoreError, TaskSpec, rlds_format
@@ -53,11 +54,15 @@ def assemble_dataset(
     files = {split: [final[shard] for shard in shards] for split, shards in held.items()}
     write_sidecars(manifest.dataset, directory, spec, rows, files)
     with disk_errors(directory):
-        write_whole(
-            manifest.dataset / REJECTED_FILE,
-            {"rejected": [one._asdict() for one in rejected], "filtered": dict(filtered)},
-        )
+        write_rejected(manifest.dataset, rejected, filtered)
         write_whole(manifest.dataset / HEADER_FILE, header)
+
+
+def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
+    """Lists what is left out, and returns the file."""
+    file = folder / REJECTED_FILE
+    write_whole(file, {"rejected": [one._asdict() for one in rejected], "filtered": dict(filtered)})
+    return file
 
 
 def _sizes(entries: Sequence[ShardEntry]) -> tuple[list[int], int]:

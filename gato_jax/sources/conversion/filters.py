@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 
 from gato_jax.sources.reader import SourceError
 
+_UNSAID = -1  # of success
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Facts:
@@ -28,7 +30,10 @@ class Facts:
 
 @runtime_checkable
 class Filter(Protocol):
-    """A frozen dataclass that judges the whole recording, whatever other filters leave of it."""
+    """A frozen dataclass that judges the whole recording, whatever other filters leave of it.
+
+    `keeps` raises SourceError where the recording does not say what it judges by.
+    """
 
     name: ClassVar[str]
 
@@ -54,6 +59,10 @@ class SuccessOnly:
     name: ClassVar[str] = "success_only"
 
     def keeps(self, facts: Facts) -> Bool[np.ndarray, " N"]:
+        if len(facts.success) and (facts.success == _UNSAID).all():
+            raise SourceError(
+                "success_only: no episode says whether it succeeded; give Fields.success, or leave the filter out"
+            )
         return facts.success == 1
 
 
@@ -80,6 +89,10 @@ class ExpertShare:
             number = int(np.argmin(np.isfinite(returns)))
             raise SourceError(
                 f"the return of episode {number} is {returns[number]}: no expert's return; mend its rewards"
+            )
+        if not returns.any():
+            raise SourceError(
+                "expert_share: the rewards are all zero in every episode; give Fields.reward, or leave the filter out"
             )
         best = expert_return(returns)
         return returns >= best - (1 - self.share) * abs(best)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from gato_jax.episodes.tfds_writer import locked, publish
 from gato_jax.episodes.writer import check_place
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import ConversionError, Manifest, read_header
+from gato_jax.sources.conversion.manifest import ConversionError, Manifest, read_header, require_same
 from gato_jax.sources.conversion.pipeline import check_options, run
 from gato_jax.sources.conversion.recording import Recording, Transform
+from gato_jax.sources.conversion.refusals import require_few, require_limits
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
 from gato_jax.sources.conversion.survey import choose
 from gato_jax.sources.reader import EpisodeReader, Rejection
@@ -35,6 +35,7 @@ class Conversion:
       episodes: how many it holds, of all splits. steps: those that hold an action that was taken.
       rejected: what is damaged and therefore left out.
       filtered: {name of a filter: how many episodes it left out that those before it kept}.
+      kept: whether it was there already, made from the same data in the same way.
     """
 
     directory: Path
@@ -42,6 +43,7 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
+    kept: bool = dataclasses.field(default=False, compare=False)
 
 
 def convert(
@@ -56,6 +58,7 @@ def convert(
     version: str = "1.0.0",
     overwrite: bool = False,
     beam_options: Sequence[str] = (),
+    source: str | None = None,
 ) -> Conversion:
     """Writes the episodes of one task to `output/NAME/version`, or goes on with it where it was interrupted.
 
@@ -67,20 +70,25 @@ def convert(
       output: the folder of the datasets. Every worker has to see it.
       file_format: of the record files.
       filters: each judges all splits together.
-      max_rejected: the share of episodes that may be rejected.
+      max_rejected: the share of episodes that may be rejected, from 0 to 1.
       transform: what is done to each episode; filters judge them as they were recorded.
       shard_episodes: at most, in one record file.
       version: of the dataset.
       overwrite: whether another dataset, finished or not, is replaced.
       beam_options: options of Apache Beam, as `--runner=DataflowRunner`.
+      source: by which the readers were opened, KIND:WHERE, for whoever asks where the dataset comes from.
 
     Raises:
-      ConversionError: the readers contradict each other, more episodes are rejected than may be, or an unfinished
-        conversion in this place is of other data or has other settings.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits, a filter cannot
+        judge this recording, or a conversion in this place, finished or not, is of other data or has other settings.
+      TooManyRejectedError: a ConversionError; all that are rejected are listed in `VERSION.converting`.
       StoreError: another dataset is there, another process writes it, a split would be empty, or the disk refuses.
     """
     splits = _by_split(readers)
     spec = transform.spec if transform else readers[0].spec
+    require_limits(spec)
+    if not 0 <= max_rejected <= 1:
+        raise ConversionError(f"max_rejected is {max_rejected}; it is a share of the episodes, from 0 to 1")
     directory = Path(output) / dataset_name(spec.name) / version
     if file_format not in FILE_FORMATS:
         raise ConversionError(f"no file format {file_format!r}; write {' or '.join(FILE_FORMATS)}")
@@ -90,14 +98,19 @@ def convert(
         "shard_episodes": shard_episodes,
         "filters": {one.name: vars(one) for one in filters},
         "transform": transform and transform.fingerprint,
+        "reviewed": transform is not None and transform.reviewed,
+        "source": source,
     }
     header = _header(spec, splits, settings)
-    if not overwrite and read_header(directory) == header:
+    held = read_header(directory)
+    if not overwrite and held == header:
         if manifest.folder.exists():  # killed after the last rename
             with locked(manifest.folder, directory):
                 shutil.rmtree(manifest.folder)
-        return _finished(directory, splits)
-    check_place(directory, spec, overwrite)
+        return dataclasses.replace(_finished(directory, splits), kept=True)
+    check_place(directory, spec, overwrite or held is not None)
+    if held is not None and not overwrite:
+        require_same(directory, header, held)
     check_options(beam_options)
     recording = Recording(readers=splits, manifest=manifest, transform=transform)
     with locked(manifest.folder, directory):
@@ -128,7 +141,7 @@ def _write(
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
-    _require_few(rejected, episodes, max_rejected, manifest.directory)
+    require_few(rejected, filtered, episodes, max_rejected, manifest)
     assemble_dataset(manifest, header, recording.spec, entries, rejected, filtered)
 
 
@@ -149,19 +162,6 @@ def _header(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Mappi
     """What the result depends on, as JSON has it: a conversion goes on only where all of it is the same."""
     read = {split: {"fingerprint": reader.fingerprint, "episodes": len(reader)} for split, reader in splits.items()}
     return json.loads(json.dumps({"schema": _SCHEMA, **settings, "splits": read, "task": spec.to_json()}))
-
-
-def _require_few(rejected: Sequence[Rejection], episodes: int, max_rejected: float, directory: Path):
-    """Refuses a recording of so many episodes of which more than a share is damaged."""
-    if len(rejected) <= max_rejected * episodes:
-        return
-    [(reason, times)] = Counter(one.reason for one in rejected).most_common(1)
-    where = next(one.where for one in rejected if one.reason == reason)
-    raise ConversionError(
-        f"{directory}: {len(rejected)} of {episodes} episodes are rejected, more than a share of {max_rejected:g}; the "
-        f"most frequent reason, {times} times: {reason} (first at {where}); mend the recording, or raise max_rejected "
-        "(--max_rejected) and run again: what is converted is kept"
-    )
 
 
 def _finished(directory: Path, splits: Iterable[str]) -> Conversion:

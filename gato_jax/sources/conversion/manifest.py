@@ -91,9 +91,8 @@ class Manifest:
                     (self.folder / name).mkdir(parents=True)
                 write_whole(self.folder / HEADER_FILE, header)
             elif begun != header:
-                lines = "\n".join(differences(header, begun, "what is there"))
                 raise ConversionError(
-                    f"{self.folder}: an unfinished conversion of other data or with other settings:\n{lines}\n"
+                    f"{self.folder}: an unfinished conversion {_of_others(header, begun)}\n"
                     "go on with the same, name another output, or begin anew (--overwrite)"
                 )
             for leftover in self.folder.rglob(f"{_TEMPORARY}*"):
@@ -162,6 +161,20 @@ def read_header(folder: Path) -> dict[str, Any] | None:
         return json.loads((folder / HEADER_FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+
+
+def require_same(directory: Path, header: Mapping[str, Any], held: Mapping[str, Any]):
+    """Raises ConversionError where the finished dataset in `directory` was made with another header."""
+    if held != header:
+        raise ConversionError(
+            f"{directory}: already there, made {_of_others(header, held)}\n"
+            "name another output, or replace it (--overwrite)"
+        )
+
+
+def _of_others(header: Mapping[str, Any], held: Mapping[str, Any]) -> str:
+    """In which way another conversion is another; a fingerprint covers the data and what the fields mean."""
+    return "\n".join(["of other data or fields, or with other settings:", *differences(header, held, "what is there")])
 
 
 def temporary(file: Path) -> Path:

@@ -27,11 +27,13 @@ class Transform:
       apply: position in the reader and episode to the episode that is written. It pickles. May raise EpisodeRejected.
       spec: of the episodes that it makes.
       fingerprint: changes when what it makes changes: a conversion goes on only with the same.
+      reviewed: whether it gives instructions that a person reviewed.
     """
 
     apply: Callable[[int, Episode], Episode]
     spec: TaskSpec
     fingerprint: str
+    reviewed: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

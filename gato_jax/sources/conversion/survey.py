@@ -9,9 +9,11 @@ import numpy as np
 
 from gato_jax.episodes import EpisodeDataset
 from gato_jax.sources.conversion.filters import Facts, Filter
+from gato_jax.sources.conversion.manifest import ConversionError
 from gato_jax.sources.conversion.pipeline import run
 from gato_jax.sources.conversion.recording import Recording
 from gato_jax.sources.conversion.shards import Shard
+from gato_jax.sources.reader import SourceError
 
 
 class _Known(NamedTuple):
@@ -28,6 +30,9 @@ def choose(
     """What the filters leave out: {split: (N,) bool}, and {filter: how many that those before it kept}.
 
     Damaged episodes are not judged, nor left out: the conversion will reject them.
+
+    Raises:
+      ConversionError: a filter cannot judge this recording.
     """
     known = list(_known(recording, shards, beam_options))
     facts = Facts(
@@ -37,7 +42,10 @@ def choose(
     )
     kept, counts = np.ones(len(known), bool), {}
     for one in filters:
-        keeps = one.keeps(facts)
+        try:
+            keeps = one.keeps(facts)
+        except SourceError as error:
+            raise ConversionError(f"{recording.spec.name}: {error}") from None
         counts[one.name] = int((kept & ~keeps).sum())
         kept &= keeps
     left_out = {split: np.zeros(len(reader), bool) for split, reader in recording.readers.items()}

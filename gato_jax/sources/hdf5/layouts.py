@@ -23,7 +23,7 @@ def _no_fields(group: Any, file_name: str) -> Fields:
     found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(walk(group), 30))
     raise SourceError(
         f"it does not say what its fields mean nor within which limits its actions are; give fields, as "
-        f"Fields.read takes them, out of: {found}"
+        f"in a fields.json beside it, out of: {found}"
     )
 
 

@@ -186,4 +186,6 @@ def _is_hexadecimal(text: str) -> bool:
 
 def _provenance(source: str, licence: str) -> Provenance:
     names = f"names from Unicode {unicodedata.unidata_version}"
-    return Provenance(source=f"{source}; {names}", licence=f"{licence} AND Unicode-3.0", kind="synthetic")
+    return Provenance(
+        source=f"{source}; {names}", licence=f"{licence} AND Unicode-3.0", kind="synthetic", collector="gato_jax"
+    )

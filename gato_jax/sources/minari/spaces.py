@@ -41,7 +41,9 @@ def infer_fields(storage: Any, where: str) -> Fields:
                 raise SpecError(f"action {key!r} has the limits {modality.low} and {modality.high}, not finite ones")
         return fields if fields.spec else fields  # which raises where they contradict each other
     except SpecError as error:
-        raise SourceError(f"{where}: {error}; give fields that say what is meant, as Fields.read takes them") from None
+        raise SourceError(
+            f"{where}: {error}; give fields that say what is meant, as in a fields.json beside it"
+        ) from None
 
 
 def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[tuple[str, tuple[str, Modality]]]:
