@@ -35,7 +35,7 @@ _CARD = pathlib.Path(__file__).with_name("templates") / "dataset_card.md"
 
 
 class Exported(NamedTuple):
-    """Rows of Parquet, or records of a timestep each, and the tokens in them."""
+    """Rows of Parquet, or timesteps in token records, and the tokens in them."""
 
     rows: int
     tokens: int
