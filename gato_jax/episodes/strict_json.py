@@ -41,7 +41,8 @@ def read_fields(kind: type, fields: Any, where: str, **readers: Callable[[Any, s
     Raises:
       SpecError: `fields` is no object, has a field that is unknown, or lacks one that has no default.
     """
-    needed = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
+    none = dataclasses.MISSING
+    needed = {field.name: field.default is field.default_factory is none for field in dataclasses.fields(kind)}
     if not isinstance(fields, Mapping):
         raise SpecError(f"{where} is {fields!r:.60}, needs an object with {', '.join(needed)}")
     if unknown := [str(name) for name in fields if name not in needed]:

@@ -98,12 +98,11 @@ class Fields:
     def from_json(cls, fields: Any, where: str) -> Fields:
         """The fields from what `to_json` gave. Raises SourceError, naming `where` and the field."""
         try:
-            given = {"recorded_sizes": {}} | dict(fields) if isinstance(fields, Mapping) else fields
-            values = read_fields(cls, given, where, embodiment=Embodiment.from_json)
+            values = read_fields(cls, fields, where, embodiment=Embodiment.from_json)
             for side in ("observation", "action"):
                 values[side] = {key: _field(value, f"{where}.{side} {key!r}") for key, value in values[side].items()}
             provenance = read_fields(Provenance, values["provenance"], f"{where}.provenance")
-            sizes = {key: tuple(size) for key, size in values["recorded_sizes"].items()}
+            sizes = {key: tuple(size) for key, size in values.get("recorded_sizes", {}).items()}
             made = cls(**values | {"provenance": Provenance(**provenance), "recorded_sizes": sizes})
             return made if made.spec else made
         except (SpecError, EpisodeError) as error:

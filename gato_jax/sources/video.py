@@ -22,7 +22,7 @@ def episode_frames(
     frame may go unseen.
 
     Args:
-      file: any video that FFmpeg decodes.
+      file: an MP4 file, of any codec that FFmpeg decodes.
       times: (T,) seconds within the file, increasing. A frame counts that is within half a period.
       rate_hz: frames a second.
       where: file and number of the episode, to begin a message with.
@@ -35,8 +35,8 @@ def episode_frames(
     from av.error import FFmpegError
 
     half, number = 0.5 / rate_hz, 0
-    try:
-        with av.open(str(file), metadata_errors="replace") as container:
+    try:  # the format is given, for some that FFmpeg would find out name further files to be read
+        with av.open(str(file), format="mp4", metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
                 raise EpisodeRejected(where, f"{file.name} holds no video of a known codec")

@@ -103,3 +103,12 @@ def test_a_flipped_byte_is_refused_or_stays_within_the_picture(video, tmp_path):
             assert str(error).startswith("here: flipped.mp4")
             refused += 1
     assert refused >= 10
+
+
+def test_a_list_of_other_files_is_no_video(video, tmp_path):
+    (tmp_path / "other.mp4").write_bytes(video.read_bytes())
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with av.open(str(tmp_path / "list.mp4")) as container:
+        assert container.format.name == "concat"  # as FFmpeg finds out by itself
+    with pytest.raises(EpisodeRejected, match="list.mp4 cannot be decoded at step 0"):
+        list(episode_frames(tmp_path / "list.mp4", np.arange(2) / 10, 10.0, "list"))
