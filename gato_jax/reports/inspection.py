@@ -99,12 +99,13 @@ class _Told:
 def inspect_row(mixture: Mixture, row: int, image_tokenizer: ImageTokenizer | None = None) -> InspectedRow:
     """Row `row` of a run, the very tokens that training sees; `image_tokenizer` is what its records were made with."""
     plan, tokens = mixture.build(row)
-    records = mixture.entries[plan.dataset].records
+    name = mixture.names[plan.dataset]
+    records = mixture.records[name]
     layout = records.contract.layout(records.spec.name, image_tokenizer)
     pieces = [_tell(records, layout, piece, start) for piece, start in _placed(plan.segments)]
     return InspectedRow(
         row=row,
-        dataset=records.spec.name,
+        dataset=name,
         context=mixture.context,
         tokens=tuple(_tokens(pieces, tokens)),
         images=tuple(image for told in pieces for image in _images(layout, told)),

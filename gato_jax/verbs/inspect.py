@@ -58,9 +58,10 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir={workdir} is no folder; name the one that the run trains in")
-    from gato_jax.verbs.data import open_image_tokenizer, open_mixture, read_config
+    from gato_jax.training import TrainConfig
+    from gato_jax.verbs.data import open_image_tokenizer, open_mixture
 
-    run = read_config(config, workdir)
+    run = TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
     if flag.row >= total:
         raise UsageError(f"--row={flag.row}: the run has rows 0 to {total - 1}, steps times batch_size of them")
@@ -70,21 +71,20 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
 
 def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
     """The datasets in turn, in the paper's tokenization, which is made in a folder that does not stay."""
-    from gato_jax.batching import Mixture, MixtureEntry, write_records
+    from gato_jax.batching import Mixture, write_records
     from gato_jax.episodes import dataset_name
     from gato_jax.tokenization import Tokenization
     from gato_jax.verbs.data import open_data
 
     readers = [open_data(where) for where in _datasets(flag.data)]
     with tempfile.TemporaryDirectory() as folder:
-        entries = []
+        made = {}
         for reader in readers:
             name, count = reader.spec.name, min(len(reader), flag.episodes)
             directory = pathlib.Path(folder) / dataset_name(name)
             episodes = watched(itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode")
-            records = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
-            entries.append(MixtureEntry(records=records, weight=1.0))
-        mixture = Mixture(tuple(entries), batch_size=len(entries), context=flag.context, seed=0)
+            made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
+        mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
         return _inspected(mixture, range(flag.row, flag.row + flag.rows))
 
 
