@@ -58,7 +58,7 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Return the number of rows of each dataset from the beginning of a block to the end of each batch in it."""
+        """Return the rows of each dataset from the beginning of a block to the end of each batch in it."""
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 

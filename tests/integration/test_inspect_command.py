@@ -37,7 +37,7 @@ def test_a_config_shows_the_rows_that_training_sees(workdir, tmp_path):
         assert all(set(token) == FIELDS for token in row["tokens"])
         np.testing.assert_array_equal([token["id"] for token in row["tokens"]], tokens.token_ids)
         np.testing.assert_array_equal([token["in_loss"] for token in row["tokens"]], tokens.loss_mask)
-    assert TASK in page and all(f"row {row['row']} " in page for row in rows)
+    assert "<small>grid</small>" in page and all(f"row {row['row']} " in page for row in rows)
 
 
 @pytest.mark.parametrize("where", ["data", f"data/{DATASET}/1.0.0", f"recorded:{{run}}/data/{DATASET}/1.0.0"])
