@@ -70,8 +70,8 @@ class Epochs:
     Args:
       units: Number of tokens or timesteps that a window may begin with.
       windows: Number of strata, at most `units`.
-      windows_per_row: Number of windows of a row that follow the order of the epoch. If the row has room for more, those
-        begin anywhere.
+      windows_per_row: Number of windows of a row that follow the order of the epoch. More windows that fit in
+        a row begin anywhere.
       seed: Seed of the orders.
     """
 

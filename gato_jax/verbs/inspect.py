@@ -76,12 +76,15 @@ def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
     from gato_jax.tokenization import Tokenization
     from gato_jax.verbs.data import open_data
 
-    readers = [open_data(where) for where in _datasets(flag.data)]
+    readers = {where: open_data(where) for where in (places := list(_datasets(flag.data)))}
+    if len(readers) < len(places):
+        raise UsageError(f"--data={','.join(flag.data)}: a dataset is there twice; name each once")
     with tempfile.TemporaryDirectory() as folder:
         made = {}
-        for reader in readers:
-            name, count = reader.spec.name, min(len(reader), flag.episodes)
-            directory = pathlib.Path(folder) / dataset_name(name)
+        for where, reader in readers.items():
+            task, count = reader.spec.name, min(len(reader), flag.episodes)
+            name = where if task in made else task
+            directory = pathlib.Path(folder) / f"{len(made)}_{dataset_name(task)}"
             episodes = watched(itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode")
             made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
         mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
