@@ -1,11 +1,11 @@
-"""The verbs of `gato`, a module each, with one function of its name. May import any.
+"""The verbs of the `gato` command: one module for each verb, with a function of the same name. May import any package.
 
-A verb defines its flags, parses them, and imports what is heavy only then: `gato --help` imports every verb.
+A verb defines its flags, parses them and only then imports heavy packages, since `gato --help` imports every verb.
 """
 
 import os
 
-# Said before JAX is imported: with the TPU library installed and no TPU, every verb would begin with its complaints.
+# Set before JAX is imported. Otherwise JAX looks for a TPU, since libtpu is installed, and logs that there is none.
 if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0")):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
