@@ -185,7 +185,7 @@ def _finished(directory: Path, splits: Iterable[str]) -> Conversion:
             directory=directory,
             episodes=sum(map(len, datasets)),
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
-            rejected=tuple(Rejection(**one) for one in left["rejected"]),
+            rejected=tuple(map(Rejection.from_json, left["rejected"])),
             filtered=left["filtered"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -19,7 +19,14 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of, within
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    resolve_within,
+)
 
 
 def image_fields(where: Path, suite: str, size: tuple[int, int], *, given: Sequence[str], wanted: str) -> Fields:
@@ -102,9 +109,9 @@ def open_images(
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.ones(len(places), np.int64),
-        fingerprint=fingerprint_of(annotations, fields.to_json(), split, sorted(there.items())),
+        fingerprint=fingerprint_files(annotations, fields.to_json(), split, sorted(there.items())),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
     )
@@ -113,7 +120,7 @@ def open_images(
 def _read(fields: Fields, folder: Path, place: tuple[str, str, Mapping[str, str]]) -> Episode:
     at, name, texts = place
     try:
-        image = within(folder, name).read_bytes()
+        image = resolve_within(folder, name).read_bytes()
     except OSError as error:
         raise EpisodeRejected(at, f"its image {name!r} cannot be read ({error})") from None
     return image_episode(fields, image, texts, f"{at}, image {name!r}")
@@ -128,7 +135,7 @@ def _listing(folder: Path) -> dict[str, int]:
 def _absent(folder: Path, name: str, there: Mapping[str, int]) -> str | None:
     """Why an image is not there, None if it is."""
     try:
-        if name in there or within(folder, name).is_file():
+        if name in there or resolve_within(folder, name).is_file():
             return None
     except SourceError as error:
         return str(error)

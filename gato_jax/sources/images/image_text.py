@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from gato_jax.sources.images.image_files import find_folder, image_fields, open_images, read_json
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, chosen
+from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is_in_split
 
 _Item: TypeAlias = tuple[str, str, Mapping[str, str]] | Rejection
 
@@ -98,5 +98,5 @@ def _imagefolder_items(file: Path, split: str | None) -> Iterator[_Item]:
             continue
         if not isinstance(name, str) or not isinstance(text, str) or not text.strip():
             yield Rejection(at, f"its file_name is {name!r:.40} and its text {text!r:.40}; both have to be text")
-        elif split is None or chosen(split, is_held_out(name)):
+        elif split is None or is_in_split(split, is_held_out(name)):
             yield at, name, {"caption": text}

@@ -14,7 +14,14 @@ from gato_jax.episodes import Episode
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.image_files import image_episode, image_fields
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    is_in_split,
+)
 
 _IMAGES, _TEXTS = ("jpg", "jpeg", "png", "webp"), ("txt", "json")
 _BLOCK = 512  # bytes, of which all that is in a tar file is a multiple; it ends with two empty ones
@@ -29,13 +36,13 @@ def open_webdataset(where: Path, split: str, size: tuple[int, int]) -> RecordedE
 
     shards = [where] if where.is_file() else sorted(where.glob("*.tar"))
     fields = image_fields(where, "captions", size, given=(), wanted="caption")
-    chosen(split, False)  # a split that there is none of is an error before anything is read
+    is_in_split(split, False)  # a split that there is none of is an error before anything is read
     places, rejected = [], []
     for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{where}: members", unit=" shards", delay=2)):
         for key, place in _samples(shard):
             if isinstance(place, str):
                 rejected.append(Rejection(f"{shard}, {key}" if key else str(shard), place))
-            elif chosen(split, is_held_out(key)):
+            elif is_in_split(split, is_held_out(key)):
                 places.append((number, *place))
     if not places:
         said = f"; the first of {len(rejected)} that are none: {': '.join(rejected[0])}" if rejected else ""
@@ -43,9 +50,9 @@ def open_webdataset(where: Path, split: str, size: tuple[int, int]) -> RecordedE
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=range(len(places)),
+        addresses=range(len(places)),
         lengths=np.ones(len(places), np.int64),
-        fingerprint=fingerprint_of(shards, fields.to_json(), split),
+        fingerprint=fingerprint_files(shards, fields.to_json(), split),
         read=functools.partial(_read, fields, shards, np.array(places, _PLACE)),
         rejected=tuple(rejected),
     )

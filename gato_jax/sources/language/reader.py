@@ -19,7 +19,7 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue, is_held_out
 from gato_jax.sources.language.text_files import Record, find_files, kind_of, scan
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files, is_in_split
 
 _ReadText: TypeAlias = Callable[[Record, bytes], str]
 
@@ -67,10 +67,10 @@ def _open(where: Path, split: str, suite: str, kinds: tuple[str, ...], read_text
         action={"text": ("text", Text())},
         provenance=read_provenance(folder, unknown),
     )
-    chosen(split, False)  # a split that there is none of is an error before anything is read
+    is_in_split(split, False)  # a split that there is none of is an error before anything is read
 
     def keep(record: Record, content: bytes) -> bool:
-        return chosen(split, is_held_out(_text_of(read_text, record, content)))
+        return is_in_split(split, is_held_out(_text_of(read_text, record, content)))
 
     records, rejected = scan(files, keep, f"{where}: {suite}")
     if not records:
@@ -79,9 +79,9 @@ def _open(where: Path, split: str, suite: str, kinds: tuple[str, ...], read_text
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=records,
+        addresses=records,
         lengths=np.ones(len(records), np.int64),
-        fingerprint=fingerprint_of(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split),
         read=functools.partial(_read, fields, read_text),
         rejected=rejected,
     )

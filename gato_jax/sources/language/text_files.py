@@ -111,9 +111,9 @@ def scan(
                         if keep(Record(file, start, stop), content):
                             wanted.append((start, stop))
                     except EpisodeRejected as error:
-                        damaged.append(Rejection(error.where, error.reason))
+                        damaged.append(Rejection(error.location, error.reason))
             except EpisodeRejected as error:
-                wanted, damaged = [], [Rejection(error.where, error.reason)]
+                wanted, damaged = [], [Rejection(error.location, error.reason)]
             records.extend(number, wanted)
             rejected += damaged
             progress.update(file.stat().st_size)
