@@ -69,7 +69,7 @@ class Fields:
             embodiment=self.embodiment,
         )
 
-    def resized(self, height: int, width: int) -> Fields:
+    def with_image_size(self, height: int, width: int) -> Fields:
         """The same with images of this size. Intrinsics of cameras are of the old size, so they are left out."""
         observation = {
             key: (path, dataclasses.replace(modality, height=height, width=width))

@@ -79,7 +79,7 @@ def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int)
             f"{name}: {episodes} episodes are asked for and the recording has {len(reader)}; record more, or ask for "
             f"{len(reader)} at most"
         )
-    returns = returns_of(reader)
+    returns = episode_returns(reader)
     if not np.isfinite(returns).all():
         number = int(np.argmin(np.isfinite(returns)))
         raise SelectionError(f"{name}: the return of episode {number} is {returns[number]}; mend its rewards")
@@ -100,7 +100,7 @@ def draw(
     return np.random.default_rng((series, data)).permutation(best)[:episodes]
 
 
-def returns_of(reader: EpisodeReader) -> Float[np.ndarray, " M"]:
+def episode_returns(reader: EpisodeReader) -> Float[np.ndarray, " M"]:
     """Undiscounted returns of all episodes: of our own recordings from their sidecar, of others by reading them."""
     if isinstance(reader, EpisodeDataset):
         return reader.returns

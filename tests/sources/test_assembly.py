@@ -213,6 +213,6 @@ def test_fields_that_are_wrong_are_named(tmp_path, change, message):
 
 
 def test_resized_fields_lose_the_intrinsics_of_the_old_size():
-    resized = FIELDS.resized(8, 16)
+    resized = FIELDS.with_image_size(8, 16)
     assert resized.spec.observation["camera"] == Image(height=8, width=16, fit="pad")
     assert resized.embodiment.cameras == (Camera(key="camera"),)

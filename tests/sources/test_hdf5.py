@@ -60,7 +60,7 @@ def test_splits_of_robomimic_are_its_masks(tmp_path):
     with pytest.raises(SourceError, match="no split 'test'; it has lost, train, valid"):
         open_hdf5(file, "test")
     lost = open_hdf5(file, "lost")
-    assert lost.lengths.tolist() == [6] and lost.rejected[0].where.endswith("data/demo_9")
+    assert lost.lengths.tolist() == [6] and lost.rejected[0].location.endswith("data/demo_9")
     with pytest.raises(SourceError, match="no split 'valid'; it has train"):
         open_hdf5(robomimic(tmp_path / "b.hdf5"), "valid")
     assert len({open_hdf5(file, split).fingerprint for split in ("train", "valid")}) == 2
@@ -267,8 +267,8 @@ def test_damage_that_is_seen_at_opening_is_listed(tmp_path):
         shutil.move(file, folder)
     (folder / "f_link.hdf5").symlink_to(aloha(outside / "secret.hdf5"))
     reader = open_hdf5(folder, fields=aloha_fields())
-    assert reader.lengths.tolist() == [5] and "e_whole" in str(reader.places[0][0])
-    reasons = {rejection.where.rpartition("/")[2]: rejection.reason for rejection in reader.rejected}
+    assert reader.lengths.tolist() == [5] and "e_whole" in str(reader.addresses[0][0])
+    reasons = {rejection.location.rpartition("/")[2]: rejection.reason for rejection in reader.rejected}
     assert "truncated" in reasons["a_short.hdf5"] and "no steps" in reasons["b_empty.hdf5"]
     assert "no field 'action'" in reasons["c_without.hdf5"] and "cannot be read" in reasons["d_text.hdf5"]
     assert "outside of its folder" in reasons["f_link.hdf5"] and len(reasons) == 5

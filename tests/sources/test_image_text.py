@@ -94,7 +94,7 @@ def test_coco_annotations_that_are_refused(tmp_path):
     for rejection, (number, (_, reason)) in zip(
         sorted(reader.rejected), sorted(enumerate(wrong, start=12)), strict=True
     ):
-        assert rejection.where.endswith(f"annotation {number}") and reason in rejection.reason
+        assert rejection.location.endswith(f"annotation {number}") and reason in rejection.reason
     (tmp_path / "annotations" / "captions_train2017.json").write_text('{"images": []')
     with pytest.raises(SourceError, match="captions_train2017.json: it holds no annotations in JSON"):
         open_image_text(tmp_path)
@@ -132,7 +132,7 @@ def test_webdataset_shards_that_are_damaged(tmp_path):
     wrong += [("d.jpg", encode(pixels(0))), ("d.json", b"{}"), ("e.jpg", encode(pixels(0))), ("e.txt", b"")]
     write_shard(tmp_path / "1.tar", wrong)
     reader = open_image_text(tmp_path)
-    assert {(one.where.rpartition("/")[2], one.reason[:10]) for one in reader.rejected} == {
+    assert {(one.location.rpartition("/")[2], one.reason[:10]) for one in reader.rejected} == {
         ("7", "it has txt"), ("1.tar, b", "it has jpg")
     }  # fmt: skip
     reasons = []
@@ -152,7 +152,7 @@ def test_webdataset_shards_that_are_damaged(tmp_path):
         (tmp_path / "1.tar").write_bytes(content)
         reader = open_image_text(tmp_path / "1.tar")
         assert 6 <= len(list(reader)) <= 10, number
-        assert any("1.tar" == one.where.rpartition("/")[2] for one in reader.rejected)
+        assert any("1.tar" == one.location.rpartition("/")[2] for one in reader.rejected)
         assert any("damaged or cut short" in one.reason for one in reader.rejected)
 
 
@@ -224,7 +224,7 @@ def test_questions_that_are_refused(tmp_path):
     ]
     annotations = [{"question_id": n, "multiple_choice_answer": "no"} for n in (2, 3, 4, 1000)]
     reader = open_vqa(write_vqa(tmp_path, questions=questions, annotations=annotations))
-    reasons = {one.where.rpartition(" ")[2]: one.reason for one in reader.rejected}
+    reasons = {one.location.rpartition(" ")[2]: one.reason for one in reader.rejected}
     assert len(list(reader)) == 5 and reasons.keys() == {"1", "2", "3", "4", "1000"}
     assert "no answer" in reasons["1"] and "is not in" in reasons["2"] and "question is ''" in reasons["3"]
     assert "does not exist" in reasons["4"] and "answered twice" in reasons["1000"]

@@ -86,7 +86,7 @@ def test_damaged_lines_are_rejected_alone(tmp_path, line, reason):
     reader = open_documents(tmp_path)
     assert len(reader) + len(open_documents(tmp_path, "test")) == 30
     [rejection] = reader.rejected
-    assert rejection.where.endswith(f"a.jsonl, byte {len(good) + 1}") and reason in rejection.reason
+    assert rejection.location.endswith(f"a.jsonl, byte {len(good) + 1}") and reason in rejection.reason
 
 
 def test_damaged_files_are_rejected_and_the_rest_is_read(tmp_path):
@@ -105,7 +105,9 @@ def test_damaged_files_are_rejected_and_the_rest_is_read(tmp_path):
     (tmp_path / "flipped.parquet").write_bytes(flipped)
     pyarrow.parquet.write_table(pyarrow.table({"body": ["x"]}), tmp_path / "other.parquet")
     reader = open_documents(tmp_path)
-    reasons = {rejection.where.rpartition("/")[2].partition(",")[0]: rejection.reason for rejection in reader.rejected}
+    reasons = {
+        rejection.location.rpartition("/")[2].partition(",")[0]: rejection.reason for rejection in reader.rejected
+    }
     assert reasons.keys() == {
         "latin.txt", "empty.txt", "cut.jsonl.gz", "flipped.jsonl.gz", "cut.parquet", "flipped.parquet", "other.parquet"
     }  # fmt: skip

@@ -52,7 +52,7 @@ def check_reading(root: Path, goldens: Path):
     with np.load(goldens / f"{root.name}.npz") as file:
         read = dict(file)
     fields, _ = infer_fields(read_metadata(root))
-    episodes = list(open_lerobot(root, fields=fields.resized(32, 48)))
+    episodes = list(open_lerobot(root, fields=fields.with_image_size(32, 48)))
     joined = {
         "task": [text for episode in episodes for text in episode.observation["instruction"]],
         "observation.state": np.concatenate([episode.observation["state"] for episode in episodes]),

@@ -35,7 +35,7 @@ def only_reason(folder) -> str:
     write_mcap(folder / "z.mcap", arm_messages())
     reader = open_mcap(folder, fields=FIELDS)
     assert len(reader) == len(list(reader)) == len(reader.rejected) == 1
-    assert reader.rejected[0].where.endswith("a.mcap")
+    assert reader.rejected[0].location.endswith("a.mcap")
     return reader.rejected[0].reason
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources import EpisodeReader
-from gato_jax.sources.selection import SelectionError, draw, returns_of, select
+from gato_jax.sources.selection import SelectionError, draw, episode_returns, select
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
 RETURNS = hnp.arrays(np.float64, st.integers(1, 40), elements=st.integers(-3, 3).map(float))  # with many ties
@@ -104,7 +104,7 @@ def test_other_episodes_have_another_fingerprint():
 def test_of_our_recordings_the_sidecar_gives_the_returns(tmp_path):
     recording = Recording(np.array([2.0, 7.0, 5.0]))
     dataset = open_dataset(write_dataset(tmp_path, CONTROL, {"train": iter(recording)}))
-    np.testing.assert_allclose(returns_of(dataset), returns_of(recording))
+    np.testing.assert_allclose(episode_returns(dataset), episode_returns(recording))
     assert "_reader" not in vars(dataset)  # no record was read
 
 

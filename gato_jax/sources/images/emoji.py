@@ -22,7 +22,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from gato_jax.episodes import Image, Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, chosen
+from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # installed by Debian's fonts-noto-color-emoji
 SIDE = 64
@@ -67,7 +67,7 @@ def emoji_captions(
         items=tuple(
             (code_point, name, variant)
             for code_point, name in names.items()
-            if chosen(split, name in test)
+            if is_in_split(split, name in test)
             for variant in renderings
         ),
         make=functools.partial(_make_step, emoji.draw),

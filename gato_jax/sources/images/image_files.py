@@ -19,7 +19,14 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of, within
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    resolve_within,
+)
 
 # An annotated image: location of the annotation (for messages), name of the image file, {key: text}.
 AnnotatedImage: TypeAlias = tuple[str, str, Mapping[str, str]]
@@ -128,9 +135,9 @@ def open_images(
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.ones(len(places), np.int64),
-        fingerprint=fingerprint_of(annotations, fields.to_json(), split, sorted(sizes.items())),
+        fingerprint=fingerprint_files(annotations, fields.to_json(), split, sorted(sizes.items())),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
     )
@@ -139,7 +146,7 @@ def open_images(
 def _read(fields: Fields, folder: Path, place: AnnotatedImage) -> Episode:
     location, name, texts = place
     try:
-        image = within(folder, name).read_bytes()
+        image = resolve_within(folder, name).read_bytes()
     except OSError as error:
         raise EpisodeRejected(location, f"its image {name!r} cannot be read ({error}). Copy it again.") from None
     return image_episode(fields, image, texts, f"{location}, image {name!r}")
@@ -157,7 +164,7 @@ def _file_sizes(folder: Path) -> dict[str, int]:
 def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | None:
     """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder."""
     try:
-        if name in sizes or within(folder, name).is_file():
+        if name in sizes or resolve_within(folder, name).is_file():
             return None
     except SourceError as error:
         return str(error)

@@ -11,7 +11,7 @@ from typing import Any
 from gato_jax.sources.images.image_files import AnnotatedImage, find_folder, image_fields, open_images, read_json
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, chosen
+from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is_in_split
 
 
 def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
@@ -109,5 +109,5 @@ def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage
             continue
         if not isinstance(name, str) or not isinstance(text, str) or not text.strip():
             yield Rejection(location, f"its file_name is {name!r:.40} and its text {text!r:.40}, expected two texts")
-        elif split is None or chosen(split, is_held_out(name)):
+        elif split is None or is_in_split(split, is_held_out(name)):
             yield location, name, {"caption": text}

@@ -14,7 +14,14 @@ from gato_jax.episodes import Episode
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.image_files import image_episode, image_fields
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    is_in_split,
+)
 
 _IMAGES, _TEXTS = ("jpg", "jpeg", "png", "webp"), ("txt", "json")
 _BLOCK = 512  # bytes; headers and contents of a tar file are padded to whole blocks, and two empty blocks end the file
@@ -40,13 +47,13 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
 
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
-    chosen(split, False)  # refuses an unknown split before anything is read
+    is_in_split(split, False)  # refuses an unknown split before anything is read
     samples, rejected = [], []
     for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{path}: members", unit=" shards", delay=2)):
         for key, sample in _scan_shard(shard):
             if isinstance(sample, str):
                 rejected.append(Rejection(f"{shard}, {key}" if key else str(shard), sample))
-            elif chosen(split, is_held_out(key)):
+            elif is_in_split(split, is_held_out(key)):
                 samples.append((number, *sample))
     if not samples:
         first = f" The first of {len(rejected)} rejected samples: {': '.join(rejected[0])}" if rejected else ""
@@ -56,9 +63,9 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=range(len(samples)),
+        addresses=range(len(samples)),
         lengths=np.ones(len(samples), np.int64),
-        fingerprint=fingerprint_of(shards, fields.to_json(), split),
+        fingerprint=fingerprint_files(shards, fields.to_json(), split),
         read=functools.partial(_read, fields, shards, np.array(samples, _SAMPLE)),
         rejected=tuple(rejected),
     )

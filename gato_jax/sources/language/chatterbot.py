@@ -13,7 +13,7 @@ import importlib.util
 from pathlib import Path
 
 from gato_jax.episodes import Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, chosen
+from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
 
 SPEAKERS = ("Human", "Agent")
 _PACKAGE = "chatterbot_corpus"
@@ -48,7 +48,7 @@ def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
             kind="synthetic",
             collector="Gunther Cox and contributors",
         ),
-        items=tuple(text for text in texts if chosen(split, is_held_out(text))),
+        items=tuple(text for text in texts if is_in_split(split, is_held_out(text))),
         make=_make_step,
     )
 

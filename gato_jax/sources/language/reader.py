@@ -19,7 +19,7 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue, is_held_out
 from gato_jax.sources.language.text_files import Record, file_suffix, find_files, select_records
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files, is_in_split
 
 _ParseText: TypeAlias = Callable[[Record, bytes], str]  # a record and its bytes to the text of the episode
 
@@ -74,21 +74,21 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
         action={"text": ("text", Text())},
         provenance=read_provenance(folder, unknown),
     )
-    chosen(split, False)  # refuses an unknown split before anything is read
+    is_in_split(split, False)  # refuses an unknown split before anything is read
 
-    def is_in_split(record: Record, content: bytes) -> bool:
-        return chosen(split, is_held_out(_parse_utf8(parse_text, record, content)))
+    def is_selected(record: Record, content: bytes) -> bool:
+        return is_in_split(split, is_held_out(_parse_utf8(parse_text, record, content)))
 
-    records, rejected = select_records(files, is_in_split, f"{path}: {suite}")
+    records, rejected = select_records(files, is_selected, f"{path}: {suite}")
     if not records:
         first = f" The first of {len(rejected)} damaged records: {': '.join(rejected[0])}" if rejected else ""
         raise SourceError(f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=records,
+        addresses=records,
         lengths=np.ones(len(records), np.int64),
-        fingerprint=fingerprint_of(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split),
         read=functools.partial(_read, fields, parse_text),
         rejected=rejected,
     )
@@ -96,7 +96,7 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
 
 def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:
     text = _parse_utf8(parse_text, record, record.read())
-    return assemble(fields, {"text": [text]}.__getitem__, record.where)
+    return assemble(fields, {"text": [text]}.__getitem__, record.location)
 
 
 def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
@@ -105,7 +105,7 @@ def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
     try:
         text.encode()  # fails for half of a surrogate pair, which JSON can express
     except UnicodeEncodeError as error:
-        raise EpisodeRejected(record.where, f"it is not valid UTF-8 ({error})") from None
+        raise EpisodeRejected(record.location, f"it is not valid UTF-8 ({error})") from None
     return text
 
 
@@ -113,11 +113,11 @@ def _parse_document(record: Record, content: bytes) -> str:
     if file_suffix(record.file) in _DIALOGUES:
         text = _parse_json_object(record, content).get("text")
         if not isinstance(text, str):
-            raise EpisodeRejected(record.where, f"its text is {text!r:.40}, expected a string")
+            raise EpisodeRejected(record.location, f"its text is {text!r:.40}, expected a string")
     else:
         text = _decode(record, content)
     if not text.strip():
-        raise EpisodeRejected(record.where, "its text is empty, expected a document")
+        raise EpisodeRejected(record.location, "its text is empty, expected a document")
     return text
 
 
@@ -132,9 +132,9 @@ def _parse_dialogue(record: Record, content: bytes) -> str:
             system, utterances = _split_messages(record, messages, "from", "value")
         case _:
             fields = ", ".join(dialogue) or "no fields"
-            raise EpisodeRejected(record.where, f"it has {fields}, expected turns, messages or conversations")
+            raise EpisodeRejected(record.location, f"it has {fields}, expected turns, messages or conversations")
     if not utterances or not all(isinstance(text, str) and text.strip() for text in system + utterances):
-        raise EpisodeRejected(record.where, f"its turns are {system + utterances!r:.60}, expected texts")
+        raise EpisodeRejected(record.location, f"its turns are {system + utterances!r:.60}, expected texts")
     return "\n".join([*system, format_dialogue(utterances)])
 
 
@@ -152,13 +152,13 @@ def _split_messages(record: Record, messages: list[Any], role: str, content: str
     """
     for message in messages:
         if not isinstance(message, dict) or not {role, content} <= set(message):
-            raise EpisodeRejected(record.where, f"a message is {message!r:.60}, expected {role!r} and {content!r}")
+            raise EpisodeRejected(record.location, f"a message is {message!r:.60}, expected {role!r} and {content!r}")
     first = 1 if messages and messages[0][role] == "system" else 0
     for number, message in enumerate(messages[first:]):
         if message[role] not in _ROLES[number % 2]:
             expected = " or ".join(_ROLES[number % 2])
             raise EpisodeRejected(
-                record.where, f"the {role} of turn {number} is {message[role]!r}, expected {expected}"
+                record.location, f"the {role} of turn {number} is {message[role]!r}, expected {expected}"
             )
     texts = [message[content] for message in messages]
     return texts[:first], texts[first:]
@@ -168,9 +168,9 @@ def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(_decode(record, content))
     except json.JSONDecodeError as error:
-        raise EpisodeRejected(record.where, f"it is not valid JSON ({error})") from None
+        raise EpisodeRejected(record.location, f"it is not valid JSON ({error})") from None
     if not isinstance(parsed, dict):
-        raise EpisodeRejected(record.where, f"it is {parsed!r:.40}, expected a JSON object")
+        raise EpisodeRejected(record.location, f"it is {parsed!r:.40}, expected a JSON object")
     return parsed
 
 
@@ -178,4 +178,4 @@ def _decode(record: Record, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise EpisodeRejected(record.where, f"it is not valid UTF-8 ({error})") from None
+        raise EpisodeRejected(record.location, f"it is not valid UTF-8 ({error})") from None

@@ -34,7 +34,7 @@ class Record(NamedTuple):
     stop: int
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """File and position of the record, for messages."""
         return f"{self.file}, {'row' if file_suffix(self.file) == '.parquet' else 'byte'} {self.start}"
 
@@ -56,7 +56,7 @@ class Record(NamedTuple):
             with self.file.open("rb") as content:
                 return _read_bytes(content, self.start, self.stop)
         except _READ_ERRORS as error:
-            raise EpisodeRejected(self.where, f"it cannot be read ({error}). Copy the file again.") from error
+            raise EpisodeRejected(self.location, f"it cannot be read ({error}). Copy the file again.") from error
 
 
 class Records(Sequence[Record]):
@@ -130,9 +130,9 @@ def select_records(
                         if is_selected(Record(file, start, stop), content):
                             selected.append((start, stop))
                     except EpisodeRejected as error:
-                        damaged.append(Rejection(error.where, error.reason))
+                        damaged.append(Rejection(error.location, error.reason))
             except EpisodeRejected as error:
-                selected, damaged = [], [Rejection(error.where, error.reason)]
+                selected, damaged = [], [Rejection(error.location, error.reason)]
             records.extend(number, selected)
             rejected += damaged
             progress.update(file.stat().st_size)
