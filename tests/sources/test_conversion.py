@@ -408,7 +408,7 @@ def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
     work.mkdir(parents=True)
     handle = os.open(work, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(StoreError, match="another process writes this dataset"):
+    with pytest.raises(StoreError, match="another process is writing there"):
         converted(made, tmp_path / "out")
     os.close(handle)
     assert converted(made, tmp_path / "out").episodes == 10
