@@ -194,9 +194,12 @@ def test_fields_as_a_person_writes_them(tmp_path):
         ({"rewards": "r"}, "unknown field 'rewards'; nearest known: 'reward'"),
         ({"suite": None, "remove": "suite"}, "lacks the field 'suite'"),
         ({"action": {"a": {"field": "a", "kind": "continous"}}}, "action 'a'.*it needs a kind, one of text, image"),
-        ({"action": {"a": {"kind": "text"}}}, "action 'a'.*needs \"field\", the path in the recording"),
+        (
+            {"action": {"a": {"kind": "text"}}},
+            "action 'a'.*expected an object with \"field\", the path in the recording",
+        ),
         ({"action": {"a": {"field": "a", "kind": "continuous", "shape": [2], "high": [1]}}}, "high has 1 values"),
-        ({"action": ["a"]}, "fields.json: .*write it as Fields.to_json does"),
+        ({"action": ["a"]}, "fields.json: .*Write it in the form of Fields.to_json"),
         ({"provenance": {"source": "x", "licence": "MIT", "kind": "reel"}}, "reel"),
         ({"provenance": {"source": "x", "license": "MIT"}}, "provenance has the unknown field 'license'"),
         ({"embodiment": {"robot": "Arm", "cameras": [{"key": "back"}]}}, "'back', but observation 'back' is not there"),
@@ -211,7 +214,7 @@ def test_fields_that_are_wrong_are_named(tmp_path, change, message):
     with pytest.raises(SourceError, match=message):
         Fields.read(file)
     file.write_text("{")
-    with pytest.raises(SourceError, match="fields.json: no fields in JSON"):
+    with pytest.raises(SourceError, match="fields.json: cannot be read as fields"):
         Fields.read(file)
 
 

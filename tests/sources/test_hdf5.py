@@ -338,5 +338,5 @@ def test_the_fields_lie_beside_the_recordings(tmp_path):
     assert open_source(f"hdf5:{tmp_path / 'one.hdf5'}#aloha").spec.name == "aloha/found"
     assert open_source(f"hdf5:{tmp_path}", fields=aloha_fields()).spec.name == "aloha/cups"
     (tmp_path / "fields.json").write_text("{")
-    with pytest.raises(SourceError, match="fields.json: no fields in JSON"):
+    with pytest.raises(SourceError, match="fields.json: cannot be read as fields"):
         open_source(f"hdf5:{tmp_path}")

@@ -60,8 +60,8 @@ def test_a_file_beside_them_says_where_they_come_from(tmp_path):
     for said, message in [
         ('{"license": "MIT"}', "unknown field 'license'; nearest known: 'licence'"),
         ('{"recorded_at": "then"}', "recorded_at is 'then'; write ISO 8601"),
-        ("[1]", "needs an object"),
-        ("{", "no provenance in JSON"),
+        ("[1]", "expected an object"),
+        ("{", "cannot be read as provenance"),
     ]:
         (tmp_path / "provenance.json").write_text(said)
         with pytest.raises(SourceError, match=f"provenance.json.*{message}"):

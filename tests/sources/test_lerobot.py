@@ -242,7 +242,7 @@ def test_damaged_videos_are_rejected_and_the_rest_is_read(v2, tmp_path):
     with pytest.raises(EpisodeRejected, match="episode 1: episode_000001.mp4"):
         reader[1]
     shutil.copy(video_file(v2, FRONT, 2), video)
-    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s, of step 4"):
+    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s for step 4"):
         reader[1]
     assert len(reader[0]) == 5 and len(reader[2]) == 4
 
