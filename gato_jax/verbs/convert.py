@@ -131,7 +131,7 @@ def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
     return {
         "episodes": result.episodes if result else 0,
         "steps": result.steps if result else 0,
-        "rejected": [one._asdict() for one in outcome.rejected],
+        "rejected": [one.to_json() for one in outcome.rejected],
         "filtered": dict(outcome.filtered),
         "dataset": str(result.directory) if result else None,
     }
@@ -140,7 +140,7 @@ def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
 def _print_omitted(outcome: Conversion | TooManyRejectedError):
     """Print rejected episodes, the number of rejections by reason, and the number of episodes that filters removed."""
     for one in outcome.rejected[:_LISTED]:
-        print(f"rejected: {one.where}: {one.reason}")
+        print(f"rejected: {one.location}: {one.reason}")
     for reason, times in Counter(one.reason for one in outcome.rejected).most_common():
         print(f"{times} rejected: {reason}")
     for name, count in outcome.filtered.items():

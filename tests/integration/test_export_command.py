@@ -90,7 +90,7 @@ def test_asked_for_again_it_is_kept_and_another_is_refused(records, dataset):
         (["--data={data}x", "--format=parquet", "--output={tmp}/out"], "1.0.0x: no dataset; nearest in"),
         (["--data=recoded:x", "--format=parquet", "--output={tmp}/out"], "did you mean 'recorded'?"),
         (["--data={data}", "--split=test", "--format=parquet", "--output={tmp}/out"], "no split 'test'; it has train"),
-        (["--data={data}", "--format=array_record", "--output={tmp}/out", "--context=9"], "--context is given with --format=array_record, expected parquet"),
+        (["--data={data}", "--format=array_record", "--output={tmp}/out", "--context=9"], "expected parquet. Leave"),
         (["--data={data}", "--format=parquet", "--output={tmp}/out", "--context=9"], "tokens, which exceeds context 9"),
         (["--data={data}", "--format=parquet", f"--output={CONFIG}/x"], f"{CONFIG} is a file, so {CONFIG}/x cannot be"),
         (["--data=tokens:", "--format=parquet", "--output={tmp}/out"], "tokens: can be trained on alone"),

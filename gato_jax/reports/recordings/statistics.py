@@ -36,11 +36,11 @@ def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> Da
         try:
             episode = reader[position]
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
             continue
         totals.add(episode)
     if not totals.steps:
-        why = f" (the first: {rejected[0].where}: {rejected[0].reason})" if rejected else ""
+        why = f" (the first: {rejected[0].location}: {rejected[0].reason})" if rejected else ""
         raise ReportError(
             f"Cannot measure {reader.spec.name}: its {len(totals.lengths)} readable episodes have no step with an "
             f"action, and {len(rejected)} episodes were rejected{why}. Record or convert it again."
