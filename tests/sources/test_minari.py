@@ -229,12 +229,12 @@ def link(episode):
     [
         (nan_actions, "action 'action' .* is nan at step 1"),
         (missing_field, "no field 'observations/arm/joints'"),
-        (other_dtype, "has type .S1, which is not continuous"),
+        (other_dtype, "has type .S1, expected numbers"),
         (time_backwards, "time goes from 0.1 to 0.0 at step 2"),
         (too_few, "it has 3 rewards, its metadata say 4 steps"),
         (ends_early, "is_terminal is true at step 2 of 5"),
         (torn_picture, "it cannot be read, and may be damaged"),
-        (other_size, r"has shape \(4,\) at each step, not \(3,\)"),
+        (other_size, r"has shape \(4,\) at each step, expected \(3,\)"),
         (link, "'episode_0/infos/success' is a link out of the file, to '/etc/passwd'"),
     ],
 )

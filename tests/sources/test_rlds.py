@@ -238,7 +238,7 @@ FAULTS = {
     "reward.*is inf at step 2": lambda steps: steps[2].update(reward=np.float32(np.inf)),
     "is_first is true at step 1 of 3": lambda steps: steps[1].update(is_first=True),
     "is_last is true at step 0 of 3": lambda steps: steps[0].update(is_last=True),
-    "128 high and 128 wide, not 256 and 256": lambda steps: steps[1]["observation"].update(image_0=_small()),
+    "128 high and 128 wide, expected 256 and 256": lambda steps: steps[1]["observation"].update(image_0=_small()),
     "image_1.* at step 0 cannot be decoded": lambda steps: steps[0]["observation"].update(image_1=io.BytesIO(b"no")),
 }
 
@@ -275,7 +275,7 @@ def test_an_episode_that_is_not_as_it_should_be_is_refused_and_the_rest_is_read(
             "no field 'actions'.*there are action",
         ),
         ("observation", "state", ("action", Continuous(shape=(6,))), r"shape \(7,\) at each step"),
-        ("observation", "state", ("language_instruction", Continuous(shape=())), "has type .*not continuous"),
+        ("observation", "state", ("language_instruction", Continuous(shape=())), "has type .*expected numbers"),
         ("observation", "state", ("action/x", Continuous(shape=())), "below a field that holds a value"),
         (
             "observation",
