@@ -1,17 +1,12 @@
-"""The verbs of the `gato` command: one module for each verb, with a function of the same name. May import any package.
+"""The verbs of `gato`, each a module with a function of its name. May import any package.
 
-A verb defines its flags, parses them and only then imports heavy packages, since `gato --help` imports every verb.
+A verb parses flags, calls the library and prints; gato_jax.cli lists the verbs. A module imports packages of the
+library at its top inside of `etils.epy.lazy_imports`, which loads a package when it is first used. So `gato VERB
+--help` starts in under half a second, although JAX alone takes longer.
 """
 
 import os
 
-# Set before JAX is imported. Otherwise JAX looks for a TPU, since libtpu is installed, and logs that there is none.
+# This is set before JAX is imported: where the TPU library is installed without a TPU, JAX would print complaints.
 if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0")):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-# In the order of `gato --help`; a new verb is a module and its name here.
-NAMES = (
-    "tasks", "collect", "instructions", "convert",
-    "data_report", "provenance", "tokenization_report", "inspect", "export", "train_image_tokenizer",
-    "plan", "train", "finetune", "evaluate", "report",
-)  # fmt: skip
