@@ -25,8 +25,8 @@ class DatasetConfig:
       prompt_steps: Maximum number of timesteps in a prompt; None for as many as fit. No prompt where none fits.
       pieces: Number of pieces that are joined in one segment to make a row, which is then padded or cropped at random:
         the paper joins five pairs of image and text (section 3.2). None for as many as fit, each its own segment.
-      loss_weight: Weight of each target in the loss. 1 is the paper's loss, in which a row of text, all targets, outweighs
-        hundreds of rows with one action each.
+      loss_weight: Weight of each target in the loss. 1 is the paper's loss, in which a row of text, all of it targets,
+        outweighs hundreds of rows with one action each.
       fields: File that says what the fields of a recording mean (`gato_jax.sources.Fields`), if its kind needs one.
       phrasings: Number of copies of each episode, each with another phrasing of its instruction.
       review: File of phrasings that `gato instructions` wrote; None for the instructions of the task itself.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes import Episode
 from gato_jax.evaluation.references import References
-from gato_jax.evaluation.rollouts import Rollout
 
 BOOTSTRAP_SAMPLES = 10_000
 
@@ -23,12 +23,12 @@ def normalised(agent: float, references: References) -> float:
     return (agent - references.random) / (references.expert - references.random)
 
 
-def task_result(rollouts: Sequence[Rollout], references: References) -> dict[str, Any]:
+def task_result(episodes: Sequence[Episode], references: References) -> dict[str, Any]:
     """One task's entry of `gato evaluate --json`; scores are means in the task's own metric, the interval is 95%."""
-    scores = np.array([rollout.score for rollout in rollouts], np.float64)
-    successes = [rollout.success for rollout in rollouts if rollout.success is not None]
+    scores = np.array([episode.score for episode in episodes], np.float64)
+    successes = [episode.success for episode in episodes if episode.success is not None]
     return {
-        "episodes": len(rollouts),
+        "episodes": len(episodes),
         "metric": references.metric,
         "agent": float(scores.mean()),
         "agent_ci": interval(scores),
@@ -36,8 +36,8 @@ def task_result(rollouts: Sequence[Rollout], references: References) -> dict[str
         "constant": references.constant,
         "expert": references.expert,
         "normalised": normalised(float(scores.mean()), references),
-        "return_mean": float(np.mean([rollout.episode_return for rollout in rollouts])),
-        "success_rate": float(np.mean(successes)) if len(successes) == len(rollouts) else None,
+        "return_mean": float(np.mean([episode.episode_return for episode in episodes])),
+        "success_rate": float(np.mean(successes)) if len(successes) == len(episodes) else None,
     }
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gato_jax.reports.provenance.conversions import conversions_of
+from gato_jax.reports.provenance.conversions import read_conversions
 
 if TYPE_CHECKING:  # importing batching takes a second
     from gato_jax.batching import DatasetConfig, Mixture, TokenRecords
@@ -40,7 +40,7 @@ def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
     """Return the conversions that led to a recorded dataset; an export of tokens does not say from which they are."""
     if dataset.kind == "tokens":
         return {}
-    conversions = conversions_of(Path(dataset.location)) if dataset.kind == "recorded" else ()
+    conversions = read_conversions(Path(dataset.location)) if dataset.kind == "recorded" else ()
     return {"conversions": [dataclasses.asdict(conversion) for conversion in conversions]}
 
 
