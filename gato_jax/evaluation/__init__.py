@@ -1,6 +1,6 @@
-"""Batched rollouts and expert-normalised scores. May import policy, environments, experts, episodes."""
+"""Batched rollouts, reference scores and normalised scores. May import policy, environments, experts, episodes."""
 
-from gato_jax.evaluation.references import ReferenceError, References, measure_references
+from gato_jax.evaluation.references import ReferenceError, References, Score, read_table
 from gato_jax.evaluation.rollouts import Rollout, play_episodes, save_rollout
 from gato_jax.evaluation.scores import aggregate, normalised, task_result
 
@@ -8,10 +8,11 @@ __all__ = [
     "ReferenceError",
     "References",
     "Rollout",
+    "Score",
     "aggregate",
-    "measure_references",
     "normalised",
     "play_episodes",
+    "read_table",
     "save_rollout",
     "task_result",
 ]

@@ -1,0 +1,111 @@
+"""Measurement of a task's reference scores: random play, the best of a bounded set of constant actions, the expert.
+
+All scores are in the task's own metric and are played on REFERENCE_SEEDS, which are neither recorded for training nor
+used to evaluate agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gato_jax.environments import REFERENCE_SEEDS, Environment, load
+from gato_jax.environments.base import control_actions, limits
+from gato_jax.episodes import Continuous, Discrete, TaskSpec
+from gato_jax.evaluation.references import References, Score, installed_version
+from gato_jax.experts import description, expert_names
+from gato_jax.experts.base import Action
+from gato_jax.experts.measure import expert_scores, play, random_scores
+
+MAX_CANDIDATES = 18  # the whole action set of Atari
+_DRAW_SEED = 0
+
+
+def measure_references(
+    task: str, *, episodes: int, command: str, screening_episodes: int = 1, finalists: int = 2
+) -> References:
+    """Play random actions, constant actions and the expert, and return their scores.
+
+    The constant actions of `candidate_actions` are screened on a few episodes each. The best of them are then played
+    over all `episodes`, and the score of the best finalist is that of the full episodes alone. Screening has seeds of
+    its own, so the choice of the finalists does not favour lucky ones.
+
+    Args:
+      task: name of the task, `suite/task`.
+      episodes: number of episodes of each score.
+      command: command that the entry names as its origin.
+      screening_episodes: number of episodes in which each constant action is screened.
+      finalists: number of constant actions that are played over all `episodes`.
+    """
+    seeds, screening_seeds = REFERENCE_SEEDS[:episodes], REFERENCE_SEEDS[-screening_episodes:]
+    environment = load(task)
+    spec = environment.task_spec
+    candidates = candidate_actions(spec)
+    screened = {name: _constant_scores(environment, action, screening_seeds) for name, action in candidates.items()}
+    best = sorted(screened, key=lambda name: -np.mean(screened[name]))[:finalists]  # a stable sort: ties keep order
+    constants = {name: summarise(_constant_scores(environment, candidates[name], seeds)) for name in best}
+    winner = max(constants, key=lambda name: constants[name].mean)
+    has_expert = task in expert_names()
+    return References(
+        task=task,
+        **installed_version(task),
+        metric=spec.metric,
+        first_seed=seeds[0],
+        random=summarise(random_scores(task, seeds)),
+        constant=constants[winner],
+        constant_action=winner,
+        constant_candidates=len(candidates),
+        command=command,
+        expert=summarise(expert_scores(task, seeds)) if has_expert else None,
+        expert_agent=description(task) if has_expert else None,
+    )
+
+
+def summarise(scores: Sequence[float]) -> Score:
+    """Return mean and sample standard deviation (0 for one episode), rounded to six significant digits."""
+    std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
+
+
+def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
+    """Return the constant actions that are tried on a task, {description: action}, at most MAX_CANDIDATES.
+
+    A discrete action contributes every value. A continuous one contributes zero, and zero with one element at either of
+    its limits. A task with several action keys has every combination. If these are more than MAX_CANDIDATES, the first
+    (zero) is kept and the others are drawn without replacement by a fixed seed.
+    """
+    constants = {key: _constants(modality) for key, modality in control_actions(spec).items()}
+    shape = tuple(len(choices) for choices in constants.values())
+    total = int(np.prod(shape))
+    numbers = np.arange(total)
+    if total > MAX_CANDIDATES:
+        drawn = np.random.default_rng(_DRAW_SEED).choice(total - 1, MAX_CANDIDATES - 1, replace=False) + 1
+        numbers = np.concatenate([[0], np.sort(drawn)])
+    actions = {}
+    for number in numbers:
+        indices = np.unravel_index(number, shape)
+        chosen = {key: choices[index] for (key, choices), index in zip(constants.items(), indices, strict=True)}
+        name = ", ".join(f"{key}={label}" for key, (label, _) in chosen.items())
+        actions[name] = {key: value for key, (_, value) in chosen.items()}
+    return actions
+
+
+def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
+    """Return (description, value) of each constant value of one action key."""
+    if isinstance(modality, Discrete):
+        return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
+    low, high = limits(modality)
+    zero = np.clip(np.zeros(modality.shape, np.float32), low, high)
+    constants = [("zero", zero)]
+    for index in np.ndindex(modality.shape):
+        for limit in (low, high):
+            value = zero.copy()
+            value[index] = limit[index]
+            constants.append((f"{limit[index]:+g} at {','.join(map(str, index))}", value))
+    return constants
+
+
+def _constant_scores(environment: Environment, action: Action, seeds: Sequence[int]) -> list[float]:
+    """Play one constant action, and return the score of each seed."""
+    return [play(environment, lambda *_: action, seed) for seed in seeds]
