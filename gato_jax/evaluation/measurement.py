@@ -6,58 +6,69 @@ used to evaluate agents.
 
 from __future__ import annotations
 
+import logging
+import math
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from gato_jax.environments import REFERENCE_SEEDS, Environment, load
+from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
 from gato_jax.environments.base import control_actions, limits
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
-from gato_jax.evaluation.references import References, Score, installed_version
+from gato_jax.evaluation.reference_table import (
+    MEASURED,
+    MissingReferencesError,
+    find_references,
+    read_table,
+    write_table,
+)
+from gato_jax.evaluation.references import References, Score, hash_spec
+from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import description, expert_names
 from gato_jax.experts.base import Action
 from gato_jax.experts.measure import expert_scores, play, random_scores
 
 MAX_CANDIDATES = 18  # the whole action set of Atari
+SCREENING_STEPS = 200
+FINALISTS = 2
 _DRAW_SEED = 0
 
 
-def measure_references(
-    task: str, *, episodes: int, command: str, screening_episodes: int = 1, finalists: int = 2
-) -> References:
+def measure_references(task: str, *, episodes: int, command: str, expert_episodes: int | None = None) -> References:
     """Play random actions, constant actions and the expert, and return their scores.
 
-    The constant actions of `candidate_actions` are screened on a few episodes each. The best of them are then played
-    over all `episodes`, and the score of the best finalist is that of the full episodes alone. Screening has seeds of
-    its own, so the choice of the finalists does not favour lucky ones.
+    The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
+    are played over all `episodes`, and the best of these is reported with the score of its full episodes alone. The
+    screening has a seed of its own, so the choice of the finalists does not favour lucky ones.
 
     Args:
       task: name of the task, `suite/task`.
-      episodes: number of episodes of each score.
+      episodes: number of episodes of the scores of random play and of the constant actions.
       command: command that the entry names as its origin.
-      screening_episodes: number of episodes in which each constant action is screened.
-      finalists: number of constant actions that are played over all `episodes`.
+      expert_episodes: number of episodes of the expert's score. Default: `episodes`.
     """
-    seeds, screening_seeds = REFERENCE_SEEDS[:episodes], REFERENCE_SEEDS[-screening_episodes:]
-    environment = load(task)
-    spec = environment.task_spec
-    candidates = candidate_actions(spec)
-    screened = {name: _constant_scores(environment, action, screening_seeds) for name, action in candidates.items()}
-    best = sorted(screened, key=lambda name: -np.mean(screened[name]))[:finalists]  # a stable sort: ties keep order
-    constants = {name: summarise(_constant_scores(environment, candidates[name], seeds)) for name in best}
-    winner = max(constants, key=lambda name: constants[name].mean)
+    environment, seeds = load(task), REFERENCE_SEEDS[:episodes]
+    spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
+    short = ShortEpisodes(environment, SCREENING_STEPS)
+    screened = {name: _constant_scores(short, action, REFERENCE_SEEDS[-1:]) for name, action in candidates.items()}
+    finalists = sorted(screened, key=lambda name: -np.mean(screened[name]))[:FINALISTS]  # ties keep their order
+    constants = {name: summarise(_constant_scores(environment, candidates[name], seeds)) for name in finalists}
+    best = max(constants, key=lambda name: constants[name].mean)
     has_expert = task in expert_names()
+    expert_seeds = REFERENCE_SEEDS[: expert_episodes or episodes]
     return References(
         task=task,
-        **installed_version(task),
+        packages=tuple(package_versions(task)),
+        spec_hash=hash_spec(spec),
         metric=spec.metric,
         first_seed=seeds[0],
         random=summarise(random_scores(task, seeds)),
-        constant=constants[winner],
-        constant_action=winner,
+        constant=constants[best],
+        constant_action=best,
         constant_candidates=len(candidates),
         command=command,
-        expert=summarise(expert_scores(task, seeds)) if has_expert else None,
+        expert=summarise(expert_scores(task, expert_seeds)) if has_expert else None,
         expert_agent=description(task) if has_expert else None,
     )
 
@@ -77,11 +88,11 @@ def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
     """
     constants = {key: _constants(modality) for key, modality in control_actions(spec).items()}
     shape = tuple(len(choices) for choices in constants.values())
-    total = int(np.prod(shape))
-    numbers = np.arange(total)
+    total = math.prod(shape)
+    numbers = range(total)
     if total > MAX_CANDIDATES:
         drawn = np.random.default_rng(_DRAW_SEED).choice(total - 1, MAX_CANDIDATES - 1, replace=False) + 1
-        numbers = np.concatenate([[0], np.sort(drawn)])
+        numbers = [0, *np.sort(drawn)]
     actions = {}
     for number in numbers:
         indices = np.unravel_index(number, shape)
@@ -109,3 +120,32 @@ def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
 def _constant_scores(environment: Environment, action: Action, seeds: Sequence[int]) -> list[float]:
     """Play one constant action, and return the score of each seed."""
     return [play(environment, lambda *_: action, seed) for seed in seeds]
+
+
+def gather_references(
+    tasks: Sequence[str], workdir: pathlib.Path, *, measure_episodes: int | None = None
+) -> dict[str, References | None]:
+    """Return the reference scores of the installed version of each task, None for a task without any.
+
+    A warning names each task without reference scores, and the remedy.
+
+    Args:
+      tasks: names of the tasks.
+      workdir: folder of the run, whose table holds what was measured before.
+      measure_episodes: number of episodes with which missing scores are measured and added to the workdir's table.
+        None measures nothing.
+    """
+    references: dict[str, References | None] = {}
+    for task in tasks:
+        try:
+            references[task] = find_references(task, workdir)
+        except MissingReferencesError as error:
+            if measure_episodes is None:
+                logging.warning("%s", error)
+                references[task] = None
+                continue
+            command = f"gato evaluate --measure_references --tasks={task} --reference_episodes={measure_episodes}"
+            entry = measure_references(task, episodes=measure_episodes, command=command)
+            write_table({**read_table(workdir / MEASURED), task: entry}, workdir / MEASURED)
+            references[task] = entry
+    return references

@@ -1,25 +1,23 @@
-"""Reference scores of a task (random play, best constant action, expert), their version, and the committed table."""
+"""Reference scores of one task (random play, best constant action, expert) and the version they were measured on."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gato_jax.environments import package_versions, task_spec
 from gato_jax.episodes import TaskSpec
 
-TABLE = pathlib.Path(__file__).with_name("reference_scores.jsonl")
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
 _HASH = re.compile(r"[0-9a-f]{8}")
 
 
 class ReferenceError(ValueError):
-    """An entry or a table of reference scores that is not valid; the message names the field, the value and the file."""
+    """Reference scores that are missing or not valid; the message names the task, the value and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,8 +82,8 @@ class References:
 
     @property
     def version(self) -> str:
-        """Packages and TaskSpec in one line, for messages."""
-        return ", ".join([*self.packages, f"spec {self.spec_hash}"])
+        """Packages and hash of the TaskSpec in one line, such as "minigrid 3.2.0, spec a2f95d96"."""
+        return _version(self.packages, self.spec_hash)
 
     @property
     def has_scale(self) -> bool:
@@ -117,42 +115,10 @@ def hash_spec(spec: TaskSpec) -> str:
     return hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def installed_version(task: str) -> dict[str, Any]:
-    """Return `packages` and `spec_hash` of the installed version of a task, as `References` has them."""
-    return {"packages": tuple(package_versions(task)), "spec_hash": hash_spec(task_spec(task))}
+def installed_version(task: str) -> str:
+    """Return the installed version of a task, as `References.version` writes it."""
+    return _version(package_versions(task), hash_spec(task_spec(task)))
 
 
-def is_installed_version(references: References) -> bool:
-    """Return True if the scores were measured on the installed version of their task."""
-    return installed_version(references.task) == {
-        "packages": references.packages,
-        "spec_hash": references.spec_hash,
-    }
-
-
-def read_table(path: pathlib.Path = TABLE) -> dict[str, References]:
-    """Read a table of reference scores, {task: entry}; empty if the file does not exist.
-
-    Raises:
-      ReferenceError: a line is not a valid entry; the message names the file and the line.
-    """
-    if not path.exists():
-        return {}
-    table = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            entry = References.from_json(json.loads(line))
-        except ValueError as error:
-            raise ReferenceError(
-                f"{path}, line {number}: {error}. Delete the line and measure the task again."
-            ) from None
-        table[entry.task] = entry
-    return table
-
-
-def write_table(table: Mapping[str, References], path: pathlib.Path):
-    """Write a table as JSON Lines, sorted by task. A process that is killed leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("".join(json.dumps(table[task].to_json()) + "\n" for task in sorted(table)))
-    partial.replace(path)
+def _version(packages: Sequence[str], spec_hash: str) -> str:
+    return ", ".join([*packages, f"spec {spec_hash}"])

@@ -40,7 +40,10 @@ def test_tasks_lists_every_task_of_every_suite(tmp_path):
     rows = json.loads((tmp_path / "tasks.json").read_text())["tasks"]
     assert [row["name"] for row in rows] == task_names() == [line.split()[0] for line in said.out.splitlines()]
     assert {row["suite"] for row in rows} == {"atari", "babyai", "dm_control", "fetch", "meta_world"}
-    fields = ["name", "suite", "status", "reason", "expert", "random_score", "expert_score", "score_source"]
+    fields = [
+        "name", "suite", "status", "reason", "expert", "random_score", "constant_score", "constant_action",
+        "expert_score", "human_score", "score_source", "installed_version",
+    ]  # fmt: skip
     for row in rows:
         assert list(row) == fields and row["status"] in ("runnable", "substitute", "unavailable")
         assert bool(row["reason"]) == (row["status"] == "unavailable")
