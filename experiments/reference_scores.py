@@ -2,8 +2,8 @@
 
     .venv/bin/python -m experiments.reference_scores --workers=2
 
-It measures the tasks that the table lacks or holds for another version, and writes the table after each task. Killed and
-run again, it goes on with the next task. All tasks take about an hour and a half on one core.
+It measures the tasks that the table lacks or holds for another version, and writes the table after each task.
+Killed and run again, it goes on with the next task. All tasks take about an hour on one core.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _EPISODES = flags.DEFINE_integer(
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
-# (episodes of random play and of constant actions, episodes of the expert). They are few, so that the whole table can be
-# measured on a small machine; --episodes=N measures those again that have fewer than N.
+# (episodes of random play and of constant actions, episodes of the expert). They are few, so that the whole table can
+# be measured on a small machine; --episodes=N measures those again that have fewer than N.
 EPISODES = {"meta_world": (5, 10), "babyai": (10, 20), "fetch": (10, 10), "dm_control": (5, 5), "atari": (5, 5)}
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 

@@ -27,7 +27,7 @@ from gato_jax.evaluation.references import References, Score, hash_spec
 from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import description, expert_names
 from gato_jax.experts.base import Action
-from gato_jax.experts.measure import expert_scores, play, random_scores
+from gato_jax.experts.measure import expert_scores, random_scores
 
 MAX_CANDIDATES = 18  # the whole action set of Atari
 SCREENING_STEPS = 200
@@ -51,9 +51,13 @@ def measure_references(task: str, *, episodes: int, command: str, expert_episode
     environment, seeds = load(task), REFERENCE_SEEDS[:episodes]
     spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
     short = ShortEpisodes(environment, SCREENING_STEPS)
-    screened = {name: _constant_scores(short, action, REFERENCE_SEEDS[-1:]) for name, action in candidates.items()}
-    finalists = sorted(screened, key=lambda name: -np.mean(screened[name]))[:FINALISTS]  # ties keep their order
-    constants = {name: summarise(_constant_scores(environment, candidates[name], seeds)) for name in finalists}
+    # Where many actions have the same score, such as no success, the episode return tells them apart.
+    screened = {name: _play_constant(short, action, REFERENCE_SEEDS[-1:])[0] for name, action in candidates.items()}
+    finalists = sorted(candidates, key=lambda name: screened[name], reverse=True)[:FINALISTS]
+    constants = {
+        name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds)])
+        for name in finalists
+    }
     best = max(constants, key=lambda name: constants[name].mean)
     has_expert = task in expert_names()
     expert_seeds = REFERENCE_SEEDS[: expert_episodes or episodes]
@@ -117,9 +121,17 @@ def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
     return constants
 
 
-def _constant_scores(environment: Environment, action: Action, seeds: Sequence[int]) -> list[float]:
-    """Play one constant action, and return the score of each seed."""
-    return [play(environment, lambda *_: action, seed) for seed in seeds]
+def _play_constant(environment: Environment, action: Action, seeds: Sequence[int]) -> list[tuple[float, float]]:
+    """Play one constant action, and return score and episode return for each seed."""
+    played = []
+    for seed in seeds:
+        environment.seed(seed)
+        timestep, total = environment.reset(), 0.0
+        while not timestep.last():
+            timestep = environment.step(action)
+            total += timestep.reward
+        played.append((environment.score(total), total))
+    return played
 
 
 def gather_references(

@@ -50,17 +50,17 @@ def test_many_candidates_are_bounded_and_zero_is_kept(keys):
 
 @pytest.fixture
 def played(monkeypatch):
-    """All (kind, action or None, seeds) that were played; the scores are made up: constant action n scores n / 10."""
+    """All (kind, action or None, seeds) that were played; the scores are made up: constant action n returns n and scores a tenth of n // 2."""
     calls = []
 
     def constant(environment, action, seeds):
         calls.append(("constant", int(action["action"]), list(seeds)))
-        return [int(action["action"]) / 10] * len(seeds)
+        return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
     def fixed(kind, value):
         return lambda task, seeds: calls.append((kind, None, list(seeds))) or [value] * len(seeds)
 
-    monkeypatch.setattr(measurement, "_constant_scores", constant)
+    monkeypatch.setattr(measurement, "_play_constant", constant)
     monkeypatch.setattr(measurement, "random_scores", fixed("random", 0.25))
     monkeypatch.setattr(measurement, "expert_scores", fixed("expert", 0.875))
     return calls
@@ -69,8 +69,8 @@ def played(monkeypatch):
 def test_the_best_constant_actions_of_the_screening_are_played_in_full(played):
     entry = measure_references(TASK, episodes=4, expert_episodes=6, command="by hand")
     screened = [(action, len(seeds)) for kind, action, seeds in played if kind == "constant"]
-    assert screened == [*((action, 1) for action in range(7)), (6, 4), (5, 4)]
-    assert (entry.constant.mean, entry.constant_action, entry.constant_candidates) == (0.6, "action=6", 7)
+    assert screened == [*((action, 1) for action in range(7)), (6, 4), (5, 4)]  # 5 and 4 have equal scores
+    assert (entry.constant.mean, entry.constant_action, entry.constant_candidates) == (0.3, "action=6", 7)
     assert (entry.random.mean, entry.random.std, entry.random.episodes) == (0.25, 0.0, 4)
     assert entry.expert is not None and (entry.expert.mean, entry.expert.episodes) == (0.875, 6)
     assert entry.command == "by hand"
