@@ -78,6 +78,8 @@ class Episode:
         has it for environments; its action is a placeholder and is neither predicted nor scored.
       success: whether the task's own criterion was met, None where it has none.
       seed: of the environment's reset, None where there is none.
+      score: in the task's own metric, computed while the episode is played. It is not stored: None after reading.
+      frames: (acting steps, height, width, 3) uint8, the scene before each action; not stored, None unless asked for.
     """
 
     task: str
@@ -92,6 +94,8 @@ class Episode:
     final_observation: bool = False
     success: bool | None = None
     seed: int | None = None
+    score: float | None = None
+    frames: np.ndarray | None = None
 
     def __post_init__(self):
         for side in ("observation", "action"):

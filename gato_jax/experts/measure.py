@@ -8,72 +8,40 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import product
 
-import dm_env
 import numpy as np
 
-from gato_jax.environments import Environment, load
+from gato_jax.environments import task_spec
 from gato_jax.environments.base import control_actions, limits
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
-from gato_jax.experts.base import Action, ExpertFailure
-from gato_jax.experts.registry import expert as find_expert
-
-Policy = Callable[[Environment, dm_env.TimeStep], Action]
-
-
-def play(environment: Environment, policy: Policy, seed: int) -> float:
-    """The score of one episode in the task's own metric."""
-    environment.seed(seed)
-    timestep = environment.reset()
-    total = 0.0
-    while not timestep.last():
-        timestep = environment.step(policy(environment, timestep))
-        total += timestep.reward
-    return environment.score(total)
+from gato_jax.experts.actor import ExpertActor
+from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor, play
 
 
 def random_scores(task: str, seeds: Iterable[int]) -> list[float]:
-    """Uniformly random actions within the task's limits, one score for each seed."""
-    environment = load(task)
-
-    def score(seed: int) -> float:
-        generator = np.random.default_rng([seed, 0x72616E64])
-        return play(environment, lambda *_: random_action(environment.task_spec, generator), seed)
-
-    return [score(seed) for seed in seeds]
+    """Return the score of random play for each seed."""
+    return _scores(RandomActor, task, seeds)
 
 
 def constant_scores(
     task: str, seeds: Iterable[int], *, also: Mapping[str, Action] | None = None
 ) -> dict[str, list[float]]:
-    """{what the action is: one score for each seed} for every constant action of `constant_actions` and of `also`."""
-    environment, seeds = load(task), list(seeds)
-
-    def scores(action: Action) -> list[float]:
-        return [play(environment, lambda *_: action, seed) for seed in seeds]
-
-    actions = {**constant_actions(environment.task_spec), **(also or {})}
-    return {name: scores(action) for name, action in actions.items()}
+    """Return {name of the action: score for each seed} of every constant action of `constant_actions` and of `also`."""
+    actions, seeds = {**constant_actions(task_spec(task)), **(also or {})}, list(seeds)
+    return {name: _scores(partial(ConstantActor, action, name), task, seeds) for name, action in actions.items()}
 
 
 def expert_scores(task: str, seeds: Iterable[int]) -> list[float]:
-    """The expert without noise, one score for each seed; 0 where it gives up."""
-    environment, expert = load(task), find_expert(task)
+    """Return the score of the expert without noise for each seed; 0 for an episode that it gives up."""
+    return _scores(ExpertActor, task, seeds)
 
-    def score(seed: int) -> float:
-        def policy(environment: Environment, timestep: dm_env.TimeStep) -> Action:
-            if timestep.first():
-                expert.reset(environment, seed)
-            action = expert.act(environment, timestep)
-            expert.acted(action)
-            return action
 
-        try:
-            return play(environment, policy, seed)
-        except ExpertFailure:
-            return 0.0
-
-    return [score(seed) for seed in seeds]
+def _scores(make_actor: Callable[[], Actor], task: str, seeds: Iterable[int]) -> list[float]:
+    seeds = list(seeds)
+    scores = {one.seed: one.score for one in play(make_actor, product([task], seeds), skip_failures=True)}
+    return [float(scores.get(seed) or 0.0) for seed in seeds]
 
 
 def best_constant(scores: Mapping[str, list[float]]) -> tuple[str, float]:
@@ -95,18 +63,6 @@ def constant_actions(spec: TaskSpec) -> dict[str, Action]:
         ", ".join(label for label, _, _ in chosen): {key: value for _, key, value in chosen}
         for chosen in itertools.product(*choices)
     }
-
-
-def random_action(spec: TaskSpec, generator: np.random.Generator) -> Action:
-    """Uniform over the task's actions."""
-    action = {}
-    for key, modality in control_actions(spec).items():
-        if isinstance(modality, Continuous):
-            low, high = limits(modality)
-            action[key] = generator.uniform(low, high).astype(np.float32)
-        else:
-            action[key] = np.asarray(generator.integers(modality.n, size=modality.shape))
-    return action
 
 
 def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:

@@ -120,7 +120,7 @@ class Selector:
             try:
                 episode = reader[number]
             except EpisodeRejected as error:
-                left_out.append(Rejection(error.where, error.reason))
+                left_out.append(Rejection(error.location, error.reason))
                 continue
             if reason := self.workspace.leaves(episode):
                 left_out.append(Rejection(f"{reader.spec.name}: episode {number}", reason))

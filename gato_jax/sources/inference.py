@@ -110,9 +110,9 @@ def _sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], list[R
         try:
             sample.append(reader[int(number)])
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
     if not sample:
-        why = f"the first: {rejected[0].where}: {rejected[0].reason}" if rejected else "there are none"
+        why = f"the first: {rejected[0].location}: {rejected[0].reason}" if rejected else "there are none"
         raise SourceError(f"{reader.spec.name}: no episode can be read; {why}")
     return sample, rejected
 

@@ -118,7 +118,7 @@ def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
     return {
         "episodes": made.episodes if made else 0,
         "steps": made.steps if made else 0,
-        "rejected": [one._asdict() for one in outcome.rejected],
+        "rejected": [one.to_json() for one in outcome.rejected],
         "filtered": dict(outcome.filtered),
         "dataset": str(made.directory) if made else None,
     }
@@ -126,7 +126,7 @@ def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
 
 def _tell_left_out(outcome: Conversion | TooManyRejectedError):
     for one in outcome.rejected[:_LISTED]:
-        print(f"rejected: {one.where}: {one.reason}")
+        print(f"rejected: {one.location}: {one.reason}")
     for reason, times in Counter(one.reason for one in outcome.rejected).most_common():
         print(f"{times} rejected: {reason}")
     for name, count in outcome.filtered.items():

@@ -129,8 +129,12 @@ def _spec_of_environment(task: str) -> TaskSpec:
 
 def _said(selection: Selection, config: FinetuneConfig) -> str:
     recorded, shown = len(selection.reader), 10
-    kept = f"the best {selection.kept}" if selection.kept < recorded else f"all, no more than {config.keep_best},"
-    pairs = zip(selection.numbers.tolist()[:shown], selection.returns.tolist()[:shown], strict=True)
+    kept = (
+        f"the best {selection.candidates}"
+        if selection.candidates < recorded
+        else f"all, no more than {config.keep_best},"
+    )
+    pairs = zip(selection.positions.tolist()[:shown], selection.returns.tolist()[:shown], strict=True)
     more = f", {len(selection) - shown} more" if len(selection) > shown else ""
     return (
         f"{len(selection)} episodes, series {config.series}, drawn from {kept} of {recorded}; numbers (and returns): "

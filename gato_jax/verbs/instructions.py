@@ -53,7 +53,7 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
         "entries": len(review.entries),
         "unreviewed": len(review.unreviewed),
         "findings": [finding._asdict() for finding in findings],
-        "rejected": [{"where": error.where, "reason": error.reason} for error in rejected],
+        "rejected": [{"where": error.location, "reason": error.reason} for error in rejected],
     }
     write_json(flag.json, made)
     for finding in findings:

@@ -135,7 +135,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
         (["--source=made:{file}", "--output={tmp}/out", "--splits="], "--splits is missing"),
         (["--source=mode:{file}", "--output={tmp}/out"], "unknown kind 'mode'; did you mean 'made'?"),
         (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "name one or more, each once"),
-        (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: no fields in JSON"),
+        (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: cannot be read as fields"),
         (["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"], "it is a share of the expert's return"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=-1"], "max_rejected"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=10"], "max_rejected"),

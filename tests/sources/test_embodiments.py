@@ -82,7 +82,7 @@ def test_degrees_of_freedom_are_the_joints_or_the_action_without_the_gripper(spe
 )
 def test_a_recording_that_does_not_match_says_why(selector, reason):
     selected = selector.select(recording(spec_of()))
-    assert selected.episodes is None and selected.left_out[0].where == "lab/pick"
+    assert selected.episodes is None and selected.left_out[0].location == "lab/pick"
     assert reason in selected.left_out[0].reason
 
 

@@ -52,7 +52,7 @@ def check_reading(root: Path, goldens: Path):
     with np.load(goldens / f"{root.name}.npz") as file:
         read = dict(file)
     fields, _ = infer_fields(read_metadata(root))
-    episodes = list(open_lerobot(root, fields=fields.resized(32, 48)))
+    episodes = list(open_lerobot(root, fields=fields.with_image_size(32, 48)))
     joined = {
         "task": [text for episode in episodes for text in episode.observation["instruction"]],
         "observation.state": np.concatenate([episode.observation["state"] for episode in episodes]),
@@ -171,7 +171,7 @@ DAMAGED_COLUMNS = {  # name -> (a change of the rows of episode 1, what is said 
     "another dtype": (with_column("action", lambda rows: ["left"] * 7, pa.string()), "'action'.*has type"),
     "another length": (
         with_column("action", lambda rows: [row[:2] for row in rows], pa.list_(pa.float32())),
-        r"shape \(2,\) at each step, not \(3,\)",
+        r"shape \(2,\) at each step, expected \(3,\)",
     ),
     "lists of several lengths": (
         with_column("action", set_value(2, [0.5]), pa.list_(pa.float32())),
@@ -242,7 +242,7 @@ def test_damaged_videos_are_rejected_and_the_rest_is_read(v2, tmp_path):
     with pytest.raises(EpisodeRejected, match="episode 1: episode_000001.mp4"):
         reader[1]
     shutil.copy(video_file(v2, FRONT, 2), video)
-    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s, of step 4"):
+    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s for step 4"):
         reader[1]
     assert len(reader[0]) == 5 and len(reader[2]) == 4
 
@@ -251,7 +251,7 @@ def test_another_size_of_a_camera_is_refused(root):
     change_info(
         root, lambda info: info["features"][WRIST].update(shape=[3, 24, 48], names=["channels", "height", "width"])
     )
-    with pytest.raises(EpisodeRejected, match="'images/wrist'.* is 32 high and 48 wide, not 24 and 48"):
+    with pytest.raises(EpisodeRejected, match="'images/wrist'.* is 32 high and 48 wide, expected 24 and 48"):
         open_lerobot(root)[0]
     assert len(open_lerobot(root, fields=ARM)[0]) == 5
 

@@ -212,7 +212,7 @@ class DataStatistics:
             {"licence": licence, "episodes": count, **vars(terms_of(licence))}
             for licence, count in self.episodes_by("licence").items()
         ]
-        fields["rejected"] = [rejection._asdict() for rejection in self.rejected]
+        fields["rejected"] = [rejection.to_json() for rejection in self.rejected]
         return fields
 
 

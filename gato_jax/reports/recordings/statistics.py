@@ -36,11 +36,11 @@ def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> Da
         try:
             episode = reader[position]
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
             continue
         totals.add(episode)
     if not totals.steps:
-        why = f"; the first: {rejected[0].where}: {rejected[0].reason}" if rejected else ""
+        why = f"; the first: {rejected[0].location}: {rejected[0].reason}" if rejected else ""
         raise ReportError(
             f"{reader.spec.name}: no action was taken in the {len(totals.lengths)} episodes that can be read, "
             f"{len(rejected)} were rejected{why}; record or convert it again"

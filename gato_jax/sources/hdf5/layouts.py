@@ -16,7 +16,7 @@ from gato_jax.episodes import Continuous, Embodiment, Image, Modality, Provenanc
 from gato_jax.sources.assembly import decode_image
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5.file import Hdf5Episode, find, has, video_frames, walk
-from gato_jax.sources.reader import SourceError, within
+from gato_jax.sources.reader import SourceError, resolve_within
 
 
 def _no_fields(group: Any, file_name: str) -> Fields:
@@ -119,7 +119,7 @@ def _droid_metadata(file: Path) -> dict[str, Any]:
     found = sorted(file.parent.glob("metadata_*.json"))
     if len(found) > 1:
         raise SourceError(f"{file.parent} has {len(found)} files of metadata; leave one")
-    content = within(file.parent, found[0].name).read_bytes() if found else b"{}"
+    content = resolve_within(file.parent, found[0].name).read_bytes() if found else b"{}"
     try:
         return dict(json.loads(content))
     except (TypeError, ValueError) as error:
@@ -133,7 +133,7 @@ def _droid_column(episode: Hdf5Episode, path: str) -> Any:
         metadata = _droid_metadata(episode.file)
         path = re.sub(r"\{(\w+)\}", lambda key: str(metadata[key[1]]), path)
     if path.startswith("recordings/"):
-        video = within(episode.file.parent, path)
+        video = resolve_within(episode.file.parent, path)
         if not video.is_file():
             raise KeyError(f"no file {path}")
         return video_frames(video, path)

@@ -17,7 +17,14 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.hdf5.file import Hdf5Episode, find, has, walk
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of, within
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    resolve_within,
+)
 
 Place: TypeAlias = tuple[Path, str]  # a file, and the group in it that is an episode
 
@@ -60,9 +67,9 @@ def open_hdf5(where: str | Path, split: str = "train", *, fields: Fields | None 
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=tuple(steps),
+        addresses=tuple(steps),
         lengths=np.array([*steps.values()], np.int64),
-        fingerprint=fingerprint_of([*whole, *further], name, split, fields.to_json()),
+        fingerprint=fingerprint_files([*whole, *further], name, split, fields.to_json()),
         read=functools.partial(_read, layout=name, fields=fields),
         rejected=tuple(rejected),
     )
@@ -95,7 +102,7 @@ def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
     files, rejected = [], []
     for file in sorted(file for pattern in ("*.hdf5", "*.h5") for file in path.rglob(pattern) if file.is_file()):
         try:
-            within(path, str(file.relative_to(path)))
+            resolve_within(path, str(file.relative_to(path)))
             files.append(file)
         except SourceError as error:
             rejected.append(Rejection(str(file), str(error)))

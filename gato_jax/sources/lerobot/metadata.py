@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.sources.parquet.table import parquet_errors
-from gato_jax.sources.reader import EpisodeRejected, SourceError, within
+from gato_jax.sources.reader import EpisodeRejected, SourceError, resolve_within
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
@@ -227,7 +227,7 @@ def _path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
 
 @functools.lru_cache(maxsize=1024)  # for a file of many episodes
 def _inside(root: Path, name: str) -> Path:
-    within(root, name, through_links=True)
+    resolve_within(root, name, through_links=True)
     return root / name
 
 

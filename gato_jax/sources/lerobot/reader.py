@@ -16,8 +16,8 @@ from gato_jax.sources.assembly import assemble, require_increasing
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
 from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
-from gato_jax.sources.parquet.table import column_at, count_rows, read_rows, to_values
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of
+from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
 from gato_jax.sources.video import episode_frames
 
 _log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ def open_lerobot(where: str | Path, split: str = "train", *, fields: Fields | No
     places, rejected = _check_all(_of_split(metadata, split), plan, str(where))
     if not places:
         first = (
-            f"the first of {len(rejected)}: {rejected[0].where}: {rejected[0].reason}" if rejected else "it is empty"
+            f"the first of {len(rejected)}: {rejected[0].location}: {rejected[0].reason}" if rejected else "it is empty"
         )
         raise SourceError(f"{where}: split {split!r} has no episode that can be read; {first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.array([place.length for place in places], np.int64),
         fingerprint=_fingerprint(metadata, places, split, fields),
         read=functools.partial(_read, plan),
@@ -114,7 +114,7 @@ def _check_all(episodes: list[LeRobotEpisode], plan: _Plan, where: str) -> tuple
             _check(episode, plan)
             places.append(episode)
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
     return places, rejected
 
 
@@ -146,7 +146,7 @@ def _read(plan: _Plan, episode: LeRobotEpisode) -> Episode:
         if name in plan.cameras:
             video = episode.videos[name]
             return episode_frames(video.file, video.start + times, plan.fps, where, whole=video.stop is None)
-        return to_values(column_at(table, name, where), name, where)
+        return to_values(get_column(table, name, where), name, where)
 
     def scalars(name: str) -> np.ndarray:
         return np.ravel(column(name))  # some writers make lists of one of them
@@ -173,4 +173,4 @@ def _fingerprint(metadata: LeRobotMetadata, places: list[LeRobotEpisode], split:
     data = list(dict.fromkeys(place.data for place in places))
     videos = sorted({video.file for place in places for video in place.videos.values() if video.file.is_file()})
     sizes = [(str(file.relative_to(metadata.root)), file.stat().st_size) for file in videos]
-    return fingerprint_of([*metadata.files, *data], split, fields.to_json(), sizes)
+    return fingerprint_files([*metadata.files, *data], split, fields.to_json(), sizes)

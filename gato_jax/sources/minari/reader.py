@@ -15,7 +15,14 @@ from gato_jax.sources.assembly import assemble, to_array
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5.file import find, walk
 from gato_jax.sources.minari.spaces import infer_fields
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of, within
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    resolve_within,
+)
 
 Answer = TypeVar("Answer")
 
@@ -46,15 +53,15 @@ def open_minari(where: str | Path, split: str = "train", *, fields: Fields | Non
         try:
             lengths[number] = _count_steps(folder, number) + 1
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
     if not lengths:
         raise SourceError(f"{where}: no episode can be read. {rejected[0].reason if rejected else 'It has none'}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=tuple(lengths),
+        addresses=tuple(lengths),
         lengths=np.array([*lengths.values()], np.int64),
-        fingerprint=fingerprint_of(files, fields.to_json()),
+        fingerprint=fingerprint_files(files, fields.to_json()),
         read=functools.partial(_read, folder=folder, fields=fields),
         rejected=tuple(rejected),
     )
@@ -125,7 +132,7 @@ def _list_files(folder: Path) -> list[Path]:
     """The dataset's files. Raises SourceError where one of them, or an episode in HDF5, is a link out of it."""
     files = sorted(file for file in folder.rglob("*") if file.is_symlink() or file.is_file())
     for file in files:
-        within(folder, str(file.relative_to(folder)))
+        resolve_within(folder, str(file.relative_to(folder)))
     _refuse_links(folder, None)
     return files
 
