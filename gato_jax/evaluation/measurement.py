@@ -6,16 +6,17 @@ used to evaluate agents.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
 from gato_jax.environments.base import control_actions, limits
-from gato_jax.episodes import Continuous, Discrete, TaskSpec
+from gato_jax.episodes import Continuous, Discrete, Episode, TaskSpec
 from gato_jax.evaluation.reference_table import (
     MEASURED,
     MissingReferencesError,
@@ -25,9 +26,8 @@ from gato_jax.evaluation.reference_table import (
 )
 from gato_jax.evaluation.references import References, Score, hash_spec
 from gato_jax.evaluation.short_episodes import ShortEpisodes
-from gato_jax.experts import description, expert_names
-from gato_jax.experts.base import Action
-from gato_jax.experts.measure import expert_scores, random_scores
+from gato_jax.experts import ExpertActor, description, expert_names
+from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor, play
 
 MAX_CANDIDATES = 18  # the whole action set of Atari
 SCREENING_STEPS = 200
@@ -67,12 +67,12 @@ def measure_references(task: str, *, episodes: int, command: str, expert_episode
         spec_hash=hash_spec(spec),
         metric=spec.metric,
         first_seed=seeds[0],
-        random=summarise(random_scores(task, seeds)),
+        random=summarise(_scores(RandomActor, environment, seeds)),
         constant=constants[best],
         constant_action=best,
         constant_candidates=len(candidates),
         command=command,
-        expert=summarise(expert_scores(task, expert_seeds)) if has_expert else None,
+        expert=summarise(_scores(ExpertActor, environment, expert_seeds)) if has_expert else None,
         expert_agent=description(task) if has_expert else None,
     )
 
@@ -121,17 +121,22 @@ def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
     return constants
 
 
+def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> list[float]:
+    """Play an actor, and return the score of each seed; an episode that the actor gives up scores 0."""
+    scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds)}
+    return [float(scores.get(seed) or 0.0) for seed in seeds]
+
+
 def _play_constant(environment: Environment, action: Action, seeds: Sequence[int]) -> list[tuple[float, float]]:
-    """Play one constant action, and return score and episode return for each seed."""
-    played = []
-    for seed in seeds:
-        environment.seed(seed)
-        timestep, total = environment.reset(), 0.0
-        while not timestep.last():
-            timestep = environment.step(action)
-            total += timestep.reward
-        played.append((environment.score(total), total))
-    return played
+    """Play one constant action, and return score and episode return of each seed."""
+    played = _play(functools.partial(ConstantActor, action), environment, seeds)
+    return [(float(episode.score or 0.0), float(episode.reward.sum())) for episode in played]
+
+
+def _play(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> Iterator[Episode]:
+    """Yield one episode for each seed, all of them in the environment given, which is loaded once."""
+    task = environment.task_spec.name
+    return play(make_actor, [(task, seed) for seed in seeds], skip_failures=True, load=lambda _: environment)
 
 
 def gather_references(

@@ -6,6 +6,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.evaluation.references import ReferenceError, References, installed_version
 
 COMMITTED = pathlib.Path(__file__).with_name("reference_scores.jsonl")
@@ -60,7 +61,5 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
 
 def write_table(table: Mapping[str, References], path: pathlib.Path):
     """Write a table as JSON Lines, sorted by task. A process that is killed leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("".join(json.dumps(table[task].to_json()) + "\n" for task in sorted(table)))
-    partial.replace(path)
+    with atomic_file(path) as written:
+        written.write_text("".join(json.dumps(table[task].to_json()) + "\n" for task in sorted(table)))

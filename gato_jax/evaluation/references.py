@@ -11,6 +11,7 @@ from typing import Any
 
 from gato_jax.environments import package_versions, task_spec
 from gato_jax.episodes import TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader
 
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
 _HASH = re.compile(r"[0-9a-f]{8}")
@@ -101,13 +102,7 @@ class References:
         Raises:
           ReferenceError: a field is missing, unknown or not valid.
         """
-        try:
-            scores = {
-                key: Score(**fields[key]) for key in ("random", "constant", "expert") if fields.get(key) is not None
-            }
-            return cls(**{**fields, **scores, "packages": tuple(fields["packages"])})
-        except (KeyError, TypeError) as error:
-            raise ReferenceError(f"an entry of reference scores is {str(fields):.80}: {error}") from None
+        return DataclassReader(error=ReferenceError).read(cls, fields, "references")
 
 
 def hash_spec(spec: TaskSpec) -> str:

@@ -153,7 +153,7 @@ def _score(
     evaluations = curve.evaluations()
     smoothed = smooth(evaluations, config.smoothing)
     highest = best(smoothed)
-    result = {
+    return {
         "task": config.task,
         "episodes": config.episodes,
         "series": config.series,
@@ -162,7 +162,5 @@ def _score(
         "best_step": None if highest is None else highest.step,
         "score": None if highest is None else highest.mean,
         "metric": spec.metric,
+        "normalised": None if highest is None else normalise(highest.mean, references),
     }
-    if highest is not None and references is not None:
-        result["normalised"] = normalise(highest.mean, references)
-    return result

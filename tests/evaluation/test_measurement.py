@@ -9,6 +9,8 @@ from gato_jax.episodes import Continuous, Discrete, TaskSpec
 from gato_jax.evaluation import gather_references, measure_references, measurement, read_table, reference_table
 from gato_jax.evaluation.measurement import MAX_CANDIDATES, candidate_actions
 from gato_jax.evaluation.short_episodes import ShortEpisodes
+from gato_jax.experts import ExpertActor
+from gato_jax.rollouts import RandomActor
 from tests.evaluation.made_references import TASK, made_references
 
 OTHER_TASK = "babyai/GoToLocalS5N2-v0"
@@ -50,19 +52,20 @@ def test_many_candidates_are_bounded_and_zero_is_kept(keys):
 
 @pytest.fixture
 def played(monkeypatch):
-    """All (kind, action or None, seeds) that were played; the scores are made up: constant action n returns n and scores a tenth of n // 2."""
+    """All (kind, action or None, seeds) that were played. Constant action n returns n and scores a tenth of n // 2."""
     calls = []
 
     def constant(environment, action, seeds):
         calls.append(("constant", int(action["action"]), list(seeds)))
         return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
-    def fixed(kind, value):
-        return lambda task, seeds: calls.append((kind, None, list(seeds))) or [value] * len(seeds)
+    def scores(make_actor, environment, seeds):
+        kind, value = {RandomActor: ("random", 0.25), ExpertActor: ("expert", 0.875)}[make_actor]
+        calls.append((kind, None, list(seeds)))
+        return [value] * len(seeds)
 
     monkeypatch.setattr(measurement, "_play_constant", constant)
-    monkeypatch.setattr(measurement, "random_scores", fixed("random", 0.25))
-    monkeypatch.setattr(measurement, "expert_scores", fixed("expert", 0.875))
+    monkeypatch.setattr(measurement, "_scores", scores)
     return calls
 
 

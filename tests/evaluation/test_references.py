@@ -8,7 +8,13 @@ import pytest
 from gato_jax.environments import status, task_names
 from gato_jax.environments.atari import TASKS as ATARI_GAMES
 from gato_jax.evaluation import (
-    MissingReferencesError, ReferenceError, References, Score, find_references, read_table, reference_table,
+    MissingReferencesError,
+    ReferenceError,
+    References,
+    Score,
+    find_references,
+    read_table,
+    reference_table,
     write_table,
 )  # fmt: skip
 from gato_jax.evaluation.references import installed_version
