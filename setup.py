@@ -54,6 +54,7 @@ setuptools.setup(
         "dm-env",
         "etils",
         "flax>=0.12.8",
+        "google-crc32c",
         "grain>=0.2.18",
         "jax>=0.10.2",
         "jaxtyping",

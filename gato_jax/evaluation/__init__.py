@@ -3,21 +3,19 @@
 from gato_jax.evaluation.measurement import gather_references, measure_references
 from gato_jax.evaluation.reference_table import MissingReferencesError, find_references, read_table, write_table
 from gato_jax.evaluation.references import ReferenceError, References, Score
-from gato_jax.evaluation.rollouts import Rollout, play_episodes, save_rollout
+from gato_jax.evaluation.rollout_file import save_rollout
 from gato_jax.evaluation.scores import aggregate, normalise, task_result
 
 __all__ = [
     "MissingReferencesError",
     "ReferenceError",
     "References",
-    "Rollout",
     "Score",
     "aggregate",
     "find_references",
     "gather_references",
     "measure_references",
     "normalise",
-    "play_episodes",
     "read_table",
     "save_rollout",
     "task_result",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes import Episode
 from gato_jax.evaluation.references import References
-from gato_jax.evaluation.rollouts import Rollout
 
 BOOTSTRAP_SAMPLES = 10_000
 
@@ -24,21 +24,21 @@ def normalise(score: float, references: References | None) -> float | None:
     return (score - random) / (references.expert.mean - random)
 
 
-def task_result(rollouts: Sequence[Rollout], metric: str, references: References | None) -> dict[str, Any]:
+def task_result(episodes: Sequence[Episode], metric: str, references: References | None) -> dict[str, Any]:
     """Return one task's entry of results.json.
 
     Scores are means in the task's own metric. Fields that need references are None where these are missing.
 
     Args:
-      rollouts: the episodes that the agent played.
+      episodes: the episodes that the agent played.
       metric: the task's metric, "return" or "success".
       references: the task's reference scores, None if there are none.
     """
-    scores = np.array([rollout.score for rollout in rollouts], np.float64)
-    successes = [rollout.success for rollout in rollouts if rollout.success is not None]
+    scores = np.array([episode.score for episode in episodes], np.float64)
+    successes = [episode.success for episode in episodes if episode.success is not None]
     expert = references.expert if references else None
     return {
-        "episodes": len(rollouts),
+        "episodes": len(episodes),
         "metric": metric,
         "agent": float(scores.mean()),
         "agent_ci": interval(scores),
@@ -46,8 +46,8 @@ def task_result(rollouts: Sequence[Rollout], metric: str, references: References
         "constant": references.constant.mean if references else None,
         "expert": expert.mean if expert else None,
         "normalised": normalise(float(scores.mean()), references),
-        "return_mean": float(np.mean([rollout.episode_return for rollout in rollouts])),
-        "success_rate": float(np.mean(successes)) if len(successes) == len(rollouts) else None,
+        "return_mean": float(np.mean([episode.episode_return for episode in episodes])),
+        "success_rate": float(np.mean(successes)) if len(successes) == len(episodes) else None,
     }
 
 

@@ -89,7 +89,8 @@ def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int)
     if not np.isfinite(returns).all():
         number = int(np.argmin(np.isfinite(returns)))
         raise SelectionError(
-            f"{name}: the return of episode {number} is {returns[number]}, expected a finite number. Correct its rewards."
+            f"{name}: the return of episode {number} is {returns[number]}, expected a finite number. Correct its "
+            "rewards."
         )
     positions = draw_from_best(returns, reader.fingerprint, episodes=episodes, keep_best=keep_best, series=series)
     candidates = min(keep_best, len(reader))

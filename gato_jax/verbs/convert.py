@@ -83,7 +83,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
 def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform | None:
     """Gives each episode the instruction that the review has for it."""
     from gato_jax.sources.conversion import Transform
-    from gato_jax.sources.instructions import Review, apply
+    from gato_jax.sources.instructions import Review, apply_review
 
     if flag.review is None:
         return None
@@ -93,7 +93,7 @@ def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform
         )
     review = Review.read(flag.review)
     review.require_data(readers[0])
-    instruct = apply(review, allow_unreviewed=flag.allow_unreviewed)
+    instruct = apply_review(review, allow_unreviewed=flag.allow_unreviewed)
     return Transform(apply=instruct, spec=review.spec(readers[0].spec), fingerprint=review.fingerprint, reviewed=True)
 
 

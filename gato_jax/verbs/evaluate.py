@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.outputs import watched, write_json
 
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
@@ -42,9 +42,12 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = pathlib.Path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
-    from gato_jax.environments import EVALUATION_SEEDS, task_names, task_spec
-    from gato_jax.evaluation import aggregate, gather_references, play_episodes, save_rollout, task_result
-    from gato_jax.policy import Agent
+    from functools import partial
+
+    from gato_jax.environments import EVALUATION_SEEDS, load, task_names, task_spec
+    from gato_jax.evaluation import aggregate, gather_references, save_rollout, task_result
+    from gato_jax.policy import Agent, AgentActor
+    from gato_jax.rollouts import play
 
     agent = Agent.restore(workdir)
     names = flag.tasks or [name for name in agent.contract.tasks if name in task_names()]
@@ -59,12 +62,12 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     )
     results = {}
     for name in names:
-        rollouts = play_episodes(
-            agent, name, EVALUATION_SEEDS[: flag.episodes],
-            environments=flag.environments, temperature=flag.temperature, film=1,
-        )  # fmt: skip
-        save_rollout(rollouts[0], workdir / "rollouts")
-        results[name] = task_result(rollouts, specs[name].metric, references[name])
+        starts = [(name, seed) for seed in EVALUATION_SEEDS[: flag.episodes]]
+        actor = partial(AgentActor, agent, temperature=flag.temperature)
+        playing = play(actor, starts, environments=flag.environments, frames=1)
+        episodes = list(watched(playing, total=len(starts), desc=f"evaluate {name}", unit="episode"))
+        save_rollout(episodes[0], load(name).action_names, workdir / "rollouts")
+        results[name] = task_result(episodes, specs[name].metric, references[name])
         print(f"{name}: {_describe(results[name])}")
     path = pathlib.Path(flag.json or workdir / "results.json")
     kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # other fields of the run's script

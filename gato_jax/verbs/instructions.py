@@ -35,19 +35,19 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "data", "output")
     output = pathlib.Path(flag.output)
     require_page(output)
-    from gato_jax.sources.instructions import Review, Template, check, propose
+    from gato_jax.sources.instructions import Review, Template, find_problems, propose_review
     from gato_jax.verbs.data import open_data
 
     templates = [Template(text) for text in flag.template]
     reader = open_data(flag.data, flag.split)
     metadata = None if flag.metadata is None else _metadata(pathlib.Path(flag.metadata), len(reader))
     texts, rejected = _texts(reader)
-    review = propose(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
+    review = propose_review(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
     if not flag.check:
         review = review.write(output)
     elif output.exists():
-        review = review.merged_into(Review.read(output))
-    findings = check(review.by_text, metadata)
+        review = review.with_edits_of(Review.read(output))
+    findings = find_problems(review.episodes_by_instruction, metadata)
     made = {
         "task": review.task,
         "entries": len(review.entries),
@@ -71,7 +71,7 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _texts(reader: EpisodeReader) -> tuple[dict[int, str], list[Any]]:
     """{episode: its instruction}, empty where it has none; and why others are left out."""
-    from gato_jax.sources.instructions import instruction_key, instruction_of
+    from gato_jax.sources.instructions import instruction_key, read_instruction
     from gato_jax.sources.reader import EpisodeRejected
 
     name, key = reader.spec.name, instruction_key(reader)
@@ -80,7 +80,7 @@ def _texts(reader: EpisodeReader) -> tuple[dict[int, str], list[Any]]:
     texts, rejected = {}, []
     for number in watched(iter(range(len(reader))), total=len(reader), desc=f"read {name}", unit="episode"):
         try:
-            texts[number] = instruction_of(reader[number], key, f"{name}: episode {number}")
+            texts[number] = read_instruction(reader[number], key, f"{name}: episode {number}")
         except EpisodeRejected as error:
             rejected.append(error)
     return texts, rejected

@@ -1,21 +1,25 @@
 """The numbers of a results table, against hand computations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from gato_jax.evaluation import Rollout, Score, aggregate, normalise, task_result
+from gato_jax.episodes import Episode
+from gato_jax.evaluation import Score, aggregate, normalise, task_result
 from gato_jax.evaluation.scores import interval
 from tests.evaluation.made_references import made_references
+from tests.tokenization.made_tasks import CONTROL, random_episode
 
 
 def mean(value: float) -> Score:
     return Score(mean=value, std=0.0, episodes=20)
 
 
-def rollout(score: float, success: bool | None = None, episode_return: float = 0.0) -> Rollout:
-    empty = np.zeros((1, 1), np.float32)
-    return Rollout(task="made/control", seed=0, score=score, episode_return=episode_return, success=success,
-                   actions=empty, rewards=empty[0], action_names=("action",))  # fmt: skip
+def rollout(score: float, success: bool | None = None, episode_return: float = 0.0) -> Episode:
+    episode = random_episode(CONTROL, seed=0, steps=1)
+    reward = np.array([episode_return], np.float32)
+    return dataclasses.replace(episode, score=score, success=success, reward=reward)
 
 
 @pytest.mark.parametrize("agent, fraction", [(10.0, 0.0), (50.0, 1.0), (30.0, 0.5), (0.0, -0.25), (90.0, 2.0)])

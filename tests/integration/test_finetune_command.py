@@ -47,14 +47,9 @@ DIES = f"""
 import os, signal
 from gato_jax import cli
 from gato_jax.environments import dm_control
-from gato_jax.evaluation import rollouts
-dm_control.MAX_STEPS, load, loaded = {STEPS}, rollouts.load, []
-def load_or_die(task):
-    loaded.append(task)
-    if len(loaded) == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return load(task)
-rollouts.load = load_or_die
+from gato_jax.evaluation import learning_curve
+dm_control.MAX_STEPS = {STEPS}
+learning_curve.play = lambda *_, **options: os.kill(os.getpid(), signal.SIGKILL)
 cli.main()
 """
 
@@ -186,14 +181,14 @@ def test_where_references_are_the_score_is_normalised(tuned, run, tmp_path):
 def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, monkeypatch):
     played = []
 
-    def play_episodes(agent, task, seeds, **how):
-        played.append((agent.step, list(seeds)))
+    def play_or_break(make_actor, episodes, **options):
+        played.append((make_actor.args[0].step, [seed for _, seed in episodes]))
         if len(played) == 2:
             raise KeyboardInterrupt
-        return play(agent, task, seeds, **how)
+        return play(make_actor, episodes, **options)
 
-    play = learning_curve.play_episodes
-    monkeypatch.setattr(learning_curve, "play_episodes", play_episodes)
+    play = learning_curve.play
+    monkeypatch.setattr(learning_curve, "play", play_or_break)
     workdir = tmp_path / "run"
     assert run(workdir, "--stop_after=3").status == 0 and len(curve_of(workdir)) == 1
     assert json.loads((workdir / "finetune.json").read_text())["score"] is None

@@ -92,8 +92,8 @@ def test_a_check_is_of_the_review_that_is_there(told, tmp_path):
 @pytest.mark.parametrize(
     "words, metadata, said",
     [
-        (["--template=take the {object}"], None, "nothing fills {object}"),
-        (["--template=take the {Object}"], None, "write a slot as {object}"),
+        (["--template=take the {object}"], None, "{object} has no value"),
+        (["--template=take the {Object}"], None, "Write a slot as {object}"),
         (["--metadata={tmp}/none.json"], None, "no JSON"),
         (["--metadata={tmp}/metadata.json"], [{}], "it is of 1 episodes, the data have 4"),
         (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "it is no list of objects"),
@@ -114,7 +114,7 @@ def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
     file = tmp_path / "review.json"
     convert = ["convert", f"--source=recorded:{dataset}", f"--output={tmp_path / 'out'}", f"--review={file}"]
     in_this_process = ["--beam.direct_running_mode=in_memory", "--beam.direct_num_workers=1"]
-    assert "entries of its review are unreviewed" in gato(*convert, *in_this_process).complaint()
+    assert "entries are unreviewed" in gato(*convert, *in_this_process).complaint()
     content = json.loads(file.read_text())
     content["entries"][0]["instructions"] = ["lift it", "pick it up"]
     file.write_text(json.dumps(content))
