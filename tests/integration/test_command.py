@@ -121,7 +121,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["evaluate", "--workdir={tmp}", "--temperature=-1"], "--temperature=-1: -1.0 is not a non-negative number"),
         (["evaluate", "--workdir={tmp}", "--episodes=0"], "--episodes=0: 0 is not a positive integer"),
         (["evaluate", "--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
-        (["report", "--workdir={tmp}/none"], "{tmp}/none is no folder; give the --workdir of a finished run"),
+        (["report", "--workdir={tmp}/none"], "{tmp}/none is not a folder. Name the folder of a finished run"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_one_line(words, said, tmp_path):
