@@ -81,12 +81,12 @@ def data_rows(mixture: Mixture, config: TrainConfig, workdir: pathlib.Path) -> l
 
 def _noted(source: str) -> dict[str, Any]:
     """The conversions that led to a dataset of ours, noted now: its folder may go. Tokens do not say from which."""
-    from gato_jax.reports.provenance import conversions_of
+    from gato_jax.reports.provenance import read_conversions
 
     kind, _, where = source.partition(":")
     if kind == "tokens":
         return {}
-    made = conversions_of(pathlib.Path(where)) if kind == "recorded" else ()
+    made = read_conversions(pathlib.Path(where)) if kind == "recorded" else ()
     return {"conversions": [dataclasses.asdict(conversion) for conversion in made]}
 
 
