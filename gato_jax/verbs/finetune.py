@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
+    from gato_jax.evaluation import gather_references
     from gato_jax.evaluation.learning_curve import LearningCurve
     from gato_jax.reports.provenance import describe_data
     from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
@@ -46,7 +46,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = make_folder(flag.workdir)
     start_file = workdir / "finetune_start.json"
     require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
-    references = _references(config.task, workdir / "references")
+    references = gather_references([config.task], workdir)[config.task] if config.rollouts else None
     print(f"{_said(selection, config)}, all in {start_file}")
     mixture = open_mixture(training, workdir, lambda source: selection)
     require_same_run(training, mixture, workdir)
@@ -127,22 +127,6 @@ def _spec_of_environment(task: str) -> TaskSpec:
         raise UsageError(f"{error}; rollouts=0 fine-tunes on a task that has no environment") from None
 
 
-def _references(task: str, directory: pathlib.Path) -> References | None:
-    """Those that `gato evaluate` left in the folder, measured again if the task has changed; None where none are."""
-    from gato_jax.evaluation import References, measure_references
-
-    file = directory / f"{task.replace('/', '__')}.json"
-    if not file.exists():
-        return None
-    try:
-        episodes = References(**json.loads(file.read_text())).episodes
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{file}: no references ({error}); delete it, or measure them by gato evaluate") from None
-    measured = measure_references(task, episodes=episodes, directory=directory)
-    measured.require_scale()
-    return measured
-
-
 def _said(selection: Selection, config: FinetuneConfig) -> str:
     recorded, shown = len(selection.reader), 10
     kept = (
@@ -163,13 +147,13 @@ def _score(
     config: FinetuneConfig, spec: TaskSpec, curve: LearningCurve, references: References | None
 ) -> dict[str, Any]:
     """The learning curve as the JSON has it."""
-    from gato_jax.evaluation import normalised
+    from gato_jax.evaluation import normalise
     from gato_jax.evaluation.learning_curve import best, smooth
 
     evaluations = curve.evaluations()
     smoothed = smooth(evaluations, config.smoothing)
     highest = best(smoothed)
-    result = {
+    return {
         "task": config.task,
         "episodes": config.episodes,
         "series": config.series,
@@ -178,7 +162,5 @@ def _score(
         "best_step": None if highest is None else highest.step,
         "score": None if highest is None else highest.mean,
         "metric": spec.metric,
+        "normalised": None if highest is None else normalise(highest.mean, references),
     }
-    if highest is not None and references is not None:
-        result["normalised"] = normalised(highest.mean, references)
-    return result

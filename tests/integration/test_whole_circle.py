@@ -14,7 +14,7 @@ from tests.integration.conftest import DATASET, TASK, WITHOUT_TENSORFLOW, finish
 def evaluated(trained):
     """The trained run with its scores, by a process of its own; and the paths of both."""
     scores = trained / "results.json"
-    arguments = [f"--workdir={trained}", "--episodes=2", "--reference_episodes=2", "--environments=2"]
+    arguments = [f"--workdir={trained}", "--episodes=2", "--measure_references", "--reference_episodes=2"]
     command = ["-c", WITHOUT_TENSORFLOW, "evaluate", f"--tasks={TASK}", f"--json={scores}", *arguments]
     return finish(start(*command)), json.loads(scores.read_text())
 
@@ -49,7 +49,7 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
     assert task == TASK and set(scores) == {"tasks", "aggregate"}
-    assert set(scores["aggregate"]) == {"mean", "iqm", "share_at_50"}
+    assert set(scores["aggregate"]) == {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
         "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
         "success_rate",

@@ -115,14 +115,14 @@ def test_of_other_data_texts_are_kept_and_episodes_are_not(review, tmp_path):
     [
         (
             {"status": "accepted"},
-            r"entries\[0\]: group 'take the cup': status is 'accepted', expected unreviewed, accept or",
+            r"entries\[0\].status is 'accepted', expected 'unreviewed' or 'accept' or 'reject'",
         ),
         ({"instructions": []}, "instructions is empty, expected one or more. Write one, or set status to reject"),
         ({"instructions": ["a", " "]}, "none of them empty"),
         ({"episodes": "0 to 4"}, "episodes is '0 to 4', expected numbers and ranges"),
         ({"episodes": "0-2"}, "episode 1 is in the groups 'take the cup' and 'take the bowl'"),
         ({"group": "spoon"}, "group 'spoon' occurs twice"),
-        ({"statsu": "accept"}, "unknown field 'statsu'; nearest known: 'status'"),
+        ({"statsu": "accept"}, "unknown key 'statsu'. Did you mean 'status'"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused_with_its_place_and_stays(change, said, review, tmp_path):
