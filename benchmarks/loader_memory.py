@@ -88,10 +88,10 @@ def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
       ram: memory limit in bytes.
     """
     group = _limit_memory(ram)
-    from gato_jax.batching import Loader, Mixture, MixtureEntry, TokenRecords
+    from gato_jax.batching import Loader, Mixture, TokenRecords
 
     records = TokenRecords.open(pathlib.Path(folder))
-    loader = Loader(Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, 1024, 0), steps=10**9)
+    loader = Loader(Mixture.uniform({"images": records}, batch_size=ROWS, context=1024, seed=0), steps=10**9)
     held, batches, started = [], 0, time.monotonic()
     while (passed := time.monotonic() - started) < 60 * minutes + 1:
         next(loader)
