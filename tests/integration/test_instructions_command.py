@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from gato_jax.batching import DatasetConfig
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
-from gato_jax.training import DatasetConfig
 from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
