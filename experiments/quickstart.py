@@ -113,7 +113,7 @@ def _prepare(config, workdir: pathlib.Path):
 
 
 def _check(config):
-    """Raise ValueError if `gato train` would refuse the config. A separate process checks it, to keep this one small."""
+    """Raise ValueError if `gato train` would refuse the config. A separate process checks it to keep this one small."""
     settings = config.experiment
     for name in ("robot_episodes", "robot_held_out", "evaluation_episodes", "environments"):
         if settings[name] < 1:

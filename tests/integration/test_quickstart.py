@@ -78,7 +78,7 @@ def test_its_config_is_one_that_train_takes():
         dataset["weight"] = float(dataset["weight"])  # the type checks of the tests take no 2 for a 2.0
     config = TrainConfig.from_mapping(fields)
     assert len(config.datasets) == len(fields["datasets"]) >= len(quickstart.CONTROL_TASKS) + 3
-    assert all("{workdir}/data/" in dataset.source for dataset in config.datasets)
+    assert all("{workdir}/data/" in dataset.source for dataset in config.datasets.values())
 
 
 def test_every_task_in_it_has_an_expert_and_a_number_of_episodes():
