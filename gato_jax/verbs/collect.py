@@ -11,7 +11,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
     from gato_jax import environments, episodes, experts, policy, rollouts
@@ -23,15 +23,16 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("episodes", 100, "Number of episodes of each task.", lower_bound=1, flag_values=flag)
     flags.DEFINE_string("output", None, "Folder to write the datasets to.", flag_values=flag)
     flags.DEFINE_enum(
-        "actor", "expert", ["expert", "random"], "Actor that plays: the expert of each task, or uniformly random actions.",
-        flag_values=flag,
+        "actor", "expert", ["expert", "random"],
+        "Actor that plays: the expert of each task, or uniformly random actions.", flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_float(
         "noise", None, "Noise on the actions that the expert executes. Default: the expert's own.",
         lower_bound=0.0, flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_string(
-        "policy", None, "Agent that plays instead of --actor: folder of a run, or a .safetensors file of `gato export`.",
+        "policy", None,
+        "Agent that plays instead of --actor: folder of a run, or a .safetensors file of `gato export`.",
         flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_float(
@@ -62,7 +63,8 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         )
         if flag.successes_only:
             played = (episode for episode in played if episode.success is not False)
-        with contextlib.closing(watched(played, total=len(starts), desc=f"record {name}", unit="episode")) as recorded:
+        shown = show_progress(played, total=len(starts), desc=f"record {name}", unit="episode")
+        with contextlib.closing(shown) as recorded:
             directory = episodes.write_dataset(flag.output, spec, {"train": recorded}, overwrite=flag.overwrite)
         dataset = episodes.open_dataset(directory)
         successes = dataset.index.success[dataset.index.success >= 0]
