@@ -46,7 +46,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["gato_jax", "gato_jax.*"]),
     # Templates, style sheets and score tables rest beside the code that reads them.
     package_data={
-        "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "templates/*", "static/*", "scores/*"],
+        "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "*.jsonl", "templates/*", "static/*", "scores/*"],
     },
     install_requires=[
         "absl-py",

@@ -1,4 +1,4 @@
-"""Reader of dataclasses from JSON objects and ConfigDicts that checks every key and every value."""
+"""Reader of dataclasses from JSON objects and ConfigDicts, which checks every key and every value."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import collections.abc
 import dataclasses
 import difflib
 import functools
+import math
 import numbers
 import types
 import typing
@@ -58,10 +59,10 @@ class DataclassReader:
         known = _fields(kind)
         if (given := _items(fields)) is None:
             raise self.error(f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(known)}.")
-        for key in given:
-            if key not in known and not self.ignore_unknown_keys:
-                hint = _nearest(key, known) or f" Its keys are {', '.join(known)}."
-                raise self.error(f"{path} has the unknown key {key!r}.{hint}")
+        unknown = [] if self.ignore_unknown_keys else [key for key in given if key not in known]
+        if unknown:
+            hint = _nearest(unknown[0], known) or f" Its keys are {', '.join(known)}."
+            raise self.error(f"{path} has the unknown key {', '.join(map(repr, unknown))}.{hint}")
         for name, (_, required) in known.items():
             if required and name not in given:
                 raise self.error(f"{path} lacks the key {name!r}. Add it.")
@@ -114,6 +115,15 @@ class DataclassReader:
 
 
 _REFUSED = object()
+
+
+def to_json(tree: Any) -> Any:
+    """Return a tree of dicts and tuples as strict JSON, with "inf" and "-inf" for infinite numbers."""
+    if isinstance(tree, Mapping):
+        return {key: to_json(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [to_json(value) for value in tree]
+    return str(tree) if isinstance(tree, float) and math.isinf(tree) else tree
 
 
 @functools.cache
@@ -184,7 +194,10 @@ def _accepts(member: Any, value: Any) -> bool:
 
 def _words(annotation: Any) -> str:
     """Return a type as it is named in a message."""
-    return " or ".join(map(_word, _members(annotation)))
+    members = _members(annotation)
+    tagged = sum(map(_is_dataclass, members)) > 1
+    words = ["an object with the key 'kind'" if tagged and _is_dataclass(one) else _word(one) for one in members]
+    return " or ".join(dict.fromkeys(words))
 
 
 def _word(member: Any) -> str:

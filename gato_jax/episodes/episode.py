@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.keys import flatten
 
 
@@ -49,11 +50,7 @@ class Provenance:
     content_credentials: str = ""
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if not isinstance(value := getattr(self, field.name), str):
-                raise EpisodeError(f"provenance: {field.name} is {value!r:.60}, needs text; leave it out if not known")
-        if self.kind not in ("real", "simulated", "synthetic"):
-            raise EpisodeError(f"provenance: kind is {self.kind!r}, needs real, simulated or synthetic")
+        DataclassReader(error=EpisodeError).check(self, "provenance")
         for time in self.recorded_at.split("/") if self.recorded_at else ():
             try:
                 datetime.datetime.fromisoformat(time)

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes import EpisodeError, Image, Modality, Provenance, SpecError, TaskSpec
+from gato_jax.episodes import Image, Modality, Provenance, SpecError, TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
-from gato_jax.episodes.modalities import modality_from_json, modality_to_json
+from gato_jax.episodes.modalities import modality_to_json
 from gato_jax.episodes.specs import Metric
-from gato_jax.episodes.strict_json import plain, read_fields
 from gato_jax.sources.reader import SourceError
 
+_READER = DataclassReader(error=SourceError)
 FIELDS_FILE = "fields.json"
 _SLICED_PATH = re.compile(r"(?P<path>.+)\[(?P<start>\d+):(?P<stop>\d+)\]")
 
@@ -105,7 +106,7 @@ class Fields:
             }
         fields["provenance"] = dataclasses.asdict(self.provenance)
         fields["embodiment"] = None if self.embodiment is None else dataclasses.asdict(self.embodiment)
-        return plain(fields)
+        return to_json(fields)
 
     @classmethod
     def from_json(cls, fields: Any, location: str) -> Fields:
@@ -118,21 +119,19 @@ class Fields:
         Raises:
           SourceError: a key is missing, unknown or has a wrong value, or the fields contradict each other.
         """
-        try:
-            values = read_fields(cls, fields, location, embodiment=Embodiment.from_json)
+        if isinstance(fields, Mapping):
+            fields = {**fields}
             for side in ("observation", "action"):
-                values[side] = {
-                    key: _parse_field(value, f"{location}.{side} {key!r}") for key, value in values[side].items()
-                }
-            provenance = read_fields(Provenance, values["provenance"], f"{location}.provenance")
-            sizes = {key: tuple(size) for key, size in values.get("recorded_sizes", {}).items()}
-            parsed = cls(**values | {"provenance": Provenance(**provenance), "recorded_sizes": sizes})
+                if isinstance(entries := fields.get(side), Mapping):
+                    fields[side] = {
+                        key: _parse_field(value, f"{location}.{side}.{key}") for key, value in entries.items()
+                    }
+        parsed = _READER.read(cls, fields, location)
+        try:
             _ = parsed.spec  # raises SpecError if the fields contradict each other
-            return parsed
-        except (SpecError, EpisodeError) as error:
+        except SpecError as error:
             raise SourceError(str(error)) from None
-        except (AttributeError, TypeError) as error:
-            raise SourceError(f"{location}: {error}. Write it in the form of Fields.to_json.") from None
+        return parsed
 
     @classmethod
     def read(cls, file: str | Path) -> Fields:
@@ -156,10 +155,10 @@ class Fields:
 def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
     """Return the path and the modality from the JSON object of one field."""
     if not isinstance(value, Mapping) or not isinstance(path := value.get("field"), str):
-        raise SpecError(
+        raise SourceError(
             f'{location} is {value!r:.60}, expected an object with "field", the path in the recording, and "kind"'
         )
-    return path, modality_from_json({name: part for name, part in value.items() if name != "field"}, location)
+    return path, _READER.value(Modality, {name: part for name, part in value.items() if name != "field"}, location)
 
 
 def split_path(path: str) -> tuple[str, slice | None]:

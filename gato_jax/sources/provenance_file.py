@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes import EpisodeError, Provenance, SpecError
-from gato_jax.episodes.strict_json import read_fields
+from gato_jax.episodes import Provenance
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.sources.reader import SourceError
 
 PROVENANCE_FILE = "provenance.json"
@@ -48,9 +48,4 @@ def update_provenance(default: Provenance, fields: Any, location: str) -> Proven
     """
     if not isinstance(fields, Mapping):
         raise SourceError(f"{location} is {fields!r:.60}, expected an object with fields of a provenance")
-    try:
-        return Provenance(**read_fields(Provenance, {**dataclasses.asdict(default), **fields}, location))
-    except SpecError as error:
-        raise SourceError(str(error)) from None
-    except EpisodeError as error:
-        raise SourceError(f"{location}: {error}") from None
+    return DataclassReader(error=SourceError).read(Provenance, {**dataclasses.asdict(default), **fields}, location)

@@ -191,17 +191,23 @@ def test_fields_as_a_person_writes_them(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rewards": "r"}, "unknown field 'rewards'; nearest known: 'reward'"),
-        ({"suite": None, "remove": "suite"}, "lacks the field 'suite'"),
-        ({"action": {"a": {"field": "a", "kind": "continous"}}}, "action 'a'.*it needs a kind, one of text, image"),
+        ({"rewards": "r"}, "unknown key 'rewards'. Did you mean 'reward'"),
+        ({"suite": None, "remove": "suite"}, "lacks the key 'suite'"),
+        (
+            {"action": {"a": {"field": "a", "kind": "continous"}}},
+            "fields.json.action.a.kind is 'continous', expected 'text' or 'image'",
+        ),
         (
             {"action": {"a": {"kind": "text"}}},
-            "action 'a'.*expected an object with \"field\", the path in the recording",
+            'action.a is .*, expected an object with "field", the path in the recording',
         ),
         ({"action": {"a": {"field": "a", "kind": "continuous", "shape": [2], "high": [1]}}}, "high has 1 values"),
-        ({"action": ["a"]}, "fields.json: .*Write it in the form of Fields.to_json"),
+        ({"action": ["a"]}, "fields.json.action is .*, expected an object whose values are"),
         ({"provenance": {"source": "x", "licence": "MIT", "kind": "reel"}}, "reel"),
-        ({"provenance": {"source": "x", "license": "MIT"}}, "provenance has the unknown field 'license'"),
+        (
+            {"provenance": {"source": "x", "license": "MIT"}},
+            "provenance has the unknown key 'license'. Did you mean 'licence'",
+        ),
         ({"embodiment": {"robot": "Arm", "cameras": [{"key": "back"}]}}, "'back', but observation 'back' is not there"),
         ({"metric": "wins"}, "wins"),
     ],

@@ -147,7 +147,7 @@ def test_the_recording_says_where_it_comes_from(tmp_path):
     assert (provenance.serial_numbers, provenance.collector, provenance.equipment) == ("A1, C7", "Ada", "an arm")
     assert provenance.recorded_at == "2026-01-01T00:00:00+00:00/2026-01-01T00:00:01+00:00"
     write_mcap(file, arm_messages(), metadata={"provenance": {"serial_number": "A1"}})
-    with pytest.raises(EpisodeRejected, match="unknown field 'serial_number'; nearest known: 'serial_numbers'"):
+    with pytest.raises(EpisodeRejected, match="unknown key 'serial_number'. Did you mean 'serial_numbers'"):
         open_mcap(file, fields=FIELDS)[0]
 
 

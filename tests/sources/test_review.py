@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import SpecError, Text
 from gato_jax.sources import EpisodeReader, SourceError
 from gato_jax.sources.instructions import (
@@ -115,14 +115,14 @@ def test_of_other_data_texts_are_kept_and_episodes_are_not(review, tmp_path):
     [
         (
             {"status": "accepted"},
-            r"entries\[0\]: group 'take the cup': status is 'accepted', expected unreviewed, accept or",
+            r"entries\[0\].status is 'accepted', expected 'unreviewed' or 'accept' or 'reject'",
         ),
         ({"instructions": []}, "instructions is empty, expected one or more. Write one, or set status to reject"),
         ({"instructions": ["a", " "]}, "none of them empty"),
         ({"episodes": "0 to 4"}, "episodes is '0 to 4', expected numbers and ranges"),
         ({"episodes": "0-2"}, "episode 1 is in the groups 'take the cup' and 'take the bowl'"),
         ({"group": "spoon"}, "group 'spoon' occurs twice"),
-        ({"statsu": "accept"}, "unknown field 'statsu'; nearest known: 'status'"),
+        ({"statsu": "accept"}, "unknown key 'statsu'. Did you mean 'status'"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused_with_its_place_and_stays(change, said, review, tmp_path):
@@ -265,7 +265,7 @@ def test_phrasings_that_cannot_be_drawn_are_refused(fields, said, reader):
 def test_a_mixture_over_phrased_episodes_draws_their_copies(reader, tmp_path):
     phrased = PhrasedEpisodes(reader=reader, phrasings=(PHRASINGS,), copies=2)
     records = write_records(tmp_path / "records", phrased.spec, phrased, phrased.fingerprint, Tokenization())
-    mixture = Mixture([MixtureEntry(records=records, weight=1.0)], 4, 96, 0)
+    mixture = Mixture.uniform({"told": records}, batch_size=4, context=96, seed=0)
     plans = [mixture.build(row)[0] for row in range(40)]
     drawn = {piece.episode for plan in plans for segment in plan.segments for piece in segment}
     assert drawn == set(range(12)) and mixture.contract.tasks["made/control"] == phrased.spec

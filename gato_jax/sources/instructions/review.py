@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gato_jax.episodes import SpecError, TaskSpec
-from gato_jax.episodes.strict_json import construct, many, plain, read_fields
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.sources.instructions.phrasings import INSTRUCTION_KEY, spec_with_instruction
 from gato_jax.sources.reader import EpisodeReader, SourceError
 
@@ -40,21 +40,16 @@ class Entry:
 
     group: str
     episodes: str
-    status: str = "unreviewed"
+    status: Literal["unreviewed", "accept", "reject"] = "unreviewed"
     instructions: tuple[str, ...]
     comment: str = ""
     proposed: tuple[str, ...] = ()
 
     def __post_init__(self):
         label = f"group {self.group!r}"
-        for name in ("group", "episodes", "comment"):
-            if not isinstance(value := getattr(self, name), str):
-                raise SpecError(f"{label}: {name} is {value!r:.60}, expected text")
-        if self.status not in ("unreviewed", "accept", "reject"):
-            raise SpecError(f"{label}: status is {self.status!r}, expected unreviewed, accept or reject")
         for name in ("instructions", "proposed"):
             texts = getattr(self, name)
-            if not isinstance(texts, tuple) or not all(isinstance(text, str) and text.strip() for text in texts):
+            if not all(text.strip() for text in texts):
                 raise SpecError(f"{label}: {name} is {texts!r:.60}, expected a list of texts, none of them empty")
             if len(set(texts)) < len(texts):
                 raise SpecError(f"{label}: {name} contains a text twice, expected distinct texts. Remove one.")
@@ -122,15 +117,11 @@ class Review:
             fields = json.loads(Path(file).read_text())
             if isinstance(fields, Mapping):
                 fields = {name: value for name, value in fields.items() if name != "how_to_edit"}
-            entry = many(lambda value, where: construct(Entry, value, where))
-            return cls(**read_fields(cls, fields, str(file), entries=entry))
+            return DataclassReader(error=SourceError).read(cls, fields, str(file))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise SourceError(
                 f"cannot read {file}: it holds no review in JSON ({error}). Repair it, or write a new review elsewhere."
             ) from None
-        except SpecError as error:
-            message = str(error)
-            raise SourceError(message if message.startswith(str(file)) else f"{file}: {message}") from None
 
     def write(self, file: str | Path) -> Review:
         """Write the review to a file, keeping the edits of a review that is already there; see `with_edits_of`.
@@ -144,11 +135,9 @@ class Review:
         """
         path = Path(file)
         review = self.with_edits_of(Review.read(path)) if path.exists() else self
-        text = json.dumps({"how_to_edit": HOW_TO_EDIT, **plain(dataclasses.asdict(review))}, indent=2)
-        partial = path.with_name(f"{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(f"{text}\n")
-        os.replace(partial, path)
+        text = json.dumps({"how_to_edit": HOW_TO_EDIT, **to_json(dataclasses.asdict(review))}, indent=2)
+        with atomic_file(path) as partial:
+            partial.write_text(f"{text}\n")
         return review
 
     def with_edits_of(self, edited: Review) -> Review:
