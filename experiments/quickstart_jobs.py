@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
 import json
@@ -66,11 +67,13 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
 def _record_robot(config, workdir: pathlib.Path):
     from gato_jax.environments import RECORDING_SEEDS
     from gato_jax.environments.fetch import CONTROL_RATE_HZ
-    from gato_jax.experts import record
+    from gato_jax.experts import ExpertActor
+    from gato_jax.rollouts import play
     from gato_jax.sources import write_bridge_dataset
 
     train, test = config.experiment.robot_episodes, config.experiment.robot_held_out
-    episodes = iter(tqdm(record(ROBOT_TASK, RECORDING_SEEDS[: train + test]), total=train + test, unit="episode"))
+    starts = [(ROBOT_TASK, seed) for seed in RECORDING_SEEDS[: train + test]]
+    episodes = iter(tqdm(play(functools.partial(ExpertActor, noise=None), starts), total=len(starts), unit="episode"))
     splits = {"train": itertools.islice(episodes, train), "test": episodes}
     print(write_bridge_dataset(workdir / "data", splits, control_rate_hz=CONTROL_RATE_HZ, overwrite=True))
 
