@@ -1,4 +1,4 @@
-"""Opening of the mixture that a config describes: its datasets are found, tokenized or read from the cache, and weighed."""
+"""Opening of a mixture: its datasets are found, tokenized unless they are in the cache, and weighed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_mixture(
     seed: int,
     predict_prompts: bool = False,
     weighting: Weighting = "by_hand",
-    admission: AdmissionConfig = AdmissionConfig(),
+    admission: AdmissionConfig | None = None,
     missing: Missing = "error",
     image_tokenizer: ImageTokenizer | None = None,
     readers: Mapping[str, EpisodeReader] | None = None,
@@ -50,9 +50,9 @@ def open_mixture(
       seed: Seed of the run.
       predict_prompts: Whether the targets of prompts count in the loss.
       weighting: How the weights of the datasets become shares of the rows (see `weigh`).
-      admission: The licences and kinds of data that the mixture may hold.
-      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others in
-        proportion to theirs and logs that.
+      admission: The licences and kinds of data that the mixture may hold; None for all.
+      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which logs it and gives its weight to
+        the others in proportion to theirs.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       readers: {name: episodes} of datasets that are already open; their sources are not opened.
 
@@ -71,7 +71,7 @@ def open_mixture(
     weighed = {name: dataclasses.replace(dataset, weight=weights[name]) for name, dataset in present.items()}
     run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
     mixture = Mixture(datasets=weighed, records=records, **run)
-    require_admissible(mixture, admission)
+    require_admissible(mixture, admission or AdmissionConfig())
     return mixture
 
 
@@ -94,20 +94,25 @@ def open_records(
     """
     if dataset.kind == "tokens":
         if not dataset.location:
-            raise MixtureError(f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote.")
+            raise MixtureError(
+                f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote."
+            )
         records = TokenRecords.open(pathlib.Path(dataset.location))
         contract = records.contract
         wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
         wanted.require_equal(contract, dataset.location)
         return records
-    reader = reader or open_episodes(dataset)
+    reader = _add_phrasings(reader, dataset) if reader else open_episodes(dataset)
     return cached_records(reader, tokenization, image_tokenizer, origin=f"{name}, {dataset.source}")
 
 
 def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
     """Return the training episodes of a dataset, each as often as it says, every time with another instruction."""
     fields = None if dataset.fields is None else Fields.read(dataset.fields)
-    reader = open_source(dataset.source, fields=fields)
+    return _add_phrasings(open_source(dataset.source, fields=fields), dataset)
+
+
+def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:
     if dataset.phrasings == 1:
         return reader
     own = reader.spec.instructions

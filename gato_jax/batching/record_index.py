@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int
@@ -68,9 +68,12 @@ class RecordIndex:
 
     @classmethod
     def build(
-        cls, sizes: Int[np.ndarray, "3 S"], episode_steps: Sequence[int], chunk_steps: Sequence[int],
-        provenances: Sequence[int],
-    ) -> RecordIndex:  # fmt: skip
+        cls,
+        sizes: Int[np.ndarray, "3 S"],
+        episode_steps: Int[np.ndarray, " E"],
+        chunk_steps: Int[np.ndarray, " C"],
+        provenances: Int[np.ndarray, " E"],
+    ) -> RecordIndex:
         """Build the index.
 
         Args:
@@ -80,11 +83,12 @@ class RecordIndex:
           provenances: (E,) index of the provenance of each episode.
         """
         tokens, patches, targets = sizes
-        steps, chunks = np.asarray(episode_steps, np.int64), np.asarray(chunk_steps, np.int64)
         arrays = {
-            "episode_steps": steps, "episode_provenance": provenances, "first_step": np.cumsum(steps) - steps,
+            "episode_steps": episode_steps, "episode_provenance": provenances,
+            "first_step": np.cumsum(episode_steps) - episode_steps,
             "step_tokens": tokens, "step_patches": patches, "step_targets": targets,
-            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens, "chunk_first": np.cumsum(chunks) - chunks,
+            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens,
+            "chunk_first": np.cumsum(chunk_steps) - chunk_steps,
         }  # fmt: skip
         return cls(**{name: np.asarray(array, DTYPES[name]) for name, array in arrays.items()})
 

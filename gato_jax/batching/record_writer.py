@@ -41,7 +41,7 @@ from gato_jax.tokenization.codecs.image import ImageTokenizer
 SHARD_STEPS = 1 << 14  # timesteps of a shard at least; a change changes the bytes, so it needs another SCHEMA
 _MAX_SHARDS = 1 << 10
 _MIN_SHARDS = 3  # fewer are made in this process: starting workers takes seconds
-_BAR_DELAY = 1.0  # seconds before a progress bar appears
+BAR_DELAY = 1.0  # seconds before a progress bar appears
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def write_records(
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
         another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
-      resume: Whether to keep complete shards in DIRECTORY.partial, which a killed process left. They must be of the same
+      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They must be of the same
         episodes and settings, as in the cache, where the name of the folder depends on both.
       origin: Description of the dataset, for people.
 
@@ -125,7 +125,7 @@ def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: i
     total, done = len(job.episodes), len(job.episodes) - sum(len(shards[number]) for number in waiting)
     workers = min(workers or _available_cores(), len(waiting))
     title = f"tokenize {layout.spec.name}"
-    with tqdm(total=total, initial=done, desc=title, unit="episode", delay=_BAR_DELAY) as bar:
+    with tqdm(total=total, initial=done, desc=title, unit="episode", delay=BAR_DELAY) as bar:
         if not parallel or workers < 2 or len(waiting) < _MIN_SHARDS or not _can_be_sent(job):
             for number in waiting:
                 _write_shard(job, layout, number, shards[number], bar.update)
@@ -188,7 +188,9 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
         told = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
         numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in told])
         owners.append(numbers[part["owners"]])
-    joined = {name: np.concatenate([part[name] for part in parts], -1) for name in ("sizes", "episode_steps", "chunk_steps")}
+    joined = {
+        name: np.concatenate([part[name] for part in parts], -1) for name in ("sizes", "episode_steps", "chunk_steps")
+    }
     (spec,) = contract.tasks.values()
     _require_image_targets(spec, contract.tokenization, int(joined["episode_steps"].max()))
     index = RecordIndex.build(**joined, provenances=np.concatenate(owners))

@@ -11,8 +11,7 @@ import pytest
 from gato_jax.batching import ExportError, TokenRecords, read_contract, read_rows
 from gato_jax.episodes import open_dataset
 from gato_jax.tokenization import Layout, Tokenization
-from gato_jax.training import TrainConfig
-from gato_jax.verbs.data import open_mixture
+from gato_jax.training import TrainConfig, open_run_mixture
 from tests.integration.conftest import CONFIG, DATASET, TASK, finish, gato, start, train
 from tests.integration.tiny_config import get_config
 
@@ -139,7 +138,7 @@ def test_killed_in_the_middle_nothing_is_there(format, dataset, tmp_path):
 def mixture_of(source, workdir):
     config = get_config().to_dict()
     config["datasets"]["grid"] |= {"source": source, "window": "tokens"}
-    return open_mixture(TrainConfig.from_mapping(config), workdir)
+    return open_run_mixture(TrainConfig.from_mapping(config), workdir)
 
 
 def test_records_train_to_the_same_rows_as_the_episodes(records, workdir):
