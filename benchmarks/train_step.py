@@ -155,6 +155,7 @@ def flops_per_token(parameters: int, layers: int, width: int, context: int) -> i
 def made_batch(config, rows: str):
     """Random tokens: text alone, or half of the rows frames of 20 patches with one action each, and 30% targets."""
     from gato_jax.batching import Batch
+    from gato_jax.batching.batch import HOST_ONLY
 
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.context)
@@ -176,14 +177,12 @@ def made_batch(config, rows: str):
         loss_mask=targets & (positions > 0),
         local_position=np.broadcast_to(np.where(with_images, frame, 0), shape).astype(np.int32),
         segment_ids=np.ones(shape, np.int32),
-        prompt_mask=None,
-        action_range=None,
         patches=patches[None],
         patch_slots=slots[None],
         patch_intervals=intervals[None],
         row_ids=np.arange(config.batch_size, dtype=np.int32),
         dataset_ids=np.zeros(config.batch_size, np.int32),
-        episode_ids=None,
+        **HOST_ONLY,
     )
 
 

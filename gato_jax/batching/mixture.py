@@ -223,7 +223,10 @@ class Mixture:
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
                 tokens = next(read).slice(piece.skip, piece.skip + piece.keep)
-                tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
+                tokens = tokens.replace(
+                    segment_ids=np.full(len(tokens), number, np.int32),
+                    episode_ids=np.full(len(tokens), piece.episode, np.int32),
+                )
                 if piece.skip:  # what it follows from is cut off; a prompt before it is no substitute
                     tokens = tokens.replace(loss_mask=tokens.loss_mask & (np.arange(len(tokens)) > 0))
                 parts.append(tokens.as_prompt(predict=self.predict_prompts) if piece.prompt else tokens)
