@@ -46,7 +46,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["gato_jax", "gato_jax.*"]),
     # Templates, style sheets and score tables rest beside the code that reads them.
     package_data={
-        "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "templates/*", "static/*", "scores/*"],
+        "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "*.jsonl", "templates/*", "static/*", "scores/*"],
     },
     install_requires=[
         "absl-py",
@@ -54,6 +54,7 @@ setuptools.setup(
         "dm-env",
         "etils",
         "flax>=0.12.8",
+        "google-crc32c",
         "grain>=0.2.18",
         "jax>=0.10.2",
         "jaxtyping",

@@ -183,9 +183,9 @@ def _count(take, seconds: float) -> dict[str, Any]:
 
 
 def _mixture(records):
-    from gato_jax.batching import Mixture, MixtureEntry
+    from gato_jax.batching import Mixture
 
-    return Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, CONTEXT, 0)
+    return Mixture.uniform({"benchmark": records}, batch_size=ROWS, context=CONTEXT, seed=0)
 
 
 def _made_records(folder: str, *, episodes: int, steps: int):

@@ -82,10 +82,10 @@ def make(folder: pathlib.Path, size: int):
 def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
     """Loads batches for so long under the cap, and looks at this process's memory now and then."""
     group = _capped(ram)
-    from gato_jax.batching import Loader, Mixture, MixtureEntry, TokenRecords
+    from gato_jax.batching import Loader, Mixture, TokenRecords
 
     records = TokenRecords.open(pathlib.Path(folder))
-    loader = Loader(Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, 1024, 0), steps=10**9)
+    loader = Loader(Mixture.uniform({"images": records}, batch_size=ROWS, context=1024, seed=0), steps=10**9)
     held, batches, started = [], 0, time.monotonic()
     while (passed := time.monotonic() - started) < 60 * minutes + 1:
         next(loader)

@@ -93,7 +93,6 @@ def experiment() -> ConfigDict:
     config.robot_episodes = 120
     config.robot_held_out = 12
     config.evaluation_episodes = 20
-    config.reference_episodes = 10
     config.environments = 20
     config.temperature = 1.0
     return config

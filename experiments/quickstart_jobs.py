@@ -1,4 +1,4 @@
-"""The jobs of the quickstart that are no verb of `gato`: robot, captions, dialogue, references, held-out scores."""
+"""The jobs of the quickstart that are no verb of `gato`: robot, captions, dialogue, held-out scores."""
 
 from __future__ import annotations
 
@@ -21,12 +21,6 @@ _NPM_EMOJI = "emoji-datasource-google"
 
 def run(name: str, config, workdir: pathlib.Path):
     """One job, by the name that quickstart.py gives it."""
-    kind, _, task = name.partition(" ")
-    if kind == "references":
-        from gato_jax.evaluation import measure_references
-
-        measure_references(task, episodes=config.experiment.reference_episodes, directory=workdir / "references")
-        return
     jobs: dict[str, Callable] = {
         "record robot": _record_robot,
         "record captions": _record_captions,

@@ -1,6 +1,7 @@
-"""The `gato` command: one verb for each thing a person does. May import any.
+"""The `gato` command: a table of its verbs, the help, and the exit status. May import any package.
 
-Exit status 0 means done; 2 is bad input, told in one line on stderr; 1, with a traceback, is a fault of ours.
+The exit status is 0 when the verb is done; 2 for bad input, with one line on stderr; 1 for a fault of gato_jax, with a
+traceback.
 """
 
 from __future__ import annotations
@@ -11,57 +12,106 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from absl import flags
 
-from gato_jax import verbs
 from gato_jax.verbs.flags import UsageError
 
-# What a person can do something about; any other OSError is a fault of ours.
+
+class Verb(NamedTuple):
+    """One verb of the command.
+
+    Attributes:
+      target: the function that runs the verb, as `module:function`. It takes the flags and the words of the command.
+        The module is imported only when the verb is used.
+      help: one line for `gato --help`.
+    """
+
+    target: str
+    help: str
+
+
+# In the order of `gato --help`, which is the order in which data flows.
+VERBS = {
+    "tasks": Verb("gato_jax.verbs.tasks:tasks", "List the tasks with their status, expert and reference scores."),
+    "collect": Verb("gato_jax.verbs.collect:collect", "Play an actor and record its episodes as RLDS datasets."),
+    "instructions": Verb(
+        "gato_jax.verbs.instructions:instructions", "Propose the instructions of a dataset for review, or check them."
+    ),
+    "convert": Verb("gato_jax.verbs.convert:convert", "Convert recordings of another format into an RLDS dataset."),
+    "data_report": Verb(
+        "gato_jax.verbs.data_report:data_report", "Write a page of statistics of one dataset, or compare it to another."
+    ),
+    "provenance": Verb(
+        "gato_jax.verbs.provenance:provenance", "Write where a dataset or an agent comes from (PROV-O or EU AI Act)."
+    ),
+    "tokenization_report": Verb(
+        "gato_jax.verbs.tokenization_report:tokenization_report",
+        "Write a page of the errors that tokenization makes on a dataset.",
+    ),
+    "inspect": Verb("gato_jax.verbs.inspect:inspect", "Write a page that shows training rows token by token."),
+    "export": Verb("gato_jax.verbs.export:export", "Export a tokenized dataset, or the parameters of an agent."),
+    "train_image_tokenizer": Verb(
+        "gato_jax.verbs.train_image_tokenizer:train_image_tokenizer", "Train a VQ-VAE on the images of datasets."
+    ),
+    "plan": Verb("gato_jax.verbs.plan:plan", "Estimate memory, speed and days of a training run on given chips."),
+    "train": Verb("gato_jax.verbs.train:train", "Train an agent from a config, or continue a run."),
+    "finetune": Verb("gato_jax.verbs.finetune:finetune", "Fine-tune an agent on one task, as in the paper."),
+    "evaluate": Verb("gato_jax.verbs.evaluate:evaluate", "Play the agent of a run and score it against references."),
+    "report": Verb("gato_jax.verbs.report:report", "Write the HTML page of a finished run."),
+}
+
+# Errors of the disk that a user can mend. Any other OSError is a fault of gato_jax.
 _DISK_ERRORS = {
     errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR,
     errno.EPERM, errno.EROFS,
 }  # fmt: skip
 
-Verb = Callable[[flags.FlagValues, Sequence[str]], None]
-
-VERBS: dict[str, Verb] = {
-    name: getattr(importlib.import_module(f"{verbs.__name__}.{name}"), name) for name in verbs.NAMES
-}
-
 
 def main(argv: Sequence[str] | None = None):
-    """Entry point of `gato`."""
+    """Run the verb that the command line names, and exit with its status.
+
+    Args:
+      argv: the words of the command line, the first of which is the program. Default: those of this process.
+    """
     argv = list(sys.argv if argv is None else argv)
     name = argv[1] if len(argv) > 1 else "--help"
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)
     if name in ("help", "--help", "-h"):
-        print("gato VERB --flags; gato VERB --help lists a verb's flags\n")
+        print("gato VERB --flags; gato VERB --help lists the flags of a verb\n")
         width = max(map(len, VERBS)) + 2
-        for verb, function in VERBS.items():
-            print(f"  {verb:<{width}} {(function.__doc__ or '').splitlines()[0]}")
+        for verb, (_, text) in VERBS.items():
+            print(f"  {verb:<{width}} {text}")
         return
     sys.exit(_run(name, argv))
 
 
 def _run(name: str, argv: list[str]) -> int:
+    """Run one verb and return the exit status."""
     flag = flags.FlagValues()
     try:
         if name not in VERBS:
             near = difflib.get_close_matches(name, VERBS, 1)
             raise UsageError(f"no verb {name!r}; {f'did you mean {near[0]!r}?' if near else ', '.join(VERBS)}")
+        module, _, function = VERBS[name].target.partition(":")
+        verb = getattr(importlib.import_module(module), function)
         if {"--help", "-help", "-h"} & set(argv):
-            _help(name, flag)
+            print(f"gato {name}: {verb.__doc__}\n")
+            try:
+                verb(flag, [f"gato {name}", "--__help__"])
+            except flags.Error:  # the unknown flag ends the verb where all its flags are defined
+                print(flag.get_help())
             return 0
-        VERBS[name](flag, [f"gato {name}", *argv[2:]])
+        verb(flag, [f"gato {name}", *argv[2:]])
         sys.stdout.flush()
-    except BrokenPipeError:  # `gato tasks | head`: whoever reads has enough
+    except BrokenPipeError:  # as in `gato tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(f"gato {name}: interrupted; run it again to go on", file=sys.stderr)
+        print(f"gato {name}: interrupted; run it again to continue", file=sys.stderr)
         return 130
     except Exception as error:
         if not _is_bad_input(error):
@@ -72,11 +122,11 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 def _is_bad_input(error: Exception) -> bool:
-    """Our own errors, those of the flags, and a disk that is full, read-only or not there."""
+    """Return whether an error is the user's to mend: one that gato_jax or the flags raise, or a disk that refuses."""
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return True
     if isinstance(error, RuntimeError) and os.strerror(errno.ENOSPC) in str(error):
-        return True  # ArrayRecord's way to say it
+        return True  # ArrayRecord reports a full disk so
     return isinstance(error, flags.Error) or (
         isinstance(error, (ValueError, ImportError, RuntimeError)) and type(error).__module__.startswith("gato_jax")
     )
@@ -87,15 +137,6 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
     first, *others = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
     return f"{first} {'; '.join(others)}" if others else first
-
-
-def _help(name: str, flag: flags.FlagValues):
-    """A verb defines its flags when it runs, so it is run up to where it parses them."""
-    print(f"gato {name}: {VERBS[name].__doc__}\n")
-    try:
-        VERBS[name](flag, [f"gato {name}", "--__help__"])
-    except flags.Error:
-        print(flag.get_help())
 
 
 if __name__ == "__main__":

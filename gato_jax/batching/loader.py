@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import grain
 
 from gato_jax.batching.batch import Batch, collate
-from gato_jax.batching.mixture import Budgets, Mixture, MixtureError
+from gato_jax.batching.dataset_config import MixtureError
+from gato_jax.batching.mixture import Budgets, Mixture
 
 _log = logging.getLogger(__name__)
 

@@ -122,4 +122,12 @@ def _shrink(screen: np.ndarray) -> np.ndarray:
     return np.asarray(PIL.Image.fromarray(screen).resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
 
 
-SUITE = Suite(name="atari", tasks=TASKS, packages={"ale_py": "ale-py"}, spec=spec, load=Atari, spec_needs_package=True)
+SUITE = Suite(
+    name="atari",
+    tasks=TASKS,
+    packages={"ale_py": "ale-py"},
+    licence="GPL-2.0 (ale-py)",
+    spec=spec,
+    load=Atari,
+    spec_needs_package=True,
+)

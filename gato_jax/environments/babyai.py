@@ -71,14 +71,17 @@ class BabyAI(Environment):
     def _start(self, seed: int) -> dict:
         with contextlib.redirect_stdout(io.StringIO()):  # minigrid prints each layout that it draws again
             observation, _ = self.level.reset(seed=seed)
-        self._success = False
         return observation
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         observation, reward, terminated, truncated, _ = self.level.step(int(action["action"]))
-        reward = float(reward)
-        self._success = reward > 0
-        return Outcome(observation=observation, reward=reward, terminated=terminated, truncated=truncated)
+        return Outcome(
+            observation=observation,
+            reward=float(reward),
+            terminated=terminated,
+            truncated=truncated,
+            success=float(reward) > 0,
+        )
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -89,4 +92,6 @@ class BabyAI(Environment):
         return self.level.get_frame(highlight=True, tile_size=tile)
 
 
-SUITE = Suite(name="babyai", tasks=TASKS, packages={"minigrid": "minigrid"}, spec=spec, load=BabyAI)
+SUITE = Suite(
+    name="babyai", tasks=TASKS, packages={"minigrid": "minigrid"}, licence="Apache-2.0", spec=spec, load=BabyAI
+)

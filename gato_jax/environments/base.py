@@ -29,12 +29,19 @@ class MissingPackageError(ImportError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one step led to: `terminated` ends the episode (discount 0), `truncated` cuts it off (discount 1)."""
+    """Result of one step of a suite's own environment.
+
+    Attributes:
+      terminated: The episode ends here (discount 0).
+      truncated: The episode is cut off here by its time limit (discount 1).
+      success: Whether the task's own criterion of success is met; None if the task has no such criterion.
+    """
 
     observation: Observation
     reward: float
     terminated: bool = False
     truncated: bool = False
+    success: bool | None = None
 
 
 class Environment(dm_env.Environment):
@@ -44,7 +51,15 @@ class Environment(dm_env.Environment):
     has played before. A further `reset()` without a seed goes on with n + 1.
 
     A suite implements `_start`, `_advance` and `render`.
+
+    Attributes:
+      task_spec: The task.
+      source: Packages that the task comes from, with their versions; `load` sets it.
+      licence: Licence of these packages; `load` sets it.
     """
+
+    source: str = ""
+    licence: str = ""
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
@@ -71,6 +86,7 @@ class Environment(dm_env.Environment):
             return self.reset()
         outcome = self._advance(check_action(self.task_spec, action))
         observation = self._conform(outcome.observation)
+        self._success = outcome.success
         self._done = outcome.terminated or outcome.truncated
         if outcome.terminated:
             return dm_env.termination(float(outcome.reward), observation)
@@ -80,7 +96,7 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """Whether the task's own criterion has been met in this episode; None where it has none."""
+        """Whether the last step met the task's own criterion; None before it, and for a task that has none."""
         return self._success
 
     @property
@@ -180,6 +196,7 @@ class Suite:
     Attributes:
       tasks: names without the suite's own, as they are written after the slash.
       packages: {module: the pip package that has it}.
+      licence: of these packages, for the provenance of the episodes that are played with them.
       spec, load: take a task's name without the suite's.
       spec_needs_package: whether `spec` imports the suite's packages.
       unavailable: {task: why it does not run here}.
@@ -188,6 +205,7 @@ class Suite:
     name: str
     tasks: tuple[str, ...]
     packages: Mapping[str, str]
+    licence: str
     spec: Callable[[str], TaskSpec]
     load: Callable[[str], Environment]
     spec_needs_package: bool = False

@@ -110,6 +110,7 @@ SUITE = Suite(
     name="dm_control",
     tasks=TASKS,
     packages={"dm_control": "dm-control"},
+    licence="Apache-2.0",
     spec=spec,
     load=DMControl,
     spec_needs_package=True,

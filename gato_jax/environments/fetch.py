@@ -121,19 +121,20 @@ class FetchPickAndPlace(Environment):
         while np.linalg.norm(self.block - self.goal) < MIN_START_DISTANCE or self.goal[2] > MAX_GOAL_HEIGHT:
             self.simulator.reset()  # the next draw of the same generator
         self._instruction = INSTRUCTIONS[int(self.simulator.np_random.integers(len(INSTRUCTIONS)))]
-        self._steps, self._success = 0, False
+        self._steps = 0
         return self._observe()
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         displacement, gripper = action["action"][:3], action["action"][6]
         self.simulator.step(np.append(displacement / MAX_DISPLACEMENT, 2 * gripper - 1).astype(np.float64))
         self._steps += 1
-        self._success = bool(np.linalg.norm(self.block - self.goal) < self.simulator.distance_threshold)
+        success = bool(np.linalg.norm(self.block - self.goal) < self.simulator.distance_threshold)
         return Outcome(
             observation=self._observe(),
-            reward=float(self._success),
-            terminated=self._success,
+            reward=float(success),
+            terminated=success,
             truncated=self._steps >= MAX_STEPS,
+            success=success,
         )
 
     def _observe(self) -> dict:
@@ -158,6 +159,7 @@ SUITE = Suite(
     name="fetch",
     tasks=("pick_and_place",),
     packages={"gymnasium_robotics": "gymnasium-robotics"},
+    licence="MIT",
     spec=spec,
     load=FetchPickAndPlace,
 )

@@ -71,17 +71,17 @@ class MetaWorld(Environment):
         mujoco.mj_resetData(self.simulator.model, self.simulator.data)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self.simulator.seed(seed)
         state, _ = self.simulator.reset()
-        self._success = False
         return {"state": state}
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         state, reward, _, truncated, info = self.simulator.step(action["action"])
-        self._success = bool(info["success"] > 0.5)
+        success = bool(info["success"] > 0.5)
         return Outcome(
             observation={"state": state},
             reward=float(reward),
-            terminated=self._success,
+            terminated=success,
             truncated=bool(truncated),
+            success=success,
         )
 
     def render(self) -> np.ndarray:
@@ -92,4 +92,6 @@ class MetaWorld(Environment):
         return self._ray_caster.render(self.simulator.data, spheres=[goal])
 
 
-SUITE = Suite(name="meta_world", tasks=TASKS, packages={"metaworld": "metaworld"}, spec=spec, load=MetaWorld)
+SUITE = Suite(
+    name="meta_world", tasks=TASKS, packages={"metaworld": "metaworld"}, licence="MIT", spec=spec, load=MetaWorld
+)

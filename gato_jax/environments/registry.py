@@ -48,7 +48,9 @@ def load(name: str) -> Environment:
     """
     suite, task = _find(name)
     _refuse_unavailable(name)
-    return suite.load(task)
+    environment = suite.load(task)
+    environment.source, environment.licence = ", ".join(package_versions(name)), suite.licence
+    return environment
 
 
 def status(name: str) -> tuple[Status, str]:

@@ -2,7 +2,7 @@
 
 from gato_jax.episodes.embodiment import Camera, Embodiment, Gripper, Joint
 from gato_jax.episodes.episode import Episode, EpisodeError, Provenance
-from gato_jax.episodes.errors import SpecError
+from gato_jax.episodes.errors import SpecError, StoreError
 from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality, Text
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import (
@@ -14,7 +14,6 @@ from gato_jax.episodes.store import (
     list_datasets,
     open_dataset,
 )
-from gato_jax.episodes.tfds_writer import StoreError
 from gato_jax.episodes.writer import write_dataset
 
 __all__ = [

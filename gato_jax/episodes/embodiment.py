@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import SpecError, nearest
 from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality
-from gato_jax.episodes.strict_json import construct, many, read_numbers
 
 _RADIANS_AT_MOST = 4 * math.pi  # two turns; the limits of wrists and continuous joints are within, those in degrees not
 _LIMIT_TOLERANCE = 1e-6  # relative: limits of actions have often been float32
 _ROTATION_TOLERANCE = 1e-3
 Part = TypeVar("Part")
+_READER = DataclassReader(error=SpecError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,11 @@ class Joint:
     high: float
 
     def __post_init__(self):
-        _require_name("Joint.name", self.name)
         where = f"joint {self.name!r}"
-        if self.kind not in ("revolute", "prismatic"):
-            raise SpecError(f"{where}: kind is {self.kind!r}, needs revolute or prismatic")
+        _READER.check(self, where)
+        _require_name("Joint.name", self.name)
         for side in ("low", "high"):
-            limit = _number(f"{where}: {side}", getattr(self, side))
-            object.__setattr__(self, side, limit)
+            limit = getattr(self, side)
             if math.isinf(limit) and self.kind == "prismatic":
                 raise SpecError(f"{where}: {side} is {limit}, a prismatic joint has an end; give it in metres")
             if self.kind == "revolute" and _RADIANS_AT_MOST < abs(limit) < math.inf:
@@ -64,11 +63,8 @@ class Gripper:
     elements: tuple[int, ...] = ()
 
     def __post_init__(self):
-        if self.kind not in ("binary", "continuous", "pose"):
-            raise SpecError(f"gripper.kind is {self.kind!r}, needs binary, continuous or pose")
-        if self.action is not None:
-            _require_name("gripper.action", self.action)
-        object.__setattr__(self, "elements", _parts("gripper.elements", self.elements, int))
+        _READER.check(self, "gripper")
+        _require_name("gripper.action", self.action)
         if self.action is None and self.elements:
             raise SpecError(f"gripper.elements is {self.elements} of no action; name gripper.action, or give none")
         if min(self.elements, default=0) < 0 or len(set(self.elements)) < len(self.elements):
@@ -121,13 +117,17 @@ class Camera:
     extrinsics: tuple[float, ...] | None = None
 
     def __post_init__(self):
+        for name in ("intrinsics", "extrinsics"):
+            if isinstance(values := getattr(self, name), np.ndarray):
+                object.__setattr__(self, name, tuple(values.tolist()))
+        _READER.check(self, f"camera {self.key!r}")
         _require_name("Camera.key", self.key)
         for name, count in (("intrinsics", 4), ("extrinsics", 16)):
             if (values := getattr(self, name)) is not None:
-                numbers = _numbers(f"camera {self.key!r}: {name}", values, count=count)
-                object.__setattr__(self, name, numbers)
-                if not np.isfinite(numbers).all():
-                    raise SpecError(f"camera {self.key!r}: {name} {numbers} are not all finite; calibrate it again")
+                if len(values) != count:
+                    raise SpecError(f"camera {self.key!r}: {name} is {values}, expected {count} numbers")
+                if not np.isfinite(values).all():
+                    raise SpecError(f"camera {self.key!r}: {name} {values} are not all finite; calibrate it again")
         if self.intrinsics and min(self.intrinsics[:2]) <= 0:
             raise SpecError(
                 f"camera {self.key!r}: focal lengths {self.intrinsics[:2]} must be positive; order: fx, fy, cx, cy"
@@ -165,18 +165,14 @@ class Embodiment:
     cameras: tuple[Camera, ...] = ()
 
     def __post_init__(self):
+        _READER.check(self, "embodiment")
         _require_name("embodiment.robot", self.robot)
-        object.__setattr__(self, "joints", _parts("embodiment.joints", self.joints, Joint))
-        object.__setattr__(self, "cameras", _parts("embodiment.cameras", self.cameras, Camera))
-        if self.gripper is not None and not isinstance(self.gripper, Gripper):
-            raise SpecError(f"embodiment.gripper is {self.gripper!r}, needs a Gripper(kind=...) or None")
+        _require_name("embodiment.joint_targets", self.joint_targets)
         for side, names in (("joints", [j.name for j in self.joints]), ("cameras", [c.key for c in self.cameras])):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise SpecError(f"embodiment.{side}: {twice[0]!r} is there twice; leave one out or rename it")
-        if self.joint_targets is not None:
-            _require_name("embodiment.joint_targets", self.joint_targets)
-            if not self.joints:
-                raise SpecError(f"embodiment.joint_targets is {self.joint_targets!r}, but joints is empty; give them")
+        if self.joint_targets is not None and not self.joints:
+            raise SpecError(f"embodiment.joint_targets is {self.joint_targets!r}, but joints is empty; give them")
 
     def check(self, task: str, observation: Mapping[str, Modality], action: Mapping[str, Modality]):
         """Raises SpecError unless this body fits the observation and action of `task`."""
@@ -201,18 +197,6 @@ class Embodiment:
                     f"{where}: {key!r} commands joint {joint.name!r} within [{low}, {high}], its limits are "
                     f"[{joint.low}, {joint.high}]; narrow the action or correct the joint"
                 )
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str) -> Embodiment:
-        """The embodiment from its fields in JSON; `where` begins the message of a SpecError."""
-        return construct(
-            cls,
-            fields,
-            where,
-            joints=many(lambda joint, at: construct(Joint, joint, at, low=read_numbers, high=read_numbers)),
-            gripper=lambda gripper, at: construct(Gripper, gripper, at),
-            cameras=many(lambda camera, at: construct(Camera, camera, at)),
-        )
 
 
 def _pose_problem(pose: np.ndarray) -> str | None:
@@ -243,24 +227,6 @@ def _look_up(where: str, key: str, side: str, tree: Mapping[str, Modality], kind
     raise SpecError(f"{where} is {key!r}, but {side} {key!r} {problem}; nearest {kind}: {nearest(key, right)}")
 
 
-def _number(where: str, value: Any) -> float:
-    if not isinstance(value, (int, float, np.number)) or math.isnan(value):
-        raise SpecError(f"{where} is {value!r}, needs a number")
-    return float(value)
-
-
-def _numbers(where: str, values: Any, *, count: int) -> tuple[float, ...]:
-    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
-        raise SpecError(f"{where} is {values!r}, needs a tuple of {count} numbers")
-    return tuple(_number(f"{where}[{position}]", value) for position, value in enumerate(values))
-
-
-def _parts(where: str, values: Any, kind: type[Part]) -> tuple[Part, ...]:
-    if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
-        raise SpecError(f"{where} is {values!r}, needs a tuple of {kind.__name__}")
-    return tuple(values)
-
-
-def _require_name(where: str, name: Any):
-    if not isinstance(name, str) or not name:
-        raise SpecError(f"{where} is {name!r}, needs a non-empty string")
+def _require_name(where: str, name: str | None):
+    if name == "":
+        raise SpecError(f"{where} is '', expected a non-empty string")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.keys import flatten
 
 
@@ -49,11 +50,7 @@ class Provenance:
     content_credentials: str = ""
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if not isinstance(value := getattr(self, field.name), str):
-                raise EpisodeError(f"provenance: {field.name} is {value!r:.60}, needs text; leave it out if not known")
-        if self.kind not in ("real", "simulated", "synthetic"):
-            raise EpisodeError(f"provenance: kind is {self.kind!r}, needs real, simulated or synthetic")
+        DataclassReader(error=EpisodeError).check(self, "provenance")
         for time in self.recorded_at.split("/") if self.recorded_at else ():
             try:
                 datetime.datetime.fromisoformat(time)
@@ -78,6 +75,8 @@ class Episode:
         has it for environments; its action is a placeholder and is neither predicted nor scored.
       success: whether the task's own criterion was met, None where it has none.
       seed: of the environment's reset, None where there is none.
+      score: in the task's own metric, computed while the episode is played. It is not stored: None after reading.
+      frames: (acting steps, height, width, 3) uint8, the scene before each action; not stored, None unless asked for.
     """
 
     task: str
@@ -92,6 +91,8 @@ class Episode:
     final_observation: bool = False
     success: bool | None = None
     seed: int | None = None
+    score: float | None = None
+    frames: np.ndarray | None = None
 
     def __post_init__(self):
         for side in ("observation", "action"):

@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class StoreError(ValueError):
+    """A dataset, folder or file that cannot be written; the message names the path and the remedy."""
+
+
 class SpecError(ValueError):
     """A specification that contradicts itself; the message names the field, the value and the remedy."""
 

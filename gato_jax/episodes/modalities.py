@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
-from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import SpecError
-from gato_jax.episodes.strict_json import construct, read_numbers
+
+_READER = DataclassReader(error=SpecError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,9 @@ class Image:
     fit: Literal["resize", "pad", "crop"] = "resize"
 
     def __post_init__(self):
+        _READER.check(self, "Image")
         for name in ("height", "width", "channels"):
-            object.__setattr__(self, name, _whole(f"Image.{name}", getattr(self, name), least=1))
-        if self.fit not in ("resize", "pad", "crop"):
-            raise SpecError(f"Image.fit must be resize, pad or crop, got {self.fit!r}")
+            _require_at_least(f"Image.{name}", getattr(self, name), 1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -50,8 +49,9 @@ class Discrete:
     shape: tuple[int, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "n", _whole("Discrete.n", self.n, least=1))
-        object.__setattr__(self, "shape", _shape("Discrete.shape", self.shape))
+        _READER.check(self, "Discrete")
+        _require_at_least("Discrete.n", self.n, 1)
+        _require_sides("Discrete.shape", self.shape)
 
     @property
     def size(self) -> int:
@@ -70,10 +70,16 @@ class Continuous:
     high: tuple[float, ...] | float = float("inf")
 
     def __post_init__(self):
-        object.__setattr__(self, "shape", _shape("Continuous.shape", self.shape))
         for name in ("low", "high"):
-            limit = _limit(f"Continuous.{name}", getattr(self, name))
-            object.__setattr__(self, name, limit)
+            object.__setattr__(self, name, _flat(getattr(self, name)))
+        _READER.check(self, "Continuous")
+        _require_sides("Continuous.shape", self.shape)
+        for name in ("low", "high"):
+            limit = getattr(self, name)
+            if np.isnan(limit).any():
+                raise SpecError(
+                    f"Continuous.{name} is {limit!r:.60}, expected numbers. Give an infinite limit where there is none."
+                )
             if isinstance(limit, tuple) and len(limit) != self.size:
                 raise SpecError(
                     f"Continuous.{name} has {len(limit)} values for shape {self.shape}, needs {self.size} or one"
@@ -95,45 +101,25 @@ class Continuous:
 
 
 Modality: TypeAlias = Text | Image | Discrete | Continuous
-_MODALITIES = {kind.__name__.lower(): kind for kind in (Text, Image, Discrete, Continuous)}
 
 
 def modality_to_json(modality: Modality) -> dict[str, Any]:
-    """Its fields and, as `kind`, its type; `modality_from_json` is the inverse."""
+    """Return the fields of a modality and, as `kind`, its class in lower case."""
     return {"kind": type(modality).__name__.lower(), **vars(modality)}
 
 
-def modality_from_json(fields: Any, where: str) -> Modality:
-    """The modality that `where` holds. Raises SpecError for a kind or field that is unknown."""
-    kind = fields.get("kind") if isinstance(fields, Mapping) else None
-    if not isinstance(kind, str) or kind not in _MODALITIES:
-        raise SpecError(f"{where} is {fields!r:.80}; it needs a kind, one of {', '.join(_MODALITIES)}")
-    own = {name: value for name, value in fields.items() if name != "kind"}
-    return construct(_MODALITIES[kind], own, where, low=read_numbers, high=read_numbers)
+def _require_at_least(name: str, value: int, least: int):
+    if value < least:
+        raise SpecError(f"{name} is {value}, expected {least} or more")
 
 
-def _whole(name: str, value: Any, *, least: int) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        raise SpecError(f"{name} is {value!r}, needs a whole number") from None
-    if whole < least:
-        raise SpecError(f"{name} is {whole}, needs {least} or more")
-    return whole
+def _require_sides(name: str, shape: tuple[int, ...]):
+    if min(shape, default=0) < 0:
+        raise SpecError(f"{name} is {shape}, expected sides of 0 or more")
 
 
-def _shape(name: str, shape: Any) -> tuple[int, ...]:
-    try:
-        return tuple(_whole(f"a side of {name} {tuple(shape)}", side, least=0) for side in shape)
-    except TypeError:
-        raise SpecError(f"{name} is {shape!r}, needs a tuple of sides") from None
-
-
-def _limit(name: str, limit: Any) -> tuple[float, ...] | float:
-    values = np.asarray(limit)
-    if values.dtype.kind not in "iuf":
-        raise SpecError(f"{name} is {limit!r}, needs a number or one an element")
-    values = values.astype(np.float64)
-    if np.isnan(values).any():
-        raise SpecError(f"{name} is {limit!r}, which is not a number; an element without a limit has an infinite one")
-    return tuple(values.ravel().tolist()) if values.ndim else float(values)
+def _flat(limit: Any) -> Any:
+    """Return an array or a nested list of numbers as a flat tuple in row-major order, and any other value as it is."""
+    if isinstance(limit, (np.ndarray, list, tuple)) and (values := np.asarray(limit)).dtype.kind in "iuf":
+        return tuple(values.ravel().tolist()) if values.ndim else values.item()
+    return limit

@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
 from gato_jax.episodes.errors import SpecError
 from gato_jax.episodes.keys import flatten
-from gato_jax.episodes.modalities import Image, Modality, modality_from_json, modality_to_json
-from gato_jax.episodes.strict_json import plain, read_fields
+from gato_jax.episodes.modalities import Image, Modality, modality_to_json
 
 Metric = Literal["return", "success"]
+_READER = DataclassReader(error=SpecError)
+# In JSON all keys are flat; the constructor also takes nested ones.
+_MODALITIES = {"read_as": Mapping[str, Modality]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,8 @@ class TaskSpec:
 
     suite: str
     task: str
-    observation: Mapping[str, Any]
-    action: Mapping[str, Any]
+    observation: Mapping[str, Any] = dataclasses.field(metadata=_MODALITIES)
+    action: Mapping[str, Any] = dataclasses.field(metadata=_MODALITIES)
     metric: Metric = "return"
     control_rate_hz: float | None = None
     instructions: tuple[str, ...] | None = None
@@ -55,49 +58,34 @@ class TaskSpec:
         for key, modality in self.action.items():
             if isinstance(modality, Image):
                 raise SpecError(f"{self.name}: action {key!r} is an Image; images have no tokens to predict")
-        if self.metric not in ("return", "success"):
-            raise SpecError(f"{self.name}: metric must be 'return' or 'success', got {self.metric!r}")
-        if self.control_rate_hz is not None:
-            object.__setattr__(self, "control_rate_hz", self._rate(self.control_rate_hz))
-        if self.instructions is not None:
-            object.__setattr__(self, "instructions", self._phrasings(self.instructions))
+        _READER.check(self, f"{self.name}: TaskSpec")
+        if self.control_rate_hz is not None and not 0 < self.control_rate_hz < math.inf:
+            raise SpecError(
+                f"{self.name}: control_rate_hz is {self.control_rate_hz}, expected a positive number. Give None where "
+                "time has no unit."
+            )
         if self.embodiment is not None:
-            if not isinstance(self.embodiment, Embodiment):
-                raise SpecError(f"{self.name}: embodiment is {self.embodiment!r}, needs an Embodiment or None")
             self.embodiment.check(self.name, self.observation, self.action)
 
     @property
     def name(self) -> str:
         return f"{self.suite}/{self.task}"
 
-    def _rate(self, rate: Any) -> float:
-        if not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
-            raise SpecError(f"{self.name}: control_rate_hz is {rate!r}, needs a positive number, or None without time")
-        return float(rate)
-
-    def _phrasings(self, texts: Any) -> tuple[str, ...]:
-        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-            raise SpecError(f"{self.name}: instructions is {texts!r:.60}, needs a tuple of strings")
-        return tuple(texts)
-
     def to_json(self) -> dict[str, Any]:
-        """The spec as strict JSON, with infinite limits as "inf" and "-inf"; `from_json` is its inverse."""
+        """Return the spec as strict JSON, with infinite limits as "inf" and "-inf"; `from_json` is the inverse."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for side in ("observation", "action"):
             fields[side] = {key: modality_to_json(modality) for key, modality in fields[side].items()}
         if self.embodiment is not None:
             fields["embodiment"] = dataclasses.asdict(self.embodiment)
-        return plain(fields)
+        return to_json(fields)
 
     @classmethod
     def from_json(cls, fields: Any) -> TaskSpec:
-        """The spec from what `to_json` gave. Raises SpecError for whatever `to_json` cannot have given."""
+        """Return the spec that `to_json` wrote.
+
+        Raises:
+          SpecError: a key or value is not as `to_json` writes it.
+        """
         name = f"{fields.get('suite')}/{fields.get('task')}: spec" if isinstance(fields, Mapping) else "a task"
-        readers = {"observation": _modalities, "action": _modalities, "embodiment": Embodiment.from_json}
-        return cls(**read_fields(cls, fields, name, **readers))
-
-
-def _modalities(fields: Any, where: str) -> dict[str, Modality]:
-    if not isinstance(fields, Mapping):
-        raise SpecError(f"{where} is {fields!r:.60}, needs an object of modalities")
-    return {key: modality_from_json(modality, f"{where} {key!r}") for key, modality in fields.items()}
+        return cls(**_READER.arguments(cls, fields, name))

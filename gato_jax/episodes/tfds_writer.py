@@ -3,78 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gato_jax.episodes.atomic_writes import atomic_folder
+from gato_jax.episodes.errors import StoreError
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat, open_records, record_writer
 
 _EXAMPLES_A_FILE = 1000
 _FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # how many files there will be is not known
 
 
-class StoreError(ValueError):
-    """A dataset that cannot be written; the message names the path, or the episode, and the remedy."""
-
-
 @contextlib.contextmanager
 def staged(directory: Path) -> Iterator[Path]:
-    """An empty folder beside `directory` that takes its name, and its place, when the block ends without an error.
+    """Yield an empty folder, which replaces `directory` when the block ends without an error.
 
-    A killed process leaves `VERSION.incomplete`, which no reader takes for a dataset and the next writer empties.
+    Raises:
+      StoreError: another process is writing the dataset, or the disk refuses.
     """
-    staging = directory.with_name(f"{directory.name}.incomplete")
-    with locked(staging, directory):
-        try:
-            with disk_errors(directory):
-                for leftover in staging.iterdir():
-                    leftover.unlink()
-            yield staging
-            publish(staging, directory)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-
-
-@contextlib.contextmanager
-def locked(staging: Path, directory: Path) -> Iterator[None]:
-    """Makes the folder in which `directory` comes to be, if need be, and keeps other writers out of it.
-
-    The lock dies with its process.
-    """
-    with disk_errors(directory):
-        staging.mkdir(parents=True, exist_ok=True)
-        handle = os.open(staging, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         with disk_errors(directory):
-            _lock(staging, handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-def publish(whole: Path, directory: Path):
-    """Gives a folder its final name, in place of one that is there."""
-    replaced = directory.with_name(f"{directory.name}.replaced")
-    with disk_errors(directory):
-        shutil.rmtree(replaced, ignore_errors=True)
-        if directory.exists():
-            directory.rename(replaced)
-        whole.rename(directory)
-        shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _lock(staging: Path, handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(
-            f"{staging}: another process writes this dataset; wait for it or choose another root"
-        ) from error
+            staging = stack.enter_context(atomic_folder(directory))
+        yield staging
+        with disk_errors(directory):
+            stack.close()
 
 
 def write_examples(

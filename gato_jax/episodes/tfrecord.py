@@ -10,9 +10,7 @@ import os
 import struct
 from typing import Any
 
-import numpy as np
-
-from gato_jax.episodes.crc32c import crc32c, crc32c_of_rows
+import google_crc32c
 
 _HEADER, _FOOTER = 12, 4
 
@@ -45,7 +43,7 @@ class TFRecords:
             content.seek(start)
             record = content.read(size + _FOOTER)
         data, footer = record[:size], record[size:]
-        if len(footer) < _FOOTER or struct.unpack("<I", footer)[0] != _masked(crc32c(data)):
+        if len(footer) < _FOOTER or struct.unpack("<I", footer)[0] != _masked_crc(data):
             raise RecordError(f"{self._file}: record {position} is damaged (its CRC differs); copy the file again")
         return data
 
@@ -58,20 +56,21 @@ class TFRecordWriter:
 
     def write(self, record: bytes):
         length = struct.pack("<Q", len(record))
-        self._file.write(length + struct.pack("<I", _masked(crc32c(length))))
-        self._file.write(record + struct.pack("<I", _masked(crc32c(record))))
+        self._file.write(length + struct.pack("<I", _masked_crc(length)))
+        self._file.write(record + struct.pack("<I", _masked_crc(record)))
 
     def close(self):
         self._file.close()
 
 
-def _masked(crc: Any) -> Any:
-    """The form in which a CRC is stored: rotated by 15 bits and added to a constant. Of an int or of uint32 values."""
+def _masked_crc(data: bytes) -> int:
+    """Return the CRC-32C of some bytes in the form in which it is stored: rotated by 15 bits, plus a constant."""
+    crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
-    """First byte and size of each whole record, and what is wrong after them."""
+    """Return the first byte and the size of each whole record, and the problem that ends the file early, if any."""
     places, headers, problem, position = [], [], None, 0
     with file.open("rb") as content:
         end = content.seek(0, os.SEEK_END)
@@ -86,10 +85,8 @@ def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
                 break
             places.append((position + _HEADER, size))
             position += _HEADER + size + _FOOTER
-    if headers:
-        fields = np.frombuffer(b"".join(headers), np.dtype([("length", np.uint8, 8), ("crc", "<u4")]))
-        wrong = _masked(crc32c_of_rows(fields["length"]).astype(np.uint64)) != fields["crc"]
-        if wrong.any():  # from there on nothing says where a record begins
-            first = int(wrong.argmax())
-            places, problem = places[:first], f"{file}: the length of record {first} is damaged; copy the file again"
+    for number, header in enumerate(headers):
+        if _masked_crc(header[:8]) != struct.unpack("<I", header[8:])[0]:
+            # Nothing says where a record begins after a length that is wrong.
+            return places[:number], f"{file}: the length of record {number} is damaged; copy the file again"
     return places, problem

@@ -13,11 +13,12 @@ import numpy as np
 
 from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
+from gato_jax.episodes.errors import StoreError
 from gato_jax.episodes.modalities import Discrete, Image, Modality, Text
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
-from gato_jax.episodes.tfds_writer import StoreError, disk_errors, record_files, staged, write_examples
+from gato_jax.episodes.tfds_writer import disk_errors, record_files, staged, write_examples
 
 
 def write_dataset(

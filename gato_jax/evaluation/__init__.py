@@ -1,17 +1,23 @@
-"""Batched rollouts and expert-normalised scores. May import policy, environments, experts, episodes."""
+"""Scores of played episodes beside reference scores. May import policy, environments, experts, episodes."""
 
-from gato_jax.evaluation.references import ReferenceError, References, measure_references
-from gato_jax.evaluation.rollouts import Rollout, play_episodes, save_rollout
-from gato_jax.evaluation.scores import aggregate, normalised, task_result
+from gato_jax.evaluation.measurement import gather_references, measure_references
+from gato_jax.evaluation.reference_table import MissingReferencesError, find_references, read_table, write_table
+from gato_jax.evaluation.references import ReferenceError, References, Score
+from gato_jax.evaluation.rollout_file import save_rollout
+from gato_jax.evaluation.scores import aggregate, normalise, task_result
 
 __all__ = [
+    "MissingReferencesError",
     "ReferenceError",
     "References",
-    "Rollout",
+    "Score",
     "aggregate",
+    "find_references",
+    "gather_references",
     "measure_references",
-    "normalised",
-    "play_episodes",
+    "normalise",
+    "read_table",
     "save_rollout",
     "task_result",
+    "write_table",
 ]

@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Episode
-from gato_jax.policy import Agent, Policy, log_probabilities
+from gato_jax.environments import Environment
+from gato_jax.environments.base import Outcome
+from gato_jax.episodes import Continuous, Episode, TaskSpec
+from gato_jax.policy import Agent, AgentActor, log_probabilities
+from gato_jax.rollouts import play
+from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, TokenSequence
 
-GREEDY_ROWS = 32
+GREEDY_ROWS = 32  # recorded steps that the agent acts at in one call
 _SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+
+_Codecs = Sequence[tuple[str, DiscreteCodec | ContinuousCodec]]
 
 
 class HeldOutError(ValueError):
-    """Recordings that cannot be scored in this way; the message names what they hold."""
+    """Recordings that this score does not apply to; the message names the action that it cannot score."""
+
+
+class RecordedSteps(Environment):
+    """An environment of single recorded steps: the episode of seed n shows the n-th observation and ends.
+
+    Args:
+      spec: The task of the recordings.
+      observations: The observations.
+    """
+
+    def __init__(self, spec: TaskSpec, observations: Sequence[Mapping[str, Any]]):
+        super().__init__(spec)
+        self._observations = observations
+
+    def render(self) -> np.ndarray:
+        raise NotImplementedError("a recorded step has no scene to render")
+
+    def _start(self, seed: int) -> dict[str, Any]:
+        self._observation = dict(self._observations[seed])
+        return self._observation
+
+    def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
+        return Outcome(observation=self._observation, reward=0.0, terminated=True, success=False)
 
 
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
-    """Mean absolute error of the most probable action at each held-out step, beside that of the training set's mean.
+    """Return the mean absolute error of the agent's most probable action at each held-out step, beside baselines.
 
-    In units of half of each dimension's range.
+    Errors are in units of half of each dimension's range. The agent acts at each step without memory of those before.
+
+    Args:
+      agent: The agent.
+      task: Name of the task of all episodes; its actions are continuous.
+      train: Episodes that the agent was trained on. Their mean and median actions are the baselines.
+      test: Episodes to score.
+
+    Raises:
+      HeldOutError: An action of the task is discrete.
     """
-    codecs = agent.layout(task).action_codecs
-    observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
+    layout = agent.layout(task)
+    codecs = layout.action_codecs
     truth = _scaled(codecs, test)
-    policy = Policy(agent, task, GREEDY_ROWS, temperature=0.0)
-    predicted = []
-    for start in range(0, len(observations), GREEDY_ROWS):
-        rows = observations[start : start + GREEDY_ROWS]
-        for row in range(GREEDY_ROWS):
-            policy.reset(row, seed=0)
-        predicted += policy.act([*rows, *[rows[-1]] * (GREEDY_ROWS - len(rows))])[: len(rows)]
-    actions = {key: np.stack([action[key] for action in predicted]) for key, _ in codecs}
-    error = np.abs(_scale(codecs, actions) - truth).mean()
+    observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
+    steps = play(
+        partial(AgentActor, agent, temperature=0.0),
+        [(task, number) for number in range(len(observations))],
+        environments=GREEDY_ROWS,
+        load=lambda _: RecordedSteps(layout.spec, observations),
+    )
+    error = np.abs(_scaled(codecs, list(steps)) - truth).mean()
     actions_seen = _scaled(codecs, train)
     baseline = np.abs(actions_seen.mean(axis=0) - truth).mean()
     return {
@@ -47,17 +85,23 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
 
 
 def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
-    """Perplexity per token of the held-out text, beside that of a unigram model of the training text.
+    """Return the perplexity per token of the held-out text, beside that of a unigram model of the training text.
 
-    The unigram model has the additive smoothing, of a few, that suits the held-out text best: no baseline to be proud
-    of beating otherwise.
+    The unigram model has additive smoothing; of a few strengths, the one that suits the held-out text best is taken, so
+    that the baseline is as strong as it can be.
+
+    Args:
+      agent: The agent.
+      task: Name of the task of all episodes; its action is text.
+      train: Episodes that the agent was trained on.
+      test: Episodes to score. Text beyond the agent's context is cut off.
     """
     layout = agent.layout(task)
-    held_out = [_written(step) for episode in test for step in layout.encode_timesteps(episode)]
+    held_out = [_only_written(step) for episode in test for step in layout.encode_timesteps(episode)]
     log_probability = np.concatenate(log_probabilities(agent, held_out))
-    seen = np.concatenate([_targets(_written(layout.encode(episode))) for episode in train])
+    counted = np.concatenate([_targets(_only_written(layout.encode(episode))) for episode in train])
     vocabulary = agent.contract.tokenization.vocabulary.text
-    counts = np.bincount(seen, minlength=vocabulary)
+    counts = np.bincount(counted, minlength=vocabulary)
     scored = np.concatenate([_targets(step.slice(0, agent.context), first=1) for step in held_out])
     return {
         "value": float(np.exp(-log_probability.mean())),
@@ -72,26 +116,22 @@ def _unigram_perplexity(counts: np.ndarray, scored: np.ndarray, smoothing: float
     return float(np.exp(-np.log(smoothed[scored] / smoothed.sum()).mean()))
 
 
-def _written(tokens):
-    """The same tokens, of which only the text that the agent writes is scored: neither what it reads nor an image."""
+def _only_written(tokens: TokenSequence) -> TokenSequence:
+    """Return the tokens with a loss mask of the text that the agent writes, without text and images that it reads."""
     return tokens.replace(loss_mask=tokens.loss_mask & (tokens.action_range[:, 1] > 0))
 
 
-def _targets(tokens, first: int = 0) -> np.ndarray:
+def _targets(tokens: TokenSequence, first: int = 0) -> np.ndarray:
     return tokens.target_ids[first:][tokens.loss_mask[first:]]
 
 
-def _scaled(codecs, episodes: Sequence[Episode]) -> np.ndarray:
-    taken = {key: [e.action[key][: e.acting_steps] for e in episodes] for key, _ in codecs}
-    return _scale(codecs, {key: np.concatenate(values) for key, values in taken.items()})
-
-
-def _scale(codecs, actions) -> np.ndarray:
-    """(steps, dimensions), each dimension's limits, as the agent's tokens have them, at -1 and 1."""
+def _scaled(codecs: _Codecs, episodes: Sequence[Episode]) -> np.ndarray:
+    """Return the actions of all steps, (steps, dimensions), with each dimension's limits at -1 and 1."""
     columns = []
     for key, codec in codecs:
         if not isinstance(codec.modality, Continuous):
             raise HeldOutError(f"action {key!r} is discrete and has no absolute error; evaluate the task by playing it")
         low, high = codec.modality.limits
-        columns.append((actions[key].reshape(len(actions[key]), -1) - low) / (high - low) * 2 - 1)
+        actions = np.concatenate([episode.action[key][: episode.acting_steps] for episode in episodes])
+        columns.append((actions.reshape(len(actions), -1) - low) / (high - low) * 2 - 1)
     return np.concatenate(columns, axis=1)

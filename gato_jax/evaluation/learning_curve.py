@@ -6,13 +6,14 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gato_jax.environments import EVALUATION_SEEDS
-from gato_jax.evaluation.rollouts import play_episodes
-from gato_jax.policy import Agent
+from gato_jax.policy import Agent, AgentActor
+from gato_jax.rollouts import play
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,9 @@ class LearningCurve:
 
     def _evaluate(self, agent: Agent, step: int) -> Evaluation:
         first = (step // self.every - 1) * self.rollouts
-        played = play_episodes(
-            agent, self.task, EVALUATION_SEEDS[first : first + self.rollouts],
-            environments=self.environments, temperature=self.temperature,
-        )  # fmt: skip
-        return Evaluation(step=step, scores=tuple(rollout.score for rollout in played))
+        starts = [(self.task, seed) for seed in EVALUATION_SEEDS[first : first + self.rollouts]]
+        played = play(partial(AgentActor, agent, temperature=self.temperature), starts, environments=self.environments)
+        return Evaluation(step=step, scores=tuple(episode.score for episode in played if episode.score is not None))
 
     def _write(self, evaluations: Sequence[Evaluation]):
         lines = [{**evaluation.to_json(), "scores": evaluation.scores} for evaluation in evaluations]

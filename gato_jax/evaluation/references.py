@@ -1,78 +1,119 @@
-"""What a score is compared with, measured on the very task that is played: random, best constant action, expert."""
+"""Reference scores of one task (random play, best constant action, expert) and the version they were measured on."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from gato_jax.environments import package_versions, task_spec
+from gato_jax.episodes import TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader
 
-from gato_jax.environments import REFERENCE_SEEDS, package_versions, task_spec
-from gato_jax.experts.measure import best_constant, constant_scores, expert_scores, random_scores
+_PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
+_HASH = re.compile(r"[0-9a-f]{8}")
 
 
 class ReferenceError(ValueError):
-    """References that are missing or make no scale; the message names the task and the remedy."""
+    """Reference scores that are missing or not valid; the message names the task, the value and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Mean and sample standard deviation of the scores of some episodes, in the task's own metric."""
+
+    mean: float
+    std: float
+    episodes: int
+
+    def __post_init__(self):
+        if self.episodes < 1 or not self.std >= 0 or not abs(self.mean) < float("inf"):
+            raise ReferenceError(f"score is {self}, expected a finite mean, std of 0 or more and at least one episode")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class References:
-    """Mean scores in the task's own metric.
+    """Scores that an agent's score on one task is compared with.
 
     Attributes:
-      version: packages and task that were played; references of another version are measured again.
-      constant: of the best constant action, which shows whether the agent looks at its observation at all.
-      constant_action: which one that is.
+      task: name of the task, `suite/task`.
+      packages: pip packages that the task came from when it was measured, each as "name version".
+      spec_hash: first eight hex digits of the SHA-256 of the task's TaskSpec, see `hash_spec`.
+      metric: "return" or "success", the unit of all scores.
+      first_seed: seed of the first episode; episode n of each score was played with seed first_seed + n.
+      random: uniformly random actions.
+      constant: the best of the constant actions that were tried.
+      constant_action: description of that action, such as "action=+1 at 3".
+      constant_candidates: number of constant actions that were tried.
+      command: command that measured the scores.
+      expert: the task's expert without noise; None if the task has no expert.
+      expert_agent: description of the expert.
+      human: published score of a human tester. It may have been measured by another protocol.
+      published_random: published score of random play, by the same protocol as `human`.
     """
 
     task: str
-    version: str
+    packages: tuple[str, ...]
+    spec_hash: str
     metric: str
-    episodes: int
-    random: float
-    constant: float
+    first_seed: int
+    random: Score
+    constant: Score
     constant_action: str
-    expert: float
+    constant_candidates: int
+    command: str
+    expert: Score | None = None
+    expert_agent: str | None = None
+    human: float | None = None
+    published_random: float | None = None
 
-    def require_scale(self):
-        """Raises ReferenceError unless the expert beats random play: scores could not be normalised."""
-        if not self.expert > self.random:
+    def __post_init__(self):
+        if not self.packages or not all(_PACKAGE.fullmatch(package) for package in self.packages):
             raise ReferenceError(
-                f"{self.task}: the expert's score {self.expert:g} does not exceed random play's {self.random:g}; "
-                "measure both over more episodes, or mend the expert"
+                f"{self.task}: packages is {self.packages!r}, expected pip packages as 'name version'. "
+                "Measure the task again."
+            )
+        if not _HASH.fullmatch(self.spec_hash):
+            raise ReferenceError(
+                f"{self.task}: spec_hash is {self.spec_hash!r}, expected 8 hex digits. Measure the task again."
             )
 
+    @property
+    def version(self) -> str:
+        """Packages and hash of the TaskSpec in one line, such as "minigrid 3.2.0, spec a2f95d96"."""
+        return _version(self.packages, self.spec_hash)
 
-def measure_references(task: str, *, episodes: int, directory: pathlib.Path) -> References:
-    """Measured once and kept in `directory`; again for another number of episodes or another version of the task."""
-    path = directory / f"{task.replace('/', '__')}.json"
-    known = _read(path)
-    spec = task_spec(task)
-    version = ", ".join([*package_versions(task), hashlib.sha256(json.dumps(spec.to_json()).encode()).hexdigest()[:8]])
-    if known is not None and (known.episodes, known.version) == (episodes, version):
-        return known
-    seeds = REFERENCE_SEEDS[:episodes]
-    name, constant = best_constant(constant_scores(task, seeds))
-    references = References(
-        task=task,
-        version=version,
-        metric=spec.metric,
-        episodes=episodes,
-        random=float(np.mean(random_scores(task, seeds))),
-        constant=constant,
-        constant_action=name,
-        expert=float(np.mean(expert_scores(task, seeds))),
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(references), indent=2))
-    return references
+    @property
+    def has_scale(self) -> bool:
+        """True if the expert beats random play, so that scores can be normalised."""
+        return self.expert is not None and self.expert.mean > self.random.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as a JSON object, without the fields that are None."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> References:
+        """Build the entry from what `to_json` returned.
+
+        Raises:
+          ReferenceError: a field is missing, unknown or not valid.
+        """
+        return DataclassReader(error=ReferenceError).read(cls, fields, "references")
 
 
-def _read(path: pathlib.Path) -> References | None:
-    """None where nothing was measured, or where a killed process left half a file."""
-    try:
-        return References(**json.loads(path.read_text()))
-    except (FileNotFoundError, TypeError, ValueError):
-        return None
+def hash_spec(spec: TaskSpec) -> str:
+    """Return the first eight hex digits of the SHA-256 of a TaskSpec's JSON, with sorted keys."""
+    return hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def installed_version(task: str) -> str:
+    """Return the installed version of a task, as `References.version` writes it."""
+    return _version(package_versions(task), hash_spec(task_spec(task)))
+
+
+def _version(packages: Sequence[str], spec_hash: str) -> str:
+    return ", ".join([*packages, f"spec {spec_hash}"])

@@ -1,4 +1,7 @@
-"""From episodes to the numbers of a results table. `normalised` is a fraction everywhere."""
+"""Results of one task and of several tasks, computed from the scores of played episodes.
+
+Normalised scores are fractions: 0 is random play and 1 is the expert.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,69 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes import Episode
 from gato_jax.evaluation.references import References
-from gato_jax.evaluation.rollouts import Rollout
 
 BOOTSTRAP_SAMPLES = 10_000
 
 
-def normalised(agent: float, references: References) -> float:
-    """(agent - random) / (expert - random).
+def normalise(score: float, references: References | None) -> float | None:
+    """Return (score - random) / (expert - random), or None if there is no expert that beats random play."""
+    if references is None or references.expert is None or not references.has_scale:
+        return None
+    random = references.random.mean
+    return (score - random) / (references.expert.mean - random)
 
-    Raises:
-      ReferenceError: the expert does not beat random play, which makes the fraction meaningless.
+
+def task_result(episodes: Sequence[Episode], metric: str, references: References | None) -> dict[str, Any]:
+    """Return one task's entry of results.json.
+
+    Scores are means in the task's own metric. Fields that need references are None where these are missing.
+
+    Args:
+      episodes: the episodes that the agent played.
+      metric: the task's metric, "return" or "success".
+      references: the task's reference scores, None if there are none.
     """
-    references.require_scale()
-    return (agent - references.random) / (references.expert - references.random)
-
-
-def task_result(rollouts: Sequence[Rollout], references: References) -> dict[str, Any]:
-    """One task's entry of `gato evaluate --json`; scores are means in the task's own metric, the interval is 95%."""
-    scores = np.array([rollout.score for rollout in rollouts], np.float64)
-    successes = [rollout.success for rollout in rollouts if rollout.success is not None]
+    scores = np.array([episode.score for episode in episodes], np.float64)
+    successes = [episode.success for episode in episodes if episode.success is not None]
+    expert = references.expert if references else None
     return {
-        "episodes": len(rollouts),
-        "metric": references.metric,
+        "episodes": len(episodes),
+        "metric": metric,
         "agent": float(scores.mean()),
         "agent_ci": interval(scores),
-        "random": references.random,
-        "constant": references.constant,
-        "expert": references.expert,
-        "normalised": normalised(float(scores.mean()), references),
-        "return_mean": float(np.mean([rollout.episode_return for rollout in rollouts])),
-        "success_rate": float(np.mean(successes)) if len(successes) == len(rollouts) else None,
+        "random": references.random.mean if references else None,
+        "constant": references.constant.mean if references else None,
+        "expert": expert.mean if expert else None,
+        "normalised": normalise(float(scores.mean()), references),
+        "return_mean": float(np.mean([episode.episode_return for episode in episodes])),
+        "success_rate": float(np.mean(successes)) if len(successes) == len(episodes) else None,
     }
 
 
 def interval(scores: np.ndarray) -> list[float]:
-    """95% interval of the mean, by percentile bootstrap."""
+    """Return the 95% confidence interval of the mean, [low, high], by percentile bootstrap with a fixed seed."""
     draws = np.random.default_rng(0).choice(scores, (BOOTSTRAP_SAMPLES, len(scores))).mean(axis=1)
     return [float(bound) for bound in np.percentile(draws, [2.5, 97.5])]
 
 
-def aggregate(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Mean and interquartile mean of the normalised scores, and the share of tasks at half of the expert's or above."""
-    scores = np.sort([task["normalised"] for task in tasks.values()])
+def aggregate(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Aggregate the normalised scores of the tasks that have one.
+
+    Args:
+      results: {task: entry of `task_result`}.
+
+    Returns:
+      `tasks`, the number of tasks with a normalised score; `mean` and `iqm`, the mean and the interquartile mean of
+      these scores; `share_at_50`, the share of them that are 0.5 or above. All but `tasks` are None if it is 0.
+    """
+    scores = np.sort([result["normalised"] for result in results.values() if result["normalised"] is not None])
+    if not len(scores):
+        return {"tasks": 0, "mean": None, "iqm": None, "share_at_50": None}
     cut = len(scores) // 4
     return {
+        "tasks": len(scores),
         "mean": float(scores.mean()),
         "iqm": float(scores[cut : len(scores) - cut].mean()),
         "share_at_50": float((scores >= 0.5).mean()),

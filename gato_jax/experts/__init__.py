@@ -1,10 +1,11 @@
-"""What plays the tasks well without downloaded weights, and collect, which records it.
+"""Actors that play tasks well without downloaded weights: scripted policies, planners and bots.
 
-May import episodes, environments.
+May import rollouts, environments, episodes.
 """
 
-from gato_jax.experts.base import Expert, ExpertFailure
+from gato_jax.experts.actor import ExpertActor
+from gato_jax.experts.base import Expert
 from gato_jax.experts.collect import record
 from gato_jax.experts.registry import NoExpertError, description, expert, expert_names
 
-__all__ = ["Expert", "ExpertFailure", "NoExpertError", "description", "expert", "expert_names", "record"]
+__all__ = ["Expert", "ExpertActor", "NoExpertError", "description", "expert", "expert_names", "record"]

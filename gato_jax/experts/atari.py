@@ -12,7 +12,8 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.atari import Atari
-from gato_jax.experts.base import Action, Expert
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action
 
 # Rows of the 210x160 screen, and its colours.
 _FARMER, _LEGS, _BELOW, _SOIL = slice(80, 146), slice(100, 146), slice(100, 200), slice(146, 184)
@@ -33,7 +34,6 @@ class GopherScript(Expert[Atari]):
     """
 
     agent = "script for Gopher that reads the screen"
-    licence = "GPL-2.0 (ale-py)"
     default_noise = 0.1
 
     def __init__(self, task: str):

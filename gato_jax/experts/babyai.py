@@ -8,7 +8,8 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.babyai import TASKS, BabyAI
-from gato_jax.experts.base import Action, Expert, ExpertFailure
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action, ActorFailure
 
 if TYPE_CHECKING:
     from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
@@ -26,7 +27,6 @@ class BabyAIBot(Expert[BabyAI]):
     """
 
     agent = "minigrid's BabyAIBot"
-    licence = "Apache-2.0"
     default_noise = 0.1
 
     _bot: Bot
@@ -44,9 +44,9 @@ class BabyAIBot(Expert[BabyAI]):
         try:
             action = self._bot.replan(self._last_action)
         except Exception as error:  # the bot asserts, and raises its own, wherever its plan does not fit the grid
-            raise ExpertFailure(f"{environment.task_spec.name}: the bot has no plan ({error!r})") from error
+            raise ActorFailure(f"the bot has no plan: {error!r}") from error
         if action is None:
-            raise ExpertFailure(f"{environment.task_spec.name}: the bot has no action")
+            raise ActorFailure("the bot has no action")
         return {"action": np.asarray(int(action))}
 
     def acted(self, action: Action) -> None:

@@ -1,4 +1,4 @@
-"""What an expert is: something that plays a task well and needs no downloaded weights."""
+"""The base class of experts, which play one task well and need no downloaded weights."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ import numpy as np
 from gato_jax.environments import Environment
 from gato_jax.environments.base import control_actions, limits
 from gato_jax.episodes import Continuous
+from gato_jax.rollouts import Action
 
-Action = dict[str, np.ndarray]
 Env = TypeVar("Env", bound=Environment)
-
-
-class ExpertFailure(RuntimeError):
-    """The expert cannot go on with this episode; the message says why."""
 
 
 class Expert(abc.ABC, Generic[Env]):
     """Chooses actions in one task, and may look into the simulator to do so: Env is the class of its environment.
 
     Attributes:
-      agent: what chooses the actions, for the provenance of an episode.
-      licence: of the package that the task and the expert come from.
-      default_noise: how much `disturb` does where nobody says; chosen so that the expert still succeeds.
+      agent: Description of the expert, for the provenance of its episodes.
+      default_noise: Noise at which the expert still succeeds, see `disturb`; used where a recording asks for no other.
     """
 
     agent: str = ""
-    licence: str = ""
     default_noise: float = 0.0
 
+    @abc.abstractmethod
+    def __init__(self, task: str):
+        """Build the expert of a task, which is named without its suite."""
+
     def reset(self, environment: Env, seed: int) -> None:  # noqa: B027  most have nothing to forget
-        """Begins an episode that `environment` has just started."""
+        """Begin an episode that `environment` has just started."""
 
     @abc.abstractmethod
     def act(self, environment: Env, timestep: dm_env.TimeStep) -> Action:
-        """The expert's action at this step: the label of imitation.
+        """Return the expert's action at this timestep: the label for an imitator.
 
         Raises:
-          ExpertFailure: the expert has no action.
+          ActorFailure: The expert has no action.
         """
 
     def acted(self, action: Action) -> None:  # noqa: B027  most need not know
-        """Learns which action was executed, which differs from its own where there is noise."""
+        """Take note of the action that is executed, which differs from the expert's own under noise."""
 
     def disturb(self, environment: Env, action: Action, noise: float, generator: np.random.Generator) -> Action:
-        """The action to execute.
+        """Return the action with noise on it.
 
-        Continuous actions get Gaussian noise, whose standard deviation is this share of half the limits' distance, and
-        are clipped to the limits. Discrete ones are replaced by a uniformly drawn one with this probability.
+        Args:
+          environment: The environment that the action is for.
+          action: The expert's action.
+          noise: For continuous actions, the standard deviation of Gaussian noise, as a fraction of half the range between
+            the limits; the result is clipped to the limits. For discrete actions, the probability that the action is
+            replaced by a uniformly drawn one.
+          generator: Source of the noise.
         """
         disturbed = {}
         for key, modality in control_actions(environment.task_spec).items():

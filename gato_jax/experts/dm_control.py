@@ -15,7 +15,8 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.dm_control import DMControl
-from gato_jax.experts.base import Action, Expert
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action
 
 Objective = Callable[[Any, Any, np.ndarray, np.ndarray], np.ndarray]
 """(MjModel, MjData, positions (..., nq), velocities (..., nv)) -> what each state is worth (...)."""
@@ -84,7 +85,6 @@ class Planner(Expert[DMControl]):
     """MPPI with the task's Plan."""
 
     agent = "MPPI planner"
-    licence = "Apache-2.0"
     default_noise = 0.1
 
     def __init__(self, task: str):

@@ -10,7 +10,8 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.fetch import MAX_DISPLACEMENT, FetchPickAndPlace
-from gato_jax.experts.base import Action, Expert
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action
 
 _GAIN = 0.5  # of the distance, in one step
 _ABOVE = 0.08  # metres over the block, from where the gripper goes down
@@ -27,7 +28,6 @@ class FetchScript(Expert[FetchPickAndPlace]):
     """
 
     agent = "script for pick and place that knows the block's position"
-    licence = "MIT"
     default_noise = 0.1
 
     def __init__(self, task: str):

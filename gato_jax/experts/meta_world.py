@@ -8,14 +8,14 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.meta_world import TASKS, MetaWorld
-from gato_jax.experts.base import Action, Expert
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action
 
 
 class MetaWorldScript(Expert[MetaWorld]):
     """The policy that Meta-World ships for the task; succeeds in 98% of episodes over all tasks."""
 
     agent = "Meta-World's scripted policy"
-    licence = "MIT"
     default_noise = 0.3
 
     def __init__(self, task: str):

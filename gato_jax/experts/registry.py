@@ -1,4 +1,4 @@
-"""Which task has which expert."""
+"""The registry of experts: the class of the expert of each task."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from gato_jax.environments.registry import unknown_task
 from gato_jax.experts import atari, babyai, dm_control, fetch, meta_world
 from gato_jax.experts.base import Expert
 
-_EXPERTS = {
-    name: make for suite in (atari, babyai, dm_control, fetch, meta_world) for name, make in suite.EXPERTS.items()
+_EXPERTS: dict[str, type[Expert]] = {
+    name: kind for suite in (atari, babyai, dm_control, fetch, meta_world) for name, kind in suite.EXPERTS.items()
 }
 
 
@@ -17,26 +17,32 @@ class NoExpertError(ValueError):
 
 
 def expert_names() -> list[str]:
-    """The tasks that have an expert, in alphabetical order."""
+    """Return the names of the tasks that have an expert, in alphabetical order."""
     return sorted(_EXPERTS)
 
 
 def expert(name: str) -> Expert:
-    """A new expert for the task.
+    """Return a new expert for the task.
 
     Raises:
-      UnknownTaskError: no task has this name.
-      NoExpertError: the task has no expert.
+      UnknownTaskError: No task has this name.
+      NoExpertError: The task has no expert.
     """
-    return _make(name)(name.partition("/")[2])
+    return expert_class(name)(name.partition("/")[2])
 
 
 def description(name: str) -> str:
-    """What the task's expert is, as the provenance of its episodes says it."""
-    return _make(name).agent
+    """Return the description of the task's expert, as the provenance of its episodes states it."""
+    return expert_class(name).agent
 
 
-def _make(name: str):
+def expert_class(name: str) -> type[Expert]:
+    """Return the class of the task's expert; its constructor takes the name of the task without the suite.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+      NoExpertError: The task has no expert.
+    """
     if name in _EXPERTS:
         return _EXPERTS[name]
     if name not in task_names():

@@ -1,4 +1,4 @@
-"""A trained agent, restored from a run's checkpoint: params and the contract they were trained under."""
+"""A trained agent, restored from a run's checkpoint: parameters and the contract they were trained under."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 
 class UnknownTaskError(ValueError):
-    """A task that the agent was not trained on; the message names the nearest that it was."""
+    """A task that the agent was not trained on; the message names the nearest tasks that it was trained on."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Agent:
-    """Attributes:
+    """A trained agent: its parameters, and what they were trained to read and write.
 
-    context: tokens that the agent may look at.
-    memory_steps: {task: timesteps it was trained to look back on}; None for as many as fit the context.
-    step: of the training run.
-    image_tokenizer: where images are codes, the one that makes them.
+    Attributes:
+      model: Sizes of the network.
+      graph: Structure of the network, which `params` are merged into.
+      params: Parameters of the network.
+      contract: Tasks and tokenization that the parameters were trained on.
+      context: Number of tokens that the agent may look at.
+      memory_steps: For each task, the number of timesteps that it was trained to look back on; None for as many as fit
+        into the context.
+      step: Training step of the parameters.
+      image_tokenizer: Tokenizer of images, where the agent reads them as codes; None otherwise.
+      name: Name of the run, for the provenance of the agent's episodes.
     """
 
     model: ModelConfig
@@ -37,13 +44,18 @@ class Agent:
     memory_steps: dict[str, int | None]
     step: int
     image_tokenizer: ImageTokenizer | None = None
+    name: str = ""
 
     @classmethod
     def restore(cls, path: pathlib.Path) -> Agent:
-        """Of a run's folder the newest checkpoint; or what `gato export` wrote into a .safetensors file.
+        """Return the agent of the newest checkpoint of a run, or of an exported file.
+
+        Args:
+          path: Folder of a run, or a .safetensors file that `gato export` wrote.
 
         Raises:
-          CheckpointError, ImageTokenizerError: there is none, or it is damaged.
+          CheckpointError: There is no checkpoint, or it is damaged.
+          ImageTokenizerError: The image tokenizer of the run is missing or damaged.
         """
         checkpoint = restore_agent(path)
         run, images = checkpoint.run, None
@@ -52,17 +64,22 @@ class Agent:
         return cls(
             checkpoint.model, checkpoint.graph, checkpoint.params, checkpoint.contract,
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
-            image_tokenizer=images,
+            image_tokenizer=images, name=path.resolve().stem,
         )  # fmt: skip
 
     def layout(self, task: str) -> Layout:
+        """Return the layout of a task's timesteps as tokens.
+
+        Raises:
+          UnknownTaskError: The agent was not trained on this task.
+        """
         if task not in self.contract.tasks:
             near = difflib.get_close_matches(task, self.contract.tasks, 3, 0.4) or sorted(self.contract.tasks)
             raise UnknownTaskError(f"the agent was not trained on {task!r}; nearest: {', '.join(near)}")
         return self.contract.layout(task, self.image_tokenizer)
 
     def require_task(self, spec: TaskSpec):
-        """Raises ContractError unless this is the very task that the agent was trained on."""
+        """Raise ContractError unless the TaskSpec equals the one of that name that the agent was trained on."""
         trained = self.layout(spec.name).spec
         settings = self.contract.tokenization
         Contract.of(settings, [spec]).require_equal(Contract.of(settings, [trained]), "the checkpoint")

@@ -1,4 +1,7 @@
-"""What a person looks at: the HTML report with plots and rollouts, the token inspector. May import any."""
+"""HTML reports of runs and datasets, plots, rollout animations and the token inspector.
+
+May import any other package of gato_jax.
+"""
 
 from gato_jax.reports.inspection import InspectedRow, inspect_row, inspection_json
 from gato_jax.reports.inspector import write_inspection

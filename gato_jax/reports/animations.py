@@ -1,4 +1,4 @@
-"""Rollouts as animated WebP inside the page, with a playhead on their lower edge."""
+"""Animated WebP images of rollouts as data URIs, with a progress line at the lower edge of each frame."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import io
 import numpy as np
 from PIL import Image
 
-_PLAYED, _AHEAD = (224, 122, 60), (150, 146, 140)  # both are seen on light and on dark paper
+_PLAYED, _AHEAD = (224, 122, 60), (150, 146, 140)  # visible on a light and on a dark page
 _LONGEST_SECONDS = 12.0
-_FRAMES_A_SECOND = 15
+_FRAMES_PER_SECOND = 15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Setting:
-    """One way to encode: `quality` None is lossless."""
+    """Settings of one encoding: most frames, longest side in pixels, WebP quality (None is lossless)."""
 
     frames: int
     side: int
     quality: int | None
 
 
-# From best to smallest. Drawn pixels (grid worlds, arcade games) are small without loss; rendered scenes are not.
+# From the best quality to the smallest file. Grid worlds and arcade games stay small without loss; rendered scenes
+# do not.
 _SETTINGS = (
     _Setting(frames=120, side=256, quality=None),
     _Setting(frames=120, side=256, quality=75),
@@ -34,7 +35,13 @@ _SETTINGS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Animation:
-    """Data URIs of the animation and of a still frame, for readers who asked their system for less motion."""
+    """An animation as data URIs.
+
+    Attributes:
+      moving: the animated WebP.
+      still: one frame, shown to readers whose system asks for reduced motion.
+      width, height: size in pixels.
+    """
 
     moving: str
     still: str
@@ -43,7 +50,13 @@ class Animation:
 
 
 def animate(frames: np.ndarray, budget_bytes: int) -> Animation:
-    """The frames, uint8 (T, H, W, 3), as a loop of at most `budget_bytes`, or as small as the last setting makes it."""
+    """Encode frames as an animation that loops.
+
+    Args:
+      frames: uint8 (T, H, W, 3).
+      budget_bytes: size limit. The settings are tried from the best quality to the smallest file until one fits; the
+        last one is used even if it does not fit.
+    """
     for setting in _SETTINGS:
         images = _prepare(frames, setting)
         encoded = _encode(images, setting.quality)
@@ -56,13 +69,19 @@ def animate(frames: np.ndarray, budget_bytes: int) -> Animation:
 
 
 def _prepare(frames: np.ndarray, setting: _Setting) -> list[Image.Image]:
-    """Few and small enough frames, evenly in time. Small ones stay small: the page enlarges them, pixel by pixel."""
+    """Subsample frames evenly in time, shrink them to the side of `setting` and add the progress line.
+
+    Frames are never enlarged here: the page scales small ones up without interpolation.
+    """
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), setting.frames)).round().astype(int))
-    return [_with_playhead(frames[t], t / max(1, len(frames) - 1), setting.side) for t in chosen]
+    return [_with_progress_line(frames[t], t / max(1, len(frames) - 1), setting.side) for t in chosen]
 
 
-def _with_playhead(frame: np.ndarray, done: float, side: int) -> Image.Image:
-    """The frame over a line that fills as the episode goes on; in the picture it cannot lose step with it."""
+def _with_progress_line(frame: np.ndarray, done: float, side: int) -> Image.Image:
+    """Return the resized frame above a line of which the share `done`, in [0, 1], is highlighted.
+
+    The line is part of the picture so that it cannot run out of step with the animation.
+    """
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     pixels = np.asarray(image)
@@ -73,11 +92,14 @@ def _with_playhead(frame: np.ndarray, done: float, side: int) -> Image.Image:
 
 
 def _encode(images: list[Image.Image], quality: int | None) -> bytes:
-    milliseconds = round(min(1000 / _FRAMES_A_SECOND, 1000 * _LONGEST_SECONDS / len(images)))
-    duration = [milliseconds] * (len(images) - 1) + [900]  # the outcome stays for a moment before the loop
-    how = {"lossless": True, "quality": 40} if quality is None else {"quality": quality, "minimize_size": True}
+    """Encode images as an animated WebP that loops, without loss if `quality` is None."""
+    milliseconds = round(min(1000 / _FRAMES_PER_SECOND, 1000 * _LONGEST_SECONDS / len(images)))
+    duration = [milliseconds] * (len(images) - 1) + [900]  # ms; the last frame stays visible before the loop
+    options = {"lossless": True, "quality": 40} if quality is None else {"quality": quality, "minimize_size": True}
     buffer = io.BytesIO()
-    images[0].save(buffer, "WEBP", save_all=True, append_images=images[1:], duration=duration, loop=0, method=3, **how)
+    images[0].save(
+        buffer, "WEBP", save_all=True, append_images=images[1:], duration=duration, loop=0, method=3, **options
+    )
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a training row holds, token by token: where each comes from, what it says, whether it is in the loss."""
+"""Training rows token by token: the source, decoded value, target and loss mask of each token."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from gato_jax.tokenization.codecs import Codec
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import concatenate
 
-if TYPE_CHECKING:  # brings grain, which takes seconds to load
+if TYPE_CHECKING:  # imports grain, which takes seconds
     from gato_jax.batching import Mixture, TokenRecords
     from gato_jax.batching.windows import Piece
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectedToken:
-    """One position of a row.
+    """One token of a training row.
 
     Attributes:
-      id, target_id: what stands there, and what is to be predicted for it; 0 at image patches.
-      kind, side, key, element, value: see tokenization.Token.
-      valid: the ids [low, high) of an action, None elsewhere.
-      episode, step: its source, the step counted within the episode.
+      position: index in the row.
+      id, target_id: the input token id and the id that the model is to predict here; 0 at image patches.
+      kind, side, key, element, value: the decoded token; see `tokenization.Token`.
+      local_position: index within the observation of its timestep.
+      segment: number of the segment; tokens attend within their segment only.
+      in_loss: whether the loss counts the prediction of this token.
+      prompt: whether the token is part of a prompt.
+      valid: range [low, high) of the ids that an action may have; None for other tokens.
+      episode, step: number of the episode in the dataset, and of the timestep within the episode.
     """
 
     position: int
@@ -52,13 +57,15 @@ class InspectedToken:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectedImage:
-    """An image of a timestep, put together again from the tokens of the row.
+    """An image observation of one timestep, decoded from its tokens.
 
     Attributes:
-      grid: rows and columns of its tiles, a token each.
-      positions: the position of each tile, row-major; None where the row was cut and has no such token.
+      key: the observation key.
+      episode, step: the timestep; see `InspectedToken`.
+      grid: rows and columns of tiles; each tile is one token.
+      positions: the position in the row of each tile, in row-major order; None for tiles that the row cuts off.
       size: height and width in pixels.
-      png: a data URI; tiles without a token are transparent.
+      png: the image as a data URI; tiles that the row cuts off are transparent.
     """
 
     key: str
@@ -72,7 +79,15 @@ class InspectedImage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectedRow:
-    """A row: its tokens, behind which there is padding up to `context`."""
+    """One training row.
+
+    Attributes:
+      row: index of the row in the run.
+      dataset: name of the dataset that the row is drawn from.
+      context: length of the row in tokens; positions after the last token are padding.
+      tokens: the tokens, in order of position.
+      images: the image observations of which the row holds at least one tile.
+    """
 
     row: int
     dataset: str
@@ -82,37 +97,52 @@ class InspectedRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Told:
-    """A piece of the row, read once more as whole timesteps.
+class _WholePiece:
+    """A piece of a row together with the whole timesteps that it was cut from.
 
-    says, step, kept: (n,) what each token of those timesteps says, its step within the episode, and its position in the
-    row, None of what the row cuts off.
+    Attributes:
+      piece: the piece.
+      timesteps: tokens of each timestep.
+      tokens: the description of each of the n tokens of all timesteps.
+      step: for each of the n tokens, the number of its timestep within the episode.
+      position: for each of the n tokens, its position in the row; None if the row cuts it off.
     """
 
     piece: Piece
-    steps: list[TokenSequence]
-    says: list[Token]
+    timesteps: list[TokenSequence]
+    tokens: list[Token]
     step: list[int]
-    kept: list[int | None]
+    position: list[int | None]
 
 
 def inspect_row(mixture: Mixture, row: int, image_tokenizer: ImageTokenizer | None = None) -> InspectedRow:
-    """Row `row` of a run, the very tokens that training sees; `image_tokenizer` is what its records were made with."""
+    """Return row `row` of a mixture, with exactly the tokens that training sees.
+
+    Args:
+      mixture: the datasets of the run.
+      row: index of the row.
+      image_tokenizer: the image tokenizer that the token records were made with, if any.
+    """
     plan, tokens = mixture.build(row)
-    records = mixture.entries[plan.dataset].records
+    name = mixture.names[plan.dataset]
+    records = mixture.records[name]
     layout = records.contract.layout(records.spec.name, image_tokenizer)
-    pieces = [_tell(records, layout, piece, start) for piece, start in _placed(plan.segments)]
+    pieces = [_whole_piece(records, layout, piece, start) for piece, start in _with_positions(plan.segments)]
     return InspectedRow(
         row=row,
-        dataset=records.spec.name,
+        dataset=name,
         context=mixture.context,
         tokens=tuple(_tokens(pieces, tokens)),
-        images=tuple(image for told in pieces for image in _images(layout, told)),
+        images=tuple(image for whole in pieces for image in _images(layout, whole)),
     )
 
 
 def inspection_json(rows: Sequence[InspectedRow]) -> dict[str, Any]:
-    """{"rows": [{"row", "dataset", "context", "tokens": [the fields of InspectedToken]}]}, without the images."""
+    """Return rows as JSON without their images.
+
+    Returns:
+      {"rows": [{"row", "dataset", "context", "tokens": [{fields of InspectedToken}]}]}.
+    """
     return {
         "rows": [
             {
@@ -126,24 +156,26 @@ def inspection_json(rows: Sequence[InspectedRow]) -> dict[str, Any]:
     }
 
 
-def _placed(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
-    """Each piece with the position of its first token."""
+def _with_positions(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
+    """Return pairs of each piece and the position of its first token in the row."""
     pieces = [piece for segment in segments for piece in segment]
     return zip(pieces, itertools.accumulate((piece.keep for piece in pieces), initial=0), strict=False)
 
 
-def _tell(records: TokenRecords, layout: Layout, piece: Piece, start: int) -> _Told:
-    steps = records.timesteps(piece.start, piece.stop)
+def _whole_piece(records: TokenRecords, layout: Layout, piece: Piece, start: int) -> _WholePiece:
+    """Read the timesteps of a piece whose first token is at position `start` of the row."""
+    timesteps = records.timesteps(piece.start, piece.stop)
     first = piece.start - int(records.index.first_step[piece.episode])
-    step = [first + number for number, tokens in enumerate(steps) for _ in range(len(tokens))]
-    kept: list[int | None] = [None] * len(step)
-    kept[piece.skip : piece.skip + piece.keep] = range(start, start + piece.keep)
-    return _Told(piece, steps, [token for tokens in steps for token in describe(layout, tokens)], step, kept)
+    step = [first + number for number, tokens in enumerate(timesteps) for _ in range(len(tokens))]
+    position: list[int | None] = [None] * len(step)
+    position[piece.skip : piece.skip + piece.keep] = range(start, start + piece.keep)
+    described = [token for tokens in timesteps for token in describe(layout, tokens)]
+    return _WholePiece(piece, timesteps, described, step, position)
 
 
-def _tokens(pieces: Sequence[_Told], tokens: TokenSequence) -> Iterator[InspectedToken]:
-    for told in pieces:
-        for says, step, position in zip(told.says, told.step, told.kept, strict=True):
+def _tokens(pieces: Sequence[_WholePiece], tokens: TokenSequence) -> Iterator[InspectedToken]:
+    for whole in pieces:
+        for described, step, position in zip(whole.tokens, whole.step, whole.position, strict=True):
             if position is None:
                 continue
             low, high = tokens.action_range[position].tolist()
@@ -151,34 +183,34 @@ def _tokens(pieces: Sequence[_Told], tokens: TokenSequence) -> Iterator[Inspecte
                 position=position,
                 id=int(tokens.token_ids[position]),
                 target_id=int(tokens.target_ids[position]),
-                **dataclasses.asdict(says),
+                **dataclasses.asdict(described),
                 local_position=int(tokens.local_position[position]),
                 segment=int(tokens.segment_ids[position]),
                 in_loss=bool(tokens.loss_mask[position]),
                 prompt=bool(tokens.prompt_mask[position]),
                 valid=(low, high) if high else None,
-                episode=told.piece.episode,
+                episode=whole.piece.episode,
                 step=step,
             )
 
 
-def _images(layout: Layout, told: _Told) -> Iterator[InspectedImage]:
-    """The images of a piece, in the order of their tokens, those that the row holds at least one tile of."""
+def _images(layout: Layout, whole: _WholePiece) -> Iterator[InspectedImage]:
+    """Yield the images of a piece of which the row holds at least one tile, in the order of their tokens."""
     grids = {column.key: grid for column in layout.observation_columns if (grid := _grid(column.codec)) is not None}
     if not grids:
         return
-    seen = decode(layout, concatenate(told.steps)).observation
-    first = told.step[0]
+    observation = decode(layout, concatenate(whole.timesteps)).observation
+    first = whole.step[0]
     tiles: dict[tuple[int, str], list[int | None]] = {}
-    for says, step, position in zip(told.says, told.step, told.kept, strict=True):
-        if says.key in grids and says.side == "observation":
-            tiles.setdefault((step, says.key), []).append(position)
+    for described, step, position in zip(whole.tokens, whole.step, whole.position, strict=True):
+        if described.key in grids and described.side == "observation":
+            tiles.setdefault((step, described.key), []).append(position)
     for (step, key), positions in tiles.items():
         if any(position is not None for position in positions):
-            image = seen[key][step - first]
+            image = observation[key][step - first]
             yield InspectedImage(
                 key=key,
-                episode=told.piece.episode,
+                episode=whole.piece.episode,
                 step=step,
                 grid=grids[key],
                 positions=tuple(positions),
@@ -188,7 +220,7 @@ def _images(layout: Layout, told: _Told) -> Iterator[InspectedImage]:
 
 
 def _grid(codec: Codec) -> tuple[int, int] | None:
-    """Rows and columns of an image's tokens, None where the codec is not of images."""
+    """Return (rows, columns) of the tokens of an image, or None if the codec is not an image codec."""
     match codec:
         case ImageCodec():
             return codec.grid
@@ -198,7 +230,12 @@ def _grid(codec: Codec) -> tuple[int, int] | None:
 
 
 def _png(image: np.ndarray, present: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a data URI, transparent where the tile of (rows, columns) bool `present` is False."""
+    """Return an image as a PNG data URI whose missing tiles are transparent.
+
+    Args:
+      image: uint8 (H, W, 3).
+      present: bool (rows, columns), False for missing tiles.
+    """
     if not present.all():
         height, width = (side // tiles for side, tiles in zip(image.shape[:2], present.shape, strict=True))
         alpha = np.kron(present, np.ones((height, width), bool))

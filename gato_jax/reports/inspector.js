@@ -1,12 +1,12 @@
 "use strict";
-// One row is drawn at a time; one listener serves all its tokens.
+// One row is drawn at a time; one event listener serves all of its tokens.
 const { kinds, rows } = JSON.parse(document.getElementById("data").textContent);
 const COLOURS = ["--text", "--discrete", "--continuous", "--patch", "--code", "--separator"];
 const SEPARATOR = kinds.indexOf("separator"), PATCH = kinds.indexOf("image patch");
 const at = id => document.getElementById(id);
 const flow = at("flow"), card = at("card"), jump = at("jump"), tabs = [...document.querySelectorAll("[role=tab]")];
 const state = { row: 0, chosen: null, hovered: null, hidden: new Set(), mask: "all" };
-const tileOf = new Map(); // position -> [image, tile] of the row that is shown
+const tileOf = new Map(); // position -> [image, tile], for the row on display
 let row, tokens, cells, steps, figures;
 
 function make(tag, fields = {}, ...children) {
@@ -32,12 +32,12 @@ function short(value) {
 function cellText(i) {
   if (tokens.kind[i] == SEPARATOR) return "|";
   if (tokens.kind[i] == PATCH) return "";
-  return tokens.value[i] === null ? String(tokens.id[i]) : short(tokens.value[i]).replaceAll("\u2581", "\u00b7"); // its low bar would read as a target
+  return tokens.value[i] === null ? String(tokens.id[i]) : short(tokens.value[i]).replaceAll("\u2581", "\u00b7"); // SentencePiece's low bar looks like a target mark
 }
 
 // ---- drawing a row
 
-/** Neighbouring positions of [start, stop) that agree in all `fields`, as [start, stop) each. */
+/** Splits [start, stop) into ranges [start, stop) of neighbouring positions that are equal in all `fields`. */
 function runs(start, stop, fields) {
   const found = [];
   for (let i = start; i < stop; i++) {
@@ -96,7 +96,7 @@ function drawPiece([start, stop]) {
 }
 
 function drawStep([start, stop]) {
-  const cut = tokens.local_position[start] > 0; // where a timestep begins, it is 0
+  const cut = tokens.local_position[start] > 0; // it is 0 at the start of a timestep
   const inside = make("div", { className: "inside" });
   const shown = row.images.map((_, g) => g).filter(g => row.images[g].positions.some(p => p !== null && p >= start && p < stop));
   if (shown.length) inside.append(make("div", { className: "images" }, ...shown.map(drawImage)));
@@ -179,7 +179,7 @@ function drawOverview() {
   for (let i = 0; i < row.context; i++) {
     const x = i * unit, wide = Math.max(unit, 0.6);
     if (i >= cells.length) { ink.fillStyle = colour("--rule"), ink.fillRect(x, 15, wide, 2); continue; }
-    ink.globalAlpha = left(i) ? 1 : 0.15;
+    ink.globalAlpha = visible(i) ? 1 : 0.15;
     ink.fillStyle = colour(COLOURS[tokens.kind[i]]), ink.fillRect(x, 7, wide, 18);
     ink.fillStyle = colour("--ink");
     if (tokens.in_loss[i]) ink.fillRect(x, 27, wide, 4);
@@ -191,8 +191,8 @@ function drawOverview() {
 
 // ---- filters
 
-/** Whether the filters leave token i. */
-const left = i => !state.hidden.has(tokens.kind[i]) &&
+/** Returns whether token i passes the filters. */
+const visible = i => !state.hidden.has(tokens.kind[i]) &&
   (state.mask == "all" || Boolean(state.mask == "loss" ? tokens.in_loss[i] : tokens.prompt[i]));
 
 function filter() {
@@ -203,7 +203,7 @@ function filter() {
   drawOverview();
 }
 
-// ---- the token that is looked at
+// ---- the selected token
 
 function choose(i, { scroll = false } = {}) {
   cells[state.chosen]?.classList.remove("chosen");
@@ -221,7 +221,7 @@ function choose(i, { scroll = false } = {}) {
   show();
 }
 
-/** Scrolls just as far as the toolbar above and, on a phone, the card below leave the cell to be seen. */
+/** Scrolls until the cell is visible between the toolbar above and, on a phone, the card below. */
 function reveal(cell) {
   const box = cell.getBoundingClientRect(), tools = document.querySelector(".tools"), sheet = card.getBoundingClientRect();
   const top = getComputedStyle(tools).position == "sticky" ? tools.offsetHeight + 12 : 12;
@@ -243,7 +243,7 @@ function show() {
   at("here").hidden = i === null;
   if (i !== null) at("here").style.left = `${(i + 0.5) / row.context * 100}%`;
   outline(i);
-  if (i === null) return card.replaceChildren(make("p", { className: "empty" }, "Point at a token to see what it stands for."));
+  if (i === null) return card.replaceChildren(make("p", { className: "empty" }, "Point at a token to see its details."));
   const kind = tokens.kind[i], valid = tokens.valid[i], facts = [["id", tokens.id[i]]];
   if (tokens.target_id[i] != tokens.id[i]) facts.push(["target id", tokens.target_id[i]]);
   facts.push(["in the loss", tokens.in_loss[i] ? "yes" : "no"], ["prompt", tokens.prompt[i] ? "yes" : "no"]);
@@ -254,7 +254,7 @@ function show() {
   card.replaceChildren(cardValue(i),
     make("p", { className: `what k${kind}` }, make("i"), kinds[kind], tokens.key[i] ? `, ${tokens.side[i]} ` : "", make("b", {}, name(i))),
     make("dl", {}, ...facts.flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, String(fact))])),
-    make("div", { className: "walk" }, walk(-1, "previous token", "\u2190"), walk(1, "next token", "\u2192"), walk(0, "let go", "\u2715")));
+    make("div", { className: "walk" }, walk(-1, "previous token", "\u2190"), walk(1, "next token", "\u2192"), walk(0, "clear the selection", "\u2715")));
 }
 
 function cardValue(i) {
@@ -277,7 +277,7 @@ function outline(i) {
   figures[g].append(make("i", { style: `left:${x * w}px;top:${y * h}px;width:${w}px;height:${h}px` }));
 }
 
-/** The position under the pointer: of a cell, or of the part of an image; null elsewhere. */
+/** Returns the position of the cell or image tile under the pointer, or null. */
 function pointed(event) {
   const cell = event.target.closest(".c");
   if (cell) return Number(cell.dataset.i);
@@ -287,15 +287,15 @@ function pointed(event) {
   return positions[Math.min(Math.max(y, 0), high - 1) * wide + Math.min(Math.max(x, 0), wide - 1)] ?? null;
 }
 
-/** The next position from `i` on in direction `by` that the filters leave, else `i` itself. */
+/** Returns the next position from `i` in direction `by` that passes the filters, or `i` if there is none. */
 function next(i, by) {
-  for (let j = i + by; j >= 0 && j < cells.length; j += by) if (left(j)) return j;
+  for (let j = i + by; j >= 0 && j < cells.length; j += by) if (visible(j)) return j;
   return i;
 }
 
 const stepOf = i => steps.findIndex(({ start, stop }) => i >= start && i < stop);
 
-/** The same place in the timestep before or after. */
+/** Returns the same offset within the previous or next timestep. */
 function nextStep(i, by) {
   const here = stepOf(i), there = steps[here + by];
   return there ? Math.min(there.start + i - steps[here].start, there.stop - 1) : i;
@@ -306,7 +306,7 @@ function toStep(s) {
   choose(steps[s].start);
 }
 
-// ---- what a person does
+// ---- input
 
 flow.addEventListener("pointermove", event => { if (event.pointerType == "mouse") hover(pointed(event)); });
 flow.addEventListener("pointerleave", () => hover(null));
@@ -355,7 +355,7 @@ tabs[0]?.parentNode.addEventListener("keydown", event => {
 addEventListener("resize", drawOverview);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawOverview);
 
-// An address ending in #row=3&token=17 opens there.
+// An address that ends in #row=3&token=17 opens at that row and token.
 function openAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const number = rows.findIndex(({ row }) => String(row) == wanted.get("row"));

@@ -1,4 +1,4 @@
-"""The token inspector: one self-contained HTML page that shows training rows token by token."""
+"""The token inspector: a self-contained HTML page that shows training rows token by token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separat
 
 
 def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:
-    """Writes the page of `rows` to `path`, folders included, and returns it."""
+    """Write the inspector page of `rows` to `path`, make the folders above it, and return `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(rows), encoding="utf-8")
@@ -22,9 +22,9 @@ def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:
 
 
 def render(rows: Sequence[InspectedRow]) -> str:
-    """The page. Its script draws the tokens from the JSON within it, of one row at a time."""
+    """Return the inspector page of `rows` as HTML; its script draws one row at a time from embedded JSON."""
     environment = page_environment()
-    # ASCII only, and every <, > and & escaped: no token's text can end the script that holds it.
+    # The JSON is ASCII with <, > and & escaped, so that the text of a token cannot end the script element around it.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
     names = list(dict.fromkeys(row.dataset for row in rows))
     return environment.get_template("inspector.html").render(
@@ -33,7 +33,7 @@ def render(rows: Sequence[InspectedRow]) -> str:
 
 
 def _columns(row: InspectedRow) -> dict[str, Any]:
-    """A row as one list for each field of its tokens: a quarter of the bytes of one object for each token."""
+    """Return a row as JSON with one list for each token field, a quarter of the size of one object for each token."""
     fields = [field.name for field in dataclasses.fields(row.tokens[0])] if row.tokens else []
     columns = {name: [getattr(token, name) for token in row.tokens] for name in fields if name != "position"}
     columns |= {name: [int(value) for value in columns[name]] for name in ("in_loss", "prompt") if row.tokens}

@@ -1,9 +1,10 @@
-"""The report of a run: one self-contained HTML page, put together from the run's folder."""
+"""The HTML report of a training run: one self-contained page, built from the files in the run's folder."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from pathlib import Path
 
 import jinja2
@@ -16,14 +17,14 @@ from gato_jax.reports.plots import Series, line_chart
 from gato_jax.reports.reading import read_run
 from gato_jax.reports.run import Rollout, Run, TaskScore
 
-_PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # for all animations together, and for each
-_ROLLOUTS, _CAPTIONS, _DIALOGUES = 24, 24, 12
-_CURVES = 12  # more datasets than this are drawn as the mean of their suite
+_PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # size limits of all animations together and of each one
+_ROLLOUTS, _CAPTIONS, _DIALOGUES = 24, 24, 12  # the most of each that a page shows
+_CURVES = 12  # above this number of datasets, the loss chart draws one mean curve for each suite
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _RolloutCard:
-    """A rollout as the page shows it."""
+    """One rollout with its score and the drawings that the page shows of it."""
 
     rollout: Rollout
     task: TaskScore | None
@@ -35,17 +36,20 @@ class _RolloutCard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Curve:
-    """A chart with its legend: each curve and its last smoothed value."""
+    """An SVG chart and its legend, which pairs each curve with its last smoothed value."""
 
     chart: Markup
     legend: list[tuple[Series, float]]
 
 
 def write_report(workdir: Path) -> Path:
-    """Writes `workdir`/report.html from what the run left in `workdir`, and returns its path.
+    """Write the report of a run to `workdir`/report.html and return the path of that file.
+
+    Args:
+      workdir: the folder of a run that was trained and evaluated.
 
     Raises:
-      ReportError: a file is missing or does not hold what it should; the message says what to run.
+      ReportError: a file of the run is missing or malformed; the message names the command that writes it.
     """
     path = Path(workdir) / "report.html"
     path.write_text(render(read_run(workdir)), encoding="utf-8")
@@ -53,7 +57,11 @@ def write_report(workdir: Path) -> Path:
 
 
 def page_environment(*folders: Path) -> jinja2.Environment:
-    """Templates of these folders and of this one, whose style sheet all pages share, and the filters for numbers."""
+    """Return a Jinja environment for the pages of reports.
+
+    It finds templates in `folders` first, then in the folder of this module, which holds the base page and the style
+    sheet. Its filters `number`, `short`, `duration` and `interval` are the functions of `reports.summary`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
@@ -66,7 +74,7 @@ def page_environment(*folders: Path) -> jinja2.Environment:
 
 
 def render(run: Run) -> str:
-    """The page of a run."""
+    """Return the HTML page of a run."""
     environment = page_environment()
     environment.filters |= {"score": summary.score, "percent": "{:.0%}".format}
     low, high = strips.bar_range(run.results.tasks)
@@ -91,7 +99,7 @@ def render(run: Run) -> str:
 
 
 def _loss(run: Run) -> _Curve:
-    """The total loss and that of each dataset, or of each suite where the datasets are too many to tell apart."""
+    """Draw the total loss and one loss curve for each dataset, or for each suite if there are many datasets."""
     parts = {key.removeprefix("loss/"): value for key, value in run.metrics.items() if key.startswith("loss/")}
     if len(parts) > _CURVES:
         parts = _suite_means(parts)
@@ -102,19 +110,20 @@ def _loss(run: Run) -> _Curve:
 
 
 def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The mean over each suite's datasets, at every step where one of them was logged."""
+    """Return the mean loss of each suite over its datasets, at every step at which one of them was logged."""
     means = {}
     for suite in {_suite(name) for name in parts}:
         steps, values = (
             np.concatenate(c) for c in zip(*(v for k, v in parts.items() if _suite(k) == suite), strict=True)
         )
-        logged, where = np.unique(steps, return_inverse=True)
-        means[suite] = (logged, np.bincount(where, weights=values) / np.bincount(where))
+        logged, index = np.unique(steps, return_inverse=True)
+        means[suite] = (logged, np.bincount(index, weights=values) / np.bincount(index))
     return means
 
 
-def _suite(task: str) -> str:
-    return task.split("/")[0]
+def _suite(name: str) -> str:
+    """Return the part of a dataset's name before the first `/` or `__`."""
+    return re.split("/|__", name)[0]
 
 
 def _single(run: Run, key: str, label: str, noisy: bool = True) -> _Curve | None:
@@ -125,21 +134,24 @@ def _single(run: Run, key: str, label: str, noisy: bool = True) -> _Curve | None
     return _curve([series], label=f"{label} over steps", height=150, zero=True)
 
 
-def _curve(series: list[Series], **how) -> _Curve:
-    return _Curve(chart=line_chart(series, **how), legend=[(s, s.last) for s in series])
+def _curve(series: list[Series], **options) -> _Curve:
+    return _Curve(chart=line_chart(series, **options), legend=[(s, s.last) for s in series])
 
 
 def _cards(run: Run) -> list[_RolloutCard]:
-    """A card for each rollout shown, in the order of the score table. Of very many tasks, every suite is seen."""
+    """Return a card for each rollout that is shown, in the order of the score table.
+
+    If there are more rollouts than the page shows, each suite gives its first before any suite gives its second.
+    """
     scores = {task.task: task for task in run.results.tasks}
     place = {name: index for index, name in enumerate(scores)}
     rollouts = sorted(run.rollouts, key=lambda r: place.get(r.task, len(place)))
     seen: collections.Counter[str] = collections.Counter()
-    turns = []  # the first rollout of every suite comes before the second of any
+    ranks = []  # position of each rollout among those of its suite
     for rollout in rollouts:
-        turns.append(seen[_suite(rollout.task)])
+        ranks.append(seen[_suite(rollout.task)])
         seen[_suite(rollout.task)] += 1
-    chosen = sorted(sorted(range(len(rollouts)), key=lambda index: turns[index])[:_ROLLOUTS])
+    chosen = sorted(sorted(range(len(rollouts)), key=lambda index: ranks[index])[:_ROLLOUTS])
     return [_card(rollouts[i], scores.get(rollouts[i].task), _PAGE_BYTES // len(chosen)) for i in chosen]
 
 

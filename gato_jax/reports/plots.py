@@ -1,7 +1,7 @@
-"""Line charts as inline SVG: they take the width of their box and the colours of the page's scheme.
+"""Line charts and histograms as inline SVG that fills its container and uses the colours of the page.
 
-Only the curves are stretched (a nested viewBox, strokes that do not scale). Axes and labels stand at percentages of
-the width, so that their type keeps its size from a phone to a desktop.
+Only the curves are stretched (a nested viewBox, strokes that do not scale). Axes and labels are placed at percentages
+of the width, so that text has the same size on a phone and on a desktop.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from markupsafe import Markup
 
 from gato_jax.reports.summary import short
 
-PALETTE = 8  # colours that the style sheet names --s0 to --s7; beyond them the dashes tell curves apart
-_UNITS = 1000  # the stretched viewBox, left to right
-_POINTS = 400  # more than the eye and the screen resolve
+PALETTE = 8  # number of colours, --s0 to --s7 in the style sheet; further curves repeat them with dashes
+_UNITS = 1000  # width of the stretched viewBox
+_POINTS = 400  # the most points of a path; more are not visible on a screen
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """One curve. Without an index into the palette it is drawn last and strongest, in the colour of the text."""
+    """One curve of a line chart.
+
+    Attributes:
+      name: the name in the legend.
+      x, y: (N,) the points; a y that is not finite is a gap.
+      index: index into the palette. A curve with None is drawn last, in bold and in the colour of the text.
+      noisy: whether the curve is smoothed; a schedule, which has no noise, is not.
+    """
 
     name: str
     x: np.ndarray
@@ -32,18 +39,18 @@ class Series:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """What is drawn strongly; a schedule, which has no noise, is drawn as it is."""
+        """The y values of the bold line: smoothed if the series is noisy, else as given."""
         return smooth(self.y) if self.noisy else self.y
 
     @property
     def last(self) -> float:
-        """Where the smoothed curve ends."""
+        """The last finite value of the smoothed curve, NaN if it has none."""
         finite = self.smoothed[np.isfinite(self.y)]
         return float(finite[-1]) if len(finite) else math.nan
 
     @property
     def style(self) -> str:
-        """The curve's colour, and its dashes where the palette has come round again."""
+        """The CSS properties for the colour and, where colours repeat, the dashes of the curve."""
         if self.index is None:
             return "--c:var(--ink)"
         dash = ("none", "5 3", "1.5 2.5")[self.index // PALETTE % 3]
@@ -52,7 +59,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """Data to the unit interval, linear or logarithmic, with the ticks that belong to it."""
+    """A linear or logarithmic axis: calling it maps values to [0, 1], and `ticks` are its labelled values."""
 
     low: float
     high: float
@@ -82,10 +89,18 @@ def line_chart(
     log_x: bool = False,
     zero: bool = False,
 ) -> Markup:
-    """Smoothed curves over their faint raw values, with the steps on the horizontal axis.
+    """Draw curves over a common horizontal axis, each smoothed in bold above its faint raw values.
 
-    `zero` starts the vertical axis there; `log` makes it logarithmic where every value is positive. `log_x` makes the
-    horizontal axis logarithmic, from the first x to the last; all must be positive.
+    Args:
+      series: the curves.
+      label: a description of the chart for screen readers.
+      height: height of the plot in pixels, without the labels of the horizontal axis.
+      log: use a logarithmic vertical axis, if every finite value is positive.
+      log_x: use a logarithmic horizontal axis from the smallest to the largest x; each x must be positive.
+      zero: start a linear vertical axis at 0.
+
+    Returns:
+      An <svg> element, or a sentence if no value is finite.
     """
     values = np.concatenate([s.y for s in series])
     values = values[np.isfinite(values)]
@@ -123,7 +138,10 @@ def line_chart(
 
 
 def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
-    """A small histogram, the lowest cell on the left, heights as square roots; a single value is still seen."""
+    """Draw a small histogram of `counts`, `height` pixels tall, with the first cell on the left.
+
+    Bars are as tall as the square root of their count, so that a cell with a single value stays visible.
+    """
     tall = np.sqrt(np.array(counts, float) / max([*counts, 1]))
     tall = np.where(tall > 0, 1.5 + (height - 1.5) * tall, 0.0)
     path = "".join(f"M{i} {height}v-{t:.1f}h1V{height}z" for i, t in enumerate(tall) if t)
@@ -134,7 +152,10 @@ def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
 
 
 def smooth(y: np.ndarray) -> np.ndarray:
-    """The mean over a window of a thirtieth of the curve, centred (no lag) and narrower at the ends."""
+    """Return the centred moving average of (N,) values over a window of about N / 30.
+
+    The window is cut off at both ends. Values that are not finite are left out of the means and become NaN.
+    """
     window = np.ones(2 * (len(y) // 60) + 1)
     if len(window) == 1:
         return y
@@ -145,7 +166,10 @@ def smooth(y: np.ndarray) -> np.ndarray:
 
 
 def curve_path(x: np.ndarray, y: np.ndarray) -> str:
-    """The path through finite points, lifted over the others; of many points, each stretch keeps its extremes."""
+    """Return an SVG path through the finite points (x, y), with gaps at the others.
+
+    A long curve is split into equal stretches of which only the smallest and the largest y are drawn.
+    """
     if len(x) > _POINTS:
         edges = np.linspace(0, len(x), _POINTS // 2 + 1).astype(int)
         stretches = [(i, y[i:j]) for i, j in zip(edges[:-1], edges[1:], strict=True)]
@@ -160,7 +184,7 @@ def curve_path(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _round_ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` multiples of 1, 2 or 5 times a power of ten."""
+    """Return about `count` ticks in [low, high], at multiples of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = min((m * power for m in (1, 2, 5, 10)), key=lambda size: abs(size - raw))

@@ -1,4 +1,4 @@
-"""Reads what a finished run left in its folder, and refuses what does not fit, with the remedy."""
+"""Readers of the files in a run's folder; a missing or malformed file is a ReportError with its remedy."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ _Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Maki
 
 
 def read_run(workdir: Path) -> Run:
-    """The run in `workdir`. Rollouts, captions and dialogue may be absent; the scores, curves and data may not."""
+    """Read all contents of a run's report from the folder of the run.
+
+    Args:
+      workdir: the folder of the run. Scores, training curves and datasets must be there; rollouts, captions and
+        dialogue may be absent.
+
+    Raises:
+      ReportError: a file is missing or malformed.
+    """
     workdir = Path(workdir)
     if not workdir.is_dir():
-        raise ReportError(f"{workdir} is no folder; give the --workdir of a finished run")
+        raise ReportError(
+            f"Cannot read the run: {workdir} is not a folder. Name the folder of a finished run (--workdir)."
+        )
     return Run(
         results=read_results(workdir),
         metrics=_read_metrics(workdir / "metrics.jsonl"),
-        data=_read_list(workdir / "data.json", Dataset, remedy="`gato train` writes it"),
+        data=_read_list(workdir / "data.json", Dataset, remedy="Run `gato train`, which writes it."),
         rollouts=tuple(_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))),
         captions=_read_list(workdir / "captions.json", Caption),
         dialogue=_read_list(workdir / "dialogue.json", Dialogue),
@@ -42,12 +52,16 @@ def read_run(workdir: Path) -> Run:
 
 
 def read_results(workdir: Path) -> Results:
-    """The scores in `workdir`/results.json."""
+    """Read the scores in `workdir`/results.json.
+
+    Raises:
+      ReportError: the file is missing or malformed.
+    """
     path = Path(workdir) / "results.json"
-    remedy = f"run `gato evaluate --workdir={workdir} --json={path}`"
+    remedy = f"Run `gato evaluate --workdir={workdir} --json={path}`."
     fields = _read_json(path, remedy)
     if not isinstance(fields, dict) or not fields.get("tasks"):
-        raise ReportError(f"{path}: no scores under 'tasks'; {remedy}")
+        raise ReportError(f"{path} holds no scores under 'tasks'. {remedy}")
     built = {
         "tasks": _named(TaskScore, "task", fields["tasks"], f"{path}: tasks", remedy),
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
@@ -57,9 +71,12 @@ def read_results(workdir: Path) -> Results:
 
 
 def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The columns of metrics.jsonl. A run that was resumed logs a step again: the later line counts."""
+    """Read metrics.jsonl as {quantity: (steps, values)}; of two lines with one step, the later one counts.
+
+    A run that was resumed from a checkpoint may log a step twice.
+    """
     if not path.is_file():
-        raise ReportError(f"{path} is missing; `gato train` writes it")
+        raise ReportError(f"{path} is missing. Run `gato train`, which writes it.")
     rows: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if line.strip():
@@ -68,7 +85,7 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 rows[int(row["step"])] = row
             except (ValueError, TypeError, KeyError) as error:
                 raise ReportError(
-                    f"{path}, line {number}: no JSON object with a step ({error}); delete the line"
+                    f"{path}, line {number} is not a JSON object with a step ({error}). Delete the line."
                 ) from None
     columns: dict[str, list[tuple[int, float]]] = {}
     for step, row in sorted(rows.items()):
@@ -76,12 +93,12 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             if isinstance(value, (int, float)):
                 columns.setdefault(key, []).append((step, value))
     if "loss" not in columns:
-        raise ReportError(f"{path} logs no 'loss'; `gato train` writes it")
+        raise ReportError(f"{path} logs no 'loss'. Run `gato train`, which writes it.")
     return {key: tuple(np.array(pairs, float).T) for key, pairs in columns.items()}
 
 
 def _read_rollout(path: Path) -> Rollout:
-    remedy = "run `gato evaluate` again, or delete the file"
+    """Read a rollout from an .npz file whose name is the task with "__" in place of "/"."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             actions = arrays["actions"]
@@ -95,46 +112,64 @@ def _read_rollout(path: Path) -> Rollout:
                 score=float(arrays["score"]),
             )
     except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ReportError(f"{path}: not a rollout ({error}); {remedy}") from None
+        raise ReportError(
+            f"{path} is not a rollout ({error}). Run `gato evaluate` again, or delete the file."
+        ) from None
 
 
 def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tuple[_Record, ...]:
-    """The records in `path`; none if it is absent and no `remedy` says who should have written it."""
+    """Read a JSON list of objects as records of a dataclass.
+
+    Args:
+      path: the file.
+      kind: the dataclass.
+      remedy: a sentence for error messages. Without one the file may be absent, which gives no records.
+    """
     if not path.exists() and remedy is None:
         return ()
-    records = _read_json(path, remedy or "run `gato evaluate` again, or delete the file")
+    records = _read_json(path, remedy or "Run `gato evaluate` again, or delete the file.")
     if not isinstance(records, list):
-        raise ReportError(f"{path} holds no list; {remedy or 'delete the file'}")
-    return tuple(_build(kind, record, f"{path}, record {i}", remedy or "delete it") for i, record in enumerate(records))
+        raise ReportError(f"{path} holds {type(records).__name__}, expected a list. {remedy or 'Delete the file.'}")
+    return tuple(
+        _build(kind, record, f"{path}, record {i}", remedy or "Delete it.") for i, record in enumerate(records)
+    )
 
 
 def _read_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file; `remedy` is a sentence for the ReportError of a missing or malformed file."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise ReportError(f"{path} is missing; {remedy}") from None
+        raise ReportError(f"{path} is missing. {remedy}") from None
     except (ValueError, OSError) as error:
-        raise ReportError(f"{path} is no JSON ({error}); {remedy}") from None
+        raise ReportError(f"{path} is not JSON ({error}). {remedy}") from None
 
 
 def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:
-    """Records from a JSON object whose keys are their names."""
+    """Return a record for each entry of a JSON object {name: fields}, with the name in the field `key`."""
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
-        raise ReportError(f"{where} is no object of objects; {remedy}")
+        raise ReportError(f"{where} is not an object of objects. {remedy}")
     return tuple(_build(kind, {key: name, **fields}, f"{where}: {name}", remedy) for name, fields in table.items())
 
 
 def _build(kind: type[_Record], fields: Any, where: str, remedy: str) -> _Record:
-    """A dataclass from JSON. Keys it does not know are left out: newer runs may say more than the page shows."""
+    """Return a dataclass from JSON fields, and ignore unknown keys, which newer runs may have.
+
+    `where` names the file and entry, and `remedy` is a sentence, for error messages.
+    """
     try:
         known = {field.name: str(field.type) for field in dataclasses.fields(kind)}
         return kind(**{key: _fitted(key, known[key], value) for key, value in dict(fields).items() if key in known})
     except (TypeError, ValueError) as error:
-        raise ReportError(f"{where}: {str(error).removeprefix(kind.__name__ + '.__init__() ')}; {remedy}") from None
+        raise ReportError(f"{where}: {str(error).removeprefix(kind.__name__ + '.__init__() ')}. {remedy}") from None
 
 
 def _fitted(name: str, kind: str, value: Any) -> Any:
-    """A JSON value as the field's type, or a refusal here, before a format string trips over it far from the file."""
+    """Return a JSON value converted to the type `kind` of the field `name`.
+
+    Raises:
+      TypeError: the value is of another type.
+    """
     if value is None and kind.endswith("None"):
         return None
     match kind.removesuffix(" | None"):
@@ -150,5 +185,5 @@ def _fitted(name: str, kind: str, value: Any) -> Any:
             inner = wanted.removeprefix("Mapping[str, ").removesuffix("]")
             return {key: _fitted(f"{name}: {key}", inner, entry) for key, entry in value.items() if entry is not None}
         case "Making" | "tuple[TaskScore, ...]" | "tuple[HeldOut, ...]":
-            return value  # built already
-    raise TypeError(f"{name!r} is {value!r}, need {kind}")
+            return value  # already a dataclass
+    raise TypeError(f"{name!r} is {value!r}, expected {kind}")

@@ -1,4 +1,4 @@
-"""What a report shows of a finished run. `reading` makes these from the run's folder."""
+"""Dataclasses with the contents of a run's report; `reports.reading` fills them from the run's folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import numpy as np
 
 
 class ReportError(ValueError):
-    """A run's folder that cannot be reported on; the message names the file, what is wrong and the remedy."""
+    """A report that cannot be made; the message names the file or dataset, the fault and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskScore:
-    """One task's scores in its own metric. `normalised` is (agent - random) / (expert - random)."""
+    """The scores of one task, in the metric of the task.
+
+    Attributes:
+      metric: "success" for a success rate in [0, 1], else the name of the metric, such as "return".
+      agent, random, constant, expert: mean scores of the agent, of random play, of the best constant action and of the
+        expert; None where a reference was not measured.
+      normalised: (agent - random) / (expert - random).
+      agent_ci: confidence interval of `agent`.
+    """
 
     task: str
     episodes: int
@@ -29,7 +37,7 @@ class TaskScore:
     success_rate: float | None = None
 
     def normalise(self, score: float | None) -> float | None:
-        """`score` on the scale where random is 0 and the expert 1; None where that scale does not exist."""
+        """Return (score - random) / (expert - random), or None if a term is missing or expert equals random."""
         if score is None or self.random is None or self.expert is None or self.expert == self.random:
             return None
         return (score - self.random) / (self.expert - self.random)
@@ -37,7 +45,12 @@ class TaskScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """A measure on data kept from training. Lower is better."""
+    """A measurement on held-out data; lower is better.
+
+    Attributes:
+      baseline: the value of a trivial predictor on the same data.
+      exact_match: share of answers that equal the truth.
+    """
 
     name: str
     metric: str
@@ -49,7 +62,12 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Making:
-    """How the run was made; what an evaluation alone does not know stays None."""
+    """Facts about the training of a run; a field that the evaluation did not know is None.
+
+    Attributes:
+      versions: {package: version}.
+      stages: {stage: seconds}.
+    """
 
     parameters: int | None = None
     steps: int | None = None
@@ -63,7 +81,7 @@ class Making:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
-    """results.json: what `gato evaluate --json` writes, and what the quickstart adds to it."""
+    """The contents of results.json, which `gato evaluate --json` writes and the quickstart extends."""
 
     tasks: tuple[TaskScore, ...]
     aggregate: Mapping[str, float]
@@ -75,9 +93,13 @@ class Results:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """One recorded episode of the agent: frames (T or T+1, H, W, 3), actions (T, A), rewards (T,).
+    """One recorded episode of the agent, of T steps.
 
-    Floating-point actions have one name a column. Integer actions with one column have one name a value.
+    Attributes:
+      frames: uint8 (T or T + 1, H, W, 3).
+      actions: (T, A).
+      action_names: one name for each column of floating-point actions; one for each value of an integer action.
+      rewards: (T,).
     """
 
     task: str
@@ -90,10 +112,13 @@ class Rollout:
 
     def __post_init__(self):
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
-            raise ReportError(f"frames are {self.frames.dtype} {self.frames.shape}, need uint8 (T, H, W, 3)")
+            shape = f"{self.frames.dtype} {self.frames.shape}"
+            raise ReportError(f"frames is {shape}, expected uint8 (T, H, W, 3). Record the rollout again.")
         if not 0 < len(self.rewards) == len(self.actions) <= len(self.frames) <= len(self.rewards) + 1:
             lengths = f"{len(self.frames)} frames, {len(self.actions)} actions, {len(self.rewards)} rewards"
-            raise ReportError(f"{lengths}: one action and one reward a frame are needed")
+            raise ReportError(
+                f"There are {lengths}, expected one action and one reward for each frame. Record it again."
+            )
 
     @property
     def discrete(self) -> bool:
@@ -102,7 +127,7 @@ class Rollout:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Caption:
-    """An image (a data URI), the caption it has, and captions that the agent drew for it."""
+    """An image as a data URI, its true caption, and the captions that the agent sampled for it."""
 
     image: str
     truth: str
@@ -110,12 +135,14 @@ class Caption:
 
     def __post_init__(self):
         if not self.image.startswith("data:image/"):
-            raise ReportError("an image is no data URI; the report carries its images inside itself")
+            raise ReportError(
+                f"image is {self.image[:40]!r}, expected a data URI (data:image/...). Evaluate the run again."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dialogue:
-    """What was said, what the corpus answers, and what the agent answered."""
+    """A prompt from a conversation, the answer of the corpus, and the answer that the agent sampled."""
 
     prompt: str
     truth: str
@@ -124,7 +151,7 @@ class Dialogue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What the agent was trained on: one dataset, its share of the mixture, and where it came from."""
+    """One training dataset: its size, its weight in the mixture (a share of the rows), and its provenance."""
 
     dataset: str
     episodes: int
@@ -138,7 +165,11 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything the report shows. `metrics` holds, for each logged quantity, its steps and its values."""
+    """All contents of a run's report.
+
+    Attributes:
+      metrics: {quantity: (steps, values)}, each of shape (N,).
+    """
 
     results: Results
     metrics: Mapping[str, tuple[np.ndarray, np.ndarray]]

@@ -1,4 +1,4 @@
-"""The small inline drawings: a score between random and expert, and what an agent did over an episode's time."""
+"""Inline SVG drawings: the bar of a normalised score, and the actions and rewards of a rollout over time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from gato_jax.reports.plots import PALETTE, curve_path
 from gato_jax.reports.run import Rollout, TaskScore
 from gato_jax.reports.summary import number
 
-_LINES = 6  # up to so many action dimensions each has a line of its own; more become a heat strip
-_UNITS = 1000
-_COLUMNS = 600  # the most steps that lanes show one by one; of longer episodes they show every n-th
-_PLUS, _MINUS = (224, 122, 60), (58, 132, 176)  # both are seen on light and on dark paper
+_LINES = 6  # the most action dimensions that are drawn as lines; a rollout with more gets a heat map
+_UNITS = 1000  # width of a drawing in units of its viewBox
+_COLUMNS = 600  # the most steps that lanes show one by one; longer episodes are subsampled evenly
+_PLUS, _MINUS = (224, 122, 60), (58, 132, 176)  # visible on a light and on a dark page
 
 
 def bar_range(tasks: Sequence[TaskScore]) -> tuple[float, float]:
-    """The common scale of all bars. Scores far outside it are cut there; their number stands beside the bar."""
+    """Return the ends (low, high) of the normalised score axis that the bars of all tasks share.
+
+    The axis holds 0 (random) and 1 (expert) and is limited to about [-0.5, 1.5]; bars of scores beyond it are cut off.
+    """
     marks = [mark for task in tasks for mark in (task.normalised, task.normalise(task.constant)) if mark is not None]
     return max(-0.5, min([0.0, *marks])) - 0.06, min(1.5, max([1.0, *marks])) + 0.06
 
 
 def score_bar(task: TaskScore, low: float, high: float) -> Markup:
-    """The agent's bar from random (0) towards the expert (1), its interval as a whisker, the constant as a diamond."""
+    """Draw the normalised score of a task as a bar that starts at random play (0).
+
+    A whisker shows the confidence interval of the agent, a diamond the best constant action. `low` and `high` are the
+    ends of the axis, from `bar_range`. A task without an expert gives a short text instead.
+    """
     if task.normalised is None:
         return Markup('<span class="absent">no expert measured</span>')
 
@@ -54,7 +61,10 @@ def score_bar(task: TaskScore, low: float, high: float) -> Markup:
 
 
 def action_strip(rollout: Rollout) -> Markup:
-    """The rollout's actions over time, as wide as its animation, so that the animation's playhead reads on it too."""
+    """Draw the actions of a rollout over time, as wide as its animation so that both share one time axis.
+
+    Discrete actions become lanes, a few continuous dimensions lines, and many continuous dimensions a heat map.
+    """
     if rollout.discrete:
         return _lanes(rollout)
     if rollout.actions.shape[1] <= _LINES and len(rollout.action_names) == rollout.actions.shape[1]:
@@ -64,12 +74,12 @@ def action_strip(rollout: Rollout) -> Markup:
 
 
 def reward_strip(rollout: Rollout) -> Markup:
-    """The rewards summed up to each step."""
+    """Draw the cumulative reward of a rollout over time."""
     return _line("rewards so far", np.cumsum(rollout.rewards, dtype=float), kind="reward")
 
 
 def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
-    """For discrete actions, those used: the name, its share of the steps and its colour, in the order of the lanes."""
+    """Return (name, share of the steps, CSS colour) of each discrete action taken, in the order of the lanes."""
     used, counts = np.unique(rollout.actions, return_counts=True)
     names = rollout.action_names
     shares = zip(used.tolist(), counts / counts.sum(), strict=True)
@@ -77,10 +87,10 @@ def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
 
 
 def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24) -> Markup:
-    """One quantity over time, its name above the line; for rewards their sum, too."""
+    """Draw one quantity over time as a line, headed by its name and, for rewards, by the total."""
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-    if kind == "action":  # the same scale for every dimension: large movements look large
+    if kind == "action":  # All dimensions share one scale, so that large movements look large.
         low, high = min(low, -1.0), max(high, 1.0)
     span = (high - low) or 1.0
     x = (np.arange(len(values)) + 0.5) * _UNITS / len(values)
@@ -96,7 +106,7 @@ def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24)
 
 
 def _heat(rollout: Rollout, row: int = 8) -> Markup:
-    """A row for each dimension: the colour says the sign, its strength the size. A picture, as it has many cells."""
+    """Draw a PNG heat map with one row for each dimension; hue shows the sign of an action, opacity its magnitude."""
     actions = np.nan_to_num(rollout.actions.astype(float)).T
     strength = np.abs(actions) / (np.abs(actions).max() or 1.0)
     cells = np.where((actions > 0)[..., None], np.array(_PLUS), np.array(_MINUS))
@@ -112,7 +122,10 @@ def _heat(rollout: Rollout, row: int = 8) -> Markup:
 
 
 def _lanes(rollout: Rollout, lane: int = 8) -> Markup:
-    """A lane for each action used, a mark where it was taken: readable without telling the colours apart."""
+    """Draw one lane for each discrete action taken, with marks at the steps at which it was taken.
+
+    Actions differ in position as well as in colour, so that the drawing can be read without colour vision.
+    """
     actions = rollout.actions[:: -(-len(rollout.actions) // _COLUMNS), 0]
     used = np.unique(rollout.actions)
     marks = []

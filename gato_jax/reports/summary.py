@@ -1,4 +1,4 @@
-"""The run in words: the headline of the page, and the plain-text table that ends the quickstart."""
+"""Text about results: formatted numbers, the headline of a report and the plain-text table of scores."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 from gato_jax.reports.run import Results, TaskScore
 
-_WIDTH = 100
-_NONE = "-"
+_WIDTH = 100  # columns of a plain-text table
+_NONE = "-"  # stands for a value that is not known
 
 
 def headline(results: Results) -> str:
-    """What the scores say, in one sentence."""
+    """Return one sentence about the normalised scores: how many tasks are above half of the expert's score."""
     scored = [task.normalised for task in results.tasks if task.normalised is not None]
     above = sum(normalised >= 0.5 for normalised in scored)
     count = len(results.tasks)
@@ -26,14 +26,14 @@ def headline(results: Results) -> str:
 
 
 def score(value: float | None, metric: str) -> str:
-    """A score in its task's own metric: a success rate as a percentage, a return as it is."""
+    """Format a score: as a percentage if the metric is "success", else as a number; "-" for None."""
     if value is None:
         return _NONE
     return f"{value:.0%}" if metric == "success" else number(value)
 
 
 def number(value: float | int | None) -> str:
-    """About three significant digits, thousands apart."""
+    """Format a number with about three significant digits and separated thousands; "-" for None."""
     if value is None:
         return _NONE
     if not math.isfinite(value):
@@ -44,7 +44,7 @@ def number(value: float | int | None) -> str:
 
 
 def short(value: float | int) -> str:
-    """For axes and headings: 4900000 as 4.9M."""
+    """Format a number with a unit of magnitude, such as 4.9M for 4900000."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -52,7 +52,7 @@ def short(value: float | int) -> str:
 
 
 def duration(seconds: float | int) -> str:
-    """Seconds below two minutes, minutes below two hours, then hours."""
+    """Format a duration: in seconds below two minutes, in minutes below two hours, else in hours."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -60,21 +60,21 @@ def duration(seconds: float | int) -> str:
 
 
 def interval(task: TaskScore) -> str:
-    """The interval of the agent's score."""
+    """Format the confidence interval of the agent's score, such as "0.5 to 0.8"; "-" if there is none."""
     return _NONE if task.agent_ci is None else " to ".join(score(end, task.metric) for end in task.agent_ci)
 
 
 def summary_table(results: Results) -> str:
-    """The scores as plain ASCII text, at most 100 columns: what the quickstart prints at its end."""
+    """Return the scores, held-out measurements and costs of a run as plain ASCII text of at most 100 columns."""
     rows: list[tuple[str, ...]] = [("task", "random", "constant", "agent", "interval", "expert", "normalised")]
     for task in results.tasks:
         own = [score(value, task.metric) for value in (task.random, task.constant, task.agent)]
         rows.append((task.task, *own, interval(task), score(task.expert, task.metric), _meter(task.normalised)))
-    lines = aligned(rows)
+    lines = align_columns(rows)
     if results.held_out:
         held = [("held out (lower is better)", "value", "baseline", "measure")]
         held += [(h.name, number(h.value), number(h.baseline), h.metric) for h in results.held_out]
-        lines += ["", *aligned(held)]
+        lines += ["", *align_columns(held)]
     aggregate = results.aggregate
     named = (("mean", "mean"), ("iqm", "interquartile mean"), ("share_at_50", "share at half of the expert or above"))
     facts = [f"{name} {aggregate[key]:.2f}" for key, name in named if aggregate.get(key) is not None]
@@ -94,8 +94,12 @@ def _meter(normalised: float | None, width: int = 10) -> str:
     return f"{normalised:5.2f} {'#' * filled}{'.' * (width - filled)}"
 
 
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns two spaces apart, numbers flush right. The first column gives way where a line would be too long."""
+def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a plain-text table of at most 100 columns, with a rule below the first row.
+
+    The first and the last column are aligned to the left, the others to the right. If a line would be too long, the
+    texts of the first column are shortened in the middle.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[0] = max(12, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
     lines = []

@@ -1,4 +1,4 @@
-"""Columns of a recording become an episode, or are refused: nothing that is damaged passes as data."""
+"""Assembly and validation of episodes from the columns of a recording. Damaged data raise EpisodeRejected."""
 
 from __future__ import annotations
 
@@ -13,77 +13,83 @@ from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Pr
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.reader import EpisodeRejected
 
-Column = Callable[[str], Any]
+ReadField = Callable[[str], Any]
 
 
 def assemble(
     fields: Fields,
-    column: Column,
-    where: str,
+    read_field: ReadField,
+    location: str,
     *,
     provenance: Provenance | None = None,
     step_flags: Sequence[str] = (),
     final_observation: bool = False,
 ) -> Episode:
-    """One episode of T steps, each of which acts unless the recording has a final observation.
+    """Build an episode of T steps from the columns of a recording, and validate every value.
+
+    Every step holds an action that was taken, except for the last step if `final_observation` is set.
 
     Args:
-      fields: what is wanted.
-      column: the T values of a field, or its one string. Images are (T, H, W, C) uint8, or T of those or encoded files.
-        A KeyError says that there is no such field.
-      where: file and number of the episode, to begin a message with.
-      provenance: of this episode, where it differs from that of the fields.
-      step_flags: which of `discount`, `is_first`, `is_last` and `is_terminal` the recording has itself, as fields of
-        these names. The others follow from the place in the episode, which is taken to end in a terminal state.
-      final_observation: whether a last step that the recording flags as `is_last` holds an observation alone.
+      fields: the fields to read and their modalities.
+      read_field: returns the T values of a field, given its name, or a single string that holds for all steps. Images
+        are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or T encoded files. It raises KeyError if the
+        recording has no such field.
+      location: file and number of the episode, the beginning of error messages.
+      provenance: provenance of this episode. Default: that of `fields`.
+      step_flags: those of `discount`, `is_first`, `is_last` and `is_terminal` that the recording stores as fields of
+        these names. The others are derived on the assumption that the last step is terminal.
+      final_observation: whether a last step with a recorded `is_last` flag holds an observation and no action.
 
     Raises:
-      EpisodeRejected: a field is missing or has another type or shape, a value is no finite number, an image cannot be
-        decoded or has another size, time goes backwards, an episode begins or ends within it, or there are no steps.
+      EpisodeRejected: a field is missing or has the wrong type or shape, a value is not finite, an image cannot be
+        decoded or has the wrong size, time does not increase, a flag marks an episode border inside the episode, or
+        there are no steps.
     """
 
     def read(path: str) -> Any:
         name, part = split_path(path)
         try:
-            values = column(name)
+            values = read_field(name)
         except KeyError as error:
-            raise EpisodeRejected(where, f"it has no field {name!r} ({error.args[0] if error.args else ''})") from None
+            raise EpisodeRejected(
+                location, f"it has no field {name!r} ({error.args[0] if error.args else ''})"
+            ) from None
         if part is None:
             return values
         if (values := np.asarray(values)).ndim != 2 or values.shape[1] < part.stop:
-            raise EpisodeRejected(where, f"field {path!r} is a part of a column of shape {values.shape}")
+            raise EpisodeRejected(location, f"field {path!r} is out of range for a column of shape {values.shape}")
         return values[:, part]
 
     sides: dict[str, dict[str, np.ndarray]] = {"observation": {}, "action": {}}
-    late: list[tuple[str, str, Any]] = []  # one string for all steps, whose number is not known yet
+    constant_texts: list[tuple[str, str, Any]] = []  # (side, key, text), repeated once T is known
     for side, arrays in sides.items():
         for key, (path, modality) in getattr(fields, side).items():
-            values, said = read(path), f"{side} {key!r} (field {path!r})"
+            values, label = read(path), f"{side} {key!r} (field {path!r})"
             if isinstance(values, (str, bytes)) and isinstance(modality, Text):
-                late.append((side, key, values))
+                constant_texts.append((side, key, values))
                 continue
             size = fields.recorded_sizes.get(key)
-            arrays[key] = to_array(values, modality, said, where, size)
+            arrays[key] = to_array(values, modality, label, location, size)
     counts = {f"{side} {key!r}": len(values) for side, arrays in sides.items() for key, values in arrays.items()}
     if not counts:
-        raise EpisodeRejected(where, "it has one text for all steps and nothing that says how many there are")
+        raise EpisodeRejected(location, "its fields are all constant texts, so the number of steps is unknown")
     steps = next(iter(counts.values()))
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{count} of {key}" for key, count in counts.items())
-        raise EpisodeRejected(where, f"its columns are of different lengths: {said}")
+        lengths = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise EpisodeRejected(location, f"its columns have different lengths: {lengths}")
     if steps == 0:
-        raise EpisodeRejected(where, "it has no steps")
-    for side, key, text in late:
-        one = to_array([text], getattr(fields, side)[key][1], f"{side} {key!r}", where)
+        raise EpisodeRejected(location, "it has no steps")
+    for side, key, text in constant_texts:
+        one = to_array([text], getattr(fields, side)[key][1], f"{side} {key!r}", location)
         sides[side][key] = np.repeat(one, steps)
     if fields.timestamps is not None:
-        require_increasing(np.asarray(read(fields.timestamps)), steps, where)
+        require_increasing(np.asarray(read(fields.timestamps)), steps, location)
     reward = np.zeros(steps, np.float32)
     if fields.reward is not None:
-        reward = to_array(read(fields.reward), Continuous(shape=()), f"reward (field {fields.reward!r})", where)
+        reward = to_array(read(fields.reward), Continuous(shape=()), f"reward (field {fields.reward!r})", location)
         if len(reward) != steps:
-            raise EpisodeRejected(where, f"it has {len(reward)} rewards for {steps} steps")
-    flags = _flags({name: read(name) for name in step_flags}, steps, where)
+            raise EpisodeRejected(location, f"it has {len(reward)} rewards, expected {steps}, one for each step")
+    flags = _step_flags({name: read(name) for name in step_flags}, steps, location)
     return Episode(
         task=fields.spec.name,
         observation=sides["observation"],
@@ -95,76 +101,117 @@ def assemble(
         is_terminal=flags["is_terminal"],
         final_observation=final_observation and bool(flags["is_last"][-1]),
         provenance=provenance or fields.provenance,
-        success=None if fields.success is None else _last_is_true(read(fields.success), fields.success, where),
+        success=None if fields.success is None else _read_success(read(fields.success), fields.success, location),
     )
 
 
-def _flags(recorded: dict[str, Any], steps: int, where: str) -> dict[str, np.ndarray]:
-    """`discount` (T,) float32 and the three flags (T,) bool of an episode, those that were recorded and the others."""
+def _step_flags(recorded: dict[str, Any], steps: int, location: str) -> dict[str, np.ndarray]:
+    """Return `discount` (T,) float32 and `is_first`, `is_last` and `is_terminal` (T,) bool of an episode.
+
+    Args:
+      recorded: the flags that the recording stores. The others are derived from the position of a step.
+      steps: number of steps T.
+      location: file and number of the episode.
+
+    Raises:
+      EpisodeRejected: a flag has the wrong length, or marks the border of an episode at an inner step.
+    """
     first, last = np.arange(steps) == 0, np.arange(steps) == steps - 1
     flags = {"is_first": first, "is_last": last, "is_terminal": last}
     for name in flags.keys() & recorded.keys():
-        array = to_array(recorded[name], Discrete(n=2), name, where).astype(bool)
+        array = to_array(recorded[name], Discrete(n=2), name, location).astype(bool)
         if len(array) != steps:
-            raise EpisodeRejected(where, f"it has {len(array)} values of {name} for {steps} steps")
+            raise EpisodeRejected(location, f"it has {len(array)} values of {name}, expected {steps}")
         if (inside := array & ~flags[name]).any():
             raise EpisodeRejected(
-                where, f"{name} is true at step {int(inside.argmax())} of {steps}: it is no one episode"
+                location, f"{name} is true at step {int(inside.argmax())} of {steps}, which is inside the episode"
             )
         flags[name] = array
     discount = recorded.get("discount", (~flags["is_terminal"]).astype(np.float32))
-    discount = to_array(np.reshape(discount, -1), Continuous(shape=()), "discount", where)
+    discount = to_array(np.reshape(discount, -1), Continuous(shape=()), "discount", location)
     if len(discount) != steps:
-        raise EpisodeRejected(where, f"it has {len(discount)} values of discount for {steps} steps")
+        raise EpisodeRejected(location, f"it has {len(discount)} values of discount, expected {steps}")
     return {"discount": discount, **flags}
 
 
 def to_array(
-    values: Any, modality: Modality, said: str, where: str, recorded_size: tuple[int, int] | None = None
+    values: Any, modality: Modality, label: str, location: str, recorded_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """T recorded values as an episode holds them; `said` names them in the message of an EpisodeRejected."""
+    """Convert T recorded values to the array that an episode holds for a modality.
+
+    Args:
+      values: T numbers, arrays, strings or encoded images.
+      modality: the modality to convert to and to validate against.
+      label: name of the field in error messages.
+      location: file and number of the episode.
+      recorded_size: height and width that every recorded image must have. Default: those of the first image.
+
+    Returns:
+      (T, *shape) float32 for Continuous, (T, *shape) int64 for Discrete, (T, height, width, channels) uint8 for Image,
+      (T,) strings for Text.
+
+    Raises:
+      EpisodeRejected: a value has the wrong type, shape or range.
+    """
     several = np.iterable(values) and not isinstance(values, (str, bytes))
     if not several:
-        raise EpisodeRejected(where, f"{said} is the one value {values!r:.40}, not one at each step")
+        raise EpisodeRejected(location, f"{label} is the single value {values!r:.40}, expected one for each step")
     match modality:
         case Text():
-            return _texts(list(values), said, where)
+            return _to_texts(list(values), label, location)
         case Image():
-            return _images(values, modality, said, where, recorded_size)
+            return _to_images(values, modality, label, location, recorded_size)
     array = np.asarray(values)
     kinds = "biu" if isinstance(modality, Discrete) else "fiub"
     if array.dtype.kind not in kinds:
-        raise EpisodeRejected(where, f"{said} has type {array.dtype}, which is not {type(modality).__name__.lower()}")
+        expected = "integers" if isinstance(modality, Discrete) else "numbers"
+        raise EpisodeRejected(location, f"{label} has type {array.dtype}, expected {expected}")
     if array.shape[1:] != modality.shape and not (array.ndim == 1 and modality.shape == (1,)):
-        raise EpisodeRejected(where, f"{said} has shape {array.shape[1:]} at each step, not {modality.shape}")
+        raise EpisodeRejected(location, f"{label} has shape {array.shape[1:]} at each step, expected {modality.shape}")
     array = array.reshape(len(array), *modality.shape)
     if isinstance(modality, Discrete):
         array = array.astype(np.int64)
         if (wrong := (array < 0) | (array >= modality.n)).any():
             step, value = int(np.argwhere(wrong)[0][0]), array[wrong][0]
-            raise EpisodeRejected(where, f"{said} is {value} at step {step}, not in [0, {modality.n})")
+            raise EpisodeRejected(location, f"{label} is {value} at step {step}, expected a value in [0, {modality.n})")
         return array
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, and is rejected below
         array = array.astype(np.float32)
     if not (finite := np.isfinite(array)).all():
         step, value = int(np.argwhere(~finite)[0][0]), array[~finite][0]
-        raise EpisodeRejected(where, f"{said} is {value} at step {step}")
+        raise EpisodeRejected(location, f"{label} is {value} at step {step}, expected a finite number")
     return array
 
 
-def require_increasing(times: np.ndarray, steps: int, where: str):
-    """Raises EpisodeRejected unless there is a time for each step, after that of the step before."""
+def require_increasing(times: np.ndarray, steps: int, location: str):
+    """Raise EpisodeRejected unless `times` holds one finite number for each step, strictly increasing.
+
+    Args:
+      times: times of the steps, (T,), in any unit.
+      steps: number of steps T.
+      location: file and number of the episode.
+    """
     if times.shape != (steps,) or times.dtype.kind not in "fiu":
-        raise EpisodeRejected(where, f"its times are {times.dtype} of shape {times.shape}, for {steps} steps")
+        raise EpisodeRejected(location, f"its times are {times.dtype} of shape {times.shape}, expected {steps} numbers")
     if times.dtype.kind == "f" and not np.isfinite(times).all():
-        raise EpisodeRejected(where, f"the time of step {int(np.argmin(np.isfinite(times)))} is no finite number")
+        step = int(np.argmin(np.isfinite(times)))
+        raise EpisodeRejected(location, f"time is {times[step]} at step {step}, expected a finite number")
     if (back := times[1:] <= times[:-1]).any():
         step = int(back.argmax())
-        raise EpisodeRejected(where, f"time goes from {times[step]} to {times[step + 1]} at step {step + 1}")
+        raise EpisodeRejected(location, f"time goes from {times[step]} to {times[step + 1]} at step {step + 1}")
 
 
 def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
-    """(H, W, C) uint8 as (height, width, channels): each pixel the mean of those it covers."""
+    """Resize an image by area averaging to the size of a modality, in the way that `modality.fit` says.
+
+    Args:
+      image: (H, W, C) uint8.
+      modality: gives height, width and `fit`: `resize` ignores the aspect ratio, `pad` adds black borders, `crop` cuts
+        out the middle.
+
+    Returns:
+      (height, width, channels) uint8.
+    """
     if image.shape == modality.shape:
         return image
     picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
@@ -183,54 +230,71 @@ def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
     return np.asarray(cut).reshape(modality.shape)
 
 
-def _images(values: Any, modality: Image, said: str, where: str, recorded_size: tuple[int, int] | None) -> np.ndarray:
+def _to_images(
+    values: Any, modality: Image, label: str, location: str, recorded_size: tuple[int, int] | None
+) -> np.ndarray:
+    """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8."""
     fitted, size = [], recorded_size
     for step, value in enumerate(values):
-        image = decode_image(value, f"{said} at step {step}", where)
+        image = decode_image(value, f"{label} at step {step}", location)
         if image.ndim == 2:
             image = image[..., None]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != modality.channels:
             raise EpisodeRejected(
-                where, f"{said} at step {step} is {image.dtype} of shape {image.shape}, not uint8 of "
+                location, f"{label} at step {step} is {image.dtype} of shape {image.shape}, expected uint8 of shape "
                 f"(height, width, {modality.channels})"
             )  # fmt: skip
         size = size or image.shape[:2]
         if image.shape[:2] != tuple(size):
             raise EpisodeRejected(
-                where, f"{said} at step {step} is {image.shape[0]} high and {image.shape[1]} wide, not {size[0]} and "
-                f"{size[1]}"
+                location, f"{label} at step {step} is {image.shape[0]} high and {image.shape[1]} wide, expected "
+                f"{size[0]} and {size[1]}"
             )  # fmt: skip
         fitted.append(fit_image(image, modality))
     return np.stack(fitted) if fitted else np.zeros((0, *modality.shape), np.uint8)
 
 
-def decode_image(value: Any, said: str, where: str) -> np.ndarray:
-    """An array as it is, an encoded file decoded. Raises EpisodeRejected; `said` names it in the message."""
+def decode_image(value: Any, label: str, location: str) -> np.ndarray:
+    """Return an image as an array, decoded if it is the content of an encoded file.
+
+    Args:
+      value: the bytes of a PNG, JPEG or similar file, or an array, which is returned as it is.
+      label: name of the image in error messages.
+      location: file and number of the episode.
+
+    Returns:
+      (H, W) or (H, W, 3) uint8 for an encoded file.
+
+    Raises:
+      EpisodeRejected: the file cannot be decoded.
+    """
     if isinstance(value, (bytes, bytearray, memoryview)):
         try:
             with PIL.Image.open(io.BytesIO(value)) as picture:
                 return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-            raise EpisodeRejected(where, f"{said} cannot be decoded ({error})") from None
+            raise EpisodeRejected(location, f"{label} cannot be decoded ({error})") from None
     return np.asarray(value)
 
 
-def _texts(values: Sequence[Any], said: str, where: str) -> np.ndarray:
+def _to_texts(values: Sequence[Any], label: str, location: str) -> np.ndarray:
+    """Return T strings, or UTF-8 bytes, as an object array of T strings."""
     texts = np.empty(len(values), object)
     for step, value in enumerate(values):
         if isinstance(value, bytes):
             try:
                 value = value.decode()
             except UnicodeDecodeError as error:
-                raise EpisodeRejected(where, f"{said} at step {step} is no UTF-8 ({error})") from None
+                raise EpisodeRejected(location, f"{label} at step {step} is not UTF-8 ({error})") from None
         if not isinstance(value, str):
-            raise EpisodeRejected(where, f"{said} at step {step} is {value!r:.40}, not text")
+            raise EpisodeRejected(location, f"{label} at step {step} is {value!r:.40}, expected text")
         texts[step] = str(value)
     return texts
 
 
-def _last_is_true(values: Any, path: str, where: str) -> bool:
+def _read_success(values: Any, path: str, location: str) -> bool:
+    """Return the last of the recorded success flags, which is that of the whole episode."""
     array = np.asarray(values).reshape(-1)
     if not len(array) or array.dtype.kind not in "biuf" or np.isnan(array[-1]):
-        raise EpisodeRejected(where, f"success (field {path!r}) is {values!r:.40}, not a truth value")
+        raise EpisodeRejected(location, f"success (field {path!r}) is {values!r:.40}, expected a boolean or a number")
     return bool(array[-1])

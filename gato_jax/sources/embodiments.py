@@ -1,4 +1,4 @@
-"""Which recordings, and which of their episodes, are of a certain body: to train on some and to hold others out."""
+"""Selection of recordings and episodes by the robot that made them, to train on some and hold out others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from gato_jax.sources.selection import Selection
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A box that the end effector stays in.
+    """A box that the end effector of a robot must stay in.
 
     Attributes:
-      key: the observation that holds its position.
-      low, high: corners of the box, in metres, one number for each of `elements`.
-      elements: where in the observation the position lies, row-major.
+      key: key of the observation that holds the position of the end effector.
+      low: lower corner of the box in metres, one number for each of `elements`.
+      high: upper corner of the box in metres, one number for each of `elements`.
+      elements: indices of the position's elements in the flattened observation.
     """
 
     key: str
@@ -32,13 +33,14 @@ class Workspace:
     def __post_init__(self):
         if not len(self.low) == len(self.high) == len(self.elements) > 0:
             raise SourceError(
-                f"workspace: low {self.low}, high {self.high}, elements {self.elements}; give as many of each"
+                f"workspace: low is {self.low}, high is {self.high}, elements is {self.elements}, expected equal "
+                "lengths above 0. Give one limit for each element."
             )
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
-            raise SourceError(f"workspace: low {self.low} is not below high {self.high}; swap them")
+            raise SourceError(f"workspace: low is {self.low}, expected less than high, {self.high}. Swap them.")
 
-    def lacking(self, spec: TaskSpec) -> str | None:
-        """Why a task's episodes have no such position, None where they have."""
+    def missing_position(self, spec: TaskSpec) -> str | None:
+        """Return why a task has no observation of the position, or None if it has one."""
         modality = spec.observation.get(self.key)
         if not isinstance(modality, Continuous):
             keys = [key for key, other in spec.observation.items() if isinstance(other, Continuous)]
@@ -47,10 +49,10 @@ class Workspace:
             return f"{self.key!r} has elements 0 to {modality.size - 1}, the position is in {list(self.elements)}"
         return None
 
-    def leaves(self, episode: Episode) -> str | None:
-        """Where an episode leaves the box, None where it never does."""
+    def first_violation(self, episode: Episode) -> str | None:
+        """Return a description of the first step outside of the box, or None if the episode stays inside."""
         positions = episode.observation[self.key].reshape(len(episode), -1)[:, list(self.elements)]
-        inside = ((positions >= self.low) & (positions <= self.high)).all(axis=1)  # what is no number is outside
+        inside = ((positions >= self.low) & (positions <= self.high)).all(axis=1)  # NaN counts as outside
         if inside.all():
             return None
         step = int(np.argmin(inside))
@@ -58,29 +60,30 @@ class Workspace:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Selected:
-    """What of a recording is of the body that was asked for.
+class EmbodimentSelection:
+    """The result of `EmbodimentSelector.select`.
 
     Attributes:
-      reader: the recording.
-      episodes: those that match, None where none does; the recording itself where all do.
-      left_out: the recording or the episodes that do not match, and why.
+      reader: all episodes of the recording.
+      episodes: the matching episodes. It is `reader` itself if all match, and None if none does.
+      excluded: the recording, or the episodes of it, that do not match, with the reasons.
     """
 
     reader: EpisodeReader
     episodes: EpisodeReader | None
-    left_out: tuple[Rejection, ...]
+    excluded: tuple[Rejection, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Selector:
-    """A body; what is None is any.
+class EmbodimentSelector:
+    """Conditions on the robot of a recording. A condition that is None always holds.
 
     Attributes:
-      robot: its name, as the embodiment has it.
-      degrees_of_freedom: without the gripper; see `degrees_of_freedom`.
-      gripper: its kind, `none` for a body without.
-      workspace: where its end effector stays, episode by episode.
+      robot: required `Embodiment.robot`.
+      degrees_of_freedom: required number of degrees of freedom without the gripper, counted by the function
+        `degrees_of_freedom`.
+      gripper: required kind of the gripper, or "none" for a robot without one.
+      workspace: box that the end effector must stay in. This condition is tested on each episode.
     """
 
     robot: str | None = None
@@ -90,10 +93,10 @@ class Selector:
 
     def __post_init__(self):
         if self.gripper not in (None, "binary", "continuous", "pose", "none"):
-            raise SourceError(f"selector: gripper is {self.gripper!r}, needs binary, continuous, pose or none")
+            raise SourceError(f"selector: gripper is {self.gripper!r}, expected binary, continuous, pose or none")
 
     def mismatches(self, spec: TaskSpec) -> list[str]:
-        """Why no episode of a task matches, a reason each; empty where some may."""
+        """Return the conditions that a task violates, one sentence each. The workspace is not tested on episodes."""
         body, reasons = spec.embodiment, []
         robot = body.robot if body else None
         if self.robot not in (None, robot):
@@ -103,42 +106,49 @@ class Selector:
         kind = "not declared" if body is None else body.gripper.kind if body.gripper else "none"
         if self.gripper not in (None, kind):
             reasons.append(f"its gripper is {kind}, not {self.gripper}")
-        if self.workspace is not None and (reason := self.workspace.lacking(spec)):
+        if self.workspace is not None and (reason := self.workspace.missing_position(spec)):
             reasons.append(reason)
         return reasons
 
-    def select(self, reader: EpisodeReader) -> Selected:
-        """The episodes that match. They are read only where a workspace is asked for; damaged ones are left out."""
+    def select(self, reader: EpisodeReader) -> EmbodimentSelection:
+        """Return the matching episodes of a recording.
+
+        Episodes are read only if there is a workspace to test. Damaged episodes are then excluded.
+        """
         if reasons := self.mismatches(reader.spec):
-            left_out = (Rejection(reader.spec.name, "; ".join(reasons)),)
-            return Selected(reader=reader, episodes=None, left_out=left_out)
+            excluded = (Rejection(reader.spec.name, "; ".join(reasons)),)
+            return EmbodimentSelection(reader=reader, episodes=None, excluded=excluded)
         if self.workspace is None:
-            return Selected(reader=reader, episodes=reader, left_out=())
+            return EmbodimentSelection(reader=reader, episodes=reader, excluded=())
         returns: dict[int, float] = {}
-        left_out = []
+        excluded = []
         for number in range(len(reader)):
             try:
                 episode = reader[number]
             except EpisodeRejected as error:
-                left_out.append(Rejection(error.where, error.reason))
+                excluded.append(Rejection(error.location, error.reason))
                 continue
-            if reason := self.workspace.leaves(episode):
-                left_out.append(Rejection(f"{reader.spec.name}: episode {number}", reason))
+            if reason := self.workspace.first_violation(episode):
+                excluded.append(Rejection(f"{reader.spec.name}: episode {number}", reason))
             else:
                 returns[number] = episode.episode_return
-        if not left_out or not returns:
-            return Selected(reader=reader, episodes=reader if returns else None, left_out=tuple(left_out))
+        if not excluded or not returns:
+            return EmbodimentSelection(reader=reader, episodes=reader if returns else None, excluded=tuple(excluded))
         selection = Selection(
             reader=reader,
-            numbers=np.array(list(returns)),
+            positions=np.array(list(returns)),
             returns=np.array(list(returns.values())),
-            kept=len(returns),
+            candidates=len(returns),
         )
-        return Selected(reader=reader, episodes=selection, left_out=tuple(left_out))
+        return EmbodimentSelection(reader=reader, episodes=selection, excluded=tuple(excluded))
 
 
 def degrees_of_freedom(spec: TaskSpec) -> int:
-    """How many joints are declared; where none are, how many elements the actions have beside those of the gripper."""
+    """Return the number of degrees of freedom of a task's robot, without the gripper.
+
+    It is the number of joints of the embodiment. If none are declared, it is the number of elements of all actions,
+    less those that command the gripper.
+    """
     body = spec.embodiment
     if body is not None and body.joints:
         return len(body.joints)
@@ -154,19 +164,30 @@ def degrees_of_freedom(spec: TaskSpec) -> int:
 def leave_one_out(
     readers: Sequence[EpisodeReader], robot: str
 ) -> tuple[tuple[EpisodeReader, ...], tuple[EpisodeReader, ...]]:
-    """Recordings of all other robots to train on, and those of `robot`, which are held out.
+    """Split recordings into those of all other robots, for training, and those of one robot, which is held out.
+
+    Args:
+      readers: recordings of at least two robots. Each declares its embodiment.
+      robot: name of the robot to hold out.
+
+    Returns:
+      The recordings to train on, and the held-out recordings.
 
     Raises:
-      SourceError: a recording does not say what robot it is of, none is of `robot`, or all are.
+      SourceError: a recording does not declare its robot, none is of `robot`, or all are.
     """
     robots = [reader.spec.embodiment.robot if reader.spec.embodiment else None for reader in readers]
     if None in robots:
         name = readers[robots.index(None)].spec.name
-        raise SourceError(f"{name}: its robot is not declared, so it may be {robot!r}; declare its embodiment")
+        raise SourceError(f"{name}: its robot is not declared and may be {robot!r}. Declare its embodiment.")
     if robot not in robots:
-        raise SourceError(f"no recording is of the robot {robot!r}; nearest: {nearest(robot, {*map(str, robots)})}")
+        raise SourceError(
+            f"cannot hold out a robot: no recording is of {robot!r}; nearest: {nearest(robot, {*map(str, robots)})}"
+        )
     pairs = list(zip(readers, robots, strict=True))
     train = tuple(reader for reader, other in pairs if other != robot)
     if not train:
-        raise SourceError(f"every recording is of the robot {robot!r}, so none is left to train on; add another robot")
+        raise SourceError(
+            f"cannot hold out a robot: every recording is of {robot!r}. Add recordings of another robot to train on."
+        )
     return train, tuple(reader for reader, other in pairs if other == robot)

@@ -1,4 +1,4 @@
-"""What the fields of a recording mean: which of them are observations and actions, of which modality and body."""
+"""The mapping from the fields of a recording to the observations and actions of a task."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes import EpisodeError, Image, Modality, Provenance, SpecError, TaskSpec
+from gato_jax.episodes import Image, Modality, Provenance, SpecError, TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
-from gato_jax.episodes.modalities import modality_from_json, modality_to_json
+from gato_jax.episodes.modalities import modality_to_json
 from gato_jax.episodes.specs import Metric
-from gato_jax.episodes.strict_json import plain, read_fields
 from gato_jax.sources.reader import SourceError
 
+_READER = DataclassReader(error=SourceError)
 FIELDS_FILE = "fields.json"
-_PART = re.compile(r"(?P<path>.+)\[(?P<start>\d+):(?P<stop>\d+)\]")
+_SLICED_PATH = re.compile(r"(?P<path>.+)\[(?P<start>\d+):(?P<stop>\d+)\]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fields:
-    """The fields of a recording that are wanted, and what they mean, which few formats say themselves.
+    """The fields of a recording that an episode is built from, with the modality of each.
 
-    A field is named by its path in the recording, as `observation/state`; `action[0:6]` are the first six elements of
-    its vector.
+    Few formats store the meaning of their fields, so a person writes it down, usually as `fields.json` beside the
+    recording. A field is named by its path in the recording, such as `observation/state`. A slice selects elements of a
+    vector: `action[0:6]` are its first six.
 
     Attributes:
-      suite, task: the name of the task here.
-      observation, action: {our key: (the field, its modality)}. An Image has the size and `fit` that is wanted:
-        recorded images are averaged to it (`resize`), after padding with black (`pad`) or cropping the middle (`crop`)
-        to its proportions. A Text field may also be one string for the whole episode.
-      provenance: of the recordings, unless these say more.
-      control_rate_hz, embodiment, metric, instructions: as in TaskSpec.
-      reward: the field of the rewards; they are zero without.
-      success: the field that says whether the episode succeeded, one value, or one a step, of which the last counts.
-      timestamps: the field of the times, in any unit; they have to increase.
-      recorded_sizes: {observation key: (height, width)} of the recorded images, where other sizes are to be refused.
+      suite: suite of the task.
+      task: name of the task within the suite.
+      observation: {observation key of the task: (path of the field, modality)}. Recorded images are resized to the size
+        of their Image modality by area averaging, with black borders or cropping as its `fit` says. A Text field may
+        be a single string for the whole episode.
+      action: {action key of the task: (path of the field, modality)}.
+      provenance: provenance of the recordings. A recording that stores its own overrides it.
+      control_rate_hz: as in TaskSpec.
+      embodiment: as in TaskSpec.
+      metric: as in TaskSpec.
+      instructions: as in TaskSpec.
+      reward: path of the rewards. Default: all rewards are zero.
+      success: path of the success flag, one value for an episode, or one for each step, of which the last counts.
+      timestamps: path of the times of the steps, in any unit. They must increase strictly.
+      recorded_sizes: {observation key: (height, width)} that recorded images must have. Default: any size.
     """
 
     suite: str
@@ -57,7 +64,11 @@ class Fields:
 
     @functools.cached_property
     def spec(self) -> TaskSpec:
-        """The task. Raises SpecError where the fields contradict each other."""
+        """The task that the fields describe.
+
+        Raises:
+          SpecError: the fields contradict each other.
+        """
         return TaskSpec(
             suite=self.suite,
             task=self.task,
@@ -69,8 +80,11 @@ class Fields:
             embodiment=self.embodiment,
         )
 
-    def resized(self, height: int, width: int) -> Fields:
-        """The same with images of this size. Intrinsics of cameras are of the old size, so they are left out."""
+    def with_image_size(self, height: int, width: int) -> Fields:
+        """Return a copy in which all images have this size.
+
+        Camera intrinsics hold for the old size, so the copy has none.
+        """
         observation = {
             key: (path, dataclasses.replace(modality, height=height, width=width))
             if isinstance(modality, Image)
@@ -84,7 +98,7 @@ class Fields:
         return dataclasses.replace(self, observation=observation, embodiment=embodiment)
 
     def to_json(self) -> dict[str, Any]:
-        """Strict JSON; `from_json` is its inverse."""
+        """Return the fields as a JSON object, which `from_json` reads."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for side in ("observation", "action"):
             fields[side] = {
@@ -92,45 +106,63 @@ class Fields:
             }
         fields["provenance"] = dataclasses.asdict(self.provenance)
         fields["embodiment"] = None if self.embodiment is None else dataclasses.asdict(self.embodiment)
-        return plain(fields)
+        return to_json(fields)
 
     @classmethod
-    def from_json(cls, fields: Any, where: str) -> Fields:
-        """The fields from what `to_json` gave. Raises SourceError, naming `where` and the field."""
-        try:
-            values = read_fields(cls, fields, where, embodiment=Embodiment.from_json)
+    def from_json(cls, fields: Any, location: str) -> Fields:
+        """Build fields from a JSON object in the form of `to_json`.
+
+        Args:
+          fields: the parsed JSON value.
+          location: its file, the beginning of error messages.
+
+        Raises:
+          SourceError: a key is missing, unknown or has a wrong value, or the fields contradict each other.
+        """
+        if isinstance(fields, Mapping):
+            fields = {**fields}
             for side in ("observation", "action"):
-                values[side] = {key: _field(value, f"{where}.{side} {key!r}") for key, value in values[side].items()}
-            provenance = read_fields(Provenance, values["provenance"], f"{where}.provenance")
-            sizes = {key: tuple(size) for key, size in values.get("recorded_sizes", {}).items()}
-            made = cls(**values | {"provenance": Provenance(**provenance), "recorded_sizes": sizes})
-            return made if made.spec else made
-        except (SpecError, EpisodeError) as error:
+                if isinstance(entries := fields.get(side), Mapping):
+                    fields[side] = {
+                        key: _parse_field(value, f"{location}.{side}.{key}") for key, value in entries.items()
+                    }
+        parsed = _READER.read(cls, fields, location)
+        try:
+            _ = parsed.spec  # raises SpecError if the fields contradict each other
+        except SpecError as error:
             raise SourceError(str(error)) from None
-        except (AttributeError, TypeError) as error:
-            raise SourceError(f"{where}: {error}; write it as Fields.to_json does") from None
+        return parsed
 
     @classmethod
     def read(cls, file: str | Path) -> Fields:
-        """The fields in a JSON file, as a person writes them."""
+        """Read fields from a JSON file, such as `fields.json`.
+
+        Raises:
+          SourceError: the file cannot be read, or its content is wrong.
+        """
         try:
             return cls.from_json(json.loads(Path(file).read_text()), str(file))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise SourceError(f"{file}: no fields in JSON ({error}); name a file that holds them") from None
+            raise SourceError(
+                f"{file}: cannot be read as fields ({error}). Name a JSON file that holds them."
+            ) from None
 
     def write(self, file: str | Path) -> None:
-        """Writes what `read` reads."""
+        """Write a JSON file that `read` reads."""
         Path(file).write_text(json.dumps(self.to_json(), indent=2))
 
 
-def _field(value: Any, where: str) -> tuple[str, Modality]:
+def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
+    """Return the path and the modality from the JSON object of one field."""
     if not isinstance(value, Mapping) or not isinstance(path := value.get("field"), str):
-        raise SpecError(f'{where} is {value!r:.60}; it needs "field", the path in the recording, and a kind')
-    return path, modality_from_json({name: part for name, part in value.items() if name != "field"}, where)
+        raise SourceError(
+            f'{location} is {value!r:.60}, expected an object with "field", the path in the recording, and "kind"'
+        )
+    return path, _READER.value(Modality, {name: part for name, part in value.items() if name != "field"}, location)
 
 
 def split_path(path: str) -> tuple[str, slice | None]:
-    """`action[0:6]` as `action` and its part, None for all of it."""
-    if (part := _PART.fullmatch(path)) is None:
+    """Split a path such as `action[0:6]` into the name `action` and the slice 0:6, or None if there is no slice."""
+    if (match := _SLICED_PATH.fullmatch(path)) is None:
         return path, None
-    return part["path"], slice(int(part["start"]), int(part["stop"]))
+    return match["path"], slice(int(match["start"]), int(match["stop"]))

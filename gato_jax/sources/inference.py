@@ -1,4 +1,4 @@
-"""What recordings say of the body that made them, declared or inferred, each statement with its evidence."""
+"""Inference of action limits, gripper, cameras and control rate from recordings, each with its evidence."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.inference_rules import (
     Element,
     Statement,
-    action_limits,
-    control_rate,
-    degenerate,
-    elements_of,
+    check_joint_limits,
+    describe_cameras,
     find_gripper,
-    joint_limits,
-    of_cameras,
+    infer_control_rate,
+    propose_action_limits,
+    report_constant,
+    summarize_elements,
 )
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inference:
-    """What a sample of episodes says.
+    """The result of `infer` on a sample of episodes.
 
     Attributes:
-      task: its name.
-      episodes, steps: how many were looked at.
-      elements: of continuous observations, then of continuous actions.
-      statements: all that was declared or inferred.
-      fields: as proposed, for a person to edit; `to_json` writes them.
+      task: name of the task.
+      episodes: number of episodes in the sample.
+      steps: number of steps in the sample at which an action was taken.
+      elements: statistics of each element of the continuous observations, then of the continuous actions.
+      statements: all findings, declared and inferred.
+      fields: proposed fields, for a person to edit.
       rejected: episodes of the sample that could not be read.
     """
 
@@ -46,33 +47,36 @@ class Inference:
 
 
 def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int = 50) -> Inference:
-    """Limits, gripper, cameras and control rate from at most so many episodes, spread evenly over the recording.
+    """Infer action limits, gripper, cameras and control rate from a sample of episodes.
 
-    What the task declares is kept, and compared with the data. Kinds of joints are never guessed: numbers do not tell
-    a turn from a shift.
+    The sample is spread evenly over the recording. What the task declares is kept, and compared with the data. Joints
+    are never inferred.
 
     Args:
       reader: the episodes.
-      fields: how they are read; without, the fields are named as the keys are here.
-      episodes: how many are looked at.
+      fields: the fields that the episodes are read with. Default: fields named like the keys of the task.
+      episodes: maximum number of episodes in the sample.
 
     Raises:
-      SourceError: none of the sample can be read.
+      SourceError: no episode of the sample can be read.
     """
     spec = reader.spec
-    sample, rejected = _sample(reader, episodes)
-    seen, acted = (_columns(spec, sample, side) for side in ("observation", "action"))
-    elements = [*elements_of("observation", spec.observation, seen), *elements_of("action", spec.action, acted)]
-    action, statements = action_limits(spec.action, acted)
-    statements += [degenerate(element) for element in elements if element.low == element.high]
-    statements += joint_limits(spec, acted)
-    gripper, said = find_gripper(spec, acted)
-    rate, said_of_rate = control_rate(spec, sample, fields.timestamps if fields else None)
+    sample, rejected = _read_sample(reader, episodes)
+    observations, actions = (_columns(spec, sample, side) for side in ("observation", "action"))
+    elements = [
+        *summarize_elements("observation", spec.observation, observations),
+        *summarize_elements("action", spec.action, actions),
+    ]
+    action, statements = propose_action_limits(spec.action, actions)
+    statements += [report_constant(element) for element in elements if element.low == element.high]
+    statements += check_joint_limits(spec, actions)
+    gripper, gripper_statement = find_gripper(spec, actions)
+    rate, rate_statement = infer_control_rate(spec, sample, fields.timestamps if fields else None)
     body = spec.embodiment or Embodiment(
         robot=sample[0].provenance.equipment or "unknown",
         cameras=tuple(Camera(key=key) for key, modality in spec.observation.items() if isinstance(modality, Image)),
     )
-    base = fields or _fields_of(spec, sample[0])
+    base = fields or _default_fields(spec, sample[0])
     proposed = dataclasses.replace(
         base,
         action={key: (path, action[key]) for key, (path, _) in base.action.items()},
@@ -84,41 +88,45 @@ def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int 
         episodes=len(sample),
         steps=sum(episode.acting_steps for episode in sample),
         elements=tuple(elements),
-        statements=(*statements, said, *of_cameras(spec, len(sample)), said_of_rate),
+        statements=(*statements, gripper_statement, *describe_cameras(spec, len(sample)), rate_statement),
         fields=proposed,
         rejected=tuple(rejected),
     )
 
 
 def describe(inference: Inference) -> str:
-    """The report as lines of text, what a person has to look at first."""
+    """Return a report as lines of text, with the statements that a person must look at first."""
     lines = [f"{inference.task}: {inference.episodes} episodes, {inference.steps} steps"]
     for statement in sorted(inference.statements, key=lambda statement: not statement.problem):
         source = "declared" if statement.declared else f"inferred, confidence {statement.confidence:.2f}"
         mark = "LOOK " if statement.problem else ""
-        lines.append(f"{mark}{statement.about}: {statement.claim} ({source}): {statement.evidence}")
+        lines.append(f"{mark}{statement.subject}: {statement.claim} ({source}): {statement.evidence}")
     lines.append("element: low, 1%, 50%, 99%, high")
     for element in inference.elements:
         numbers = ", ".join(f"{number:.4g}" for number in (element.low, *element.quantiles, element.high))
         lines.append(f"{element.key}[{element.number}]: {numbers}")
-    return "\n".join([*lines, *(f"left out: {where}: {reason}" for where, reason in inference.rejected)])
+    return "\n".join([*lines, *(f"left out: {location}: {reason}" for location, reason in inference.rejected)])
 
 
-def _sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], list[Rejection]]:
+def _read_sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], list[Rejection]]:
+    """Read at most `episodes` episodes, spread evenly over the recording, and return them and the damaged ones."""
     sample, rejected = [], []
     for number in np.unique(np.linspace(0, len(reader) - 1, min(episodes, len(reader))).astype(int)):
         try:
             sample.append(reader[int(number)])
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
     if not sample:
-        why = f"the first: {rejected[0].where}: {rejected[0].reason}" if rejected else "there are none"
-        raise SourceError(f"{reader.spec.name}: no episode can be read; {why}")
+        first = f" The first: {rejected[0].location}: {rejected[0].reason}" if rejected else ""
+        raise SourceError(f"{reader.spec.name}: none of {len(reader)} episodes can be read.{first}")
     return sample, rejected
 
 
 def _columns(spec: TaskSpec, sample: Sequence[Episode], side: str) -> dict[str, np.ndarray]:
-    """{key: (S, size) float64} of the numbers at all steps; of actions at those at which one was taken."""
+    """Return the flattened numeric values of one side of all sampled steps, {key: (S, size) float64}.
+
+    Actions are taken only from the steps that act.
+    """
     columns = {}
     for key, modality in getattr(spec, side).items():
         if isinstance(modality, (Continuous, Discrete)):
@@ -127,7 +135,8 @@ def _columns(spec: TaskSpec, sample: Sequence[Episode], side: str) -> dict[str, 
     return columns
 
 
-def _fields_of(spec: TaskSpec, episode: Episode) -> Fields:
+def _default_fields(spec: TaskSpec, episode: Episode) -> Fields:
+    """Return fields that are named like the keys of the task, with the provenance of one episode."""
     return Fields(
         suite=spec.suite,
         task=spec.task,

@@ -1,4 +1,4 @@
-"""The rules by which `inference` says what the numbers of a recording mean, each with the evidence for it."""
+"""Rules that infer action limits, gripper and control rate from the numbers of a recording, with the evidence."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from jaxtyping import Float
 from gato_jax.episodes import Continuous, Discrete, Episode, Gripper, Image, Modality, TaskSpec
 
 QUANTILES = (0.01, 0.5, 0.99)
-_TIMES = ("timestamp", "timestamps", "time")
-# Of each unit, what makes a control step between a millisecond and a second.
+_TIME_KEYS = ("timestamp", "timestamps", "time")
+# Units of recorded times, and how many of each make a second.
 _UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9))
-_ROUNDING = 1e-6  # relative: limits are often float64, actions float32
-_END = 0.05  # of its range: where a value counts as at an end
+_ROUNDING = 1e-6  # relative tolerance: limits are often float64, actions float32
+_END_FRACTION = 0.05  # fraction of the range within which a value counts as being at an end of it
 
-_Kind = Literal["binary", "continuous"]
-# {key: (S, size) float64} over all sampled steps.
+_GripperKind = Literal["binary", "continuous"]
+# {key: (S, size) float64}, the flattened values of S sampled steps.
 Columns = Mapping[str, np.ndarray]
 
 
 class Statement(NamedTuple):
-    """What is said of a recording.
+    """One finding about a recording, for a person to read.
 
     Attributes:
-      about: the key, element or part of the body.
-      claim, evidence: in words.
-      confidence: in [0, 1]; 1 where it was declared or counted.
-      declared: whether the task says so; inferred otherwise.
-      problem: whether a person has to look at it: it is degenerate, or not as declared.
+      subject: what the finding concerns: a key, one of its elements, or a part of the robot.
+      claim: the finding, in words.
+      evidence: the data that support it, in words.
+      confidence: confidence in [0, 1]. It is 1 for a property that was declared or counted.
+      declared: whether the task declares the property. If not, it is inferred from the data.
+      problem: whether a person must look at it, because the data are constant or contradict the declaration.
     """
 
-    about: str
+    subject: str
     claim: str
     evidence: str
     confidence: float
@@ -43,7 +44,16 @@ class Statement(NamedTuple):
 
 
 class Element(NamedTuple):
-    """One element, row-major, of a continuous key over the sampled steps; `quantiles` are those of `QUANTILES`."""
+    """Statistics of one element of a continuous observation or action over the sampled steps.
+
+    Attributes:
+      key: "observation KEY" or "action KEY".
+      number: index of the element in the flattened value.
+      low: smallest value.
+      high: largest value.
+      quantiles: the quantiles at `QUANTILES`.
+      distinct: number of distinct values.
+    """
 
     key: str
     number: int
@@ -53,8 +63,14 @@ class Element(NamedTuple):
     distinct: int
 
 
-def elements_of(side: str, modalities: Mapping[str, Modality], columns: Columns) -> list[Element]:
-    """The elements of the continuous keys."""
+def summarize_elements(side: str, modalities: Mapping[str, Modality], columns: Columns) -> list[Element]:
+    """Return statistics of each element of the continuous keys.
+
+    Args:
+      side: "observation" or "action", which begins the key of each element.
+      modalities: {key: modality} of that side.
+      columns: the sampled values.
+    """
     return [
         Element(
             f"{side} {key}",
@@ -70,8 +86,8 @@ def elements_of(side: str, modalities: Mapping[str, Modality], columns: Columns)
     ]
 
 
-def degenerate(element: Element) -> Statement:
-    """What is said of an element that has one value."""
+def report_constant(element: Element) -> Statement:
+    """Return the statement that an element has the same value at all sampled steps."""
     return Statement(
         f"{element.key}[{element.number}]",
         "it never changes",
@@ -81,48 +97,77 @@ def degenerate(element: Element) -> Statement:
     )
 
 
-def action_limits(modalities: Mapping[str, Modality], acted: Columns) -> tuple[dict[str, Modality], list[Statement]]:
-    """Each action with finite limits: its own where they are, else those of the data; and what is said of them."""
+def propose_action_limits(
+    modalities: Mapping[str, Modality], actions: Columns
+) -> tuple[dict[str, Modality], list[Statement]]:
+    """Propose finite limits for each continuous action.
+
+    Declared finite limits stay, and are compared with the data. Others are estimated from the data.
+
+    Args:
+      modalities: {key: modality} of the actions.
+      actions: the sampled actions.
+
+    Returns:
+      The modalities with finite limits, and one statement for each element.
+    """
     proposed, statements = dict(modalities), []
     for key, modality in modalities.items():
         if not isinstance(modality, Continuous):
             continue
         low, high = (limit.copy() for limit in modality.limits)
-        for number, values in enumerate(acted[key].T):
-            about, least, most = f"action {key}[{number}]", float(values.min()), float(values.max())
-            evidence = f"{least:.6g} to {most:.6g} over {len(values):,} steps"
+        for number, values in enumerate(actions[key].T):
+            subject, smallest, largest = f"action {key}[{number}]", float(values.min()), float(values.max())
+            evidence = f"{smallest:.6g} to {largest:.6g} over {len(values):,} steps"
             if np.isfinite((low[number], high[number])).all():
-                beyond = _beyond(values, low[number], high[number])
+                beyond = _count_outside(values, low[number], high[number])
                 claim = f"limits [{low[number]:.6g}, {high[number]:.6g}]"
                 evidence += f", {beyond:,} of them beyond the limits" if beyond else ""
-                statements.append(Statement(about, claim, evidence, 1.0, declared=True, problem=beyond > 0))
+                statements.append(Statement(subject, claim, evidence, 1.0, declared=True, problem=beyond > 0))
                 continue
-            low[number], high[number], confidence, how = _range(values)
+            low[number], high[number], confidence, method = _estimate_limits(values)
             claim = f"limits [{low[number]:.6g}, {high[number]:.6g}]"
-            statements.append(Statement(about, claim, f"{evidence}; {how}", confidence))
+            statements.append(Statement(subject, claim, f"{evidence}; {method}", confidence))
         proposed[key] = dataclasses.replace(modality, low=tuple(low.tolist()), high=tuple(high.tolist()))
     return proposed, statements
 
 
-def _beyond(values: Float[np.ndarray, " steps"], low: float, high: float) -> int:
-    """How many lie outside of the limits, but for the rounding of float32."""
+def _count_outside(values: Float[np.ndarray, " steps"], low: float, high: float) -> int:
+    """Return the number of values outside of [low, high], with a tolerance for float32 rounding."""
     slack = _ROUNDING * max(1.0, abs(low), abs(high))
     return int(((values < low - slack) | (values > high + slack)).sum())
 
 
-def _range(values: Float[np.ndarray, " steps"]) -> tuple[float, float, float, str]:
-    """Low, high, confidence and how they were found: a few extremes far from all others are no limits to scale by."""
-    least, lower, upper, most = np.quantile(values, (0.0, 0.01, 0.99, 1.0)).tolist()
-    if 0 < 3 * (upper - lower) < most - least:
+def _estimate_limits(values: Float[np.ndarray, " steps"]) -> tuple[float, float, float, str]:
+    """Estimate the limits of an element from its values.
+
+    The limits are the extremes, or the 1% and 99% quantiles if the extremes are outliers, which would leave most of the
+    scaled range unused.
+
+    Returns:
+      Low limit, high limit, confidence in [0, 1], and the method in words.
+    """
+    smallest, lower, upper, largest = np.quantile(values, (0.0, 0.01, 0.99, 1.0)).tolist()
+    if 0 < 3 * (upper - lower) < largest - smallest:
         return lower, upper, 0.4, "the extremes are far out, so its 1% and 99% quantiles"
-    return least, most, 0.7, "its extremes"
+    return smallest, largest, 0.7, "its extremes"
 
 
-def joint_limits(spec: TaskSpec, acted: Columns) -> list[Statement]:
-    """Of joints that are declared; none is ever made up."""
+def check_joint_limits(spec: TaskSpec, actions: Columns) -> list[Statement]:
+    """Compare the declared limits of each joint with the actions that command it.
+
+    Joints are never inferred: a list of numbers does not show whether a joint is revolute or prismatic.
+
+    Args:
+      spec: the task.
+      actions: the sampled actions.
+
+    Returns:
+      One statement for each declared joint, or a single one if none is declared.
+    """
     body = spec.embodiment
     if body is None or not body.joints:
-        return [Statement("joints", "not declared", "numbers do not tell their kinds; declare them", 0.0)]
+        return [Statement("joints", "not declared", "their kinds cannot be inferred from numbers; declare them", 0.0)]
     statements = []
     for number, joint in enumerate(body.joints):
         claim, evidence, beyond = (
@@ -131,41 +176,51 @@ def joint_limits(spec: TaskSpec, acted: Columns) -> list[Statement]:
             0,
         )
         if body.joint_targets is not None:
-            values = acted[body.joint_targets][:, number]
-            beyond = _beyond(values, joint.low, joint.high)
+            values = actions[body.joint_targets][:, number]
+            beyond = _count_outside(values, joint.low, joint.high)
             evidence = f"commanded from {values.min():.6g} to {values.max():.6g}, {beyond:,} steps beyond the limits"
         statements.append(Statement(f"joint {joint.name}", claim, evidence, 1.0, declared=True, problem=beyond > 0))
     return statements
 
 
-def find_gripper(spec: TaskSpec, acted: Columns) -> tuple[Gripper | None, Statement]:
-    """The declared one, or the element of an action that most looks like one; of equals the last, as is usual."""
+def find_gripper(spec: TaskSpec, actions: Columns) -> tuple[Gripper | None, Statement]:
+    """Return the declared gripper, or the action element that most resembles one.
+
+    If several elements are equally likely, the last is chosen, because datasets usually put the gripper last.
+
+    Args:
+      spec: the task.
+      actions: the sampled actions.
+
+    Returns:
+      The gripper, or None if no element resembles one, and a statement about it.
+    """
     if spec.embodiment is not None and spec.embodiment.gripper is not None:
         gripper = spec.embodiment.gripper
         claim = f"{gripper.kind}, action {gripper.action!r}, elements {list(gripper.elements)}"
-        return gripper, Statement("gripper", claim, "the task says so", 1.0, declared=True)
-    guesses: list[tuple[float, str, int, _Kind, str]] = [
+        return gripper, Statement("gripper", claim, "the task declares it", 1.0, declared=True)
+    guesses: list[tuple[float, str, int, _GripperKind, str]] = [
         (confidence, key, number, kind, evidence)
-        for key, column in acted.items()
+        for key, column in actions.items()
         for number, values in enumerate(column.T)
-        for confidence, kind, evidence in _looks_like_gripper(spec.action[key], key, values)
+        for confidence, kind, evidence in _score_as_gripper(spec.action[key], key, values)
     ]
     if not guesses:
         return None, Statement("gripper", "none found", "no element of an action looks like one", 0.5)
     best = max(guess[0] for guess in guesses)
-    alike = [guess for guess in guesses if guess[0] == best]
-    confidence, key, number, kind, evidence = alike[-1]
-    if len(alike) > 1:
-        confidence /= len(alike)
-        evidence += f"; so do {', '.join(f'{other[1]}[{other[2]}]' for other in alike[:-1])}"
+    ties = [guess for guess in guesses if guess[0] == best]
+    confidence, key, number, kind, evidence = ties[-1]
+    if len(ties) > 1:
+        confidence /= len(ties)
+        evidence += f"; so do {', '.join(f'{other[1]}[{other[2]}]' for other in ties[:-1])}"
     gripper = Gripper(kind=kind, action=key, elements=(number,))
     return gripper, Statement("gripper", f"{kind}, action {key}[{number}]", f"element {number} {evidence}", confidence)
 
 
-def _looks_like_gripper(
+def _score_as_gripper(
     modality: Modality, key: str, values: Float[np.ndarray, " steps"]
-) -> Iterator[tuple[float, _Kind, str]]:
-    """(confidence, kind, evidence), at most one."""
+) -> Iterator[tuple[float, _GripperKind, str]]:
+    """Yield (confidence, kind, evidence) once if an action element resembles a gripper command, otherwise nothing."""
     if isinstance(modality, Discrete) and modality.n != 2:
         return
     low, high, steps, named = values.min(), values.max(), f"over {len(values):,} steps", "grip" in key.lower()
@@ -175,7 +230,10 @@ def _looks_like_gripper(
     if len(distinct) == 2:
         yield 0.95 if named else 0.9, "binary", f"takes 2 values, {low:.6g} and {high:.6g}, {steps}"
         return
-    at_low, at_high = (values <= low + _END * (high - low)).mean(), (values >= high - _END * (high - low)).mean()
+    at_low, at_high = (
+        (values <= low + _END_FRACTION * (high - low)).mean(),
+        (values >= high - _END_FRACTION * (high - low)).mean(),
+    )
     if at_low + at_high > 0.95 and min(at_low, at_high) > 0.05:
         ends = f"{at_low:.0%} near {low:.6g}, {at_high:.0%} near {high:.6g}"
         yield 0.8 if named else 0.7, "binary", f"is at its ends, {ends}, {steps}"
@@ -183,8 +241,13 @@ def _looks_like_gripper(
         yield 0.5 if named else 0.4, "continuous", f"stays in [0, 1], from {low:.6g} to {high:.6g}, {steps}"
 
 
-def of_cameras(spec: TaskSpec, episodes: int) -> list[Statement]:
-    """One for each image that is observed."""
+def describe_cameras(spec: TaskSpec, episodes: int) -> list[Statement]:
+    """Return one statement about each camera, that is, each image observation.
+
+    Args:
+      spec: the task.
+      episodes: number of episodes in the sample.
+    """
     declared = {camera.key for camera in spec.embodiment.cameras} if spec.embodiment else set()
     return [
         Statement(
@@ -199,11 +262,22 @@ def of_cameras(spec: TaskSpec, episodes: int) -> list[Statement]:
     ]
 
 
-def control_rate(spec: TaskSpec, sample: Sequence[Episode], timestamps: str | None) -> tuple[float | None, Statement]:
-    """The declared rate, or that of an observation that holds times."""
-    about, declared = "control rate", spec.control_rate_hz
-    names = {*_TIMES, timestamps}
-    key = next((key for key in spec.observation if key in names or key.split("/")[-1] in _TIMES), None)
+def infer_control_rate(
+    spec: TaskSpec, sample: Sequence[Episode], timestamps: str | None
+) -> tuple[float | None, Statement]:
+    """Return the declared control rate, or infer it from an observation that holds times.
+
+    Args:
+      spec: the task.
+      sample: the sampled episodes.
+      timestamps: key of the observation that holds the times of the steps. Default: "timestamp" and similar names.
+
+    Returns:
+      The rate in hertz, or None if it is unknown, and a statement about it.
+    """
+    subject, declared = "control rate", spec.control_rate_hz
+    names = {*_TIME_KEYS, timestamps}
+    key = next((key for key in spec.observation if key in names or key.split("/")[-1] in _TIME_KEYS), None)
     times = (
         []
         if key is None
@@ -211,19 +285,23 @@ def control_rate(spec: TaskSpec, sample: Sequence[Episode], timestamps: str | No
     )
     intervals = np.concatenate(times) if times else np.zeros(0)
     if not len(intervals):
-        said = "no observation holds times"
+        evidence = "no observation holds times"
         claim = "unknown" if declared is None else f"{declared:.6g} Hz"
-        return declared, Statement(about, claim, said, 0.0 if declared is None else 1.0, declared=declared is not None)
+        return declared, Statement(
+            subject, claim, evidence, 0.0 if declared is None else 1.0, declared=declared is not None
+        )
     typical, spread = float(np.median(intervals)), float(np.quantile(intervals, 0.99) - np.quantile(intervals, 0.01))
     evidence = (
         f"the median interval of {key} is {typical:.6g}, its spread {spread:.2g}, over {len(intervals):,} intervals"
     )
     if declared is not None:
         ratio = [unit for unit, per_second in _UNITS if abs(typical * declared / per_second - 1) < 0.05]
-        return declared, Statement(about, f"{declared:.6g} Hz", evidence, 1.0, declared=True, problem=not ratio)
+        return declared, Statement(subject, f"{declared:.6g} Hz", evidence, 1.0, declared=True, problem=not ratio)
     unit = next(((unit, per_second) for unit, per_second in _UNITS if 1e-3 <= typical / per_second < 1), None)
     if unit is None or (intervals <= 0).any():
-        return None, Statement(about, "unknown", f"{evidence}; no unit makes control of it", 0.0, problem=True)
+        return None, Statement(
+            subject, "unknown", f"{evidence}; no unit gives a plausible control rate", 0.0, problem=True
+        )
     rate = unit[1] / typical
     confidence = 0.9 if spread < 0.2 * typical else 0.6
-    return rate, Statement(about, f"{rate:.6g} Hz", f"{evidence}, read as {unit[0]}", confidence)
+    return rate, Statement(subject, f"{rate:.6g} Hz", f"{evidence}, read as {unit[0]}", confidence)

@@ -1,4 +1,4 @@
-"""One name for any recording: `KIND:WHERE`."""
+"""Opening of any recording by one string, `KIND:WHERE`, such as `hdf5:/data/lift.hdf5`."""
 
 from __future__ import annotations
 
@@ -19,69 +19,74 @@ from gato_jax.sources.reader import EpisodeReader, SourceError
 from gato_jax.sources.rlds import open_rlds, open_tfds_text
 
 
-def _open_captions(where: str, split: str) -> EpisodeReader:
-    return emoji_captions(split, folder=None if where == "emoji" else where)
+def _open_captions(path: str, split: str) -> EpisodeReader:
+    return emoji_captions(split, folder=None if path == "emoji" else path)
 
 
-def _open_dialogue(where: str, split: str) -> EpisodeReader:
-    return chatterbot_dialogues(split) if where == "chatterbot" else open_dialogues(where, split)
+def _open_dialogue(path: str, split: str) -> EpisodeReader:
+    return chatterbot_dialogues(split) if path == "chatterbot" else open_dialogues(path, split)
 
 
-def _open_rlds(where: str, split: str, fields: Fields | None) -> EpisodeReader:
-    directory, _, name = where.partition("#")
+def _open_rlds(path: str, split: str, fields: Fields | None) -> EpisodeReader:
+    directory, _, name = path.partition("#")
     return open_rlds(directory, split, name=name or None, fields=fields)
 
 
-def _open_mcap(where: str, split: str, fields: Fields | None) -> EpisodeReader:
+def _open_mcap(path: str, split: str, fields: Fields | None) -> EpisodeReader:
     if fields is None:
-        raise SourceError(f"mcap:{where}: topics do not say what they mean; give the fields")
-    return open_mcap(where, split, fields=fields)
+        raise SourceError(f"mcap:{path}: fields is None, expected the meaning of the topics. Pass fields.")
+    return open_mcap(path, split, fields=fields)
 
 
-# Kinds whose recordings say themselves what their fields mean.
+# Kinds whose recordings define the meaning of their fields. A function takes (path, split).
 SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
-    "recorded": lambda where, split: open_dataset(where, split),  # recorded:DIR, a dataset of ours
-    "captions": _open_captions,  # captions:emoji from the font, captions:DIR from a folder of PNG files
+    "recorded": lambda path, split: open_dataset(path, split),  # recorded:DIR, a dataset that gato_jax wrote
+    "captions": _open_captions,  # captions:emoji draws from a font, captions:DIR reads a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
-    "documents": lambda where, split: open_documents(where, split),  # documents:DIR of text, JSON Lines or Parquet
-    "image_text": lambda where, split: open_image_text(where, split),  # COCO, WebDataset or imagefolder
-    "vqa": lambda where, split: open_vqa(where, split),  # vqa:DIR as VQAv2 and OKVQA have it
+    "documents": lambda path, split: open_documents(path, split),  # documents:DIR of text, JSON Lines or Parquet
+    "image_text": lambda path, split: open_image_text(path, split),  # COCO, WebDataset or imagefolder
+    "vqa": lambda path, split: open_vqa(path, split),  # vqa:DIR in the layout of VQAv2 and OK-VQA
 }
-# Kinds of which a person says what the fields mean, unless the recording does.
+# Kinds whose fields a person describes, unless the recording does. A function takes (path, split, fields).
 DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {
-    "rlds": _open_rlds,  # rlds:DIR or rlds:DIR#NAME, NAME as in RLDS_DATASETS where the folder's own differs
-    "tfds_text": lambda where, split, fields: open_tfds_text(where, split, fields=fields),  # of TFDS_TEXT
-    "hdf5": lambda where, split, fields: open_hdf5(where, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
-    "lerobot": lambda where, split, fields: open_lerobot(where, split, fields=fields),
+    "rlds": _open_rlds,  # rlds:DIR, or rlds:DIR#NAME if the folder is not named as in RLDS_DATASETS
+    "tfds_text": lambda path, split, fields: open_tfds_text(path, split, fields=fields),  # a dataset of TFDS_TEXT
+    "hdf5": lambda path, split, fields: open_hdf5(path, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
+    "lerobot": lambda path, split, fields: open_lerobot(path, split, fields=fields),
     "mcap": _open_mcap,
-    "minari": lambda where, split, fields: open_minari(where, split, fields=fields),
-    "parquet": lambda where, split, fields: open_parquet(where, split, fields=fields),
+    "minari": lambda path, split, fields: open_minari(path, split, fields=fields),
+    "parquet": lambda path, split, fields: open_parquet(path, split, fields=fields),
 }
 KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 
 def open_source(source: str, split: str = "train", *, fields: Fields | None = None) -> EpisodeReader:
-    """Opens one split of `KIND:WHERE`.
+    """Open one split of a recording of any format.
 
-    What the fields of a recording mean is said by `fields`, or else by the file `fields.json` beside the recordings.
+    Args:
+      source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder.
+      split: name of the split.
+      fields: meaning of the fields, for the kinds of DESCRIBED_BY_FIELDS. Default: the file `fields.json` beside the
+        recordings if there is one, otherwise what the recording itself defines.
 
     Raises:
-      SourceError: an unknown kind, the nearest of which is named, or fields for a kind that takes none.
+      SourceError: the kind is unknown, the kind takes no fields but `fields` is given, or the recording cannot be read.
     """
-    kind, colon, where = source.partition(":")
-    if kind not in KINDS or not where:
+    kind, colon, path = source.partition(":")
+    if kind not in KINDS or not path:
         near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.4)
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
         hint = f"did you mean {near[0]!r}? " if near and colon and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
     if kind in DESCRIBED_BY_FIELDS:
-        return DESCRIBED_BY_FIELDS[kind](where, split, fields or _fields_beside(where))
+        return DESCRIBED_BY_FIELDS[kind](path, split, fields or _read_fields_beside(path))
     if fields is not None:
-        raise SourceError(f"{source}: {kind} recordings say what their fields mean; leave the fields out")
-    return SELF_DESCRIBED[kind](where, split)
+        raise SourceError(f"{source}: fields are given, but {kind} recordings define them. Omit the fields.")
+    return SELF_DESCRIBED[kind](path, split)
 
 
-def _fields_beside(where: str) -> Fields | None:
-    path = Path(where.partition("#")[0])
-    file = (path if path.is_dir() else path.parent) / FIELDS_FILE
+def _read_fields_beside(path: str) -> Fields | None:
+    """Read the `fields.json` in the folder of a recording, or return None if there is no such file."""
+    recording = Path(path.partition("#")[0])
+    file = (recording if recording.is_dir() else recording.parent) / FIELDS_FILE
     return Fields.read(file) if file.is_file() else None

@@ -1,4 +1,4 @@
-"""Where recordings come from, as a `provenance.json` beside them says."""
+"""Provenance of recordings, read from a `provenance.json` beside them."""
 
 from __future__ import annotations
 
@@ -8,36 +8,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes import EpisodeError, Provenance, SpecError
-from gato_jax.episodes.strict_json import read_fields
+from gato_jax.episodes import Provenance
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.sources.reader import SourceError
 
 PROVENANCE_FILE = "provenance.json"
 
 
 def read_provenance(folder: Path, default: Provenance) -> Provenance:
-    """The provenance of what lies in `folder`: that of its `provenance.json`, the default's where this is silent.
+    """Return the provenance of the recordings in a folder.
+
+    Args:
+      folder: folder of the recordings. Its `provenance.json`, if there is one, overrides fields of `default`.
+      default: values of the fields that the file does not give.
 
     Raises:
-      SourceError: the file is no JSON object of Provenance's fields, all of them text.
+      SourceError: the file is not a JSON object, or has a key or value that Provenance does not allow.
     """
     file = folder / PROVENANCE_FILE
     if not file.exists():
         return default
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        fields = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: no provenance in JSON ({error}); mend or remove it") from None
-    return update_provenance(default, said, str(file))
+        raise SourceError(f"{file}: cannot be read as provenance ({error}). Correct or remove the file.") from None
+    return update_provenance(default, fields, str(file))
 
 
-def update_provenance(default: Provenance, said: Any, where: str) -> Provenance:
-    """The default with the fields that are said. Raises SourceError, beginning with `where`, for any other field."""
-    if not isinstance(said, Mapping):
-        raise SourceError(f"{where} is {said!r:.60}; it needs an object with fields of a provenance")
-    try:
-        return Provenance(**read_fields(Provenance, {**dataclasses.asdict(default), **said}, where))
-    except SpecError as error:
-        raise SourceError(str(error)) from None
-    except EpisodeError as error:
-        raise SourceError(f"{where}: {error}") from None
+def update_provenance(default: Provenance, fields: Any, location: str) -> Provenance:
+    """Return a copy of `default` in which some fields are replaced.
+
+    Args:
+      default: the provenance to copy.
+      fields: parsed JSON object with the fields to replace.
+      location: its file, the beginning of error messages.
+
+    Raises:
+      SourceError: `fields` is not an object, or has a key or value that Provenance does not allow.
+    """
+    if not isinstance(fields, Mapping):
+        raise SourceError(f"{location} is {fields!r:.60}, expected an object with fields of a provenance")
+    return DataclassReader(error=SourceError).read(Provenance, {**dataclasses.asdict(default), **fields}, location)

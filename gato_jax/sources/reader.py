@@ -1,11 +1,11 @@
-"""What every source gives: episodes at random, with their spec and lengths known before any is read."""
+"""The interface of all sources: episodes by index, whose task and lengths are known before any episode is read."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
@@ -15,30 +15,53 @@ from gato_jax.episodes import Episode, Provenance, TaskSpec
 
 
 class SourceError(ValueError):
-    """A recording that cannot be read; the message names where it should be and the remedy."""
+    """A recording that cannot be read. The message names its path, the problem and the remedy."""
 
 
 class EpisodeRejected(SourceError):
-    """One episode that is not as it should be; the others of its recording are none the worse."""
+    """One damaged or contradictory episode. The other episodes of its recording can still be read.
 
-    def __init__(self, where: str, reason: str):
-        super().__init__(f"{where}: {reason}")
-        self.where, self.reason = where, reason
+    Attributes:
+      location: file and number of the episode.
+      reason: the problem, in words.
+    """
 
-    def __reduce__(self):  # across processes
-        return EpisodeRejected, (self.where, self.reason)
+    def __init__(self, location: str, reason: str):
+        super().__init__(f"{location}: {reason}")
+        self.location, self.reason = location, reason
+
+    def __reduce__(self):
+        """Make the error picklable, because worker processes return it to their parent."""
+        return EpisodeRejected, (self.location, self.reason)
 
 
 class Rejection(NamedTuple):
-    """A part of a recording that is left out, and why."""
+    """An episode, or another part of a recording, that is left out.
 
-    where: str
+    Attributes:
+      location: file and number of the episode.
+      reason: the problem, in words.
+    """
+
+    location: str
     reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the JSON object that `from_json` reads."""
+        return {"where": self.location, "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, str]) -> Rejection:
+        """Build a rejection from the JSON object that `to_json` returned."""
+        return cls(location=value["where"], reason=value["reason"])
 
 
 @runtime_checkable
 class EpisodeReader(Protocol):
-    """Episodes of one task and one split: what `gato_jax.episodes.EpisodeDataset` and every source here are."""
+    """The episodes of one task and one split, indexed from 0.
+
+    `gato_jax.episodes.EpisodeDataset` and all readers of `gato_jax.sources` implement this protocol.
+    """
 
     @property
     def spec(self) -> TaskSpec: ...
@@ -50,23 +73,26 @@ class EpisodeReader(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) int64, steps of each episode."""
+        """Number of steps of each of the N episodes, (N,) int64."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the data change."""
+        """Short digest of the data, which changes when the data change."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GeneratedEpisodes:
-    """Episodes of one step that are made when they are asked for, as captions and dialogues are.
+    """Episodes of one step each that are generated on access, such as rendered captions and dialogues.
 
     Attributes:
-      items: one for each episode; their reprs are the content that the fingerprint covers.
-      make: the observation and action of an item's one step, {key: value} each.
-      content: what else the episodes depend on, for the fingerprint: a font's digest.
+      spec: the task.
+      split: name of the split.
+      provenance: provenance of every episode.
+      items: one item for each episode. The fingerprint covers their `repr`.
+      make: maps an item to the observation and the action of its one step, each a dict of arrays or strings.
+      content: digest of everything else that the episodes depend on, such as a font file. The fingerprint covers it.
     """
 
     spec: TaskSpec
@@ -81,16 +107,16 @@ class GeneratedEpisodes:
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
         observation, action = self.make(self.items[position])
-        yes = np.ones(1, bool)
+        true = np.ones(1, bool)
         return Episode(
             task=self.spec.name,
-            observation={key: _one_step(value) for key, value in observation.items()},
-            action={key: _one_step(value) for key, value in action.items()},
+            observation={key: _add_time_axis(value) for key, value in observation.items()},
+            action={key: _add_time_axis(value) for key, value in action.items()},
             reward=np.zeros(1, np.float32),
             discount=np.zeros(1, np.float32),
-            is_first=yes,
-            is_last=yes,
-            is_terminal=yes,
+            is_first=true,
+            is_last=true,
+            is_terminal=true,
             provenance=self.provenance,
         )
 
@@ -103,16 +129,25 @@ class GeneratedEpisodes:
 
     @property
     def fingerprint(self) -> str:
-        said = repr((self.spec.to_json(), self.split, self.content, self.items))
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        content = repr((self.spec.to_json(), self.split, self.content, self.items))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _one_step(value: Any) -> np.ndarray:
+def _add_time_axis(value: Any) -> np.ndarray:
+    """Return one value of a step as an array of one step; a string becomes an object array."""
     return np.array([value], dtype=object) if isinstance(value, str) else np.asarray(value)[None]
 
 
-def chosen(split: str, is_held_out: bool) -> bool:
-    """Whether an item is of this split. Raises SourceError for a split other than train and test."""
+def is_in_split(split: str, is_held_out: bool) -> bool:
+    """Return whether an item belongs to `split`: held-out items form "test", all others form "train".
+
+    Args:
+      split: "train" or "test".
+      is_held_out: whether the item is held out from training.
+
+    Raises:
+      SourceError: `split` is neither "train" nor "test".
+    """
     if split not in ("train", "test"):
         raise SourceError(f"no split {split!r}; it has train, test")
     return is_held_out == (split == "test")
@@ -120,29 +155,37 @@ def chosen(split: str, is_held_out: bool) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedEpisodes:
-    """One split of a recording of others, each episode read when it is asked for; itself an EpisodeReader.
+    """An EpisodeReader over one split of a recording in a foreign format. Each episode is read on access.
 
     Attributes:
-      places: where each of the N episodes lies, as `read` takes it.
-      lengths: (N,) int64, steps of each episode.
-      read: a place to its episode; it pickles, for every process opens files of its own. Raises EpisodeRejected.
-      rejected: the parts of the recording that were seen to be damaged when it was opened, and are in no place.
+      spec: the task.
+      split: name of the split.
+      addresses: location of each of the N episodes within the recording, in the form that `read` accepts.
+      lengths: number of steps of each episode, (N,) int64.
+      fingerprint: digest of the data and of the settings they are read with.
+      read: reads the episode at one of the `addresses`, or raises EpisodeRejected. It must be picklable, because every
+        worker process opens the files itself.
+      rejected: parts of the recording that were found damaged on opening. They have no address.
     """
 
     spec: TaskSpec
     split: str
-    places: Sequence[Any]
+    addresses: Sequence[Any]
     lengths: np.ndarray
     fingerprint: str
     read: Callable[[Any], Episode]
     rejected: tuple[Rejection, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.addresses)
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
-        """The episode at `position`; negative counts from the end. Raises EpisodeRejected where it is damaged."""
-        return self.read(self.places[range(len(self))[position]])
+        """Read the episode at `position`, counted from the end if negative.
+
+        Raises:
+          EpisodeRejected: the episode is damaged.
+        """
+        return self.read(self.addresses[range(len(self))[position]])
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[position] for position in range(len(self)))
@@ -151,29 +194,48 @@ class RecordedEpisodes:
         return f"RecordedEpisodes({self.spec.name}, {self.split}, {len(self)} episodes, {len(self.rejected)} rejected)"
 
 
-_ENDS = 1 << 16
+_FINGERPRINTED_BYTES = 1 << 16  # at each end of a file
 
 
-def fingerprint_of(files: Iterable[Path], *about: Any) -> str:
-    """Sixteen hexadecimal digits over names, sizes and both ends of files, and over what else is given."""
-    digest = hashlib.sha256(repr(about).encode())
+def fingerprint_files(files: Iterable[Path], *settings: Any) -> str:
+    """Return a digest of files and settings as 16 hexadecimal digits.
+
+    Reading recordings of many gigabytes on every opening would take too long, so the digest covers the name, the size,
+    and the first and last 64 KiB of each file.
+
+    Args:
+      files: the files, in a fixed order.
+      *settings: further values to cover. Their `repr` must not change between processes.
+    """
+    digest = hashlib.sha256(repr(settings).encode())
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as content:
-            digest.update(content.read(_ENDS))
-            content.seek(max(size - _ENDS, 0))
-            digest.update(content.read(_ENDS))
+            digest.update(content.read(_FINGERPRINTED_BYTES))
+            content.seek(max(size - _FINGERPRINTED_BYTES, 0))
+            digest.update(content.read(_FINGERPRINTED_BYTES))
     return digest.hexdigest()[:16]
 
 
-def within(root: Path, name: str, *, through_links: bool = False) -> Path:
-    """The path of what a recording calls `name`. Raises SourceError where that is outside of its folder, `root`.
+def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Path:
+    """Return the path `root / name`, and refuse to leave `root`.
 
-    `through_links`: a link may lead out of it, as all of those in the cache of Hugging Face's hub do.
+    File names inside a recording are not trusted: `../secret` must not be read.
+
+    Args:
+      root: folder of the recording.
+      name: path relative to `root`, as the recording gives it.
+      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do.
+
+    Raises:
+      SourceError: the path lies outside of `root`.
     """
-    real = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
-    path = real(root / name)
-    if not path.is_relative_to(real(root)):
-        raise SourceError(f"{root}: it names {name!r}, which lies outside of its folder; such a recording is not read")
+    absolute = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
+    path = absolute(root / name)
+    if not path.is_relative_to(absolute(root)):
+        raise SourceError(
+            f"{root}: the recording names the file {name!r}, which lies outside of its folder. Copy the file into the "
+            "folder and name it by a relative path."
+        )
     return path

@@ -1,4 +1,4 @@
-"""Some episodes of a recording: a draw from its best ones, the smaller within the larger (paper, appendix E)."""
+"""Random selection of episodes from the best ones of a recording, for fine-tuning (paper, appendix E)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gato_jax.sources.reader import EpisodeReader
 
 
 class SelectionError(ValueError):
-    """Episodes that cannot be selected; the message names the task, the numbers and the remedy."""
+    """A selection that cannot be made. The message names the task, the numbers and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """N episodes of a recording, in the order in which they were drawn; itself an EpisodeReader.
+    """N episodes of a recording, in the order in which they were drawn. It is an EpisodeReader itself.
 
     Attributes:
-      reader: what they are of.
-      numbers: (N,) their positions there.
-      returns: (N,) undiscounted.
-      kept: how many, the best, they were drawn from.
+      reader: all episodes of the recording.
+      positions: positions of the selected episodes in `reader`, (N,) int.
+      returns: their undiscounted returns, (N,) float64.
+      candidates: number of episodes, the best of the recording, that the selection was drawn from.
     """
 
     reader: EpisodeReader
-    numbers: np.ndarray
+    positions: np.ndarray
     returns: np.ndarray
-    kept: int
+    candidates: int
 
     @property
     def spec(self) -> TaskSpec:
@@ -44,64 +44,87 @@ class Selection:
 
     @property
     def lengths(self) -> np.ndarray:
-        return self.reader.lengths[self.numbers]
+        return self.reader.lengths[self.positions]
 
     @property
     def fingerprint(self) -> str:
-        said = f"{self.reader.fingerprint} {self.numbers.tolist()}"
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        content = f"{self.reader.fingerprint} {self.positions.tolist()}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Which episodes, and of what."""
-        data = {"fingerprint": self.reader.fingerprint, "episodes": len(self.reader), "kept": self.kept}
-        pairs = zip(self.numbers.tolist(), self.returns.tolist(), strict=True)
-        return {"data": data, "selection": [{"episode": number, "return": value} for number, value in pairs]}
+        """Return the fingerprint and size of the recording, and position and return of each selected episode."""
+        data = {"fingerprint": self.reader.fingerprint, "episodes": len(self.reader), "kept": self.candidates}
+        pairs = zip(self.positions.tolist(), self.returns.tolist(), strict=True)
+        return {"data": data, "selection": [{"episode": position, "return": value} for position, value in pairs]}
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.positions)
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
-        return self.reader[int(self.numbers[position])]
+        return self.reader[int(self.positions[position])]
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[position] for position in range(len(self)))
 
 
 def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int) -> Selection:
-    """As many episodes as asked for, drawn from the best by return; see `draw`.
+    """Select episodes at random from those of the highest return.
+
+    Args:
+      reader: all episodes of the recording.
+      episodes: number of episodes to select.
+      keep_best: number of episodes of the highest return to draw from.
+      series: seed of the draw.
 
     Raises:
-      SelectionError: the recording has fewer, or an episode's return is no number.
+      SelectionError: the recording has fewer than `episodes`, or a return is not finite.
     """
     name = reader.spec.name
     if len(reader) < episodes:
         raise SelectionError(
-            f"{name}: {episodes} episodes are asked for and the recording has {len(reader)}; record more, or ask for "
-            f"{len(reader)} at most"
+            f"{name}: episodes is {episodes}, expected at most {len(reader)}, the size of the recording. Select fewer, "
+            "or record more."
         )
-    returns = returns_of(reader)
+    returns = episode_returns(reader)
     if not np.isfinite(returns).all():
         number = int(np.argmin(np.isfinite(returns)))
-        raise SelectionError(f"{name}: the return of episode {number} is {returns[number]}; mend its rewards")
-    numbers = draw(returns, reader.fingerprint, episodes=episodes, keep_best=keep_best, series=series)
-    return Selection(reader=reader, numbers=numbers, returns=returns[numbers], kept=min(keep_best, len(reader)))
+        raise SelectionError(
+            f"{name}: the return of episode {number} is {returns[number]}, expected a finite number. Correct its "
+            "rewards."
+        )
+    positions = draw_from_best(returns, reader.fingerprint, episodes=episodes, keep_best=keep_best, series=series)
+    candidates = min(keep_best, len(reader))
+    return Selection(reader=reader, positions=positions, returns=returns[positions], candidates=candidates)
 
 
-def draw(
+def draw_from_best(
     returns: Float[np.ndarray, " M"], fingerprint: str, *, episodes: int, keep_best: int, series: int
 ) -> Int[np.ndarray, " N"]:
-    """The numbers of `episodes` of M, drawn without replacement from the `keep_best` of the highest return.
+    """Draw positions without replacement from the episodes of the highest return.
 
-    Of equal returns the lower number comes first. The draw is a function of `series` and the data's fingerprint, and a
-    smaller one is the beginning of a larger one: the 10 are among the 100.
+    For the same data, series and `keep_best`, a smaller draw is the beginning of a larger one, so that the curve of
+    appendix E adds episodes to those it had before. If returns are equal, the lower position ranks higher.
+
+    Args:
+      returns: returns of all M episodes.
+      fingerprint: fingerprint of the data, which seeds the draw together with `series`.
+      episodes: number N of positions to draw.
+      keep_best: number of episodes of the highest return to draw from.
+      series: seed of the draw.
+
+    Returns:
+      Positions of the drawn episodes, in the order of the draw. Fewer than N if `keep_best` or M is lower.
     """
     best = np.argsort(-returns, kind="stable")[:keep_best]
     data = int.from_bytes(hashlib.sha256(fingerprint.encode()).digest()[:8])
     return np.random.default_rng((series, data)).permutation(best)[:episodes]
 
 
-def returns_of(reader: EpisodeReader) -> Float[np.ndarray, " M"]:
-    """Undiscounted returns of all episodes: of our own recordings from their sidecar, of others by reading them."""
+def episode_returns(reader: EpisodeReader) -> Float[np.ndarray, " M"]:
+    """Return the undiscounted returns of all M episodes.
+
+    An EpisodeDataset stores them. Other recordings are read in full.
+    """
     if isinstance(reader, EpisodeDataset):
         return reader.returns
     return np.array([episode.episode_return for episode in reader], np.float64)

@@ -1,4 +1,4 @@
-"""The frames of one episode, out of a video that may hold several."""
+"""Video frames of one episode, from an MP4 file that may hold several episodes."""
 
 from __future__ import annotations
 
@@ -9,47 +9,51 @@ import numpy as np
 
 from gato_jax.sources.reader import EpisodeRejected
 
-_REORDERED = 16  # frames, at most, that a video is decoded ahead of what it shows
-_THREADS = 2  # episodes are read by several processes at once
+_MAX_REORDERED_FRAMES = 16  # B-frames are decoded out of order: the seek begins this many frames early
+_THREADS = 2  # few, because several processes read episodes at once
 
 
 def episode_frames(
-    file: Path, times: np.ndarray, rate_hz: float, where: str, *, whole: bool = False
+    file: Path, times: np.ndarray, rate_hz: float, location: str, *, whole: bool = False
 ) -> Iterator[np.ndarray]:
-    """The frame that is shown at each of T times: (H, W, 3) uint8, each decoded when it is asked for.
+    """Yield the frame at each of T times of a video, decoded one by one.
 
-    One seek, then straight on. Formats of video have few checksums: a byte that was changed within the picture of a
-    frame may go unseen.
+    The file is sought once, then decoded in order. Video formats have few checksums, so a changed byte within the image
+    data of a frame may go unnoticed.
 
     Args:
-      file: an MP4 file, of any codec that FFmpeg decodes.
-      times: (T,) seconds within the file, increasing. A frame counts that is within half a period.
-      rate_hz: frames a second.
-      where: file and number of the episode, to begin a message with.
-      whole: whether the file has to hold these T frames and no more.
+      file: an MP4 file in any codec that FFmpeg decodes.
+      times: times of the frames in seconds from the beginning of the file, (T,), increasing. A frame may be off by half
+        a period.
+      rate_hz: frame rate of the video.
+      location: file and number of the episode, the beginning of error messages.
+      whole: whether the file must end after these T frames.
+
+    Yields:
+      Frames, (H, W, 3) uint8 RGB.
 
     Raises:
-      EpisodeRejected: the video cannot be decoded, or there is no frame at one of the times, or there are more.
+      EpisodeRejected: the video cannot be decoded, has no frame at one of the times, or has more frames than allowed.
     """
     import av
     from av.error import FFmpegError
 
     half, number = 0.5 / rate_hz, 0
-    try:  # the format is given, for some that FFmpeg would find out name further files to be read
+    try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         with av.open(str(file), format="mp4", metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
-                raise EpisodeRejected(where, f"{file.name} holds no video of a known codec")
-            stream.codec_context.options = {"err_detect": "explode"}  # or damage is painted over
+                raise EpisodeRejected(location, f"{file.name} holds no video of a known codec")
+            stream.codec_context.options = {"err_detect": "explode"}  # otherwise the decoder conceals damage
             stream.codec_context.thread_count = _THREADS
             stream.thread_type = "AUTO"
-            ahead = _REORDERED / rate_hz if stream.codec_context.has_b_frames else 0.0
+            ahead = _MAX_REORDERED_FRAMES / rate_hz if stream.codec_context.has_b_frames else 0.0
             container.seek(max(round((times[0] - ahead) / (stream.time_base or 1)), 0), stream=stream)
             for frame in container.decode(stream):
                 if number == len(times):
-                    raise EpisodeRejected(where, f"{file.name} has more frames than the {number} steps")
+                    raise EpisodeRejected(location, f"{file.name} has more frames than the {number} steps")
                 if frame.is_corrupt or frame.time is None:
-                    raise EpisodeRejected(where, f"{file.name} is damaged at step {number}")
+                    raise EpisodeRejected(location, f"{file.name} is damaged at step {number}")
                 if frame.time < times[number] - half:
                     continue
                 if frame.time > times[number] + half:
@@ -59,6 +63,6 @@ def episode_frames(
                 if number == len(times) and not whole:
                     break
     except FFmpegError as error:
-        raise EpisodeRejected(where, f"{file.name} cannot be decoded at step {number} ({error})") from None
+        raise EpisodeRejected(location, f"{file.name} cannot be decoded at step {number} ({error})") from None
     if number < len(times):
-        raise EpisodeRejected(where, f"{file.name} has no frame at {times[number]:.4f} s, of step {number}")
+        raise EpisodeRejected(location, f"{file.name} has no frame at {times[number]:.4f} s for step {number}")

@@ -1,17 +1,12 @@
-"""The verbs of `gato`, a module each, with one function of its name. May import any.
+"""The verbs of `gato`, each a module with a function of its name. May import any package.
 
-A verb defines its flags, parses them, and imports what is heavy only then: `gato --help` imports every verb.
+A verb parses flags, calls the library and prints; gato_jax.cli lists the verbs. A module imports packages of the
+library at its top inside of `etils.epy.lazy_imports`, which loads a package when it is first used. So `gato VERB
+--help` starts in under half a second, although JAX alone takes longer.
 """
 
 import os
 
-# Said before JAX is imported: with the TPU library installed and no TPU, every verb would begin with its complaints.
+# This is set before JAX is imported: where the TPU library is installed without a TPU, JAX would print complaints.
 if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0")):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-# In the order of `gato --help`; a new verb is a module and its name here.
-NAMES = (
-    "tasks", "collect", "instructions", "convert",
-    "data_report", "provenance", "tokenization_report", "inspect", "export", "train_image_tokenizer",
-    "plan", "train", "finetune", "evaluate", "report",
-)  # fmt: skip

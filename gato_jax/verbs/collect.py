@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from gato_jax.verbs.flags import parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import show_progress, write_json
 
 
 def collect(flag: flags.FlagValues, argv: Sequence[str]):
@@ -35,7 +35,9 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     for name, spec in specs.items():
         seeds = RECORDING_SEEDS[: flag.episodes]
         episodes = record(name, seeds, noise=flag.noise, successes_only=flag.successes_only)
-        with contextlib.closing(watched(episodes, total=len(seeds), desc=f"record {name}", unit="episode")) as played:
+        with contextlib.closing(
+            show_progress(episodes, total=len(seeds), desc=f"record {name}", unit="episode")
+        ) as played:
             directory = write_dataset(flag.output, spec, {"train": played}, overwrite=flag.overwrite)
         dataset = open_dataset(directory)
         successes = dataset.index.success[dataset.index.success >= 0]

@@ -1,4 +1,4 @@
-"""`gato convert`: recordings of others become a dataset of ours."""
+"""`gato convert`: conversion of other people's recordings into an RLDS dataset."""
 
 from __future__ import annotations
 
@@ -21,33 +21,45 @@ _LISTED = 10
 
 
 def convert(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes recordings of others as an RLDS dataset, on Apache Beam; run again, it goes on where it was.
+    """Convert recordings into an RLDS dataset on Apache Beam; run it again to resume after an interruption.
 
-    All cores of this machine work. --beam.OPTION=VALUE passes an option on to Beam, so that others do:
-    --beam.runner=DataflowRunner --beam.project=NAME, or FlinkRunner, or SparkRunner. They have to see the same folders.
+    By default, Beam uses all cores of this machine. --beam.OPTION=VALUE sets an option of Beam, for example
+    --beam.runner=DataflowRunner --beam.project=NAME to use a cluster, whose workers must see the same folders.
     """
-    flags.DEFINE_string("source", None, "of the recordings, KIND:WHERE", flag_values=flag)
-    flags.DEFINE_string("fields", None, "JSON file that says what the recorded fields mean", flag_values=flag)
-    flags.DEFINE_string("output", None, "folder of the datasets", flag_values=flag)
-    flags.DEFINE_list("splits", ["train"], "of the source, comma-separated", flag_values=flag)
+    flags.DEFINE_string("source", None, "Recordings to convert, as KIND:PATH.", flag_values=flag)
+    flags.DEFINE_string(
+        "fields", None, "JSON file that maps recorded fields to observations and actions.", flag_values=flag
+    )
+    flags.DEFINE_string("output", None, "Folder to write the dataset into.", flag_values=flag)
+    flags.DEFINE_list("splits", ["train"], "Splits of the source to convert, comma-separated.", flag_values=flag)
     flags.DEFINE_enum(
-        "file_format", "array_record", ["array_record", "tfrecord"], "of the record files", flag_values=flag
+        "file_format", "array_record", ["array_record", "tfrecord"], "Format of the record files.", flag_values=flag
     )
-    flags.DEFINE_float("max_rejected", 0.1, "share of the episodes that may be damaged", 0.0, 1.0, flag_values=flag)
     flags.DEFINE_float(
-        "expert_share", None, "keep episodes of this share of the expert's return; the paper: 0.8", flag_values=flag
+        "max_rejected",
+        0.1,
+        "Largest share of episodes that may be damaged; above it, nothing is written.",
+        0.0,
+        1.0,
+        flag_values=flag,
     )
-    flags.DEFINE_bool("success_only", False, "keep successful episodes only", flag_values=flag)
-    flags.DEFINE_bool("deduplicate", False, "of identical episodes keep the first", flag_values=flag)
-    flags.DEFINE_string(
-        "review", None, "instructions that gato instructions wrote and a person edited", flag_values=flag
+    flags.DEFINE_float(
+        "expert_share",
+        None,
+        "Keep episodes with at least this share of the expert's return (the paper uses 0.8).",
+        flag_values=flag,
     )
-    flags.DEFINE_bool("allow_unreviewed", False, "take what nobody has decided on as accepted", flag_values=flag)
-    flags.DEFINE_integer("shard_episodes", 1000, "in one record file, at most", lower_bound=1, flag_values=flag)
-    flags.DEFINE_bool("overwrite", False, "replace another dataset that is there", flag_values=flag)
-    flags.DEFINE_string(
-        "json", None, "write the counts and the rejected here; without a dataset, `dataset` is null", flag_values=flag
+    flags.DEFINE_bool("success_only", False, "Keep successful episodes only.", flag_values=flag)
+    flags.DEFINE_bool("deduplicate", False, "Keep only the first of identical episodes.", flag_values=flag)
+    flags.DEFINE_string("review", None, "Review file with instructions, from `gato instructions`.", flag_values=flag)
+    flags.DEFINE_bool(
+        "allow_unreviewed", False, "Accept instructions of the review that nobody has decided on.", flag_values=flag
     )
+    flags.DEFINE_integer(
+        "shard_episodes", 1000, "Largest number of episodes in a record file.", lower_bound=1, flag_values=flag
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
     parse_flags(flag, [word for word in argv if not word.startswith(_BEAM)])
     require(flag, "source", "output", "splits")
     from gato_jax.sources import Fields, open_source
@@ -57,80 +69,82 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     fields = None if flag.fields is None else Fields.read(flag.fields)
     readers = [open_source(flag.source, split, fields=fields) for split in flag.splits]
     try:
-        made = convert_source(
+        result = convert_source(
             readers,
             flag.output,
             file_format=flag.file_format,
             filters=_filters(flag),
             max_rejected=flag.max_rejected,
             transform=_reviewed(flag, readers),
-            source=_absolute(flag.source),
+            source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
             overwrite=flag.overwrite,
             beam_options=[f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)],
         )
     except TooManyRejectedError as error:
         write_json(flag.json, _report(error))
-        _tell_left_out(error)
+        _print_omitted(error)
         raise
-    write_json(flag.json, _report(made))
-    _tell_left_out(made)
-    counts = f"{_count(made.episodes, 'episode')}, {_count(made.steps, 'step')}, {len(made.rejected)} rejected"
-    place = f"already there, kept in {made.directory}" if made.kept else f"in {made.directory}"
-    print(f"{made.directory.parent.name}: {counts}, {place}")
+    write_json(flag.json, _report(result))
+    _print_omitted(result)
+    counts = f"{_count(result.episodes, 'episode')}, {_count(result.steps, 'step')}, {len(result.rejected)} rejected"
+    place = f"already converted, kept in {result.directory}" if result.kept else f"in {result.directory}"
+    print(f"{result.directory.parent.name}: {counts}, {place}")
 
 
 def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform | None:
-    """Gives each episode the instruction that the review has for it."""
+    """Return the transform that gives each episode its instruction from --review, or None without a review."""
     from gato_jax.sources.conversion import Transform
-    from gato_jax.sources.instructions import Review, apply
+    from gato_jax.sources.instructions import Review, apply_review
 
     if flag.review is None:
         return None
     if len(readers) > 1:
         raise UsageError(
-            f"--review={flag.review} is of one split, --splits names {len(readers)}; convert one at a time"
+            f"--review is {flag.review}, which is for one split, but --splits names {len(readers)}. Convert one "
+            "split at a time."
         )
     review = Review.read(flag.review)
     review.require_data(readers[0])
-    instruct = apply(review, allow_unreviewed=flag.allow_unreviewed)
+    instruct = apply_review(review, allow_unreviewed=flag.allow_unreviewed)
     return Transform(apply=instruct, spec=review.spec(readers[0].spec), fingerprint=review.fingerprint, reviewed=True)
 
 
-def _absolute(source: str) -> str:
-    """KIND:WHERE, from whatever folder it is looked at."""
-    kind, _, where = source.partition(":")
-    path = pathlib.Path(where)
+def _with_absolute_path(source: str) -> str:
+    """Return a source KIND:PATH with its path made absolute, if the path exists."""
+    kind, _, location = source.partition(":")
+    path = pathlib.Path(location)
     return f"{kind}:{path.resolve()}" if path.exists() else source
 
 
 def _filters(flag: flags.FlagValues) -> list[Filter]:
     from gato_jax.sources.conversion import Deduplicate, ExpertShare, SuccessOnly
 
-    asked = {"deduplicate": Deduplicate, "success_only": SuccessOnly}
-    filters: list[Filter] = [make() for name, make in asked.items() if flag[name].value]
+    classes = {"deduplicate": Deduplicate, "success_only": SuccessOnly}
+    filters: list[Filter] = [filter_class() for name, filter_class in classes.items() if flag[name].value]
     return filters if flag.expert_share is None else [*filters, ExpertShare(share=flag.expert_share)]
 
 
 def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
-    """What --json holds: of a conversion that failed, a dataset that is null and has no episodes."""
-    made = None if isinstance(outcome, ValueError) else outcome
+    """Return the content of --json; a failed conversion has the dataset null and no episodes."""
+    result = None if isinstance(outcome, ValueError) else outcome
     return {
-        "episodes": made.episodes if made else 0,
-        "steps": made.steps if made else 0,
-        "rejected": [one._asdict() for one in outcome.rejected],
+        "episodes": result.episodes if result else 0,
+        "steps": result.steps if result else 0,
+        "rejected": [one.to_json() for one in outcome.rejected],
         "filtered": dict(outcome.filtered),
-        "dataset": str(made.directory) if made else None,
+        "dataset": str(result.directory) if result else None,
     }
 
 
-def _tell_left_out(outcome: Conversion | TooManyRejectedError):
+def _print_omitted(outcome: Conversion | TooManyRejectedError):
+    """Print rejected episodes, the number of rejections by reason, and the number of episodes that filters removed."""
     for one in outcome.rejected[:_LISTED]:
-        print(f"rejected: {one.where}: {one.reason}")
+        print(f"rejected: {one.location}: {one.reason}")
     for reason, times in Counter(one.reason for one in outcome.rejected).most_common():
         print(f"{times} rejected: {reason}")
     for name, count in outcome.filtered.items():
-        print(f"--{name} left out {_count(count, 'episode')}")
+        print(f"--{name} removed {_count(count, 'episode')}")
 
 
 def _count(number: int, noun: str) -> str:

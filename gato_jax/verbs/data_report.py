@@ -1,4 +1,4 @@
-"""`gato data_report`: what is in a dataset, and how it differs from another."""
+"""`gato data_report`: statistics of a dataset, its degenerate dimensions, and its differences from another dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from gato_jax.verbs.flags import parse_flags, require
-from gato_jax.verbs.outputs import require_page, watched, write_json
+from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 if TYPE_CHECKING:
     from gato_jax.reports.recordings import DataStatistics
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 
 
 def data_report(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes a page that says what is in a dataset, what is wrong with it, and how it differs from another."""
-    flags.DEFINE_string("data", None, "the dataset: a folder, or KIND:WHERE", flag_values=flag)
-    flags.DEFINE_string("against", None, "another, as of the same task in reality, to compare with", flag_values=flag)
-    flags.DEFINE_string("split", "train", "of both", flag_values=flag)
-    flags.DEFINE_string("output", None, "write the page, HTML, here", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the numbers here", flag_values=flag)
+    """Write an HTML page with the statistics of a dataset and, with --against, its differences from another one."""
+    flags.DEFINE_string("data", None, "Dataset to measure: its folder, or a source as KIND:PATH.", flag_values=flag)
+    flags.DEFINE_string(
+        "against",
+        None,
+        "Second dataset to compare with, for example real recordings of the same task.",
+        flag_values=flag,
+    )
+    flags.DEFINE_string("split", "train", "Split to read of each dataset.", flag_values=flag)
+    flags.DEFINE_string("output", None, "HTML file to write the page to.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the statistics to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
     page = pathlib.Path(flag.output)
-    require_page(page)
+    require_output_file(page)
     from gato_jax.reports.recordings import compare, comparison_table, table, write_page
     from gato_jax.verbs.data import open_data
 
     readers = [open_data(where, flag.split) for where in (flag.data, flag.against) if where]
-    data, *others = (measure_watched(reader) for reader in readers)
+    data, *others = (measure_with_progress(reader) for reader in readers)
     comparison = compare(data, others[0]) if others else None
     write_page(page, data, comparison)
     numbers = {"data": data.to_json(), "against": others[0].to_json() if others else None}
@@ -39,11 +44,11 @@ def data_report(flag: flags.FlagValues, argv: Sequence[str]):
     print(table(data))
     if comparison is not None:
         print(f"\n{comparison_table(comparison)}")
-    print(f"page in {page}")
+    print(f"report: {page}")
 
 
-def measure_watched(reader: EpisodeReader) -> DataStatistics:
-    """The statistics of a dataset, with a progress bar over its episodes."""
+def measure_with_progress(reader: EpisodeReader) -> DataStatistics:
+    """Return the statistics of a dataset and show a progress bar over its episodes."""
     from gato_jax.reports.recordings import measure
 
-    return measure(reader, watched(iter(range(len(reader))), total=len(reader), desc="measure", unit="episode"))
+    return measure(reader, show_progress(iter(range(len(reader))), total=len(reader), desc="measure", unit="episode"))

@@ -1,4 +1,4 @@
-"""`gato evaluate`: the agent of a run plays, and its scores are put beside the references."""
+"""The verb `gato evaluate`: play the agent of a run and put its scores beside the reference scores."""
 
 from __future__ import annotations
 
@@ -9,49 +9,77 @@ from collections.abc import Sequence
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.outputs import watched, write_json
 
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
-    """Plays the agent of a run, beside random play, the best constant action and the expert."""
-    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
-    flags.DEFINE_list("tasks", [], "names, comma-separated; all control tasks of the agent otherwise", flag_values=flag)
-    flags.DEFINE_integer("episodes", 50, "of each task", lower_bound=1, flag_values=flag)
-    flags.DEFINE_integer("reference_episodes", 20, "behind each reference score", lower_bound=1, flag_values=flag)
-    flags.DEFINE_integer("environments", 10, "played side by side", lower_bound=1, flag_values=flag)
-    flags.DEFINE_float("temperature", 1.0, "of sampling; 0 is greedy", lower_bound=0.0, flag_values=flag)
-    flags.DEFINE_string("json", None, "write the scores here", flag_values=flag)
+    """Play the agent of a run and compare its scores with random play, the best constant action and the expert."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
+    flags.DEFINE_list(
+        "tasks", [], "Names of the tasks to play, comma-separated. Default: all control tasks of the agent.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer("episodes", 50, "Number of episodes to play of each task.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_bool(
+        "measure_references", False,
+        "Measure the reference scores that the committed table lacks, or holds for another version of a task.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "reference_episodes", 20, "Number of episodes of each reference score that is measured.", lower_bound=1,
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "environments", 10, "Number of episodes that are played side by side.", lower_bound=1, flag_values=flag
+    )
+    flags.DEFINE_float(
+        "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string("json", None, "File for the scores. Default: results.json in --workdir.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
     if workdir.is_file():
-        raise UsageError(f"--workdir={workdir} is a file; name a run's folder, which scores and rollouts go to as well")
-    from gato_jax.environments import EVALUATION_SEEDS, task_names, task_spec
-    from gato_jax.evaluation import aggregate, measure_references, play_episodes, save_rollout, task_result
-    from gato_jax.experts import expert
-    from gato_jax.policy import Agent
+        raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
+    from functools import partial
+
+    from gato_jax.environments import EVALUATION_SEEDS, load, task_names, task_spec
+    from gato_jax.evaluation import aggregate, gather_references, save_rollout, task_result
+    from gato_jax.policy import Agent, AgentActor
+    from gato_jax.rollouts import play
 
     agent = Agent.restore(workdir)
     names = flag.tasks or [name for name in agent.contract.tasks if name in task_names()]
     if not names:
-        raise UsageError(f"{workdir}: the agent knows no task to play, only {', '.join(agent.contract.tasks)}")
-    for name in names:  # nothing is played before every task is known to be the agent's and to have an expert
-        agent.require_task(task_spec(name))
-        expert(name)
-    how = {"episodes": flag.reference_episodes, "directory": workdir / "references"}
-    references = {name: measure_references(name, **how) for name in names}
-    for measured in references.values():
-        measured.require_scale()
+        known = ", ".join(agent.contract.tasks)
+        raise UsageError(f"{workdir}: the agent was trained on {known}, expected at least one task to play.")
+    specs = {name: task_spec(name) for name in names}
+    for spec in specs.values():  # all tasks are checked before the first is played
+        agent.require_task(spec)
+    references = gather_references(
+        names, workdir, measure_episodes=flag.reference_episodes if flag.measure_references else None
+    )
     results = {}
     for name in names:
-        rollouts = play_episodes(
-            agent, name, EVALUATION_SEEDS[: flag.episodes],
-            environments=flag.environments, temperature=flag.temperature, film=1,
-        )  # fmt: skip
-        save_rollout(rollouts[0], workdir / "rollouts")
-        results[name] = task_result(rollouts, references[name])
-        print(f"{name}: {results[name]['agent']:.3g} (normalised {results[name]['normalised']:.2f})")
+        starts = [(name, seed) for seed in EVALUATION_SEEDS[: flag.episodes]]
+        actor = partial(AgentActor, agent, temperature=flag.temperature)
+        playing = play(actor, starts, environments=flag.environments, frames=1)
+        episodes = list(watched(playing, total=len(starts), desc=f"evaluate {name}", unit="episode"))
+        save_rollout(episodes[0], load(name).action_names, workdir / "rollouts")
+        results[name] = task_result(episodes, specs[name].metric, references[name])
+        print(f"{name}: {_describe(results[name])}")
     path = pathlib.Path(flag.json or workdir / "results.json")
-    kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # what the run's script put there
-    write_json(path, {**kept, "tasks": results, "aggregate": aggregate(results)})
+    kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # other fields of the run's script
+    totals = aggregate(results)
+    write_json(path, {**kept, "tasks": results, "aggregate": totals})
+    if totals["tasks"]:
+        print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(results)} tasks")
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
+
+
+def _describe(result) -> str:
+    """Return a task's score in one line; a task without an expert that beats random play has only its raw score."""
+    if result["normalised"] is None:
+        return f"{result['agent']:.3g} (no normalised score)"
+    return f"{result['agent']:.3g} (normalised {result['normalised']:.2f})"

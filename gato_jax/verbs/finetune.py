@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,23 +33,24 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
+    from gato_jax.evaluation import gather_references
     from gato_jax.evaluation.learning_curve import LearningCurve
+    from gato_jax.reports.provenance import describe_data
     from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
     from gato_jax.verbs.data import open_mixture
-    from gato_jax.verbs.train import data_rows
 
     path = pathlib.Path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, training = read_finetuning(config_file.value.to_dict(), checkpoint, path)
-    selection = _select(config, training, pathlib.Path(flag.workdir))
+    config, training = read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    selection = _select(config, training)
     workdir = make_folder(flag.workdir)
     start_file = workdir / "finetune_start.json"
     require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
-    references = _references(config.task, workdir / "references")
+    references = gather_references([config.task], workdir)[config.task] if config.rollouts else None
     print(f"{_said(selection, config)}, all in {start_file}")
     mixture = open_mixture(training, workdir, lambda source: selection)
     require_same_run(training, mixture, workdir)
-    write_json(workdir / "data.json", data_rows(mixture, training, workdir))
+    write_json(workdir / "data.json", describe_data(mixture))
     curve = LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
         environments=config.environments, temperature=config.temperature,
@@ -96,14 +96,14 @@ def _open_checkpoint(path: pathlib.Path) -> AgentCheckpoint:
     return restore_agent(path)
 
 
-def _select(config: FinetuneConfig, training: TrainConfig, workdir: pathlib.Path) -> Selection:
+def _select(config: FinetuneConfig, training: TrainConfig) -> Selection:
     """The episodes to learn from, once they are known to be of the task and as its environment has them."""
     from gato_jax.sources.selection import select
     from gato_jax.tokenization import Contract
     from gato_jax.verbs.data import open_data
 
     played = _spec_of_environment(config.task) if config.rollouts else None
-    source = training.datasets[0].source.replace("{workdir}", str(workdir))
+    source = training.datasets[config.task].source
     reader = open_data(source)
     if reader.spec.name != config.task:
         raise UsageError(
@@ -127,26 +127,14 @@ def _spec_of_environment(task: str) -> TaskSpec:
         raise UsageError(f"{error}; rollouts=0 fine-tunes on a task that has no environment") from None
 
 
-def _references(task: str, directory: pathlib.Path) -> References | None:
-    """Those that `gato evaluate` left in the folder, measured again if the task has changed; None where none are."""
-    from gato_jax.evaluation import References, measure_references
-
-    file = directory / f"{task.replace('/', '__')}.json"
-    if not file.exists():
-        return None
-    try:
-        episodes = References(**json.loads(file.read_text())).episodes
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{file}: no references ({error}); delete it, or measure them by gato evaluate") from None
-    measured = measure_references(task, episodes=episodes, directory=directory)
-    measured.require_scale()
-    return measured
-
-
 def _said(selection: Selection, config: FinetuneConfig) -> str:
     recorded, shown = len(selection.reader), 10
-    kept = f"the best {selection.kept}" if selection.kept < recorded else f"all, no more than {config.keep_best},"
-    pairs = zip(selection.numbers.tolist()[:shown], selection.returns.tolist()[:shown], strict=True)
+    kept = (
+        f"the best {selection.candidates}"
+        if selection.candidates < recorded
+        else f"all, no more than {config.keep_best},"
+    )
+    pairs = zip(selection.positions.tolist()[:shown], selection.returns.tolist()[:shown], strict=True)
     more = f", {len(selection) - shown} more" if len(selection) > shown else ""
     return (
         f"{len(selection)} episodes, series {config.series}, drawn from {kept} of {recorded}; numbers (and returns): "
@@ -159,13 +147,13 @@ def _score(
     config: FinetuneConfig, spec: TaskSpec, curve: LearningCurve, references: References | None
 ) -> dict[str, Any]:
     """The learning curve as the JSON has it."""
-    from gato_jax.evaluation import normalised
+    from gato_jax.evaluation import normalise
     from gato_jax.evaluation.learning_curve import best, smooth
 
     evaluations = curve.evaluations()
     smoothed = smooth(evaluations, config.smoothing)
     highest = best(smoothed)
-    result = {
+    return {
         "task": config.task,
         "episodes": config.episodes,
         "series": config.series,
@@ -174,7 +162,5 @@ def _score(
         "best_step": None if highest is None else highest.step,
         "score": None if highest is None else highest.mean,
         "metric": spec.metric,
+        "normalised": None if highest is None else normalise(highest.mean, references),
     }
-    if highest is not None and references is not None:
-        result["normalised"] = normalised(highest.mean, references)
-    return result

@@ -1,4 +1,4 @@
-"""`gato inspect`: training rows, token by token, on a page."""
+"""`gato inspect`: an HTML page that shows training rows token by token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import require_page, watched, write_json
+from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 if TYPE_CHECKING:
     from gato_jax.batching import Mixture
@@ -19,22 +19,35 @@ if TYPE_CHECKING:
 
 
 def inspect(flag: flags.FlagValues, argv: Sequence[str]):
-    """Shows training rows token by token: those of a config, or of any data."""
+    """Write an HTML page that shows training rows token by token.
+
+    With --config and --workdir these are the rows that `gato train` trains on; with --data they are rows of any
+    datasets in the paper's tokenization.
+    """
     config_file = define_config(flag, argv)
-    flags.DEFINE_string("workdir", None, "with --config: folder of the run", flag_values=flag)
+    flags.DEFINE_string("workdir", None, "Folder of the run, with --config.", flag_values=flag)
     flags.DEFINE_list(
-        "data", [], "instead of --config: folders of datasets or sources KIND:WHERE, comma-separated", flag_values=flag
+        "data",
+        [],
+        "Datasets to show instead of --config: folders, or sources as KIND:PATH, comma-separated.",
+        flag_values=flag,
     )
-    flags.DEFINE_integer("context", 1024, "with --data: positions of a row", lower_bound=1, flag_values=flag)
-    flags.DEFINE_integer("episodes", 20, "with --data: of each dataset at most", lower_bound=1, flag_values=flag)
-    flags.DEFINE_integer("row", 0, "the first row that is shown", lower_bound=0, flag_values=flag)
-    flags.DEFINE_integer("rows", 8, "how many", lower_bound=1, flag_values=flag)
-    flags.DEFINE_string("output", None, "the page, a file", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the tokens here", flag_values=flag)
+    flags.DEFINE_integer("context", 1024, "Length of a row in tokens, with --data.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_integer(
+        "episodes",
+        20,
+        "Largest number of episodes to read of each dataset, with --data.",
+        lower_bound=1,
+        flag_values=flag,
+    )
+    flags.DEFINE_integer("row", 0, "Index of the first row to show.", lower_bound=0, flag_values=flag)
+    flags.DEFINE_integer("rows", 8, "Number of rows to show.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_string("output", None, "HTML file to write the page to.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the tokens to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "output")
     _require_one_source(flag)
-    require_page(pathlib.Path(flag.output))
+    require_output_file(pathlib.Path(flag.output))
     from gato_jax.reports import inspection_json, write_inspection
 
     rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)
@@ -44,52 +57,60 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _require_one_source(flag: flags.FlagValues):
     if flag.data and flag.config is not None:
-        raise UsageError("--data and --config are both given; the rows are of one or of the other")
+        raise UsageError("--data and --config are both given, expected one of them. Leave one out.")
     if not flag.data and flag.config is None:
-        raise UsageError("--data is missing; or --config with --workdir, for the rows that a run trains on")
+        raise UsageError("--data is missing. Name datasets, or a run with --config and --workdir.")
     for name in ("workdir",) if flag.data else ("context", "episodes"):
         if flag[name].present:
-            raise UsageError(f"--{name} does not go with --{'data' if flag.data else 'config'}; leave it out")
+            raise UsageError(f"--{name} does not apply with --{'data' if flag.data else 'config'}. Leave it out.")
 
 
 def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
-    """The very rows that `gato train` sees."""
+    """Return rows of a run, exactly as `gato train` reads them."""
     require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
-        raise UsageError(f"--workdir={workdir} is no folder; name the one that the run trains in")
-    from gato_jax.verbs.data import open_image_tokenizer, open_mixture, read_config
+        raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
+    from gato_jax.training import TrainConfig
+    from gato_jax.verbs.data import open_image_tokenizer, open_mixture
 
-    run = read_config(config, workdir)
+    run = TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
     if flag.row >= total:
-        raise UsageError(f"--row={flag.row}: the run has rows 0 to {total - 1}, steps times batch_size of them")
+        raise UsageError(
+            f"--row is {flag.row}, expected 0 to {total - 1} (steps times batch_size rows). Name such a row."
+        )
     mixture = open_mixture(run, workdir)
     return _inspected(mixture, range(flag.row, min(flag.row + flag.rows, total)), open_image_tokenizer(run, workdir))
 
 
 def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
-    """The datasets in turn, in the paper's tokenization, which is made in a folder that does not stay."""
-    from gato_jax.batching import Mixture, MixtureEntry, write_records
+    """Return rows of datasets in the paper's tokenization, whose token records go to a temporary folder."""
+    from gato_jax.batching import Mixture, write_records
     from gato_jax.episodes import dataset_name
     from gato_jax.tokenization import Tokenization
     from gato_jax.verbs.data import open_data
 
-    readers = [open_data(where) for where in _datasets(flag.data)]
+    places = list(_datasets(flag.data))
+    readers = {where: open_data(where) for where in places}
+    if len(readers) < len(places):
+        raise UsageError(f"--data is {','.join(flag.data)}, and a dataset is there twice. Name each once.")
     with tempfile.TemporaryDirectory() as folder:
-        entries = []
-        for reader in readers:
-            name, count = reader.spec.name, min(len(reader), flag.episodes)
-            directory = pathlib.Path(folder) / dataset_name(name)
-            episodes = watched(itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode")
-            records = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
-            entries.append(MixtureEntry(records=records, weight=1.0))
-        mixture = Mixture(tuple(entries), batch_size=len(entries), context=flag.context, seed=0)
+        made = {}
+        for where, reader in readers.items():
+            task, count = reader.spec.name, min(len(reader), flag.episodes)
+            name = where if task in made else task
+            directory = pathlib.Path(folder) / f"{len(made)}_{dataset_name(task)}"
+            episodes = show_progress(
+                itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode"
+            )
+            made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
+        mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
         return _inspected(mixture, range(flag.row, flag.row + flag.rows))
 
 
 def _datasets(data: Sequence[str]) -> Iterator[str]:
-    """A folder that holds several datasets stands for all of them."""
+    """Yield the datasets that --data names, with a folder of several datasets replaced by its datasets."""
     from gato_jax.episodes import list_datasets
 
     for where in data:

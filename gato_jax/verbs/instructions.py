@@ -1,4 +1,4 @@
-"""`gato instructions`: what a dataset's episodes are told, proposed, checked, and put before a person."""
+"""`gato instructions`: instructions for the episodes of a dataset, proposed, checked and written for review."""
 
 from __future__ import annotations
 
@@ -10,89 +10,108 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import require_page, watched, write_json
+from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 if TYPE_CHECKING:
     from gato_jax.sources import EpisodeReader
 
 
 def instructions(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes the instructions of a dataset into a file that a person reviews and `gato convert` obeys; checks them."""
-    flags.DEFINE_string("data", None, "folder of the dataset, or a source KIND:WHERE", flag_values=flag)
-    flags.DEFINE_string("split", "train", "of the dataset", flag_values=flag)
-    flags.DEFINE_string("output", None, "the review, a JSON file; one that is there keeps its edits", flag_values=flag)
+    """Propose and check instructions for the episodes of a dataset, and write them to a file for review.
+
+    A person edits the file, and `gato convert --review=FILE` then writes the dataset with the accepted instructions.
+    """
+    flags.DEFINE_string("data", None, "Dataset to read: its folder, or a source as KIND:PATH.", flag_values=flag)
+    flags.DEFINE_string("split", "train", "Split of the dataset.", flag_values=flag)
     flags.DEFINE_string(
-        "metadata", None, "JSON list of objects, one for each episode: object, colour, target...", flag_values=flag
+        "output", None, "JSON file of the review. Edits in an existing file are kept.", flag_values=flag
+    )
+    flags.DEFINE_string(
+        "metadata",
+        None,
+        "JSON file with a list of one object for each episode, such as {object, colour, target}.",
+        flag_values=flag,
     )
     flags.DEFINE_multi_string(
-        "template", [], "sentence with slots of the metadata; once for each phrasing", flag_values=flag
+        "template",
+        [],
+        "Sentence with slots that the metadata fill. Repeat the flag for further phrasings.",
+        flag_values=flag,
     )
-    flags.DEFINE_integer("phrasings", 4, "of a task, made of its name", lower_bound=1, flag_values=flag)
-    flags.DEFINE_bool("check", False, "check only, write no review", flag_values=flag)
-    flags.DEFINE_bool("strict", False, "findings are an error", flag_values=flag)
-    flags.DEFINE_string("json", None, "write counts and findings here", flag_values=flag)
+    flags.DEFINE_integer(
+        "phrasings", 4, "Number of phrasings to propose from the name of a task.", lower_bound=1, flag_values=flag
+    )
+    flags.DEFINE_bool("check", False, "Check the instructions without writing a review.", flag_values=flag)
+    flags.DEFINE_bool("strict", False, "Exit with an error if there are findings.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the counts and findings to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
     output = pathlib.Path(flag.output)
-    require_page(output)
-    from gato_jax.sources.instructions import Review, Template, check, propose
+    require_output_file(output)
+    from gato_jax.sources.instructions import Review, Template, find_problems, propose_review
     from gato_jax.verbs.data import open_data
 
     templates = [Template(text) for text in flag.template]
     reader = open_data(flag.data, flag.split)
     metadata = None if flag.metadata is None else _metadata(pathlib.Path(flag.metadata), len(reader))
     texts, rejected = _texts(reader)
-    review = propose(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
+    review = propose_review(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
     if not flag.check:
         review = review.write(output)
     elif output.exists():
-        review = review.merged_into(Review.read(output))
-    findings = check(review.by_text, metadata)
-    made = {
+        review = review.with_edits_of(Review.read(output))
+    findings = find_problems(review.episodes_by_instruction, metadata)
+    report = {
         "task": review.task,
         "entries": len(review.entries),
         "unreviewed": len(review.unreviewed),
         "findings": [finding._asdict() for finding in findings],
-        "rejected": [{"where": error.where, "reason": error.reason} for error in rejected],
+        "rejected": [{"where": error.location, "reason": error.reason} for error in rejected],
     }
-    write_json(flag.json, made)
+    write_json(flag.json, report)
     for finding in findings:
         print(f"{finding.problem}: {finding.instruction!r} ({len(finding.episodes)} episodes): {finding.evidence}")
     for error in rejected:
-        print(f"left out: {error}")
+        print(f"rejected: {error}")
     where = "checked" if flag.check else f"in {output}"
-    counts = f"entries {made['entries']}, unreviewed {made['unreviewed']}, findings {len(findings)}"
+    counts = f"entries {report['entries']}, unreviewed {report['unreviewed']}, findings {len(findings)}"
     print(f"{review.task}: {counts}, {where}")
     if findings and flag.strict:
         raise UsageError(
-            f"--strict: {len(findings)} findings; mend the instructions in {output}, or leave --strict out"
+            f"--strict is given and there are {len(findings)} findings. Correct the instructions in {output}, or leave "
+            "--strict out."
         )
 
 
 def _texts(reader: EpisodeReader) -> tuple[dict[int, str], list[Any]]:
-    """{episode: its instruction}, empty where it has none; and why others are left out."""
-    from gato_jax.sources.instructions import instruction_key, instruction_of
+    """Return {episode: its instruction, or ""} and the errors of rejected episodes."""
+    from gato_jax.sources.instructions import instruction_key, read_instruction
     from gato_jax.sources.reader import EpisodeRejected
 
     name, key = reader.spec.name, instruction_key(reader)
     if key not in reader.spec.observation:
         return dict.fromkeys(range(len(reader)), ""), []
     texts, rejected = {}, []
-    for number in watched(iter(range(len(reader))), total=len(reader), desc=f"read {name}", unit="episode"):
+    for number in show_progress(iter(range(len(reader))), total=len(reader), desc=f"read {name}", unit="episode"):
         try:
-            texts[number] = instruction_of(reader[number], key, f"{name}: episode {number}")
+            texts[number] = read_instruction(reader[number], key, f"{name}: episode {number}")
         except EpisodeRejected as error:
             rejected.append(error)
     return texts, rejected
 
 
 def _metadata(file: pathlib.Path, episodes: int) -> Mapping[int, Mapping[str, Any]]:
+    """Read {episode: its metadata} from a JSON list of one object for each of `episodes` episodes."""
     try:
         metadata = json.loads(file.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"--metadata={file}: no JSON ({error}); write a list of objects, one an episode") from None
+        raise UsageError(
+            f"--metadata is {file}, which is not JSON ({error}). Write a list with one object for each episode."
+        ) from None
     if not isinstance(metadata, list) or not all(isinstance(one, dict) for one in metadata):
-        raise UsageError(f"--metadata={file}: it is no list of objects; write one object for each episode")
+        raise UsageError(f"--metadata is {file}, expected a list of objects in it. Write one object for each episode.")
     if len(metadata) != episodes:
-        raise UsageError(f"--metadata={file}: it is of {len(metadata)} episodes, the data have {episodes}")
+        raise UsageError(
+            f"--metadata is {file} with {len(metadata)} objects, expected {episodes}, one for each episode. Correct it."
+        )
     return dict(enumerate(metadata))

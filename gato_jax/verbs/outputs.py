@@ -1,4 +1,4 @@
-"""What a verb leaves, and what is seen while it works: JSON, folders, a progress bar."""
+"""Output of verbs: JSON files, folders and progress bars."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ from gato_jax.verbs.flags import UsageError
 
 
 def write_json(path: str | pathlib.Path | None, value: Any):
-    """Writes indented JSON, folders included; without a path, as of a --json that is not given, nothing."""
+    """Write `value` as indented JSON to `path` and make the folders above it; do nothing if `path` is None."""
     if path is not None:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_text(json.dumps(value, indent=2))
 
 
-def require_page(path: pathlib.Path):
-    """Refuses an --output that cannot be a file: a folder, or what lies below a file.
+def require_output_file(path: pathlib.Path):
+    """Raise an error if a file cannot be written to `path`, the value of --output.
 
     Raises:
-      UsageError: naming what is in the way.
+      UsageError: the path is a folder, or a parent of it is a file.
     """
     if path.is_dir():
-        raise UsageError(f"--output={path} is a folder; name a file")
+        raise UsageError(f"--output is {path}, a folder, expected a file. Name a file.")
     for above in path.parents:
         if above.is_file():
-            raise UsageError(f"--output={path}: {above} is a file; name another folder")
+            raise UsageError(f"--output is {path}, but {above} is a file, expected a folder. Name another folder.")
 
 
 def make_folder(path: str) -> pathlib.Path:
-    """The folder, with those above it; one that is there is kept as it is."""
+    """Make a folder and its parents, unless they exist, and return its path."""
     folder = pathlib.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def watched(episodes: Iterator[Any], **bar: Any) -> Generator[Any, None, None]:
-    """A progress bar from the first episode on: a refusal before it stays the only line on stderr."""
+def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None]:
+    """Yield the items under a progress bar that appears when the first item is asked for.
+
+    An error before the first item is then the only output on stderr.
+
+    Args:
+      items: the items.
+      **bar: options of tqdm, such as `total` and `desc`.
+    """
     from tqdm import tqdm
 
-    with tqdm(episodes, **bar) as progress:
+    with tqdm(items, **bar) as progress:
         yield from progress

@@ -1,4 +1,4 @@
-"""`gato provenance`: where a dataset or an agent comes from, in a form that others read."""
+"""`gato provenance`: the origins of a dataset or of an agent, as a PROV-O graph or as a record for the EU AI Act."""
 
 from __future__ import annotations
 
@@ -9,28 +9,41 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import require_page, write_json
+from gato_jax.verbs.outputs import require_output_file, write_json
 
 if TYPE_CHECKING:
     from gato_jax.reports.provenance import Lineage
 
 
 def provenance(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes where a dataset, or an agent and its data, come from: W3C PROV-O, or the EU AI Act's record."""
-    flags.DEFINE_string("data", None, "a dataset: its folder, or KIND:WHERE", flag_values=flag)
-    flags.DEFINE_string("split", "train", "of the dataset", flag_values=flag)
-    flags.DEFINE_string("workdir", None, "or the folder of a run", flag_values=flag)
-    flags.DEFINE_enum(
-        "format", "prov", ["prov", "ai_act"], "prov: JSON-LD; ai_act: article 10, Markdown", flag_values=flag
+    """Write the origins of a dataset, or of an agent and its training data, as W3C PROV-O or as an EU AI Act record."""
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Dataset to describe: its folder, or a source as KIND:PATH. Give this or --workdir.",
+        flag_values=flag,
     )
-    flags.DEFINE_string("output", None, "write it here", flag_values=flag)
-    flags.DEFINE_string("json", None, "write what is known here; of ai_act also the blanks", flag_values=flag)
+    flags.DEFINE_string("split", "train", "Split of the dataset.", flag_values=flag)
+    flags.DEFINE_string(
+        "workdir", None, "Folder of the run whose agent to describe. Give this or --data.", flag_values=flag
+    )
+    flags.DEFINE_enum(
+        "format",
+        "prov",
+        ["prov", "ai_act"],
+        "prov: a PROV-O graph in JSON-LD. ai_act: a record under article 10(2), in Markdown.",
+        flag_values=flag,
+    )
+    flags.DEFINE_string("output", None, "File to write the graph or record to.", flag_values=flag)
+    flags.DEFINE_string(
+        "json", None, "JSON file to write the known facts to and, with ai_act, the blanks.", flag_values=flag
+    )
     parse_flags(flag, argv)
     require(flag, "output")
     if bool(flag.data) == bool(flag.workdir):
-        raise UsageError("name one of --data and --workdir")
+        raise UsageError("Expected one of --data and --workdir. Name a dataset or a run.")
     output = pathlib.Path(flag.output)
-    require_page(output)
+    require_output_file(output)
     from gato_jax.reports.provenance import ai_act_record, prov_graph
 
     lineage = _read(flag)
@@ -48,13 +61,14 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _read(flag: flags.FlagValues) -> Lineage:
-    from gato_jax.reports.provenance import of_dataset, of_run
+    """Return the lineage of the dataset or run that the flags name."""
+    from gato_jax.reports.provenance import dataset_lineage, run_lineage
 
     if flag.workdir:
-        return of_run(pathlib.Path(flag.workdir))
+        return run_lineage(pathlib.Path(flag.workdir))
     from gato_jax.verbs.data import open_data
-    from gato_jax.verbs.data_report import measure_watched
+    from gato_jax.verbs.data_report import measure_with_progress
 
     reader = open_data(flag.data, flag.split)
     folder = pathlib.Path(flag.data.removeprefix("recorded:"))
-    return of_dataset(reader.spec, measure_watched(reader), folder if folder.is_dir() else None)
+    return dataset_lineage(reader.spec, measure_with_progress(reader), folder if folder.is_dir() else None)

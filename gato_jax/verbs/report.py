@@ -1,4 +1,4 @@
-"""`gato report`: the page of a run."""
+"""`gato report`: the HTML report of a run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gato_jax.verbs.flags import parse_flags, require
 
 
 def report(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes a run's page, report.html."""
-    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
+    """Write the HTML report of a run to WORKDIR/report.html: scores, training curves, rollouts, data."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "workdir")
     from gato_jax.reports import write_report

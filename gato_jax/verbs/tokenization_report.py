@@ -1,4 +1,4 @@
-"""`gato tokenization_report`: what tokens lose of a dataset, under each setting."""
+"""`gato tokenization_report`: the errors that tokenization makes on a dataset under a grid of settings."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from typing import Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import require_page, watched, write_json
+from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 
 def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
-    """Writes a page that says how well tokens hold a dataset, under each of a grid of settings."""
-    flags.DEFINE_string("data", None, "folder of the dataset", flag_values=flag)
-    flags.DEFINE_string("output", None, "write the page, HTML, here", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the numbers here", flag_values=flag)
-    flags.DEFINE_list("mu", ["50", "100", "255"], "of the companding, comma-separated", flag_values=flag)
-    flags.DEFINE_list("m", ["256"], "of the companding, comma-separated", flag_values=flag)
-    flags.DEFINE_list("bins", ["512", "1024", "2048"], "numbers of bins, comma-separated", flag_values=flag)
-    flags.DEFINE_list("patch", ["8", "16"], "sides of image patches in pixels, comma-separated", flag_values=flag)
-    flags.DEFINE_integer("context", 1024, "tokens of a context", lower_bound=1, flag_values=flag)
-    flags.DEFINE_integer("episodes", None, "only the first so many; all otherwise", lower_bound=1, flag_values=flag)
+    """Write an HTML page with the errors and numbers of tokens of a dataset under each combination of settings."""
+    flags.DEFINE_string("data", None, "Dataset to measure: its folder, or a source as KIND:PATH.", flag_values=flag)
+    flags.DEFINE_string("output", None, "HTML file to write the page to.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the numbers to.", flag_values=flag)
+    flags.DEFINE_list(
+        "mu", ["50", "100", "255"], "Values of the companding parameter mu to try, comma-separated.", flag_values=flag
+    )
+    flags.DEFINE_list("m", ["256"], "Values of the companding parameter M to try, comma-separated.", flag_values=flag)
+    flags.DEFINE_list("bins", ["512", "1024", "2048"], "Numbers of bins to try, comma-separated.", flag_values=flag)
+    flags.DEFINE_list(
+        "patch", ["8", "16"], "Sides of image patches to try, in pixels, comma-separated.", flag_values=flag
+    )
+    flags.DEFINE_integer("context", 1024, "Length of the context in tokens.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_integer(
+        "episodes",
+        None,
+        "Number of episodes to measure, from the first. Default: all.",
+        lower_bound=1,
+        flag_values=flag,
+    )
     parse_flags(flag, argv)
     require(flag, "data", "output")
     page = pathlib.Path(flag.output)
-    require_page(page)
+    require_output_file(page)
     from gato_jax.reports.tokenization import Grid, measure, table, write_page
     from gato_jax.verbs.data import open_data
 
@@ -39,12 +49,12 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     )
     dataset = open_data(flag.data)
     count = min(len(dataset), flag.episodes or len(dataset))
-    episodes = watched(itertools.islice(dataset, count), total=count, desc="tokenize", unit="episode")
+    episodes = show_progress(itertools.islice(dataset, count), total=count, desc="tokenize", unit="episode")
     report = measure(dataset.spec, episodes, grid, context=flag.context)
     write_page(report, page)
     write_json(flag.json, report.to_json())
     print(table(report))
-    print(f"page in {page}")
+    print(f"report: {page}")
 
 
 def _numbers(flag: flags.FlagValues, name: str, read: Callable[[str], Any], wanted: str) -> tuple[Any, ...]:
@@ -52,4 +62,6 @@ def _numbers(flag: flags.FlagValues, name: str, read: Callable[[str], Any], want
     try:
         return tuple(read(word) for word in words)
     except ValueError:
-        raise UsageError(f"--{name}={','.join(words)} is not a list of {wanted}, comma-separated") from None
+        raise UsageError(
+            f"--{name} is {','.join(words)}, expected {wanted} separated by commas. Correct the list."
+        ) from None

@@ -1,4 +1,4 @@
-"""`gato train_image_tokenizer`: images of recorded episodes become the codes that may stand for them."""
+"""`gato train_image_tokenizer`: training of a VQ-VAE that encodes images as discrete codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import show_progress, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,19 +18,27 @@ if TYPE_CHECKING:
 
 
 def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
-    """Trains a VQ-VAE on images of datasets; an agent's config then names its folder as `image_tokenizer`."""
-    flags.DEFINE_list("data", [], "datasets, comma-separated: folders, or KIND:WHERE of a source", flag_values=flag)
-    flags.DEFINE_string("output", None, "folder of the tokenizer; run again, it goes on there", flag_values=flag)
-    flags.DEFINE_integer("images", 20_000, "at most, evenly of all steps, held in memory", 1, flag_values=flag)
-    flags.DEFINE_integer("steps", 2000, "of training", 1, flag_values=flag)
-    flags.DEFINE_integer("batch_size", 64, "images of a step", 1, flag_values=flag)
-    flags.DEFINE_float("learning_rate", 1e-3, "at the start; it falls to a tenth", 0.0, flag_values=flag)
-    flags.DEFINE_integer("seed", 0, "of weights and batches", flag_values=flag)
-    flags.DEFINE_integer("side", 64, "images are resized to side x side pixels", flag_values=flag)
-    flags.DEFINE_integer("grid", 8, "grid x grid codes stand for an image", flag_values=flag)
-    flags.DEFINE_integer("codes", 1024, "how many there are to choose from", flag_values=flag)
-    flags.DEFINE_integer("channels", 64, "of encoder and decoder; 24 suits two cores", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the last metrics here", flag_values=flag)
+    """Train a VQ-VAE on images of datasets, for the `image_tokenizer` of a config; run it again to resume."""
+    flags.DEFINE_list(
+        "data", [], "Datasets to take images from: folders, or sources as KIND:PATH, comma-separated.", flag_values=flag
+    )
+    flags.DEFINE_string("output", None, "Folder of the tokenizer.", flag_values=flag)
+    flags.DEFINE_integer(
+        "images",
+        20_000,
+        "Largest number of images, taken evenly from all steps and held in memory.",
+        1,
+        flag_values=flag,
+    )
+    flags.DEFINE_integer("steps", 2000, "Number of training steps.", 1, flag_values=flag)
+    flags.DEFINE_integer("batch_size", 64, "Images in a batch.", 1, flag_values=flag)
+    flags.DEFINE_float("learning_rate", 1e-3, "Initial learning rate; it decays to a tenth.", 0.0, flag_values=flag)
+    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.", flag_values=flag)
+    flags.DEFINE_integer("side", 64, "Side in pixels that images are resized to.", flag_values=flag)
+    flags.DEFINE_integer("grid", 8, "Rows and columns of codes of an image.", flag_values=flag)
+    flags.DEFINE_integer("codes", 1024, "Size of the codebook.", flag_values=flag)
+    flags.DEFINE_integer("channels", 64, "Channels of the encoder and decoder; 24 suits two cores.", flag_values=flag)
+    flags.DEFINE_string("json", None, "JSON file to write the final metrics to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
     from gato_jax.tokenization.image_tokenizer import ImageTokenizer
@@ -53,7 +61,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
-    """Up to `limit` images, evenly spread over all steps of all datasets."""
+    """Return up to `limit` images, evenly spread over all steps of the datasets `data`."""
     from gato_jax.episodes import Image
     from gato_jax.verbs.data import open_data
 
@@ -62,11 +70,13 @@ def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
         reader = open_data(where)
         keys[reader] = [key for key, modality in reader.spec.observation.items() if isinstance(modality, Image)]
         if not keys[reader]:
-            raise UsageError(f"--data={where}: {reader.spec.name} observes no images; leave it out")
+            raise UsageError(f"--data is {where}, but {reader.spec.name} observes no images. Leave it out.")
     total = sum(int(reader.lengths.sum()) * len(keys[reader]) for reader in keys)
     taken, seen = [], 0
     for reader, image_keys in keys.items():
-        for episode in watched(iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode"):
+        for episode in show_progress(
+            iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode"
+        ):
             for image in (image for key in image_keys for image in episode.observation[key]):
                 seen += 1
                 if seen * limit // total > len(taken) or total <= limit:
@@ -75,7 +85,7 @@ def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
 
 
 def _draw_reconstructions(tokenizer: ImageTokenizer, images: Sequence[np.ndarray], path: pathlib.Path):
-    """Eight of the images, each above what its codes give back."""
+    """Write a picture of eight of the images, each above its reconstruction."""
     import numpy as np
     from PIL import Image as Pillow
 

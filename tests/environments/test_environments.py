@@ -5,7 +5,7 @@ import pytest
 
 from gato_jax.environments import ActionError, load, task_spec
 from gato_jax.episodes import Text
-from gato_jax.experts.measure import random_action
+from gato_jax.rollouts import random_action
 
 TASKS = ["atari/gopher", "babyai/GoToLocal-v0", "dm_control/reacher/easy", "fetch/pick_and_place", "meta_world/push-v3"]
 

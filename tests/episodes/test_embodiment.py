@@ -63,11 +63,11 @@ def through_json(spec: TaskSpec) -> TaskSpec:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"name": ""}, "Joint.name is '', needs a non-empty string"),
-        ({"kind": "ball"}, "joint 'elbow': kind is 'ball', needs revolute or prismatic"),
+        ({"name": ""}, "Joint.name is '', expected a non-empty string"),
+        ({"kind": "ball"}, "joint 'elbow'.kind is 'ball', expected 'revolute' or 'prismatic'"),
         ({"low": 1.0}, "joint 'elbow': low 1.0 is not below high 1.0"),
-        ({"low": math.nan}, "joint 'elbow': low is nan, needs a number"),
-        ({"low": "far"}, "joint 'elbow': low is 'far', needs a number"),
+        ({"low": math.nan}, "joint 'elbow': low nan is not below high 1.0"),
+        ({"low": "far"}, "joint 'elbow'.low is 'far', expected float"),
         ({"high": 90.0}, "joint 'elbow': high is 90.0, which looks like degrees; give radians"),
         ({"low": -4 * math.pi - 1e-9}, "low is -12.56.*, which looks like degrees"),
         ({"low": -math.inf}, "limits -inf and 1.0; a joint that turns without end has two infinite ones"),
@@ -87,12 +87,12 @@ def test_joints_at_the_border_of_what_is_allowed():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"kind": "suction"}, "gripper.kind is 'suction', needs binary, continuous or pose"),
-        ({"action": ["grip"]}, r"gripper.action is \['grip'\], needs a non-empty string"),
+        ({"kind": "suction"}, "gripper.kind is 'suction', expected 'binary' or 'continuous' or 'pose'"),
+        ({"action": ["grip"]}, r"gripper.action is \['grip'\], expected str or None"),
         ({"elements": (6,)}, r"gripper.elements is \(6,\) of no action; name gripper.action"),
         ({"action": "grip", "elements": (0, 0)}, r"gripper.elements is \(0, 0\); count from 0, each element once"),
         ({"action": "grip", "elements": (-1,)}, r"gripper.elements is \(-1,\); count from 0"),
-        ({"action": "grip", "elements": (0.0,)}, r"gripper.elements is \(0.0,\), needs a tuple of int"),
+        ({"action": "grip", "elements": (0.0,)}, r"gripper.elements\[0\] is 0.0, expected int"),
     ],
 )
 def test_a_gripper_that_contradicts_itself(fields, said):
@@ -140,13 +140,13 @@ def test_grippers_that_fit_their_action(gripper):
 @pytest.mark.parametrize(
     ("camera", "said"),
     [
-        ({"key": ""}, "Camera.key is '', needs a non-empty string"),
-        ({"intrinsics": (50.0, 50.0, 32.0)}, "camera 'front/rgb': intrinsics is .*, needs a tuple of 4 numbers"),
+        ({"key": ""}, "Camera.key is '', expected a non-empty string"),
+        ({"intrinsics": (50.0, 50.0, 32.0)}, "camera 'front/rgb': intrinsics is .*, expected 4 numbers"),
         ({"intrinsics": (50.0, math.inf, 32.0, 24.0)}, "intrinsics .* are not all finite"),
         ({"intrinsics": (0.0, 50.0, 32.0, 24.0)}, r"focal lengths \(0.0, 50.0\) must be positive"),
-        ({"intrinsics": 50.0}, "intrinsics is 50.0, needs a tuple of 4 numbers"),
-        ({"extrinsics": tuple(POSE.ravel()[:12])}, "extrinsics is .*, needs a tuple of 16 numbers"),
-        ({"extrinsics": (math.nan,) * 16}, r"extrinsics\[0\] is nan, needs a number"),
+        ({"intrinsics": 50.0}, "intrinsics is 50.0, expected a list of float or None"),
+        ({"extrinsics": tuple(POSE.ravel()[:12])}, "extrinsics is .*, expected 16 numbers"),
+        ({"extrinsics": (math.nan,) * 16}, r"extrinsics .*nan.* are not all finite"),
         ({"extrinsics": (math.inf,) * 16}, "extrinsics .* are not all finite"),
     ],
 )
@@ -196,13 +196,19 @@ def test_a_camera_that_its_observation_contradicts(camera, said):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"robot": ""}, "embodiment.robot is '', needs a non-empty string"),
+        ({"robot": ""}, "embodiment.robot is '', expected a non-empty string"),
         ({"cameras": (Camera(key="a"), Camera(key="a"))}, "embodiment.cameras: 'a' is there twice; leave one out"),
         ({"joints": (JOINTS[0], JOINTS[0])}, "embodiment.joints: 'turn' is there twice"),
-        ({"joints": (JOINTS[0], "elbow")}, "embodiment.joints is .*, needs a tuple of Joint"),
-        ({"cameras": Camera(key="a")}, "embodiment.cameras is .*, needs a tuple of Camera"),
-        ({"gripper": "binary"}, "embodiment.gripper is 'binary', needs a Gripper"),
-        ({"joint_targets": ("arm",)}, r"embodiment.joint_targets is \('arm',\), needs a non-empty string"),
+        (
+            {"joints": (JOINTS[0], "elbow")},
+            r"embodiment.joints\[1\] is 'elbow', expected an object with the keys name, kind",
+        ),
+        (
+            {"cameras": Camera(key="a")},
+            "embodiment.cameras is Camera.*, expected a list of an object with the keys key",
+        ),
+        ({"gripper": "binary"}, "embodiment.gripper is 'binary', expected an object with the keys kind, action"),
+        ({"joint_targets": ("arm",)}, r"embodiment.joint_targets is \('arm',\), expected str or None"),
         ({"joint_targets": "arm"}, "embodiment.joint_targets is 'arm', but joints is empty; give them"),
     ],
 )
@@ -255,13 +261,19 @@ def test_limits_of_targets_may_have_been_float32():
     [
         (
             lambda body: body.update(grippper=None),
-            "lab/lift: spec.embodiment has the unknown field 'grippper'; nearest",
+            "lab/lift: spec.embodiment has the unknown key 'grippper'. Did you mean 'gripper'",
         ),
-        (lambda body: body.pop("robot"), "lab/lift: spec.embodiment lacks the field 'robot'"),
-        (lambda body: body.update(gripper="binary"), "spec.embodiment.gripper is 'binary', needs an object with kind"),
-        (lambda body: body.update(cameras="front"), "spec.embodiment.cameras is 'front', needs a list"),
-        (lambda body: body["joints"][1].update(unit="m"), r"spec.embodiment.joints\[1\] has the unknown field 'unit'"),
-        (lambda body: body["joints"][1].update(low="nan"), r"lab/lift: spec.embodiment.joints\[1\]: joint 'bend': low"),
+        (lambda body: body.pop("robot"), "lab/lift: spec.embodiment lacks the key 'robot'"),
+        (
+            lambda body: body.update(gripper="binary"),
+            "spec.embodiment.gripper is 'binary', expected an object with the keys kind",
+        ),
+        (lambda body: body.update(cameras="front"), "spec.embodiment.cameras is 'front', expected a list"),
+        (lambda body: body["joints"][1].update(unit="m"), r"spec.embodiment.joints\[1\] has the unknown key 'unit'"),
+        (
+            lambda body: body["joints"][1].update(low="nan"),
+            r"lab/lift: spec.embodiment.joints\[1\].low is 'nan', expected float",
+        ),
     ],
 )
 def test_json_of_a_body_that_says_something_else(change, said):

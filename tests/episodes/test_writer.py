@@ -49,7 +49,7 @@ def run(root, start: str = "", end: str = "return") -> subprocess.CompletedProce
 
 def test_killed_write_leaves_nothing_that_looks_finished(tmp_path):
     assert run(tmp_path, end="os.kill(os.getpid(), signal.SIGKILL)").returncode == -9
-    assert [file.name for file in (tmp_path / "suite__task").iterdir()] == ["1.0.0.incomplete"]
+    assert [file.name for file in (tmp_path / "suite__task").iterdir()] == ["1.0.0.partial"]
     assert list_datasets(tmp_path) == {}
     with pytest.raises(DatasetError):
         open_dataset(tmp_path / "suite__task" / "1.0.0")
@@ -75,7 +75,7 @@ def test_place_that_is_no_folder(tmp_path, spec, make_episode):
 def test_two_writers_are_kept_apart(tmp_path, spec, make_episode):
     def episodes():
         yield make_episode(spec)
-        with pytest.raises(StoreError, match="another process writes"):
+        with pytest.raises(StoreError, match="another process is writing"):
             write_dataset(tmp_path, spec, {"train": [make_episode(spec)]})
 
     assert len(open_dataset(write_dataset(tmp_path, spec, {"train": episodes()}))) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from gato_jax.evaluation import held_out
 from gato_jax.evaluation.held_out import action_error, text_perplexity
+from gato_jax.rollouts import ConstantActor
 from tests.policy.made_agent import made_agent
 from tests.tokenization.made_tasks import CONTROL, DIALOGUE, episode_of, random_episode
 
@@ -24,20 +25,16 @@ def uniform(agent):
     return dataclasses.replace(agent, params=jax.tree.map(jnp.zeros_like, agent.params))
 
 
-class StillPolicy:
-    """Always acts with zeros, and minds that it is asked as the true one is."""
+class StillActor(ConstantActor):
+    """Always acts with zeros, and minds that every step is the first one of an episode."""
 
-    def __init__(self, agent, task, environments, *, temperature):
+    def __init__(self, agent, *, temperature):
         assert temperature == 0.0
-        self.fresh, self.environments = set(), environments
+        super().__init__({"action": np.zeros(2, np.float32)})
 
-    def reset(self, environment, seed):
-        self.fresh.add(environment)
-
-    def act(self, observations):
-        assert len(observations) == self.environments == len(self.fresh)
-        self.fresh.clear()
-        return [{"action": np.zeros(2, np.float32)} for _ in observations]
+    def act(self, timesteps):
+        assert all(timestep is None or timestep.first() for timestep in timesteps)
+        return super().act(timesteps)
 
 
 def control_episode(actions, **fields):
@@ -47,7 +44,7 @@ def control_episode(actions, **fields):
 
 
 def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    monkeypatch.setattr(held_out, "AgentActor", StillActor)
     test = [control_episode([[0.5, 1.0], [-1.0, 2.0]])]  # limits are 1 and 2: scaled 0.5 0.5, -1 1
     train = [control_episode([[1.0, 0.0], [0.0, 2.0]])]  # the mean is 0.5 0.5
     result = action_error(agent, CONTROL.name, train, test)
@@ -57,13 +54,13 @@ def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
 
 
 def test_a_final_observation_is_no_step_to_act_at(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    monkeypatch.setattr(held_out, "AgentActor", StillActor)
     test = [control_episode([[0.5, 1.0], [0.0, 0.0]], final_observation=True)]
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(0.5)
 
 
 def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+    monkeypatch.setattr(held_out, "AgentActor", StillActor)
     test = [random_episode(CONTROL, seed, steps=11) for seed in range(7)]
     actions = np.concatenate([episode.action["action"] for episode in test])
     expected = np.abs(actions / [1, 2]).mean()

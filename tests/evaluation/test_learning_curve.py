@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from gato_jax.environments import EVALUATION_SEEDS
-from gato_jax.evaluation import learning_curve, rollouts
+from gato_jax.evaluation import learning_curve
 from gato_jax.evaluation.learning_curve import Evaluation, LearningCurve, best, smooth
-from tests.evaluation.made_environment import TASK, Drift, drifting_agent
+from gato_jax.policy import AgentActor
+from gato_jax.rollouts import play
+from tests.evaluation.made_environment import TASK, drifting_agent, register_drift
 
 
 def evaluations(*means):
@@ -37,12 +39,14 @@ def played(monkeypatch):
     """The seeds that were played, evaluation by evaluation; each episode scores the last two digits of its seed."""
     calls = []
 
-    def play_episodes(agent, task, seeds, **how):
-        assert (task, how) == ("made/control", {"environments": 3, "temperature": 0.5})
-        calls.append((agent.step, list(seeds)))
-        return [type("Rollout", (), {"score": float(seed % 100)}) for seed in seeds]
+    def play(make_actor, episodes, environments):
+        assert {task for task, _ in episodes} == {"made/control"} and environments == 3
+        (agent,), keywords = make_actor.args, make_actor.keywords
+        assert keywords == {"temperature": 0.5}
+        calls.append((agent.step, [seed for _, seed in episodes]))
+        return [type("Episode", (), {"score": float(seed % 100)}) for _, seed in episodes]
 
-    monkeypatch.setattr(learning_curve, "play_episodes", play_episodes)
+    monkeypatch.setattr(learning_curve, "play", play)
     return calls
 
 
@@ -80,7 +84,7 @@ def test_a_stop_between_two_evaluations_is_not_one(curve, played):
 def test_a_kill_during_an_evaluation_leaves_what_was_there(curve, played, monkeypatch):
     reach(curve, 100)
     before = curve.path.read_bytes()
-    monkeypatch.setattr(learning_curve, "play_episodes", lambda *args, **how: 1 / 0)
+    monkeypatch.setattr(learning_curve, "play", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         reach(curve, 200)
     assert curve.path.read_bytes() == before
@@ -101,10 +105,10 @@ def test_without_rollouts_nothing_is_played(tmp_path):
 
 
 def test_the_scores_are_those_of_the_rollouts(tmp_path, monkeypatch):
-    monkeypatch.setattr(rollouts, "load", lambda task: Drift())
+    register_drift(monkeypatch)
     agent = drifting_agent()
     curve = LearningCurve(path=tmp_path / "c", task=TASK, every=5, rollouts=3, environments=2, temperature=1.0)
     curve.reach(10, lambda: agent)
     [evaluation] = curve.evaluations()
-    expected = [one.score for one in rollouts.play_episodes(agent, TASK, EVALUATION_SEEDS[3:6], environments=1)]
+    expected = [one.score for one in play(lambda: AgentActor(agent), [(TASK, seed) for seed in EVALUATION_SEEDS[3:6]])]
     assert evaluation.scores == tuple(expected) and evaluation.mean == pytest.approx(np.mean(expected))

@@ -1,58 +1,120 @@
-"""References are measured once, on the task that is played."""
+"""Entries of reference scores: what is valid, their version, and the tables that hold them."""
 
+import dataclasses
 import json
 
 import pytest
 
-from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS
-from gato_jax.evaluation import measure_references, references
+from gato_jax.environments import status, task_names
+from gato_jax.environments.atari import TASKS as ATARI_GAMES
+from gato_jax.evaluation import (
+    MissingReferencesError,
+    ReferenceError,
+    References,
+    Score,
+    find_references,
+    read_table,
+    reference_table,
+    write_table,
+)  # fmt: skip
+from gato_jax.evaluation.references import installed_version
+from gato_jax.experts import expert_names
+from tests.evaluation.made_references import TASK, made_references
+from tests.integration.conftest import ROOT
 
-TASK = "babyai/GoToRedBallNoDists-v0"
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """The seeds of every measurement; the scores are made up."""
-    calls = []
-
-    def scores(value):
-        return lambda task, seeds: calls.append(list(seeds)) or [value] * len(seeds)
-
-    monkeypatch.setattr(references, "random_scores", scores(0.25))
-    monkeypatch.setattr(references, "expert_scores", scores(0.875))
-    monkeypatch.setattr(references, "constant_scores", lambda *args: {"0": [0.0, 0.5], "2": [0.5, 0.25], "6": [0.0]})
-    return calls
-
-
-def test_they_are_means_and_the_best_constant_action_is_named(measured, tmp_path):
-    known = measure_references(TASK, episodes=4, directory=tmp_path)
-    assert (known.random, known.expert, known.constant, known.constant_action) == (0.25, 0.875, 0.375, "2")
-    assert (known.task, known.metric, known.episodes) == (TASK, "return", 4)
+COMMITTED = read_table()
+PUBLISHED = json.loads((ROOT / "third_party" / "dqn_zoo" / "atari_random_human.json").read_text())
 
 
-def test_they_are_kept_and_not_measured_again(measured, tmp_path):
-    first = measure_references(TASK, episodes=4, directory=tmp_path)
-    assert len(measured) == 2
-    assert measure_references(TASK, episodes=4, directory=tmp_path) == first
-    assert len(measured) == 2
+def test_an_entry_survives_json():
+    entry = made_references(human=3.5, published_random=1.0)
+    assert References.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+    without_expert = made_references(expert=None)
+    assert References.from_json(without_expert.to_json()) == without_expert
 
 
-def test_another_number_of_episodes_is_measured_anew(measured, tmp_path):
-    measure_references(TASK, episodes=4, directory=tmp_path)
-    assert measure_references(TASK, episodes=6, directory=tmp_path).episodes == 6
-    assert [len(seeds) for seeds in measured] == [4, 4, 6, 6]
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"spec_hash": "xyz"}, "spec_hash is 'xyz', expected 8 hex digits"),
+        ({"packages": []}, r"packages is \(\), expected pip packages"),
+        ({"packages": ["minigrid"]}, "packages is .*'minigrid'"),
+        ({"random": {"mean": 1.0, "std": 0.0, "episodes": 0}}, "episodes"),
+        ({"random": {"mean": float("nan"), "std": 0.0, "episodes": 1}}, "nan"),
+        ({"random": {"mean": 1.0}}, "std"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_an_entry_that_is_not_valid_is_refused_with_its_line(tmp_path, change, message):
+    path = tmp_path / "table.jsonl"
+    path.write_text(json.dumps(made_references().to_json() | change) + "\n")
+    with pytest.raises(ReferenceError, match=rf"table.jsonl, line 1.*{message}"):
+        read_table(path)
 
 
-@pytest.mark.parametrize("left", ["", '{"task": "bab', "[]", json.dumps({"task": TASK})])
-def test_half_a_file_of_a_killed_process_is_measured_again(measured, tmp_path, left):
-    measure_references(TASK, episodes=2, directory=tmp_path)
-    [file] = tmp_path.iterdir()
-    file.write_text(left)
-    assert measure_references(TASK, episodes=2, directory=tmp_path).expert == 0.875
-    assert json.loads(file.read_text())["expert"] == 0.875
+def test_a_table_is_sorted_with_one_task_a_line(tmp_path):
+    entries = {task: made_references(task=task) for task in ("b/b", "a/a")}
+    write_table(entries, tmp_path / "table.jsonl")
+    assert [json.loads(line)["task"] for line in (tmp_path / "table.jsonl").read_text().splitlines()] == ["a/a", "b/b"]
+    assert read_table(tmp_path / "table.jsonl") == entries
+    assert [path.name for path in tmp_path.iterdir()] == ["table.jsonl"]
 
 
-def test_their_seeds_are_neither_recorded_nor_evaluated(measured, tmp_path):
-    measure_references(TASK, episodes=30, directory=tmp_path)
-    for seeds in measured:
-        assert not set(seeds) & set(RECORDING_SEEDS) and not set(seeds) & set(EVALUATION_SEEDS)
+def test_the_committed_table_is_asked_first_and_then_the_workdir(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "committed.jsonl")
+    measured = made_references()
+    with pytest.raises(MissingReferencesError, match=f"no reference scores of {TASK}: no table has them"):
+        find_references(TASK, tmp_path)
+    write_table({TASK: measured}, tmp_path / reference_table.MEASURED)
+    assert find_references(TASK, tmp_path) == measured
+    committed = made_references(random=Score(mean=0.5, std=0.0, episodes=4))
+    write_table({TASK: committed}, tmp_path / "committed.jsonl")
+    assert find_references(TASK, tmp_path) == committed
+
+
+@pytest.mark.parametrize("change", [{"packages": ("minigrid 0.0.1",)}, {"spec_hash": "00000000"}])
+def test_scores_of_another_version_are_not_used(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "committed.jsonl")
+    entry = made_references(**change)
+    write_table({TASK: entry}, tmp_path / "committed.jsonl")
+    with pytest.raises(MissingReferencesError) as caught:
+        find_references(TASK)
+    assert entry.version in str(caught.value) and f"installed is {installed_version(TASK)}" in str(caught.value)
+    assert "gato evaluate --measure_references" in str(caught.value)
+
+
+@pytest.mark.parametrize("expert, has_scale", [(2.0, True), (1.0, False), (0.5, False)])
+def test_a_scale_needs_an_expert_that_beats_random_play(expert, has_scale):
+    entry = made_references(random=Score(mean=1.0, std=0.0, episodes=4))
+    assert dataclasses.replace(entry, expert=Score(mean=expert, std=0.0, episodes=4)).has_scale == has_scale
+    assert not dataclasses.replace(entry, expert=None).has_scale
+
+
+def test_the_committed_table_holds_runnable_tasks_with_their_experts():
+    assert len(COMMITTED) > 0 and set(COMMITTED) <= set(task_names())
+    lines = reference_table.COMMITTED.read_text().splitlines()
+    assert [json.loads(line)["task"] for line in lines] == sorted(COMMITTED)
+    assert reference_table.COMMITTED.stat().st_size < 300_000
+    for task, entry in COMMITTED.items():
+        assert status(task)[0] == "runnable" and entry.metric in ("return", "success")
+        assert (entry.expert is not None) == (task in expert_names()) == (entry.expert_agent is not None)
+        assert entry.constant_candidates <= 18 and f"--tasks={task}" in entry.command.split()
+        if entry.metric == "success":
+            assert all(0 <= score.mean <= 1 for score in (entry.random, entry.constant, entry.expert) if score)
+
+
+@pytest.mark.parametrize("suite", ["babyai", "fetch", "meta_world"])
+def test_the_committed_table_is_of_the_installed_version(suite):
+    for task, entry in COMMITTED.items():
+        if task.startswith(f"{suite}/"):
+            assert entry.version == installed_version(task)
+
+
+def test_published_scores_are_those_of_their_source():
+    assert len(PUBLISHED) == 57 and set(PUBLISHED) <= set(ATARI_GAMES)
+    for task, entry in COMMITTED.items():
+        suite, _, game = task.partition("/")
+        published = PUBLISHED.get(game) if suite == "atari" else None
+        assert (entry.published_random, entry.human) == (
+            (published["random"], published["human"]) if published else (None, None)
+        )

@@ -1,38 +1,43 @@
 """The numbers of a results table, against hand computations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from gato_jax.evaluation import ReferenceError, References, Rollout, aggregate, normalised, task_result
+from gato_jax.episodes import Episode
+from gato_jax.evaluation import Score, aggregate, normalise, task_result
 from gato_jax.evaluation.scores import interval
+from tests.evaluation.made_references import made_references
+from tests.tokenization.made_tasks import CONTROL, random_episode
 
 
-def references(**changes) -> References:
-    fields = {"task": "made/control", "version": "1", "metric": "return", "episodes": 20, "random": 10.0,
-              "constant": 12.0, "constant_action": "zero", "expert": 50.0}  # fmt: skip
-    return References(**{**fields, **changes})
+def mean(value: float) -> Score:
+    return Score(mean=value, std=0.0, episodes=20)
 
 
-def rollout(score: float, success: bool | None = None, episode_return: float = 0.0) -> Rollout:
-    empty = np.zeros((1, 1), np.float32)
-    return Rollout(task="made/control", seed=0, score=score, episode_return=episode_return, success=success,
-                   actions=empty, rewards=empty[0], action_names=("action",))  # fmt: skip
+def rollout(score: float, success: bool | None = None, episode_return: float = 0.0) -> Episode:
+    episode = random_episode(CONTROL, seed=0, steps=1)
+    reward = np.array([episode_return], np.float32)
+    return dataclasses.replace(episode, score=score, success=success, reward=reward)
 
 
 @pytest.mark.parametrize("agent, fraction", [(10.0, 0.0), (50.0, 1.0), (30.0, 0.5), (0.0, -0.25), (90.0, 2.0)])
 def test_normalised_is_the_fraction_of_the_way_from_random_to_the_expert(agent, fraction):
-    assert normalised(agent, references()) == fraction
+    assert normalise(agent, made_references()) == fraction
 
 
-@pytest.mark.parametrize("expert", [10.0, 9.0, float("nan")])
+@pytest.mark.parametrize("expert", [10.0, 9.0])
 def test_there_is_no_scale_where_the_expert_does_not_beat_random(expert):
-    with pytest.raises(ReferenceError, match="made/control: the expert's score .* random play's 10"):
-        normalised(20.0, references(expert=expert))
+    assert normalise(20.0, made_references(expert=mean(expert))) is None
+    assert normalise(20.0, made_references(expert=None)) is None
+    assert normalise(20.0, None) is None
 
 
 def test_a_task_is_scored_in_its_own_metric():
     rollouts = [rollout(1.0, True, 0.9), rollout(0.0, False, 0.1), rollout(1.0, True, 0.8), rollout(1.0, True, 0.6)]
-    result = task_result(rollouts, references(metric="success", random=0.25, constant=0.5, expert=1.0))
+    references = made_references(random=mean(0.25), constant=mean(0.5), expert=mean(1.0))
+    result = task_result(rollouts, "success", references)
     low, high = result.pop("agent_ci")
     assert result == {
         "episodes": 4, "metric": "success", "agent": 0.75, "random": 0.25, "constant": 0.5, "expert": 1.0,
@@ -42,7 +47,14 @@ def test_a_task_is_scored_in_its_own_metric():
 
 
 def test_a_task_without_success_has_no_success_rate():
-    assert task_result([rollout(3.0), rollout(5.0)], references())["success_rate"] is None
+    assert task_result([rollout(3.0), rollout(5.0)], "return", made_references())["success_rate"] is None
+
+
+@pytest.mark.parametrize("references, known", [(made_references(expert=None), (10.0, 12.0)), (None, (None, None))])
+def test_a_task_without_an_expert_has_its_raw_score(references, known):
+    result = task_result([rollout(3.0), rollout(5.0)], "return", references)
+    assert (result["agent"], result["random"], result["constant"]) == (4.0, *known)
+    assert result["expert"] is None and result["normalised"] is None
 
 
 def test_the_interval_of_equal_scores_is_a_point():
@@ -65,10 +77,15 @@ def test_more_episodes_make_a_narrower_interval():
 
 def test_the_aggregate_of_known_scores():
     scores = [0.9, -1.0, 0.4, 4.0, 0.5]
-    assert aggregate({str(i): {"normalised": score} for i, score in enumerate(scores)}) == {
-        "mean": pytest.approx(0.96), "iqm": pytest.approx(0.6), "share_at_50": pytest.approx(0.6),
+    assert aggregate({str(i): {"normalised": score} for i, score in enumerate([*scores, None])}) == {
+        "tasks": 5, "mean": pytest.approx(0.96), "iqm": pytest.approx(0.6), "share_at_50": pytest.approx(0.6),
     }  # fmt: skip
 
 
 def test_the_aggregate_of_one_task_is_its_score():
-    assert aggregate({"a": {"normalised": 0.3}}) == {"mean": 0.3, "iqm": 0.3, "share_at_50": 0.0}
+    assert aggregate({"a": {"normalised": 0.3}}) == {"tasks": 1, "mean": 0.3, "iqm": 0.3, "share_at_50": 0.0}
+
+
+def test_the_aggregate_of_tasks_without_a_normalised_score_is_null():
+    none = {"tasks": 0, "mean": None, "iqm": None, "share_at_50": None}
+    assert aggregate({"a": {"normalised": None}}) == none

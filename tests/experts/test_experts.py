@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, UnknownTaskError, load
-from gato_jax.experts import NoExpertError, description, expert, expert_names, record
-from gato_jax.experts.measure import best_constant, constant_actions, constant_scores, expert_scores, random_scores
+from gato_jax.experts import ExpertActor, NoExpertError, description, expert, expert_names, record
+from gato_jax.rollouts import RandomActor, play
 
 FAST = ["babyai/GoToLocal-v0", "meta_world/reach-v3", "fetch/pick_and_place"]
 
@@ -11,7 +11,11 @@ FAST = ["babyai/GoToLocal-v0", "meta_world/reach-v3", "fetch/pick_and_place"]
 @pytest.mark.parametrize("task", [*FAST, "dm_control/point_mass/easy", "atari/gopher"])
 def test_the_expert_beats_random(task):
     seeds = REFERENCE_SEEDS[: 3 if task in FAST[:2] else 1]
-    assert np.mean(expert_scores(task, seeds)) > 1.5 * np.mean(random_scores(task, seeds))
+    expert, random = (
+        np.mean([episode.score for episode in play(actor, [(task, seed) for seed in seeds])])
+        for actor in (ExpertActor, RandomActor)
+    )
+    assert expert > 1.5 * random
 
 
 @pytest.mark.parametrize("task", [*FAST, "meta_world/button-press-v3"])
@@ -52,14 +56,6 @@ def test_the_bot_recovers_from_noise():
     episodes = list(record("babyai/GoToLocal-v0", range(10), noise=0.3, successes_only=True))
     assert len(episodes) >= 9
     assert all(isinstance(text, str) for text in episodes[0].observation["mission"])
-
-
-def test_constant_actions():
-    reach = constant_actions(load("meta_world/reach-v3").task_spec)
-    assert len(reach) == 1 + 2 * 4
-    scores = constant_scores("babyai/GoToLocal-v0", REFERENCE_SEEDS[:2])
-    assert len(scores) == 7
-    assert best_constant({"a": [0.0, 1.0], "b": [1.0, 1.0]}) == ("b", 1.0)
 
 
 def test_names():

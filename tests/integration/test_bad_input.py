@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pytest
 
-from gato_jax import cli
 from tests.integration.conftest import DATASET, TASK, gato, train
 
 
@@ -154,6 +153,6 @@ def test_a_full_disk_while_tokenizing_is_one_line(workdir, monkeypatch):
 
 
 def test_a_fault_of_ours_is_no_bad_input(monkeypatch):
-    monkeypatch.setattr(cli, "VERBS", {"tasks": lambda flag, argv: 1 / 0})
+    monkeypatch.setattr("gato_jax.verbs.tasks.tasks", lambda flag, argv: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gato("tasks")

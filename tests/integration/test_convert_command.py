@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gato_jax.episodes import open_dataset
-from gato_jax.reports.provenance import conversions_of
+from gato_jax.reports.provenance import read_conversions
 from gato_jax.sources import opening
 from tests.integration.conftest import finish, gato, start
 from tests.sources.made_reader import DAMAGE, NAME, open_made, write_recording
@@ -56,7 +56,7 @@ def test_what_it_says_and_leaves(tmp_path):
         f"rejected: {episode.format(5)}: {DAMAGE['nan']}",
         f"2 rejected: {DAMAGE['nan']}",
         f"1 rejected: {DAMAGE['unreadable']}",
-        "--deduplicate left out 1 episode",
+        "--deduplicate removed 1 episode",
         f"{NAME}: 28 episodes, {steps} steps, 3 rejected, in {directory}",
     ]
     assert json.loads((tmp_path / "json").read_text()) == {
@@ -92,7 +92,7 @@ def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
     words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
     directory = tmp_path / "out" / NAME / "1.0.0"
     assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, in {directory}\n"
-    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, already there, kept in {directory}\n"
+    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, already converted, kept in {directory}\n"
     refused = gato(*words, "--deduplicate").complaint()
     assert "1.0.0: already there, made of other data or fields, or with other settings:" in refused
     assert (
@@ -135,7 +135,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
         (["--source=made:{file}", "--output={tmp}/out", "--splits="], "--splits is missing"),
         (["--source=mode:{file}", "--output={tmp}/out"], "unknown kind 'mode'; did you mean 'made'?"),
         (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "name one or more, each once"),
-        (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: no fields in JSON"),
+        (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: cannot be read as fields"),
         (["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"], "it is a share of the expert's return"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=-1"], "max_rejected"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=10"], "max_rejected"),
@@ -158,6 +158,6 @@ def test_a_conversion_says_where_it_read_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert gato("convert", "--source=made:made.json", "--output=one", *IN_THIS_PROCESS).status == 0
     assert gato("convert", f"--source=recorded:one/{NAME}/1.0.0", "--output=two", *IN_THIS_PROCESS).status == 0
-    first, second = conversions_of(tmp_path / "two" / NAME / "1.0.0")
+    first, second = read_conversions(tmp_path / "two" / NAME / "1.0.0")
     assert (first.folder, second.folder) == tuple(str(tmp_path / name / NAME / "1.0.0") for name in ("two", "one"))
     assert not first.missing and not second.missing

@@ -93,12 +93,12 @@ DATA = ["--data={run}/data", "--format=parquet", "--output={tmp}/out"]
 @pytest.mark.parametrize(
     "words, said",
     [
-        ([*AGENT, "--data={run}/data"], "--data does not go with --format=safetensors, only with array_record or parq"),
-        ([*AGENT, "--split=train"], "--split does not go with --format=safetensors"),
-        ([*AGENT, "--context=9"], "--context does not go with --format=safetensors, only with parquet"),
-        ([*AGENT, f"--config={CONFIG}"], "--config does not go with --format=safetensors"),
-        ([*DATA, "--workdir={run}"], "--workdir does not go with --format=parquet, only with safetensors"),
-        ([*DATA, "--dtype=float32"], "--dtype does not go with --format=parquet, only with safetensors"),
+        ([*AGENT, "--data={run}/data"], "--data is given with --format=safetensors, expected array_record or parquet"),
+        ([*AGENT, "--split=train"], "--split is given with --format=safetensors"),
+        ([*AGENT, "--context=9"], "--context is given with --format=safetensors, expected parquet"),
+        ([*AGENT, f"--config={CONFIG}"], "--config is given with --format=safetensors"),
+        ([*DATA, "--workdir={run}"], "--workdir is given with --format=parquet, expected safetensors"),
+        ([*DATA, "--dtype=float32"], "--dtype is given with --format=parquet, expected safetensors"),
         (AGENT[1:], "--workdir is missing"),
         (AGENT[:2], "--output is missing"),
         ([*AGENT, "--dtype=float16"], "should be one of <float32|bfloat16>"),
@@ -106,8 +106,11 @@ DATA = ["--data={run}/data", "--format=parquet", "--output={tmp}/out"]
             [*AGENT[:2], "--output={tmp}/agent.bin"],
             "agent.bin: such a file is known by its name; end it in .safetensor",
         ),
-        ([*AGENT[:2], "--output={tmp}"], "is a folder; name a file"),
-        ([*AGENT[:2], f"--output={CONFIG}/a.safetensors"], f"{CONFIG} is a file; name another folder"),
+        ([*AGENT[:2], "--output={tmp}"], "a folder, expected a file. Name a file"),
+        (
+            [*AGENT[:2], f"--output={CONFIG}/a.safetensors"],
+            f"{CONFIG} is a file, expected a folder. Name another folder",
+        ),
         (["--workdir={tmp}", *AGENT[1:]], "no checkpoints in {tmp}; train there first, or name another --workdir"),
     ],
 )

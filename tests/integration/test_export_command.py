@@ -90,7 +90,7 @@ def test_asked_for_again_it_is_kept_and_another_is_refused(records, dataset):
         (["--data={data}x", "--format=parquet", "--output={tmp}/out"], "1.0.0x: no dataset; nearest in"),
         (["--data=recoded:x", "--format=parquet", "--output={tmp}/out"], "did you mean 'recorded'?"),
         (["--data={data}", "--split=test", "--format=parquet", "--output={tmp}/out"], "no split 'test'; it has train"),
-        (["--data={data}", "--format=array_record", "--output={tmp}/out", "--context=9"], "--context does not go with"),
+        (["--data={data}", "--format=array_record", "--output={tmp}/out", "--context=9"], "expected parquet. Leave"),
         (["--data={data}", "--format=parquet", "--output={tmp}/out", "--context=9"], "tokens, which exceeds context 9"),
         (["--data={data}", "--format=parquet", f"--output={CONFIG}/x"], f"{CONFIG} is a file, so {CONFIG}/x cannot be"),
         (["--data=tokens:", "--format=parquet", "--output={tmp}/out"], "tokens: can be trained on alone"),
@@ -113,7 +113,7 @@ def test_an_image_tokenizer_must_have_a_folder_of_its_own(dataset, tmp_path):
     file.write_text(CONFIG.read_text().replace("    return config\n", f"{line}    return config\n"))
     out = tmp_path / "out"
     said = export(dataset, out, "parquet", f"--config={file}").complaint()
-    assert "--config.image_tokenizer={workdir}/images: an export has no workdir; name a folder" in said
+    assert "--config.image_tokenizer is {workdir}/images, but an export has no workdir. Name a folder" in said
     said = export(dataset, out, "parquet", f"--config={file}", f"--config.image_tokenizer={tmp_path}/none").complaint()
     assert f"no image_tokenizer.json in {tmp_path}/none" in said and not out.exists()
 

@@ -11,13 +11,15 @@ import pytest
 
 from gato_jax.batching import TokenRecords
 from gato_jax.checkpoints import AgentCheckpoint, export_params
-from gato_jax.environments import EVALUATION_SEEDS, dm_control
+from gato_jax.environments import EVALUATION_SEEDS, dm_control, load, package_versions
 from gato_jax.episodes import dataset_name, write_dataset
-from gato_jax.evaluation import learning_curve, measure_references
+from gato_jax.evaluation import learning_curve, reference_table, write_table
+from gato_jax.evaluation.references import hash_spec
 from gato_jax.model import graph_of
 from gato_jax.policy import Agent
 from gato_jax.tokenization import Contract
 from gato_jax.training.finetuning import digest
+from tests.evaluation.made_references import made_references
 from tests.integration.conftest import finish, gato, metrics_of, start
 from tests.model.made_model import TINY, alive
 from tests.tokenization.made_tasks import CONTROL, random_episode
@@ -45,14 +47,9 @@ DIES = f"""
 import os, signal
 from gato_jax import cli
 from gato_jax.environments import dm_control
-from gato_jax.evaluation import rollouts
-dm_control.MAX_STEPS, load, loaded = {STEPS}, rollouts.load, []
-def load_or_die(task):
-    loaded.append(task)
-    if len(loaded) == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return load(task)
-rollouts.load = load_or_die
+from gato_jax.evaluation import learning_curve
+dm_control.MAX_STEPS = {STEPS}
+learning_curve.play = lambda *_, **options: os.kill(os.getpid(), signal.SIGKILL)
 cli.main()
 """
 
@@ -128,7 +125,7 @@ def test_the_json_has_the_curve_and_its_maximum(tuned):
     workdir, result, out = tuned
     assert set(result) == {
         "step", "loss", "tokens", "tokens_per_second", "parameters", "task", "episodes", "series",
-        "curve", "smoothed", "best_step", "score", "metric",
+        "curve", "smoothed", "best_step", "score", "metric", "normalised",
     }  # fmt: skip
     assert (result["step"], result["tokens"]) == (6, 6 * 8 * 32) and result["loss"] == metrics_of(workdir)[-1]["loss"]
     assert (result["task"], result["episodes"], result["series"], result["metric"]) == (TASK, 3, 0, "return")
@@ -166,28 +163,32 @@ def test_the_new_agent_has_the_old_ones_tokens_and_the_new_task(tuned):
 
 def test_where_references_are_the_score_is_normalised(tuned, run, tmp_path):
     shutil.copytree(tuned[0], tmp_path / "run")
-    references = measure_references(TASK, episodes=2, directory=tmp_path / "run" / "references")
-    assert run(tmp_path / "run").status == 0  # it is finished: nothing is trained or played
+    references = made_references(
+        task=TASK, packages=tuple(package_versions(TASK)), spec_hash=hash_spec(load(TASK).task_spec)
+    )
+    write_table({TASK: references}, tmp_path / "run" / reference_table.MEASURED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference_table, "COMMITTED", tmp_path / "none.jsonl")
+        assert run(tmp_path / "run").status == 0  # it is finished: nothing is trained or played
     result = json.loads((tmp_path / "run" / "finetune.json").read_text())
     assert curve_of(tmp_path / "run") == curve_of(tuned[0])
-    fraction = (result["score"] - references.random) / (references.expert - references.random)
+    assert references.expert is not None
+    fraction = (result["score"] - references.random.mean) / (references.expert.mean - references.random.mean)
     assert result["normalised"] == pytest.approx(fraction)
-    (tmp_path / "run" / "references" / f"{TASK.replace('/', '__')}.json").write_text("{")
-    assert "no references" in run(tmp_path / "run").complaint()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a broken run leaves its files open
 def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, monkeypatch):
     played = []
 
-    def play_episodes(agent, task, seeds, **how):
-        played.append((agent.step, list(seeds)))
+    def play_or_break(make_actor, episodes, **options):
+        played.append((make_actor.args[0].step, [seed for _, seed in episodes]))
         if len(played) == 2:
             raise KeyboardInterrupt
-        return play(agent, task, seeds, **how)
+        return play(make_actor, episodes, **options)
 
-    play = learning_curve.play_episodes
-    monkeypatch.setattr(learning_curve, "play_episodes", play_episodes)
+    play = learning_curve.play
+    monkeypatch.setattr(learning_curve, "play", play_or_break)
     workdir = tmp_path / "run"
     assert run(workdir, "--stop_after=3").status == 0 and len(curve_of(workdir)) == 1
     assert json.loads((workdir / "finetune.json").read_text())["score"] is None
@@ -241,7 +242,7 @@ def test_a_task_without_an_environment_is_tuned_without_rollouts(tuned, config, 
         (["--from={tmp}"], "--from={tmp}: no checkpoint there; give the folder of a run that was trained, or the"),
         (["--from={tmp}/none.safetensors"], "--from={tmp}/none.safetensors: no checkpoint there"),
         (["--from="], "--from is missing"),
-        (["--config.episodes=6", "--config.keep_best=6"], "6 episodes are asked for and the recording has 5"),
+        (["--config.episodes=6", "--config.keep_best=6"], "episodes is 6, expected at most 5"),
         (["--config.episodes=5"], "episodes 5 cannot be drawn from keep_best 4"),
         (["--config.dataset.source=recorded:{tmp}/none"], "{tmp}/none: no dataset"),
         (["--config.dataset.source=tokens:{tmp}"], "tokens:{tmp} can be trained on alone; name the dataset"),

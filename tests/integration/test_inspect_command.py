@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from gato_jax.verbs.data import open_mixture, read_config
+from gato_jax.training import TrainConfig
+from gato_jax.verbs.data import open_mixture
 from tests.integration import tiny_config
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato, tiny
 
@@ -29,14 +30,14 @@ def test_a_config_shows_the_rows_that_training_sees(workdir, tmp_path):
     assert [row["row"] for row in rows] == [157, 158, 159]  # of 20 steps of 8 rows
     config = tiny_config.get_config()
     config.seed = 3
-    mixture = open_mixture(read_config(config, workdir), workdir)
+    mixture = open_mixture(TrainConfig.from_mapping(config, workdir), workdir)
     for row in rows:
         _, tokens = mixture.build(row["row"])
-        assert (row["dataset"], row["context"]) == (TASK, 176)
+        assert (row["dataset"], row["context"]) == ("grid", 176)
         assert all(set(token) == FIELDS for token in row["tokens"])
         np.testing.assert_array_equal([token["id"] for token in row["tokens"]], tokens.token_ids)
         np.testing.assert_array_equal([token["in_loss"] for token in row["tokens"]], tokens.loss_mask)
-    assert TASK in page and all(f"row {row['row']} " in page for row in rows)
+    assert "<small>grid</small>" in page and all(f"row {row['row']} " in page for row in rows)
 
 
 @pytest.mark.parametrize("where", ["data", f"data/{DATASET}/1.0.0", f"recorded:{{run}}/data/{DATASET}/1.0.0"])
@@ -60,21 +61,21 @@ def test_several_datasets_take_turns(workdir, tmp_path):
     "words, said",
     [
         (["--data={run}/data"], "--output is missing"),
-        (["--output={tmp}/p.html"], "--data is missing; or --config with --workdir"),
+        (["--output={tmp}/p.html"], "--data is missing. Name datasets, or a run with --config and --workdir"),
         (["--output={tmp}/p.html", "--data={run}/data", f"--config={CONFIG}"], "--data and --config are both given"),
         (["--output={tmp}/p.html", f"--config={CONFIG}"], "--workdir is missing"),
-        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={tmp}/none"], "--workdir={tmp}/none is no folder"),
+        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={tmp}/none"], "is {tmp}/none, expected a folder"),
         (["--output={tmp}/p.html", "--data={run}/none"], "{run}/none: no dataset"),
         (["--output={tmp}/p.html", "--data=recoded:x"], "unknown kind 'recoded'; did you mean 'recorded'?"),
-        (["--output={tmp}", "--data={run}/data"], "--output={tmp} is a folder; name a file"),
+        (["--output={tmp}", "--data={run}/data"], "--output is {tmp}, a folder, expected a file. Name a file"),
         (
             [f"--output={CONFIG}/p.html", "--data={run}/data"],
-            f"--output={CONFIG}/p.html: {CONFIG} is a file; name another folder",
+            f"--output is {CONFIG}/p.html, but {CONFIG} is a file, expected a folder. Name another folder",
         ),
         (["--output={tmp}/p.html", "--data=tokens:"], "tokens: can be trained on alone"),
-        (["--output={tmp}/p.html", "--data={run}/data", "--workdir={run}"], "--workdir does not go with --data"),
-        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--context=9"], "--context does not go"),
-        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--row=160"], "the run has rows 0 to 159"),
+        (["--output={tmp}/p.html", "--data={run}/data", "--workdir={run}"], "--workdir does not apply with --data"),
+        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--context=9"], "--context does not apply"),
+        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={run}", "--row=160"], "is 160, expected 0 to 159"),
         (["--output={tmp}/p.html", "--data={run}/data", "--row=-1"], "--row=-1: -1 is not a non-negative integer"),
         (["--output={tmp}/p.html", "--data={run}/data", "--rows=0"], "--rows=0: 0 is not a positive integer"),
         (["--output={tmp}/p.html", "--data={run}/data", "--context=20"], "exceeds context 20; raise context"),

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from gato_jax.batching import DatasetConfig
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
-from gato_jax.training import DatasetConfig
 from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
@@ -74,7 +74,10 @@ def test_mixed_styles_are_found_and_with_strict_they_are_an_error(told, tmp_path
         ("mixed style", [2, 6]), ("mixed style", [3, 7]), ("mixed case", [3, 7]), ("mixed punctuation", [3, 7])
     ]  # fmt: skip
     strict, made = instructions(told, tmp_path, "--check", "--strict")
-    assert "--strict: 4 findings; mend the instructions in" in strict.complaint() and len(made["findings"]) == 4
+    assert (
+        "--strict is given and there are 4 findings. Correct the instructions in" in strict.complaint()
+        and len(made["findings"]) == 4
+    )
 
 
 def test_a_check_is_of_the_review_that_is_there(told, tmp_path):
@@ -92,13 +95,13 @@ def test_a_check_is_of_the_review_that_is_there(told, tmp_path):
 @pytest.mark.parametrize(
     "words, metadata, said",
     [
-        (["--template=take the {object}"], None, "nothing fills {object}"),
-        (["--template=take the {Object}"], None, "write a slot as {object}"),
-        (["--metadata={tmp}/none.json"], None, "no JSON"),
-        (["--metadata={tmp}/metadata.json"], [{}], "it is of 1 episodes, the data have 4"),
-        (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "it is no list of objects"),
+        (["--template=take the {object}"], None, "{object} has no value"),
+        (["--template=take the {Object}"], None, "Write a slot as {object}"),
+        (["--metadata={tmp}/none.json"], None, "which is not JSON"),
+        (["--metadata={tmp}/metadata.json"], [{}], "with 1 objects, expected 4"),
+        (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "expected a list of objects"),
         (["--split=test"], None, "no split 'test'"),
-        (["--output={tmp}"], None, "is a folder; name a file"),
+        (["--output={tmp}"], None, "a folder, expected a file. Name a file"),
         (["--output="], None, "--output is missing"),
     ],
 )
@@ -114,7 +117,7 @@ def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
     file = tmp_path / "review.json"
     convert = ["convert", f"--source=recorded:{dataset}", f"--output={tmp_path / 'out'}", f"--review={file}"]
     in_this_process = ["--beam.direct_running_mode=in_memory", "--beam.direct_num_workers=1"]
-    assert "entries of its review are unreviewed" in gato(*convert, *in_this_process).complaint()
+    assert "entries are unreviewed" in gato(*convert, *in_this_process).complaint()
     content = json.loads(file.read_text())
     content["entries"][0]["instructions"] = ["lift it", "pick it up"]
     file.write_text(json.dumps(content))
@@ -123,7 +126,7 @@ def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
     assert made.spec.instructions == ("lift it", "pick it up")
     assert [set(episode.observation["instruction"]) for episode in made] == [{"lift it"}, {"pick it up"}] * 2
     two = gato(*convert, *in_this_process, "--splits=train,test").complaint()
-    assert "no split 'test'" in two or "is of one split" in two
+    assert "no split 'test'" in two or "which is for one split" in two
 
 
 def test_training_sees_each_episode_in_several_phrasings(dataset, tmp_path):

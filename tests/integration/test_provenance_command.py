@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Provenance, write_dataset
-from gato_jax.verbs.data import open_mixture, read_config
+from gato_jax.reports.provenance import describe_data
+from gato_jax.training import TrainConfig
+from gato_jax.verbs.data import open_mixture
 from gato_jax.verbs.outputs import write_json
-from gato_jax.verbs.train import data_rows
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato
 from tests.reports.test_report_page import Page
 from tests.tokenization.made_tasks import CONTROL, random_episode
@@ -43,7 +44,7 @@ def test_a_data_report_is_a_page_numbers_and_a_table(data, tmp_path):
     ]  # fmt: skip
     assert fields["comparison"]["differences"][0]["name"] == "position[0]"
     assert fields["comparison"]["differences"][0]["distance"] == 1.0
-    assert "observation position[0]" in said.out and said.out.endswith(f"page in {page}\n")
+    assert "observation position[0]" in said.out and said.out.endswith(f"report: {page}\n")
     assert all(address.startswith(("data:", "#")) for address in Page(page.read_text()).addresses)
 
 
@@ -89,8 +90,8 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     left_out = {"rejected": [{"where": "file 4", "reason": "cut short"}], "filtered": {"success_only": 2}}
     (dataset / "rejected.json").write_text(json.dumps(left_out))
     (dataset / "conversion.json").write_text(json.dumps({"source": "hdf5:raw", "shard_episodes": 7, "splits": {}}))
-    config = read_config(runpy.run_path(str(CONFIG))["get_config"](), run)
-    write_json(run / "data.json", data_rows(open_mixture(config, run), config, run))
+    config = TrainConfig.from_mapping(runpy.run_path(str(CONFIG))["get_config"](), run)
+    write_json(run / "data.json", describe_data(open_mixture(config, run)))
 
     def said_of(*words):
         said = gato("provenance", *words, f"--output={tmp_path / 'p'}", f"--json={tmp_path / 'f.json'}")
@@ -104,19 +105,19 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     assert json.loads(graph)["@graph"] and '"gato:rejected": 1' in graph
     shutil.rmtree(run / "data")
     _, record = said_of(f"--workdir={run}", "--format=ai_act")
-    assert f"GAP: {dataset} is not there any more: this was noted when the agent was trained" in record
+    assert f"GAP: {dataset} no longer exists: this was recorded when the agent was trained" in record
     assert "setting of the conversion: shard_episodes = 7" in record and "file 4: cut short" in record
     rows = json.loads((run / "data.json").read_text())
     write_json(run / "data.json", [{name: row[name] for name in row if name != "conversions"} for row in rows])
     _, record = said_of(f"--workdir={run}", "--format=ai_act")
-    assert "GAP: the run does not say from which folder it read: its conversion is unknown" in record
+    assert "GAP: the run does not record the folder of the dataset: its conversion is unknown" in record
 
 
 @pytest.mark.parametrize(
     "words, said",
     [
-        ([], "name one of --data and --workdir"),
-        (["--data={data}", "--workdir=x"], "name one of --data and --workdir"),
+        ([], "Expected one of --data and --workdir. Name"),
+        (["--data={data}", "--workdir=x"], "Expected one of --data and --workdir. Name"),
         (["--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
         (["--data={tmp}/none"], "{tmp}/none: no dataset"), (["--data={data}", "--format=xml"], "format"),
     ],

@@ -26,7 +26,7 @@ def test_it_writes_the_page_and_the_numbers_and_prints_a_table(data, tmp_path):
     assert (numbers["dataset"], numbers["episodes"], numbers["steps"]) == ("made/control", 3, 30)
     assert len(numbers["settings"]) == len(numbers["article_settings"]) == 18
     assert "made/control" in (tmp_path / "page.html").read_text()
-    assert "the paper's" in said.out and said.out.endswith(f"page in {tmp_path / 'page.html'}\n")
+    assert "the paper's" in said.out and said.out.endswith(f"report: {tmp_path / 'page.html'}\n")
 
 
 def test_the_flags_choose_the_grid_the_context_and_the_episodes(data, tmp_path):
@@ -42,17 +42,17 @@ def test_the_flags_choose_the_grid_the_context_and_the_episodes(data, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--mu=0", "mu is 0.0, needs a positive number"),
+        ("--mu=0", "mu is 0.0, expected a positive number"),
         ("--mu=nan", "mu is nan"),
-        ("--mu=ten", "--mu=ten is not a list of numbers"),
+        ("--mu=ten", "--mu is ten, expected numbers separated by commas"),
         ("--mu=", "mu has no value"),
-        ("--bins=1", "bins is 1, needs a whole number in [2, 65536]"),
-        ("--bins=1024.5", "--bins=1024.5 is not a list of whole numbers"),
-        ("--patch=0", "patch is 0, needs a positive whole number"),
+        ("--bins=1", "bins is 1, expected a whole number in [2, 65536]"),
+        ("--bins=1024.5", "--bins is 1024.5, expected whole numbers separated by commas"),
+        ("--patch=0", "patch is 0, expected a positive whole number"),
         ("--episodes=0", "episodes"),
         ("--output=", "--output is missing"),
-        ("--output=.", "--output=. is a folder"),
-        ("--output=pyproject.toml/page.html", "pyproject.toml is a file; name another folder"),
+        ("--output=.", "--output is ., a folder, expected a file"),
+        ("--output=pyproject.toml/page.html", "pyproject.toml is a file, expected a folder. Name another folder"),
     ],
 )
 def test_a_bad_flag_is_one_line(data, tmp_path, flag, said):

@@ -14,7 +14,7 @@ from tests.integration.conftest import DATASET, TASK, WITHOUT_TENSORFLOW, finish
 def evaluated(trained):
     """The trained run with its scores, by a process of its own; and the paths of both."""
     scores = trained / "results.json"
-    arguments = [f"--workdir={trained}", "--episodes=2", "--reference_episodes=2", "--environments=2"]
+    arguments = [f"--workdir={trained}", "--episodes=2", "--measure_references", "--reference_episodes=2"]
     command = ["-c", WITHOUT_TENSORFLOW, "evaluate", f"--tasks={TASK}", f"--json={scores}", *arguments]
     return finish(start(*command)), json.loads(scores.read_text())
 
@@ -39,7 +39,8 @@ def test_train_says_where_it_ended(trained):
 
 def test_train_notes_what_it_was_trained_on(trained):
     [row] = json.loads((trained / "data.json").read_text())
-    assert (row["dataset"], row["episodes"], row["weight"], row["kind"]) == (TASK, 4, 1.0, "simulated")
+    assert (row["dataset"], row["task"], row["episodes"]) == ("grid", TASK, 4)
+    assert (row["weight"], row["kind"]) == (1.0, "simulated")
     assert row["licence"] == "Apache-2.0" and "minigrid" in row["source"] and "BabyAIBot" in row["agent"]
 
 
@@ -48,7 +49,7 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
     assert task == TASK and set(scores) == {"tasks", "aggregate"}
-    assert set(scores["aggregate"]) == {"mean", "iqm", "share_at_50"}
+    assert set(scores["aggregate"]) == {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
         "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
         "success_rate",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Provenance, open_dataset, write_dataset
-from gato_jax.reports.provenance import Lineage, ai_act_record, of_dataset, prov_graph
+from gato_jax.reports.provenance import Lineage, ai_act_record, dataset_lineage, prov_graph
 from gato_jax.reports.provenance.lineage import DatasetLineage, TrainingLineage
 from gato_jax.reports.recordings import measure
 from gato_jax.reports.run import ReportError
@@ -59,7 +59,7 @@ def dataset(tmp_path):
     (tmp_path / "rejected.json").write_text(json.dumps(left_out))
     (tmp_path / "conversion.json").write_text(json.dumps(HEADER))
     reader = Listed(CONTROL, made_episodes(TELEOPERATED, SCRIPTED, SCRIPTED, MADE))
-    return of_dataset(CONTROL, measure(reader), tmp_path)
+    return dataset_lineage(CONTROL, measure(reader), tmp_path)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_the_record_has_every_point_with_what_is_known_and_a_marked_blank(datase
     )
     assert "consent: form 3, in the archive" in known["b"] and "annotated by Ben" in known["b"]
     assert known["b"].count("GAP: no consent is recorded") == 1 and "recorded for laboratory <B>" in known["b"]
-    assert "2 episodes left out by the filter success_only" in known["c"] and "file 4: cut short" in known["c"]
+    assert "2 episodes removed by the filter success_only" in known["c"] and "file 4: cut short" in known["c"]
     assert "4 episodes of 120 steps" in known["e"]
     assert "75.0% real, 25.0% simulated" in known["f"]
     assert (
@@ -174,18 +174,18 @@ def test_the_record_of_an_agent_names_the_weights_and_what_was_not_measured(agen
     known = {point.paragraph[-2]: " ".join(point.known) for point in ai_act_record(agent).points}
     assert "made/control: 75.0% of the rows." in known["a"] and "batch_size 8, context 64" in known["a"]
     assert "Fine-tuned from the params p1 of step 7" in known["a"]
-    assert "made/grid: its dimensions were not measured here; `gato data_report` does." in known["h"]
+    assert "made/grid: its dimensions are not measured here; `gato data_report` measures them." in known["h"]
 
 
 @pytest.mark.parametrize(
     "text, said",
-    [("{", "rejected.json is no JSON"), ("[]", "rejected.json holds no dict"),
-     ('{"rejected": [{"where": "a"}]}', "not what a conversion"), ('{"filtered": 3}', "not what a conversion")],
+    [("{", "rejected.json is not JSON"), ("[]", "rejected.json holds list, expected dict"),
+     ('{"rejected": [{"where": "a"}]}', "rejected.json is not the record of a conversion"), ('{"filtered": 3}', "rejected.json is not the record of a conversion")],
 )  # fmt: skip
 def test_a_damaged_file_of_a_conversion_is_named(tmp_path, text, said):
     (tmp_path / "rejected.json").write_text(text)
     with pytest.raises(ReportError, match=said):
-        of_dataset(CONTROL, measure(Listed(CONTROL, made_episodes(MADE))), tmp_path)
+        dataset_lineage(CONTROL, measure(Listed(CONTROL, made_episodes(MADE))), tmp_path)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def reviewed(tmp_path):
 
 
 def lineage_of(folder):
-    return of_dataset(CONTROL, measure(open_dataset(folder, "train")), folder)
+    return dataset_lineage(CONTROL, measure(open_dataset(folder, "train")), folder)
 
 
 def test_a_dataset_that_was_converted_twice_remembers_both_conversions(reviewed):
@@ -215,12 +215,12 @@ def test_a_dataset_that_was_converted_twice_remembers_both_conversions(reviewed)
     assert newest["prov:wasInformedBy"] == [{"@id": first["@id"]}] and "gato:rejected" not in newest
     assert first["gato:rejected"] == 1 and len(first["prov:used"]) == 2 and "prov:used" not in newest
     said = ai_act_record(lineage).points[2].known
-    assert "made/control: the instructions were reviewed by a person in the conversion." in said
+    assert "made/control: the instructions were reviewed by a person in the last conversion." in said
     assert "made/control: setting of conversion 1 before the last: filters = ['a']." in said
     assert "made/control: file 4: cut short" in said and not any("GAP" in one for one in said)
 
 
-@pytest.mark.parametrize("change, said", [("gone", "is not there any more"), ("other", "holds other data now")])
+@pytest.mark.parametrize("change, said", [("gone", "no longer exists"), ("other", "now holds other data")])
 def test_a_source_that_is_no_longer_what_was_converted_is_a_named_gap(reviewed, change, said):
     first, second = reviewed
     shutil.rmtree(first.parents[1])
@@ -234,4 +234,4 @@ def test_a_source_that_is_no_longer_what_was_converted_is_a_named_gap(reviewed, 
 def test_a_conversion_that_does_not_name_its_source_is_a_gap(reviewed):
     file = reviewed[1] / "conversion.json"
     file.write_text(json.dumps({name: said for name, said in HEADER.items() if name != "source"}))
-    assert "does not say from where it was converted" in lineage_of(reviewed[1]).datasets[0].conversions[0].missing
+    assert "does not record its source" in lineage_of(reviewed[1]).datasets[0].conversions[0].missing

@@ -29,7 +29,7 @@ def test_a_missing_file_is_named_with_its_remedy(own_run, name, remedy):
 
 
 def test_a_folder_that_is_none(tmp_path):
-    with pytest.raises(ReportError, match="no folder"):
+    with pytest.raises(ReportError, match="nowhere is not a folder"):
         write_report(tmp_path / "nowhere")
 
 
@@ -90,7 +90,7 @@ def test_a_rollout_that_does_not_fit_is_named(own_run, change):
     path = own_run / "rollouts" / "atari__freeway.npz"
     with np.load(path) as arrays:
         np.savez(path, **dict(arrays) | change)
-    with pytest.raises(ReportError, match="atari__freeway.npz: not a rollout.*delete the file"):
+    with pytest.raises(ReportError, match="atari__freeway.npz is not a rollout.*delete the file"):
         read_run(own_run)
 
 

@@ -254,14 +254,14 @@ def test_what_the_fit_does_to_an_image_is_said(fit, said):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"mu": (0.0,)}, "mu is 0.0, needs a positive number"),
+        ({"mu": (0.0,)}, "mu is 0.0, expected a positive number"),
         ({"m": (math.nan,)}, "m is nan"),
         ({"mu": (math.inf,)}, "mu is inf"),
         ({"bins": (1,)}, "bins is 1"),
         ({"patch": (0,)}, "patch is 0"),
         ({"bins": ()}, "bins has no value"),
-        ({"mu": (50.0, 50.0)}, "mu names 50 twice"),
-        ({"mu": (1e300,), "m": (1e300,)}, "not positive and finite"),
+        ({"mu": (50.0, 50.0)}, "mu has the value 50 twice"),
+        ({"mu": (1e300,), "m": (1e300,)}, r"ln\(m mu \+ 1\) is inf, expected a positive finite number"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(bad, said):

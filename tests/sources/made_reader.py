@@ -69,7 +69,7 @@ def open_made(where: str | Path, split: str = "train") -> EpisodeReader:
     return RecordedEpisodes(
         spec=SPEC,
         split=split,
-        places=range(count),
+        addresses=range(count),
         lengths=np.array([length(position) for position in range(count)], np.int64),
         fingerprint=f"{split}-{count}-{said['salt']}",
         read=functools.partial(_read, damaged, said["seconds"], said["salt"] + (split == "test") * 1000),

@@ -157,7 +157,7 @@ def test_damaged_episodes_are_left_out_and_listed(tmp_path):
     for number, position in enumerate(kept):
         assert_equal(dataset[number], made_episode(position))
     listed = json.loads((done.directory / "rejected.json").read_text())
-    assert listed == {"rejected": [one._asdict() for one in done.rejected], "filtered": {}}
+    assert listed == {"rejected": [one.to_json() for one in done.rejected], "filtered": {}}
 
 
 def test_a_shard_of_which_nothing_is_left_has_no_file(tmp_path):
@@ -179,7 +179,7 @@ def test_too_many_rejected_stop_it_and_nothing_is_done_twice(tmp_path, monkeypat
     folder = tmp_path / "out" / NAME
     assert f"all are listed in {folder / '1.0.0.converting' / 'rejected.json'}; mend the recording" in said
     listed = json.loads((folder / "1.0.0.converting" / "rejected.json").read_text())
-    assert listed["rejected"] == [one._asdict() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
+    assert listed["rejected"] == [one.to_json() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
     assert not (folder / "1.0.0").exists()
     monkeypatch.setattr(recording.Recording, "convert", never)
     assert converted(reader, tmp_path / "out", max_rejected=0.4).episodes == 6
@@ -408,7 +408,7 @@ def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
     work.mkdir(parents=True)
     handle = os.open(work, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(StoreError, match="another process writes this dataset"):
+    with pytest.raises(StoreError, match="another process is writing there"):
         converted(made, tmp_path / "out")
     os.close(handle)
     assert converted(made, tmp_path / "out").episodes == 10

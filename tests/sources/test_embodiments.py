@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import Continuous, Discrete, Embodiment, Gripper, Joint, TaskSpec
 from gato_jax.sources import EpisodeReader, SourceError
-from gato_jax.sources.embodiments import Selector, Workspace, degrees_of_freedom, leave_one_out
+from gato_jax.sources.embodiments import EmbodimentSelector, Workspace, degrees_of_freedom, leave_one_out
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.tokenization import Tokenization
 from tests.episodes.unchecked import unchecked
@@ -68,47 +68,50 @@ def test_degrees_of_freedom_are_the_joints_or_the_action_without_the_gripper(spe
 @pytest.mark.parametrize(
     "selector, reason",
     [
-        (Selector(robot="Franka"), "its robot is WidowX, not Franka"),
-        (Selector(degrees_of_freedom=7), "it has 6 degrees of freedom, not 7"),
-        (Selector(gripper="binary"), "its gripper is continuous, not binary"),
-        (Selector(gripper="none"), "its gripper is continuous, not none"),
-        (Selector(robot="Franka", degrees_of_freedom=7), "not Franka; it has 6 degrees"),
+        (EmbodimentSelector(robot="Franka"), "its robot is WidowX, not Franka"),
+        (EmbodimentSelector(degrees_of_freedom=7), "it has 6 degrees of freedom, not 7"),
+        (EmbodimentSelector(gripper="binary"), "its gripper is continuous, not binary"),
+        (EmbodimentSelector(gripper="none"), "its gripper is continuous, not none"),
+        (EmbodimentSelector(robot="Franka", degrees_of_freedom=7), "not Franka; it has 6 degrees"),
         (
-            Selector(workspace=dataclasses.replace(BOX, key="sate")),
+            EmbodimentSelector(workspace=dataclasses.replace(BOX, key="sate")),
             "no continuous observation 'sate'; nearest: 'state'",
         ),
-        (Selector(workspace=dataclasses.replace(BOX, elements=(2, 3, 4))), "'state' has elements 0 to 3"),
+        (EmbodimentSelector(workspace=dataclasses.replace(BOX, elements=(2, 3, 4))), "'state' has elements 0 to 3"),
     ],
 )
 def test_a_recording_that_does_not_match_says_why(selector, reason):
     selected = selector.select(recording(spec_of()))
-    assert selected.episodes is None and selected.left_out[0].where == "lab/pick"
-    assert reason in selected.left_out[0].reason
+    assert selected.episodes is None and selected.excluded[0].location == "lab/pick"
+    assert reason in selected.excluded[0].reason
 
 
 def test_a_recording_that_matches_is_taken_whole_and_unread():
     reader = recording(spec_of(), broken=range(5))
-    for selector in (Selector(), Selector(robot="WidowX", degrees_of_freedom=6, gripper="continuous")):
+    for selector in (
+        EmbodimentSelector(),
+        EmbodimentSelector(robot="WidowX", degrees_of_freedom=6, gripper="continuous"),
+    ):
         assert selector.select(reader).episodes is reader
 
 
 def test_of_a_body_that_is_not_declared_nothing_is_assumed():
     reader = recording(dataclasses.replace(spec_of(), embodiment=None))
-    reasons = Selector(robot="WidowX", gripper="none").select(reader).left_out[0].reason
+    reasons = EmbodimentSelector(robot="WidowX", gripper="none").select(reader).excluded[0].reason
     assert reasons == "its robot is not declared, not WidowX; its gripper is not declared, not none"
 
 
 def test_episodes_that_leave_the_workspace_are_left_out_with_the_step():
     reader = recording(spec_of(), outside=(1,), broken=(3,))
-    selected = Selector(robot="WidowX", workspace=BOX).select(reader)
+    selected = EmbodimentSelector(robot="WidowX", workspace=BOX).select(reader)
     assert isinstance(selected.episodes, EpisodeReader) and len(selected.episodes) == 3
     np.testing.assert_array_equal(selected.episodes.lengths, reader.lengths[[0, 2, 4]])
     np.testing.assert_array_equal(selected.episodes[1].action["action"], reader[2].action["action"])
-    assert selected.left_out == (
+    assert selected.excluded == (
         ("lab/pick: episode 1", "its end effector is at [0.25, 0.25, 0.75] at step 1"), ("episode 3", "torn")
     )  # fmt: skip
     assert selected.episodes.fingerprint != reader.fingerprint
-    assert Selector(workspace=BOX).select(recording(spec_of(), outside=range(5))).episodes is None
+    assert EmbodimentSelector(workspace=BOX).select(recording(spec_of(), outside=range(5))).episodes is None
 
 
 def test_a_position_that_is_no_number_is_outside():
@@ -119,16 +122,19 @@ def test_a_position_that_is_no_number_is_outside():
             episode, observation={"state": np.full((len(episode), 4), (0.0, np.nan)[number])}
         ),
     )
-    selected = Selector(workspace=BOX).select(reader)
-    assert [where for where, _ in selected.left_out] == ["lab/pick: episode 1"]
+    selected = EmbodimentSelector(workspace=BOX).select(reader)
+    assert [where for where, _ in selected.excluded] == ["lab/pick: episode 1"]
 
 
 @pytest.mark.parametrize(
     "made, said",
     [
-        (lambda: Workspace(key="state", low=(0.0,), high=(1.0,)), "give as many of each"),
-        (lambda: Workspace(key="state", low=(0.0, 0.0, 1.0), high=(1.0, 1.0, 1.0)), "is not below high"),
-        (lambda: unchecked(Selector, gripper="suction"), "gripper is 'suction', needs binary"),
+        (lambda: Workspace(key="state", low=(0.0,), high=(1.0,)), "expected equal lengths"),
+        (
+            lambda: Workspace(key="state", low=(0.0, 0.0, 1.0), high=(1.0, 1.0, 1.0)),
+            r"low is \(0.0, 0.0, 1.0\), expected less than high",
+        ),
+        (lambda: unchecked(EmbodimentSelector, gripper="suction"), "gripper is 'suction', expected binary"),
     ],
 )
 def test_a_selector_that_cannot_be_is_refused(made, said):
@@ -144,9 +150,9 @@ def test_one_robot_is_held_out():
 @pytest.mark.parametrize(
     "robots, said",
     [
-        (["WidowX", "Franka"], "no recording is of the robot 'widowx'; nearest: 'WidowX'"),
-        (["widowx"], "none is left to train on"),
-        (["widowx", None], "lab/pick: its robot is not declared, so it may be 'widowx'"),
+        (["WidowX", "Franka"], "no recording is of 'widowx'; nearest: 'WidowX'"),
+        (["widowx"], "every recording is of 'widowx'"),
+        (["widowx", None], "lab/pick: its robot is not declared and may be 'widowx'"),
     ],
 )
 def test_a_robot_that_cannot_be_held_out_is_refused(robots, said):
@@ -159,10 +165,10 @@ def test_a_robot_that_cannot_be_held_out_is_refused(robots, said):
 
 def test_bodies_of_different_rates_and_sizes_are_in_one_batch(tmp_path):
     specs = [spec_of(rate=5.0), spec_of("Franka", task="place", size=9, gripper=(8,), rate=50.0)]
-    records = [
-        write_records(tmp_path / spec.task, spec, recording(spec), f"data {spec.task}", Tokenization())
+    records = {
+        spec.name: write_records(tmp_path / spec.task, spec, recording(spec), f"data {spec.task}", Tokenization())
         for spec in specs
-    ]
-    mixture = Mixture([MixtureEntry(records=one, weight=1.0) for one in records], 4, 96, 0)
+    }
+    mixture = Mixture.uniform(records, batch_size=4, context=96, seed=0)
     assert {mixture.build(row)[0].dataset for row in range(4)} == {0, 1}
     assert [spec.control_rate_hz for spec in mixture.contract.tasks.values()] == [5.0, 50.0]

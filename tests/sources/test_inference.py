@@ -52,7 +52,7 @@ def with_action(element, values):
 
 
 def about(inference, name):
-    (statement,) = [statement for statement in inference.statements if statement.about == name]
+    (statement,) = [statement for statement in inference.statements if statement.subject == name]
     return statement
 
 
@@ -92,7 +92,7 @@ def test_every_element_has_its_range_and_what_never_changes_is_said():
     ]
     element = next(one for one in inference.elements if (one.key, one.number) == ("action action", 3))
     assert (element.low, element.high, element.distinct) == (0, 1, 2)
-    assert [statement.about for statement in inference.statements if statement.problem] == ["action action[1]"]
+    assert [statement.subject for statement in inference.statements if statement.problem] == ["action action[1]"]
 
 
 def test_the_proposed_fields_are_read_back_as_a_person_edits_them(tmp_path):
@@ -166,7 +166,7 @@ def test_what_is_declared_is_kept():
     assert inference.fields.action["action"][1] == declared().action["action"]
     assert about(inference, "gripper").declared and about(inference, "control rate").declared
     assert about(inference, "joint j0").claim == "revolute, limits [-2, 2]"
-    assert [one.about for one in inference.statements if one.problem] == ["action action[1]"]  # it never changes
+    assert [one.subject for one in inference.statements if one.problem] == ["action action[1]"]  # it never changes
 
 
 def test_data_that_are_not_as_declared_are_said():
@@ -182,7 +182,7 @@ def test_data_that_are_not_as_declared_are_said():
 def test_what_float32_rounds_is_within_its_limits():
     at_limit = arm(with_action(0, lambda rng, steps: np.full(steps, 0.1)), spec=declared(high=(0.1, 0.5, 0.5, 1.0)))
     assert float(at_limit[0].action["action"][0, 0]) > 0.1
-    assert not any("beyond" in one.evidence for one in infer(at_limit).statements if one.about == "action action[0]")
+    assert not any("beyond" in one.evidence for one in infer(at_limit).statements if one.subject == "action action[0]")
     assert not any(one.problem for one in infer(at_limit).statements if "beyond" in one.evidence)
 
 
@@ -198,5 +198,5 @@ def test_damaged_episodes_are_listed_and_without_any_other_it_is_an_error():
     inference = infer(arm(damaged({0, 7})))
     assert inference.episodes == 38 and [where for where, _ in inference.rejected] == ["episode 0", "episode 7"]
     assert "left out: episode 7: torn" in describe(inference)
-    with pytest.raises(SourceError, match="lab/arm: no episode can be read; the first: episode 0: torn"):
+    with pytest.raises(SourceError, match="lab/arm: none of 40 episodes can be read. The first: episode 0: torn"):
         infer(arm(damaged(range(40))))

@@ -5,11 +5,11 @@ import pytest
 from gato_jax.sources import SourceError
 from gato_jax.sources.instructions import (
     Template,
-    check,
-    from_metadata,
-    grouped,
-    instructions_for,
-    style_of,
+    classify_style,
+    fill_templates,
+    find_problems,
+    generate_instructions,
+    group_by_instruction,
 )
 
 META_WORLD = """
@@ -23,14 +23,14 @@ reach-wall shelf-place sweep-into sweep window-open window-close
 
 
 def plain(name, metadata=None):
-    return instructions_for(name, metadata, count=1)[0]
+    return generate_instructions(name, metadata, count=1)[0]
 
 
 def test_every_task_of_meta_world_has_an_instruction_of_its_own_in_several_phrasings():
-    said = {task: instructions_for(f"meta_world/{task}-v3") for task in META_WORLD}
+    said = {task: generate_instructions(f"meta_world/{task}-v3") for task in META_WORLD}
     assert len({phrasings[0] for phrasings in said.values()}) == len(META_WORLD) == 50
     for task, phrasings in said.items():
-        assert len(set(phrasings)) == 4 and {style_of(text) for text in phrasings} == {"imperative"}, task
+        assert len(set(phrasings)) == 4 and {classify_style(text) for text in phrasings} == {"imperative"}, task
         assert not any(" task" in text or "{" in text for text in phrasings), task
     assert said["button-press"][0] == "press the button"
     assert said["push-wall"][0] == "push the puck past the wall to the goal"
@@ -58,7 +58,7 @@ def test_any_task_name_is_read(name, said):
 
 def test_phrasings_have_an_order_that_the_seed_decides():
     def said(seed):
-        return instructions_for("meta_world/door-close-v3", count=9, seed=seed)
+        return generate_instructions("meta_world/door-close-v3", count=9, seed=seed)
 
     assert said(0) == said(0) and said(0) != said(1) and set(said(0)[1:]) != set(said(1)[1:])
     assert said(0)[0] == said(1)[0] == "close the door"
@@ -82,7 +82,7 @@ def test_attributes_stand_in_english_order_and_relations_are_said_in_full():
     assert template.fill(between) == "push the spoon between the red cup and the bowl"
     assert Template("take the {colour} {object}").fill(metadata) == "take the red block"
     templates = [template, Template("move the {object} {relation} the {reference}"), template]
-    assert from_metadata({**between, "relation": "on top of", "reference": "cup"}, templates) == [
+    assert fill_templates({**between, "relation": "on top of", "reference": "cup"}, templates) == [
         "push the spoon on top of the cup", "move the spoon on top of the cup"
     ]  # fmt: skip
 
@@ -93,12 +93,16 @@ def test_attributes_stand_in_english_order_and_relations_are_said_in_full():
         (
             "push the {object}",
             {"colour": "red"},
-            r"nothing fills \{object\}; metadata hold 'colour': add 'object' there",
+            r"\{object\} has no value, the metadata hold 'colour'. Add 'object' to the metadata",
         ),
-        ("push the {object}", {"object": [0.1, 0.2]}, "metadata 'object' is 0.1, needs words"),
-        ("go {relation} the {reference}", {"relation": "inisde", "reference": "cup"}, "nearest: 'inside'"),
-        ("go {relation} the {reference}", {"relation": "between", "reference": "cup"}, "between needs two things"),
-        ("push the {Object}", {}, "write a slot as {object}"),
+        ("push the {object}", {"object": [0.1, 0.2]}, "cannot read metadata: 'object' is 0.1, expected text"),
+        ("go {relation} the {reference}", {"relation": "inisde", "reference": "cup"}, "nearest known: 'inside'"),
+        (
+            "go {relation} the {reference}",
+            {"relation": "between", "reference": "cup"},
+            "between has one reference, expected two",
+        ),
+        ("push the {Object}", {}, "Write a slot as {object}"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_refused(template, metadata, said):
@@ -117,14 +121,14 @@ def test_a_template_that_cannot_be_filled_is_refused(template, metadata, said):
     ],
 )
 def test_a_style_is_known_by_its_first_words(style, texts):
-    assert [style_of(text) for text in texts] == [style] * len(texts)
+    assert [classify_style(text) for text in texts] == [style] * len(texts)
 
 
 def test_mixed_styles_and_slips_are_found_with_their_episodes():
     texts = ["pick up the cup"] * 6 + [
         "the robot picks up the cup", "picking up the cup", "Pick up the cup.", "open  it", "", "push " * 41 + "it"
     ]  # fmt: skip
-    found = {(finding.problem, finding.episodes): finding for finding in check(grouped(texts))}
+    found = {(finding.problem, finding.episodes): finding for finding in find_problems(group_by_instruction(texts))}
     assert set(found) == {
         ("mixed style", (6,)), ("mixed style", (7,)), ("mixed case", (8,)), ("mixed punctuation", (8,)),
         ("duplicate", (8,)), ("stray spaces", (9,)), ("empty", (10,)), ("too long", (11,)),
@@ -134,7 +138,7 @@ def test_mixed_styles_and_slips_are_found_with_their_episodes():
 
 
 def test_one_style_and_one_instruction_in_many_episodes_are_no_findings():
-    assert check(grouped(["pick up the cup", "open the drawer", "pick up the cup"])) == []
+    assert find_problems(group_by_instruction(["pick up the cup", "open the drawer", "pick up the cup"])) == []
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_one_style_and_one_instruction_in_many_episodes_are_no_findings():
 )  # fmt: skip
 def test_a_contradiction_with_the_metadata_is_found(text, metadata, said):
     others = {1: {"object": "cup"}, 2: {"object": "bowl"}}
-    (finding,) = check({text: (0,)}, {0: metadata, **others})
+    (finding,) = find_problems({text: (0,)}, {0: metadata, **others})
     assert finding.problem == "contradiction" and finding.episodes == (0,) and said in finding.evidence
 
 
@@ -172,10 +176,10 @@ def test_a_contradiction_with_the_metadata_is_found(text, metadata, said):
     ],
 )
 def test_what_is_left_open_or_said_of_another_is_no_contradiction(text, metadata):
-    assert check({text: (0,)}, {0: metadata, 1: {"object": "cup"}, 2: {"object": "bowl"}}) == []
+    assert find_problems({text: (0,)}, {0: metadata, 1: {"object": "cup"}, 2: {"object": "bowl"}}) == []
 
 
 def test_a_contradiction_lists_those_episodes_alone_that_it_is_of():
     metadata = {number: {"object": "cup", "colour": "red" if number < 3 else "blue"} for number in range(5)}
-    (finding,) = check({"take the red cup": range(5)}, metadata)
+    (finding,) = find_problems({"take the red cup": range(5)}, metadata)
     assert finding.episodes == (3, 4)

@@ -58,10 +58,10 @@ def test_a_file_beside_them_says_where_they_come_from(tmp_path):
     provenance = open_documents(tmp_path)[0].provenance
     assert (provenance.licence, provenance.source, provenance.kind) == ("CC-BY-SA-4.0", "an encyclopaedia", "synthetic")
     for said, message in [
-        ('{"license": "MIT"}', "unknown field 'license'; nearest known: 'licence'"),
+        ('{"license": "MIT"}', "unknown key 'license'. Did you mean 'licence'"),
         ('{"recorded_at": "then"}', "recorded_at is 'then'; write ISO 8601"),
-        ("[1]", "needs an object"),
-        ("{", "no provenance in JSON"),
+        ("[1]", "expected an object"),
+        ("{", "cannot be read as provenance"),
     ]:
         (tmp_path / "provenance.json").write_text(said)
         with pytest.raises(SourceError, match=f"provenance.json.*{message}"):
@@ -71,13 +71,13 @@ def test_a_file_beside_them_says_where_they_come_from(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"text": "caf\xe9"}\n', "it is no UTF-8"),
-        (b'{"text": "cut sho', "it is no JSON"),
-        (b'{"txt": "x"}\n', "its text is None, needs a string"),
-        (b'{"text": 5}\n', "its text is 5, needs a string"),
-        (b'{"text": " \\n"}\n', "it has no text"),
-        (b"[]\n", "needs a JSON object"),
-        (b'{"text": "\\ud800"}\n', "no UTF-8"),
+        (b'{"text": "caf\xe9"}\n', "it is not valid UTF-8"),
+        (b'{"text": "cut sho', "it is not valid JSON"),
+        (b'{"txt": "x"}\n', "its text is None, expected a string"),
+        (b'{"text": 5}\n', "its text is 5, expected a string"),
+        (b'{"text": " \\n"}\n', "its text is empty"),
+        (b"[]\n", "expected a JSON object"),
+        (b'{"text": "\\ud800"}\n', "not valid UTF-8"),
     ],
 )
 def test_damaged_lines_are_rejected_alone(tmp_path, line, reason):
@@ -86,7 +86,7 @@ def test_damaged_lines_are_rejected_alone(tmp_path, line, reason):
     reader = open_documents(tmp_path)
     assert len(reader) + len(open_documents(tmp_path, "test")) == 30
     [rejection] = reader.rejected
-    assert rejection.where.endswith(f"a.jsonl, byte {len(good) + 1}") and reason in rejection.reason
+    assert rejection.location.endswith(f"a.jsonl, byte {len(good) + 1}") and reason in rejection.reason
 
 
 def test_damaged_files_are_rejected_and_the_rest_is_read(tmp_path):
@@ -105,12 +105,14 @@ def test_damaged_files_are_rejected_and_the_rest_is_read(tmp_path):
     (tmp_path / "flipped.parquet").write_bytes(flipped)
     pyarrow.parquet.write_table(pyarrow.table({"body": ["x"]}), tmp_path / "other.parquet")
     reader = open_documents(tmp_path)
-    reasons = {rejection.where.rpartition("/")[2].partition(",")[0]: rejection.reason for rejection in reader.rejected}
+    reasons = {
+        rejection.location.rpartition("/")[2].partition(",")[0]: rejection.reason for rejection in reader.rejected
+    }
     assert reasons.keys() == {
         "latin.txt", "empty.txt", "cut.jsonl.gz", "flipped.jsonl.gz", "cut.parquet", "flipped.parquet", "other.parquet"
     }  # fmt: skip
-    assert "no UTF-8" in reasons["latin.txt"] and "no text" in reasons["empty.txt"]
-    assert "no column 'text', but body" in reasons["other.parquet"]
+    assert "not valid UTF-8" in reasons["latin.txt"] and "text is empty" in reasons["empty.txt"]
+    assert "the columns body, expected a column 'text'" in reasons["other.parquet"]
     assert len(list(reader)) + len(open_documents(tmp_path, "test")) == whole
 
 
@@ -118,7 +120,7 @@ def test_a_file_that_changes_after_opening(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(lines({"text": text} for text in TEXTS[:30]))
     reader = open_documents(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(b"")
-    with pytest.raises(EpisodeRejected, match="a.jsonl, byte .*it has become shorter"):
+    with pytest.raises(EpisodeRejected, match="a.jsonl, byte .*it ends before byte .* has changed since"):
         reader[5]
 
 
@@ -126,7 +128,7 @@ def test_no_documents(tmp_path):
     with pytest.raises(SourceError, match="no files of .txt, .md, .jsonl"):
         open_documents(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(b"{")
-    with pytest.raises(SourceError, match="nothing of split 'train' in 1 files; the first of 1 .*no JSON"):
+    with pytest.raises(SourceError, match="split 'train' is empty in 1 files. The first of 1 .*not valid JSON"):
         open_documents(tmp_path)
     with pytest.raises(SourceError, match="no split 'val'; it has train, test"):
         open_documents(tmp_path, "val")
@@ -157,12 +159,18 @@ def test_dialogues_of_every_form(tmp_path, said, text):
     [
         ({"turns": []}, r"its turns are \[\]"),
         ({"turns": ["Hi", 3]}, "its turns are .*3"),
-        ({"text": "Hi"}, "it has text, no turns or messages"),
-        ({"messages": [{"role": "assistant", "content": "Hi"}]}, "turn 0 is of 'assistant', needs user or human"),
-        ({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]}, "turn 1 is of 'tool'"),
-        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "needs texts"),
-        ({"messages": [{"role": "user"}]}, "needs 'role' and 'content'"),
-        ({"conversations": [{"from": "human", "value": None}]}, "needs texts"),
+        ({"text": "Hi"}, "it has text, expected turns, messages or conversations"),
+        (
+            {"messages": [{"role": "assistant", "content": "Hi"}]},
+            "the role of turn 0 is 'assistant', expected user or human",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]},
+            "the role of turn 1 is 'tool', expected assistant or gpt",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "expected texts"),
+        ({"messages": [{"role": "user"}]}, "expected 'role' and 'content'"),
+        ({"conversations": [{"from": "human", "value": None}]}, "expected texts"),
     ],
 )
 def test_dialogues_that_are_refused(tmp_path, said, reason):

@@ -52,7 +52,7 @@ def check_reading(root: Path, goldens: Path):
     with np.load(goldens / f"{root.name}.npz") as file:
         read = dict(file)
     fields, _ = infer_fields(read_metadata(root))
-    episodes = list(open_lerobot(root, fields=fields.resized(32, 48)))
+    episodes = list(open_lerobot(root, fields=fields.with_image_size(32, 48)))
     joined = {
         "task": [text for episode in episodes for text in episode.observation["instruction"]],
         "observation.state": np.concatenate([episode.observation["state"] for episode in episodes]),
@@ -116,7 +116,12 @@ def test_what_was_inferred_is_said(v3):
     fields, notes = infer_fields(read_metadata(v3))
     assert fields.provenance.licence == "apache-2.0" and fields.recorded_sizes["images/front"] == (32, 48)
     said = "\n".join(notes)
-    for part in ("action has as limits the least and", "elements [2]", "real equipment is assumed", "observation.note"):
+    for part in (
+        "the limits of action are the smallest and",
+        "elements [2]",
+        "real equipment is assumed",
+        "observation.note",
+    ):
         assert part in said
     assert Fields.from_json(json.loads(json.dumps(fields.to_json())), "here") == fields
 
@@ -135,7 +140,7 @@ def test_splits_are_those_of_the_info(root):
     change_info(root, lambda info: info.update(splits={"train": "0:2", "val": "2:3"}))
     assert open_lerobot(root).lengths.tolist() == [5, 7] and open_lerobot(root, "val").lengths.tolist() == [4]
     assert open_lerobot(root, "val")[0].observation["instruction"].tolist() == ["push the block"] * 4
-    with pytest.raises(SourceError, match="no split 'test'; it has train, val"):
+    with pytest.raises(SourceError, match="no split 'test'. Its splits: train, val"):
         open_lerobot(root, "test")
 
 
@@ -171,7 +176,7 @@ DAMAGED_COLUMNS = {  # name -> (a change of the rows of episode 1, what is said 
     "another dtype": (with_column("action", lambda rows: ["left"] * 7, pa.string()), "'action'.*has type"),
     "another length": (
         with_column("action", lambda rows: [row[:2] for row in rows], pa.list_(pa.float32())),
-        r"shape \(2,\) at each step, not \(3,\)",
+        r"shape \(2,\) at each step, expected \(3,\)",
     ),
     "lists of several lengths": (
         with_column("action", set_value(2, [0.5]), pa.list_(pa.float32())),
@@ -183,13 +188,13 @@ DAMAGED_COLUMNS = {  # name -> (a change of the rows of episode 1, what is said 
     "time backwards": (with_column("timestamp", set_value(4, 0.05)), "time goes from .* at step 4"),
     "a frame too few": (
         with_column("frame_index", lambda rows: [0, 1, 3, 4, 5, 6, 7]),
-        r"its frame_index is \[0, 1, 3, 4, .* not \[0, 1, 2, 3",
+        r"its frame_index is \[0, 1, 3, 4, .* expected \[0, 1, 2, 3",
     ),
     "another episode": (
         with_column("episode_index", set_value(6, 2)),
-        r"its episode_index is \[1, 1, 1, 1, 1, 1, 2\], not",
+        r"its episode_index is \[1, 1, 1, 1, 1, 1, 2\], expected \[1, 1",
     ),
-    "an unknown task": (with_column("task_index", set_value(0, 9)), "task_index 9 is none of the 2 tasks"),
+    "an unknown task": (with_column("task_index", set_value(0, 9)), "its task_index is 9, expected one of the 2 tasks"),
     "another time": (with_column("timestamp", set_value(6, 9.0)), "has no frame at 9.0000 s"),
 }
 
@@ -220,9 +225,9 @@ def test_damage_that_is_seen_at_once_is_listed(v2):
     assert reader.lengths.tolist() == [4] and len(reader[0]) == 4
     (one, cut), (two, lost) = reader.rejected
     assert one.endswith("episode_000000.parquet: episode 0") and "the Parquet file cannot be read" in cut
-    assert two.endswith("episode_000001.parquet: episode 1") and "there is no" in lost
+    assert two.endswith("episode_000001.parquet: episode 1") and "does not exist" in lost
     data_file(v2, 2).unlink()
-    with pytest.raises(SourceError, match="split 'train' has no episode that can be read; the first of 3: .*episode 0"):
+    with pytest.raises(SourceError, match="split 'train' has no episode that can be read. The first of 3 .*episode 0"):
         open_lerobot(v2)
 
 
@@ -230,7 +235,10 @@ def test_empty_episodes_and_too_few_rows_are_listed(v2):
     lines = (v2 / "meta/episodes.jsonl").read_text().replace('"length": 5', '"length": 0')
     (v2 / "meta/episodes.jsonl").write_text(lines.replace('"length": 7', '"length": 8'))
     reader = open_lerobot(v2)
-    assert [reason for _, reason in reader.rejected] == ["it has no steps", "its file has 7 rows, it would end at 8"]
+    assert [reason for _, reason in reader.rejected] == [
+        "it has no steps, expected 1 or more",
+        "its file has 7 rows, expected 8 or more. Download it again.",
+    ]
     assert len(reader[0]) == 4
 
 
@@ -242,7 +250,7 @@ def test_damaged_videos_are_rejected_and_the_rest_is_read(v2, tmp_path):
     with pytest.raises(EpisodeRejected, match="episode 1: episode_000001.mp4"):
         reader[1]
     shutil.copy(video_file(v2, FRONT, 2), video)
-    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s, of step 4"):
+    with pytest.raises(EpisodeRejected, match="has no frame at 0.4000 s for step 4"):
         reader[1]
     assert len(reader[0]) == 5 and len(reader[2]) == 4
 
@@ -251,7 +259,7 @@ def test_another_size_of_a_camera_is_refused(root):
     change_info(
         root, lambda info: info["features"][WRIST].update(shape=[3, 24, 48], names=["channels", "height", "width"])
     )
-    with pytest.raises(EpisodeRejected, match="'images/wrist'.* is 32 high and 48 wide, not 24 and 48"):
+    with pytest.raises(EpisodeRejected, match="'images/wrist'.* is 32 high and 48 wide, expected 24 and 48"):
         open_lerobot(root)[0]
     assert len(open_lerobot(root, fields=ARM)[0]) == 5
 
@@ -261,7 +269,10 @@ def test_a_video_that_is_not_as_long_as_its_episode_is_listed(v3):
         v3 / "meta/episodes/chunk-000/file-000.parquet", with_column(f"videos/{FRONT}/to_timestamp", set_value(1, 1.0))
     )
     reader = open_lerobot(v3)
-    assert reader.lengths.tolist() == [5, 4] and "has 5.0 frames for 7 steps" in reader.rejected[0].reason
+    assert (
+        reader.lengths.tolist() == [5, 4]
+        and "has 5.0 frames, expected one for each of 7 steps" in reader.rejected[0].reason
+    )
 
 
 def test_only_images_within_the_file_are_read(tmp_path):
@@ -316,26 +327,35 @@ def test_templates_are_no_programs(v2):
 
 
 BAD_METADATA = {  # name -> (a change of the folder, what is said of it)
-    "no info": (lambda root: (root / "meta/info.json").unlink(), "not a LeRobot dataset .*; give the folder"),
-    "no JSON": (lambda root: (root / "meta/info.json").write_text("{"), "info.json: not a LeRobot dataset"),
+    "no info": (
+        lambda root: (root / "meta/info.json").unlink(),
+        "not the info of a LeRobot dataset .* Give the folder",
+    ),
+    "no JSON": (
+        lambda root: (root / "meta/info.json").write_text("{"),
+        "info.json is not the info of a LeRobot dataset",
+    ),
     "an old format": (
         lambda root: change_info(root, lambda info: info.update(codebase_version="v1.6")),
-        "format 'v1.6'; convert it",
+        "codebase_version is 'v1.6', expected one of v2.0, v2.1, v3.0. Convert it",
     ),
     "bad splits": (
         lambda root: change_info(root, lambda info: info.update(splits={"train": "half"})),
-        "not a LeRobot dataset",
+        "not the info of a LeRobot dataset",
     ),
-    "no rate": (lambda root: change_info(root, lambda info: info.update(fps=0)), "fps is 0.0; correct it"),
+    "no rate": (
+        lambda root: change_info(root, lambda info: info.update(fps=0)),
+        "fps is 0.0, expected a positive number. Correct it",
+    ),
     "an episode lost": (
         lambda root: change_info(root, lambda info: info.update(total_episodes=4)),
         "lists 3 of 4 episodes",
     ),
     "a damaged line": (lambda root: (root / "meta/episodes.jsonl").write_text('{"episode_index": '), "damaged"),
-    "no tasks": (lambda root: (root / "meta/tasks.jsonl").unlink(), "damaged .*; download it again"),
+    "no tasks": (lambda root: (root / "meta/tasks.jsonl").unlink(), "damaged .* Download it again"),
     "no statistics": (
         lambda root: (root / "meta/episodes_stats.jsonl").unlink(),
-        "no statistics of 'action' .*; give fields with limits",
+        "the limits of 'action': .* has no statistics of it .* Give fields with limits",
     ),
     "no action": (
         lambda root: change_info(root, lambda info: info["features"].pop("action")),
@@ -343,7 +363,7 @@ BAD_METADATA = {  # name -> (a change of the folder, what is said of it)
     ),
     "an image of no channels": (
         lambda root: change_info(root, lambda info: info["features"][FRONT].update(shape=[32, 48, 7])),
-        "is no image; give fields",
+        "expected height, width and 1 or 3 channels. Give fields",
     ),
 }
 
@@ -359,10 +379,10 @@ def test_damaged_metadata_say_what_and_the_remedy(v2, name):
 def test_damaged_tables_of_episodes_say_so(v3):
     file = v3 / "meta/episodes/chunk-000/file-000.parquet"
     rewrite(file, lambda table: table.drop_columns("length"))
-    with pytest.raises(SourceError, match="file-000.parquet: has no column 'length'"):
+    with pytest.raises(SourceError, match="file-000.parquet: it has no column 'length'"):
         open_lerobot(v3)
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(SourceError, match="the Parquet file cannot be read .*; download it again"):
+    with pytest.raises(SourceError, match="the Parquet file cannot be read .* Download it again"):
         open_lerobot(v3)
 
 

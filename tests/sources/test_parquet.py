@@ -131,7 +131,7 @@ def test_a_row_is_an_image_and_its_caption(tmp_path):
     reader = open_parquet(tmp_path / "shades.parquet", fields=CAPTIONS)
     assert reader.lengths.tolist() == [1, 1, 1] and reader[2].action["caption"].tolist() == ["grey"]
     np.testing.assert_array_equal(reader[1].observation["image"], np.full((1, 4, 4, 3), 40, np.uint8))
-    with pytest.raises(EpisodeRejected, match="row 0: .* is 6 high and 6 wide, not 9 and 9"):
+    with pytest.raises(EpisodeRejected, match="row 0: .* is 6 high and 6 wide, expected 9 and 9"):
         open_parquet(tmp_path, fields=dataclasses.replace(CAPTIONS, recorded_sizes={"image": (9, 9)}))[0]
 
 
@@ -211,7 +211,9 @@ NAN = float("nan")
 DAMAGED_ROWS = {  # name -> (a change of episode 3, which is the rows of the last file, what is said of it)
     "no finite number": (with_column("action", lambda rows: [[0, NAN, 0], *rows[1:]]), "'arm'.* is nan at step 0"),
     "another dtype": (with_column("open", lambda rows: [0.5] * 6, pa.float32()), "'gripper'.* has type float32"),
-    "out of range": (with_column("open", lambda rows: [*rows[:5], 2]), r"'gripper'.* is 2 at step 5, not in \[0, 2\)"),
+    "out of range": (
+        with_column("open", lambda rows: [*rows[:5], 2]), r"'gripper'.* is 2 at step 5, expected a value in \[0, 2\)"
+    ),
     "null": (with_column("said", lambda rows: [None, *rows[1:]]), "'said' holds 1 null"),
     "no field": (lambda table: table.drop_columns("open"), "it has no field 'open'; its columns are"),
     "time backwards": (with_column("time", lambda rows: rows[::-1]), "time goes from .* at step 1"),
@@ -242,7 +244,7 @@ def test_another_size_of_a_camera_is_refused(by_step):
         return [*rows[:2], {"bytes": content.getvalue(), "path": None}, *rows[3:]]
 
     rewrite(by_step / "data/train-00002-of-00003.parquet", with_column("image", shrunk))
-    with pytest.raises(EpisodeRejected, match="'image'.* at step 2 is 6 high and 12 wide, not 8 and 12"):
+    with pytest.raises(EpisodeRejected, match="'image'.* at step 2 is 6 high and 12 wide, expected 8 and 12"):
         open_parquet(by_step, fields=ARM)[3]
 
 
@@ -258,7 +260,7 @@ def test_empty_and_uneven_episodes_are_told(by_episode):
         ("row 1", "it has no steps"), ("row 3", "it has no steps"),
     ]  # fmt: skip
     with pytest.raises(
-        EpisodeRejected, match="row 2: its columns are of different lengths: 4 of .* 3 of action 'gripper'"
+        EpisodeRejected, match="row 2: its columns have different lengths: 4 of .* 3 of action 'gripper'"
     ):
         open_parquet(by_episode, fields=ARM)[2]
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import SpecError, Text
 from gato_jax.sources import EpisodeReader, SourceError
 from gato_jax.sources.instructions import (
@@ -15,8 +15,8 @@ from gato_jax.sources.instructions import (
     PhrasedEpisodes,
     Review,
     Template,
-    apply,
-    propose,
+    apply_review,
+    propose_review,
 )
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.tokenization import Tokenization
@@ -34,7 +34,7 @@ def reader():
 def review(reader):
     """Three groups: cups in episodes 0, 2 and 4, bowls in 1 and 3, a spoon in 5."""
     texts = {number: ("take the cup", "take the bowl")[number % 2] for number in range(5)} | {5: "spoon"}
-    return propose(reader, texts)
+    return propose_review(reader, texts)
 
 
 def edit(file, group, /, **fields):
@@ -57,11 +57,13 @@ def test_a_review_is_written_and_read_back(review, tmp_path):
 
 def test_without_texts_the_entries_are_of_what_metadata_say(reader):
     metadata = {number: {"object": "cup", "colour": ("red", "blue")[number // 4]} for number in range(6)}
-    review = propose(reader, dict.fromkeys(range(6), ""), metadata=metadata, templates=[Template("take the {object}")])
+    review = propose_review(
+        reader, dict.fromkeys(range(6), ""), metadata=metadata, templates=[Template("take the {object}")]
+    )
     assert [(entry.group, entry.episodes) for entry in review.entries] == [
         ("take the red cup", "0-3"), ("take the blue cup", "4-5")
     ]  # fmt: skip
-    (entry,) = propose(reader, dict.fromkeys(range(6), ""), count=3).entries
+    (entry,) = propose_review(reader, dict.fromkeys(range(6), ""), count=3).entries
     assert entry.episodes == "0-5" and len(entry.instructions) == 3
 
 
@@ -70,9 +72,9 @@ def test_writing_again_loses_no_edit(review, reader, tmp_path):
     review.write(file)
     edit(file, "take the cup", instructions=["grasp the mug", "take the mug"], comment="it is a mug")
     edit(file, "spoon", status="reject")
-    merged = propose(reader, {0: "take the cup", 1: "open it", 2: "open it", 3: "open it", 4: "take the cup"}).write(
-        file
-    )
+    merged = propose_review(
+        reader, {0: "take the cup", 1: "open it", 2: "open it", 3: "open it", 4: "take the cup"}
+    ).write(file)
     assert merged == Review.read(file)
     assert groups(merged) == {
         "take the cup": ("0, 2, 4", ("grasp the mug", "take the mug"), "accept"),  # 2 is where the person left it
@@ -102,7 +104,7 @@ def test_of_other_data_texts_are_kept_and_episodes_are_not(review, tmp_path):
     edit(file, "take the cup", status="accept")
     edit(file, "spoon", instructions=["take the spoon"])
     other = MadeEpisodes(spec=CONTROL, count=9, seed=5)
-    merged = propose(other, {0: "take the bowl", 1: "take the cup", 2: "take the cup"}).write(file)
+    merged = propose_review(other, {0: "take the bowl", 1: "take the cup", 2: "take the cup"}).write(file)
     assert groups(merged)["take the cup"] == ("1-2", ("take the cup",), "accept")
     assert groups(merged)["spoon"] == ("", ("take the spoon",), "accept")
     assert merged.phrasings == (("take the bowl",), ("take the cup",))
@@ -113,14 +115,14 @@ def test_of_other_data_texts_are_kept_and_episodes_are_not(review, tmp_path):
     [
         (
             {"status": "accepted"},
-            r"entries\[0\]: group 'take the cup': status is 'accepted', needs unreviewed, accept or",
+            r"entries\[0\].status is 'accepted', expected 'unreviewed' or 'accept' or 'reject'",
         ),
-        ({"instructions": []}, "has no instructions; write one, or set its status to reject"),
+        ({"instructions": []}, "instructions is empty, expected one or more. Write one, or set status to reject"),
         ({"instructions": ["a", " "]}, "none of them empty"),
-        ({"episodes": "0 to 4"}, "episodes is '0 to 4', needs numbers and ranges"),
+        ({"episodes": "0 to 4"}, "episodes is '0 to 4', expected numbers and ranges"),
         ({"episodes": "0-2"}, "episode 1 is in the groups 'take the cup' and 'take the bowl'"),
-        ({"group": "spoon"}, "group 'spoon' is there twice"),
-        ({"statsu": "accept"}, "unknown field 'statsu'; nearest known: 'status'"),
+        ({"group": "spoon"}, "group 'spoon' occurs twice"),
+        ({"statsu": "accept"}, "unknown key 'statsu'. Did you mean 'status'"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused_with_its_place_and_stays(change, said, review, tmp_path):
@@ -138,9 +140,11 @@ def test_a_file_that_is_no_review_is_not_overwritten(review, tmp_path):
     file.write_text("{")
     with pytest.raises(SourceError, match="no review in JSON"):
         review.write(file)
-    other = propose(MadeEpisodes(spec=GAME, count=2), {0: "play", 1: "play"})
+    other = propose_review(MadeEpisodes(spec=GAME, count=2), {0: "play", 1: "play"})
     other.write(tmp_path / "other.json")
-    with pytest.raises(SourceError, match="has task 'made/game', not 'made/control'; name another file"):
+    with pytest.raises(
+        SourceError, match="task of the existing review is 'made/game', expected 'made/control'. Name another file"
+    ):
         review.write(tmp_path / "other.json")
 
 
@@ -155,7 +159,7 @@ def accepted(review, file):
 
 def test_the_conversion_obeys_the_review(review, reader, tmp_path):
     reviewed = accepted(review, tmp_path / "review.json")
-    transform = pickle.loads(pickle.dumps(apply(reviewed)))
+    transform = pickle.loads(pickle.dumps(apply_review(reviewed)))
     spec = reviewed.spec(reader.spec)
     assert spec.observation["instruction"] == Text() and spec.instructions is None  # it differs by episode
     given = [transform(number, reader[number]) for number in range(5)]
@@ -167,13 +171,13 @@ def test_the_conversion_obeys_the_review(review, reader, tmp_path):
         EpisodeRejected, match=r"made/control: episode 5: .*\('spoon'\) was rejected in review: no verb"
     ):
         transform(5, reader[5])
-    with pytest.raises(EpisodeRejected, match="episode 6: no entry of the review has it"):
+    with pytest.raises(EpisodeRejected, match="episode 6: no entry of the review contains it"):
         transform(6, reader[0])
 
 
 def test_phrasings_are_dealt_out_and_are_the_tasks_where_all_episodes_are_about_the_same(reader):
-    review = propose(reader, dict.fromkeys(range(6), ""), count=3)
-    transform = apply(review, allow_unreviewed=True)
+    review = propose_review(reader, dict.fromkeys(range(6), ""), count=3)
+    transform = apply_review(review, allow_unreviewed=True)
     phrasings = review.spec(reader.spec).instructions
     assert phrasings is not None and len(phrasings) == 3
     counts = Counter(transform(number, reader[number]).observation["instruction"][0] for number in range(6))
@@ -181,15 +185,15 @@ def test_phrasings_are_dealt_out_and_are_the_tasks_where_all_episodes_are_about_
 
 
 def test_unreviewed_entries_are_an_error_unless_they_are_allowed(review, tmp_path):
-    with pytest.raises(SourceError, match="3 of 3 entries of its review are unreviewed, the first is 'take the cup'"):
-        apply(review)
-    assert apply(accepted(review, tmp_path / "review.json")) and apply(review, allow_unreviewed=True)
+    with pytest.raises(SourceError, match="3 of 3 entries are unreviewed, the first is 'take the cup'"):
+        apply_review(review)
+    assert apply_review(accepted(review, tmp_path / "review.json")) and apply_review(review, allow_unreviewed=True)
 
 
 def test_a_review_of_another_task_is_refused(review):
-    with pytest.raises(SourceError, match="the review is of made/control, not of made/game"):
+    with pytest.raises(SourceError, match="it is of made/control, expected made/game"):
         review.spec(GAME)
-    with pytest.raises(SourceError, match="the review is of made/control train made0-6 .* write the review again"):
+    with pytest.raises(SourceError, match="it is of made/control train made0-6 .* Write the review again"):
         review.require_data(MadeEpisodes(spec=CONTROL, count=6, seed=3))
 
 
@@ -197,10 +201,10 @@ def test_a_review_is_of_the_data_it_was_made_from(review, reader):
     review.require_data(reader)
     assert (
         review.fingerprint
-        == propose(
+        == propose_review(
             reader, dict(enumerate(("take the cup", "take the bowl") * 2)) | {4: "take the cup", 5: "spoon"}
         ).fingerprint
-        != propose(reader, dict.fromkeys(range(6), "take the cup")).fingerprint
+        != propose_review(reader, dict.fromkeys(range(6), "take the cup")).fingerprint
     )
 
 
@@ -239,18 +243,18 @@ def test_with_several_groups_an_episode_stays_in_its_own():
     for number, episode in enumerate(phrased):
         about_cups = number // 3 % 2 == 0
         assert episode.observation["instruction"][0] in (PHRASINGS if about_cups else ("open it", "open the box"))
-    with pytest.raises(SourceError, match="episode 1 has the instruction 'open it', which no group has"):
+    with pytest.raises(SourceError, match="episode 1 has the instruction 'open it', which is in no group"):
         list(PhrasedEpisodes(reader=reader, phrasings=(PHRASINGS, ("close it",)), copies=1))
 
 
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"copies": 0}, "copies is 0, needs 1 or more"),
-        ({"phrasings": ()}, "give each group at least one"),
-        ({"phrasings": (("a", "b"), ("c", "a"))}, "'a' is there twice"),
-        ({"phrasings": (("a",), ("b",))}, "no observation 'instruction' to tell which"),
-        ({"key": "position"}, "observation 'position' is Continuous.* not text"),
+        ({"copies": 0}, "copies is 0, expected 1 or more"),
+        ({"phrasings": ()}, "Give each group at least one"),
+        ({"phrasings": (("a", "b"), ("c", "a"))}, "'a' occurs twice"),
+        ({"phrasings": (("a",), ("b",))}, "need an observation 'instruction' that tells the group"),
+        ({"key": "position"}, "observation 'position' is Continuous.* expected Text"),
     ],
 )
 def test_phrasings_that_cannot_be_drawn_are_refused(fields, said, reader):
@@ -261,12 +265,12 @@ def test_phrasings_that_cannot_be_drawn_are_refused(fields, said, reader):
 def test_a_mixture_over_phrased_episodes_draws_their_copies(reader, tmp_path):
     phrased = PhrasedEpisodes(reader=reader, phrasings=(PHRASINGS,), copies=2)
     records = write_records(tmp_path / "records", phrased.spec, phrased, phrased.fingerprint, Tokenization())
-    mixture = Mixture([MixtureEntry(records=records, weight=1.0)], 4, 96, 0)
+    mixture = Mixture.uniform({"told": records}, batch_size=4, context=96, seed=0)
     plans = [mixture.build(row)[0] for row in range(40)]
     drawn = {piece.episode for plan in plans for segment in plan.segments for piece in segment}
     assert drawn == set(range(12)) and mixture.contract.tasks["made/control"] == phrased.spec
 
 
 def test_instructions_of_another_type_are_refused():
-    with pytest.raises(SpecError, match="group 'cups': instructions is 'take it', needs a list of texts"):
+    with pytest.raises(SpecError, match="group 'cups': instructions is 'take it', expected a list of texts"):
         unchecked(Entry, group="cups", episodes="0", instructions="take it")

@@ -140,7 +140,7 @@ def test_provenance_cannot_be_mistaken(directory, copy):
 
 
 def test_images_are_averaged_to_the_size_asked_for(directory, arm_episode):
-    dataset = open_rlds(directory, fields=FIELDS.resized(16, 32))
+    dataset = open_rlds(directory, fields=FIELDS.with_image_size(16, 32))
     assert dataset.spec.observation["image_0"].shape == (16, 32, 3)
     written = arm_episode(0, 6).observation["image_0"][0].reshape(16, 4, 32, 2, 3).mean((1, 3))
     assert np.abs(dataset[0].observation["image_0"][0] - written).mean() < 1.5
@@ -163,7 +163,7 @@ def test_of_a_tfrecord_file_that_was_cut_short_the_records_before_are_read(tfrec
     dataset = open_rlds(copy)
     assert dataset.lengths.tolist() == [6, 7, 8] and len(dataset[2]) == 8
     (rejection,) = dataset.rejected
-    assert rejection.where == str(file) and "cut short at byte" in rejection.reason and "1 of 2" in rejection.reason
+    assert rejection.location == str(file) and "cut short at byte" in rejection.reason and "1 of 2" in rejection.reason
 
 
 def test_a_flipped_byte_of_a_tfrecord_file_costs_its_own_record(tfrecord, tmp_path):
@@ -238,7 +238,7 @@ FAULTS = {
     "reward.*is inf at step 2": lambda steps: steps[2].update(reward=np.float32(np.inf)),
     "is_first is true at step 1 of 3": lambda steps: steps[1].update(is_first=True),
     "is_last is true at step 0 of 3": lambda steps: steps[0].update(is_last=True),
-    "128 high and 128 wide, not 256 and 256": lambda steps: steps[1]["observation"].update(image_0=_small()),
+    "128 high and 128 wide, expected 256 and 256": lambda steps: steps[1]["observation"].update(image_0=_small()),
     "image_1.* at step 0 cannot be decoded": lambda steps: steps[0]["observation"].update(image_1=io.BytesIO(b"no")),
 }
 
@@ -258,7 +258,7 @@ def test_an_episode_that_is_not_as_it_should_be_is_refused_and_the_rest_is_read(
     sized = dataclasses.replace(FIELDS, recorded_sizes={"image_0": (256, 256)})
     dataset = open_rlds(directory, fields=sized)
     assert len(dataset) == len(changes) - 1
-    assert dataset.rejected[0].reason == "it has no steps" and dataset.rejected[0].where.endswith("record 7")
+    assert dataset.rejected[0].reason == "it has no steps" and dataset.rejected[0].location.endswith("record 7")
     for position, fault in enumerate(FAULTS, start=1):
         with pytest.raises(EpisodeRejected, match=fault):
             dataset[position]
@@ -275,7 +275,7 @@ def test_an_episode_that_is_not_as_it_should_be_is_refused_and_the_rest_is_read(
             "no field 'actions'.*there are action",
         ),
         ("observation", "state", ("action", Continuous(shape=(6,))), r"shape \(7,\) at each step"),
-        ("observation", "state", ("language_instruction", Continuous(shape=())), "has type .*not continuous"),
+        ("observation", "state", ("language_instruction", Continuous(shape=())), "has type .*expected numbers"),
         ("observation", "state", ("action/x", Continuous(shape=())), "below a field that holds a value"),
         (
             "observation",

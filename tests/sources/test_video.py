@@ -57,11 +57,11 @@ def test_a_frame_counts_within_half_a_period(video):
 
 
 def test_frames_are_counted(video):
-    with pytest.raises(EpisodeRejected, match="here: many.mp4 has no frame at 4.0000 s, of step 2"):
+    with pytest.raises(EpisodeRejected, match="here: many.mp4 has no frame at 4.0000 s for step 2"):
         read(video, FRAMES - 2, FRAMES + 1)
     with pytest.raises(EpisodeRejected, match="has more frames than the 39 steps"):
         read(video, 0, FRAMES - 1, whole=True)
-    with pytest.raises(EpisodeRejected, match="no frame at 0.1500 s, of step 1"):  # a camera of twice the rate
+    with pytest.raises(EpisodeRejected, match="no frame at 0.1500 s for step 1"):  # a camera of twice the rate
         list(episode_frames(video, np.array([0.10, 0.15, 0.20]), 2 * RATE, "here"))
 
 

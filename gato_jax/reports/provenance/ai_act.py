@@ -1,6 +1,7 @@
-"""The record of data governance that article 10(2) of the EU AI Act, Regulation (EU) 2024/1689, asks for.
+"""The record of data governance under article 10(2) of the EU AI Act, Regulation (EU) 2024/1689.
 
-What the data say themselves is filled in. What only a person can know is a blank that names the point it belongs to.
+Facts that the data hold are filled in. Facts that only a person can know are marked blanks under the point they
+belong to.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 from gato_jax.episodes import Continuous, Discrete, Image, Modality
 from gato_jax.episodes.licences import commercial_use
 from gato_jax.reports.provenance.lineage import DatasetLineage, Lineage
-from gato_jax.reports.recordings.table import counted
+from gato_jax.reports.recordings.table import pluralize
 from gato_jax.reports.summary import number
 from gato_jax.reports.tokenization.table import percent
 
-_LISTED = 20  # rejections and dimensions of a dataset; all are in the data report
+_LISTED = 20  # the most rejections and dimensions that are listed; the data report has all of them
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,10 @@ class Point:
     """One point of the article.
 
     Attributes:
-      paragraph: as `10(2)(a)`; asks: what it asks for, in short.
-      known: what the data say, a sentence each.
-      blank: what a person has to write.
+      paragraph: its number, such as "10(2)(a)".
+      asks: the subject of the point, in short.
+      known: facts from the data, one sentence each.
+      blank: a description of the text that a person has to write.
     """
 
     paragraph: str
@@ -37,7 +39,7 @@ class Point:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """The points in the article's order."""
+    """A record on a dataset or an agent, with the points in the order of the article."""
 
     subject: str
     points: tuple[Point, ...]
@@ -47,18 +49,18 @@ class Record:
         return {"regulation": "(EU) 2024/1689", "article": 10, "subject": self.subject, "points": points}
 
     def to_markdown(self) -> str:
-        """With a blank under each point, marked with its paragraph."""
+        """Return the record as Markdown, with a marked blank under each point."""
         lines = [f"# Data and data governance: {self.subject}", ""]
-        lines += ["Regulation (EU) 2024/1689, article 10(2). Written from the data by gato_jax; every blank is marked."]
+        lines += ["Regulation (EU) 2024/1689, article 10(2). Written from the data by gato_jax. Each blank is marked."]
         for point in self.points:
             lines += ["", f"## {point.paragraph}: {point.asks}", ""]
-            lines += [f"- {said}" for said in point.known] or ["- The data say nothing of this."]
+            lines += [f"- {fact}" for fact in point.known] or ["- The data hold nothing on this point."]
             lines += ["", f"> **To be written by a person, {point.paragraph}:** {point.blank}", ">", "> ______"]
         return "\n".join(lines) + "\n"
 
 
 def ai_act_record(lineage: Lineage) -> Record:
-    """The record of a dataset, or of all that an agent was trained on."""
+    """Return the record of a dataset, or of an agent and all its training datasets."""
     names = ", ".join(dataset.name for dataset in lineage.datasets)
     subject = names if lineage.training is None else f"an agent at step {lineage.training.step}, trained on {names}"
     points = (
@@ -68,32 +70,34 @@ def ai_act_record(lineage: Lineage) -> Record:
     return Record(subject=subject, points=tuple(points))
 
 
-def _each(say: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage], list[str]]:
-    """What is said of each dataset, with its name before it."""
-    return lambda lineage: [f"{dataset.name}: {said}" for dataset in lineage.datasets for said in say(dataset)]
+def _for_each(facts: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage], list[str]]:
+    """Return a function that gives the facts of all datasets of a lineage, each after the name of its dataset."""
+    return lambda lineage: [f"{dataset.name}: {fact}" for dataset in lineage.datasets for fact in facts(dataset)]
 
 
 def _design(lineage: Lineage) -> list[str]:
-    said = [
-        f"{d.name}: {side}s are {', '.join(f'{key} ({_in_words(modality)})' for key, modality in keys.items())}."
+    """Return facts for point (a): keys, control rate, weights and training settings."""
+    facts = [
+        f"{d.name}: {side}s are {', '.join(f'{key} ({_describe_modality(value)})' for key, value in keys.items())}."
         for d in lineage.datasets
         for side, keys in (("observation", d.spec.observation), ("action", d.spec.action))
         if keys
     ]
-    said += [
+    facts += [
         f"{d.name}: actions at {number(d.spec.control_rate_hz)} Hz." for d in lineage.datasets if d.spec.control_rate_hz
     ]
-    said += [f"{d.name}: {percent(d.weight)} of the rows." for d in lineage.datasets if d.weight is not None]
+    facts += [f"{d.name}: {percent(d.weight)} of the rows." for d in lineage.datasets if d.weight is not None]
     if (training := lineage.training) is not None:
         settings = ", ".join(f"{name} {training.run[name]}" for name in ("batch_size", "context", "steps", "seed"))
-        said.append(f"Trained with {settings}; tokenized by the contract {training.contract}.")
+        facts.append(f"Trained with {settings}; tokenized by the contract {training.contract}.")
         if training.begun_as is not None:
             step, params = training.begun_as
-            said.append(f"Fine-tuned from the params {params} of step {step}; these need a record, too.")
-    return said
+            facts.append(f"Fine-tuned from the params {params} of step {step}, which need a record of their own.")
+    return facts
 
 
-def _in_words(modality: Modality) -> str:
+def _describe_modality(modality: Modality) -> str:
+    """Return a phrase on the size of a modality, such as "7 continuous values"."""
     match modality:
         case Continuous():
             return f"{modality.size} continuous values"
@@ -105,42 +109,46 @@ def _in_words(modality: Modality) -> str:
 
 
 def _origin(dataset: DatasetLineage) -> list[str]:
-    said = []
+    """Return facts for point (b): who collected the episodes, with what, under which licence and consent."""
+    facts = []
     for origin, episodes in dataset.provenances.items():
-        parts = [f"{counted(episodes, 'episode')} from {origin.source}, {origin.kind}"]
+        parts = [f"{pluralize(episodes, 'episode')} from {origin.source}, {origin.kind}"]
         names = {
             "collector": "collected by", "equipment": "with", "agent": "actions by", "recorded_at": "recorded",
             "annotator": "annotated by", "consent": "consent:",
         }  # fmt: skip
         parts += [f"{words} {getattr(origin, name)}" for name, words in names.items() if getattr(origin, name)]
-        said.append(", ".join(parts) + f", licence {origin.licence or 'not stated'} ({_use(origin.licence)}).")
+        facts.append(", ".join(parts) + f", licence {origin.licence or 'not stated'} ({_use(origin.licence)}).")
         if origin.kind == "real" and not origin.consent:
-            said.append(f"GAP: no consent is recorded for {origin.source}.")
-    return said
+            facts.append(f"GAP: no consent is recorded for {origin.source}.")
+    return facts
 
 
 def _use(licence: str) -> str:
+    """Return a phrase on the commercial use that a licence permits."""
     words = {True: "commercial use permitted", False: "commercial use forbidden", None: "commercial use not known"}
     return words[commercial_use(licence)]
 
 
 def _preparation(dataset: DatasetLineage) -> list[str]:
-    said = [f"{counted(count, 'episode')} left out by the filter {name}." for name, count in dataset.filtered.items()]
+    """Return facts for point (c): filters, settings of conversions and damaged parts."""
+    facts = [f"{pluralize(count, 'episode')} removed by the filter {name}." for name, count in dataset.filtered.items()]
     for later, conversion in enumerate(dataset.conversions):
-        which = f"conversion {later} before the last" if later else "the conversion"
+        which = f"conversion {later} before the last" if later else "the last conversion"
         if conversion.missing:
-            said.append(f"GAP: {conversion.missing}.")
-        said += [f"setting of {which}: {name} = {value}." for name, value in conversion.settings.items()]
+            facts.append(f"GAP: {conversion.missing}.")
+        facts += [f"setting of {which}: {name} = {value}." for name, value in conversion.settings.items()]
         if conversion.settings.get("reviewed"):
-            said.append(f"the instructions were reviewed by a person in {which}.")
+            facts.append(f"the instructions were reviewed by a person in {which}.")
     if dataset.rejected:
         was = "was" if len(dataset.rejected) == 1 else "were"
-        said.append(f"{counted(len(dataset.rejected), 'part')} of the source {was} damaged and left out:")
-        said += [f"{where}: {reason}" for where, reason in dataset.rejected[:_LISTED]]
-    return said
+        facts.append(f"{pluralize(len(dataset.rejected), 'part')} of the source {was} damaged and removed:")
+        facts += [f"{where}: {reason}" for where, reason in dataset.rejected[:_LISTED]]
+    return facts
 
 
 def _assumptions(dataset: DatasetLineage) -> list[str]:
+    """Return facts for point (d): dimensions with values beyond their limits."""
     if (data := dataset.measured) is None:
         return []
     clipped = [dimension for dimension in data.dimensions if dimension.clip_rate]
@@ -151,56 +159,66 @@ def _assumptions(dataset: DatasetLineage) -> list[str]:
 
 
 def _suitability(dataset: DatasetLineage) -> list[str]:
-    said = [f"{counted(dataset.episodes, 'episode')} of {counted(dataset.steps, 'step')}."]
+    """Return facts for point (e): numbers of episodes and steps, returns, lengths and success rate."""
+    facts = [f"{pluralize(dataset.episodes, 'episode')} of {pluralize(dataset.steps, 'step')}."]
     if (data := dataset.measured) is not None:
         rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
         returns = f"mean return {number(data.returns.mean)}" if data.rewarded else "no rewards"
-        said.append(f"{returns}, mean length {number(data.lengths.mean)} steps{rate}.")
-    return said
+        facts.append(f"{returns}, mean length {number(data.lengths.mean)} steps{rate}.")
+    return facts
 
 
 def _biases(dataset: DatasetLineage) -> list[str]:
+    """Return facts for point (f): shares of kinds of data, and the most frequent equipment, agent and collector."""
     shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
-    said = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]
+    facts = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]
     for field, words in (("equipment", "on the equipment"), ("agent", "with the actions of"), ("collector", "from")):
-        name, most = max(dataset.episodes_by(field).items(), key=lambda pair: pair[1])
+        name, episodes = max(dataset.episodes_by(field).items(), key=lambda pair: pair[1])
         if name:
-            said.append(f"{percent(most / dataset.episodes)} of the episodes are {words} {name}, the most frequent.")
-    return said
+            facts.append(
+                f"{percent(episodes / dataset.episodes)} of the episodes are {words} {name}, the most frequent."
+            )
+    return facts
 
 
 def _measures(dataset: DatasetLineage) -> list[str]:
-    return [f"filter {name}, {counted(count, 'episode')} left out." for name, count in dataset.filtered.items()]
+    """Return facts for point (g): the filters."""
+    return [f"filter {name}, {pluralize(count, 'episode')} removed." for name, count in dataset.filtered.items()]
 
 
 def _gaps(dataset: DatasetLineage) -> list[str]:
+    """Return facts for point (h): unknown licence terms, degenerate dimensions and values that are not finite."""
     unknown = [licence for licence in dataset.episodes_by("licence") if commercial_use(licence) is None]
-    said = [
-        f"the terms of the licence {licence or 'of some episodes, not stated,'} are not known." for licence in unknown
+    facts = [
+        f"the terms of the licence {licence} are not known." if licence else "some episodes state no licence."
+        for licence in unknown
     ]
     if (data := dataset.measured) is None:
-        return [*said, "its dimensions were not measured here; `gato data_report` does."]
-    said += [f"{element.side} {element.name} is degenerate: {element.reason}." for element in data.degenerate[:_LISTED]]
+        return [*facts, "its dimensions are not measured here; `gato data_report` measures them."]
+    facts += [
+        f"{element.side} {element.name} is degenerate: {element.reason}." for element in data.degenerate[:_LISTED]
+    ]
     left_out = {d.key: d.left_out for d in data.dimensions if d.left_out}
-    return said + [f"{count} steps have a value of {key} that is no finite number." for key, count in left_out.items()]
+    return facts + [f"{count} steps have a value of {key} that is not finite." for key, count in left_out.items()]
 
 
 _POINTS: tuple[tuple[str, str, Callable[[Lineage], list[str]], str], ...] = (
     ("a", "the relevant design choices", _design,
      "why these data, these observations and actions and this mixture were chosen for the intended purpose."),
-    ("b", "data collection processes, the origin of data, and of personal data the original purpose", _each(_origin),
+    ("b", "data collection processes, the origin of data, and of personal data the original purpose",
+     _for_each(_origin),
      "how the data were collected; whether they hold personal data, and for what purpose these were first collected."),
     ("c", "data-preparation operations, such as annotation, labelling, cleaning, updating, enrichment, aggregation",
-     _each(_preparation), "every operation that led to these data, and who labelled what, by what rule."),
-    ("d", "assumptions, in particular on what the data are supposed to measure and represent", _each(_assumptions),
+     _for_each(_preparation), "every operation that led to these data, and who labelled what, by what rule."),
+    ("d", "assumptions, in particular on what the data are supposed to measure and represent", _for_each(_assumptions),
      "what each observation and action stands for, in which units, and what is taken for granted."),
-    ("e", "an assessment of the availability, quantity and suitability of the data sets needed", _each(_suitability),
-     "which data the intended purpose needs, and whether these are enough and fit."),
+    ("e", "an assessment of the availability, quantity and suitability of the data sets needed",
+     _for_each(_suitability), "which data the intended purpose needs, and whether these are enough and fit."),
     ("f", "examination in view of possible biases that are likely to affect health and safety, fundamental rights or "
-     "lead to prohibited discrimination", _each(_biases),
+     "lead to prohibited discrimination", _for_each(_biases),
      "which people, places, objects and situations are seen too seldom, and what that may lead to."),
-    ("g", "measures to detect, prevent and mitigate the biases identified under (f)", _each(_measures),
+    ("g", "measures to detect, prevent and mitigate the biases identified under (f)", _for_each(_measures),
      "what was done against each bias, and how its effect was checked."),
-    ("h", "relevant data gaps or shortcomings that prevent compliance, and how they can be addressed", _each(_gaps),
+    ("h", "relevant data gaps or shortcomings that prevent compliance, and how they can be addressed", _for_each(_gaps),
      "which of these gaps matter, which others there are, and how and when they are closed."),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the folder of a dataset says of the conversion that made it, and of those before it."""
+"""Reader of the conversions that produced a dataset, from the files that each conversion leaves in its folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gato_jax.reports.run import ReportError
 from gato_jax.sources.conversion.dataset import REJECTED_FILE
 from gato_jax.sources.conversion.manifest import HEADER_FILE
 
-_UNKNOWN = "what was left out before, and how, is not known"
-# Of a conversion's description, what is no setting.
+_UNKNOWN = "earlier rejections and filters are unknown"
+# Fields of a conversion's header that are not settings.
 _NO_SETTINGS = ("schema", "splits", "task")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConversionLineage:
-    """One conversion.
+    """Record of one conversion of recordings into a dataset.
 
     Attributes:
-      folder: of the dataset that it made.
-      settings: what it was asked to do.
-      rejected: where parts of its source were left out as damaged, and why.
-      filtered: {filter: how many sound episodes it left out}.
-      missing: what is not known of it, or no longer there, and why; empty where all is known.
+      folder: folder of the dataset that the conversion wrote.
+      settings: settings of the conversion.
+      rejected: (place, reason) of each damaged part of the source.
+      filtered: {filter: number of sound episodes that it removed}.
+      missing: a sentence on what is unknown about the conversion; empty if nothing is.
     """
 
     folder: str = ""
@@ -38,13 +38,17 @@ class ConversionLineage:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ConversionLineage:
-        """Raises TypeError or ValueError where `dataclasses.asdict` did not write it."""
+        """Return the record from the JSON form of `dataclasses.asdict`.
+
+        Raises:
+          KeyError, TypeError, ValueError: the fields are not those of a record.
+        """
         rejected = tuple((str(where), str(reason)) for where, reason in fields["rejected"])
         return cls(**{**fields, "rejected": rejected})
 
 
-def conversions_of(folder: Path) -> tuple[ConversionLineage, ...]:
-    """The conversions that led to a dataset, the newest first; none where it was recorded as it is.
+def read_conversions(folder: Path) -> tuple[ConversionLineage, ...]:
+    """Read the conversions that produced the dataset in `folder`, the newest first; none if it was recorded directly.
 
     Raises:
       ReportError: a conversion's file is damaged.
@@ -53,29 +57,34 @@ def conversions_of(folder: Path) -> tuple[ConversionLineage, ...]:
 
 
 def _chain(folder: Path) -> Iterator[ConversionLineage]:
-    made = folder.resolve()
-    while (made / HEADER_FILE).exists() or (made / REJECTED_FILE).exists():
-        header = read_json(made / HEADER_FILE)
-        yield _read(made, header)
-        kind, _, where = str(header.get("source", "")).partition(":")
+    folder = folder.resolve()
+    while (folder / HEADER_FILE).exists() or (folder / REJECTED_FILE).exists():
+        header = read_json(folder / HEADER_FILE)
+        yield _read(folder, header)
+        kind, _, path = str(header.get("source", "")).partition(":")
         if kind != "recorded":
             return
-        made = Path(where)
-        if missing := _not_the_source(made, header.get("splits")):
-            yield ConversionLineage(folder=str(made), missing=missing)
+        folder = Path(path)
+        if missing := _why_not_the_source(folder, header.get("splits")):
+            yield ConversionLineage(folder=str(folder), missing=missing)
             return
 
 
-def _not_the_source(folder: Path, splits: Any) -> str:
-    """Why a folder no longer says where a conversion read from; empty where it does."""
+def _why_not_the_source(folder: Path, splits: Any) -> str:
+    """Return why `folder` no longer holds the data that a conversion read; "" if it does.
+
+    Args:
+      folder: the dataset that the conversion read.
+      splits: {split: {"fingerprint": fingerprint of the data when they were read}}.
+    """
     if not folder.is_dir():
-        return f"{folder}, the source, is not there any more: {_UNKNOWN}"
+        return f"{folder}, the source, no longer exists: {_UNKNOWN}"
     try:
         same = {split: open_dataset(folder, split).fingerprint == read["fingerprint"] for split, read in splits.items()}
     except (AttributeError, KeyError, TypeError, DatasetError) as error:
-        return f"{folder}, the source, cannot be read any more ({error}): {_UNKNOWN}"
-    # Without a split that is the same, a chain of headers could lead back to where it began.
-    return "" if same and all(same.values()) else f"{folder}, the source, holds other data now: {_UNKNOWN}"
+        return f"{folder}, the source, can no longer be read ({error}): {_UNKNOWN}"
+    # A chain of headers could lead back to its start if folders were accepted without an unchanged split.
+    return "" if same and all(same.values()) else f"{folder}, the source, now holds other data: {_UNKNOWN}"
 
 
 def _read(folder: Path, header: Mapping[str, Any]) -> ConversionLineage:
@@ -86,24 +95,28 @@ def _read(folder: Path, header: Mapping[str, Any]) -> ConversionLineage:
             settings={name: value for name, value in header.items() if name not in _NO_SETTINGS},
             rejected=tuple((str(part["where"]), str(part["reason"])) for part in left_out.get("rejected", [])),
             filtered={str(name): int(count) for name, count in left_out.get("filtered", {}).items()},
-            missing="" if "source" in header else f"{folder} does not say from where it was converted: {_UNKNOWN}",
+            missing="" if "source" in header else f"{folder} does not record its source: {_UNKNOWN}",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{folder}/{REJECTED_FILE}: not what a conversion wrote ({error!r}); convert again") from None
+        raise ReportError(
+            f"{folder}/{REJECTED_FILE} is not the record of a conversion ({error!r}). Convert the dataset again."
+        ) from None
 
 
 def read_json(file: Path, of: type = dict) -> Any:
-    """The JSON in a file, empty where there is none.
+    """Read a JSON file and require its content to be of type `of`; a missing file gives an empty one.
 
     Raises:
-      ReportError: it is no JSON, or of another type.
+      ReportError: the file is not JSON, or its content is of another type.
     """
     if not file.exists():
         return of()
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise ReportError(f"{file} is no JSON ({error}); make it again, or delete it") from None
+        raise ReportError(f"{file} is not JSON ({error}). Write it again, or delete it.") from None
     if not isinstance(content, of):
-        raise ReportError(f"{file} holds no {of.__name__}; make it again, or delete it")
+        raise ReportError(
+            f"{file} holds {type(content).__name__}, expected {of.__name__}. Write it again, or delete it."
+        )
     return content

@@ -1,4 +1,4 @@
-"""What is known of where a dataset, or an agent and the datasets it was trained on, come from."""
+"""The known origins of a dataset, or of an agent and its training datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
-from gato_jax.reports.provenance.conversions import ConversionLineage, conversions_of, read_json
+from gato_jax.reports.provenance.conversions import ConversionLineage, read_conversions, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
@@ -22,13 +22,16 @@ from gato_jax.tokenization import Contract
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetLineage:
-    """One dataset.
+    """Origins of one dataset.
 
     Attributes:
-      provenances: how many episodes are of each.
-      weight: the share of the rows that an agent was trained on; None without an agent.
-      conversions: those that led to it, the newest first.
-      measured: its statistics, where it was read.
+      spec: its task.
+      fingerprint: fingerprint of its data.
+      episodes, steps: numbers of episodes and steps.
+      provenances: {provenance: number of episodes}.
+      weight: share of the training rows of an agent; None without an agent.
+      conversions: the conversions that produced it, the newest first.
+      measured: its statistics; None if its episodes were not read.
     """
 
     spec: TaskSpec
@@ -46,20 +49,20 @@ class DatasetLineage:
 
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
-        """Where parts were left out as damaged, and why, by all conversions and when it was read."""
+        """(place, reason) of each damaged part, from all conversions and from reading the dataset."""
         converted = (part for conversion in self.conversions for part in conversion.rejected)
         return (*converted, *(self.measured.rejected if self.measured else ()))
 
     @property
     def filtered(self) -> dict[str, int]:
-        """{filter: how many sound episodes it left out}, of all conversions."""
+        """{filter: number of sound episodes that it removed} over all conversions."""
         total: Counter[str] = Counter()
         for conversion in self.conversions:
             total.update(conversion.filtered)
         return dict(total)
 
     def episodes_by(self, field: str) -> dict[str, int]:
-        """Episodes by what their provenances say in one field, as `licence` or `kind`."""
+        """Return {value: number of episodes} for one field of the provenances, such as `licence` or `kind`."""
         return count_by(self.provenances, field)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,17 +70,20 @@ class DatasetLineage:
         plain = ("name", "fingerprint", "episodes", "steps", "weight")
         left_out = {"rejected": len(self.rejected), "filtered": dict(self.filtered)}
         conversions = [dataclasses.asdict(conversion) for conversion in self.conversions]
-        said = left_out | {"conversions": conversions, "provenances": origins}
-        return {name: getattr(self, name) for name in plain} | said
+        nested = left_out | {"conversions": conversions, "provenances": origins}
+        return {name: getattr(self, name) for name in plain} | nested
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingLineage:
-    """The newest checkpoint of a run.
+    """Training of an agent, up to the newest checkpoint of its run.
 
     Attributes:
-      model: its config; contract: the fingerprint of its tokenization; run: what the run says of itself.
-      begun_as: step and digest of the params that fine-tuning began with; None where it began with none.
+      step: step of the checkpoint.
+      model: config of the model.
+      contract: fingerprint of the tokenization.
+      run: description of the run that the checkpoint holds.
+      begun_as: step and digest of the params that fine-tuning started from; None for training from scratch.
     """
 
     step: int
@@ -88,14 +94,14 @@ class TrainingLineage:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits over all that is the same at every step of the run."""
-        said = json.dumps([self.model, self.contract, self.run, self.begun_as], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits that identify the run at any step."""
+        identity = json.dumps([self.model, self.contract, self.run, self.begun_as], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """A dataset, or an agent with all that it was trained on."""
+    """Origins of a dataset, or of an agent with all its training datasets."""
 
     datasets: tuple[DatasetLineage, ...]
     training: TrainingLineage | None = None
@@ -105,11 +111,16 @@ class Lineage:
         return {"datasets": [dataset.to_json() for dataset in self.datasets], "training": training}
 
 
-def of_dataset(spec: TaskSpec, measured: DataStatistics, folder: Path | None = None) -> Lineage:
-    """Of a dataset that was read; its folder, where it has one, says what conversions led to it.
+def dataset_lineage(spec: TaskSpec, measured: DataStatistics, folder: Path | None = None) -> Lineage:
+    """Return the origins of a dataset.
+
+    Args:
+      spec: its task.
+      measured: its statistics.
+      folder: its folder, from which the conversions are read; None for a source without one.
 
     Raises:
-      ReportError: a conversion's file in the folder is damaged.
+      ReportError: the record of a conversion in the folder is damaged.
     """
     dataset = DatasetLineage(
         spec=spec,
@@ -117,65 +128,71 @@ def of_dataset(spec: TaskSpec, measured: DataStatistics, folder: Path | None = N
         episodes=measured.episodes,
         steps=measured.steps,
         provenances=measured.provenances,
-        conversions=() if folder is None else conversions_of(folder),
+        conversions=() if folder is None else read_conversions(folder),
         measured=measured,
     )
     return Lineage(datasets=(dataset,))
 
 
-def of_run(workdir: Path) -> Lineage:
-    """Of a run's newest checkpoint, and of the datasets that its data.json names.
+def run_lineage(workdir: Path) -> Lineage:
+    """Return the origins of the newest checkpoint of a run and of the datasets in its data.json.
 
     Raises:
-      CheckpointError: there is no checkpoint.
-      ReportError: data.json is missing, damaged or of an earlier version.
+      CheckpointError: the checkpoint is damaged.
+      ReportError: there is no checkpoint, or data.json is missing, damaged or of an earlier version.
     """
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
         step = store.latest_step()
         if step is None:
-            raise ReportError(f"no finished checkpoint in {workdir}; train there first, or name another --workdir")
-        about = store.about(step)
+            raise ReportError(
+                f"{workdir} has no finished checkpoint. Train there first, or name another folder (--workdir)."
+            )
+        header = store.about(step)
     file = workdir / "data.json"
     rows = read_json(file, of=list) if file.exists() else None
     if rows is None:
-        raise ReportError(f"{file} is missing; run `gato train` again, which writes it")
-    contract = Contract.from_json(about["contract"], str(store.directory))
+        raise ReportError(f"{file} is missing. Run `gato train` again, which writes it.")
+    contract = Contract.from_json(header["contract"], str(store.directory))
     training = TrainingLineage(
-        step=step, model=about["model"], contract=contract.fingerprint, run=about["run"],
-        begun_as=_begun_as(workdir / "finetune_start.json"),
+        step=step, model=header["model"], contract=contract.fingerprint, run=header["run"],
+        begun_as=_read_start(workdir / "finetune_start.json"),
     )  # fmt: skip
-    return Lineage(datasets=tuple(_trained_on(row, contract, file) for row in rows), training=training)
+    return Lineage(datasets=tuple(_read_dataset(row, contract, file) for row in rows), training=training)
 
 
-def _begun_as(file: Path) -> tuple[int, str] | None:
+def _read_start(file: Path) -> tuple[int, str] | None:
+    """Return (step, digest) of the params that fine-tuning started from; None if the file does not exist."""
     if not file.exists():
         return None
     try:
         start = read_json(file)["from"]
         return int(start["step"]), str(start["params"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file}: not what `gato finetune` wrote ({error!r}); fine-tune again") from None
+        raise ReportError(f"{file} is not written by `gato finetune` ({error!r}). Fine-tune again.") from None
 
 
-def _trained_on(row: Any, contract: Contract, file: Path) -> DatasetLineage:
+def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
+    """Return the origins of a dataset from its row of data.json; `file` is named in error messages."""
     try:
         origins = [dict(origin) for origin in row["provenances"]]
         provenances = {Provenance(**origin): int(count) for origin in origins for count in [origin.pop("episodes")]}
         return DatasetLineage(
-            spec=contract.tasks[row["dataset"]], fingerprint=row["fingerprint"], episodes=row["episodes"],
+            spec=contract.tasks[row["task"]], fingerprint=row["fingerprint"], episodes=row["episodes"],
             steps=row["steps"], provenances=provenances, weight=row["weight"],
-            conversions=_noted(row.get("conversions")),
+            conversions=_recorded_conversions(row.get("conversions")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file}: not what this version writes ({error!r}); run `gato train` again") from None
+        raise ReportError(f"{file} is not written by this version ({error!r}). Run `gato train` again.") from None
 
 
-def _noted(conversions: Any) -> tuple[ConversionLineage, ...]:
-    """What `gato train` noted of a dataset's conversions; says so where the dataset's folder has gone since."""
+def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
+    """Return the conversions that `gato train` recorded in data.json, and mark a dataset folder that is gone."""
     if conversions is None:
-        return (ConversionLineage(missing="the run does not say from which folder it read: its conversion is unknown"),)
+        return (
+            ConversionLineage(missing="the run does not record the folder of the dataset: its conversion is unknown"),
+        )
     steps = [ConversionLineage.from_json(fields) for fields in conversions]
     if steps and not Path(steps[0].folder).is_dir():
-        gone = f"{steps[0].folder} is not there any more: this was noted when the agent was trained"
+        gone = f"{steps[0].folder} no longer exists: this was recorded when the agent was trained"
         steps[0] = dataclasses.replace(steps[0], missing="; ".join(filter(None, (steps[0].missing, gone))))
     return tuple(steps)

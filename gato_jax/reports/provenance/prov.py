@@ -1,6 +1,7 @@
-"""Lineage in the W3C's provenance ontology (PROV-O), as JSON-LD: entities, the activities that made them, the agents.
+"""Export of a lineage to the W3C provenance ontology (PROV-O) as JSON-LD.
 
-source <- recording, annotation      dataset <- conversion      tokens <- tokenization      agent <- training
+The graph holds entities, the activities that generated them, and the agents that took part:
+source <- recording, annotation      dataset <- conversion      tokens <- tokenization      checkpoint <- training
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Node = dict[str, Any]
 
 
 def prov_graph(lineage: Lineage) -> dict[str, Any]:
-    """The graph; every node that is referred to is in it."""
+    """Return the PROV-O graph of a lineage as JSON-LD; each node that is referred to is in the graph."""
     graph = _Graph()
     graph.add(_SOFTWARE, "prov:SoftwareAgent", {"dcterms:title": "gato_jax"})
     datasets = [_add_dataset(graph, dataset) for dataset in lineage.datasets]
@@ -38,33 +39,41 @@ def prov_graph(lineage: Lineage) -> dict[str, Any]:
 
 
 class _Graph:
-    """Nodes by their ids; one that is added twice is the same one."""
+    """Builder of a graph that keeps nodes by id; adding an id again keeps the first node."""
 
     def __init__(self):
         self.nodes: dict[str, Node] = {}
 
     def add(self, name: str, kind: str | list[str], properties: Node) -> str:
-        """Adds a node without the properties that are empty, and returns its id."""
-        said = {key: value for key, value in properties.items() if value not in ("", None, [], {})}
-        self.nodes.setdefault(name, {"@id": name, "@type": kind, **said})
+        """Add a node without its empty properties and return its id.
+
+        Args:
+          name: id of the node.
+          kind: its type or types.
+          properties: its properties.
+        """
+        present = {key: value for key, value in properties.items() if value not in ("", None, [], {})}
+        self.nodes.setdefault(name, {"@id": name, "@type": kind, **present})
         return name
 
     def agent(self, name: str) -> str:
-        """A person, an organisation, a policy: recordings do not say which."""
+        """Add an agent (a person, an organisation or a policy; recordings do not say which) and return its id."""
         if name == "gato_jax":
             return _SOFTWARE
         return self.add(_id("agent", name), "prov:Agent", {"dcterms:title": name})
 
     def role(self, name: str) -> Node:
-        return _to(self.add(_id("role", name), "prov:Role", {"dcterms:title": name}))
+        """Add a role and return a reference to it."""
+        return _reference(self.add(_id("role", name), "prov:Role", {"dcterms:title": name}))
 
-    def association(self, agent: str, role: str, **more: Any) -> Node:
-        """Who took part in an activity, and as what."""
-        return {"@type": "prov:Association", "prov:agent": _to(agent), "prov:hadRole": self.role(role), **more}
+    def association(self, agent: str, role: str, plan: str | None = None) -> Node:
+        """Return the association of an agent with an activity in the given role, following the plan with this id."""
+        node = {"@type": "prov:Association", "prov:agent": _reference(agent), "prov:hadRole": self.role(role)}
+        return node if plan is None else node | {"prov:hadPlan": _reference(plan)}
 
 
 def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
-    """The dataset, with its sources and what was done to them."""
+    """Add a dataset with its sources and conversions, and return the id of the dataset."""
     sources = [_add_source(graph, origin) for origin in dataset.provenances]
     name = _id("dataset", dataset.name, dataset.fingerprint)
     conversion = _add_conversions(graph, dataset, sources)
@@ -79,17 +88,17 @@ def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
             "gato:episodes": dataset.episodes,
             "gato:steps": dataset.steps,
             "gato:episodesBySource": [
-                {"gato:source": _to(source), "gato:episodes": count}
+                {"gato:source": _reference(source), "gato:episodes": count}
                 for source, count in zip(sources, dataset.provenances.values(), strict=True)
             ],
-            "prov:wasDerivedFrom": [_to(source) for source in sources],
-            "prov:wasGeneratedBy": _to(conversion),
+            "prov:wasDerivedFrom": [_reference(source) for source in sources],
+            "prov:wasGeneratedBy": _reference(conversion),
         },
     )
 
 
 def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str]) -> str:
-    """The conversions that led to a dataset, each informed by the one before it; returns the newest."""
+    """Add the conversions that produced a dataset, each informed by the previous one, and return the newest id."""
     newest, *earlier = dataset.conversions or (ConversionLineage(),)
     read = dataset.measured.rejected if dataset.measured else ()
     steps = [dataclasses.replace(newest, rejected=(*newest.rejected, *read)), *earlier]
@@ -101,9 +110,9 @@ def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str])
             "prov:Activity",
             {
                 "dcterms:title": "conversion",
-                "prov:used": [] if number + 1 < len(steps) else [_to(source) for source in sources],
-                "prov:wasInformedBy": [_to(name) for name in names[number + 1 : number + 2]],
-                "prov:wasAssociatedWith": _to(_SOFTWARE),
+                "prov:used": [] if number + 1 < len(steps) else [_reference(source) for source in sources],
+                "prov:wasInformedBy": [_reference(name) for name in names[number + 1 : number + 2]],
+                "prov:wasAssociatedWith": _reference(_SOFTWARE),
                 **(left_out if step.rejected or step.filtered else {}),
                 "gato:settings": json.dumps(dict(step.settings), sort_keys=True) if step.settings else "",
                 "gato:missing": step.missing,
@@ -113,7 +122,7 @@ def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str])
 
 
 def _add_source(graph: _Graph, origin: Provenance) -> str:
-    """What a provenance says: a source, its recording with those who took part, and the annotation if any."""
+    """Add a source with its recording, the agents that took part and its annotation, and return the source id."""
     digest = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
     roles = {role: name for role, name in (("collector", origin.collector), ("acting policy", origin.agent)) if name}
     equipment = _add_equipment(graph, origin)
@@ -124,14 +133,14 @@ def _add_source(graph: _Graph, origin: Provenance) -> str:
         {
             "dcterms:title": "recording",
             "gato:kind": origin.kind,
-            "prov:startedAtTime": _time(start),
-            "prov:endedAtTime": _time(end),
-            "prov:used": [_to(equipment)] if equipment else [],
-            "prov:wasAssociatedWith": [_to(graph.agent(name)) for name in roles.values()],
+            "prov:startedAtTime": _xsd_time(start),
+            "prov:endedAtTime": _xsd_time(end),
+            "prov:used": [_reference(equipment)] if equipment else [],
+            "prov:wasAssociatedWith": [_reference(graph.agent(name)) for name in roles.values()],
             "prov:qualifiedAssociation": [graph.association(graph.agent(name), role) for role, name in roles.items()],
         },
     )
-    made_by = [recording] + ([_add_annotation(graph, origin.annotator, digest)] if origin.annotator else [])
+    activities = [recording] + ([_add_annotation(graph, origin.annotator, digest)] if origin.annotator else [])
     attributed = [name for name in (origin.collector, origin.annotator) if name]
     return graph.add(
         _id("source", digest),
@@ -142,18 +151,19 @@ def _add_source(graph: _Graph, origin: Provenance) -> str:
             "gato:kind": origin.kind,
             "gato:consent": origin.consent,
             "gato:contentCredentials": origin.content_credentials,
-            "prov:wasGeneratedBy": [_to(activity) for activity in made_by],
-            "prov:wasAttributedTo": [_to(graph.agent(name)) for name in attributed],
+            "prov:wasGeneratedBy": [_reference(activity) for activity in activities],
+            "prov:wasAttributedTo": [_reference(graph.agent(name)) for name in attributed],
         },
     )
 
 
 def _add_equipment(graph: _Graph, origin: Provenance) -> str | None:
+    """Add the equipment of a recording and return its id, or None if none is recorded."""
     if not origin.equipment:
         return None
-    said = (origin.equipment, origin.serial_numbers, origin.calibration)
+    identity = (origin.equipment, origin.serial_numbers, origin.calibration)
     return graph.add(
-        _id("equipment", *filter(None, said)),
+        _id("equipment", *filter(None, identity)),
         "prov:Entity",
         {
             "dcterms:title": origin.equipment,
@@ -164,20 +174,27 @@ def _add_equipment(graph: _Graph, origin: Provenance) -> str | None:
 
 
 def _add_annotation(graph: _Graph, annotator: str, digest: str) -> str:
+    """Add the annotation of the source with this digest and return its id."""
     agent = graph.agent(annotator)
     return graph.add(
         _id("annotation", digest),
         "prov:Activity",
         {
             "dcterms:title": "annotation",
-            "prov:wasAssociatedWith": _to(agent),
+            "prov:wasAssociatedWith": _reference(agent),
             "prov:qualifiedAssociation": graph.association(agent, "annotator"),
         },
     )
 
 
 def _add_training(graph: _Graph, training: TrainingLineage, datasets: list[tuple[DatasetLineage, str]]):
-    """Each dataset's tokens, the training on them, and the checkpoint that came of it."""
+    """Add the tokens of each dataset, the training on them and the checkpoint.
+
+    Args:
+      graph: the graph.
+      training: the training.
+      datasets: each dataset with the id of its node.
+    """
     contract = graph.add(
         _id("contract", training.contract), ["prov:Entity", "prov:Plan"], {"dcterms:title": "tokenization"}
     )
@@ -187,19 +204,19 @@ def _add_training(graph: _Graph, training: TrainingLineage, datasets: list[tuple
         ["prov:Entity", "prov:Plan"],
         {"dcterms:title": "config", "gato:model": json.dumps(training.model), "gato:run": json.dumps(training.run)},
     )
-    made_from = [*tokens, *_add_start(graph, training)]
+    inputs = [*tokens, *_add_start(graph, training)]
     activity = graph.add(
         _id("training", training.digest),
         "prov:Activity",
         {
             "dcterms:title": "training",
-            "prov:used": [_to(name) for name in made_from],
+            "prov:used": [_reference(name) for name in inputs],
             "prov:qualifiedUsage": [
-                {"@type": "prov:Usage", "prov:entity": _to(name), "gato:weight": dataset.weight}
+                {"@type": "prov:Usage", "prov:entity": _reference(name), "gato:weight": dataset.weight}
                 for name, (dataset, _) in zip(tokens, datasets, strict=True)
             ],
-            "prov:wasAssociatedWith": _to(_SOFTWARE),
-            "prov:qualifiedAssociation": graph.association(_SOFTWARE, "trainer", **{"prov:hadPlan": _to(config)}),
+            "prov:wasAssociatedWith": _reference(_SOFTWARE),
+            "prov:qualifiedAssociation": graph.association(_SOFTWARE, "trainer", plan=config),
         },
     )
     graph.add(
@@ -208,31 +225,32 @@ def _add_training(graph: _Graph, training: TrainingLineage, datasets: list[tuple
         {
             "dcterms:title": f"agent, step {training.step}",
             "gato:step": training.step,
-            "prov:wasGeneratedBy": _to(activity),
-            "prov:wasDerivedFrom": [_to(name) for name in made_from],
-            "prov:wasAttributedTo": _to(_SOFTWARE),
+            "prov:wasGeneratedBy": _reference(activity),
+            "prov:wasDerivedFrom": [_reference(name) for name in inputs],
+            "prov:wasAttributedTo": _reference(_SOFTWARE),
         },
     )
 
 
 def _add_start(graph: _Graph, training: TrainingLineage) -> list[str]:
-    """The params that fine-tuning began with, if it is one."""
+    """Add the params that fine-tuning started from and return [id]; return [] for training from scratch."""
     if training.begun_as is None:
         return []
     step, digest = training.begun_as
-    title = f"params that the agent began with, step {step}"
+    title = f"initial params, step {step}"
     return [graph.add(_id("params", digest), "prov:Entity", {"dcterms:title": title, "dcterms:identifier": digest})]
 
 
 def _add_tokens(graph: _Graph, dataset: DatasetLineage, name: str, contract: str) -> str:
+    """Add the tokenization of the dataset with node id `name` and return the id of its tokens."""
     activity = graph.add(
         _id("tokenization", dataset.name, dataset.fingerprint, contract),
         "prov:Activity",
         {
             "dcterms:title": "tokenization",
-            "prov:used": _to(name),
-            "prov:wasAssociatedWith": _to(_SOFTWARE),
-            "prov:qualifiedAssociation": graph.association(_SOFTWARE, "tokenizer", **{"prov:hadPlan": _to(contract)}),
+            "prov:used": _reference(name),
+            "prov:wasAssociatedWith": _reference(_SOFTWARE),
+            "prov:qualifiedAssociation": graph.association(_SOFTWARE, "tokenizer", plan=contract),
         },
     )
     return graph.add(
@@ -240,26 +258,27 @@ def _add_tokens(graph: _Graph, dataset: DatasetLineage, name: str, contract: str
         "prov:Entity",
         {
             "dcterms:title": f"{dataset.name}, tokenized",
-            "prov:wasGeneratedBy": _to(activity),
-            "prov:wasDerivedFrom": _to(name),
+            "prov:wasGeneratedBy": _reference(activity),
+            "prov:wasDerivedFrom": _reference(name),
         },
     )
 
 
 def _id(kind: str, *parts: str) -> str:
-    """A URN that is the same for the same thing, wherever it lies."""
+    """Return a URN made of `kind` and the parts that are not empty, so that the same thing has the same id anywhere."""
     return ":".join(["urn:gato_jax", kind, *(quote(part, safe="") for part in parts if part)])
 
 
-def _to(name: str) -> Node:
+def _reference(name: str) -> Node:
+    """Return the JSON-LD reference to the node with id `name`."""
     return {"@id": name}
 
 
-def _time(said: str) -> Node | str:
-    """An ISO 8601 date or time in the form that XML Schema has for it; empty where it is not known."""
-    if not said:
+def _xsd_time(text: str) -> Node | str:
+    """Return an ISO 8601 date or time as a typed XML Schema literal; "" for an empty text."""
+    if not text:
         return ""
     try:
-        return {"@value": datetime.date.fromisoformat(said).isoformat(), "@type": "xsd:date"}
+        return {"@value": datetime.date.fromisoformat(text).isoformat(), "@type": "xsd:date"}
     except ValueError:
-        return {"@value": datetime.datetime.fromisoformat(said).isoformat(), "@type": "xsd:dateTime"}
+        return {"@value": datetime.datetime.fromisoformat(text).isoformat(), "@type": "xsd:dateTime"}

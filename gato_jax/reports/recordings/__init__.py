@@ -1,4 +1,4 @@
-"""What is in a dataset, and how two of them differ: statistics, comparison, and their page."""
+"""Statistics of a dataset, the comparison of two datasets, and the HTML page of both."""
 
 from gato_jax.reports.recordings.comparison import Comparison, compare
 from gato_jax.reports.recordings.findings import DataStatistics

@@ -1,4 +1,4 @@
-"""Sums over a stream of steps for a data report; what they hold does not grow with the dataset.
+"""Running statistics over a stream of steps, in memory that does not grow with the dataset.
 
 Axes:
     T steps of one episode   D elements of a value, row-major   C channels   M measures of an image
@@ -13,17 +13,18 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete, Image
 from gato_jax.reports.tokenization.accumulators import Moments
 
-FEW = 4  # values that an element takes are listed up to so many
+FEW = 4  # an element with at most this many distinct values has them listed
 CELLS = 32  # of the histogram of brightness
-_SAMPLED, _SAMPLED_NUMBERS = 20_000, 4_000_000  # steps, and numbers in all of them, that a sample holds at most
-_TEXTS = 10_000
-_IMAGES = 32  # measured at a time
+_SAMPLED, _SAMPLED_NUMBERS = 20_000, 4_000_000  # the most steps of a sample, and the most numbers in them
+_TEXTS = 10_000  # the most distinct texts that are counted
+_IMAGES = 32  # number of images that are measured at a time
 
 
 class Sample:
-    """Steps drawn at random from a stream, each with the same chance; all of them where they are few.
+    """A uniform random sample of a stream of steps, of fixed size; all steps if they are fewer.
 
-    Every step draws a number, and those with the lowest are kept, so the sample depends on the order of steps alone.
+    Each step draws a number, and the steps with the lowest numbers are kept. The generator has a fixed seed, so the
+    sample depends on the order of the steps only.
     """
 
     def __init__(self, width: int):
@@ -34,21 +35,22 @@ class Sample:
         self._waiting_steps, self._bound = 0, np.inf
 
     def add(self, values: np.ndarray):
-        """(T, D) float64."""
+        """Add steps, float64 (T, D)."""
         draws = self._rng.random(len(values))
-        kept = draws < self._bound
-        self._waiting.append((draws[kept], values[kept]))
-        self._waiting_steps += int(kept.sum())
+        keep = draws < self._bound
+        self._waiting.append((draws[keep], values[keep]))
+        self._waiting_steps += int(keep.sum())
         if self._waiting_steps > self.size:
-            self._settle()
+            self._compact()
 
     @property
     def rows(self) -> np.ndarray:
-        """(N, D), in no order."""
-        self._settle()
+        """The sampled steps (N, D), in no particular order."""
+        self._compact()
         return self._rows
 
-    def _settle(self):
+    def _compact(self):
+        """Merge the waiting steps into the sample and drop those with the largest draws."""
         parts = [(self._draws, self._rows), *self._waiting]
         draws, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
         if len(draws) > self.size:
@@ -59,21 +61,27 @@ class Sample:
 
 
 class ContinuousSums:
-    """Moments, a sample, values beyond the limits and the first few values of every element."""
+    """Running statistics of a continuous key: moments, a sample, clipped values and the first distinct values.
+
+    Attributes:
+      left_out: number of steps left out because a value was not finite.
+      clipped: (D,) number of values beyond the limits.
+      values: for each element, its first FEW + 1 distinct values.
+    """
 
     def __init__(self, modality: Continuous):
         self.modality, self.moments, self.sample = modality, Moments(modality), Sample(modality.size)
         self.left_out = 0
         self.clipped = np.zeros(modality.size, np.int64)
-        self.values: list[set[float]] = [set() for _ in range(modality.size)]  # one more than FEW at most
+        self.values: list[set[float]] = [set() for _ in range(modality.size)]
 
     def add(self, values: np.ndarray):
-        """(T, *shape). A step in which a value is no finite number is left out, and counted."""
+        """Add values (T, *shape), without the steps at which a value is not finite."""
         values = values.reshape(len(values), self.modality.size)
         finite = np.isfinite(values).all(axis=1)
         self.left_out += int((~finite).sum())
         values = values[finite]
-        # Limits are compared as the recording has them: 0.1 in float32 is above 0.1.
+        # Limits are compared in the dtype of the recording, because 0.1 in float32 is greater than 0.1 in float64.
         kind = values.dtype if values.dtype.kind == "f" else np.float64
         low, high = (limit.astype(kind) for limit in self.modality.limits)
         self.clipped += ((values < low) | (values > high)).sum(axis=0)
@@ -86,20 +94,20 @@ class ContinuousSums:
 
 
 class DiscreteCounts:
-    """How often every element took each of its n values."""
+    """Counts (D, n) of how often each element of a discrete key took each of its n values."""
 
     def __init__(self, modality: Discrete):
         self.counts = np.zeros((modality.size, modality.n), np.int64)
 
     def add(self, values: np.ndarray):
-        """(T, *shape) integers in [0, n)."""
+        """Add integers in [0, n), shaped (T, *shape)."""
         size, n = self.counts.shape
         places = np.arange(size) * n + values.reshape(len(values), size).astype(np.int64)
         self.counts += np.bincount(places.ravel(), minlength=size * n).reshape(size, n)
 
 
 class ImageSums:
-    """Pixels and measures of the images of one camera."""
+    """Running statistics of the pixels and of the measures of a camera's images; see `findings.Camera`."""
 
     def __init__(self, modality: Image):
         colours = ("red", "green", "blue")
@@ -111,7 +119,7 @@ class ImageSums:
         self._squares = np.zeros(modality.channels)
 
     def add(self, images: np.ndarray):
-        """(T, H, W, C) uint8."""
+        """Add images, uint8 (T, H, W, C)."""
         for first in range(0, len(images), _IMAGES):
             self._add(images[first : first + _IMAGES])
 
@@ -131,28 +139,28 @@ class ImageSums:
 
     @property
     def channels(self) -> tuple[np.ndarray, np.ndarray]:
-        """(C,) mean and standard deviation over all pixels of all images."""
+        """Mean and standard deviation, each (C,), of each channel over all pixels of all images."""
         mean = self.moments.mean[: len(self._squares)]
         variance = self._squares / max(self.moments.count, 1) - np.square(mean)
         return mean, np.sqrt(np.maximum(variance, 0.0))
 
 
 def _edges(brightness: np.ndarray) -> np.ndarray:
-    """(T,) mean absolute difference of neighbouring pixels of (T, H, W)."""
+    """Return the mean absolute difference of neighbouring pixels, (T,) for (T, H, W)."""
     steps = [np.abs(np.diff(brightness, axis=axis)).reshape(len(brightness), -1) for axis in (1, 2)]
     differences = np.concatenate(steps, axis=1)
     return differences.sum(axis=1, dtype=np.float64) / max(differences.shape[1], 1)
 
 
 class TextCounts:
-    """How often each text came, of the first so many different ones."""
+    """Counts of the texts of a key; only the first 10,000 distinct texts are counted one by one."""
 
     def __init__(self):
         self.counts: collections.Counter[str] = collections.Counter()
         self.count, self.empty, self.characters, self.others = 0, 0, 0, 0
 
     def add(self, texts: np.ndarray):
-        """(T,) str."""
+        """Add texts, str (T,)."""
         for text, times in collections.Counter(texts.tolist()).items():
             self.count += times
             self.empty += times * (text == "")

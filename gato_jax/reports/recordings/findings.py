@@ -1,4 +1,4 @@
-"""What a data report found, as the page and the JSON have it. Values are in their own units."""
+"""Dataclasses with the results of a data report, for its page and its JSON; all values are in the units of the data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gato_jax.sources.reader import Rejection
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Of one number for each episode, as lengths and returns are.
+    """The distribution of a number that each episode has, such as its length or its return.
 
     Attributes:
-      values: (N,) all of them; the page draws them.
+      values: (N,) the number of each episode; the page draws a histogram, the JSON leaves them out.
     """
 
     mean: float
@@ -28,10 +28,15 @@ class Spread:
     values: np.ndarray = dataclasses.field(repr=False)
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def from_values(cls, values: Sequence[float]) -> Spread:
         numbers = np.array(values, np.float64)
-        said = [float(said) for said in (numbers.mean(), numbers.std(), numbers.min(), numbers.max())]
-        return cls(mean=said[0], standard_deviation=said[1], minimum=said[2], maximum=said[3], values=numbers)
+        return cls(
+            mean=float(numbers.mean()),
+            standard_deviation=float(numbers.std()),
+            minimum=float(numbers.min()),
+            maximum=float(numbers.max()),
+            values=numbers,
+        )
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in vars(self).items() if name != "values"}
@@ -39,15 +44,19 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One element of a continuous key, or one measure of a camera's images.
+    """Statistics of one element of a continuous key, or of one measure of a camera's images.
 
     Attributes:
-      name: the key with the element's number, or with the measure's name.
-      count: steps that it is of; left_out: others, in which a value of its key was no finite number.
-      quantile_1, quantile_99: 1% and 99%, of the sample.
-      clip_rate: the share of values beyond the limits of its modality; None where it has none.
-      reason: why it says next to nothing; empty where it varies.
-      sample: (N,) values of steps that were drawn at random, of all steps where these are few.
+      side: "observation" or "action".
+      key: key of the observation or action.
+      element: index of the element in the flattened value, or of the measure.
+      name: the key with the index of the element, or with the name of the measure.
+      count: number of steps that were measured.
+      left_out: number of steps that were not, because a value of the key was not finite.
+      quantile_1, quantile_99: the 1% and the 99% quantile of `sample`.
+      clip_rate: share of values beyond the limits of the modality; None if it has no limits.
+      reason: why the dimension is degenerate (hardly varies); empty if it is not.
+      sample: (N,) values of steps drawn at random, or of all steps if they are few.
     """
 
     side: str
@@ -77,14 +86,17 @@ class Dimension:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Camera:
-    """The images of one key.
+    """Statistics of the images of one key. The brightness of a pixel is the mean of its channels.
 
     Attributes:
-      reason: why they say next to nothing; empty where they change.
-      channel_means, channel_deviations: (C,) over all pixels of all images, of 255.
-      brightness: pixels in each of 32 equal stretches of brightness, the mean of the channels, from 0 to 256.
-      measures: of each image its channels' means, brightness, contrast (standard deviation of the brightness of its
-        pixels) and edges (mean difference of the brightness of neighbouring pixels).
+      side, key: "observation" or "action", and the key.
+      reason: why the images are degenerate (all alike); empty if they are not.
+      images: number of images.
+      channel_means, channel_deviations: (C,) mean and standard deviation of each channel over all pixels of all images,
+        in [0, 255].
+      brightness: histogram of the brightness of all pixels, with 32 equal bins in [0, 256).
+      measures: statistics over images of each channel's mean, of brightness, of contrast (standard deviation of
+        brightness within an image) and of edges (mean difference of brightness between neighbouring pixels).
     """
 
     side: str
@@ -106,7 +118,12 @@ class Camera:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiscreteElement:
-    """One element of a discrete key: how often it took each of its n values."""
+    """Counts of one element of a discrete key.
+
+    Attributes:
+      name: the key, with the index of the element if the key has several.
+      counts: (n,) number of steps at which the element took each of its n values.
+    """
 
     side: str
     key: str
@@ -120,7 +137,7 @@ class DiscreteElement:
 
     @property
     def reason(self) -> str:
-        """Why it says nothing; empty where it varies."""
+        """The reason why the element is degenerate (constant); empty if it is not."""
         seen = np.flatnonzero(self.counts)
         return f"constant, always {seen[0]}" if len(seen) == 1 else ""
 
@@ -130,12 +147,15 @@ class DiscreteElement:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Texts:
-    """The texts of one key.
+    """Statistics of the texts of one key.
 
     Attributes:
-      empty: how many were "".
-      counts: {text: steps}, of as many as are kept count of, the first that came.
-      others: steps with texts beyond those.
+      side, key: "observation" or "action", and the key.
+      count: number of steps.
+      empty: number of steps whose text is empty.
+      mean_characters: mean length of a text.
+      counts: {text: number of steps} for the first 10,000 distinct texts.
+      others: number of steps with any other text.
     """
 
     side: str
@@ -153,13 +173,19 @@ class Texts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataStatistics:
-    """One split of one dataset: the steps at which an action was taken.
+    """Statistics of one split of a dataset, over the steps at which an action was taken.
 
     Attributes:
-      provenances: how many episodes are of each.
+      dataset: name of the task.
+      fingerprint: fingerprint of the data.
+      episodes, steps: number of episodes read and of their steps.
+      lengths, returns: distributions over episodes.
       rewarded: whether any step has a reward other than zero.
-      success_rate: of the episodes that say whether they succeeded; None where none does.
-      rejected: what could not be read, and is in no number here.
+      success_rate: share of successes among the episodes that record success; None if none does.
+      dimensions: the elements of continuous keys.
+      cameras, discrete, texts: image keys, elements of discrete keys, and text keys.
+      provenances: {provenance: number of episodes}.
+      rejected: episodes and files that could not be read; no statistic counts them.
     """
 
     dataset: str
@@ -180,26 +206,26 @@ class DataStatistics:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of the task, each with its side before it, once."""
+        """The distinct keys of the task, each as "{side} {key}"."""
         parts = (*self.dimensions, *self.cameras, *self.discrete, *self.texts)
         return tuple(dict.fromkeys(f"{part.side} {part.key}" for part in parts))
 
     @property
     def varying(self) -> tuple[Dimension | Camera | DiscreteElement, ...]:
-        """What should vary from step to step: dimensions, cameras and discrete elements."""
+        """The parts that should vary from step to step: dimensions, cameras and discrete elements."""
         return (*self.dimensions, *self.cameras, *self.discrete)
 
     @property
     def degenerate(self) -> tuple[Dimension | Camera | DiscreteElement, ...]:
-        """Those of them that say next to nothing."""
+        """The parts of `varying` that hardly vary."""
         return tuple(part for part in self.varying if part.reason)
 
     def episodes_by(self, field: str) -> dict[str, int]:
-        """Episodes by what their provenances say in one field, as `licence` or `kind`."""
+        """Return {value: number of episodes} for one field of the provenances, such as `licence` or `kind`."""
         return count_by(self.provenances, field)
 
     def to_json(self) -> dict[str, Any]:
-        """As strict JSON has it."""
+        """Return all fields as JSON, with the episodes of each provenance and the terms of each licence."""
         fields: dict[str, Any] = dict(vars(self))
         for name in ("lengths", "returns"):
             fields[name] = fields[name].to_json()
@@ -212,12 +238,12 @@ class DataStatistics:
             {"licence": licence, "episodes": count, **vars(terms_of(licence))}
             for licence, count in self.episodes_by("licence").items()
         ]
-        fields["rejected"] = [rejection._asdict() for rejection in self.rejected]
+        fields["rejected"] = [rejection.to_json() for rejection in self.rejected]
         return fields
 
 
 def count_by(provenances: Mapping[Provenance, int], field: str) -> dict[str, int]:
-    """Episodes by what their provenances say in one field."""
+    """Return {value: number of episodes} for one field of provenances, given {provenance: number of episodes}."""
     counts: dict[str, int] = {}
     for origin, episodes in provenances.items():
         counts[getattr(origin, field)] = counts.get(getattr(origin, field), 0) + episodes

@@ -1,4 +1,4 @@
-"""The page of a data report: self-contained HTML."""
+"""The HTML page of a data report."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import bars
 from gato_jax.reports.recordings.comparison import Comparison, histogram
 from gato_jax.reports.recordings.findings import DataStatistics
-from gato_jax.reports.recordings.table import counted
+from gato_jax.reports.recordings.table import pluralize
 from gato_jax.reports.tokenization.table import percent
 
-_LISTED = 20  # rejections
-_VALUES = 64  # of a discrete element that are drawn
+_LISTED = 20  # the most rejections that the page lists
+_VALUES = 64  # the most values of a discrete element that the page draws
 
 
 def write_page(path: Path, data: DataStatistics, comparison: Comparison | None = None):
-    """Writes the page; folders above it are made."""
+    """Write the data report to `path` and make the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(data, comparison), encoding="utf-8")
 
 
 def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
-    """The page of a dataset, and of how it differs from another."""
+    """Return the data report as HTML, with a section on the differences if there is a comparison."""
     environment = page_environment(Path(__file__).parent)
     environment.filters |= {"percent": percent, "bars": bars, "cells": histogram}
     licences = [(name, episodes, terms_of(name)) for name, episodes in data.episodes_by("licence").items()]
@@ -38,14 +38,14 @@ def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
 
 
 def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
-    """What the report says, in one sentence."""
+    """Return the main finding in one sentence: the largest difference, or the number of degenerate dimensions."""
     if comparison is not None:
-        most = comparison.differences[0]
-        if most.distance == 0:
-            return f"{data.dataset}: no difference is seen"
-        what = f"the {most.name} differ" if most.kind == "episode" else f"{most.side} {most.name} differs"
-        return f"{data.dataset}: {what} most, a distance of {most.distance:.2f}"
-    count, of = len(data.degenerate), len(data.varying)
+        largest = comparison.differences[0]
+        if largest.distance == 0:
+            return f"{data.dataset}: no difference was found"
+        what = f"the {largest.name} differ" if largest.kind == "episode" else f"{largest.side} {largest.name} differs"
+        return f"{data.dataset}: {what} most, a distance of {largest.distance:.2f}"
+    count, total = len(data.degenerate), len(data.varying)
     if count:
-        return f"{data.dataset}: {count} of {counted(of, 'dimension')} {'is' if count == 1 else 'are'} degenerate"
-    return f"{data.dataset}: {counted(data.episodes, 'episode')}, and no dimension is degenerate"
+        return f"{data.dataset}: {count} of {pluralize(total, 'dimension')} {'is' if count == 1 else 'are'} degenerate"
+    return f"{data.dataset}: {pluralize(data.episodes, 'episode')}, and no dimension is degenerate"

@@ -1,4 +1,4 @@
-"""One pass over the episodes of a dataset, each forgotten once it is added."""
+"""Measurement of a dataset in one pass over its episodes, which need not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Pr
 from gato_jax.reports.recordings.accumulators import FEW, ContinuousSums, DiscreteCounts, ImageSums, TextCounts
 from gato_jax.reports.recordings.findings import Camera, DataStatistics, Dimension, DiscreteElement, Spread, Texts
 from gato_jax.reports.run import ReportError
-from gato_jax.reports.tokenization.dimensions import NARROWEST, hardly_varies
+from gato_jax.reports.tokenization.dimensions import NARROWEST, constancy_reason
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection
 
-_STEPS_A_VALUE = 25  # fewer values than one in so many steps are few
+_STEPS_PER_VALUE = 25  # an element with few values is degenerate only if it has this many steps for each value
 
 _Sums = TypeVar("_Sums", ContinuousSums, DiscreteCounts, ImageSums, TextCounts)
 
 
 def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> DataStatistics:
-    """The statistics of a dataset, over the steps at which an action was taken.
+    """Return the statistics of a dataset over the steps at which an action was taken.
 
     Args:
-      reader: its episodes. One that is rejected when it is read is listed.
-      positions: of the episodes to read, all of them by default; a progress bar over them may be given.
+      reader: the episodes. An episode that the reader rejects is listed in the result and counted nowhere else.
+      positions: indices of the episodes to read, by default all. They may be wrapped in a progress bar.
 
     Raises:
-      ReportError: no episode can be read, or of a key no step has finite values.
+      ReportError: no episode can be read, a return is not finite, or a key has no step with finite values.
     """
     totals = _Totals(reader.spec)
     rejected: list[Rejection] = [*getattr(reader, "rejected", ())]
@@ -36,25 +36,25 @@ def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> Da
         try:
             episode = reader[position]
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
             continue
         totals.add(episode)
     if not totals.steps:
-        why = f"; the first: {rejected[0].where}: {rejected[0].reason}" if rejected else ""
+        why = f" (the first: {rejected[0].location}: {rejected[0].reason})" if rejected else ""
         raise ReportError(
-            f"{reader.spec.name}: no action was taken in the {len(totals.lengths)} episodes that can be read, "
-            f"{len(rejected)} were rejected{why}; record or convert it again"
+            f"Cannot measure {reader.spec.name}: its {len(totals.lengths)} readable episodes have no step with an "
+            f"action, and {len(rejected)} episodes were rejected{why}. Record or convert it again."
         )
     return totals.statistics(reader, tuple(rejected))
 
 
 class _Totals:
-    """The sums of every key of a task."""
+    """Running statistics of all keys and episodes of a task."""
 
     def __init__(self, spec: TaskSpec):
         self.spec, self.steps = spec, 0
         self.sums = {
-            (side, key): _sums_of(modality)
+            (side, key): _make_accumulator(modality)
             for side in ("observation", "action")
             for key, modality in getattr(spec, side).items()
         }
@@ -68,8 +68,8 @@ class _Totals:
         steps = episode.acting_steps
         if not np.isfinite(episode.episode_return):
             raise ReportError(
-                f"{self.spec.name}: the return of episode {len(self.lengths)} is {episode.episode_return}; mend its "
-                "rewards"
+                f"Cannot measure {self.spec.name}: the return of episode {len(self.lengths)} is "
+                f"{episode.episode_return}, expected a finite number. Correct its rewards."
             )
         for (side, key), sums in self.sums.items():
             sums.add(getattr(episode, side)[key][:steps])
@@ -89,27 +89,27 @@ class _Totals:
             fingerprint=reader.fingerprint,
             episodes=len(self.lengths),
             steps=self.steps,
-            lengths=Spread.of(self.lengths),
-            returns=Spread.of(self.returns),
+            lengths=Spread.from_values(self.lengths),
+            returns=Spread.from_values(self.returns),
             rewarded=self.rewarded,
             success_rate=float(np.mean(self.successes)) if self.successes else None,
-            dimensions=tuple(d for sums in self._of(ContinuousSums) for d in self._dimensions(*sums, binary)),
-            cameras=tuple(_camera(*sums) for sums in self._of(ImageSums)),
-            discrete=tuple(element for sums in self._of(DiscreteCounts) for element in _elements(*sums)),
-            texts=tuple(_texts(*sums) for sums in self._of(TextCounts)),
+            dimensions=tuple(d for sums in self._accumulators(ContinuousSums) for d in self._dimensions(*sums, binary)),
+            cameras=tuple(_camera(*sums) for sums in self._accumulators(ImageSums)),
+            discrete=tuple(element for sums in self._accumulators(DiscreteCounts) for element in _elements(*sums)),
+            texts=tuple(_texts(*sums) for sums in self._accumulators(TextCounts)),
             provenances=dict(self.provenances),
             rejected=rejected,
         )
 
-    def _of(self, kind: type[_Sums]) -> Iterator[tuple[str, str, _Sums]]:
-        """The keys of one modality, with their sides and sums."""
-        return ((*place, sums) for place, sums in self.sums.items() if isinstance(sums, kind))
+    def _accumulators(self, kind: type[_Sums]) -> Iterator[tuple[str, str, _Sums]]:
+        """Yield (side, key, accumulator) for each key whose accumulator is of type `kind`."""
+        return ((*name, sums) for name, sums in self.sums.items() if isinstance(sums, kind))
 
     def _dimensions(self, side: str, key: str, sums: ContinuousSums, binary: set) -> Iterator[Dimension]:
         if not sums.moments.count:
             raise ReportError(
-                f"{self.spec.name}: no step of {side} {key!r} is finite throughout; mend the recording, or leave the "
-                "key out"
+                f"Cannot measure {self.spec.name}: no step of {side} {key!r} has finite values only. Correct the "
+                "recording, or leave the key out."
             )
         sample, (low, high) = sums.sample.rows, sums.modality.limits
         bounded = np.isfinite(low) | np.isfinite(high)
@@ -123,12 +123,12 @@ class _Totals:
                 name=f"{key}[{element}]",
                 left_out=sums.left_out,
                 clip_rate=float(sums.clipped[element] / sums.moments.count) if bounded[element] else None,
-                reason=_degenerate(sums, element, middle, few_are_right=(side, key, element) in binary),
+                reason=_degeneracy_reason(sums, element, middle, few_are_right=(side, key, element) in binary),
                 **numbers,
             )
 
 
-def _sums_of(modality: Modality) -> ContinuousSums | DiscreteCounts | ImageSums | TextCounts:
+def _make_accumulator(modality: Modality) -> ContinuousSums | DiscreteCounts | ImageSums | TextCounts:
     match modality:
         case Continuous():
             return ContinuousSums(modality)
@@ -140,7 +140,7 @@ def _sums_of(modality: Modality) -> ContinuousSums | DiscreteCounts | ImageSums 
 
 
 def _binary_grippers(spec: TaskSpec) -> Iterator[tuple[str, str, int]]:
-    """The elements that rightly take two values."""
+    """Yield (side, key, element) of the actions of a binary gripper, which rightly take two values."""
     gripper = None if spec.embodiment is None else spec.embodiment.gripper
     if gripper is None or gripper.kind != "binary" or gripper.action is None:
         return
@@ -148,15 +148,22 @@ def _binary_grippers(spec: TaskSpec) -> Iterator[tuple[str, str, int]]:
         yield "action", gripper.action, element
 
 
-def _degenerate(sums: ContinuousSums, element: int, middle: float, *, few_are_right: bool) -> str:
-    """Why an element says next to nothing; empty where it varies. 98% of its values lie within `middle`."""
+def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few_are_right: bool) -> str:
+    """Return why an element is degenerate (hardly varies), or "" if it is not.
+
+    Args:
+      sums: the statistics of its key.
+      element: its index.
+      middle: width of the interval that holds the middle 98% of its values.
+      few_are_right: whether the element may take a few values only.
+    """
     low, high = float(sums.moments.low[element]), float(sums.moments.high[element])
-    if reason := hardly_varies(sums.modality, element, low, high):
+    if reason := constancy_reason(sums.modality, element, low, high):
         return reason
     if few_are_right:
         return ""
     values = sums.values[element]
-    if len(values) <= FEW and sums.moments.count >= _STEPS_A_VALUE * len(values):
+    if len(values) <= FEW and sums.moments.count >= _STEPS_PER_VALUE * len(values):
         return f"takes {len(values)} values only: {', '.join(f'{value:.4g}' for value in sorted(values))}"
     spread = float(sums.moments.standard_deviation[element])
     if min(spread, middle) < NARROWEST * (high - low):
@@ -165,7 +172,7 @@ def _degenerate(sums: ContinuousSums, element: int, middle: float, *, few_are_ri
 
 
 def _numbers(sums: ContinuousSums | ImageSums, sample: np.ndarray, element: int) -> dict:
-    """What moments and sample say of one element."""
+    """Return the fields of `Dimension` that come from the moments and the sample (N, D) of one element."""
     moments = sums.moments
     low, high = np.quantile(sample[:, element], (0.01, 0.99)).tolist()
     return {
@@ -191,7 +198,7 @@ def _camera(side: str, key: str, sums: ImageSums) -> Camera:
         for number, name in enumerate(sums.names)
     )  # fmt: skip
     ends, unbounded = zip(sums.moments.low, sums.moments.high, strict=True), Continuous(shape=(len(sums.names),))
-    changes = not all(hardly_varies(unbounded, number, *map(float, end)) for number, end in enumerate(ends))
+    changes = not all(constancy_reason(unbounded, number, *map(float, end)) for number, end in enumerate(ends))
     return Camera(
         side=side,
         key=key,

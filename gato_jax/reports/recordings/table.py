@@ -1,38 +1,38 @@
-"""The statistics and differences as plain text, for the terminal."""
+"""Plain-text tables of a dataset's statistics and of the differences between two datasets."""
 
 from __future__ import annotations
 
 from gato_jax.reports.recordings.comparison import Comparison
 from gato_jax.reports.recordings.findings import DataStatistics
-from gato_jax.reports.summary import aligned, number
+from gato_jax.reports.summary import align_columns, number
 from gato_jax.reports.tokenization.table import percent
 
 
-def counted(count: int, thing: str) -> str:
-    """As `1 episode` and `2 episodes`."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+def pluralize(count: int, noun: str) -> str:
+    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2 episodes"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def table(data: DataStatistics) -> str:
-    """A line for each dimension, at most 100 columns, and one of facts."""
+    """Return a text table with a line for each continuous dimension and image measure, and a last line of totals."""
     rows: list[tuple[str, ...]] = [("dimension", "mean", "spread", "1%", "99%", "minimum", "maximum", "clipped", "")]
     for d in (*data.dimensions, *(measure for camera in data.cameras for measure in camera.measures)):
-        said = d.mean, d.standard_deviation, d.quantile_1, d.quantile_99, d.minimum, d.maximum
-        rows.append((f"{d.side} {d.name}", *map(number, said), percent(d.clip_rate), "degenerate" * d.degenerate))
+        values = d.mean, d.standard_deviation, d.quantile_1, d.quantile_99, d.minimum, d.maximum
+        rows.append((f"{d.side} {d.name}", *map(number, values), percent(d.clip_rate), "degenerate" * d.degenerate))
     returns = f"return {number(data.returns.mean)}" if data.rewarded else "no rewards"
-    facts = [f"{data.dataset}: {counted(data.episodes, 'episode')}, {counted(data.steps, 'step')}, {returns}"]
+    facts = [f"{data.dataset}: {pluralize(data.episodes, 'episode')}, {pluralize(data.steps, 'step')}, {returns}"]
     facts += [f"success {percent(data.success_rate)}"] if data.success_rate is not None else []
     facts += [f"{len(data.rejected)} rejected"] if data.rejected else []
-    return "\n".join([*(aligned(rows) if len(rows) > 1 else []), ", ".join(facts)])
+    return "\n".join([*(align_columns(rows) if len(rows) > 1 else []), ", ".join(facts)])
 
 
 def comparison_table(comparison: Comparison, most: int = 20) -> str:
-    """A line for each warning, and for each of the largest differences."""
+    """Return a text table of the warnings and of the `most` largest differences, the largest first."""
     rows: list[tuple[str, ...]] = [("most different", "distance", "of the means", "first mean", "second mean", "kind")]
     for d in comparison.differences[:most]:
-        said = d.mean_difference, d.first_mean, d.second_mean
-        rows.append((f"{d.side} {d.name}".strip(), f"{d.distance:.3f}", *map(number, said), d.kind))
-    lines = [*(f"warning: {warning}" for warning in comparison.warnings), *aligned(rows)]
-    if (left := len(comparison.differences) - most) > 0:
-        lines.append(f"and {left} more, in the page")
+        values = d.mean_difference, d.first_mean, d.second_mean
+        rows.append((f"{d.side} {d.name}".strip(), f"{d.distance:.3f}", *map(number, values), d.kind))
+    lines = [*(f"warning: {warning}" for warning in comparison.warnings), *align_columns(rows)]
+    if (omitted := len(comparison.differences) - most) > 0:
+        lines.append(f"{omitted} more in the page")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How well tokens hold a dataset, under a grid of settings: what is measured, and its page."""
+"""Measurement of what tokenization loses of a dataset under a grid of settings, and its HTML page."""
 
 from gato_jax.reports.tokenization.findings import TokenizationReport
 from gato_jax.reports.tokenization.grid import Grid

@@ -1,4 +1,4 @@
-"""Sums over a stream of steps: an episode is added and forgotten, so that a dataset need not fit into memory.
+"""Running statistics over a stream of steps, so that a dataset need not fit into memory.
 
 Axes:
     T steps of one episode   D elements of a value, row-major   B bins
@@ -11,11 +11,11 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec
 
-CELLS = 64  # of a histogram over the bins
+CELLS = 64  # cells of a histogram over the bins
 
 
 class Moments:
-    """Count, extremes, mean and variance of every element."""
+    """Count, minimum, maximum, mean and standard deviation of each element of a continuous key, in float64."""
 
     def __init__(self, modality: Continuous):
         self.count = 0
@@ -25,13 +25,13 @@ class Moments:
         self._squares = np.zeros(modality.size)  # summed squares of the distances from the mean
 
     def add(self, values: np.ndarray):
-        """(T, D) float64. Joins two means and variances (Chan and others, 1979), without cancellation."""
+        """Add values, float64 (T, D), by the pairwise update of Chan et al. (1979), which avoids cancellation."""
         if not len(values):
             return
         count, mean = len(values), values.mean(axis=0)
-        total, apart = self.count + count, mean - self._mean
-        self._squares += np.square(values - mean).sum(axis=0) + np.square(apart) * (self.count * count / total)
-        self._mean += apart * (count / total)
+        total, difference = self.count + count, mean - self._mean
+        self._squares += np.square(values - mean).sum(axis=0) + np.square(difference) * (self.count * count / total)
+        self._mean += difference * (count / total)
         self.count = total
         self.low = np.minimum(self.low, values.min(axis=0))
         self.high = np.maximum(self.high, values.max(axis=0))
@@ -46,7 +46,12 @@ class Moments:
 
 
 class CodecErrors:
-    """What one codec does to every element: absolute errors, clipped values, bins that were used."""
+    """Errors of one codec on each element of a key: absolute errors, number of clipped values, bins used.
+
+    Attributes:
+      seen: (D, B) whether a value fell into the bin.
+      histogram: (D, cells) counts over up to 64 equal ranges of bins.
+    """
 
     def __init__(self, codec: ContinuousCodec):
         self.codec, self.count, size = codec, 0, codec.token_count
@@ -56,7 +61,11 @@ class CodecErrors:
         self.histogram = np.zeros((size, min(CELLS, codec.bins)), np.int64)
 
     def add(self, values: np.ndarray):
-        """(T, *shape) values; one that is not finite is a TokenizationError."""
+        """Encode and decode values (T, *shape) and add their errors.
+
+        Raises:
+          TokenizationError: a value is not finite.
+        """
         ids = self.codec.encode(values)
         error = np.abs(self.codec.decode(ids).reshape(ids.shape) - values.reshape(ids.shape).astype(np.float64))
         self.count += len(ids)
@@ -67,24 +76,34 @@ class CodecErrors:
         numbers = ids - self.codec.first_id
         self.seen[element, numbers] = True
         cells = self.histogram.shape[1]
-        place = element * cells + numbers.astype(np.int64) * cells // self.codec.bins
-        self.histogram += np.bincount(place.reshape(-1), minlength=self.histogram.size).reshape(self.histogram.shape)
+        cell = element * cells + numbers.astype(np.int64) * cells // self.codec.bins
+        self.histogram += np.bincount(cell.reshape(-1), minlength=self.histogram.size).reshape(self.histogram.shape)
 
 
 class SeenValues:
-    """Which of its n values every element of a discrete key took."""
+    """Mask (D, n) of the values that each element of a discrete key took."""
 
     def __init__(self, modality: Discrete):
         self.seen = np.zeros((modality.size, modality.n), bool)
 
     def add(self, codec: DiscreteCodec, values: np.ndarray):
-        """(T, *shape) integers."""
+        """Add integers (T, *shape).
+
+        Raises:
+          TokenizationError: a value is not in [0, n).
+        """
         ids = codec.encode(values)
         self.seen[np.broadcast_to(np.arange(ids.shape[1]), ids.shape), ids] = True
 
 
 class TextTokens:
-    """How many tokens texts bring to a step, beside the tokens that every step has."""
+    """Counts of the text tokens of a step, which vary in number from step to step.
+
+    Attributes:
+      steps: number of steps.
+      key_sum: {(side, key): number of tokens in all steps}.
+      most_observed, most: the most text tokens of one observation, and of one whole step.
+    """
 
     def __init__(self):
         self.steps = 0
@@ -92,7 +111,7 @@ class TextTokens:
         self.most_observed, self.most = 0, 0
 
     def add(self, steps: int, lengths: dict[tuple[str, str], np.ndarray]):
-        """Of one episode: its number of steps, and for each text (side, key) the (T,) lengths in tokens."""
+        """Add an episode of `steps` steps, given the number of tokens (T,) of each text as {(side, key): lengths}."""
         self.steps += steps
         observed, total = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
         for (side, key), length in lengths.items():

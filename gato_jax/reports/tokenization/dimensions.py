@@ -1,4 +1,4 @@
-"""From sums to what is said of one dimension, of one image, and whether a dimension says anything at all."""
+"""Report entries of single dimensions: their errors, and the reason if they are degenerate (hardly vary)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from gato_jax.reports.tokenization.findings import Dimension
 from gato_jax.tokenization import ImageCodec
 from gato_jax.tokenization.columns import Column
 
-NARROWEST = 1e-3  # of the limits, or without limits of the largest magnitude
+NARROWEST = 1e-3  # range of a degenerate dimension, as a share of its limits or of its largest magnitude
 
 
 def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterator[Dimension]:
-    """Every element of a continuous column; at least one step was added.
+    """Yield the report entry of each element of a continuous column.
 
-    A dimension is degenerate if it is constant, if it varies by at most a thousandth of its limits (of its largest
-    magnitude where it has none), or if it varies by less than one bin.
+    A dimension is degenerate if it is constant, if its range is at most a thousandth of its limits (or of its largest
+    magnitude if it has no limits), or if its range is less than one bin.
+
+    Args:
+      column: the column.
+      errors: the errors of its codec, over at least one step.
+      moments: the moments of its values.
     """
     used = errors.seen.sum(axis=1)
     for element in range(len(used)):
         low, high = float(moments.low[element]), float(moments.high[element])
-        reason = hardly_varies(errors.codec.modality, element, low, high) or _within_a_bin(errors, element, high - low)
+        reason = constancy_reason(errors.codec.modality, element, low, high) or _single_bin_reason(
+            errors, element, high - low
+        )
         yield Dimension(
             side=column.side,
             key=column.key,
@@ -44,8 +51,15 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
         )
 
 
-def hardly_varies(modality: Continuous, element: int, low: float, high: float) -> str:
-    """Why an element that lies in [low, high] says next to nothing, whatever the bins; empty where it varies."""
+def constancy_reason(modality: Continuous, element: int, low: float, high: float) -> str:
+    """Return why an element with values in [low, high] is degenerate whatever the bins; "" if it is not.
+
+    Args:
+      modality: the modality of its key.
+      element: its index in the flattened value.
+      low: its smallest value.
+      high: its largest value.
+    """
     if low == high:
         return f"constant, always {low:.4g}"
     limits = [float(limit[element]) for limit in modality.limits]
@@ -56,8 +70,11 @@ def hardly_varies(modality: Continuous, element: int, low: float, high: float) -
     return ""
 
 
-def _within_a_bin(errors: CodecErrors, element: int, span: float) -> str:
-    """Why the tokens of a dimension say next to nothing: an edge between two bins may run through its values."""
+def _single_bin_reason(errors: CodecErrors, element: int, span: float) -> str:
+    """Return why an element is degenerate for lack of resolution; "" if it is not.
+
+    Its values lie in one bin, or on both sides of an edge between two bins and closer together than their centres.
+    """
     first, last = np.flatnonzero(errors.seen[element])[[0, -1]].tolist()
     if first == last:
         return "all values in one bin"
@@ -67,8 +84,8 @@ def _within_a_bin(errors: CodecErrors, element: int, span: float) -> str:
     return ""
 
 
-def fit_in_words(codec: ImageCodec) -> str:
-    """What happens to an image so that whole patches cover it."""
+def describe_fit(codec: ImageCodec) -> str:
+    """Return a sentence on how an image is resized, padded or cropped so that whole patches cover it."""
     (rows, columns), (height, width, _) = codec.grid, codec.modality.shape
     wanted = rows * codec.patch, columns * codec.patch
     into = f"{rows} x {columns} patches"

@@ -1,4 +1,4 @@
-"""What a tokenization report found, as the page and the JSON have it. Errors are in the values' own units."""
+"""Dataclasses with the results of a tokenization report; errors are in the units of the values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from gato_jax.tokenization import Tokenization
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One element of one continuous key, under one codec.
+    """Errors of one element of a continuous key under one codec.
 
     Attributes:
-      clip_rate: the share of values outside what the bins cover.
-      bins_used, bins_used_share: bins that at least one value fell into.
-      degenerate, reason: whether the element hardly varies, and in which way.
-      histogram: values in each of up to 64 equal stretches of bins; the page draws it.
+      side, key, element: "observation" or "action", the key, and the index in the flattened value.
+      mean_abs_error, max_abs_error: differences between values and decoded tokens.
+      clip_rate: share of values outside the range that the bins cover.
+      bins_used, bins_used_share: number and share of the bins that at least one value fell into.
+      minimum, maximum, standard_deviation: of the values.
+      degenerate, reason: whether the element hardly varies, and why.
+      histogram: counts in up to 64 equal ranges of bins; the page draws it, the JSON leaves it out.
     """
 
     side: str
@@ -42,7 +45,7 @@ class Dimension:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeyTokens:
-    """How many tokens of a step one key has; the separator is a key without a side."""
+    """Mean number of tokens of one key in a step; the separator counts as a key with an empty side."""
 
     side: str
     key: str
@@ -51,14 +54,18 @@ class KeyTokens:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting on the whole dataset.
+    """Results of one tokenization on the whole dataset.
 
     Attributes:
-      mean_abs_error, max_abs_error, clip_rate: over all continuous values; None where there are none.
-      bins_used: the share of bins that some value, of whatever dimension, fell into.
-      tokens_per_step, max_tokens_per_step, context_share: a step's tokens, and the share of the context they take.
-      max_observation_tokens, exceeds_local_positions: with the separator, which has a local position too; what goes
-        beyond them cannot be laid out.
+      tokenization: the settings.
+      mean_abs_error, max_abs_error, clip_rate: over all continuous values; None if there are none.
+      bins_used: share of the bins that at least one value of any dimension fell into.
+      tokens_per_step, max_tokens_per_step: mean and maximum number of tokens of a step.
+      context_share: mean tokens of a step divided by the length of the context.
+      max_observation_tokens: the most tokens of an observation and its separator, which share the local positions.
+      exceeds_local_positions: whether that is more than there are local positions, so that training is impossible.
+      tokens: mean number of tokens of each key, in the order of a step.
+      dimensions: results of each element of the continuous keys.
     """
 
     tokenization: Tokenization
@@ -87,7 +94,7 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepCell:
-    """Magnitudes in [low, high), both signs, through the companding of one formula and back."""
+    """Errors of one companding formula on values of both signs whose magnitudes are in [low, high)."""
 
     formula: Literal["paper", "article"]
     mu: float
@@ -107,11 +114,12 @@ class SweepCell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExactKey:
-    """A key that tokens hold exactly: discrete, text, or an image once it is fitted to whole patches.
+    """A key that tokens represent exactly: discrete, text, or an image once it is fitted to whole patches.
 
     Attributes:
-      values: of a discrete key with n values, how many of them each element took; one that took one is constant.
-      fits: of an image, {patch: what the fit does to it}.
+      n: number of values of a discrete key.
+      values: for a discrete key, the number of distinct values that each element took.
+      fits: for an image, {patch side: description of how the image is fitted}.
     """
 
     side: str
@@ -123,7 +131,7 @@ class ExactKey:
 
     @property
     def constant(self) -> tuple[int, ...]:
-        """The elements that never change."""
+        """Indices of the discrete elements that took one value only."""
         return tuple(element for element, count in enumerate(self.values) if count == 1)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +143,17 @@ class ExactKey:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizationReport:
-    """Everything about one dataset. `article_settings` are `settings` with m=1."""
+    """All results on one dataset.
+
+    Attributes:
+      dataset: name of the task.
+      episodes, steps: number of episodes, and of steps at which an action was taken.
+      context: length of the context in tokens.
+      settings: results of each tokenization of the grid.
+      article_settings: the same with m=1, the formula of a secondary article.
+      sweep: errors of both formulas on values of all magnitudes.
+      exact: keys that tokens represent exactly.
+    """
 
     dataset: str
     episodes: int
@@ -147,7 +165,7 @@ class TokenizationReport:
     exact: tuple[ExactKey, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As strict JSON has it."""
+        """Return the report as JSON, without histograms."""
         fields = dict(vars(self))
         for name in ("settings", "article_settings", "sweep", "exact"):
             fields[name] = [entry.to_json() for entry in fields[name]]
@@ -155,26 +173,29 @@ class TokenizationReport:
 
     @property
     def paper(self) -> Setting | None:
-        """The paper's setting, where the grid holds it."""
+        """The setting with the paper's tokenization, or None if the grid does not hold it."""
         return next((s for s in self.settings if s.tokenization == Tokenization()), None)
 
     @property
     def best(self) -> Setting:
-        """The least mean error; among equals the fewest tokens, then the fewest bins, then the nearest to the paper."""
+        """The setting with the smallest mean error.
+
+        Ties go to the fewest tokens, then to the fewest bins, then to the patch and mu nearest to the paper's.
+        """
         paper = Tokenization()
 
         def order(s: Setting):
-            apart = abs(s.patch - paper.patch), abs(s.mu - paper.mu)
-            return s.mean_abs_error or 0.0, s.tokens_per_step, s.bins, *apart
+            from_paper = abs(s.patch - paper.patch), abs(s.mu - paper.mu)
+            return s.mean_abs_error or 0.0, s.tokens_per_step, s.bins, *from_paper
 
         return min(self.settings, key=order)
 
     @property
     def shown(self) -> Setting:
-        """The one whose dimensions the page shows."""
+        """The setting whose dimensions the page shows: the paper's, or else the best."""
         return self.paper or self.best
 
-    def article_of(self, setting: Setting) -> Setting:
-        """The same setting with m=1."""
+    def article_setting(self, setting: Setting) -> Setting:
+        """Return the results of the same setting with m=1."""
         wanted = (setting.mu, setting.bins, setting.patch)
         return next(s for s in self.article_settings if (s.mu, s.bins, s.patch) == wanted)

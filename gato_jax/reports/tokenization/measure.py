@@ -1,6 +1,6 @@
-"""One pass over the episodes, for all settings at once.
+"""Measurement of all settings of a grid in one pass over the episodes of a dataset.
 
-Errors depend on mu, M and bins, tokens on the patch: each distinct codec runs once, however many settings share it.
+Errors depend on mu, M and bins, numbers of tokens on the patch: each distinct codec runs once for all settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from gato_jax.episodes import Episode, TaskSpec
 from gato_jax.reports.run import ReportError
 from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments, SeenValues, TextTokens
-from gato_jax.reports.tokenization.dimensions import dimensions, fit_in_words
+from gato_jax.reports.tokenization.dimensions import describe_fit, dimensions
 from gato_jax.reports.tokenization.findings import ExactKey, KeyTokens, Setting, TokenizationReport
 from gato_jax.reports.tokenization.grid import Grid
 from gato_jax.reports.tokenization.sweep import sweep
@@ -31,15 +31,21 @@ _SIDES = ("observation", "action")
 
 
 def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context: int = 1024) -> TokenizationReport:
-    """Tokenizes the steps at which an action was taken, reads them back, and says what was lost.
+    """Tokenize episodes under each setting, decode the tokens, and return the errors and numbers of tokens.
+
+    Args:
+      spec: the task of the episodes.
+      episodes: the episodes; only the steps at which an action was taken are measured.
+      grid: the settings.
+      context: length of the context in tokens.
 
     Raises:
-      TokenizationError: a setting cannot hold a key of the task, or a value has no token; it names which, and of the
-        value the episode and the step.
+      TokenizationError: a setting cannot represent a key of the task, or a value has no token; the message names the
+        key and, for a value, the episode and the step.
       ReportError: no episode has a step at which an action was taken.
     """
     layouts, article_layouts = (
-        [Layout(spec, tokenization) for tokenization in g.tokenizations()] for g in (grid, grid.of_the_article())
+        [Layout(spec, tokenization) for tokenization in g.tokenizations()] for g in (grid, grid.with_article_formula())
     )
     totals = _Totals([*layouts, *article_layouts])
     count = 0
@@ -47,7 +53,9 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
         totals.add(spec, episode, count)
         count += 1
     if not totals.texts.steps:
-        raise ReportError(f"{spec.name}: no action was taken in {count} episodes, so nothing is tokenized; record some")
+        raise ReportError(
+            f"Cannot measure {spec.name}: no action was taken in {count} episodes. Record episodes with actions."
+        )
     return TokenizationReport(
         dataset=spec.name,
         episodes=count,
@@ -61,14 +69,14 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
 
 
 class _Totals:
-    """The sums of every distinct column of some layouts. Columns with equal codecs are one."""
+    """Running statistics of each distinct column of several layouts; columns with equal codecs are shared."""
 
     def __init__(self, layouts: list[Layout]):
         columns = dict.fromkeys(column for layout in layouts for column in _columns(layout))
         self.moments: dict[tuple[str, str], Moments] = {}
         self.errors: dict[Column, CodecErrors] = {}
         self.seen: dict[tuple[str, str], tuple[DiscreteCodec, SeenValues]] = {}
-        self.written: dict[tuple[str, str], TextCodec] = {}
+        self.text_codecs: dict[tuple[str, str], TextCodec] = {}
         self.texts = TextTokens()
         for column in columns:
             name = column.side, column.key
@@ -79,7 +87,7 @@ class _Totals:
                 case DiscreteCodec() as codec:
                     self.seen[name] = codec, SeenValues(codec.modality)
                 case TextCodec() as codec:
-                    self.written[name] = codec
+                    self.text_codecs[name] = codec
 
     def add(self, spec: TaskSpec, episode: Episode, number: int):
         steps = episode.acting_steps
@@ -93,7 +101,7 @@ class _Totals:
                 with of_key(*name):
                     seen.add(codec, values[name])
             lengths = {}
-            for name, codec in self.written.items():
+            for name, codec in self.text_codecs.items():
                 with of_key(*name):
                     lengths[name] = np.array([len(ids) for ids in codec.encode_each(values[name])], np.int64)
         for name, moments in self.moments.items():
@@ -101,7 +109,7 @@ class _Totals:
         self.texts.add(steps, lengths)
 
     def setting(self, layout: Layout, context: int) -> Setting:
-        """What the sums say of one layout."""
+        """Return the results of one layout."""
         errors = [self.errors[column] for column in _columns(layout) if column in self.errors]
         values = sum(e.count * len(e.clipped) for e in errors)
         seen = [e.seen.any(axis=0) for e in errors]
@@ -131,7 +139,7 @@ class _Totals:
         )
 
     def _tokens(self, layout: Layout) -> tuple[KeyTokens, ...]:
-        """In the order of a step."""
+        """Return the mean number of tokens of each key, in the order of a step."""
         keys = []
         for side, key, codec in _columns(layout):
             count = codec.token_count
@@ -142,7 +150,7 @@ class _Totals:
         return tuple(keys)
 
     def exact(self, layouts: list[Layout]) -> Iterable[ExactKey]:
-        """The keys that are not continuous."""
+        """Yield the keys that are not continuous."""
         for side, key, codec in _columns(layouts[0]):
             match codec:
                 case DiscreteCodec():
@@ -152,7 +160,7 @@ class _Totals:
                     yield ExactKey(side=side, key=key, kind="text")
                 case ImageCodec(modality=image):
                     patches = dict.fromkeys(layout.tokenization.patch for layout in layouts)
-                    fits = {patch: fit_in_words(ImageCodec(modality=image, patch=patch)) for patch in patches}
+                    fits = {patch: describe_fit(ImageCodec(modality=image, patch=patch)) for patch in patches}
                     yield ExactKey(side=side, key=key, kind="image", fits=fits)
 
 

@@ -1,4 +1,4 @@
-"""The page of a tokenization report: self-contained HTML."""
+"""The HTML page of a tokenization report."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
 from gato_jax.reports.tokenization.table import PAPERS, percent, rows
 
-_LISTED = 12  # lines of degenerate dimensions above the table, where all are
+_LISTED = 12  # the most lines on degenerate dimensions above the table, which marks all of them
 
 
 def write_page(report: TokenizationReport, path: Path):
-    """Writes the page; folders above it are made."""
+    """Write the tokenization report to `path` and make the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report), encoding="utf-8")
 
 
 def render(report: TokenizationReport) -> str:
-    """The page of a report."""
+    """Return the tokenization report as HTML."""
     shown = report.shown
     environment = page_environment(Path(__file__).parent)
     environment.filters |= {"percent": percent, "bars": bars}
@@ -37,8 +37,8 @@ def render(report: TokenizationReport) -> str:
         headline=headline(report),
         rows=settings,
         worst=max((s.mean_abs_error or 0.0 for s in report.settings), default=0.0),
-        pairs=[(setting, report.article_of(setting)) for setting in pairs],
-        article=report.article_of(shown),
+        pairs=[(setting, report.article_setting(setting)) for setting in pairs],
+        article=report.article_setting(shown),
         companded=any(dimension.side == "observation" for dimension in shown.dimensions),
         charts=_charts(shown),
         decades=_decades(report.sweep, shown),
@@ -53,7 +53,7 @@ def render(report: TokenizationReport) -> str:
 
 
 def headline(report: TokenizationReport) -> str:
-    """What the report says, in one sentence."""
+    """Return the main finding in one sentence: the dimension with the largest error relative to its spread."""
     if not report.shown.dimensions:
         return f"{report.dataset}: no continuous values, and all others are exact"
     shares = {d: d.mean_abs_error / d.standard_deviation for d in report.shown.dimensions if not d.degenerate}
@@ -64,12 +64,12 @@ def headline(report: TokenizationReport) -> str:
 
 
 def name(dimension: Dimension) -> str:
-    """The key with the element's number."""
+    """Return the name of a dimension, such as "joints[2]"."""
     return f"{dimension.key}[{dimension.element}]"
 
 
 def _degenerate(shown: Setting) -> list[tuple[str, str]]:
-    """(dimensions, reason): those of one key that are degenerate for the same reason are together."""
+    """Return (dimensions, reason) of degenerate dimensions, grouped as in ("action arm[1, 4 to 6]", "constant")."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     for d in shown.dimensions:
         if d.degenerate:
@@ -78,14 +78,14 @@ def _degenerate(shown: Setting) -> list[tuple[str, str]]:
 
 
 def _runs(elements: list[int]) -> str:
-    """Rising numbers, each run as its ends: 1, 4 to 6."""
+    """Format rising integers with each run shortened to its ends, such as "1, 4 to 6"."""
     breaks = np.flatnonzero(np.diff(elements) > 1) + 1
     runs = [(int(run[0]), int(run[-1])) for run in np.split(np.array(elements), breaks)]
     return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
 
 
 def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:
-    """Title, chart and curves: the error over the magnitude, absolute and relative, for both formulas."""
+    """Return (title, chart, curves) of the absolute and the relative error over the magnitude, for both formulas."""
     curves = {formula: curve(formula, shown.mu, shown.bins) for formula in FORMULAS}
     charts = []
     for field in ("absolute", "relative"):
@@ -100,6 +100,6 @@ def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:
 
 
 def _decades(sweep: tuple[SweepCell, ...], shown: Setting) -> list[tuple[SweepCell, SweepCell]]:
-    """The paper's and the article's cell of each decade, at the shown mu and bins."""
+    """Return the cells of the paper's and of the article's formula for each decade, at the shown mu and bins."""
     cells = {f: [c for c in sweep if (c.formula, c.mu, c.bins) == (f, shown.mu, shown.bins)] for f in FORMULAS}
     return list(zip(cells["paper"], cells["article"], strict=True))

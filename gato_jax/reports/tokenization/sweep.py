@@ -1,4 +1,4 @@
-"""Values of all magnitudes up to M = 256 through the paper's companding, and through that of a secondary article."""
+"""Errors of the paper's companding and of a secondary article's, on values of all magnitudes up to M = 256."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from gato_jax.reports.tokenization.grid import ARTICLE_M, PAPER, Grid
 from gato_jax.tokenization import ContinuousCodec
 
 Formula = Literal["paper", "article"]
-FORMULAS: dict[Formula, float] = {"paper": PAPER.m, "article": ARTICLE_M}  # and its M
+FORMULAS: dict[Formula, float] = {"paper": PAPER.m, "article": ARTICLE_M}  # the M of each formula
 DECADES = ((1e-3, 1e-2), (1e-2, 1e-1), (1e-1, 1.0), (1.0, 10.0), (10.0, 100.0), (100.0, 256.0))
-_POINTS = 500  # in each decade, of each sign
-_STRETCHES = 20  # of a decade, in the curves
+_POINTS = 500  # values of each sign in a decade
+_POINTS_PER_DECADE = 20  # of a curve
 
 
 class Curve(NamedTuple):
-    """Over (N,) magnitudes: the mean absolute and the mean relative error around each."""
+    """Errors over magnitudes.
+
+    Attributes:
+      magnitude: (N,) centres of ranges of magnitudes.
+      absolute, relative: (N,) mean absolute and mean relative error within each range.
+    """
 
     magnitude: np.ndarray
     absolute: np.ndarray
@@ -29,7 +34,7 @@ class Curve(NamedTuple):
 
 
 def sweep(grid: Grid) -> Iterable[SweepCell]:
-    """Both formulas, with every mu and number of bins."""
+    """Yield the errors of both formulas in each decade of magnitudes, for each mu and number of bins of the grid."""
     for formula in FORMULAS:
         for mu in grid.mu:
             for bins in grid.bins:
@@ -37,18 +42,18 @@ def sweep(grid: Grid) -> Iterable[SweepCell]:
 
 
 def curve(formula: Formula, mu: float, bins: int) -> Curve:
-    """The errors in twentieths of decades."""
+    """Return the errors of one formula over magnitudes from 0.001 to 256, with 20 points in each decade."""
     rows = []
     for low, high in DECADES:
-        magnitude, absolute, _ = _through(formula, mu, bins, low, high)
-        stretches = round(_STRETCHES * math.log10(high / low))
+        magnitude, absolute, _ = _round_trip_errors(formula, mu, bins, low, high)
+        points = round(_POINTS_PER_DECADE * math.log10(high / low))
         parts = np.stack([magnitude, absolute, absolute / magnitude])
-        rows += [part.mean(axis=1) for part in np.array_split(parts, stretches, axis=1)]
+        rows += [part.mean(axis=1) for part in np.array_split(parts, points, axis=1)]
     return Curve(*np.array(rows).T)
 
 
 def _cell(formula: Formula, mu: float, bins: int, low: float, high: float) -> SweepCell:
-    magnitude, absolute, clipped = _through(formula, mu, bins, low, high)
+    magnitude, absolute, clipped = _round_trip_errors(formula, mu, bins, low, high)
     relative = absolute / magnitude
     return SweepCell(
         formula=formula, mu=mu, bins=bins, low=low, high=high,
@@ -58,10 +63,13 @@ def _cell(formula: Formula, mu: float, bins: int, low: float, high: float) -> Sw
     )  # fmt: skip
 
 
-def _through(formula: Formula, mu: float, bins: int, low: float, high: float):
-    """Magnitudes, absolute errors and whether it was clipped, (2 * _POINTS,) each, a value beside its negative.
+def _round_trip_errors(formula: Formula, mu: float, bins: int, low: float, high: float):
+    """Encode and decode values with magnitudes in (low, high), each value next to its negative.
 
-    Points stand inside the decade, none on its ends: 1 belongs to the last decade that the article's formula covers.
+    No value lies on an end of the range, since 1 belongs to the last decade that the article's formula covers.
+
+    Returns:
+      Magnitudes, absolute errors and whether each value was clipped, (2 * _POINTS,) each.
     """
     codec = ContinuousCodec(modality=Continuous(shape=()), companded=True, bins=bins, mu=mu, m=FORMULAS[formula])
     magnitude = np.repeat(low * (high / low) ** ((np.arange(_POINTS) + 0.5) / _POINTS), 2)

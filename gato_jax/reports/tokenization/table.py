@@ -1,4 +1,4 @@
-"""The settings as rows, for the page and, as plain text, for the terminal."""
+"""The table of settings: its rows, and the table as plain text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ PAPERS, LEAST_ERROR = "the paper's", "least error"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """Settings that differ in a patch that changes nothing, as without images, are one row."""
+    """A row of the table of settings.
+
+    Settings that differ in the patch only are one row if the patch changes nothing, as in data without images.
+
+    Attributes:
+      setting: the first of the settings.
+      patches: the patch sides of all of them, such as "8, 16".
+      marks: PAPERS and LEAST_ERROR, where they apply.
+    """
 
     setting: Setting
     patches: str
@@ -20,7 +28,7 @@ class Row:
 
 
 def rows(report: TokenizationReport) -> list[Row]:
-    """In the order of the grid."""
+    """Return the rows of the table of settings, in the order of the grid."""
     groups: dict[tuple, list[Setting]] = {}
     for s in report.settings:
         groups.setdefault((s.mu, s.m, s.bins, s.tokens_per_step, s.max_tokens_per_step), []).append(s)
@@ -36,24 +44,24 @@ def rows(report: TokenizationReport) -> list[Row]:
 
 
 def table(report: TokenizationReport) -> str:
-    """A line for each row of settings, in plain ASCII text."""
+    """Return the table of settings as plain ASCII text."""
     lines: list[tuple[str, ...]] = [("mu", "m", "bins", "patch", "mean error", "max error", "clipped", "tokens/step")]
     for row in rows(report):
         s = row.setting
-        told = (s.mu, s.m, s.bins), (s.mean_abs_error, s.max_abs_error)
-        settings, errors = ([number(value) for value in part] for part in told)
+        settings = map(number, (s.mu, s.m, s.bins))
+        errors = map(number, (s.mean_abs_error, s.max_abs_error))
         lines.append((*settings, row.patches, *errors, percent(s.clip_rate), number(s.tokens_per_step)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     marks = ["", *(", ".join(row.marks) for row in rows(report))]
-    told = [
+    texts = [
         "  ".join([*(cell.rjust(width) for cell, width in zip(line, widths, strict=True)), mark]).rstrip()
         for line, mark in zip(lines, marks, strict=True)
     ]
-    return "\n".join(told)
+    return "\n".join(texts)
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage that is 0% only where nothing is there, and 100% only where everything is."""
+    """Format a share as a percentage that shows 0% and 100% for exactly 0 and 1 only; "-" for None."""
     if share is None:
         return "-"
     if share in (0.0, 1.0):

@@ -61,7 +61,7 @@ def assemble_dataset(
 def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
     """Lists what is left out, and returns the file."""
     file = folder / REJECTED_FILE
-    write_whole(file, {"rejected": [one._asdict() for one in rejected], "filtered": dict(filtered)})
+    write_whole(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
     return file
 
 

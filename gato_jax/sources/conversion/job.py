@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes.atomic_writes import locked_folder, replace_folder
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
-from gato_jax.episodes.tfds_writer import locked, publish
+from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_place
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
@@ -105,7 +107,7 @@ def convert(
     held = read_header(directory)
     if not overwrite and held == header:
         if manifest.folder.exists():  # killed after the last rename
-            with locked(manifest.folder, directory):
+            with _locked(manifest):
                 shutil.rmtree(manifest.folder)
         return dataclasses.replace(_finished(directory, splits), kept=True)
     check_place(directory, spec, overwrite or held is not None)
@@ -113,12 +115,22 @@ def convert(
         require_same(directory, header, held)
     check_options(beam_options)
     recording = Recording(readers=splits, manifest=manifest, transform=transform)
-    with locked(manifest.folder, directory):
+    with _locked(manifest):
         manifest.begin(header, anew=overwrite)
         _write(recording, header, filters, max_rejected, beam_options)
-        publish(manifest.dataset, directory)
-        shutil.rmtree(manifest.folder)
+        with disk_errors(directory):
+            replace_folder(manifest.dataset, directory)
+            shutil.rmtree(manifest.folder)
     return _finished(directory, splits)
+
+
+@contextlib.contextmanager
+def _locked(manifest: Manifest) -> Iterator[None]:
+    """Keep other processes out of the folder in which the dataset is made."""
+    with contextlib.ExitStack() as stack:
+        with disk_errors(manifest.directory):
+            stack.enter_context(locked_folder(manifest.folder))
+        yield
 
 
 def _write(
@@ -173,7 +185,7 @@ def _finished(directory: Path, splits: Iterable[str]) -> Conversion:
             directory=directory,
             episodes=sum(map(len, datasets)),
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
-            rejected=tuple(Rejection(**one) for one in left["rejected"]),
+            rejected=tuple(map(Rejection.from_json, left["rejected"])),
             filtered=left["filtered"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

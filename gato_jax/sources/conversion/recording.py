@@ -102,7 +102,7 @@ class Recording:
                     raise EpisodeRejected(where, problem)
                 yield position, episode
             except EpisodeRejected as error:
-                rejected.append(Rejection(error.where, error.reason))
+                rejected.append(Rejection(error.location, error.reason))
             except (SourceError, DatasetError, EpisodeError) as error:
                 rejected.append(Rejection(where, str(error)))
 

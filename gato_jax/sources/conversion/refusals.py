@@ -59,7 +59,7 @@ def require_few(
     with disk_errors(manifest.directory):
         listed = write_rejected(manifest.folder, rejected, filtered)
     [(reason, times)] = Counter(one.reason for one in rejected).most_common(1)
-    where = next(one.where for one in rejected if one.reason == reason)
+    where = next(one.location for one in rejected if one.reason == reason)
     are = "is" if len(rejected) == 1 else "are"
     few = f" (one of {episodes} is already more)" if 0 < max_rejected * episodes < 1 else ""
     raise TooManyRejectedError(

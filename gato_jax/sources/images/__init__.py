@@ -1,4 +1,4 @@
-"""Images with text: captions, and questions with answers."""
+"""Readers of images with captions and of questions about images."""
 
 from gato_jax.sources.images.emoji import emoji_captions
 from gato_jax.sources.images.image_text import open_image_text

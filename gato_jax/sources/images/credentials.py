@@ -1,4 +1,4 @@
-"""Content credentials: the C2PA manifests that cameras, editors and generators put into image files."""
+"""Content credentials: the C2PA manifests that cameras, editors and generators write into image files."""
 
 from __future__ import annotations
 
@@ -8,38 +8,45 @@ from typing import Any
 
 from gato_jax.sources.reader import SourceError
 
-_MARKS = (b"jumb", b"c2pa")  # the box that holds a manifest store, and the store's label, in every file format
+# Every file with a manifest holds both byte strings: the type of the manifest's box and the label of its store.
+_MARKERS = (b"jumb", b"c2pa")
 
 
 def read_credentials(image: bytes, mime: str) -> str:
-    """The C2PA manifest store of an image file as JSON, "" where it has none.
+    """Return the C2PA manifest store of an encoded image as JSON, or "" if the file has none.
 
-    The JSON says itself, in `validation_state`, whether the image is still the one that was signed. Nothing is fetched
-    from the network: of a manifest that lies elsewhere there is nothing in the file.
+    The field `validation_state` of the JSON tells whether the image still matches its signature. Only manifests that
+    are embedded in the file are read; nothing is fetched from the network.
 
     Args:
-      image: the file's bytes.
-      mime: its type, as image/jpeg.
+      image: Bytes of the image file.
+      mime: MIME type of the file, for example `image/jpeg`.
+
+    Returns:
+      The JSON text, or "".
 
     Raises:
-      ImportError: there is a manifest and c2pa-python is not installed.
-      SourceError: there is a manifest that cannot be read.
+      ImportError: The file has a manifest and the package c2pa-python is not installed.
+      SourceError: The manifest is damaged.
     """
-    if not all(mark in image for mark in _MARKS):
+    if not all(marker in image for marker in _MARKERS):
         return ""
     try:
         import c2pa
     except ImportError as error:
-        raise ImportError("the image has a C2PA manifest; pip install c2pa-python to read it") from error
+        raise ImportError(
+            "cannot read the C2PA manifest of the image: c2pa-python is not installed. Run pip install c2pa-python."
+        ) from error
     try:
-        reader = c2pa.Reader.try_create(mime, io.BytesIO(image), context=_offline())
+        reader = c2pa.Reader.try_create(mime, io.BytesIO(image), context=_offline_context())
         return "" if reader is None else reader.json()
     except c2pa.C2paError as error:
-        raise SourceError(f"its C2PA manifest cannot be read ({error}); copy the image again") from error
+        raise SourceError(f"cannot read its C2PA manifest: {error}. Copy the image again.") from error
 
 
 @functools.cache
-def _offline() -> Any:
+def _offline_context() -> Any:
+    """Return the c2pa settings that forbid network access."""
     import c2pa
 
     return c2pa.Context.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})

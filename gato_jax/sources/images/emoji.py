@@ -1,9 +1,9 @@
-"""`captions/emoji`: emoji rendered at 64 by 64 pixels, captioned with their lower-case Unicode names.
+"""The task `captions/emoji`: emoji at 64 by 64 pixels, captioned with their lower-case Unicode names.
 
-About 1,360 single code points; skin tones, flags' letters and sequences are left out. One name in twenty is held out as
-the `test` split, in the order of the names' hashes and only where each of its words is left in some training name: what
-was taught is enough to put a held-out caption together, though the image was never seen. Which names exist is a matter
-of Python's Unicode tables (14.0 in Python 3.11).
+The dataset has about 1,360 emoji, each a single code point; skin tones, the letters of flags and sequences of code
+points are excluded. One name in twenty belongs to the `test` split. A name is held out only if each of its words also
+occurs in a training name, so every test caption consists of words that training shows, under an image that training
+does not show. The names come from Python's Unicode tables (14.0 in Python 3.11).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from gato_jax.episodes import Image, Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, chosen
+from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
 
-FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # where Debian's fonts-noto-color-emoji puts it
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # installed by Debian's fonts-noto-color-emoji
 SIDE = 64
-_FONT_SIZE = 109  # the font's bitmaps have this size and no other
-_CODE_POINTS = range(0x80, 0x1FBFF)  # above ASCII, whose digits are parts of key caps
-_LEFT_OUT = {*range(0x1F3FB, 0x1F400), *range(0x1F1E6, 0x1F200), 0x20E3}  # skin tones, flags' letters, key cap
+_FONT_SIZE = 109  # the only size in which the font has bitmaps
+_CODE_POINTS = range(0x80, 0x1FBFF)  # ASCII is excluded, because its digits only occur as parts of key caps
+_EXCLUDED = {*range(0x1F3FB, 0x1F400), *range(0x1F1E6, 0x1F200), 0x20E3}  # skin tones, letters of flags, key cap
 _SPEC = TaskSpec(
     suite="captions",
     task="emoji",
@@ -40,54 +40,68 @@ _SPEC = TaskSpec(
 def emoji_captions(
     split: str, *, folder: str | Path | None = None, font: str | Path = FONT, variants: int = 1
 ) -> GeneratedEpisodes:
-    """Captioned emoji of a split, one-step episodes.
+    """Return the captioned emoji of one split as one-step episodes: image as observation, caption as action.
 
     Args:
       split: `train` or `test`.
-      folder: PNG files named by code point (`1f600.png`), as the npm package emoji-datasource-google has them in
-        `img/google/64`; the package's folder itself will do. None renders the font.
-      font: NotoColorEmoji.ttf.
-      variants: renderings of each training image: the first as it is, the others a little smaller and shifted.
+      folder: Folder of PNG files named by code point (`1f600.png`): the npm package emoji-datasource-google, or its
+        subfolder `img/google/64`. None renders the emoji from `font`.
+      font: Path of NotoColorEmoji.ttf. Ignored if `folder` is given.
+      variants: Number of episodes of each training emoji. The first shows it in full size, the others a little smaller
+        and shifted. The test split always has one.
+
+    Returns:
+      The episodes, in the order of code points.
 
     Raises:
-      SourceError: neither font nor folder is there.
+      SourceError: The folder has no such files, or the font does not exist.
     """
-    drawing = _folder_drawing(Path(folder)) if folder is not None else _font_drawing(Path(font))
-    names = {code_point: unicodedata.name(chr(code_point)).lower() for code_point in drawing.code_points}
+    emoji = _emoji_of_folder(Path(folder)) if folder is not None else _emoji_of_font(Path(font))
+    names = {code_point: unicodedata.name(chr(code_point)).lower() for code_point in emoji.code_points}
     test = held_out_names(names.values())
     renderings = range(variants if split == "train" else 1)
     return GeneratedEpisodes(
         spec=_SPEC,
         split=split,
-        provenance=drawing.provenance,
+        provenance=emoji.provenance,
         items=tuple(
             (code_point, name, variant)
             for code_point, name in names.items()
-            if chosen(split, name in test)
+            if is_in_split(split, name in test)
             for variant in renderings
         ),
-        make=functools.partial(_make, drawing.draw),
-        content=drawing.content,
+        make=functools.partial(_make_step, emoji.draw),
+        content=emoji.content,
     )
 
 
 def held_out_names(names: Iterable[str]) -> frozenset[str]:
-    """One name in twenty, none with a word that training would then lack."""
+    """Choose the names of the test split: at most one in twenty, in the order of the names' SHA-256 hashes.
+
+    A name is skipped if one of its words would then occur in no training name.
+    """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    left = collections.Counter(word for name in ordered for word in set(name.split()))
+    training_counts = collections.Counter(word for name in ordered for word in set(name.split()))
     test: set[str] = set()
     for name in ordered:
         if len(test) == len(ordered) // 20:
             break
-        if all(left[word] > 1 for word in name.split()):
+        if all(training_counts[word] > 1 for word in name.split()):
             test.add(name)
-            left.subtract(set(name.split()))
+            training_counts.subtract(set(name.split()))
     return frozenset(test)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Drawing:
-    """Where images come from. `draw` gives a code point's square image on transparent ground."""
+class _EmojiImages:
+    """The images of a font or a folder.
+
+    Attributes:
+      code_points: All code points that have an image.
+      draw: Function from a code point to its square RGBA image on a transparent background.
+      provenance: Provenance of the images.
+      content: Digest of the image data, for the fingerprint of the dataset.
+    """
 
     code_points: tuple[int, ...]
     draw: Callable[[int], PIL.Image.Image]
@@ -95,42 +109,53 @@ class _Drawing:
     content: str
 
 
-def _make(draw: Callable[[int], PIL.Image.Image], item: tuple[int, str, int]) -> tuple[dict, dict]:
+def _make_step(draw: Callable[[int], PIL.Image.Image], item: tuple[int, str, int]) -> tuple[dict, dict]:
+    """Return observation and action of the step of an item: (code point, name, variant)."""
     code_point, name, variant = item
     return {"image": render(draw(code_point), (code_point, variant))}, {"caption": name}
 
 
 def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
-    """(64, 64, 3) uint8 on white. From `key`, (code point, variant), follow size and shift; variant 0 has neither."""
+    """Render an emoji on a white background.
+
+    Args:
+      picture: Square RGBA image of the emoji.
+      key: (code point, variant), the seed of size and shift. Variant 0 fills the image.
+
+    Returns:
+      The image, (64, 64, 3) uint8.
+    """
     random = np.random.default_rng(key)
     side = SIDE if key[1] == 0 else int(random.integers(SIDE * 3 // 4, SIDE + 1))
     corner = int(random.integers(0, SIDE - side + 1)), int(random.integers(0, SIDE - side + 1))
-    ground = PIL.Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture)
+    background = PIL.Image.new("RGBA", picture.size, "white")
+    background.alpha_composite(picture)
     canvas = PIL.Image.new("RGB", (SIDE, SIDE), "white")
-    canvas.paste(ground.convert("RGB").resize((side, side), PIL.Image.Resampling.BOX), corner)
+    canvas.paste(background.convert("RGB").resize((side, side), PIL.Image.Resampling.BOX), corner)
     return np.asarray(canvas)
 
 
 def _is_captioned(code_point: int) -> bool:
-    return code_point in _CODE_POINTS and code_point not in _LEFT_OUT and bool(unicodedata.name(chr(code_point), ""))
+    return code_point in _CODE_POINTS and code_point not in _EXCLUDED and bool(unicodedata.name(chr(code_point), ""))
 
 
-def _font_drawing(font: Path) -> _Drawing:
+def _emoji_of_font(font: Path) -> _EmojiImages:
+    """Return all emoji for which the font has a glyph."""
     if not font.is_file():
         raise SourceError(
-            f"{font}: no emoji font; apt-get install fonts-noto-color-emoji, or unpack the npm package "
-            "emoji-datasource-google (npm pack emoji-datasource-google) and pass its folder: captions:FOLDER"
+            f"cannot render emoji: the font {font} does not exist. Run apt-get install fonts-noto-color-emoji, or "
+            "unpack the npm package emoji-datasource-google (npm pack emoji-datasource-google) and pass its folder as "
+            "captions:FOLDER."
         )
-    # The basic layout: one code point, one glyph; without it Pillow shapes text, and fails on lone joiners.
-    shapes = PIL.ImageFont.truetype(str(font), _FONT_SIZE, layout_engine=PIL.ImageFont.Layout.BASIC)
+    # The basic layout maps one code point to one glyph. With Pillow's default, text shaping fails on lone joiners.
+    loaded_font = PIL.ImageFont.truetype(str(font), _FONT_SIZE, layout_engine=PIL.ImageFont.Layout.BASIC)
 
     def has_glyph(code_point: int) -> bool:
-        _, top, _, bottom = shapes.getbbox(chr(code_point))
-        return bottom > top  # a missing glyph is a box without height
+        _, top, _, bottom = loaded_font.getbbox(chr(code_point))
+        return bottom > top  # the bounding box of a missing glyph has no height
 
     content = hashlib.sha256(font.read_bytes()).hexdigest()
-    return _Drawing(
+    return _EmojiImages(
         code_points=tuple(c for c in _CODE_POINTS if _is_captioned(c) and has_glyph(c)),
         draw=functools.partial(_draw_glyph, str(font)),
         provenance=_provenance(f"{font.name} (SHA-256 {content[:12]})", "OFL-1.1"),
@@ -144,16 +169,18 @@ def _load_font(font: str) -> PIL.ImageFont.FreeTypeFont:
 
 
 def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
-    shapes = _load_font(font)
-    left, top, right, bottom = shapes.getbbox(chr(code_point))
+    """Draw a glyph in the middle of the smallest square that holds it; RGBA, transparent background."""
+    loaded_font = _load_font(font)
+    left, top, right, bottom = loaded_font.getbbox(chr(code_point))
     side = int(max(right - left, bottom - top))
     square = PIL.Image.new("RGBA", (side, side))
     corner = (side - right - left) // 2, (side - bottom - top) // 2
-    PIL.ImageDraw.Draw(square).text(corner, chr(code_point), font=shapes, embedded_color=True)
+    PIL.ImageDraw.Draw(square).text(corner, chr(code_point), font=loaded_font, embedded_color=True)
     return square
 
 
-def _folder_drawing(folder: Path) -> _Drawing:
+def _emoji_of_folder(folder: Path) -> _EmojiImages:
+    """Return the emoji of a folder of PNG files that are named by code point."""
     images = folder / "img" / "google" / "64"
     images = images if images.is_dir() else folder
     files = {}
@@ -163,11 +190,12 @@ def _folder_drawing(folder: Path) -> _Drawing:
             files[int(code, 16)] = file
     if not files:
         raise SourceError(
-            f"{folder}: no PNG files named by code point, as 1f600.png; unpack the npm package emoji-datasource-google "
-            "(npm pack emoji-datasource-google) there, or apt-get install fonts-noto-color-emoji for captions:emoji"
+            f"cannot read emoji: {folder} holds no PNG files named by code point, such as 1f600.png. Unpack the npm "
+            "package emoji-datasource-google (npm pack emoji-datasource-google) there, or run apt-get install "
+            "fonts-noto-color-emoji and use captions:emoji."
         )
     content = hashlib.sha256(b"".join(file.read_bytes() for file in files.values())).hexdigest()
-    return _Drawing(
+    return _EmojiImages(
         code_points=tuple(files),
         draw=functools.partial(_open_png, files),
         provenance=_provenance("Noto Emoji images of the npm package emoji-datasource-google", "Apache-2.0"),

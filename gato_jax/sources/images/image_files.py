@@ -1,4 +1,4 @@
-"""Episodes of one step with an image: where its file lies, how it becomes pixels, and what credentials it has."""
+"""One-step episodes with an image: finding its file, decoding it, and reading its content credentials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -19,133 +19,179 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of, within
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    resolve_within,
+)
+
+# An annotated image: location of the annotation (for messages), name of the image file, {key: text}.
+AnnotatedImage: TypeAlias = tuple[str, str, Mapping[str, str]]
 
 
-def image_fields(where: Path, suite: str, size: tuple[int, int], *, given: Sequence[str], wanted: str) -> Fields:
-    """Fields of the task `suite/FOLDER`: an image of (height, width) and the `given` texts, and the `wanted` one."""
+def image_fields(
+    path: Path, suite: str, size: tuple[int, int], *, input_texts: Sequence[str], target_text: str
+) -> Fields:
+    """Return the fields of a task with an image and texts; the task is named after the recording.
+
+    Args:
+      path: Folder or file of the recording. A `provenance.json` beside the images is read.
+      suite: Suite of the task.
+      size: (height, width) of the observation `image`.
+      input_texts: Keys of the texts that are observed.
+      target_text: Key of the text that is the action.
+    """
     observation: dict[str, tuple[str, Modality]] = {"image": ("image", Image(height=size[0], width=size[1]))}
-    name = where.resolve().name.partition(".")[0]
+    name = path.resolve().name.partition(".")[0]
     unknown = Provenance(source=name, licence="unknown", kind="synthetic", collector="")
     return Fields(
         suite=suite,
         task=name,
-        observation=observation | {key: (key, Text()) for key in given},
-        action={wanted: (wanted, Text())},
-        provenance=read_provenance(where if where.is_dir() else where.parent, unknown),
+        observation=observation | {key: (key, Text()) for key in input_texts},
+        action={target_text: (target_text, Text())},
+        provenance=read_provenance(path if path.is_dir() else path.parent, unknown),
     )
 
 
-def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes], where: str) -> Episode:
-    """The episode of an image file and its texts. Raises EpisodeRejected where either cannot be decoded or is empty."""
+def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes], location: str) -> Episode:
+    """Build the one-step episode of an encoded image and its texts.
+
+    Args:
+      fields: The fields from `image_fields`.
+      image: Bytes of the image file.
+      texts: {key: text}; bytes are decoded as UTF-8.
+      location: Place of the episode in the recording, for messages.
+
+    Raises:
+      EpisodeRejected: A text is empty or not UTF-8, or the image or its credentials cannot be read.
+    """
     if empty := [key for key, text in texts.items() if not text.strip()]:
-        raise EpisodeRejected(where, f"its {empty[0]} is empty")
-    pixels, mime = _decode(image, where)
+        raise EpisodeRejected(location, f"its {empty[0]} is empty, expected text. Add the text.")
+    pixels, mime = _decode(image, location)
     try:
         credentials = read_credentials(image, mime)
     except SourceError as error:
-        raise EpisodeRejected(where, str(error)) from None
+        raise EpisodeRejected(location, str(error)) from None
     provenance = dataclasses.replace(fields.provenance, content_credentials=credentials)
     columns = {"image": [pixels], **{key: [text] for key, text in texts.items()}}
-    return assemble(fields, columns.__getitem__, where, provenance=provenance if credentials else None)
+    return assemble(fields, columns.__getitem__, location, provenance=provenance if credentials else None)
 
 
-def _decode(image: bytes, where: str) -> tuple[np.ndarray, str]:
-    """(H, W, 3) uint8, on white where it is transparent, and the file's MIME type."""
+def _decode(image: bytes, location: str) -> tuple[np.ndarray, str]:
+    """Decode an image file; return its pixels, (H, W, 3) uint8, transparency shown as white, and its MIME type."""
     try:
         with PIL.Image.open(io.BytesIO(image)) as picture:
             mime = PIL.Image.MIME.get(picture.format or "", "")
             if picture.has_transparency_data:
-                ground = PIL.Image.new("RGBA", picture.size, "white")
-                ground.alpha_composite(picture.convert("RGBA"))
-                return np.asarray(ground.convert("RGB")), mime
+                background = PIL.Image.new("RGBA", picture.size, "white")
+                background.alpha_composite(picture.convert("RGBA"))
+                return np.asarray(background.convert("RGB")), mime
             return np.asarray(picture.convert("RGB")), mime
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise EpisodeRejected(where, f"its image cannot be decoded ({error})") from None
+        raise EpisodeRejected(location, f"its image cannot be decoded ({error}). Copy the file again.") from None
 
 
 def open_images(
-    where: Path,
+    path: Path,
     split: str,
     fields: Fields,
     *,
     folder: Path,
-    items: Iterable[tuple[str, str, Mapping[str, str]] | Rejection],
+    items: Iterable[AnnotatedImage | Rejection],
     annotations: Sequence[Path],
 ) -> RecordedEpisodes:
-    """Episodes of images in a folder, whose texts are known.
+    """Open the images of a folder, with the texts of their annotations, as one-step episodes.
 
     Args:
-      where: the recording, to begin a message with.
-      split: which of its splits this is.
-      fields: from `image_fields`.
-      folder: where the images lie.
-      items: of each episode its place in the annotations, the image's name, and its texts by key; or why it is none.
-      annotations: the files that the items are from.
+      path: Path of the recording, for messages.
+      split: Name of the split.
+      fields: The fields from `image_fields`.
+      folder: Folder of the image files.
+      items: One item for each annotation: the annotated image, or the reason why the annotation is rejected.
+      annotations: The files from which the items were read, for the fingerprint.
+
+    Returns:
+      The episodes of all items whose image file exists. The other items are in `rejected`.
 
     Raises:
-      SourceError: there is no item whose image is there.
+      SourceError: No item has an image file.
     """
-    there, places, rejected = _listing(folder), [], []
+    sizes, places, rejected = _file_sizes(folder), [], []
     for item in items:
         if isinstance(item, Rejection):
             rejected.append(item)
             continue
-        at, name, texts = item
-        if (problem := _absent(folder, name, there)) is None:
-            places.append((at, name, texts))
+        location, name, _ = item
+        if (problem := _missing_image(folder, name, sizes)) is None:
+            places.append(item)
         else:
-            rejected.append(Rejection(at, problem))
+            rejected.append(Rejection(location, problem))
     if not places:
-        said = f"; the first of {len(rejected)} that are none: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"{where}: no images with texts in split {split!r}{said}")
+        first = f" The first of {len(rejected)} rejected annotations: {': '.join(rejected[0])}" if rejected else ""
+        raise SourceError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.ones(len(places), np.int64),
-        fingerprint=fingerprint_of(annotations, fields.to_json(), split, sorted(there.items())),
+        fingerprint=fingerprint_files(annotations, fields.to_json(), split, sorted(sizes.items())),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
     )
 
 
-def _read(fields: Fields, folder: Path, place: tuple[str, str, Mapping[str, str]]) -> Episode:
-    at, name, texts = place
+def _read(fields: Fields, folder: Path, place: AnnotatedImage) -> Episode:
+    location, name, texts = place
     try:
-        image = within(folder, name).read_bytes()
+        image = resolve_within(folder, name).read_bytes()
     except OSError as error:
-        raise EpisodeRejected(at, f"its image {name!r} cannot be read ({error})") from None
-    return image_episode(fields, image, texts, f"{at}, image {name!r}")
+        raise EpisodeRejected(location, f"its image {name!r} cannot be read ({error}). Copy it again.") from None
+    return image_episode(fields, image, texts, f"{location}, image {name!r}")
 
 
-def _listing(folder: Path) -> dict[str, int]:
-    """{name: bytes} of the files in a folder. One call for all, for there may be a hundred thousand."""
+def _file_sizes(folder: Path) -> dict[str, int]:
+    """Return {name: size in bytes} of all files in a folder.
+
+    One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
+    """
     with os.scandir(folder) as entries:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
-def _absent(folder: Path, name: str, there: Mapping[str, int]) -> str | None:
-    """Why an image is not there, None if it is."""
+def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | None:
+    """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder."""
     try:
-        if name in there or within(folder, name).is_file():
+        if name in sizes or resolve_within(folder, name).is_file():
             return None
     except SourceError as error:
         return str(error)
-    return f"its image {name!r} is not in {folder}"
+    return f"its image {name!r} is not in {folder}. Copy it there."
 
 
-def read_json(file: Path, read: Callable[[Any], Any]) -> Any:
-    """What `read` finds in the JSON of a file. Raises SourceError where it is none, or has another form."""
+def read_json(file: Path, parse: Callable[[Any], Any]) -> Any:
+    """Load a JSON file and return `parse(content)`.
+
+    Raises:
+      SourceError: The file is not JSON, or `parse` finds a missing key or another type than it expects.
+    """
     try:
-        return read(json.loads(file.read_bytes()))
+        return parse(json.loads(file.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{file}: no annotations in JSON ({error!r:.80}); copy it again") from None
+        raise SourceError(
+            f"cannot read {file}: it holds no annotations in JSON ({error!r:.80}). Copy it again."
+        ) from None
 
 
-def find_folder(where: Path, name: str) -> Path:
-    """The images' folder: `name` in the recording or in its `images`. Raises SourceError where there is neither."""
-    for folder in (where / name, where / "images" / name):
+def find_folder(path: Path, name: str) -> Path:
+    """Return the folder of the images: `path/name` or `path/images/name`.
+
+    Raises:
+      SourceError: Neither folder exists.
+    """
+    for folder in (path / name, path / "images" / name):
         if folder.is_dir():
             return folder
-    raise SourceError(f"{where}: no folder {name!r} with the images, nor images/{name}; unpack them there")
+    raise SourceError(f"cannot open {path}: it has no folder {name!r} or images/{name}. Unpack the images there.")

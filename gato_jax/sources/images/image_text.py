@@ -1,102 +1,113 @@
-"""Images with texts of others, one-step episodes whose action is the text: COCO captions, WebDataset, imagefolder."""
+"""Captioned images in the layouts of COCO, WebDataset and imagefolder, as episodes whose action is the caption."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from gato_jax.sources.images.image_files import find_folder, image_fields, open_images, read_json
+from gato_jax.sources.images.image_files import AnnotatedImage, find_folder, image_fields, open_images, read_json
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, chosen
-
-_Item: TypeAlias = tuple[str, str, Mapping[str, str]] | Rejection
+from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is_in_split
 
 
-def open_image_text(where: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
-    """Opens images with texts, one episode for each text.
+def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
+    """Open one split of a recording of captioned images, one episode for each caption.
 
-    Three layouts are known: COCO's, `annotations/captions_train2017.json` with the images in `train2017`; WebDataset's,
-    `*.tar` with `KEY.jpg` and `KEY.txt`, or a `caption` in `KEY.json`; and the imagefolder's of Hugging Face, `*.jpg`
-    with a `metadata.jsonl` of `file_name` and `text`, in the folder or in one named as the split.
+    The layout is recognised by the files that exist:
 
-    Splits are those of the layout. Where it has none, about one image in twenty is of `test`, by the hash of its name.
-    `provenance.json` in the folder says where the images come from; a C2PA manifest in an image goes into its episode.
+    - COCO: `annotations/captions_train2017.json`, with the images in `train2017`.
+    - WebDataset: `*.tar` files with `KEY.jpg` and `KEY.txt`, or with a `caption` in `KEY.json`.
+    - Hugging Face's imagefolder: images with a `metadata.jsonl` of `file_name` and `text`, in the folder itself or in a
+      subfolder named like the split.
+
+    If the layout has no splits, about one image in twenty belongs to `test`, by the hash of its name. The provenance is
+    read from `provenance.json` in the folder. A C2PA manifest in an image is stored in the provenance of its episode.
 
     Args:
-      where: the folder; or one shard of a WebDataset.
-      split: `train`, or another that is there.
-      size: (height, width) to which images are averaged.
+      path: The folder, or one shard of a WebDataset.
+      split: Name of the split.
+      size: (height, width) of the observed image; pixels are averaged.
 
     Raises:
-      SourceError: the layout is none of these, there is no such split, or nothing in it can be read.
+      SourceError: The folder has none of these layouts, the split does not exist, or no image in it can be used.
     """
-    where = Path(where)
-    if list(where.glob("annotations/captions_*.json")):
-        return _open_coco(where, split, size)
-    if where.suffix == ".tar" or list(where.glob("*.tar")):
-        return open_webdataset(where, split, size)
-    if (where / split / "metadata.jsonl").is_file() or (where / "metadata.jsonl").is_file():
-        return _open_imagefolder(where, split, size)
-    compressed = "; unpack the *.tar.gz, which have no random access" if list(where.glob("*.tar.gz")) else ""
+    path = Path(path)
+    if list(path.glob("annotations/captions_*.json")):
+        return _open_coco(path, split, size)
+    if path.suffix == ".tar" or list(path.glob("*.tar")):
+        return open_webdataset(path, split, size)
+    if (path / split / "metadata.jsonl").is_file() or (path / "metadata.jsonl").is_file():
+        return _open_imagefolder(path, split, size)
+    compressed = " Unpack the *.tar.gz files, which have no random access." if list(path.glob("*.tar.gz")) else ""
     raise SourceError(
-        f"{where}: no annotations/captions_*.json, *.tar or metadata.jsonl (of split {split!r}); give a folder with one"
-        f"{compressed}"
+        f"cannot open {path}: it has no annotations/captions_*.json, *.tar or metadata.jsonl (of split {split!r}). "
+        f"Name a folder with one of them.{compressed}"
     )
 
 
-def _open_coco(where: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
     pattern = re.compile(r"captions_(?P<subset>(?P<split>[a-z]+)\d*)\.json")
-    found = [(file, match) for file in sorted(where.glob("annotations/*")) if (match := pattern.fullmatch(file.name))]
-    here = [(file, match["subset"]) for file, match in found if match["split"] == split]
-    if len(here) != 1:
-        said = ", ".join(f"{match['split']} in {file.name}" for file, match in found)
-        raise SourceError(f"{where}: {len(here)} files of split {split!r}, needs one; it has {said}")
-    [(file, subset)] = here
+    found = [(file, match) for file in sorted(path.glob("annotations/*")) if (match := pattern.fullmatch(file.name))]
+    files = [(file, match["subset"]) for file, match in found if match["split"] == split]
+    if len(files) != 1:
+        existing = ", ".join(f"{match['split']} in {file.name}" for file, match in found)
+        raise SourceError(
+            f"cannot open {path}: it has {len(files)} files of split {split!r}, expected 1. It has {existing}."
+        )
+    [(file, subset)] = files
     return open_images(
-        where,
+        path,
         split,
-        image_fields(where, "captions", size, given=(), wanted="caption"),
-        folder=find_folder(where, subset),
-        items=read_json(file, lambda said: list(_coco_items(said, str(file)))),
+        image_fields(path, "captions", size, input_texts=(), target_text="caption"),
+        folder=find_folder(path, subset),
+        items=read_json(file, lambda content: list(_coco_items(content, str(file)))),
         annotations=[file],
     )
 
 
-def _coco_items(said: Any, where: str) -> Iterator[_Item]:
-    names = {image["id"]: str(image["file_name"]) for image in said["images"]}
-    for number, annotation in enumerate(said["annotations"]):
-        at, caption = f"{where}, annotation {number}", annotation.get("caption")
+def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]:
+    """Yield the captions of a COCO annotation file; captions without an image or text are rejected."""
+    names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    for number, annotation in enumerate(content["annotations"]):
+        location, caption = f"{file}, annotation {number}", annotation.get("caption")
         if annotation.get("image_id") not in names:
-            yield Rejection(at, f"its image {annotation.get('image_id')!r} is not described")
+            yield Rejection(
+                location, f"its image_id {annotation.get('image_id')!r} is not among the images of the file"
+            )
         elif not isinstance(caption, str) or not caption.strip():
-            yield Rejection(at, f"its caption is {caption!r:.40}, needs text")
+            yield Rejection(location, f"its caption is {caption!r:.40}, expected text")
         else:
-            yield at, names[annotation["image_id"]], {"caption": caption.strip()}
+            yield location, names[annotation["image_id"]], {"caption": caption.strip()}
 
 
-def _open_imagefolder(where: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
-    own = (where / split / "metadata.jsonl").is_file()
-    folder = where / split if own else where
-    items = _imagefolder_items(folder / "metadata.jsonl", None if own else split)
-    fields = image_fields(where, "captions", size, given=(), wanted="caption")
-    return open_images(where, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"])
+def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+    has_split_folder = (path / split / "metadata.jsonl").is_file()
+    folder = path / split if has_split_folder else path
+    items = _imagefolder_items(folder / "metadata.jsonl", None if has_split_folder else split)
+    fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
+    return open_images(path, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"])
 
 
-def _imagefolder_items(file: Path, split: str | None) -> Iterator[_Item]:
-    """Of all lines, or of those that the hash gives to a split."""
+def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection]:
+    """Yield the captioned images of a metadata.jsonl; malformed lines are rejected.
+
+    Args:
+      file: The metadata.jsonl.
+      split: `train` or `test`, to select images by the hash of their names; None yields all.
+    """
     for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        at = f"{file}, line {number}"
+        location = f"{file}, line {number}"
         try:
-            said = json.loads(line.decode())
-            name, text = said["file_name"], said["text"]
+            row = json.loads(line.decode())
+            name, text = row["file_name"], row["text"]
         except (ValueError, KeyError, TypeError) as error:
-            yield Rejection(at, f"it is no JSON with file_name and text ({error!r:.80})")
+            yield Rejection(location, f"it is not a JSON object with file_name and text ({error!r:.80})")
             continue
         if not isinstance(name, str) or not isinstance(text, str) or not text.strip():
-            yield Rejection(at, f"its file_name is {name!r:.40} and its text {text!r:.40}; both have to be text")
-        elif split is None or chosen(split, is_held_out(name)):
-            yield at, name, {"caption": text}
+            yield Rejection(location, f"its file_name is {name!r:.40} and its text {text!r:.40}, expected two texts")
+        elif split is None or is_in_split(split, is_held_out(name)):
+            yield location, name, {"caption": text}

@@ -1,4 +1,4 @@
-"""Questions about images in the layout of VQA v2 and OK-VQA: one-step episodes whose action is the answer."""
+"""Questions about images in the layout of VQA v2 and OK-VQA, as one-step episodes: the answer is the action."""
 
 from __future__ import annotations
 
@@ -8,71 +8,76 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.sources.images.image_files import find_folder, image_fields, open_images, read_json
+from gato_jax.sources.images.image_files import AnnotatedImage, find_folder, image_fields, open_images, read_json
 from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError
 
 _QUESTIONS = re.compile(r"(v2_)?OpenEnded_mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_questions\.json")
 _ANNOTATIONS = re.compile(r"(v2_)?mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_annotations\.json")
 
 
-def open_vqa(where: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
-    """Opens questions about COCO's images, one episode each: image and question are seen, the answer is the action.
+def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
+    """Open one split of questions about COCO images, one episode for each question.
 
-    The answer is `multiple_choice_answer`, in OK-VQA, which has none, the most frequent one, of those the first.
+    Image and question are observations, the answer is the action. The answer is `multiple_choice_answer`. OK-VQA has no
+    such field; there it is the most frequent answer, and among equally frequent ones the first.
 
     Args:
-      where: the folder of `v2_OpenEnded_mscoco_train2014_questions.json`, `v2_mscoco_train2014_annotations.json` and
-        `train2014/COCO_train2014_*.jpg`, or of OK-VQA's files, whose names lack the `v2_`; `images/train2014` will do.
-      split: `train` or `val`; that is, `train2014` or `val2014`.
-      size: (height, width) to which images are averaged.
+      path: A folder with `v2_OpenEnded_mscoco_train2014_questions.json`, `v2_mscoco_train2014_annotations.json` and
+        images `COCO_train2014_*.jpg` in `train2014` or `images/train2014`. The `v2_` may be missing, as in OK-VQA.
+      split: `train` or `val`, which stand for `train2014` and `val2014`.
+      size: (height, width) of the observed image; pixels are averaged.
 
     Raises:
-      SourceError: there are no such files of this split, or they cannot be read.
+      SourceError: The files of this split do not exist or cannot be read.
     """
-    where = Path(where)
-    questions, subset = _find(where, _QUESTIONS, split)
-    annotations, _ = _find(where, _ANNOTATIONS, split)
-    asked = read_json(questions, lambda said: {one["question_id"]: one for one in said["questions"]})
-    items = read_json(annotations, lambda said: list(_items(asked, said["annotations"], subset, str(annotations))))
+    path = Path(path)
+    question_file, subset = _find_file(path, _QUESTIONS, split)
+    answer_file, _ = _find_file(path, _ANNOTATIONS, split)
+    questions = read_json(question_file, lambda content: {one["question_id"]: one for one in content["questions"]})
+    items = read_json(
+        answer_file, lambda content: list(_items(questions, content["annotations"], subset, str(answer_file)))
+    )
     return open_images(
-        where,
+        path,
         split,
-        image_fields(where, "vqa", size, given=("question",), wanted="answer"),
-        folder=find_folder(where, subset),
+        image_fields(path, "vqa", size, input_texts=("question",), target_text="answer"),
+        folder=find_folder(path, subset),
         items=items,
-        annotations=[questions, annotations],
+        annotations=[question_file, answer_file],
     )
 
 
-def _find(where: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, str]:
-    """The one file of the split, and the subset of COCO's images that it is about."""
-    found = [(file, match) for file in sorted(where.glob("*.json")) if (match := pattern.fullmatch(file.name))]
-    here = [(file, match["subset"]) for file, match in found if match["split"] == split]
-    if len(here) != 1:
-        said = ", ".join(file.name for file, _ in found) or "none"
+def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, str]:
+    """Return the file of the split whose name matches the pattern, and the name of the COCO subset, as `train2014`."""
+    found = [(file, match) for file in sorted(path.glob("*.json")) if (match := pattern.fullmatch(file.name))]
+    files = [(file, match["subset"]) for file, match in found if match["split"] == split]
+    if len(files) != 1:
+        existing = ", ".join(file.name for file, _ in found) or "none"
         raise SourceError(
-            f"{where}: {len(here)} files {pattern.pattern!r} of split {split!r}, needs one; there: {said}"
+            f"cannot open {path}: it has {len(files)} files {pattern.pattern!r} of split {split!r}, expected 1. "
+            f"Matching files: {existing}."
         )
-    return here[0]
+    return files[0]
 
 
 def _items(
-    asked: Mapping[Any, Any], annotations: list[Any], subset: str, where: str
-) -> Iterator[tuple[str, str, Mapping[str, str]] | Rejection]:
-    left = dict(asked)
+    questions: Mapping[Any, Any], annotations: list[Any], subset: str, file: str
+) -> Iterator[AnnotatedImage | Rejection]:
+    """Yield the image, question and answer of each annotation; questions without one answer are rejected."""
+    unanswered = dict(questions)
     for annotation in annotations:
         number = annotation["question_id"]
-        at, question = f"{where}, question {number}", left.pop(number, None)
+        location, question = f"{file}, question {number}", unanswered.pop(number, None)
         if question is None:
-            yield Rejection(at, "there is no such question, or it is answered twice")
+            yield Rejection(location, "the question does not exist or is answered twice, expected one answer")
             continue
         texts = {"question": question["question"], "answer": _answer(annotation)}
         if wrong := [f"{key} is {text!r:.40}" for key, text in texts.items() if not _is_text(text)]:
-            yield Rejection(at, f"its {wrong[0]}, needs text")
+            yield Rejection(location, f"its {wrong[0]}, expected text")
         else:
-            yield at, f"COCO_{subset}_{question['image_id']:012d}.jpg", texts
-    for number in left:
-        yield Rejection(f"{where}, question {number}", "it has no answer")
+            yield location, f"COCO_{subset}_{question['image_id']:012d}.jpg", texts
+    for number in unanswered:
+        yield Rejection(f"{file}, question {number}", "it has no answer, expected one")
 
 
 def _is_text(value: Any) -> bool:
@@ -80,6 +85,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _answer(annotation: Mapping[str, Any]) -> Any:
+    """Return the answer of an annotation of VQA v2 or OK-VQA, or None if it has none."""
     if "multiple_choice_answer" in annotation:
         return annotation["multiple_choice_answer"]
     counts = collections.Counter(one["answer"] for one in annotation["answers"])

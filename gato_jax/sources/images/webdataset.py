@@ -1,4 +1,4 @@
-"""Images with texts in WebDataset shards, tar files in which what has one name belongs together."""
+"""Captioned images in WebDataset shards: tar files in which the members of a sample share a name."""
 
 from __future__ import annotations
 
@@ -14,45 +14,69 @@ from gato_jax.episodes import Episode
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.image_files import image_episode, image_fields
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+    is_in_split,
+)
 
 _IMAGES, _TEXTS = ("jpg", "jpeg", "png", "webp"), ("txt", "json")
-_BLOCK = 512  # bytes, of which all that is in a tar file is a multiple; it ends with two empty ones
-_PLACE = np.dtype(
+_BLOCK = 512  # bytes; headers and contents of a tar file are padded to whole blocks, and two empty blocks end the file
+_SAMPLE = np.dtype(  # number of the shard; offsets and sizes of image and text in bytes; whether the text is JSON
     [("shard", "i4"), ("image", "i8"), ("image_size", "i8"), ("text", "i8"), ("text_size", "i8"), ("json", "?")]
 )
 
 
-def open_webdataset(where: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
-    """Opens the shards in a folder, or one; see `open_image_text`."""
+def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+    """Open one split of WebDataset shards as one-step episodes, one for each captioned image.
+
+    The headers of all shards are read once, to find the samples.
+
+    Args:
+      path: A shard, or a folder with `*.tar` files.
+      split: `train` or `test`; about one sample in twenty belongs to `test`, by the hash of its key.
+      size: (height, width) of the observed image; pixels are averaged.
+
+    Raises:
+      SourceError: No sample of the split has an image and a text, or the split does not exist.
+    """
     import tqdm
 
-    shards = [where] if where.is_file() else sorted(where.glob("*.tar"))
-    fields = image_fields(where, "captions", size, given=(), wanted="caption")
-    chosen(split, False)  # a split that there is none of is an error before anything is read
-    places, rejected = [], []
-    for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{where}: members", unit=" shards", delay=2)):
-        for key, place in _samples(shard):
-            if isinstance(place, str):
-                rejected.append(Rejection(f"{shard}, {key}" if key else str(shard), place))
-            elif chosen(split, is_held_out(key)):
-                places.append((number, *place))
-    if not places:
-        said = f"; the first of {len(rejected)} that are none: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"{where}: no images with texts of split {split!r} in {len(shards)} shards{said}")
+    shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
+    fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
+    is_in_split(split, False)  # refuses an unknown split before anything is read
+    samples, rejected = [], []
+    for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{path}: members", unit=" shards", delay=2)):
+        for key, sample in _scan_shard(shard):
+            if isinstance(sample, str):
+                rejected.append(Rejection(f"{shard}, {key}" if key else str(shard), sample))
+            elif is_in_split(split, is_held_out(key)):
+                samples.append((number, *sample))
+    if not samples:
+        first = f" The first of {len(rejected)} rejected samples: {': '.join(rejected[0])}" if rejected else ""
+        raise SourceError(
+            f"cannot open {path}: split {split!r} has no images with texts in {len(shards)} shards.{first}"
+        )
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=range(len(places)),
-        lengths=np.ones(len(places), np.int64),
-        fingerprint=fingerprint_of(shards, fields.to_json(), split),
-        read=functools.partial(_read, fields, shards, np.array(places, _PLACE)),
+        addresses=range(len(samples)),
+        lengths=np.ones(len(samples), np.int64),
+        fingerprint=fingerprint_files(shards, fields.to_json(), split),
+        read=functools.partial(_read, fields, shards, np.array(samples, _SAMPLE)),
         rejected=tuple(rejected),
     )
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bool] | str]]:
-    """The key of each sample and where its image and text lie, or what is wrong with it, or with the shard (key "")."""
+def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bool] | str]]:
+    """Yield (key, sample) of each sample of a shard.
+
+    A sample is (image offset, image size, text offset, text size, whether the text is JSON), or a sentence that says
+    what is wrong with it. A damaged shard yields the key "" and a sentence.
+    """
     end, key, parts = 0, "", dict[str, tuple[int, int]]()
     try:
         with tarfile.open(shard, "r:") as members:
@@ -62,48 +86,50 @@ def _samples(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bool]
                     continue
                 folder, slash, name = member.name.rpartition("/")
                 stem, _, kind = name.partition(".")
-                if (of := folder + slash + stem) != key:
+                if (member_key := folder + slash + stem) != key:
                     if parts:
-                        yield key, _place(parts)
-                    key, parts = of, {}
+                        yield key, _image_and_text(parts)
+                    key, parts = member_key, {}
                 if kind.lower() in parts:
-                    yield key, f"it has {kind} twice, of which the second counts"
+                    yield key, f"it has {kind} twice, expected once. The second one is used."
                 parts[kind.lower()] = member.offset_data, member.size
-        with shard.open("rb") as content:  # the library takes a damaged header for the end
+        with shard.open("rb") as content:  # tarfile mistakes a damaged header for the end of the file
             content.seek(end)
             if content.read(2 * _BLOCK) != bytes(2 * _BLOCK):
-                raise tarfile.ReadError(f"at byte {end} there is neither a member nor the end")
+                raise tarfile.ReadError(f"byte {end} begins neither a member nor the end of the file")
     except (OSError, tarfile.TarError) as error:
-        yield "", f"it is damaged or cut short ({error}); copy it again"
+        yield "", f"it is damaged or cut short ({error}). Copy it again."
     if parts:
-        yield key, _place(parts)
+        yield key, _image_and_text(parts)
 
 
-def _place(parts: dict[str, tuple[int, int]]) -> tuple[int, int, int, int, bool] | str:
+def _image_and_text(parts: dict[str, tuple[int, int]]) -> tuple[int, int, int, int, bool] | str:
+    """Return the sample of {suffix: (offset, size)}, or a sentence if image or text is missing."""
     image = next((parts[kind] for kind in _IMAGES if kind in parts), None)
     text = next((kind for kind in _TEXTS if kind in parts), None)
     if image is None or text is None:
-        return f"it has {', '.join(parts)}; needs one of {', '.join(_IMAGES)} and one of {', '.join(_TEXTS)}"
+        return f"it has {', '.join(parts)}, expected one of {', '.join(_IMAGES)} and one of {', '.join(_TEXTS)}"
     return *image, *parts[text], text == "json"
 
 
-def _read(fields: Fields, shards: list[Path], places: np.ndarray, number: int) -> Episode:
-    place = places[number]
-    shard = shards[place["shard"]]
-    where = f"{shard}, byte {place['image']}"
+def _read(fields: Fields, shards: list[Path], samples: np.ndarray, number: int) -> Episode:
+    """Read the episode of sample `number`; `samples` is an array of dtype `_SAMPLE`."""
+    sample = samples[number]
+    shard = shards[sample["shard"]]
+    location = f"{shard}, byte {sample['image']}"
     try:
         with shard.open("rb") as content:
-            content.seek(place["image"])
-            image = content.read(place["image_size"])
-            content.seek(place["text"])
-            text = content.read(place["text_size"])
+            content.seek(sample["image"])
+            image = content.read(sample["image_size"])
+            content.seek(sample["text"])
+            text = content.read(sample["text_size"])
     except OSError as error:
-        raise EpisodeRejected(where, f"it cannot be read ({error})") from None
-    if place["json"]:
+        raise EpisodeRejected(location, f"it cannot be read ({error}). Copy the shard again.") from None
+    if sample["json"]:
         try:
             text = json.loads(text)["caption"]
         except (ValueError, KeyError, TypeError) as error:
-            raise EpisodeRejected(where, f"it has no JSON with a caption ({error!r:.80})") from None
+            raise EpisodeRejected(location, f"it is not a JSON object with a caption ({error!r:.80})") from None
         if not isinstance(text, str):
-            raise EpisodeRejected(where, f"its caption is {text!r:.40}, needs text")
-    return image_episode(fields, image, {"caption": text}, where)
+            raise EpisodeRejected(location, f"its caption is {text!r:.40}, expected text")
+    return image_episode(fields, image, {"caption": text}, location)

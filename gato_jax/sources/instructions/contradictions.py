@@ -1,4 +1,4 @@
-"""Where an instruction names another thing, colour, direction or gripper state than the metadata of its episode."""
+"""Contradictions between the instruction of an episode and its metadata: things, attributes, directions, gripper."""
 
 from __future__ import annotations
 
@@ -13,55 +13,61 @@ from gato_jax.sources.instructions.words import (
     OPPOSITES,
     PREPOSITIONS,
     VERB_FORMS,
-    words_of,
+    split_words,
 )
 from gato_jax.sources.reader import SourceError
 
-# What metadata name things by, and ways by.
-THINGS = ("object", "target", "reference", "tool", "obstacle")
-WAYS = ("direction", "side", "relation")
-_HANDS = ("gripper", "hand", "fingers")
+THING_KEYS = ("object", "target", "reference", "tool", "obstacle")  # keys of metadata that name things
+DIRECTION_KEYS = ("direction", "side", "relation")  # keys of metadata that name directions and sides
+_GRIPPER_WORDS = ("gripper", "hand", "fingers")
 _OPEN, _CLOSED = frozenset(("open", "opens", "opened")), frozenset(("close", "closes", "closed", "shut"))
-_WITH_PARTICLE = frozenset("pick put set lay swing stand lift place take turn".split())
+_PARTICLE_VERBS = frozenset("pick put set lay swing stand lift place take turn".split())  # verbs with `up` or `down`
 
 
-def nouns_of(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """The nouns of the things that metadata name. Raises SourceError for a value that is no words."""
-    return frozenset(noun for key in THINGS for thing in things(metadata, key) if (noun := _noun(thing)))
-
-
-def contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Set[str]) -> list[str]:
-    """What an instruction says otherwise than the metadata of its episode, a sentence each.
-
-    What it leaves open is no contradiction: `pick it up` names no object. An object is another where the instruction
-    names one that episodes of the dataset are about, and not this episode's; an attribute is, where it stands before
-    the thing's noun; a direction or side, where its opposite is named and itself is not.
-
-    Args:
-      instruction: of the episode.
-      metadata: of the episode; see `Template` for things and attributes.
-      nouns: of the things of all episodes, as `nouns_of` gives them.
+def named_nouns(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """Return the nouns of all things that the metadata of an episode name.
 
     Raises:
-      SourceError: a value of the metadata is no words.
+      SourceError: A value of the metadata is not text.
     """
-    words = words_of(instruction)
+    return frozenset(noun for key in THING_KEYS for thing in things(metadata, key) if (noun := _noun(thing)))
+
+
+def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Set[str]) -> list[str]:
+    """Return one sentence for each contradiction between an instruction and the metadata of its episode.
+
+    An instruction that leaves something open does not contradict: `pick it up` names no object. These do:
+
+    - The instruction lacks a thing of the metadata and names a thing of another episode.
+    - It puts another attribute in front of a thing's noun, such as another colour.
+    - It names the opposite of a direction or side, and not the direction itself.
+    - It says that the gripper opens where the metadata say closed, or the reverse.
+
+    Args:
+      instruction: The instruction of the episode.
+      metadata: The metadata of the episode; see `Template` for things and attributes.
+      nouns: The nouns of the things of all episodes, from `named_nouns`.
+
+    Raises:
+      SourceError: A value of the metadata is not text.
+    """
+    words = split_words(instruction)
     return [
         *_other_things(words, metadata, nouns),
         *_other_attributes(words, metadata),
-        *_other_ways(words, metadata),
+        *_other_directions(words, metadata),
         *_other_gripper(words, metadata),
     ]
 
 
 def _noun(thing: Thing) -> str:
-    """Without attributes and in one spelling; empty where there is none."""
+    """Return the name of a thing in normalised spelling and without attributes; "" if it has no name."""
     attributes = frozenset().union(*ATTRIBUTE_WORDS.values())
-    return " ".join(word for word in words_of(thing.name or "") if word not in attributes)
+    return " ".join(word for word in split_words(thing.name or "") if word not in attributes)
 
 
-def _place(words: list[str], noun: str) -> int | None:
-    """At which word the noun stands, also in the plural."""
+def _find_noun(words: list[str], noun: str) -> int | None:
+    """Return the index in `words` where a noun, of one or several words, begins, or None. The plural also matches."""
     if not noun:
         return None
     found = re.search(rf"(?:^| ){re.escape(noun)}(?:e?s)?(?= |$)", " ".join(words))
@@ -69,65 +75,78 @@ def _place(words: list[str], noun: str) -> int | None:
 
 
 def _other_things(words: list[str], metadata: Mapping[str, Any], nouns: Set[str]) -> Iterator[str]:
-    own = nouns_of(metadata)
-    # `Cup` is not named by `cup holder`: what is left of the words when the longer names are taken out counts.
-    others = sorted(noun for noun in nouns - own if _place(words, noun) is not None and not _within(noun, own, words))
-    for key in THINGS:
-        missing = [noun for thing in things(metadata, key) if (noun := _noun(thing)) and _place(words, noun) is None]
+    own = named_nouns(metadata)
+    others = sorted(
+        noun
+        for noun in nouns - own
+        if _find_noun(words, noun) is not None and not _is_part_of_longer_noun(noun, own, words)
+    )
+    for key in THING_KEYS:
+        found = [noun for thing in things(metadata, key) if (noun := _noun(thing))]
+        missing = [noun for noun in found if _find_noun(words, noun) is None]
         if missing and others:
             yield f"it names {' and '.join(others)}, the metadata's {key} is {' and '.join(missing)}"
 
 
-def _within(noun: str, own: Set[str], words: list[str]) -> bool:
-    return any(noun in longer.split() and _place(words, longer) is not None for longer in own)
+def _is_part_of_longer_noun(noun: str, longer_nouns: Set[str], words: list[str]) -> bool:
+    """Return whether `words` contain one of `longer_nouns` that contains `noun`: `cup holder` does not name a cup."""
+    return any(noun in longer.split() and _find_noun(words, longer) is not None for longer in longer_nouns)
 
 
 def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    known = [(key, thing) for key in THINGS for thing in things(metadata, key)]
-    everything = {word for _, thing in known for value in thing.attributes.values() for word in words_of(value)}
-    for key, thing in known:
-        place = _place(words, noun := _noun(thing))
+    named_things = [(key, thing) for key in THING_KEYS for thing in things(metadata, key)]
+    all_values = {
+        word for _, thing in named_things for value in thing.attributes.values() for word in split_words(value)
+    }
+    for key, thing in named_things:
+        position = _find_noun(words, noun := _noun(thing))
         for attribute, value in thing.attributes.items():
-            possible, right = ATTRIBUTE_WORDS[attribute], set(words_of(value))
-            if place is not None:
-                named = [word for word in _before(words, place) if word in possible]
-            else:  # the only one in the sentence is that of the object
+            possible, right = ATTRIBUTE_WORDS[attribute], set(split_words(value))
+            if position is not None:
+                named = [word for word in _words_before_noun(words, position) if word in possible]
+            else:  # a single attribute in a sentence that does not name the object describes the object
                 named = [word for word in words if word in possible] if key == "object" else []
-                named = named if len(named) == 1 and named[0] not in everything else []
+                named = named if len(named) == 1 and named[0] not in all_values else []
             if named and not right & set(named):
-                what = f"the {noun}" if place is not None else "it"
-                yield f"it calls {what} {' '.join(named)}, the metadata's {attribute} of the {key} is {value}"
+                subject = f"the {noun}" if position is not None else "it"
+                yield f"it calls {subject} {' '.join(named)}, the metadata's {attribute} of the {key} is {value}"
 
 
-def _before(words: list[str], place: int) -> list[str]:
-    """The words that belong to the noun at `place`: back to an article, preposition or verb."""
-    start = place
+def _words_before_noun(words: list[str], position: int) -> list[str]:
+    """Return the words that describe the noun at `position`: those back to an article, preposition or verb."""
+    start = position
     while start and words[start - 1] not in DETERMINERS | PREPOSITIONS | {"and"} and words[start - 1] not in VERB_FORMS:
         start -= 1
-    return words[start:place]
+    return words[start:position]
 
 
-def _other_ways(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    # After a verb that takes a particle, as in `pick it up`, up and down are no directions.
-    directed = next((number for number, word in enumerate(words) if word in _WITH_PARTICLE), len(words))
-    said = {word for number, word in enumerate(words) if word not in ("up", "down") or number < directed}
-    for key in WAYS:
+def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
+    # After a verb with a particle, as in `pick it up`, the words up and down are not directions.
+    first_verb = next((number for number, word in enumerate(words) if word in _PARTICLE_VERBS), len(words))
+    named = {word for number, word in enumerate(words) if word not in ("up", "down") or number < first_verb}
+    for key in DIRECTION_KEYS:
         if (value := metadata.get(key)) is None:
             continue
         if not isinstance(value, str):
-            raise SourceError(f"metadata {key!r} is {value!r:.60}, needs words; leave it out where it is not known")
-        for right in words_of(value.replace("_", " ")):
+            raise SourceError(
+                f"cannot compare an instruction with metadata: {key!r} is {value!r:.60}, expected text. Leave the key "
+                "out if it is not known."
+            )
+        for right in split_words(value.replace("_", " ")):
             opposites = {other for pair in OPPOSITES if right in pair for other in pair} - {right}
-            if (wrong := sorted(opposites & said)) and right not in said:
+            if (wrong := sorted(opposites & named)) and right not in named:
                 yield f"it says {wrong[0]}, the metadata's {key} is {value}"
 
 
 def _other_gripper(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    if (value := metadata.get("gripper")) is None or not set(words) & set(_HANDS):
+    if (value := metadata.get("gripper")) is None or not set(words) & set(_GRIPPER_WORDS):
         return
-    state = words_of(value) if isinstance(value, str) else []
+    state = split_words(value) if isinstance(value, str) else []
     if len(state) != 1 or state[0] not in _OPEN | _CLOSED:
-        raise SourceError(f"metadata 'gripper' is {value!r:.60}, needs open or closed")
+        raise SourceError(
+            f"cannot compare an instruction with metadata: 'gripper' is {value!r:.60}, expected open or closed. Leave "
+            "the key out if it is not known."
+        )
     right, wrong = (_OPEN, _CLOSED) if state[0] in _OPEN else (_CLOSED, _OPEN)
     if set(words) & wrong and not set(words) & right:
         yield f"it says {min(set(words) & wrong)}, the metadata's gripper is {value}"

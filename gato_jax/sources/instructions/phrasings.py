@@ -1,4 +1,4 @@
-"""Episodes that say what they are about in several phrasings, drawn so that each is used as often as any other."""
+"""Episodes with several phrasings of their instruction, each phrasing used equally often."""
 
 from __future__ import annotations
 
@@ -14,50 +14,58 @@ import numpy as np
 from gato_jax.episodes import Episode, TaskSpec, Text
 from gato_jax.sources.reader import EpisodeReader, SourceError
 
-INSTRUCTION = "instruction"  # the observation key
+INSTRUCTION_KEY = "instruction"  # observation key of the instruction
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PhrasedEpisodes:
-    """Each of N episodes `copies` times, number i * copies + j the copy j of episode i; itself an EpisodeReader.
+    """An EpisodeReader that contains each episode of another reader `copies` times, with different phrasings.
 
-    A mixture over it draws phrasings as it draws episodes. The draw depends on the reader's fingerprint and on i and j
-    alone. Copies of an episode have different phrasings while there are enough; with one group, over any P episodes
-    from a multiple of P on, each of its P phrasings is used `copies` times.
+    Position i * copies + j is copy j of episode i. A mixture that samples episodes therefore samples phrasings, too.
+    The phrasing depends only on the reader's fingerprint, i and j. The copies of an episode have different phrasings as
+    long as their group has enough. With one group of P phrasings, any P consecutive episodes that begin at a multiple
+    of P use each phrasing `copies` times.
 
     Attributes:
-      phrasings: groups of instructions that mean the same. With one group every episode is given one of it; with
-        several, the instruction that an episode has says which group it is of.
-      key: the observation that holds the instruction; it is added where there is none.
+      reader: The N episodes.
+      phrasings: Groups of instructions with the same meaning. A single group applies to all episodes. With several
+        groups, an episode belongs to the group that contains its recorded instruction.
+      copies: Number of copies of each episode.
+      key: Observation key of the instruction. The observation is added if the task does not have it.
 
     Raises:
-      SourceError: there is no phrasing, one is in two groups, or the observation is no text.
+      SourceError: A group is empty, a phrasing occurs twice, the observation is not text, or it is missing although
+        there are several groups.
     """
 
     reader: EpisodeReader
     phrasings: tuple[tuple[str, ...], ...]
     copies: int = 1
-    key: str = INSTRUCTION
+    key: str = INSTRUCTION_KEY
 
     def __post_init__(self):
-        name, spec = self.reader.spec.name, self.reader.spec
+        spec, problem = self.reader.spec, f"cannot phrase the instructions of {self.reader.spec.name}"
         if self.copies < 1:
-            raise SourceError(f"{name}: copies is {self.copies}, needs 1 or more")
+            raise SourceError(f"{problem}: copies is {self.copies}, expected 1 or more. Raise it.")
         if not self.phrasings or not all(self.phrasings):
-            raise SourceError(f"{name}: phrasings is {self.phrasings!r:.80}; give each group at least one")
+            raise SourceError(
+                f"{problem}: phrasings is {self.phrasings!r:.80}, expected groups that are not empty. Give each group "
+                "at least one."
+            )
         texts = Counter(text for group in self.phrasings for text in group)
-        if twice := [text for text, count in texts.items() if count > 1]:
-            raise SourceError(f"{name}: the phrasing {twice[0]!r} is there twice; leave one out")
+        if repeated := [text for text, count in texts.items() if count > 1]:
+            raise SourceError(f"{problem}: the phrasing {repeated[0]!r} occurs twice, expected once. Remove one.")
         if len(self.phrasings) > 1 and self.key not in spec.observation:
             raise SourceError(
-                f"{name}: {len(self.phrasings)} groups of phrasings, and no observation {self.key!r} to tell which an "
-                f"episode is of; it has {', '.join(spec.observation) or 'none'}"
+                f"{problem}: {len(self.phrasings)} groups of phrasings need an observation {self.key!r} that tells the "
+                f"group of an episode. The task observes {', '.join(spec.observation) or 'nothing'}; give one group."
             )
-        instructed_spec(spec, self.key, None)
+        spec_with_instruction(spec, self.key, None)  # refuses an observation of another modality
 
     @property
     def spec(self) -> TaskSpec:
-        return instructed_spec(self.reader.spec, self.key, self.phrasings[0] if len(self.phrasings) == 1 else None)
+        instructions = self.phrasings[0] if len(self.phrasings) == 1 else None
+        return spec_with_instruction(self.reader.spec, self.key, instructions)
 
     @property
     def split(self) -> str:
@@ -69,8 +77,8 @@ class PhrasedEpisodes:
 
     @property
     def fingerprint(self) -> str:
-        said = repr((self.reader.fingerprint, self.phrasings, self.copies, self.key))
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        content = repr((self.reader.fingerprint, self.phrasings, self.copies, self.key))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.reader) * self.copies
@@ -79,35 +87,49 @@ class PhrasedEpisodes:
         number, copy = divmod(range(len(self))[operator.index(position)], self.copies)
         episode = self.reader[number]
         group = self._group(episode, number)
-        return instructed(episode, self.key, group[self._draw(number, copy, len(group))])
+        return with_instruction(episode, self.key, group[self._choose(number, copy, len(group))])
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[position] for position in range(len(self)))
 
     def _group(self, episode: Episode, number: int) -> tuple[str, ...]:
+        """Return the phrasings for an episode."""
         if len(self.phrasings) == 1:
             return self.phrasings[0]
         text = episode.observation[self.key][0]
         for group in self.phrasings:
             if text in group:
                 return group
-        raise SourceError(f"{episode.task}: episode {number} has the instruction {text!r}, which no group has; add it")
+        raise SourceError(
+            f"cannot phrase the instructions of {episode.task}: episode {number} has the instruction {text!r}, which "
+            "is in no group of phrasings. Add it to one."
+        )
 
-    def _draw(self, number: int, copy: int, count: int) -> int:
-        """Every `count` episodes the phrasings are shuffled anew; each of these episodes begins at another of them."""
-        cycle, turn = divmod(number, count)
+    def _choose(self, number: int, copy: int, count: int) -> int:
+        """Return the phrasing, from 0 to count - 1, of a copy of episode `number`.
+
+        Each block of `count` consecutive episodes has a random order of the phrasings. The first episode of the block
+        begins at the first of that order, the second at the second, and so on; its copies take the following ones.
+        """
+        block, offset = divmod(number, count)
         data = int.from_bytes(hashlib.sha256(self.reader.fingerprint.encode()).digest()[:8])
-        return int(np.random.default_rng((data, cycle)).permutation(count)[(turn + copy) % count])
+        return int(np.random.default_rng((data, block)).permutation(count)[(offset + copy) % count])
 
 
-def instructed_spec(spec: TaskSpec, key: str, phrasings: tuple[str, ...] | None) -> TaskSpec:
-    """The task with a Text observation `key` and these instructions. Raises SourceError where it is no text."""
+def spec_with_instruction(spec: TaskSpec, key: str, instructions: tuple[str, ...] | None) -> TaskSpec:
+    """Return the task with a Text observation `key` and with these `instructions`.
+
+    Raises:
+      SourceError: The task observes `key` already, and not as text.
+    """
     if not isinstance(modality := spec.observation.get(key, Text()), Text):
-        raise SourceError(f"{spec.name}: observation {key!r} is {modality}, not text; rename it")
-    return dataclasses.replace(spec, observation={**spec.observation, key: Text()}, instructions=phrasings)
+        raise SourceError(
+            f"cannot add instructions to {spec.name}: observation {key!r} is {modality}, expected Text. Rename it."
+        )
+    return dataclasses.replace(spec, observation={**spec.observation, key: Text()}, instructions=instructions)
 
 
-def instructed(episode: Episode, key: str, text: str) -> Episode:
-    """The episode with this text as its observation `key` at every step."""
+def with_instruction(episode: Episode, key: str, text: str) -> Episode:
+    """Return a copy of the episode that has the observation `text` under `key` at every step."""
     texts = np.full(len(episode), text, object)
     return dataclasses.replace(episode, observation={**episode.observation, key: texts})

@@ -1,4 +1,4 @@
-"""A first review of a dataset: its own instructions where it has any, else what metadata or its name ask for."""
+"""Proposals of instructions for a dataset: recorded ones, or ones generated from metadata and the name of the task."""
 
 from __future__ import annotations
 
@@ -8,35 +8,52 @@ from typing import Any
 
 from gato_jax.episodes import Text
 from gato_jax.episodes.episode import Episode
-from gato_jax.sources.instructions.phrasings import INSTRUCTION
+from gato_jax.sources.instructions.phrasings import INSTRUCTION_KEY
 from gato_jax.sources.instructions.review import Entry, Review, ranges
-from gato_jax.sources.instructions.task_names import instructions_for
-from gato_jax.sources.instructions.templates import Template, from_metadata
+from gato_jax.sources.instructions.task_names import generate_instructions
+from gato_jax.sources.instructions.templates import Template, fill_templates
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
 
 
 def instruction_key(reader: EpisodeReader) -> str:
-    """The observation that holds the instruction, or is to hold it.
+    """Return the observation key of the instruction.
 
-    It is `instruction`, or else the only text that is observed. Raises SourceError where there are several.
+    It is `instruction` if that is observed as text or if the task observes no text; otherwise the key of its only text.
+
+    Raises:
+      SourceError: The task observes several texts and none of them is named `instruction`.
     """
     texts = [key for key, modality in reader.spec.observation.items() if isinstance(modality, Text)]
-    if INSTRUCTION in texts or not texts:
-        return INSTRUCTION
+    if INSTRUCTION_KEY in texts or not texts:
+        return INSTRUCTION_KEY
     if len(texts) > 1:
-        raise SourceError(f"{reader.spec.name}: observes the texts {', '.join(texts)}; rename one to {INSTRUCTION!r}")
+        raise SourceError(
+            f"cannot find the instruction of {reader.spec.name}: it observes the texts {', '.join(texts)}, expected "
+            f"one. Rename one to {INSTRUCTION_KEY!r}."
+        )
     return texts[0]
 
 
-def instruction_of(episode: Episode, key: str, where: str) -> str:
-    """The instruction of an episode, empty where it has none. Raises EpisodeRejected where it changes on the way."""
+def read_instruction(episode: Episode, key: str, location: str) -> str:
+    """Return the instruction of an episode, or "" if it does not observe `key`.
+
+    Args:
+      episode: The episode.
+      key: Observation key of the instruction.
+      location: Name and number of the episode, for the message.
+
+    Raises:
+      EpisodeRejected: The instruction changes within the episode.
+    """
     texts = episode.observation.get(key, [""])
-    if other := [step for step, text in enumerate(texts) if text != texts[0]]:
-        raise EpisodeRejected(where, f"{key!r} changes at step {other[0]}; cut it there, one instruction an episode")
+    if changed := [step for step, text in enumerate(texts) if text != texts[0]]:
+        raise EpisodeRejected(
+            location, f"its {key!r} changes at step {changed[0]}, expected one instruction. Cut the episode there."
+        )
     return texts[0]
 
 
-def propose(
+def propose_review(
     reader: EpisodeReader,
     texts: Mapping[int, str],
     *,
@@ -44,27 +61,30 @@ def propose(
     templates: Sequence[Template] = (),
     count: int = 4,
 ) -> Review:
-    """The review before anyone has looked at it: one entry for the episodes that are about the same.
+    """Build a review in which no entry is decided; episodes with the same phrasings share an entry.
+
+    The phrasing of an episode is its recorded instruction. If it has none, `templates` are filled with its metadata;
+    without templates, instructions are generated from the name of the task and the metadata.
 
     Args:
-      reader: the episodes.
-      texts: {episode: its own instruction}, empty where it has none; of the episodes that are to be in the review.
-      metadata: {episode: its metadata}, of which instructions are made.
-      templates: those they are made by; without, the name of the task says what to do and metadata with what.
-      count: phrasings at most, where the name of the task says what to do.
+      reader: The episodes.
+      texts: {episode number: recorded instruction, or ""}. Other episodes are left out of the review.
+      metadata: {episode number: metadata}.
+      templates: Templates of the instructions.
+      count: Largest number of phrasings that are generated from the name of the task.
 
     Raises:
-      SourceError: a template has a slot that nothing fills, or metadata are no words.
+      SourceError: A template has a slot that the metadata do not fill, or a value of the metadata is not text.
     """
     episodes: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, text in texts.items():
-        about = {} if metadata is None else metadata.get(number, {})
+        own_metadata = {} if metadata is None else metadata.get(number, {})
         if text.strip():
             phrasings = (text,)
         elif templates:
-            phrasings = tuple(from_metadata(about, templates))
+            phrasings = tuple(fill_templates(own_metadata, templates))
         else:
-            phrasings = tuple(instructions_for(reader.spec.name, about, count=count))
+            phrasings = tuple(generate_instructions(reader.spec.name, own_metadata, count=count))
         episodes[phrasings].append(number)
     entries = [
         Entry(group=phrasings[0], episodes=ranges(numbers), instructions=phrasings, proposed=phrasings)

@@ -1,184 +1,197 @@
-"""The file in which a person accepts, edits or rejects instructions; written again, it keeps what they did."""
+"""The review file, in which a person accepts, edits or rejects instructions. Writing it again keeps their edits."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gato_jax.episodes import SpecError, TaskSpec
-from gato_jax.episodes.strict_json import construct, many, plain, read_fields
-from gato_jax.sources.instructions.phrasings import INSTRUCTION, instructed_spec
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
+from gato_jax.sources.instructions.phrasings import INSTRUCTION_KEY, spec_with_instruction
 from gato_jax.sources.reader import EpisodeReader, SourceError
 
 HOW_TO_EDIT = (
-    "Set each status to accept or reject. Edit instructions freely: several are phrasings that mean the same, dealt "
-    "out to the episodes in turn; an entry whose instructions were edited counts as accepted. Episodes of a rejected "
-    "entry are left out of the conversion. What you write stays when this file is written again; leave group and "
-    "proposed."
+    "Set each status to accept or reject. You may edit the instructions: several instructions of an entry are "
+    "phrasings with the same meaning, which its episodes use in rotation. An entry with edited instructions counts as "
+    "accepted. The conversion leaves out the episodes of rejected entries. Your edits are kept when this file is "
+    "written again. Do not change group and proposed."
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Episodes that are about the same, and what they are told.
+    """Episodes that share an instruction, and its phrasings.
 
     Attributes:
-      group: what they have in common; the entry's name.
-      episodes: their numbers, `0-24, 30`.
-      status: what a person decided: `accept` or `reject`; `unreviewed` before.
-      instructions: phrasings, as a person may have edited them.
-      comment: a person's.
-      proposed: the phrasings before anyone edited them.
+      group: Name of the entry, unique in the review.
+      episodes: Numbers of the episodes as text, for example `0-24, 30`.
+      status: Decision of a person: `unreviewed`, `accept` or `reject`.
+      instructions: Phrasings of the instruction, possibly edited by a person.
+      comment: Remark of a person.
+      proposed: The phrasings before any edit.
     """
 
     group: str
     episodes: str
-    status: str = "unreviewed"
+    status: Literal["unreviewed", "accept", "reject"] = "unreviewed"
     instructions: tuple[str, ...]
     comment: str = ""
     proposed: tuple[str, ...] = ()
 
     def __post_init__(self):
-        where = f"group {self.group!r}"
-        for name in ("group", "episodes", "comment"):
-            if not isinstance(value := getattr(self, name), str):
-                raise SpecError(f"{where}: {name} is {value!r:.60}, needs text")
-        if self.status not in ("unreviewed", "accept", "reject"):
-            raise SpecError(f"{where}: status is {self.status!r}, needs unreviewed, accept or reject")
+        label = f"group {self.group!r}"
         for name in ("instructions", "proposed"):
             texts = getattr(self, name)
-            if not isinstance(texts, tuple) or not all(isinstance(text, str) and text.strip() for text in texts):
-                raise SpecError(f"{where}: {name} is {texts!r:.60}, needs a list of texts, none of them empty")
+            if not all(text.strip() for text in texts):
+                raise SpecError(f"{label}: {name} is {texts!r:.60}, expected a list of texts, none of them empty")
             if len(set(texts)) < len(texts):
-                raise SpecError(f"{where}: {name} has a text twice; leave one out")
+                raise SpecError(f"{label}: {name} contains a text twice, expected distinct texts. Remove one.")
         if not self.instructions and self.status != "reject":
-            raise SpecError(f"{where}: it has no instructions; write one, or set its status to reject")
-        _numbers(self.episodes, where)
+            raise SpecError(
+                f"{label}: instructions is empty, expected one or more. Write one, or set status to reject."
+            )
+        _parse_numbers(self.episodes, label)
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The numbers of its episodes, in order."""
-        return _numbers(self.episodes, self.group)
+        """Numbers of the episodes, in the order of `episodes`."""
+        return _parse_numbers(self.episodes, self.group)
 
     @property
     def edited(self) -> bool:
-        """Whether a person has left anything in it."""
+        """Whether a person changed the status, the instructions or the comment."""
         return self.status != "unreviewed" or self.instructions != self.proposed or bool(self.comment)
 
     @property
     def decision(self) -> str:
-        """What is done with it, `accept`, `reject` or `unreviewed`: edited instructions are accepted ones."""
+        """The decision that applies: `status`, or `accept` if an unreviewed entry has edited instructions."""
         return "accept" if self.status == "unreviewed" and self.instructions != self.proposed else self.status
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Review:
-    """The instructions of one split of a dataset, as far as a person has gone through them.
+    """The reviewed instructions of one split of a dataset.
 
     Attributes:
-      task: its name.
-      data: the fingerprint of the episodes that are numbered.
-      observation: the key that the instructions are written to.
+      task: Name of the task.
+      split: Name of the split.
+      data: Fingerprint of the data whose episodes are numbered.
+      entries: The entries. No episode is in two of them.
+      observation: Observation key of the instruction.
     """
 
     task: str
     split: str
     data: str
     entries: tuple[Entry, ...]
-    observation: str = INSTRUCTION
+    observation: str = INSTRUCTION_KEY
 
     def __post_init__(self):
         groups = Counter(entry.group for entry in self.entries)
-        if twice := [group for group, count in groups.items() if count > 1]:
-            raise SpecError(f"{self.task}: group {twice[0]!r} is there twice; rename one")
+        if repeated := [group for group, count in groups.items() if count > 1]:
+            raise SpecError(f"{self.task}: group {repeated[0]!r} occurs twice, expected once. Rename one.")
         owner: dict[int, str] = {}
         for entry in self.entries:
             if taken := [number for number in entry.numbers if number in owner]:
                 raise SpecError(
-                    f"{self.task}: episode {taken[0]} is in the groups {owner[taken[0]]!r} and {entry.group!r}; "
-                    "take it out of one"
+                    f"{self.task}: episode {taken[0]} is in the groups {owner[taken[0]]!r} and {entry.group!r}, "
+                    "expected one group. Take it out of one."
                 )
             owner |= dict.fromkeys(entry.numbers, entry.group)
 
     @classmethod
     def read(cls, file: str | Path) -> Review:
-        """The review in a file. Raises SourceError for what cannot be one, with its place."""
+        """Read a review file.
+
+        Raises:
+          SourceError: The file is not a valid review. The message names the file and the field.
+        """
         try:
             fields = json.loads(Path(file).read_text())
             if isinstance(fields, Mapping):
                 fields = {name: value for name, value in fields.items() if name != "how_to_edit"}
-            entry = many(lambda value, where: construct(Entry, value, where))
-            return cls(**read_fields(cls, fields, str(file), entries=entry))
+            return DataclassReader(error=SourceError).read(cls, fields, str(file))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise SourceError(f"{file}: no review in JSON ({error}); mend it, or write it again elsewhere") from None
-        except SpecError as error:
-            message = str(error)
-            raise SourceError(message if message.startswith(str(file)) else f"{file}: {message}") from None
+            raise SourceError(
+                f"cannot read {file}: it holds no review in JSON ({error}). Repair it, or write a new review elsewhere."
+            ) from None
 
     def write(self, file: str | Path) -> Review:
-        """Writes the file and returns what is in it: a review that is there already is merged, see `merged_into`.
+        """Write the review to a file, keeping the edits of a review that is already there; see `with_edits_of`.
+
+        Returns:
+          The review that was written.
 
         Raises:
-          SourceError: what is there is no review, or one of another task, split or observation; it is left as it is.
+          SourceError: The existing file is not a review, or a review of another task, split or observation. The file is
+            not changed.
         """
         path = Path(file)
-        review = self.merged_into(Review.read(path)) if path.exists() else self
-        text = json.dumps({"how_to_edit": HOW_TO_EDIT, **plain(dataclasses.asdict(review))}, indent=2)
-        partial = path.with_name(f"{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(f"{text}\n")
-        os.replace(partial, path)
+        review = self.with_edits_of(Review.read(path)) if path.exists() else self
+        text = json.dumps({"how_to_edit": HOW_TO_EDIT, **to_json(dataclasses.asdict(review))}, indent=2)
+        with atomic_file(path) as partial:
+            partial.write_text(f"{text}\n")
         return review
 
-    def merged_into(self, edited: Review) -> Review:
-        """These proposals, with every entry in which a person has left something as that person left it.
+    def with_edits_of(self, edited: Review) -> Review:
+        """Return this review, with the edited entries of an older review in place of its own.
 
-        Such an entry keeps its episodes, and is given those of its group that no other has. Where the data are others,
-        numbers mean other episodes, so it has those of its group alone, and none where its group is gone.
+        An edited entry keeps its episodes, and gains those of its group here that no edited entry has. If the two
+        reviews are of different data, the old episode numbers are void: an edited entry then has only the episodes of
+        its group here, and none if the group no longer exists.
+
+        Args:
+          edited: The older review.
+
+        Raises:
+          SourceError: The older review is of another task, split or observation.
         """
         for name in ("task", "split", "observation"):
-            if (mine := getattr(self, name)) != (other := getattr(edited, name)):
-                raise SourceError(f"the review that is there has {name} {other!r}, not {mine!r}; name another file")
+            if (own := getattr(self, name)) != (other := getattr(edited, name)):
+                raise SourceError(
+                    f"cannot merge reviews: {name} of the existing review is {other!r}, expected {own!r}. Name another "
+                    "file."
+                )
         same_data = self.data == edited.data
-        kept = {entry.group: entry for entry in edited.entries if entry.edited}
-        claimed = {number for entry in kept.values() for number in entry.numbers} if same_data else set()
+        edited_entries = {entry.group: entry for entry in edited.entries if entry.edited}
+        claimed = {number for entry in edited_entries.values() for number in entry.numbers} if same_data else set()
         entries = []
         for proposal in self.entries:
-            left = [number for number in proposal.numbers if number not in claimed]
-            if (entry := kept.pop(proposal.group, None)) is not None:
-                numbers = sorted([*left, *(entry.numbers if same_data else ())])
+            unclaimed = [number for number in proposal.numbers if number not in claimed]
+            if (entry := edited_entries.pop(proposal.group, None)) is not None:
+                numbers = sorted([*unclaimed, *(entry.numbers if same_data else ())])
                 entries.append(dataclasses.replace(entry, episodes=ranges(numbers)))
-            elif left:
-                entries.append(dataclasses.replace(proposal, episodes=ranges(left)))
-        for entry in kept.values():
+            elif unclaimed:
+                entries.append(dataclasses.replace(proposal, episodes=ranges(unclaimed)))
+        for entry in edited_entries.values():
             entries.append(entry if same_data else dataclasses.replace(entry, episodes=""))
         return dataclasses.replace(self, entries=tuple(entries))
 
     @property
     def fingerprint(self) -> str:
-        """Changes when anything in it does, as a conversion that goes on has to know."""
+        """Digest of the whole review, by which an interrupted conversion notices a change."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self)).encode()).hexdigest()[:16]
 
     @property
     def phrasings(self) -> tuple[tuple[str, ...], ...]:
-        """The instructions of each group that is not rejected and has episodes."""
+        """Instructions of each entry that is not rejected and has episodes."""
         return tuple(entry.instructions for entry in self.entries if entry.decision != "reject" and entry.episodes)
 
     @property
     def unreviewed(self) -> tuple[Entry, ...]:
-        """The entries that nobody has decided on."""
+        """Entries with episodes that nobody has decided on."""
         return tuple(entry for entry in self.entries if entry.decision == "unreviewed" and entry.episodes)
 
     @property
-    def by_text(self) -> dict[str, tuple[int, ...]]:
-        """{instruction: the episodes that may be given it}, of all that is not rejected; as `check` takes it."""
+    def episodes_by_instruction(self) -> dict[str, tuple[int, ...]]:
+        """Mapping from each instruction that is not rejected to the episodes that may get it, for `find_problems`."""
         found: dict[str, tuple[int, ...]] = {}
         for entry in self.entries:
             if entry.decision != "reject" and entry.episodes:
@@ -186,27 +199,38 @@ class Review:
         return found
 
     def require_data(self, reader: EpisodeReader):
-        """Raises SourceError unless the numbers of the review are those of this reader's episodes."""
-        mine = (self.task, self.split, self.data)
-        if mine != (other := (reader.spec.name, reader.split, reader.fingerprint)):
+        """Raise an error if the review was written from other data than this reader's.
+
+        Raises:
+          SourceError: Task, split or fingerprint differ, so the episode numbers of the review do not apply.
+        """
+        own = (self.task, self.split, self.data)
+        if own != (other := (reader.spec.name, reader.split, reader.fingerprint)):
             raise SourceError(
-                f"the review is of {' '.join(mine)} (task, split, fingerprint), the data are {' '.join(other)}; write "
-                "the review again from these data, its edits stay"
+                f"cannot apply the review: it is of {' '.join(own)} (task, split, fingerprint), expected "
+                f"{' '.join(other)}. Write the review again from these data; its edits are kept."
             )
 
     def spec(self, spec: TaskSpec) -> TaskSpec:
-        """The task with its instruction as an observation; with its phrasings, where all episodes are about the same.
+        """Return the task with the instruction as an observation.
+
+        If the review has a single entry, its phrasings become the `instructions` of the task.
+
+        Args:
+          spec: The task as recorded.
 
         Raises:
-          SourceError: it is another task, or its observation of that name is no text.
+          SourceError: It is another task, or it observes the key already and not as text.
         """
         if spec.name != self.task:
-            raise SourceError(f"the review is of {self.task}, not of {spec.name}; name the review of that task")
-        return instructed_spec(spec, self.observation, self.phrasings[0] if len(self.phrasings) == 1 else None)
+            raise SourceError(
+                f"cannot apply the review: it is of {self.task}, expected {spec.name}. Name the review of that task."
+            )
+        return spec_with_instruction(spec, self.observation, self.phrasings[0] if len(self.phrasings) == 1 else None)
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as `0-24, 30`."""
+    """Return ascending numbers as text with ranges, for example `0-24, 30`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
@@ -216,10 +240,11 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _numbers(episodes: Any, where: str) -> tuple[int, ...]:
+def _parse_numbers(episodes: Any, label: str) -> tuple[int, ...]:
+    """Parse the text that `ranges` returns; `label` begins the message of the SpecError for any other text."""
     found: list[int] = []
     for part in episodes.split(",") if episodes.strip() else ():
         if (run := re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)) is None:
-            raise SpecError(f"{where}: episodes is {episodes!r:.60}, needs numbers and ranges, as 0-24, 30")
+            raise SpecError(f"{label}: episodes is {episodes!r:.60}, expected numbers and ranges such as 0-24, 30")
         found += range(int(run[1]), int(run[2] or run[1]) + 1)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a conversion does with a review: each episode is given its instruction, or is left out."""
+"""Application of a review in a conversion: an episode gets the reviewed instruction, or is rejected."""
 
 from __future__ import annotations
 
@@ -6,49 +6,66 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from gato_jax.episodes import Episode
-from gato_jax.sources.instructions.phrasings import instructed
+from gato_jax.sources.instructions.phrasings import with_instruction
 from gato_jax.sources.instructions.review import Entry, Review
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReviewedInstructions:
-    """Gives an episode its instruction; made by `apply`.
+    """Picklable function that adds the reviewed instruction to an episode; see `apply_review`.
 
     Attributes:
-      entries: as reviewed.
-      entry_of: {episode number: which of the entries is its}.
+      task: Name of the task.
+      observation: Observation key of the instruction.
+      entries: The entries of the review.
+      entry_numbers: {episode number: index of its entry in `entries`}.
     """
 
     task: str
     observation: str
     entries: tuple[Entry, ...]
-    entry_of: Mapping[int, int]
+    entry_numbers: Mapping[int, int]
 
     def __call__(self, number: int, episode: Episode) -> Episode:
-        """The episode with its instruction. Raises EpisodeRejected where a person rejected it, or it is in no entry."""
-        where = f"{self.task}: episode {number}"
-        if number not in self.entry_of:
-            raise EpisodeRejected(where, "no entry of the review has it; write the review again from these data")
-        entry = self.entries[self.entry_of[number]]
+        """Return the episode with an instruction of its entry; the phrasings of an entry are used in rotation.
+
+        Args:
+          number: Number of the episode in the reviewed dataset.
+          episode: The episode.
+
+        Raises:
+          EpisodeRejected: A person rejected the entry of the episode, or no entry contains it.
+        """
+        location = f"{self.task}: episode {number}"
+        if number not in self.entry_numbers:
+            raise EpisodeRejected(
+                location, "no entry of the review contains it. Write the review again from these data."
+            )
+        entry = self.entries[self.entry_numbers[number]]
         if entry.decision == "reject":
             comment = f": {entry.comment}" if entry.comment else ""
-            raise EpisodeRejected(where, f"its instruction ({entry.group!r}) was rejected in review{comment}")
-        return instructed(episode, self.observation, entry.instructions[number % len(entry.instructions)])
+            raise EpisodeRejected(location, f"its instruction ({entry.group!r}) was rejected in review{comment}")
+        return with_instruction(episode, self.observation, entry.instructions[number % len(entry.instructions)])
 
 
-def apply(review: Review, *, allow_unreviewed: bool = False) -> Callable[[int, Episode], Episode]:
-    """What a conversion calls with the number of an episode and the episode; it pickles.
+def apply_review(review: Review, *, allow_unreviewed: bool = False) -> Callable[[int, Episode], Episode]:
+    """Return a function that adds the reviewed instruction to an episode: (number, episode) -> episode.
+
+    Args:
+      review: The review of the dataset.
+      allow_unreviewed: Whether proposals that nobody has decided on are used.
 
     Raises:
-      SourceError: entries are unreviewed, and `allow_unreviewed` is False.
+      SourceError: Entries are unreviewed, and `allow_unreviewed` is False.
     """
     if review.unreviewed and not allow_unreviewed:
         raise SourceError(
-            f"{review.task}: {len(review.unreviewed)} of {len(review.entries)} entries of its review are unreviewed, "
-            f"the first is {review.unreviewed[0].group!r}; accept or reject them in the file, or allow unreviewed ones"
+            f"cannot apply the review of {review.task}: {len(review.unreviewed)} of {len(review.entries)} entries are "
+            f"unreviewed, the first is {review.unreviewed[0].group!r}. Accept or reject them in the file, or allow "
+            "unreviewed ones."
         )
-    entry_of = {number: place for place, entry in enumerate(review.entries) for number in entry.numbers}
+    entry_numbers = {number: index for index, entry in enumerate(review.entries) for number in entry.numbers}
     return ReviewedInstructions(
-        task=review.task, observation=review.observation, entries=review.entries, entry_of=entry_of
+        task=review.task, observation=review.observation, entries=review.entries, entry_numbers=entry_numbers
     )

@@ -1,4 +1,4 @@
-"""What is wrong with the instructions of a dataset: styles that are mixed, slips, contradictions with metadata."""
+"""Checks of a dataset's instructions: mixed styles, typing errors, duplicates, contradictions with metadata."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from gato_jax.sources.instructions.contradictions import contradictions, nouns_of
-from gato_jax.sources.instructions.words import DETERMINERS, PRONOUNS, VERB_FORMS, words_of
+from gato_jax.sources.instructions.contradictions import find_contradictions, named_nouns
+from gato_jax.sources.instructions.words import DETERMINERS, PRONOUNS, VERB_FORMS, split_words
 
 Style = Literal["imperative", "declarative", "gerund", "question"]
 Problem = Literal[
     "mixed style", "mixed case", "mixed punctuation", "empty", "too long", "stray spaces", "duplicate", "contradiction"
 ]
-LONGEST = 40  # words
+MAX_WORDS = 40
 
-_ASKING = frozenset("who what where when why which how can could will would shall should is are does did".split())
-_BEFORE_VERBS = frozenset("please now then first next just finally".split())
+_QUESTION_WORDS = frozenset(
+    "who what where when why which how can could will would shall should is are does did".split()
+)
+_ADVERBS = frozenset("please now then first next just finally".split())  # may precede the verb of an imperative
 _ACTORS = frozenset(("robot", "arm", "agent", "gripper", "person", "human", "someone"))
 _FINITE = frozenset("is are was were has have had will must should can may".split())
-_NO_GERUNDS = frozenset("bring swing string ring king thing spring sling fling cling sting wing ceiling".split())
+_NOT_GERUNDS = frozenset("bring swing string ring king thing spring sling fling cling sting wing ceiling".split())
 
 
 class Finding(NamedTuple):
-    """What is wrong with one instruction."""
+    """One problem of one instruction.
+
+    Attributes:
+      instruction: The instruction.
+      episodes: Numbers of the episodes with the problem.
+      problem: Kind of the problem.
+      evidence: The reason, in words.
+    """
 
     instruction: str
     episodes: tuple[int, ...]
@@ -32,60 +41,62 @@ class Finding(NamedTuple):
     evidence: str
 
 
-def grouped(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """{instruction: the numbers of the episodes that have it}, from the instruction of each episode."""
+def group_by_instruction(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return {instruction: numbers of its episodes}, given the instruction of each episode in order."""
     groups = defaultdict(list)
     for number, text in enumerate(texts):
         groups[text].append(number)
     return {text: tuple(numbers) for text, numbers in groups.items()}
 
 
-def check(
+def find_problems(
     instructions: Mapping[str, Sequence[int]], metadata: Mapping[int, Mapping[str, Any]] | None = None
 ) -> list[Finding]:
-    """What is wrong with the instructions of one dataset.
+    """Check the instructions of a dataset and return the problems.
 
-    What is mixed is found by majority, counted in episodes: those that are not as most are, are reported. Duplicates
-    are instructions that differ in case, punctuation or spaces alone; the same one in many episodes is none.
+    Mixed style, case and punctuation are found by majority: instructions that differ from those of most episodes are
+    reported. Duplicates are instructions that differ only in case, punctuation or spaces; an instruction that many
+    episodes share is not a duplicate.
 
     Args:
-      instructions: {instruction: the episodes that have it}, as `grouped` gives it.
-      metadata: {episode: its metadata}, with whichever of object, target, reference, tool, obstacle and their
-        attributes, relation, direction, side and gripper they hold; see `contradictions`.
+      instructions: {instruction: numbers of its episodes}, from `group_by_instruction` or
+        `Review.episodes_by_instruction`.
+      metadata: {episode number: metadata}, to find contradictions. The keys object, target, reference, tool, obstacle,
+        their attributes, relation, direction, side and gripper are used where they exist; see `find_contradictions`.
 
     Raises:
-      SourceError: a value of the metadata is no words.
+      SourceError: A value of the metadata is not text.
     """
-    said = {text: tuple(episodes) for text, episodes in instructions.items()}
+    groups = {text: tuple(episodes) for text, episodes in instructions.items()}
     findings = [
-        *_faults(said),
-        *_mixed(said, "mixed style", style_of),
-        *_mixed(said, "mixed case", _case),
-        *_mixed(said, "mixed punctuation", _ending),
-        *_duplicates(said),
+        *_typing_errors(groups),
+        *_mixed(groups, "mixed style", classify_style),
+        *_mixed(groups, "mixed case", _case),
+        *_mixed(groups, "mixed punctuation", _ending),
+        *_duplicates(groups),
     ]
-    return findings if metadata is None else [*findings, *_contradictions(said, metadata)]
+    return findings if metadata is None else [*findings, *_contradictions(groups, metadata)]
 
 
-def style_of(instruction: str) -> Style | None:
-    """The grammatical style, None where no rule knows it.
+def classify_style(instruction: str) -> Style | None:
+    """Return the grammatical style of an instruction, or None if no rule applies.
 
-    The rules look at the first words, at a table of verbs and at endings. They know no grammar: a fragment (`the red
-    cup`), an infinitive, a verb that is not in the table, and any other language than English have no style. A gerund
-    is known by its ending alone.
+    The rules use the first words, a table of verbs and word endings, not a grammar. Fragments (`the red cup`),
+    infinitives, verbs that are not in the table and languages other than English have no style. Any first word that
+    ends in -ing counts as a gerund, apart from a few exceptions.
     """
-    words = words_of(instruction)
-    while words and (words[0] in _BEFORE_VERBS or words[0].endswith("ly")):
+    words = split_words(instruction)
+    while words and (words[0] in _ADVERBS or words[0].endswith("ly")):
         words = words[1:]
     if not words:
         return None
     first, *others = words
     form = VERB_FORMS.get(first)
-    if instruction.rstrip().endswith("?") or first in _ASKING:
+    if instruction.rstrip().endswith("?") or first in _QUESTION_WORDS:
         return "question"
     if form == "base":
         return "imperative"
-    if form == "gerund" or (first.endswith("ing") and first not in _NO_GERUNDS):
+    if form == "gerund" or (first.endswith("ing") and first not in _NOT_GERUNDS):
         return "gerund"
     if form in ("third", "past"):
         return "declarative"
@@ -96,6 +107,7 @@ def style_of(instruction: str) -> Style | None:
 
 
 def _case(text: str) -> str | None:
+    """Return a description of the capitals in a text, or None if it has no letters."""
     letters = [letter for letter in text if letter.isalpha()]
     if not letters:
         return None
@@ -105,60 +117,69 @@ def _case(text: str) -> str | None:
 
 
 def _ending(text: str) -> str | None:
+    """Return a description of the punctuation at the end of a text, or None for an empty text or a question."""
     last = text.strip()[-1:]
-    if not last or last == "?":  # a question is a matter of style
+    if not last or last == "?":  # questions are reported as a style
         return None
     return "without punctuation at the end" if last.isalnum() else f"with {last!r} at the end"
 
 
-def _faults(said: Mapping[str, tuple[int, ...]]) -> list[Finding]:
+def _typing_errors(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
+    """Find instructions that are empty, too long or contain stray spaces."""
     findings = []
-    for text, episodes in said.items():
+    for text, episodes in groups.items():
         if not (words := text.split()):
             findings.append(Finding(text, episodes, "empty", "it has no words"))
-        elif len(words) > LONGEST:
-            findings.append(Finding(text, episodes, "too long", f"{len(words)} words, more than {LONGEST}"))
+        elif len(words) > MAX_WORDS:
+            findings.append(Finding(text, episodes, "too long", f"{len(words)} words, more than {MAX_WORDS}"))
         if words and text != " ".join(words):
-            findings.append(Finding(text, episodes, "stray spaces", f"as words alone it is {' '.join(words)!r:.80}"))
+            findings.append(Finding(text, episodes, "stray spaces", f"without them it is {' '.join(words)!r:.80}"))
     return findings
 
 
 def _mixed(
-    said: Mapping[str, tuple[int, ...]], problem: Problem, kind_of: Callable[[str], Hashable | None]
+    groups: Mapping[str, tuple[int, ...]], problem: Problem, classify: Callable[[str], Hashable | None]
 ) -> list[Finding]:
-    """Those that are not of the kind that most episodes have; of those that have none, nothing is said."""
-    kinds = {text: kind for text in said if (kind := kind_of(text)) is not None}
+    """Find the instructions whose class differs from that of most episodes.
+
+    Args:
+      groups: {instruction: numbers of its episodes}.
+      problem: Kind of the findings.
+      classify: Function from an instruction to its class. Instructions of class None are ignored.
+    """
+    kinds = {text: kind for text in groups if (kind := classify(text)) is not None}
     episodes = Counter[Hashable]()
     for text, kind in kinds.items():
-        episodes[kind] += len(said[text])
+        episodes[kind] += len(groups[text])
     if len(episodes) < 2:
         return []
-    (most, count), total = episodes.most_common(1)[0], episodes.total()
+    (most_common, count), total = episodes.most_common(1)[0], episodes.total()
     return [
-        Finding(text, said[text], problem, f"{kind}, where {count} of {total} episodes are {most}")
+        Finding(text, groups[text], problem, f"{kind}, where {count} of {total} episodes are {most_common}")
         for text, kind in kinds.items()
-        if kind != most
+        if kind != most_common
     ]
 
 
-def _duplicates(said: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    alike = defaultdict(list)
-    for text in said:
-        alike[" ".join(re.findall(r"\w+", text.lower()))].append(text)
+def _duplicates(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
+    """Find the instructions that differ from an earlier one only in case, punctuation or spaces."""
+    same_words = defaultdict(list)
+    for text in groups:
+        same_words[" ".join(re.findall(r"\w+", text.lower()))].append(text)
     return [
-        Finding(text, said[text], "duplicate", f"but for case, punctuation or spaces the same as {first!r:.80}")
-        for key, (first, *others) in alike.items()
-        if key
+        Finding(text, groups[text], "duplicate", f"but for case, punctuation or spaces the same as {first!r:.80}")
+        for words, (first, *others) in same_words.items()
+        if words
         for text in others
     ]
 
 
-def _contradictions(said: Mapping[str, tuple[int, ...]], metadata: Mapping[int, Mapping[str, Any]]) -> list[Finding]:
-    """One for each instruction and contradiction, with the episodes that it is of."""
-    nouns = frozenset().union(*map(nouns_of, metadata.values()))
+def _contradictions(groups: Mapping[str, tuple[int, ...]], metadata: Mapping[int, Mapping[str, Any]]) -> list[Finding]:
+    """Return one finding for each instruction and each way in which it contradicts metadata, with the episodes."""
+    nouns = frozenset().union(*map(named_nouns, metadata.values()))
     found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for text, episodes in said.items():
+    for text, episodes in groups.items():
         for episode in episodes:
-            for evidence in contradictions(text, metadata.get(episode, {}), nouns):
+            for evidence in find_contradictions(text, metadata.get(episode, {}), nouns):
                 found[text, evidence].append(episode)
     return [Finding(text, tuple(episodes), "contradiction", evidence) for (text, evidence), episodes in found.items()]

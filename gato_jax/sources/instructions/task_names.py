@@ -1,4 +1,4 @@
-"""Instructions of tasks that come without: what the name of a task asks for, in several phrasings."""
+"""Instructions generated from the name of a task, in several phrasings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from gato_jax.sources.instructions.templates import Template
 from gato_jax.sources.instructions.words import DETERMINERS, PREPOSITIONS, VERB_FORMS
 
-# What the rule would not say, or not say well: by suite/task, by suite/domain, by suite/*, by */task.
-_SAID = {
+# Templates of tasks for which the rule in `_instruction_from_words` gives no good sentence. Keys are suite/task,
+# suite/domain, suite/* or */task.
+_KNOWN_TASKS = {
     "meta_world/assembly": "put the {object=nut} on the {target=peg}",
     "meta_world/basketball": "put the {object=basketball} in the {target=hoop}",
     "meta_world/bin-picking": "move the {object=puck} to the {target=other bin}",
@@ -79,11 +80,11 @@ _SAID = {
     "*/trot": "trot forward",
     "*/walk": "walk forward",
 }
-# What a word after the verb says of the way: button-press-topdown.
+# Meaning of words after the verb, as in button-press-topdown.
 _MANNERS = {
     "topdown": "from above", "wall": "past the {obstacle=wall}", "side": "sideways", "back": "back",
 }  # fmt: skip
-# How a verb at the beginning may be said otherwise.
+# Alternatives for the beginning of a sentence.
 _SYNONYMS = {
     "close the": ("shut the",), "fetch the": ("bring back the",), "go to": ("move to",),
     "pick up the": ("grasp the", "take the"), "place the": ("put the",), "press the": ("push down on the",),
@@ -95,21 +96,25 @@ _VARIANT = re.compile(r"([-_]v\d+|_sparse|_easy|_hard|_pure_state)+$")
 _ADVERBS = frozenset("left right forward forwards backward backwards fast slowly straight".split())
 
 
-def instructions_for(
+def generate_instructions(
     name: str, metadata: Mapping[str, Any] | None = None, *, count: int = 4, seed: int = 0
 ) -> list[str]:
-    """At most `count` imperative phrasings of what a task asks for, the plainest first.
+    """Generate imperative phrasings of a task's instruction, the shortest wording first.
 
     Args:
-      name: `suite/task`; Meta-World, DM Control and a few others are known, any other is read word by word.
-      metadata: of an episode; they take the place of the things that the name is known to be about.
-      count: there are six of any task, and more where the verb has synonyms.
-      seed: of the order of those behind the first.
+      name: Name of the task, `suite/task`. Tasks of Meta-World, DM Control and a few other suites are known; the words
+        of any other name are turned into a sentence by rules.
+      metadata: Metadata of an episode, which replace the default things of the sentence.
+      count: Largest number of phrasings. Every task has six, and more if its verb has synonyms.
+      seed: Seed of the order of all phrasings after the first.
+
+    Returns:
+      The phrasings, all different.
 
     Raises:
-      SourceError: the metadata are no words.
+      SourceError: A value of the metadata is not text.
     """
-    plain = template_of(name).fill(metadata or {})
+    plain = template_for_task(name).fill(metadata or {})
     clauses = [plain]
     for beginning, others in _SYNONYMS.items():
         if plain.startswith(f"{beginning} "):
@@ -119,43 +124,51 @@ def instructions_for(
     return [first, *(others[number] for number in order.permutation(len(others)))][:count]
 
 
-def template_of(name: str) -> Template:
-    """What the task asks for, in the words of its name, with the things that metadata may replace as slots."""
+def template_for_task(name: str) -> Template:
+    """Return the instruction of the task `suite/task` as a template; metadata may replace the things in its slots."""
     suite, _, task = name.partition("/")
     task = _VARIANT.sub("", task)
     *_, last = task.split("/")
-    known = (f"{suite}/{task}", f"{suite}/{task.split('/')[0]}", f"{suite}/*", f"*/{last}", f"*/{last.lower()}")
+    keys = (f"{suite}/{task}", f"{suite}/{task.split('/')[0]}", f"{suite}/*", f"*/{last}", f"*/{last.lower()}")
     words = [part.lower() for part in _PARTS.findall(last)]
-    for key in known:
-        if key in _SAID:
-            return Template(_SAID[key].replace("{object}", f"{{object={' '.join(words)}}}"))
-    return Template(_by_rule(words) or f"complete the {' '.join(words)} task")
+    for key in keys:
+        if key in _KNOWN_TASKS:
+            return Template(_KNOWN_TASKS[key].replace("{object}", f"{{object={' '.join(words)}}}"))
+    return Template(_instruction_from_words(words) or f"complete the {' '.join(words)} task")
 
 
-def _by_rule(words: list[str]) -> str | None:
-    """`drawer open` and `open drawer` as `open the drawer`; None where there is no verb."""
-    at = next((number for number, word in enumerate(words) if VERB_FORMS.get(word) == "base"), None)
-    if at is None:
+def _instruction_from_words(words: list[str]) -> str | None:
+    """Build the template `open the {object=drawer}` from `drawer open` or `open drawer`; None if there is no verb."""
+    verb = next((number for number, word in enumerate(words) if VERB_FORMS.get(word) == "base"), None)
+    if verb is None:
         return None
-    if at == 0:
-        return _with_articles(words)
-    manners = [_MANNERS.get(word, word) for word in words[at + 1 :]]
-    return " ".join([words[at], f"the {{object={' '.join(words[:at])}}}", *manners])
+    if verb == 0:
+        return _add_articles(words)
+    manners = [_MANNERS.get(word, word) for word in words[verb + 1 :]]
+    return " ".join([words[verb], f"the {{object={' '.join(words[:verb])}}}", *manners])
 
 
-def _with_articles(words: list[str]) -> str:
-    """`put red cup in bowl` with the article that each thing lacks; the first of them is the object."""
-    said, things = [], 0
+def _add_articles(words: list[str]) -> str:
+    """Add articles to words such as `put red cup in bowl`, and turn the first noun into the slot `object`.
+
+    Args:
+      words: Words that begin with a verb. A noun is everything between a verb or preposition and the next preposition,
+        determiner or conjunction.
+
+    Returns:
+      A template, for example `put the {object=red cup} in the bowl`.
+    """
+    sentence, nouns = [], 0
     while words:
         word, *words = words
-        opens = word in PREPOSITIONS or VERB_FORMS.get(word) == "base"
-        said.append(word)
+        precedes_noun = word in PREPOSITIONS or VERB_FORMS.get(word) == "base"
+        sentence.append(word)
         noun: list[str] = []
-        while opens and words and words[0] not in PREPOSITIONS | DETERMINERS | {"and", "then"}:
+        while precedes_noun and words and words[0] not in PREPOSITIONS | DETERMINERS | {"and", "then"}:
             noun.append(words.pop(0))
         if noun and (len(noun) > 1 or noun[0] not in _ADVERBS):
-            said.append(f"the {{object={' '.join(noun)}}}" if not things else f"the {' '.join(noun)}")
-            things += 1
+            sentence.append(f"the {{object={' '.join(noun)}}}" if not nouns else f"the {' '.join(noun)}")
+            nouns += 1
         else:
-            said += noun
-    return " ".join(said)
+            sentence += noun
+    return " ".join(sentence)

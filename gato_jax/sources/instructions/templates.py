@@ -1,4 +1,4 @@
-"""Sentences with slots that the metadata of an episode fill: objects with their attributes, and how they lie."""
+"""Sentences with slots that the metadata of an episode fill: things with attributes, and relations between things."""
 
 from __future__ import annotations
 
@@ -17,108 +17,144 @@ _SLOT = re.compile(r"\{(?P<name>[a-z_]+)(?:=(?P<default>[^{}=]+))?\}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Thing:
-    """What metadata say of one thing: its noun, None where it has none, and {attribute: word}."""
+    """A thing that metadata describe.
+
+    Attributes:
+      name: Its noun, or None if the metadata only give attributes.
+      attributes: {attribute: word}, for example {`colour`: `red`}, in the order of `ATTRIBUTES`.
+    """
 
     name: str | None
     attributes: Mapping[str, str]
 
-    def said(self, noun: str) -> str:
-        """The noun behind its attributes, each once: a `red cup` that is red stays one."""
-        known = noun.split()
-        return " ".join([word for word in self.attributes.values() if word not in known] + [noun])
+    def describe(self, noun: str) -> str:
+        """Return `noun` with the attributes in front of it, except those that it already contains: `small red cup`."""
+        existing = noun.split()
+        return " ".join([word for word in self.attributes.values() if word not in existing] + [noun])
 
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """A sentence with slots, `push the {object} {relation} the {reference}`.
+    """A sentence with slots, for example `push the {object} {relation} the {reference=bowl}`.
 
-    `{target=goal}` is the goal where metadata name no target. A slot of a thing is its noun with its attributes before
-    it, unless the template places attributes itself, as `the {colour} {object}` does. Several things, as `between`
-    needs, are joined: the cup and the bowl. `{relation}` is one of `RELATIONS`.
+    A slot has the name of a key of the metadata, and may have a default: `{reference=bowl}`. The slot of a thing is
+    filled with its noun, attributes in front, unless the template has slots for attributes: `the {colour} {object}`. A
+    list of two things becomes `cup and the bowl`. The slot `{relation}` takes the keys of `RELATIONS`.
+
+    Attributes:
+      text: The sentence.
+
+    Raises:
+      SourceError: A slot is written in another form.
     """
 
     text: str
 
     def __post_init__(self):
         if re.search(r"[{}]", _SLOT.sub("", self.text)):
-            raise SourceError(f"template {self.text!r}: write a slot as {{object}} or {{object=block}}, lower case")
+            raise SourceError(
+                f"cannot read template {self.text!r}: it has a malformed slot. Write a slot as {{object}} or "
+                "{object=block}, in lower case."
+            )
 
     @functools.cached_property
     def slots(self) -> tuple[str, ...]:
-        """The names of its slots, in order."""
+        """Names of the slots, in order."""
         return tuple(slot["name"] for slot in _SLOT.finditer(self.text))
 
     def fill(self, metadata: Mapping[str, Any]) -> str:
-        """The sentence. Raises SourceError for a slot that nothing fills, and for values that are no words."""
-        return _SLOT.sub(lambda slot: self._value(slot["name"], slot["default"], metadata), self.text)
+        """Return the sentence with all slots filled from metadata or defaults.
 
-    def _value(self, slot: str, default: str | None, metadata: Mapping[str, Any]) -> str:
-        where = f"template {self.text!r}"
+        Raises:
+          SourceError: A slot has neither a value nor a default, a value is not text, or the relation is unknown.
+        """
+        return _SLOT.sub(lambda slot: self._fill_slot(slot["name"], slot["default"], metadata), self.text)
+
+    def _fill_slot(self, slot: str, default: str | None, metadata: Mapping[str, Any]) -> str:
         found = things(metadata, slot)
         nouns = [thing.name or default for thing in found]
         if not nouns or None in nouns:
-            known = ", ".join(map(repr, metadata)) or "nothing"
+            keys = ", ".join(map(repr, metadata)) or "nothing"
             raise SourceError(
-                f"{where}: nothing fills {{{slot}}}; metadata hold {known}: add {slot!r} there, or give the slot a "
-                f"default, {{{slot}=...}}"
+                f"cannot fill template {self.text!r}: {{{slot}}} has no value, the metadata hold {keys}. Add {slot!r} "
+                f"to the metadata, or give the slot a default, {{{slot}=...}}."
             )
         if slot == "relation":
             return self._relation(str(nouns[0]), metadata)
         if slot in ATTRIBUTES or set(self.slots) & set(ATTRIBUTES):
             return " and the ".join(map(str, nouns))
-        return " and the ".join(thing.said(str(noun)) for thing, noun in zip(found, nouns, strict=True))
+        return " and the ".join(thing.describe(str(noun)) for thing, noun in zip(found, nouns, strict=True))
 
     def _relation(self, relation: str, metadata: Mapping[str, Any]) -> str:
+        """Return the preposition of a relation: `left of` becomes `to the left of`."""
         if relation not in RELATIONS:
             raise SourceError(
-                f"template {self.text!r}: relation {relation!r} is not known; nearest: {nearest(relation, RELATIONS)}"
+                f"cannot fill template {self.text!r}: relation is {relation!r}, which is unknown; nearest known: "
+                f"{nearest(relation, RELATIONS)}"
             )
         if relation == "between" and len(things(metadata, "reference")) < 2:
             raise SourceError(
-                f"template {self.text!r}: between needs two things; write the metadata's reference as a list of them"
+                f"cannot fill template {self.text!r}: the relation between has one reference, expected two. Write the "
+                "metadata's reference as a list."
             )
         return RELATIONS[relation]
 
 
 def things(metadata: Mapping[str, Any], key: str) -> list[Thing]:
-    """The things that metadata name under `key`; one without a noun where they name none.
+    """Return the things that metadata describe under a key.
 
-    A value is words, `cup`; an object, {`name`: `cup`, `colour`: `red`}; or a list of those. Beside `object`, `colour`
-    is its colour; beside any other key, as `reference`, it is `reference_colour`. American spellings are read too.
+    The value of a key is text, `cup`; a mapping, {`name`: `cup`, `colour`: `red`}; or a list of these. Attributes may
+    also be keys of the metadata: `colour` and `object_colour` belong to the thing under `object`, `reference_colour` to
+    the one under `reference`. American spellings are accepted.
+
+    Args:
+      metadata: Metadata of an episode.
+      key: `object`, `target`, `reference` and so on; or an attribute, whose value is returned as the name of a thing.
+
+    Returns:
+      One thing for each value; a single thing without a name if the key does not exist.
 
     Raises:
-      SourceError: a value is no words.
+      SourceError: A value is not text.
     """
     spelled = {name.replace("color", "colour"): value for name, value in metadata.items()}
     value = spelled.get(key)
     values = value if isinstance(value, (list, tuple)) else [value]
-    own = {} if key in ATTRIBUTES else _attributes(spelled, f"{key}_")
+    attributes = {} if key in ATTRIBUTES else _attributes(spelled, f"{key}_")
     if key == "object":
-        own = _attributes(spelled, "") | own
-    return [_thing(value, key, own) for value in values]
+        attributes = _attributes(spelled, "") | attributes
+    return [_thing(value, key, attributes) for value in values]
 
 
-def from_metadata(metadata: Mapping[str, Any], templates: Iterable[Template]) -> list[str]:
-    """What each template says of an episode, each sentence once. Raises SourceError for a slot that nothing fills."""
+def fill_templates(metadata: Mapping[str, Any], templates: Iterable[Template]) -> list[str]:
+    """Fill all templates with the metadata of an episode and return the different sentences, in order.
+
+    Raises:
+      SourceError: A template cannot be filled; see `Template.fill`.
+    """
     return list(dict.fromkeys(template.fill(metadata) for template in templates))
 
 
 def _thing(value: Any, key: str, attributes: dict[str, str]) -> Thing:
+    """Build a thing from its value under `key` and from the attributes that other keys of the metadata give."""
     if isinstance(value, Mapping):
         spelled = {name.replace("color", "colour"): part for name, part in value.items()}
         name, attributes = spelled.get("name"), attributes | _attributes(spelled, "")
     else:
         name = value
-    return Thing(name=None if name is None else _words(name, key), attributes=attributes)
+    return Thing(name=None if name is None else _normalise(name, key), attributes=attributes)
 
 
 def _attributes(metadata: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """Those that are given, in English order."""
+    """Return {attribute: word} of the keys `prefix + attribute`, in the order of `ATTRIBUTES`."""
     keys = {attribute: f"{prefix}{attribute}" for attribute in ATTRIBUTES}
-    return {name: _words(metadata[key], key) for name, key in keys.items() if metadata.get(key) is not None}
+    return {name: _normalise(metadata[key], key) for name, key in keys.items() if metadata.get(key) is not None}
 
 
-def _words(value: Any, key: str) -> str:
+def _normalise(value: Any, key: str) -> str:
+    """Return a value of metadata in lower case, with single spaces and without underscores."""
     if not isinstance(value, str) or not value.strip():
-        raise SourceError(f"metadata {key!r} is {value!r:.60}, needs words; leave it out where it is not known")
+        raise SourceError(
+            f"cannot read metadata: {key!r} is {value!r:.60}, expected text. Leave the key out if it is not known."
+        )
     return " ".join(value.replace("_", " ").lower().split())

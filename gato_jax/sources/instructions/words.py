@@ -1,4 +1,4 @@
-"""The words that the rules for instructions know: verbs in all their forms, attributes, relations, opposites."""
+"""Vocabulary of the rules for instructions: verbs in all forms, function words, attributes, relations, opposites."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ slide sort spin squeeze stack stand start stay stir stop store strike sweep swim
 tilt toggle touch track transfer trot try turn twist unfold unload unlock unplug unscrew unstack use wait walk wash
 wipe write zip
 """.split()
-# Their last consonant is doubled: getting, dropped.
+# Verbs that double their last consonant: getting, dropped.
 _DOUBLED = frozenset(
     "cut drop flip get grab hop hit plug put run set shut spin stir stop swim tap trot unplug zip".split()
 )
@@ -30,7 +30,8 @@ _PAST = {
 }  # fmt: skip
 
 
-def _forms(verb: str) -> dict[str, Form]:
+def _inflect(verb: str) -> dict[str, Form]:
+    """Return {word: form} of the third person, the past and the gerund of a verb."""
     stem = verb + verb[-1] if verb in _DOUBLED else verb
     silent = verb[:-1] if verb[-1] == "e" and verb != "tie" else stem
     gerund = "tying" if verb == "tie" else f"{silent}ing"
@@ -41,8 +42,8 @@ def _forms(verb: str) -> dict[str, Form]:
     return {f"{verb}{third}": "third", past: "past", gerund: "gerund"}
 
 
-# Every form of every verb, {`picks`: third}; where two are alike, as of `put`, it is the base.
-VERB_FORMS: dict[str, Form] = {form: kind for verb in _VERBS for form, kind in _forms(verb).items()}
+# {word: form} of all verbs, for example {`picks`: third}. A past that equals its base, such as `put`, is a base.
+VERB_FORMS: dict[str, Form] = {word: form for verb in _VERBS for word, form in _inflect(verb).items()}
 VERB_FORMS |= dict.fromkeys(_VERBS, "base")
 
 DETERMINERS = frozenset("the a an this that these those your my its his her their each every any some all both".split())
@@ -52,7 +53,7 @@ PREPOSITIONS = frozenset(
     onto out over past through to toward towards under up upon with""".split()
 )
 
-# What stands before a noun, in English order: a small round red wooden block.
+# Attributes in the order in which English puts them before a noun: a small round red wooden block.
 ATTRIBUTES = ("size", "shape", "colour", "material")
 ATTRIBUTE_WORDS: dict[str, frozenset[str]] = {
     "size": frozenset("small little tiny big large huge tall short long medium".split()),
@@ -63,11 +64,12 @@ ATTRIBUTE_WORDS: dict[str, frozenset[str]] = {
     ),
     "material": frozenset("wooden metal metallic plastic glass rubber paper cardboard fabric foam ceramic".split()),
 }
-_SAME = {"gray": "grey", "little": "small", "big": "large", "metallic": "metal", "forwards": "forward",
-         "backwards": "backward", "upwards": "up", "downwards": "down", "anticlockwise": "counterclockwise",
-         "wood": "wooden", "color": "colour", "steel": "metal"}  # fmt: skip
+# {variant: normal spelling}.
+_SPELLINGS = {"gray": "grey", "little": "small", "big": "large", "metallic": "metal", "forwards": "forward",
+              "backwards": "backward", "upwards": "up", "downwards": "down", "anticlockwise": "counterclockwise",
+              "wood": "wooden", "color": "colour", "steel": "metal"}  # fmt: skip
 
-# How a relation of metadata is said before the thing that it relates to.
+# {value of `relation` in metadata: preposition}.
 RELATIONS: dict[str, str] = {
     "left of": "to the left of", "to the left of": "to the left of", "left": "to the left of",
     "right of": "to the right of", "to the right of": "to the right of", "right": "to the right of",
@@ -78,7 +80,7 @@ RELATIONS: dict[str, str] = {
     "against": "against",
 }  # fmt: skip
 
-# Directions and sides that cannot both be meant.
+# Directions and sides that exclude each other.
 OPPOSITES: tuple[tuple[str, str], ...] = (
     ("left", "right"), ("up", "down"), ("top", "bottom"), ("front", "back"), ("front", "behind"),
     ("forward", "backward"), ("clockwise", "counterclockwise"), ("inside", "outside"), ("above", "below"),
@@ -88,7 +90,7 @@ OPPOSITES: tuple[tuple[str, str], ...] = (
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
 
-def words_of(text: str) -> list[str]:
-    """Its words in lower case, one spelling for each: `Gray, big!` is grey, large."""
-    said = text.lower().replace("counter-clockwise", "counterclockwise")
-    return [_SAME.get(word, word) for word in map(str, _WORD.findall(said))]
+def split_words(text: str) -> list[str]:
+    """Split a text into words in lower case and normalised spelling: `Gray, big!` becomes `grey`, `large`."""
+    lower = text.lower().replace("counter-clockwise", "counterclockwise")
+    return [_SPELLINGS.get(word, word) for word in map(str, _WORD.findall(lower))]

@@ -1,8 +1,8 @@
-"""`dialogue/chatterbot`: the English dialogues of the chatterbot-corpus package, as text alone.
+"""The task `dialogue/chatterbot`: English dialogues of the package chatterbot-corpus.
 
-A dialogue is an episode of one step without an observation, whose action is its text: one line for each utterance,
-the speakers marked by turns, `Human: ` the first and `Agent: ` the second. Line breaks inside an utterance stay, so a
-speaker's mark at the start of a line is what begins an utterance. Gato chats by continuing such a text.
+Each dialogue is one episode of one step, without observation; the action is the text of the dialogue. Each utterance
+begins on a new line with its speaker, `Human: ` or `Agent: ` in alternation. Line breaks inside an utterance are kept.
+The agent chats by continuing such a text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib.util
 from pathlib import Path
 
 from gato_jax.episodes import Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, chosen
+from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
 
 SPEAKERS = ("Human", "Agent")
 _PACKAGE = "chatterbot_corpus"
@@ -21,47 +21,58 @@ _SPEC = TaskSpec(suite="dialogue", task="chatterbot", observation={}, action={"t
 
 
 def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
-    """The dialogues of a split; by the hash of their text about one in twenty is of `test`.
+    """Return the dialogues of one split as one-step episodes.
 
-    The corpus repeats more than half of its dialogues; each is here once, so none is in both splits.
+    The corpus repeats more than half of its dialogues. Repeats are dropped, so no dialogue is in both splits.
+
+    Args:
+      split: `train` or `test`; about one dialogue in twenty belongs to `test`, by the hash of its text.
 
     Raises:
-      SourceError: the package is not installed.
+      SourceError: The package chatterbot-corpus is not installed, or the split has another name.
     """
-    spec = importlib.util.find_spec(_PACKAGE)  # not imported: importing it is not needed to read its files
+    spec = importlib.util.find_spec(_PACKAGE)  # finds the package's files without importing it
     if spec is None or spec.origin is None:
-        raise SourceError("dialogue:chatterbot: the package is not installed; pip install chatterbot-corpus")
-    texts = dict.fromkeys(_read(Path(spec.origin).parent / "data" / "english"))
+        raise SourceError(
+            "cannot open dialogue:chatterbot: the package chatterbot-corpus is not installed. Run pip install "
+            "chatterbot-corpus."
+        )
+    texts = dict.fromkeys(_read_corpus(Path(spec.origin).parent / "data" / "english"))
     version = importlib.metadata.version(_PACKAGE)
     return GeneratedEpisodes(
         spec=_SPEC,
         split=split,
         provenance=Provenance(
             source=f"chatterbot-corpus {version}",
-            licence="BSD License",  # all that the package's metadata say; the wheel holds no licence text
+            licence="BSD License",  # from the package's metadata; the wheel contains no licence text
             kind="synthetic",
             collector="Gunther Cox and contributors",
         ),
-        items=tuple(text for text in texts if chosen(split, is_held_out(text))),
-        make=_make,
+        items=tuple(text for text in texts if is_in_split(split, is_held_out(text))),
+        make=_make_step,
     )
 
 
 def is_held_out(text: str) -> bool:
-    """One in twenty, by the text's own hash, so that the choice never changes as others are added."""
+    """Return whether a text belongs to the test split: one text in twenty does, by its SHA-256 hash.
+
+    The result depends on the text alone, so it stays the same when other texts are added to a dataset.
+    """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 20 == 0
 
 
-def _make(text: str) -> tuple[dict, dict]:
+def _make_step(text: str) -> tuple[dict, dict]:
+    """Return observation and action of the step of a dialogue."""
     return {}, {"text": text}
 
 
-def _read(folder: Path) -> list[str]:
+def _read_corpus(folder: Path) -> list[str]:
+    """Return all dialogues of the corpus's YAML files as texts, in the order of the files."""
     import yaml
 
     files = sorted(folder.glob("*.yml"))
     if not files:
-        raise SourceError(f"{folder}: no *.yml files; reinstall chatterbot-corpus")
+        raise SourceError(f"cannot read {folder}: it has no *.yml files. Reinstall chatterbot-corpus.")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [
         format_dialogue([str(line) for line in lines])
@@ -71,5 +82,5 @@ def _read(folder: Path) -> list[str]:
 
 
 def format_dialogue(utterances: list[str]) -> str:
-    """`["Hi", "Hello"]` as `Human: Hi` and `Agent: Hello` on a line each."""
-    return "\n".join(f"{SPEAKERS[turn % 2]}: {said.strip()}" for turn, said in enumerate(utterances))
+    r"""Return a dialogue as one text: `["Hi", "Hello"]` becomes `"Human: Hi\nAgent: Hello"`."""
+    return "\n".join(f"{SPEAKERS[number % 2]}: {text.strip()}" for number, text in enumerate(utterances))

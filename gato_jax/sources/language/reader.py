@@ -1,6 +1,6 @@
-"""Documents and dialogues of others as text alone: each is an episode of one step, whose action is its text.
+"""Documents and dialogues as one-step episodes without observation; the action is the text.
 
-Such files have no splits of their own: by the hash of their text about one in twenty is of `test`.
+Such files define no splits: about one text in twenty belongs to `test`, by its hash.
 """
 
 from __future__ import annotations
@@ -17,145 +17,165 @@ from gato_jax.episodes import Episode, Provenance, Text
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue, is_held_out
-from gato_jax.sources.language.text_files import Record, find_files, kind_of, scan
+from gato_jax.sources.language.text_files import Record, file_suffix, find_files, select_records
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, chosen, fingerprint_of
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files, is_in_split
 
-_ReadText: TypeAlias = Callable[[Record, bytes], str]
+_ParseText: TypeAlias = Callable[[Record, bytes], str]  # a record and its bytes to the text of the episode
 
 _DOCUMENTS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet")
 _DIALOGUES = (".jsonl", ".jsonl.gz")
-_ROLES = (("user", "human"), ("assistant", "gpt"))  # as OpenAI and as ShareGPT call them, in the order of SPEAKERS
+_ROLES = (("user", "human"), ("assistant", "gpt"))  # names by OpenAI and ShareGPT, in the order of SPEAKERS
 
 
-def open_documents(where: str | Path, split: str = "train") -> RecordedEpisodes:
-    """Opens documents: *.txt and *.md files, lines of *.jsonl and *.jsonl.gz with a `text`, rows of *.parquet with one.
+def open_documents(path: str | Path, split: str = "train") -> RecordedEpisodes:
+    """Open one split of a collection of documents, one episode for each.
 
-    All of them are read once, to find the damaged ones; the texts are not kept. `provenance.json` in the folder says
-    where they come from.
+    A document is a *.txt or *.md file, a line of a *.jsonl or *.jsonl.gz file with a field `text`, or a row of a
+    *.parquet file with a column `text`. All documents are read once to find damaged ones, and are not kept in memory.
+    The provenance is read from `provenance.json` in the folder.
 
     Args:
-      where: a file, or a folder with such files in it or below it.
+      path: A file, or a folder with such files at any depth.
       split: `train` or `test`.
 
     Raises:
-      SourceError: there are no such files, or no document of this split.
+      SourceError: There are no such files, or the split is empty or has another name.
     """
-    return _open(Path(where), split, "documents", _DOCUMENTS, _document)
+    return _open(Path(path), split, "documents", _DOCUMENTS, _parse_document)
 
 
-def open_dialogues(where: str | Path, split: str = "train") -> RecordedEpisodes:
-    """Opens dialogues, a line of *.jsonl or *.jsonl.gz each, and writes them as `format_dialogue` does.
+def open_dialogues(path: str | Path, split: str = "train") -> RecordedEpisodes:
+    """Open one split of a collection of dialogues, one episode for each line of *.jsonl or *.jsonl.gz.
 
     A line is {"turns": [text, ...]}, OpenAI's {"messages": [{"role", "content"}, ...]} or ShareGPT's
-    {"conversations": [{"from", "value"}, ...]}. The user begins and the two take turns; a system message, which may
-    come first, is put before the first speaker's mark.
+    {"conversations": [{"from", "value"}, ...]}. The user begins, and user and agent alternate. The text of an episode
+    is that of `format_dialogue`; a system message, which may come first, becomes its first line.
 
-    Args and Raises are those of `open_documents`.
+    Args:
+      path: A file, or a folder with such files at any depth.
+      split: `train` or `test`.
+
+    Raises:
+      SourceError: There are no such files, or the split is empty or has another name.
     """
-    return _open(Path(where), split, "dialogue", _DIALOGUES, _dialogue)
+    return _open(Path(path), split, "dialogue", _DIALOGUES, _parse_dialogue)
 
 
-def _open(where: Path, split: str, suite: str, kinds: tuple[str, ...], read_text: _ReadText) -> RecordedEpisodes:
-    files = find_files(where, kinds)
-    folder = where if where.is_dir() else where.parent
-    unknown = Provenance(source=where.resolve().name, licence="unknown", kind="synthetic", collector="")
+def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_text: _ParseText) -> RecordedEpisodes:
+    """Open the files with these suffixes; `parse_text` turns the bytes of a record into the text of its episode."""
+    files = find_files(path, suffixes)
+    folder = path if path.is_dir() else path.parent
+    unknown = Provenance(source=path.resolve().name, licence="unknown", kind="synthetic", collector="")
     fields = Fields(
         suite=suite,
-        task=where.resolve().name.partition(".")[0],
+        task=path.resolve().name.partition(".")[0],
         observation={},
         action={"text": ("text", Text())},
         provenance=read_provenance(folder, unknown),
     )
-    chosen(split, False)  # a split that there is none of is an error before anything is read
+    is_in_split(split, False)  # refuses an unknown split before anything is read
 
-    def keep(record: Record, content: bytes) -> bool:
-        return chosen(split, is_held_out(_text_of(read_text, record, content)))
+    def is_selected(record: Record, content: bytes) -> bool:
+        return is_in_split(split, is_held_out(_parse_utf8(parse_text, record, content)))
 
-    records, rejected = scan(files, keep, f"{where}: {suite}")
+    records, rejected = select_records(files, is_selected, f"{path}: {suite}")
     if not records:
-        said = f"; the first of {len(rejected)} that are damaged: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"{where}: nothing of split {split!r} in {len(files)} files{said}")
+        first = f" The first of {len(rejected)} damaged records: {': '.join(rejected[0])}" if rejected else ""
+        raise SourceError(f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=records,
+        addresses=records,
         lengths=np.ones(len(records), np.int64),
-        fingerprint=fingerprint_of(files, fields.to_json(), split),
-        read=functools.partial(_read, fields, read_text),
+        fingerprint=fingerprint_files(files, fields.to_json(), split),
+        read=functools.partial(_read, fields, parse_text),
         rejected=rejected,
     )
 
 
-def _read(fields: Fields, read_text: _ReadText, record: Record) -> Episode:
-    text = _text_of(read_text, record, record.read())
-    return assemble(fields, {"text": [text]}.__getitem__, record.where)
+def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:
+    text = _parse_utf8(parse_text, record, record.read())
+    return assemble(fields, {"text": [text]}.__getitem__, record.location)
 
 
-def _text_of(read_text: _ReadText, record: Record, content: bytes) -> str:
-    text = read_text(record, content)
+def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
+    """Return the text of a record; reject the record if the text cannot be encoded as UTF-8."""
+    text = parse_text(record, content)
     try:
-        text.encode()  # JSON can say half of a surrogate pair, which is no text
+        text.encode()  # fails for half of a surrogate pair, which JSON can express
     except UnicodeEncodeError as error:
-        raise EpisodeRejected(record.where, f"it is no UTF-8 ({error})") from None
+        raise EpisodeRejected(record.location, f"it is not valid UTF-8 ({error})") from None
     return text
 
 
-def _document(record: Record, content: bytes) -> str:
-    if kind_of(record.file) in _DIALOGUES:
-        text = _json_object(record, content).get("text")
+def _parse_document(record: Record, content: bytes) -> str:
+    if file_suffix(record.file) in _DIALOGUES:
+        text = _parse_json_object(record, content).get("text")
         if not isinstance(text, str):
-            raise EpisodeRejected(record.where, f"its text is {text!r:.40}, needs a string")
+            raise EpisodeRejected(record.location, f"its text is {text!r:.40}, expected a string")
     else:
         text = _decode(record, content)
     if not text.strip():
-        raise EpisodeRejected(record.where, "it has no text")
+        raise EpisodeRejected(record.location, "its text is empty, expected a document")
     return text
 
 
-def _dialogue(record: Record, content: bytes) -> str:
-    said, preface = _json_object(record, content), []
-    match said:
+def _parse_dialogue(record: Record, content: bytes) -> str:
+    dialogue, system = _parse_json_object(record, content), []
+    match dialogue:
         case {"turns": list(turns)}:
             utterances = turns
         case {"messages": list(messages)}:
-            preface, utterances = _turns(record, messages, "role", "content")
+            system, utterances = _split_messages(record, messages, "role", "content")
         case {"conversations": list(messages)}:
-            preface, utterances = _turns(record, messages, "from", "value")
+            system, utterances = _split_messages(record, messages, "from", "value")
         case _:
-            raise EpisodeRejected(record.where, f"it has {', '.join(said) or 'nothing'}, no turns or messages")
-    if not utterances or not all(isinstance(text, str) and text.strip() for text in preface + utterances):
-        raise EpisodeRejected(record.where, f"its turns are {preface + utterances!r:.60}, needs texts")
-    return "\n".join([*preface, format_dialogue(utterances)])
+            fields = ", ".join(dialogue) or "no fields"
+            raise EpisodeRejected(record.location, f"it has {fields}, expected turns, messages or conversations")
+    if not utterances or not all(isinstance(text, str) and text.strip() for text in system + utterances):
+        raise EpisodeRejected(record.location, f"its turns are {system + utterances!r:.60}, expected texts")
+    return "\n".join([*system, format_dialogue(utterances)])
 
 
-def _turns(record: Record, messages: list[Any], role: str, content: str) -> tuple[list[Any], list[Any]]:
-    """The system's message, if there is one, and what the two say in turn."""
+def _split_messages(record: Record, messages: list[Any], role: str, content: str) -> tuple[list[Any], list[Any]]:
+    """Return the texts of the system message (one or none) and of the messages of user and agent.
+
+    Args:
+      record: The record, for messages of errors.
+      messages: Parsed JSON objects.
+      role: Key of the speaker in a message.
+      content: Key of the text in a message.
+
+    Raises:
+      EpisodeRejected: A message lacks a key, or user and agent do not alternate.
+    """
     for message in messages:
         if not isinstance(message, dict) or not {role, content} <= set(message):
-            raise EpisodeRejected(record.where, f"a message is {message!r:.60}, needs {role!r} and {content!r}")
+            raise EpisodeRejected(record.location, f"a message is {message!r:.60}, expected {role!r} and {content!r}")
     first = 1 if messages and messages[0][role] == "system" else 0
     for number, message in enumerate(messages[first:]):
         if message[role] not in _ROLES[number % 2]:
+            expected = " or ".join(_ROLES[number % 2])
             raise EpisodeRejected(
-                record.where, f"turn {number} is of {message[role]!r}, needs {' or '.join(_ROLES[number % 2])}"
+                record.location, f"the {role} of turn {number} is {message[role]!r}, expected {expected}"
             )
-    said = [message[content] for message in messages]
-    return said[:first], said[first:]
+    texts = [message[content] for message in messages]
+    return texts[:first], texts[first:]
 
 
-def _json_object(record: Record, content: bytes) -> dict[str, Any]:
+def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(_decode(record, content))
+        parsed = json.loads(_decode(record, content))
     except json.JSONDecodeError as error:
-        raise EpisodeRejected(record.where, f"it is no JSON ({error})") from None
-    if not isinstance(said, dict):
-        raise EpisodeRejected(record.where, f"it is {said!r:.40}, needs a JSON object")
-    return said
+        raise EpisodeRejected(record.location, f"it is not valid JSON ({error})") from None
+    if not isinstance(parsed, dict):
+        raise EpisodeRejected(record.location, f"it is {parsed!r:.40}, expected a JSON object")
+    return parsed
 
 
 def _decode(record: Record, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise EpisodeRejected(record.where, f"it is no UTF-8 ({error})") from None
+        raise EpisodeRejected(record.location, f"it is not valid UTF-8 ({error})") from None

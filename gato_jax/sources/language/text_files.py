@@ -1,4 +1,4 @@
-"""Records of text files, read at random: whole files, lines of JSON, rows of Parquet."""
+"""Random access to the records of text files: whole text files, lines of JSON Lines, rows of Parquet."""
 
 from __future__ import annotations
 
@@ -16,124 +16,143 @@ from typing import IO, Any, NamedTuple
 
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
-_DAMAGE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zlib.error)  # as the formats' libraries say it
+# The exceptions that the formats' libraries raise for damaged files.
+_READ_ERRORS = (OSError, EOFError, ValueError, LookupError, RuntimeError, zlib.error)
 
 
 class Record(NamedTuple):
-    """Bytes `start` to `stop` of a file, decompressed where it is compressed, or row `start` of a Parquet file."""
+    """Location of one text in a file.
+
+    Attributes:
+      file: The file.
+      start: First byte of the text in the decompressed file; in a Parquet file, its row.
+      stop: End of the text in bytes; in a Parquet file, `start` + 1.
+    """
 
     file: Path
     start: int
     stop: int
 
     @property
-    def where(self) -> str:
-        return f"{self.file}, {'row' if kind_of(self.file) == '.parquet' else 'byte'} {self.start}"
+    def location(self) -> str:
+        """File and position of the record, for messages."""
+        return f"{self.file}, {'row' if file_suffix(self.file) == '.parquet' else 'byte'} {self.start}"
 
     def read(self) -> bytes:
-        """Its content.
+        """Read the bytes of the text.
 
-        A compressed file is read from its beginning, or from the record that was last read where that lies before.
+        A compressed file is decompressed from its start, or from the record that was read last if that lies before this
+        one.
 
         Raises:
-          EpisodeRejected: the file is gone or damaged.
+          EpisodeRejected: The file is missing or damaged.
         """
         try:
-            match kind_of(self.file):
+            match file_suffix(self.file):
                 case ".parquet":
                     return _read_row(self.file, self.start)
                 case ".jsonl.gz":
-                    return _read_bytes(_gzip(self.file, os.getpid(), threading.get_ident()), self.start, self.stop)
+                    return _read_bytes(_open_gzip(self.file, os.getpid(), threading.get_ident()), self.start, self.stop)
             with self.file.open("rb") as content:
                 return _read_bytes(content, self.start, self.stop)
-        except _DAMAGE as error:
-            raise EpisodeRejected(self.where, f"it cannot be read ({error}); copy the file again") from error
+        except _READ_ERRORS as error:
+            raise EpisodeRejected(self.location, f"it cannot be read ({error}). Copy the file again.") from error
 
 
 class Records(Sequence[Record]):
-    """Many records in little memory."""
+    """Sequence of records that takes 24 bytes of memory for each."""
 
     def __init__(self, files: Sequence[Path]):
         self._files = tuple(files)
-        self._numbers, self._starts, self._stops = array("q"), array("q"), array("q")
+        self._file_numbers, self._starts, self._stops = array("q"), array("q"), array("q")
 
-    def extend(self, number: int, spans: Sequence[tuple[int, int]]):
-        """Adds records of the file of this number, each from its start to its stop."""
+    def extend(self, file_number: int, spans: Sequence[tuple[int, int]]):
+        """Append records of one file.
+
+        Args:
+          file_number: Index of the file among `files`.
+          spans: (start, stop) of each record.
+        """
         for start, stop in spans:
-            self._numbers.append(number)
+            self._file_numbers.append(file_number)
             self._starts.append(start)
             self._stops.append(stop)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._file_numbers)
 
     def __getitem__(self, position: Any) -> Record:
-        return Record(self._files[self._numbers[position]], self._starts[position], self._stops[position])
+        return Record(self._files[self._file_numbers[position]], self._starts[position], self._stops[position])
 
 
-def kind_of(file: Path) -> str:
-    """Its suffix: `.txt`, `.jsonl.gz`."""
+def file_suffix(file: Path) -> str:
+    """Return the suffix of a file, both suffixes if it is compressed: `.txt`, `.jsonl.gz`."""
     return "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
 
 
-def find_files(where: str | Path, kinds: Sequence[str]) -> list[Path]:
-    """The file, or those of these kinds in the folder or below it, in order. Raises SourceError without any."""
-    where = Path(where)
-    files = [where] if where.is_file() else sorted(file for file in where.rglob("*") if file.is_file())
-    if found := [file for file in files if kind_of(file) in kinds]:
+def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files with one of these suffixes: `path` itself, or all files at any depth of a folder, sorted.
+
+    Raises:
+      SourceError: There are no such files.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    if found := [file for file in files if file_suffix(file) in suffixes]:
         return found
-    raise SourceError(f"{where}: no files of {', '.join(kinds)}; give one, or a folder of some")
+    raise SourceError(f"cannot open {path}: no files of {', '.join(suffixes)}. Name such a file, or a folder of them.")
 
 
-def scan(
-    files: Sequence[Path], keep: Callable[[Record, bytes], bool], said: str
+def select_records(
+    files: Sequence[Path], is_selected: Callable[[Record, bytes], bool], description: str
 ) -> tuple[Records, tuple[Rejection, ...]]:
-    """Reads all records once.
+    """Read all records once and select some of them.
 
     Args:
-      files: the files, of kinds that are read here.
-      keep: (record, content) -> whether it is wanted. Raises EpisodeRejected where it is damaged.
-      said: what this is, for the progress bar.
+      files: Files with suffixes that this module reads.
+      is_selected: Function from a record and its bytes to whether it is selected. It raises EpisodeRejected if the
+        record is damaged.
+      description: Label of the progress bar.
 
     Returns:
-      The records that are wanted; and what is damaged, which is a whole file where its own format finds it so.
+      The selected records, and the rejected ones. If a whole file is damaged, it is rejected as one.
     """
     import tqdm
 
     records, rejected, size = Records(files), [], sum(file.stat().st_size for file in files)
-    with tqdm.tqdm(total=size, desc=said, unit="B", unit_scale=True, delay=2) as progress:
+    with tqdm.tqdm(total=size, desc=description, unit="B", unit_scale=True, delay=2) as progress:
         for number, file in enumerate(files):
-            wanted: list[tuple[int, int]] = []
+            selected: list[tuple[int, int]] = []
             damaged: list[Rejection] = []
             try:
-                for start, stop, content in _contents(file):
+                for start, stop, content in _iterate_records(file):
                     try:
-                        if keep(Record(file, start, stop), content):
-                            wanted.append((start, stop))
+                        if is_selected(Record(file, start, stop), content):
+                            selected.append((start, stop))
                     except EpisodeRejected as error:
-                        damaged.append(Rejection(error.where, error.reason))
+                        damaged.append(Rejection(error.location, error.reason))
             except EpisodeRejected as error:
-                wanted, damaged = [], [Rejection(error.where, error.reason)]
-            records.extend(number, wanted)
+                selected, damaged = [], [Rejection(error.location, error.reason)]
+            records.extend(number, selected)
             rejected += damaged
             progress.update(file.stat().st_size)
     return records, tuple(rejected)
 
 
-def _contents(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(start, stop, content) of each record. Raises EpisodeRejected where the file is damaged."""
+def _iterate_records(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, stop, content) of each record of a file; raise EpisodeRejected if the file is damaged."""
     try:
-        yield from _CONTENTS[kind_of(file)](file)
-    except _DAMAGE as error:
-        raise EpisodeRejected(str(file), f"it is damaged or cut short ({error}); copy it again") from error
+        yield from _ITERATORS[file_suffix(file)](file)
+    except _READ_ERRORS as error:
+        raise EpisodeRejected(str(file), f"it is damaged or cut short ({error}). Copy it again.") from error
 
 
-def _whole(file: Path) -> Iterator[tuple[int, int, bytes]]:
+def _iterate_file(file: Path) -> Iterator[tuple[int, int, bytes]]:
     content = file.read_bytes()
     yield 0, len(content), content
 
 
-def _lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
+def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
     start = 0
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
         for line in lines:
@@ -142,53 +161,63 @@ def _lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
             start += len(line)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
+def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
     row = itertools.count()
-    for group in range(len(_group_stops(file))):
-        for text in _texts(file, group):
+    for group in range(len(_row_group_stops(file))):
+        for text in _row_group_texts(file, group):
             start = next(row)
             yield start, start + 1, text.as_py() or b""
 
 
-_CONTENTS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
-    ".txt": _whole, ".md": _whole, ".jsonl": _lines, ".jsonl.gz": _lines, ".parquet": _rows
-}  # fmt: skip
+_ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
+    ".txt": _iterate_file,
+    ".md": _iterate_file,
+    ".jsonl": _iterate_lines,
+    ".jsonl.gz": _iterate_lines,
+    ".parquet": _iterate_rows,
+}
 
 
 def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> bytes:
     content.seek(start)
     if len(read := content.read(stop - start)) < stop - start:
-        raise EOFError("it has become shorter")
+        raise EOFError(f"it ends before byte {stop} and has changed since it was opened")
     return read
 
 
 @functools.lru_cache(maxsize=16)
-def _gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
-    """Kept open, for seeking in it is slow: one for each thread of each process, as a file has one position."""
+def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
+    """Open a compressed file and keep it open, because seeking from the start is slow.
+
+    An open file has one position, so each thread of each process has its own: their ids are part of the cache key.
+    """
     return gzip.open(file)
 
 
 def _read_row(file: Path, row: int) -> bytes:
-    stops = _group_stops(file)
+    stops = _row_group_stops(file)
     group = bisect.bisect_right(stops, row)
-    return _texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
+    return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
 
 
 @functools.lru_cache(maxsize=64)
-def _group_stops(file: Path) -> list[int]:
-    """The number of the row after each row group."""
+def _row_group_stops(file: Path) -> list[int]:
+    """Return, for each row group of a Parquet file, the number of the first row after it."""
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as table:
         if "text" not in table.schema_arrow.names:
-            raise ValueError(f"it has no column 'text', but {', '.join(table.schema_arrow.names)}")
+            raise ValueError(f"it has the columns {', '.join(table.schema_arrow.names)}, expected a column 'text'")
         groups = (table.metadata.row_group(group).num_rows for group in range(table.num_row_groups))
         return list(itertools.accumulate(groups))
 
 
 @functools.lru_cache(maxsize=2)
-def _texts(file: Path, group: int) -> Any:
-    """The texts of a row group as bytes, for whether they are UTF-8 is asked later, of each alone."""
+def _row_group_texts(file: Path, group: int) -> Any:
+    """Return the column `text` of a row group as a pyarrow array of bytes.
+
+    Bytes are not decoded here, so that one text that is not UTF-8 does not make the others unreadable.
+    """
     import pyarrow
     import pyarrow.parquet
 

@@ -1,4 +1,4 @@
-"""The fields of a LeRobot dataset as far as it declares them itself, and what had to be assumed."""
+"""Fields of a LeRobot dataset, inferred from its own metadata."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.lerobot.metadata import Feature, LeRobotMetadata
 from gato_jax.sources.reader import SourceError
 
-TASK = "task"  # the instruction, which `task_index` stands for
-_SIDE = 64
+TASK = "task"  # name of the instruction, which LeRobot stores as the number `task_index`
+_SIDE = 64  # pixels, of an observed image
 _BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index", "next.done")
 _RESULTS = {"next.reward": "reward", "next.success": "success"}
-_HALF_WIDTH = 0.5  # of the range of an element that never changes
-_LEAST_WIDTH = 1e-6  # relative: a narrower range is one of rounding
+_HALF_RANGE = 0.5  # half of the range that an element gets whose recorded value never changes
+_ROUNDING = 1e-6  # relative range below which an element counts as constant
 
 
 def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
-    """All features that can be an observation or an action, and in sentences what was assumed or left out.
+    """Infer the fields of a dataset from its metadata, with all features that can be observations or actions.
 
     `observation.images.top` becomes the observation `images/top`, `action` the action `action`, `action.arm` the action
-    `arm`, and the text of the task the observation `instruction`. Images are averaged to 64 by 64. Actions get the
-    limits of the dataset's own statistics.
+    `arm`, and the text of the task the observation `instruction`. Images are averaged to 64 by 64 pixels. The limits of
+    actions are the smallest and largest values in the dataset's statistics.
+
+    Args:
+      metadata: Metadata of the dataset.
+
+    Returns:
+      The fields, and sentences that say what was assumed and which features were left out.
 
     Raises:
-      SourceError: there is no action with limits, or a feature is not declared as LeRobot does.
+      SourceError: No feature is an action, an action has no valid statistics, or an image has no valid shape.
     """
     notes: list[str] = []
     sides: dict[str, dict[str, tuple[str, Modality]]] = {"observation": {}, "action": {}}
@@ -42,7 +48,7 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
         elif name in _BOOKKEEPING:
             continue
         elif side not in sides:
-            notes.append(f"{name} is left out: neither an observation nor an action")
+            notes.append(f"{name} is left out, because it is neither an observation nor an action")
         elif feature.dtype in ("image", "video") and side == "observation":
             height, width, channels = _image_shape(metadata, name, feature)
             sides[side][key] = (name, Image(height=_SIDE, width=_SIDE, channels=channels))
@@ -50,13 +56,15 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
         elif (modality := _vector(metadata, side, name, feature, notes)) is not None:
             sides[side][key] = (name, modality)
         else:
-            notes.append(f"{name} is left out: its dtype is {feature.dtype!r}")
-    sides["observation"].setdefault("instruction", (TASK, Text()))  # a feature of this name is the instruction itself
+            notes.append(f"{name} is left out, because its dtype is {feature.dtype!r}")
+    sides["observation"].setdefault("instruction", (TASK, Text()))  # a feature of this name takes precedence
     if not sides["action"]:
-        raise SourceError(f"{metadata.root}: none of its features is an action; give fields that name one")
-    body = None
+        raise SourceError(
+            f"cannot infer the fields of {metadata.root}: none of its features is an action. Give fields that name one."
+        )
+    embodiment = None
     if metadata.robot is not None:
-        body = Embodiment(robot=metadata.robot, cameras=tuple(Camera(key=key) for key in sizes))
+        embodiment = Embodiment(robot=metadata.robot, cameras=tuple(Camera(key=key) for key in sizes))
     return Fields(
         suite="lerobot",
         task=metadata.root.resolve().name,
@@ -64,7 +72,7 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
         action=sides["action"],
         provenance=_provenance(metadata, notes),
         control_rate_hz=metadata.fps,
-        embodiment=body,
+        embodiment=embodiment,
         metric="success" if "success" in results else "return",
         recorded_sizes=sizes,
         **results,
@@ -72,7 +80,10 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
 
 
 def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, notes: list[str]) -> Modality | None:
-    """The modality of a feature that is no image; None where there is none."""
+    """Return the modality of a feature that is not an image, or None if its dtype has no modality.
+
+    Sentences about assumed limits are appended to `notes`.
+    """
     shape = feature.shape
     if feature.dtype == "string":
         return Text()
@@ -85,36 +96,43 @@ def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, n
     low, high = metadata.limits(name)
     if low.shape != (math.prod(shape),) or not (np.isfinite(high - low) & (low <= high)).all():
         raise SourceError(
-            f"{metadata.root}: the statistics of {name!r} are from {low} to {high}, for the shape {shape}; give fields"
+            f"cannot infer the limits of {name!r} in {metadata.root}: its statistics are from {low} to {high}, "
+            f"expected finite numbers of shape {shape}. Give fields with limits."
         )
-    notes.append(f"{name} has as limits the least and greatest values recorded: {low.tolist()} to {high.tolist()}")
-    constant = high - low <= _LEAST_WIDTH * np.maximum(1.0, np.abs(high))
+    notes.append(
+        f"the limits of {name} are the smallest and largest recorded values: {low.tolist()} to {high.tolist()}"
+    )
+    constant = high - low <= _ROUNDING * np.maximum(1.0, np.abs(high))
     if constant.any():
-        low, high = low - _HALF_WIDTH * constant, high + _HALF_WIDTH * constant
-        notes.append(f"{name} never changes in its elements {np.flatnonzero(constant).tolist()}: their range is 1 wide")
+        low, high = low - _HALF_RANGE * constant, high + _HALF_RANGE * constant
+        elements = np.flatnonzero(constant).tolist()
+        notes.append(f"the elements {elements} of {name} never change, so their limits are set 1 apart")
     return Continuous(shape=shape, low=tuple(low.tolist()), high=tuple(high.tolist()))
 
 
 def _image_shape(metadata: LeRobotMetadata, name: str, feature: Feature) -> tuple[int, int, int]:
-    """Height, width and channels, which are declared in either order."""
+    """Return (height, width, channels) of an image feature, which may be declared with channels first or last."""
     shape, names = feature.shape, feature.names
     if len(shape) == 3:
-        first = names[0].startswith("channel") if names else shape[0] in (1, 3)
-        channels, height, width = shape if first else (shape[2], *shape[:2])
+        channels_first = names[0].startswith("channel") if names else shape[0] in (1, 3)
+        channels, height, width = shape if channels_first else (shape[2], *shape[:2])
         if channels in (1, 3):
             return height, width, 3 if metadata.is_video(name) else channels
-    raise SourceError(f"{metadata.root}: {name!r} has the shape {shape} ({names}), which is no image; give fields")
+    raise SourceError(
+        f"cannot infer the fields of {metadata.root}: the shape of the image {name!r} is {shape} ({names}), expected "
+        "height, width and 1 or 3 channels. Give fields."
+    )
 
 
 def _provenance(metadata: LeRobotMetadata, notes: list[str]) -> Provenance:
-    """From the dataset's card, README.md, where there is one."""
+    """Return the provenance; the licence is read from the header of the dataset's README.md, if it has one."""
     card = metadata.root / "README.md"
     text = card.read_text(errors="replace") if card.is_file() else ""
     header = text.removeprefix("---\n").partition("\n---")[0] if text.startswith("---\n") else ""
     licence = re.search(r"^license:[ \t]*(\S+)", header, re.MULTILINE)
     if licence is None:
-        notes.append("its licence is not told")
-    notes.append("that it was recorded on real equipment is assumed: LeRobot does not tell")
+        notes.append("the licence is unknown")
+    notes.append("recording on real equipment is assumed, because LeRobot datasets do not declare it")
     return Provenance(
         source=f"LeRobot dataset {metadata.root.resolve().name}, format {metadata.version}",
         licence=licence[1].strip("\"'") if licence else "",

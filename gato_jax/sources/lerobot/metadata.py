@@ -1,4 +1,4 @@
-"""What a LeRobot dataset (v2.0, v2.1, v3.0) says of itself: its features, tasks, and where each episode lies."""
+"""Metadata of a LeRobot dataset (v2.0, v2.1, v3.0): features, tasks, and the files of each episode."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from gato_jax.sources.parquet.table import parquet_errors
-from gato_jax.sources.reader import EpisodeRejected, SourceError, within
+from gato_jax.sources.reader import EpisodeRejected, SourceError, resolve_within
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Feature:
-    """What a dataset declares of one column, or of the videos of one camera.
+    """Declaration of one column of a dataset, or of the videos of one camera.
 
     Attributes:
-      dtype: as NumPy calls it, or `string`, `image` or `video`.
-      shape: of the value at one step.
-      names: of the axes of an image, of the elements of a vector; empty where they are not told.
+      dtype: Name of a NumPy dtype, or `string`, `image` or `video`.
+      shape: Shape of the value at one step.
+      names: Names of an image's axes or of a vector's elements; empty if they are not declared.
     """
 
     dtype: str
@@ -35,16 +35,26 @@ class Feature:
 
     @classmethod
     def from_json(cls, declared: Mapping[str, Any]) -> Feature:
-        """The feature as info.json has it. Raises KeyError, TypeError or ValueError for what LeRobot does not write."""
+        """Read a feature from its declaration in info.json.
+
+        Raises:
+          KeyError, TypeError, ValueError: The declaration is not one that LeRobot writes.
+        """
         shape = tuple(map(int, declared["shape"]))
         if min(shape, default=0) < 0:
-            raise ValueError(f"the shape {shape}")
+            raise ValueError(f"shape is {shape}, expected no negative number")
         return cls(dtype=str(declared["dtype"]), shape=shape, names=tuple(map(str, declared.get("names") or ())))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VideoPart:
-    """The part of a video that shows one episode, in seconds; to its end where `stop` is None."""
+    """Part of a video file that shows one episode.
+
+    Attributes:
+      file: The video file.
+      start: Start of the part in seconds.
+      stop: End of the part in seconds; None for the end of the file.
+    """
 
     file: Path
     start: float = 0.0
@@ -53,7 +63,15 @@ class VideoPart:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeRobotEpisode:
-    """Where one episode lies: `length` rows of a Parquet file from `first_row`, and a part of a video a camera."""
+    """Location of one episode in the files of a dataset.
+
+    Attributes:
+      index: Number of the episode in the dataset.
+      length: Number of steps.
+      data: Parquet file with one row for each step.
+      first_row: Row of the first step in `data`.
+      videos: {name of a camera's feature: part of its video}.
+    """
 
     index: int
     length: int
@@ -62,23 +80,24 @@ class LeRobotEpisode:
     videos: Mapping[str, VideoPart]
 
     @property
-    def where(self) -> str:
-        """Begins the message of whatever is wrong with it."""
+    def location(self) -> str:
+        """File and number of the episode, for messages."""
         return f"{self.data}: episode {self.index}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeRobotMetadata:
-    """The folder `meta` of a dataset.
+    """Content of the folder `meta` of a dataset.
 
     Attributes:
-      root: the dataset's folder.
+      root: Folder of the dataset.
       version: `v2.0`, `v2.1` or `v3.0`.
-      fps: frames, which are steps, a second.
+      fps: Steps per second, which are also video frames per second.
+      features: {name: declaration of the column or camera}.
       tasks: {task_index: instruction}.
-      episodes: all of them, of every split.
-      splits: {name: the indices of its episodes}.
-      robot: its type, None where it is not told.
+      episodes: The episodes of all splits.
+      splits: {name: indices of its episodes}.
+      robot: Type of the robot, or None if it is not declared.
     """
 
     root: Path
@@ -92,37 +111,48 @@ class LeRobotMetadata:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files of `meta`, in order."""
+        """All files in the folder `meta`, sorted."""
         return tuple(sorted(file for file in (self.root / "meta").rglob("*") if file.is_file()))
 
     def is_video(self, feature: str) -> bool:
-        """Whether a feature lies in videos, not in the Parquet files."""
+        """Return whether a feature is stored in videos instead of the Parquet files."""
         return feature in self.features and self.features[feature].dtype == "video"
 
     def limits(self, feature: str) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest value of each element of a feature, row-major, by the dataset's own statistics.
+        """Return the smallest and largest value of each element of a feature, from the dataset's statistics.
+
+        Args:
+          feature: Name of the feature.
+
+        Returns:
+          Two float64 arrays with one number for each element, in row-major order.
 
         Raises:
-          SourceError: the dataset has none.
+          SourceError: The dataset has no statistics of this feature.
         """
-        whole, each = self.root / "meta/stats.json", self.root / "meta/episodes_stats.jsonl"
+        by_dataset, by_episode = self.root / "meta/stats.json", self.root / "meta/episodes_stats.jsonl"
         try:
-            if whole.is_file():
-                statistics = [json.loads(whole.read_text())[feature]]
+            if by_dataset.is_file():
+                statistics = [json.loads(by_dataset.read_text())[feature]]
             else:
-                statistics = [line["stats"][feature] for line in _lines(each)]
+                statistics = [line["stats"][feature] for line in _read_json_lines(by_episode)]
             low = np.min([np.ravel(one["min"]) for one in statistics], axis=0)
             high = np.max([np.ravel(one["max"]) for one in statistics], axis=0)
             low, high = np.stack([low, high]).astype(np.float64)
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise SourceError(
-                f"{self.root}: no statistics of {feature!r} ({error!r}); give fields with limits"
+                f"cannot find the limits of {feature!r}: {self.root} has no statistics of it ({error!r}). Give fields "
+                "with limits."
             ) from None
         return low, high
 
 
 def read_metadata(root: Path) -> LeRobotMetadata:
-    """Reads `meta`. Raises SourceError where it is damaged, of another version, or names files outside of `root`."""
+    """Read the folder `meta` of the dataset at `root`.
+
+    Raises:
+      SourceError: A file is missing or damaged, the format is of another version, or a path leads out of `root`.
+    """
     file = root / "meta/info.json"
     try:
         info = json.loads(file.read_text())
@@ -133,15 +163,17 @@ def read_metadata(root: Path) -> LeRobotMetadata:
         robot = info.get("robot_type")
     except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SourceError(
-            f"{file}: not a LeRobot dataset ({error!r}); give the folder that holds meta/info.json"
+            f"cannot open {root}: {file} is not the info of a LeRobot dataset ({error!r}). Give the folder that "
+            "contains meta/info.json."
         ) from None
     readers = {"v2.0": (_v2_tasks, _v2_episodes), "v2.1": (_v2_tasks, _v2_episodes), "v3.0": (_v3_tasks, _v3_episodes)}
     if version not in readers:
         raise SourceError(
-            f"{file}: format {version!r}; convert it with LeRobot's own script to one of {', '.join(readers)}"
+            f"cannot open {root}: codebase_version is {version!r}, expected one of {', '.join(readers)}. Convert it "
+            "with LeRobot's own script."
         )
     if not 0 < fps < float("inf"):
-        raise SourceError(f"{file}: fps is {fps}; correct it")
+        raise SourceError(f"cannot open {root}: fps is {fps}, expected a positive number. Correct it in {file}.")
     cameras = [name for name, feature in features.items() if feature.dtype == "video"]
     read_tasks, read_episodes = readers[version]
     try:
@@ -149,9 +181,11 @@ def read_metadata(root: Path) -> LeRobotMetadata:
     except SourceError:
         raise
     except (OSError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise SourceError(f"{root / 'meta'}: damaged ({error!r}); download it again") from None
+        raise SourceError(f"cannot read {root / 'meta'}: it is damaged ({error!r}). Download it again.") from None
     if len({episode.index for episode in episodes}) != count:
-        raise SourceError(f"{root / 'meta'}: lists {len(episodes)} of {count} episodes; download it again")
+        raise SourceError(
+            f"cannot open {root}: {root / 'meta'} lists {len(episodes)} of {count} episodes. Download it again."
+        )
     return LeRobotMetadata(
         root=root, version=version, fps=fps, features=features, tasks=tasks, episodes=episodes, splits=splits,
         robot=robot if isinstance(robot, str) and robot not in ("", "unknown") else None,
@@ -159,25 +193,28 @@ def read_metadata(root: Path) -> LeRobotMetadata:
 
 
 def _v2_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    return ((int(line["task_index"]), str(line["task"])) for line in _lines(root / "meta/tasks.jsonl"))
+    return ((int(line["task_index"]), str(line["task"])) for line in _read_json_lines(root / "meta/tasks.jsonl"))
 
 
 def _v3_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    table = _table(root / "meta/tasks.parquet")
-    (text,) = (name for name in table if name != "task_index")  # `task`, or the nameless index of a pandas table
+    table = _read_table(root / "meta/tasks.parquet")
+    (text,) = (name for name in table if name != "task_index")  # `task`, or the unnamed index of a pandas table
     return zip(table["task_index"], table[text], strict=True)
 
 
 def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
-    for line in _lines(root / "meta/episodes.jsonl"):
+    for line in _read_json_lines(root / "meta/episodes.jsonl"):
         index = int(line["episode_index"])
-        at = {"episode_index": index, "episode_chunk": index // int(info["chunks_size"])}
+        numbers = {"episode_index": index, "episode_chunk": index // int(info["chunks_size"])}
+        videos = {
+            key: VideoPart(file=_fill_path(root, info["video_path"], numbers | {"video_key": key})) for key in cameras
+        }
         yield LeRobotEpisode(
             index=index,
             length=int(line["length"]),
-            data=_path(root, info["data_path"], at),
+            data=_fill_path(root, info["data_path"], numbers),
             first_row=0,
-            videos={key: VideoPart(file=_path(root, info["video_path"], at | {"video_key": key})) for key in cameras},
+            videos=videos,
         )
 
 
@@ -187,15 +224,15 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
     names += [f"videos/{key}/{end}" for key in cameras for end in ends]
     rows = collections.defaultdict(list)
     for file in sorted((root / "meta/episodes").glob("*/*.parquet")):
-        for name, values in _table(file, names).items():
+        for name, values in _read_table(file, names).items():
             rows[name] += values
-    first: dict[Path, int] = {}  # the number, in the whole dataset, of each file's first row
+    file_starts: dict[Path, int] = {}  # number of a file's first row in the whole dataset
     episodes = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
     for row in sorted(episodes, key=lambda row: row["dataset_from_index"]):
-        data = _path(root, info["data_path"], _place(row, "data"))
+        data = _fill_path(root, info["data_path"], _file_numbers(row, "data"))
         videos = {
             key: VideoPart(
-                file=_path(root, info["video_path"], _place(row, f"videos/{key}") | {"video_key": key}),
+                file=_fill_path(root, info["video_path"], _file_numbers(row, f"videos/{key}") | {"video_key": key}),
                 start=float(row[f"videos/{key}/from_timestamp"]),
                 stop=float(row[f"videos/{key}/to_timestamp"]),
             )
@@ -206,44 +243,54 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
             index=int(row["episode_index"]),
             length=int(row["length"]),
             data=data,
-            first_row=start - first.setdefault(data, start),
+            first_row=start - file_starts.setdefault(data, start),
             videos=videos,
         )
 
 
-def _place(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
+def _file_numbers(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
+    """Return {`chunk_index`: number, `file_index`: number} from the columns of a row that begin with `prefix`."""
     return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
 
 
-def _path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
-    """`{name}` and `{name:03d}` filled in, and nothing else that `str.format` would do with what a stranger wrote."""
+def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
+    """Fill the placeholders of a path template and return the path below `root`.
+
+    Only `{name}` and `{name:03d}` are replaced. `str.format` would also evaluate attributes and any width, which is
+    unsafe for a template from a downloaded file.
+    """
 
     def fill(placeholder: re.Match) -> str:
         value, width = values[placeholder[1]], placeholder[2]
         return f"{value:0{width}d}" if width else str(value)
 
-    return _inside(root, _PLACEHOLDER.sub(fill, template))
+    return _path_within(root, _PLACEHOLDER.sub(fill, template))
 
 
-@functools.lru_cache(maxsize=1024)  # for a file of many episodes
-def _inside(root: Path, name: str) -> Path:
-    within(root, name, through_links=True)
+@functools.lru_cache(maxsize=1024)  # many episodes share a file
+def _path_within(root: Path, name: str) -> Path:
+    """Return `root / name`; raise SourceError if it leads out of `root`."""
+    resolve_within(root, name, through_links=True)
     return root / name
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
+def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
     return (json.loads(line) for line in file.read_text().splitlines() if line.strip())
 
 
-def _table(file: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
-    """The columns of a Parquet file. Raises SourceError where one is not there or the file is damaged."""
+def _read_table(file: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
+    """Return {column: values} of a Parquet file, of all columns or of the named ones.
+
+    Raises:
+      SourceError: The file is damaged or lacks a column.
+    """
     import pyarrow.parquet as pq
 
     try:
         with parquet_errors(str(file)), pq.ParquetFile(file) as parquet:
             table = parquet.read(columns).to_pydict()
     except EpisodeRejected as error:
-        raise SourceError(f"{error}; download it again") from None
+        raise SourceError(f"{error}. Download it again.") from None
     if missing := [name for name in columns or () if name not in table]:
-        raise SourceError(f"{file}: has no column {missing[0]!r}; download it again, or convert it anew")
+        raise SourceError(f"cannot read {file}: it has no column {missing[0]!r}. Download or convert it again.")
     return table

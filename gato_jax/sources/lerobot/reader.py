@@ -1,4 +1,4 @@
-"""LeRobot datasets, formats v2.0, v2.1 and v3.0, images in videos or in Parquet, read an episode at a time."""
+"""Random access to the episodes of LeRobot datasets (v2.0, v2.1, v3.0), with images in videos or in Parquet files."""
 
 from __future__ import annotations
 
@@ -16,60 +16,70 @@ from gato_jax.sources.assembly import assemble, require_increasing
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
 from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
-from gato_jax.sources.parquet.table import column_at, count_rows, read_rows, to_values
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of
+from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
 from gato_jax.sources.video import episode_frames
 
 _log = logging.getLogger(__name__)
-_ALWAYS = ("frame_index", "episode_index", "timestamp")
+_BOOKKEEPING = ("frame_index", "episode_index", "timestamp")  # columns that every episode is checked by
 _DONE, _TERMINAL = "next.done", "is_terminal"
-_PATIENCE = 2.0  # seconds without a progress bar
+_PROGRESS_DELAY = 2.0  # seconds until the progress bar appears
 
 
-def open_lerobot(where: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Opens one split of a LeRobot dataset.
+def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
+    """Open one split of a LeRobot dataset.
 
     Args:
-      where: the dataset's folder, which holds `meta/info.json`.
-      split: of those that info.json names.
-      fields: named as LeRobot names its features; `task` is the instruction. None takes all that info.json declares,
-        with images of 64 by 64, and logs what it assumed; see `inferred.infer_fields`.
+      path: Folder of the dataset, which contains `meta/info.json`.
+      split: Name of a split in info.json.
+      fields: Fields that name LeRobot's features; the instruction has the name `task`. None infers them from info.json,
+        with images of 64 by 64 pixels, and logs all assumptions; see `infer_fields`.
 
     Returns:
-      The episodes. Where there is a `next.done`, one that ends without it was cut off, and its last step is not
-      terminal.
+      The episodes whose files exist and are long enough; the others are in `rejected`. If the dataset has a feature
+      `next.done`, the last step of an episode is terminal only if it is done there.
 
     Raises:
-      SourceError: no dataset of these formats, no such split or field, a path that leads out of the folder, or no
-        episode that can be read. Damaged episodes are in `rejected`; what is seen only when one is read, as damage in a
-        video, is an EpisodeRejected then.
+      SourceError: The folder is not a dataset of these formats, a split or field does not exist, a path leads out of
+        the folder, or no episode can be read. Damage within a file, for example in a video, is found when the episode
+        is read, and raises EpisodeRejected then.
     """
-    metadata = read_metadata(Path(where))
+    metadata = read_metadata(Path(path))
     if fields is None:
         fields, notes = infer_fields(metadata)
         for note in notes:
-            _log.info("%s: %s", where, note)
-    plan = _Plan.of(fields, metadata)
-    places, rejected = _check_all(_of_split(metadata, split), plan, str(where))
-    if not places:
+            _log.info("%s: %s", path, note)
+    plan = _ReadPlan.build(fields, metadata)
+    episodes, rejected = _check_all(_episodes_of_split(metadata, split), plan, str(path))
+    if not episodes:
         first = (
-            f"the first of {len(rejected)}: {rejected[0].where}: {rejected[0].reason}" if rejected else "it is empty"
+            f"The first of {len(rejected)} rejected episodes: {rejected[0].location}: {rejected[0].reason}"
+            if rejected
+            else "It is empty."
         )
-        raise SourceError(f"{where}: split {split!r} has no episode that can be read; {first}")
+        raise SourceError(f"cannot open {path}: split {split!r} has no episode that can be read. {first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
-        lengths=np.array([place.length for place in places], np.int64),
-        fingerprint=_fingerprint(metadata, places, split, fields),
+        addresses=episodes,
+        lengths=np.array([episode.length for episode in episodes], np.int64),
+        fingerprint=_fingerprint(metadata, episodes, split, fields),
         read=functools.partial(_read, plan),
         rejected=tuple(rejected),
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What is read of each episode: columns of the Parquet file, and cameras whose images lie in videos."""
+class _ReadPlan:
+    """Everything that reading an episode takes besides its location.
+
+    Attributes:
+      fields: Fields of the episodes.
+      columns: Columns of the Parquet file to read.
+      cameras: Names of the features to read from videos.
+      tasks: {task_index: instruction}.
+      fps: Steps per second.
+    """
 
     fields: Fields
     columns: tuple[str, ...]
@@ -78,15 +88,18 @@ class _Plan:
     fps: float
 
     @classmethod
-    def of(cls, fields: Fields, metadata: LeRobotMetadata) -> _Plan:
+    def build(cls, fields: Fields, metadata: LeRobotMetadata) -> _ReadPlan:
+        """Find the columns and cameras that `fields` need; raise SourceError if the dataset lacks one."""
         paths = [path for side in (fields.observation, fields.action) for path, _ in side.values()]
         paths += [path for path in (fields.reward, fields.success, fields.timestamps) if path is not None]
         names = {split_path(path)[0] for path in paths}
         if unknown := sorted(names - {TASK, *metadata.features}):
             near = nearest(unknown[0], [TASK, *metadata.features])
-            raise SourceError(f"{metadata.root}: has no feature {unknown[0]!r}; nearest known: {near}")
+            raise SourceError(
+                f"cannot read fields from {metadata.root}: it has no feature {unknown[0]!r}; nearest known: {near}"
+            )
         cameras = frozenset(name for name in names if metadata.is_video(name))
-        columns = {*_ALWAYS, *(names - cameras - {TASK}), *({_DONE} & set(metadata.features))}
+        columns = {*_BOOKKEEPING, *(names - cameras - {TASK}), *({_DONE} & set(metadata.features))}
         if TASK in names:
             columns.add("task_index")
         return cls(
@@ -98,79 +111,90 @@ class _Plan:
         )
 
 
-def _of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpisode]:
+def _episodes_of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpisode]:
     if split not in metadata.splits:
-        raise SourceError(f"{metadata.root}: no split {split!r}; it has {', '.join(metadata.splits) or 'none'}")
+        splits = ", ".join(metadata.splits) or "none"
+        raise SourceError(f"cannot open {metadata.root}: it has no split {split!r}. Its splits: {splits}.")
     return [episode for episode in metadata.episodes if episode.index in metadata.splits[split]]
 
 
-def _check_all(episodes: list[LeRobotEpisode], plan: _Plan, where: str) -> tuple[list[LeRobotEpisode], list[Rejection]]:
-    """The episodes whose files are there and large enough, and the others."""
+def _check_all(
+    episodes: list[LeRobotEpisode], plan: _ReadPlan, path: str
+) -> tuple[list[LeRobotEpisode], list[Rejection]]:
+    """Split episodes into those whose files exist and are long enough, and rejections of the others."""
     import tqdm
 
-    places, rejected = [], []
-    for episode in tqdm.tqdm(episodes, desc=f"{where}: files", unit=" episodes", delay=_PATIENCE):
+    readable, rejected = [], []
+    for episode in tqdm.tqdm(episodes, desc=f"{path}: files", unit=" episodes", delay=_PROGRESS_DELAY):
         try:
             _check(episode, plan)
-            places.append(episode)
+            readable.append(episode)
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
-    return places, rejected
+            rejected.append(Rejection(error.location, error.reason))
+    return readable, rejected
 
 
-def _check(episode: LeRobotEpisode, plan: _Plan) -> None:
-    where = episode.where
+def _check(episode: LeRobotEpisode, plan: _ReadPlan) -> None:
+    """Raise EpisodeRejected if a file of the episode is missing or too short."""
+    location = episode.location
     if episode.length < 1:
-        raise EpisodeRejected(where, "it has no steps")
-    rows = count_rows(episode.data, where)
-    if rows < episode.first_row + episode.length:
-        raise EpisodeRejected(where, f"its file has {rows} rows, it would end at {episode.first_row + episode.length}")
+        raise EpisodeRejected(location, "it has no steps, expected 1 or more")
+    rows = count_rows(episode.data, location)
+    if rows < (stop := episode.first_row + episode.length):
+        raise EpisodeRejected(location, f"its file has {rows} rows, expected {stop} or more. Download it again.")
     for camera in sorted(plan.cameras):
         video = episode.videos[camera]
         if not video.file.is_file():
-            raise EpisodeRejected(where, f"there is no {video.file}; download it again")
+            raise EpisodeRejected(location, f"its video {video.file} does not exist. Download it again.")
         frames = episode.length if video.stop is None else (video.stop - video.start) * plan.fps
         if not abs(frames - episode.length) < 0.5:
-            raise EpisodeRejected(where, f"{camera!r} has {frames:.1f} frames for {episode.length} steps")
+            raise EpisodeRejected(
+                location, f"{camera!r} has {frames:.1f} frames, expected one for each of {episode.length} steps"
+            )
 
 
-def _read(plan: _Plan, episode: LeRobotEpisode) -> Episode:
-    where, start = episode.where, episode.first_row
-    table = read_rows(episode.data, start, start + episode.length, plan.columns, where)
+def _read(plan: _ReadPlan, episode: LeRobotEpisode) -> Episode:
+    """Read an episode from its Parquet file and videos."""
+    location, start = episode.location, episode.first_row
+    table = read_rows(episode.data, start, start + episode.length, plan.columns, location)
 
     def column(name: str) -> Any:
         if name == TASK:
-            return _instructions(scalars("task_index").tolist(), plan.tasks, where)
-        if name == _TERMINAL:  # `next.done` goes on being true in some recordings
+            return _instructions(scalars("task_index").tolist(), plan.tasks, location)
+        if name == _TERMINAL:  # in some recordings `next.done` is true at steps before the last
             return scalars(_DONE).astype(bool) & (np.arange(episode.length) == episode.length - 1)
         if name in plan.cameras:
             video = episode.videos[name]
-            return episode_frames(video.file, video.start + times, plan.fps, where, whole=video.stop is None)
-        return to_values(column_at(table, name, where), name, where)
+            return episode_frames(video.file, video.start + times, plan.fps, location, whole=video.stop is None)
+        return to_values(get_column(table, name, location), name, location)
 
     def scalars(name: str) -> np.ndarray:
-        return np.ravel(column(name))  # some writers make lists of one of them
+        return np.ravel(column(name))  # some writers store numbers as lists of one number
 
-    for name, right in (
+    for name, expected in (
         ("frame_index", range(episode.length)),
         ("episode_index", [episode.index] * episode.length),
     ):
-        if not np.array_equal(found := scalars(name), right):
-            raise EpisodeRejected(where, f"its {name} is {found.tolist()!r:.60}, not {list(right)!r:.60}")
-    require_increasing(scalars("timestamp"), episode.length, where)
+        if not np.array_equal(found := scalars(name), expected):
+            raise EpisodeRejected(location, f"its {name} is {found.tolist()!r:.60}, expected {list(expected)!r:.60}")
+    require_increasing(scalars("timestamp"), episode.length, location)
     times = scalars("timestamp").astype(np.float64)
-    return assemble(plan.fields, column, where, step_flags=(_TERMINAL,) if _DONE in plan.columns else ())
+    return assemble(plan.fields, column, location, step_flags=(_TERMINAL,) if _DONE in plan.columns else ())
 
 
-def _instructions(numbers: list[int], tasks: dict[int, str], where: str) -> list[str]:
+def _instructions(numbers: list[int], tasks: dict[int, str], location: str) -> list[str]:
+    """Return the instruction of each task_index; raise EpisodeRejected for an unknown one."""
     if unknown := sorted(set(numbers) - set(tasks)):
-        raise EpisodeRejected(where, f"task_index {unknown[0]} is none of the {len(tasks)} tasks")
+        raise EpisodeRejected(location, f"its task_index is {unknown[0]}, expected one of the {len(tasks)} tasks")
     return [tasks[number] for number in numbers]
 
 
-def _fingerprint(metadata: LeRobotMetadata, places: list[LeRobotEpisode], split: str, fields: Fields) -> str:
-    """Over metadata and data at both ends, and of videos, which are many and large, over names and sizes."""
-    data = list(dict.fromkeys(place.data for place in places))
-    videos = sorted({video.file for place in places for video in place.videos.values() if video.file.is_file()})
+def _fingerprint(metadata: LeRobotMetadata, episodes: list[LeRobotEpisode], split: str, fields: Fields) -> str:
+    """Return a digest of the metadata, the data files, the names and sizes of the videos, the split and the fields.
+
+    The content of videos is left out, because they are many and large.
+    """
+    data = list(dict.fromkeys(episode.data for episode in episodes))
+    videos = sorted({video.file for episode in episodes for video in episode.videos.values() if video.file.is_file()})
     sizes = [(str(file.relative_to(metadata.root)), file.stat().st_size) for file in videos]
-    return fingerprint_of([*metadata.files, *data], split, fields.to_json(), sizes)
+    return fingerprint_files([*metadata.files, *data], split, fields.to_json(), sizes)

@@ -18,7 +18,7 @@ from gato_jax.sources.mcap.file import Recording, message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_of
 from gato_jax.sources.mcap.ros_messages import field_value, message_type
 from gato_jax.sources.provenance_file import update_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_of
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
 
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000: robots whose clock is not set count from 1970, or from booting
 
@@ -55,16 +55,16 @@ def open_mcap(where: str | Path, split: str = "train", *, fields: Fields) -> Rec
         try:
             places.append((file, len(resampling.steps(message_times(file, resampling.topics), str(file)))))
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
     if not places:
         said = "; ".join(f"{place}: {reason}" for place, reason in rejected[:3])
         raise SourceError(f"{where}: none of {len(files)} files is an episode ({said}); mend them or the fields")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.array([steps for _, steps in places], np.int64),
-        fingerprint=fingerprint_of(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
     )

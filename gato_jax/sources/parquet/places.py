@@ -47,7 +47,7 @@ def places_by_row(files: Sequence[Path], list_path: str | None) -> tuple[list[Pl
         try:
             lengths = _steps_of_rows(file, list_path)
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
             continue
         for row, steps in enumerate(lengths.tolist()):
             place = Place(f"{file}: row {row}", (Part(file, row, row + 1),), steps)
@@ -94,7 +94,7 @@ def _runs(files: Sequence[Path], column: str) -> tuple[list[_Run], list[Rejectio
             if len(values) and (values.ndim != 1 or values.dtype.kind not in "iuU"):
                 raise EpisodeRejected(str(file), f"{column!r} has the type {values.dtype}, not integers or names")
         except EpisodeRejected as error:
-            rejected.append(Rejection(error.where, error.reason))
+            rejected.append(Rejection(error.location, error.reason))
             runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
             cut = True
             continue

@@ -15,8 +15,16 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.parquet.places import Place, places_by_column, places_by_row
 from gato_jax.sources.parquet.shards import files_of_split
-from gato_jax.sources.parquet.table import column_at, column_of, describe, list_depth, read_rows, read_schema, to_values
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_of
+from gato_jax.sources.parquet.table import (
+    column_name,
+    describe,
+    get_column,
+    list_depth,
+    read_rows,
+    read_schema,
+    to_values,
+)
+from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files
 
 _EPISODE_COLUMNS = ("episode_index", "episode_id")
 _EXAMPLE = (
@@ -53,14 +61,14 @@ def open_parquet(where: str | Path, split: str = "train", *, fields: Fields | No
     else:
         places, rejected = places_by_row(files, rows.list_path)
     if not places:
-        reason = f"{rejected[0].where}: {rejected[0].reason}" if rejected else "it has no rows"
+        reason = f"{rejected[0].location}: {rejected[0].reason}" if rejected else "it has no rows"
         raise SourceError(f"{where}: split {split!r} has no episode that can be read; {reason}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.array([place.steps for place in places], np.int64),
-        fingerprint=fingerprint_of(files, split, fields.to_json()),
+        fingerprint=fingerprint_files(files, split, fields.to_json()),
         read=functools.partial(_read, rows),
         rejected=tuple(rejected),
     )
@@ -91,7 +99,7 @@ class _Rows:
         ]
         nothing = schema.empty_table()
         try:
-            types = {path: column_at(nothing, path, where).type for path in (*modalities, *results)}
+            types = {path: get_column(nothing, path, where).type for path in (*modalities, *results)}
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
@@ -99,7 +107,7 @@ class _Rows:
         lists.sort(key=lambda path: isinstance(modalities[path], Image))  # to count images is to read them
         return cls(
             fields=fields,
-            columns=tuple(sorted({column_of(schema.names, path) for path in types})),
+            columns=tuple(sorted({column_name(schema.names, path) for path in types})),
             episode_column=episode_column,
             list_path=lists[0] if lists and episode_column is None else None,
         )
@@ -132,7 +140,7 @@ def _read(rows: _Rows, place: Place) -> Episode:
     tables = [read_rows(*part, rows.columns, where) for part in place.parts]
 
     def column(path: str) -> Any:
-        arrays = [column_at(table, path, where) for table in tables]
+        arrays = [get_column(table, path, where) for table in tables]
         if rows.list_path is None:
             return _joined([to_values(array, path, where) for array in arrays], path, where)
         (array,) = arrays

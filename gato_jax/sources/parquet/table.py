@@ -58,21 +58,21 @@ def read_schema(file: Path, where: str) -> Any:
 
 def read_column(file: Path, path: str, where: str) -> Any:
     """The whole `pyarrow.Array` at a path of a file. Raises EpisodeRejected at `where`."""
-    column = column_of(read_schema(file, where).names, path)
-    return column_at(read_rows(file, 0, count_rows(file, where), [column], where), path, where)
+    column = column_name(read_schema(file, where).names, path)
+    return get_column(read_rows(file, 0, count_rows(file, where), [column], where), path, where)
 
 
-def column_of(names: Sequence[str], path: str) -> str:
+def column_name(names: Sequence[str], path: str) -> str:
     """The column that a path begins with: itself, or `a` of `a/b`, a field of a column of structs."""
     return path if path in names else path.split("/")[0]
 
 
-def column_at(table: Any, path: str, where: str) -> Any:
+def get_column(table: Any, path: str, where: str) -> Any:
     """The `pyarrow.Array` at a path of a `pyarrow.Table`. Raises EpisodeRejected at `where`, naming what there is."""
     import pyarrow as pa
     import pyarrow.types as types
 
-    name = column_of(table.column_names, path)
+    name = column_name(table.column_names, path)
     if name not in table.column_names:
         raise EpisodeRejected(where, f"it has no field {path!r}; {describe(table.schema)}")
     array = table.column(name).combine_chunks()

@@ -63,14 +63,14 @@ def open_rlds(
     lengths = RecordLengths.read(dataset, split, counted="steps/is_first")
     rejected = (*dataset.missing, *lengths.rejected)
     if not len(lengths.length):
-        reasons = "; ".join(f"{part.where}: {part.reason}" for part in rejected[:1])
+        reasons = "; ".join(f"{part.location}: {part.reason}" for part in rejected[:1])
         raise SourceError(f"{where}: no readable episode in split {split!r}; {reasons or 'it is empty'}")
     files = list(dataset.files)
     said = repr((fields.spec.to_json(), split, dataclasses.asdict(fields.provenance), dataset.sizes))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=[(files[file], record) for file, record in lengths.place.tolist()],
+        addresses=[(files[file], record) for file, record in lengths.place.tolist()],
         lengths=lengths.length,
         fingerprint=hashlib.sha256(said.encode() + lengths.length.tobytes()).hexdigest()[:16],
         read=functools.partial(_read, dataset.directory, fields, entry is not None and entry.final_observation),

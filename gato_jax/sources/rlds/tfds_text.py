@@ -129,7 +129,7 @@ def open_tfds_text(where: str | Path, split: str = "train", *, fields: Fields | 
         lengths = RecordLengths.read(dataset, split, counted=entry.each)
     rejected = (*dataset.missing, *lengths.rejected)
     if not len(lengths.length):
-        reasons = "; ".join(f"{part.where}: {part.reason}" for part in rejected[:1])
+        reasons = "; ".join(f"{part.location}: {part.reason}" for part in rejected[:1])
         raise SourceError(f"{where}: no readable example in split {split!r}; {reasons or 'it is empty'}")
     files = list(dataset.files)
     counted = zip(lengths.place.tolist(), lengths.length.tolist(), strict=True)
@@ -138,7 +138,7 @@ def open_tfds_text(where: str | Path, split: str = "train", *, fields: Fields | 
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        places=places,
+        addresses=places,
         lengths=np.ones(len(places), np.int64),
         fingerprint=hashlib.sha256(said.encode() + lengths.length.tobytes()).hexdigest()[:16],
         read=functools.partial(_read, dataset.directory, fields, entry.each, entry.turns),

@@ -9,7 +9,7 @@ from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, Mo
 from gato_jax.sources.fields import Fields
 
 Field = tuple[str, Modality]
-_SIDE = 64  # of images; `Fields.resized` asks for others
+_SIDE = 64  # of images; `Fields.with_image_size` asks for others
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

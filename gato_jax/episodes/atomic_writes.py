@@ -1,0 +1,121 @@
+"""Writes that appear whole or not at all: of one file, or of one folder with all that is in it.
+
+Content is first written into a folder `NAME.partial` beside its destination and renamed when it is complete. A process
+that is killed leaves that folder behind; the next write to the same destination removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from gato_jax.episodes.errors import StoreError
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield the path of a new file, which replaces `path` when the block ends without an error.
+
+    The content is flushed to the disk before the file is renamed, so a power failure cannot leave an empty file.
+
+    Args:
+      path: the destination. Missing parent folders are made.
+      shared: whether several processes may write this file at once. Each then uses a folder with a name of its own,
+        `NAME.partial-ID`, which the next write does not remove if a process is killed.
+    """
+    partial = path.with_name(f"{path.name}{PARTIAL}" + (f"-{uuid.uuid4().hex}" if shared else ""))
+    _remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        written = partial / path.name
+        yield written
+        with written.open("rb") as content:
+            os.fsync(content.fileno())
+        written.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(directory: Path) -> Iterator[Path]:
+    """Yield an empty folder, which replaces `directory` when the block ends without an error.
+
+    Raises:
+      StoreError: another process is writing the same folder.
+    """
+    partial = directory.with_name(f"{directory.name}{PARTIAL}")
+    with locked_folder(partial):
+        content = partial / "content"
+        try:
+            _remove(content)
+            content.mkdir()
+            yield content
+            replace_folder(content, directory)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Make a folder if it is missing and hold an exclusive lock on it during the block.
+
+    The lock is advisory, and the operating system releases it when the process ends in any way.
+
+    Args:
+      folder: the folder to lock. The block may remove it.
+      wait: whether to wait while another process holds the lock.
+
+    Raises:
+      StoreError: another process holds the lock and `wait` is False.
+    """
+    handle = _lock(folder, wait)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def replace_folder(source: Path, directory: Path):
+    """Rename the folder `source` to `directory`; a folder that is there is moved aside first, then removed."""
+    replaced = directory.with_name(f"{directory.name}.replaced")
+    _remove(replaced)
+    if directory.exists():
+        directory.rename(replaced)
+    source.rename(directory)
+    _remove(replaced)
+
+
+def _lock(folder: Path, wait: bool) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another process removed the folder at the end of its block
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise StoreError(
+                f"{folder}: another process is writing there. Wait until it has ended, or choose another folder."
+            ) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the lock is on a folder that was removed or renamed since it was opened
+
+
+def _remove(path: Path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

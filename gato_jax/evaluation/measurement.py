@@ -1,0 +1,168 @@
+"""Measurement of a task's reference scores: random play, the best of a bounded set of constant actions, the expert.
+
+All scores are in the task's own metric and are played on REFERENCE_SEEDS, which are neither recorded for training nor
+used to evaluate agents.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
+from gato_jax.environments.base import control_actions, limits
+from gato_jax.episodes import Continuous, Discrete, Episode, TaskSpec
+from gato_jax.evaluation.reference_table import (
+    MEASURED,
+    MissingReferencesError,
+    find_references,
+    read_table,
+    write_table,
+)
+from gato_jax.evaluation.references import References, Score, hash_spec
+from gato_jax.evaluation.short_episodes import ShortEpisodes
+from gato_jax.experts import ExpertActor, description, expert_names
+from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor, play
+
+MAX_CANDIDATES = 18  # the whole action set of Atari
+SCREENING_STEPS = 200
+FINALISTS = 2
+_DRAW_SEED = 0
+
+
+def measure_references(task: str, *, episodes: int, command: str, expert_episodes: int | None = None) -> References:
+    """Play random actions, constant actions and the expert, and return their scores.
+
+    The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
+    are played over all `episodes`, and the best of these is reported with the score of its full episodes alone. The
+    screening has a seed of its own, so the choice of the finalists does not favour lucky ones.
+
+    Args:
+      task: name of the task, `suite/task`.
+      episodes: number of episodes of the scores of random play and of the constant actions.
+      command: command that the entry names as its origin.
+      expert_episodes: number of episodes of the expert's score. Default: `episodes`.
+    """
+    environment, seeds = load(task), REFERENCE_SEEDS[:episodes]
+    spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
+    short = ShortEpisodes(environment, SCREENING_STEPS)
+    # Where many actions have the same score, such as no success, the episode return tells them apart.
+    screened = {name: _play_constant(short, action, REFERENCE_SEEDS[-1:])[0] for name, action in candidates.items()}
+    finalists = sorted(candidates, key=lambda name: screened[name], reverse=True)[:FINALISTS]
+    constants = {
+        name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds)])
+        for name in finalists
+    }
+    best = max(constants, key=lambda name: constants[name].mean)
+    has_expert = task in expert_names()
+    expert_seeds = REFERENCE_SEEDS[: expert_episodes or episodes]
+    return References(
+        task=task,
+        packages=tuple(package_versions(task)),
+        spec_hash=hash_spec(spec),
+        metric=spec.metric,
+        first_seed=seeds[0],
+        random=summarise(_scores(RandomActor, environment, seeds)),
+        constant=constants[best],
+        constant_action=best,
+        constant_candidates=len(candidates),
+        command=command,
+        expert=summarise(_scores(ExpertActor, environment, expert_seeds)) if has_expert else None,
+        expert_agent=description(task) if has_expert else None,
+    )
+
+
+def summarise(scores: Sequence[float]) -> Score:
+    """Return mean and sample standard deviation (0 for one episode), rounded to six significant digits."""
+    std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
+
+
+def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
+    """Return the constant actions that are tried on a task, {description: action}, at most MAX_CANDIDATES.
+
+    A discrete action contributes every value. A continuous one contributes zero, and zero with one element at either of
+    its limits. A task with several action keys has every combination. If these are more than MAX_CANDIDATES, the first
+    (zero) is kept and the others are drawn without replacement by a fixed seed.
+    """
+    constants = {key: _constants(modality) for key, modality in control_actions(spec).items()}
+    shape = tuple(len(choices) for choices in constants.values())
+    total = math.prod(shape)
+    numbers = range(total)
+    if total > MAX_CANDIDATES:
+        drawn = np.random.default_rng(_DRAW_SEED).choice(total - 1, MAX_CANDIDATES - 1, replace=False) + 1
+        numbers = [0, *np.sort(drawn)]
+    actions = {}
+    for number in numbers:
+        indices = np.unravel_index(number, shape)
+        chosen = {key: choices[index] for (key, choices), index in zip(constants.items(), indices, strict=True)}
+        name = ", ".join(f"{key}={label}" for key, (label, _) in chosen.items())
+        actions[name] = {key: value for key, (_, value) in chosen.items()}
+    return actions
+
+
+def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
+    """Return (description, value) of each constant value of one action key."""
+    if isinstance(modality, Discrete):
+        return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
+    low, high = limits(modality)
+    zero = np.clip(np.zeros(modality.shape, np.float32), low, high)
+    constants = [("zero", zero)]
+    for index in np.ndindex(modality.shape):
+        for limit in (low, high):
+            value = zero.copy()
+            value[index] = limit[index]
+            constants.append((f"{limit[index]:+g} at {','.join(map(str, index))}", value))
+    return constants
+
+
+def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> list[float]:
+    """Play an actor, and return the score of each seed; an episode that the actor gives up scores 0."""
+    scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds)}
+    return [float(scores.get(seed) or 0.0) for seed in seeds]
+
+
+def _play_constant(environment: Environment, action: Action, seeds: Sequence[int]) -> list[tuple[float, float]]:
+    """Play one constant action, and return score and episode return of each seed."""
+    played = _play(functools.partial(ConstantActor, action), environment, seeds)
+    return [(float(episode.score or 0.0), float(episode.reward.sum())) for episode in played]
+
+
+def _play(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> Iterator[Episode]:
+    """Yield one episode for each seed, all of them in the environment given, which is loaded once."""
+    task = environment.task_spec.name
+    return play(make_actor, [(task, seed) for seed in seeds], skip_failures=True, load=lambda _: environment)
+
+
+def gather_references(
+    tasks: Sequence[str], workdir: pathlib.Path, *, measure_episodes: int | None = None
+) -> dict[str, References | None]:
+    """Return the reference scores of the installed version of each task, None for a task without any.
+
+    A warning names each task without reference scores, and the remedy.
+
+    Args:
+      tasks: names of the tasks.
+      workdir: folder of the run, whose table holds what was measured before.
+      measure_episodes: number of episodes with which missing scores are measured and added to the workdir's table.
+        None measures nothing.
+    """
+    references: dict[str, References | None] = {}
+    for task in tasks:
+        try:
+            references[task] = find_references(task, workdir)
+        except MissingReferencesError as error:
+            if measure_episodes is None:
+                logging.warning("%s", error)
+                references[task] = None
+                continue
+            command = f"gato evaluate --measure_references --tasks={task} --reference_episodes={measure_episodes}"
+            entry = measure_references(task, episodes=measure_episodes, command=command)
+            write_table({**read_table(workdir / MEASURED), task: entry}, workdir / MEASURED)
+            references[task] = entry
+    return references

@@ -1,0 +1,44 @@
+"""The file of one rendered episode, from which a report shows what the agent does."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from gato_jax.episodes import Episode
+
+
+class FramesError(ValueError):
+    """An episode without the frames that its file is for; the message names task and seed."""
+
+
+def save_rollout(episode: Episode, action_names: tuple[str, ...], directory: pathlib.Path) -> None:
+    """Write the frames, actions and rewards of an episode of T actions to `directory/SUITE__TASK.npz`.
+
+    The file holds `frames` (T, height, width, 3), `actions` (T, A) with the action keys side by side in alphabetical
+    order, `rewards` (T,), `action_names`, `seed` and `score`.
+
+    Args:
+      episode: An episode that was played with frames.
+      action_names: The environment's names of its actions, see `Environment.action_names`.
+      directory: Folder to write to.
+
+    Raises:
+      FramesError: The episode has no frames.
+    """
+    if episode.frames is None:
+        raise FramesError(f"{episode.task}, seed {episode.seed}: frames is None. Play it with frames=1 or more.")
+    steps = episode.acting_steps
+    actions = np.concatenate([episode.action[key][:steps].reshape(steps, -1) for key in sorted(episode.action)], axis=1)
+    continuous = np.issubdtype(actions.dtype, np.floating)
+    directory.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        directory / f"{episode.task.replace('/', '__')}.npz",
+        frames=episode.frames,
+        actions=actions.astype(np.float32 if continuous else np.int32),
+        action_names=np.array(action_names),
+        rewards=episode.reward[:steps],
+        seed=np.array(episode.seed),
+        score=np.array(episode.score),
+    )

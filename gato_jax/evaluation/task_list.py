@@ -1,0 +1,80 @@
+"""The list of tasks that `gato tasks` prints: status, expert and reference scores of each task."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gato_jax.environments import package_versions, status
+from gato_jax.evaluation.reference_table import read_table
+from gato_jax.evaluation.references import References
+from gato_jax.experts import description, expert_names
+
+_HEADINGS = ("task", "status", "random", "constant", "expert", "human", "description of the expert")
+
+
+def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return one JSON object for each task.
+
+    Scores are those of the committed table, null where it has none. `score_source` names the packages that they were
+    measured with, the numbers of episodes, and the difference if other versions are installed. TaskSpecs are not
+    compared, since that would load every task; `gato evaluate` compares them.
+    """
+    table, experts = read_table(), set(expert_names())
+    rows = []
+    for name in names:
+        state, reason = status(name)
+        entry = table.get(name)
+        rows.append(
+            {
+                "name": name,
+                "suite": name.split("/")[0],
+                "status": state,
+                "reason": reason,
+                "expert": description(name) if name in experts else None,
+                "random_score": entry.random.mean if entry else None,
+                "constant_score": entry.constant.mean if entry else None,
+                "constant_action": entry.constant_action if entry else None,
+                "expert_score": entry.expert.mean if entry and entry.expert else None,
+                "human_score": entry.human if entry else None,
+                "score_source": _source(entry) if entry else None,
+                "installed_version": _is_installed(entry) if entry else None,
+            }
+        )
+    return rows
+
+
+def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of a table; scores of packages that are not the installed ones end with a star."""
+    lines = [_HEADINGS]
+    for row in rows:
+        star = "*" if row["installed_version"] is False else ""
+        scores = [row[f"{kind}_score"] for kind in ("random", "constant", "expert", "human")]
+        cells = ["-" if score is None else f"{_number(score)}{star}" for score in scores]
+        lines.append((row["name"], row["status"], *cells, row["expert"] or "-"))
+    text = [
+        f"{task:<44} {state:<12}{''.join(f'{cell:>10}' for cell in cells)}  {expert}"
+        for task, state, *cells, expert in lines
+    ]
+    if any(row["installed_version"] is False for row in rows):
+        text.append("* measured with other packages than the installed ones: `gato evaluate` does not use these scores")
+    if any(row["human_score"] is not None for row in rows):
+        text.append("human: published scores of episodes of up to 30 minutes; those played here end after 1,000 steps")
+    return text
+
+
+def _number(score: float) -> str:
+    return f"{score:.0f}" if abs(score) >= 1000 else f"{score:.3g}"
+
+
+def _source(entry: References) -> str:
+    episodes = f"{entry.random.episodes} episodes from seed {entry.first_seed}"
+    return f"{', '.join(entry.packages)}; {episodes}; {entry.command}"
+
+
+def _is_installed(entry: References) -> bool:
+    try:
+        return tuple(package_versions(entry.task)) == entry.packages
+    except importlib.metadata.PackageNotFoundError:
+        return False

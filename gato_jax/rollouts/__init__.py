@@ -1,0 +1,17 @@
+"""The `Actor` protocol and the one loop that plays episodes with any actor. May import episodes, environments."""
+
+from gato_jax.rollouts.actor import Action, Actor, ActorFailure
+from gato_jax.rollouts.baselines import ConstantActor, RandomActor, random_action
+from gato_jax.rollouts.play import play
+from gato_jax.rollouts.workers import WorkerError
+
+__all__ = [
+    "Action",
+    "Actor",
+    "ActorFailure",
+    "ConstantActor",
+    "RandomActor",
+    "WorkerError",
+    "play",
+    "random_action",
+]

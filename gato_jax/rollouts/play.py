@@ -1,0 +1,73 @@
+"""The function that plays episodes with any actor, in this process or in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from gato_jax.environments import load as load_task
+from gato_jax.episodes import Episode
+from gato_jax.rollouts.actor import Actor, ActorFailure
+from gato_jax.rollouts.loop import Job, Load, play_side_by_side
+from gato_jax.rollouts.workers import play_in_workers
+
+
+def play(
+    make_actor: Callable[[], Actor],
+    episodes: Iterable[tuple[str, int]],
+    *,
+    environments: int = 1,
+    workers: int = 0,
+    frames: int = 0,
+    skip_failures: bool = False,
+    load: Load = load_task,
+) -> Iterator[Episode]:
+    """Yield one episode for each (task, seed), in their order, with its score.
+
+    The episodes do not depend on `environments` or `workers`: an episode follows from actor, task and seed.
+
+    Args:
+      make_actor: Function that returns a new actor, such as `RandomActor` or `functools.partial(ExpertActor,
+        noise=0.1)`. With `workers` it is called once in each process, and must be picklable.
+      episodes: Task and seed of each episode to play.
+      environments: Number of episodes that are played side by side in this process, so that one call of the actor
+        chooses the actions of all of them.
+      workers: Number of processes that each play one episode at a time; 0 plays in this process.
+      frames: Number of episodes, from the first, that keep a rendered frame of each step.
+      skip_failures: Whether to leave out the episodes that the actor gives up, instead of raising.
+      load: Function that returns a new environment of a task. With `workers` it must be picklable.
+
+    Raises:
+      ValueError: `environments` or `workers` is out of range, or both are asked for.
+      ActorFailure: The actor gave an episode up, and `skip_failures` is False.
+      WorkerError: A worker process died.
+      UnknownTaskError: No task has that name.
+    """
+    if environments < 1 or workers < 0 or (workers and environments > 1):
+        raise ValueError(
+            f"play: environments is {environments} and workers is {workers}, expected at least one environment, and "
+            "exactly one with workers. Choose either several environments or workers."
+        )
+    jobs = [Job(position, task, seed, position < frames) for position, (task, seed) in enumerate(episodes)]
+    if workers:
+        results = play_in_workers(make_actor, jobs, workers, load)
+    else:
+        results = play_side_by_side(make_actor(), iter(jobs), min(environments, len(jobs)), load)
+    return _in_order(results, skip_failures)
+
+
+def _in_order(results: Iterator[tuple[Job, Episode | ActorFailure]], skip_failures: bool) -> Iterator[Episode]:
+    """Yield the episodes in the order of their jobs; an episode that ends early waits for those before it."""
+    finished: dict[int, Episode | ActorFailure] = {}
+    position = 0
+    for job, result in results:
+        if isinstance(result, ActorFailure) and not skip_failures:
+            raise ActorFailure(
+                f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or skip the episodes "
+                "that it gives up."
+            ) from result
+        finished[job.position] = result
+        while position in finished:
+            episode = finished.pop(position)
+            position += 1
+            if isinstance(episode, Episode):
+                yield episode

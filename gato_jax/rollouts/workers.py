@@ -1,0 +1,116 @@
+"""Worker processes that play whole episodes, each with an actor and an environment of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+
+from gato_jax.episodes import Episode
+from gato_jax.rollouts.actor import Actor, ActorFailure
+from gato_jax.rollouts.loop import Job, Load, play_side_by_side
+
+_EXIT_SECONDS = 5.0  # how long to wait for the exit code of a worker that died
+
+
+class WorkerError(RuntimeError):
+    """A worker process that died while it played; the message names task, seed and exit code."""
+
+
+class _Worker:
+    """One process, this side of its pipe, and the episode that it plays."""
+
+    def __init__(self, make_actor: Callable[[], Actor], load: Load):
+        context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's and MuJoCo's threads
+        self.connection, theirs = context.Pipe()
+        self.job: Job | None = None
+        self._process = context.Process(target=_work, args=(theirs, make_actor, load), daemon=True)
+        self._process.start()
+        theirs.close()  # while it is open here, the death of the process does not end the connection
+
+    def start(self, job: Job | None) -> None:
+        """Begin an episode, or idle with None."""
+        self.job = job
+        if job is not None:
+            self.connection.send(job)
+
+    def result(self) -> tuple[Job, Episode | ActorFailure]:
+        """Return the episode that has been played, or raise what the worker raised."""
+        job = self.job
+        if job is None:
+            raise RuntimeError("a worker process sent a result without a job")
+        try:
+            result = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(_EXIT_SECONDS)
+            raise WorkerError(
+                f"{job.task}, seed {job.seed}: the worker process died, its exit code is {self._process.exitcode}. "
+                "Play the episode with workers=0 to see why."
+            ) from None
+        if isinstance(result, Exception) and not isinstance(result, ActorFailure):
+            raise result
+        return job, result
+
+    def stop(self) -> None:
+        """End the process, even in the middle of an episode."""
+        self.connection.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def play_in_workers(
+    make_actor: Callable[[], Actor], jobs: Sequence[Job], workers: int, load: Load
+) -> Iterator[tuple[Job, Episode | ActorFailure]]:
+    """Yield each job with its episode as soon as it ends, or with the failure of the actor.
+
+    Args:
+      make_actor: Picklable function that returns a new actor; each worker calls it once.
+      jobs: The episodes to play. Each goes to the next worker that is free.
+      workers: Number of processes to start.
+      load: Picklable function that returns a new environment of a task.
+
+    Raises:
+      WorkerError: A worker died.
+      Exception: An error that a worker raised.
+    """
+    pool: list[_Worker] = []
+    waiting = iter(jobs)
+    try:
+        for job in itertools.islice(waiting, workers):
+            pool.append(_Worker(make_actor, load))
+            pool[-1].start(job)
+        while playing := {worker.connection: worker for worker in pool if worker.job is not None}:
+            ready = wait(list(playing))
+            for worker in [worker for connection, worker in playing.items() if connection in ready]:
+                result = worker.result()
+                worker.start(next(waiting, None))
+                yield result
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -> None:
+    """Play the jobs that arrive, and send back the result of each, or the error that ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
+    try:
+        for _, result in play_side_by_side(make_actor(), _received_jobs(connection), environments=1, load=load):
+            connection.send(result)
+    except Exception as error:
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        with contextlib.suppress(BrokenPipeError):  # the parent has stopped listening
+            connection.send(error)
+
+
+def _received_jobs(connection: Connection) -> Iterator[Job]:
+    """Yield the jobs that the parent sends, until it closes the connection."""
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        yield job

@@ -1,0 +1,164 @@
+"""Reference scores are measured on seeds of their own, with a bounded number of constant actions, once."""
+
+import numpy as np
+import pytest
+
+from experiments import reference_scores
+from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
+from gato_jax.episodes import Continuous, Discrete, TaskSpec
+from gato_jax.evaluation import gather_references, measure_references, measurement, read_table, reference_table
+from gato_jax.evaluation.measurement import MAX_CANDIDATES, candidate_actions
+from gato_jax.evaluation.short_episodes import ShortEpisodes
+from gato_jax.experts import ExpertActor
+from gato_jax.rollouts import RandomActor
+from tests.evaluation.made_references import TASK, made_references
+
+OTHER_TASK = "babyai/GoToLocalS5N2-v0"
+
+
+def spec(**action) -> TaskSpec:
+    return TaskSpec(suite="made", task="task", observation={"x": Continuous(shape=(1,))}, action=action)
+
+
+def test_every_value_of_a_discrete_action_is_a_candidate():
+    candidates = candidate_actions(spec(press=Discrete(n=18)))
+    assert [int(action["press"]) for action in candidates.values()] == list(range(18))
+    assert list(candidates)[:2] == ["press=0", "press=1"]
+
+
+def test_zero_and_each_element_at_either_limit_are_candidates():
+    candidates = candidate_actions(spec(move=Continuous(shape=(2,), low=-1.0, high=(1.0, 3.0))))
+    assert {name: action["move"].tolist() for name, action in candidates.items()} == {
+        "move=zero": [0, 0], "move=-1 at 0": [-1, 0], "move=+1 at 0": [1, 0], "move=-1 at 1": [0, -1],
+        "move=+3 at 1": [0, 3],
+    }  # fmt: skip
+
+
+def test_several_keys_are_combined():
+    candidates = candidate_actions(spec(move=Continuous(shape=(1,), low=-1.0, high=1.0), press=Discrete(n=2)))
+    assert len(candidates) == 6 and candidates["move=-1 at 0, press=1"]["press"] == 1
+
+
+@pytest.mark.parametrize("keys", [1, 8])
+def test_many_candidates_are_bounded_and_zero_is_kept(keys):
+    large = spec(**{f"joint{n:02d}": Continuous(shape=(38,), low=-1.0, high=1.0) for n in range(keys)})
+    candidates = candidate_actions(large)
+    assert len(candidates) == MAX_CANDIDATES
+    first, *others = candidates.values()
+    assert not any(value.any() for value in first.values())
+    assert all(any(value.any() for value in action.values()) for action in others)
+    assert list(candidates) == list(candidate_actions(large))  # the same draw each time
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """All (kind, action or None, seeds) that were played. Constant action n returns n and scores a tenth of n // 2."""
+    calls = []
+
+    def constant(environment, action, seeds):
+        calls.append(("constant", int(action["action"]), list(seeds)))
+        return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
+
+    def scores(make_actor, environment, seeds):
+        kind, value = {RandomActor: ("random", 0.25), ExpertActor: ("expert", 0.875)}[make_actor]
+        calls.append((kind, None, list(seeds)))
+        return [value] * len(seeds)
+
+    monkeypatch.setattr(measurement, "_play_constant", constant)
+    monkeypatch.setattr(measurement, "_scores", scores)
+    return calls
+
+
+def test_the_best_constant_actions_of_the_screening_are_played_in_full(played):
+    entry = measure_references(TASK, episodes=4, expert_episodes=6, command="by hand")
+    screened = [(action, len(seeds)) for kind, action, seeds in played if kind == "constant"]
+    assert screened == [*((action, 1) for action in range(7)), (6, 4), (5, 4)]  # 5 and 4 have equal scores
+    assert (entry.constant.mean, entry.constant_action, entry.constant_candidates) == (0.3, "action=6", 7)
+    assert (entry.random.mean, entry.random.std, entry.random.episodes) == (0.25, 0.0, 4)
+    assert entry.expert is not None and (entry.expert.mean, entry.expert.episodes) == (0.875, 6)
+    assert entry.command == "by hand"
+
+
+def test_seeds_of_references_are_neither_recorded_nor_evaluated_and_screening_has_its_own(played):
+    measure_references(TASK, episodes=30, command="")
+    full = [seeds for _, _, seeds in played if len(seeds) == 30]
+    screening = {seeds[0] for _, _, seeds in played if len(seeds) == 1}
+    assert all(seeds == list(REFERENCE_SEEDS[:30]) for seeds in full) and len(full) == 4
+    assert len(screening) == 1 and not screening & set(full[0])
+    assert not (set(full[0]) | screening) & (set(RECORDING_SEEDS) | set(EVALUATION_SEEDS))
+
+
+def test_short_episodes_are_the_beginnings_of_whole_ones():
+    action = {"action": np.asarray(2)}
+    whole, short = load(TASK), ShortEpisodes(load(TASK), 5)
+    for environment in (whole, short):
+        environment.seed(3)
+    beginning = [whole.reset(), *(whole.step(action) for _ in range(5))]
+    cut_off = [short.reset(), *(short.step(action) for _ in range(5))]
+    for one, other in zip(beginning, cut_off, strict=True):
+        np.testing.assert_array_equal(one.observation["image"], other.observation["image"])
+        assert one.reward == other.reward
+    assert cut_off[-1].last() and cut_off[-1].discount == 1 and not cut_off[-2].last()
+    assert short.success == whole.success is not None
+
+
+def test_a_task_is_measured_by_playing_it():
+    entry = measure_references(TASK, episodes=2, command="")
+    assert entry.expert is not None and entry.expert.mean > 0.5 > entry.random.mean >= 0
+    assert entry.constant.episodes == 2 and np.isfinite(entry.constant.mean)
+
+
+def test_missing_references_are_measured_only_when_asked(played, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "none.jsonl")
+    assert gather_references([TASK], tmp_path) == {TASK: None} and not played
+    assert f"no reference scores of {TASK}" in caplog.text and "--measure_references" in caplog.text
+    measured = gather_references([TASK], tmp_path, measure_episodes=3)
+    plays = len(played)
+    assert plays and gather_references([TASK], tmp_path, measure_episodes=3) == measured
+    assert gather_references([TASK], tmp_path) == measured and len(played) == plays
+    assert read_table(tmp_path / reference_table.MEASURED) == measured
+
+
+def test_a_measurement_that_is_broken_off_goes_on_with_what_is_missing(tmp_path, monkeypatch):
+    path, tasks = tmp_path / "table.jsonl", [TASK, OTHER_TASK]
+    measured = []
+
+    def measure(task, **settings):
+        measured.append(task)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return made_references(task=task, spec_hash=installed_hash(task))
+
+    monkeypatch.setattr(reference_scores, "measure_references", measure)
+    with pytest.raises(KeyboardInterrupt):
+        reference_scores.measure_missing(tasks, path)
+    assert list(read_table(path)) == [TASK]
+    reference_scores.measure_missing(tasks, path)
+    assert measured == [TASK, OTHER_TASK, OTHER_TASK] and set(read_table(path)) == set(tasks)
+    reference_scores.measure_missing(tasks, path)
+    assert len(measured) == 3
+
+
+def test_another_version_is_measured_again(tmp_path, monkeypatch):
+    path = tmp_path / "table.jsonl"
+    reference_table.write_table({TASK: made_references(packages=("minigrid 0.0.1",))}, path)
+    monkeypatch.setattr(reference_scores, "measure_references", lambda task, **settings: made_references())
+    reference_scores.measure_missing([TASK], path)
+    assert read_table(path) == {TASK: made_references()}
+
+
+def installed_hash(task):
+    return measurement.hash_spec(load(task).task_spec)
+
+
+def test_a_measurement_of_more_episodes_is_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "table.jsonl"
+    reference_table.write_table({TASK: made_references()}, path)
+    calls = []
+    monkeypatch.setattr(
+        reference_scores, "measure_references", lambda task, **settings: calls.append(settings) or made_references()
+    )
+    reference_scores.measure_missing([TASK], path, episodes=20)
+    assert not calls
+    reference_scores.measure_missing([TASK], path, episodes=21)
+    assert calls[0]["episodes"] == calls[0]["expert_episodes"] == 21
