@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from gato_jax.batching import Budgets, Loader, Mixture, MixtureEntry, parquet, read_rows, write_records
+from gato_jax.batching import Budgets, Loader, Mixture, parquet, read_rows, write_records
 from gato_jax.batching.chunks import pack, unpack
 from gato_jax.planning import make_plan, parse_topology
 from gato_jax.tokenization import Contract, Layout, Tokenization
@@ -36,8 +36,8 @@ def check_batches(folder: pathlib.Path, episodes):
     """A batch that is loaded from records has the field, on the devices too, and the planner counts its bytes."""
     records = write_records(folder / "records", CONTROL, episodes, "one", Tokenization())
     run, budgets = config(context=32), Budgets(patches=16, targets=256)
-    entry = MixtureEntry(records=records, weight=1.0, window=1, pieces=1, prompt_share=0.0)
-    mixture = Mixture([entry], run.batch_size, run.context, seed=0)
+    sampling = {"window": 1, "pieces": 1, "prompt_share": 0.0}
+    mixture = Mixture.uniform({"one": records}, batch_size=run.batch_size, context=run.context, seed=0, **sampling)
     batch = next(Loader(mixture, steps=1, budgets=budgets))
     assert batch.novelty.shape == (8, 32) and batch.novelty.dtype == np.int16
     assert set(batch.novelty[batch.segment_ids > 0]) == {DEFAULT}
