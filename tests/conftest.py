@@ -13,11 +13,11 @@ os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu, which compiles for topologies,
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist may hold libtpu at once
 
 os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these tests alone, their processes included
-atexit.register(shutil.rmtree, os.environ["GATO_CACHE"], ignore_errors=True)
 
 import jax
 import pytest
 
+atexit.register(shutil.rmtree, os.environ["GATO_CACHE"], ignore_errors=True)
 jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
 jax.config.update("jax_numpy_dtype_promotion", "strict")  # so is bfloat16 + float32

@@ -240,4 +240,6 @@ def test_a_reader_that_cannot_be_sent_is_tokenized_here(datasets, written, monke
 
     with caplog.at_level("INFO"):
         assert cached_records(Local(), PAPER, workers=2).steps == 24
-    assert written == [0, 1, 2] and "tokenizing in one process: the reader of the episodes cannot be sent" in caplog.text
+    assert (
+        written == [0, 1, 2] and "tokenizing in one process: the reader of the episodes cannot be sent" in caplog.text
+    )
