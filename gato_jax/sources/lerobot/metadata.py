@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.sources.parquet.table import parquet_errors
+from gato_jax.sources.parquet.table import reject_arrow_errors
 from gato_jax.sources.reader import EpisodeRejected, SourceError, resolve_within
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
@@ -291,7 +291,7 @@ def _read_table(file: Path, columns: list[str] | None = None) -> dict[str, list[
     import pyarrow.parquet as pq
 
     try:
-        with parquet_errors(str(file)), pq.ParquetFile(file) as parquet:
+        with reject_arrow_errors(str(file)), pq.ParquetFile(file) as parquet:
             table = parquet.read(columns).to_pydict()
     except EpisodeRejected as error:
         raise SourceError(f"{error}. Download it again.") from None
