@@ -108,15 +108,15 @@ def measure(case: Case, steps: int) -> dict[str, Any]:
     import jax
 
     from gato_jax.batching import Budgets
-    from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, size
+    from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, published_config
     from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig
     from gato_jax.training.program import make_program
     from gato_jax.training.sharding import make_mesh, place_batch
 
-    shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else size(case.model)
+    shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else published_config(case.model)
     compute = ComputeConfig(dtype=case.dtype, attention=case.attention, remat=case.remat)
     config = TrainConfig(
-        seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets=(), compute=compute,
+        seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets={}, compute=compute,
         model=dataclasses.replace(shape, position=case.position, stochastic_depth=0.0),
         optimizer=OptimizerConfig(warmup_steps=10), mesh=MeshConfig(),
     )  # fmt: skip
@@ -167,6 +167,7 @@ def made_batch(config, rows: str):
         one action each, and 30% of all tokens as targets.
     """
     from gato_jax.batching import Batch
+    from gato_jax.batching.batch import HOST_ONLY
 
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.context)
@@ -188,14 +189,12 @@ def made_batch(config, rows: str):
         loss_mask=targets & (positions > 0),
         local_position=np.broadcast_to(np.where(with_images, frame, 0), shape).astype(np.int32),
         segment_ids=np.ones(shape, np.int32),
-        prompt_mask=None,
-        action_range=None,
         patches=patches[None],
         patch_slots=slots[None],
         patch_intervals=intervals[None],
         row_ids=np.arange(config.batch_size, dtype=np.int32),
         dataset_ids=np.zeros(config.batch_size, np.int32),
-        episode_ids=None,
+        **HOST_ONLY,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.batching.batch import collate
-from gato_jax.model import ModelConfig, graph_of
+from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
 from gato_jax.policy.cache import advance, empty_state, forget, open_window, relative_keys_of
 from gato_jax.policy.policy import batch_observations
@@ -29,7 +29,7 @@ def made_agent(*, context: int = 200, memory_steps: int | None = None, **changes
     config = dataclasses.replace(MODEL, **changes)
     specs = (CAPTION, CONTROL, DIALOGUE, GRID, ROBOT)
     return Agent(
-        config, graph_of(config), alive(config), Contract.of(Tokenization(), specs),
+        config, graphdef(config), alive(config), Contract.of(Tokenization(), specs),
         context=context, memory_steps={spec.name: memory_steps for spec in specs}, step=1,
     )  # fmt: skip
 
@@ -85,7 +85,6 @@ class AllAtOnce:
     def __call__(self, steps: Sequence[TokenSequence]) -> list[np.ndarray]:
         """(L, D) hidden vectors of each of these timesteps, one after the other."""
         sequence = concatenate(steps)
-        episodes = [np.zeros(len(sequence), np.int32)]
-        batch = collate([sequence], [0], [0], episodes, context=self.length, patch=16, patch_budget=64)
+        batch = collate([sequence], [0], [0], context=self.length, patch=16, patch_budget=64)
         hidden = np.asarray(self.forward(jax.tree.map(jnp.asarray, batch)))[0, : len(sequence)]
         return np.split(hidden, np.cumsum([len(step) for step in steps])[:-1])

@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gato_jax.model import ComputeConfig, graph_of
+from gato_jax.model import ComputeConfig, graphdef
 from gato_jax.training.config import MeshConfig
 from gato_jax.training.sharding import make_mesh, place_batch, shard_params
 from gato_jax.training.step import TrainState, make_train_step
@@ -31,7 +31,7 @@ def state_of(config):
 
 def made_step(config, budget=200, **compute):
     compute = ComputeConfig(**{"attention": "dense", **compute})
-    return make_train_step(graph_of(config), KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
+    return make_train_step(graphdef(config), KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
 
 
 def gradients(after):
@@ -120,9 +120,7 @@ def test_a_step_is_that_of_the_papers_formulas(position):
     config = dataclasses.replace(TINY, position=position)
     state, batch = state_of(config), made_batch(rows=2)
     low = batch.patch_intervals[..., 0::2]
-    batch = batch._replace(
-        patch_intervals=jnp.stack([low, low], axis=-1).reshape(*low.shape[:-1], 4)
-    )  # nothing to draw
+    batch = batch.replace(patch_intervals=jnp.stack([low, low], axis=-1).reshape(*low.shape[:-1], 4))  # nothing to draw
     after, metrics = jax.jit(made_step(config, attention="blockwise"))(state, batch, KEY)
     gradient = nnx.to_pure_dict(gradients(after))
     pure = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(state.params))
@@ -161,7 +159,7 @@ def test_gradients_reach_exactly_what_the_papers_mask_lets_them():
     batch = made_batch(rows=2)
     one_target = jnp.zeros_like(batch.loss_mask).at[0, 6].set(True)
     ids = jnp.arange(40, dtype=jnp.int32).reshape(2, 20)
-    batch = batch._replace(
+    batch = batch.replace(
         token_ids=ids, target_ids=ids + 50, loss_mask=one_target, patch_slots=jnp.full_like(batch.patch_slots, 40)
     )
     state = state_of(TINY)
@@ -178,7 +176,7 @@ def test_gradients_reach_exactly_what_the_papers_mask_lets_them():
 def test_an_average_of_the_params_follows_them():
     state = state_of(TINY)._replace(average=alive(TINY))
     step = make_train_step(
-        graph_of(TINY), KEEP, compute=ComputeConfig(), target_budget=60, loss_weights=WEIGHTS, ema_decay=0.9
+        graphdef(TINY), KEEP, compute=ComputeConfig(), target_budget=60, loss_weights=WEIGHTS, ema_decay=0.9
     )
     after, _ = jax.jit(step)(state, made_batch(), KEY)
     expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.params, after.params)
