@@ -81,7 +81,8 @@ class DataclassReader:
             choices = [choice for member in members for choice in _choices(member)]
             hint = _nearest(value, choices)
             raise self.error(f"{path} is {value!r:.60}, expected {_words(annotation)}.{hint}")
-        origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
+        origin: Any = typing.get_origin(member) or member
+        arguments = typing.get_args(member)
         if _is_dataclass(origin):
             return value if isinstance(value, origin) else self._object(members, value, path)
         if origin is collections.abc.Mapping:
