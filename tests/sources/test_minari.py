@@ -144,7 +144,7 @@ def buffer(observations, actions, steps=2):
         (
             spaces.Box(-1, 1, (2,)),
             spaces.Box(-np.inf, np.inf, (2,)),
-            "action 'action' has the limits -inf.*give fields",
+            "action 'action' has limits -inf.*expected finite limits. Pass fields",
         ),
         (
             spaces.Box(-1, 1, (2,)),
@@ -231,11 +231,11 @@ def link(episode):
         (missing_field, "no field 'observations/arm/joints'"),
         (other_dtype, "has type .S1, expected numbers"),
         (time_backwards, "time goes from 0.1 to 0.0 at step 2"),
-        (too_few, "it has 3 rewards, its metadata say 4 steps"),
+        (too_few, "it has 3 rewards, expected 4 by its metadata"),
         (ends_early, "is_terminal is true at step 2 of 5"),
-        (torn_picture, "it cannot be read, and may be damaged"),
+        (torn_picture, "it cannot be read and may be damaged"),
         (other_size, r"has shape \(4,\) at each step, expected \(3,\)"),
-        (link, "'episode_0/infos/success' is a link out of the file, to '/etc/passwd'"),
+        (link, "'episode_0/infos/success' is a link to another file, '/etc/passwd'"),
     ],
 )
 def test_a_damaged_episode_is_refused_and_the_others_stay(tmp_path, monkeypatch, damage, message):
@@ -260,10 +260,10 @@ def test_damage_that_is_seen_at_opening(tmp_path, monkeypatch):
     assert reader.rejected[0].reason == "it has no steps" and "episode_1" in reader.rejected[1].reason
     with h5py.File(file, "a") as root:
         root["episode_1"] = h5py.ExternalLink("/etc/passwd", "/")
-    with pytest.raises(SourceError, match="'episode_1' is a link out of the file"):
+    with pytest.raises(SourceError, match="'episode_1' is a link to another file"):
         open_minari(folder)
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(SourceError, match="main_data.hdf5: it cannot be read, and may be damaged.*truncated"):
+    with pytest.raises(SourceError, match="main_data.hdf5: it cannot be read and may be damaged.*truncated"):
         open_minari(folder)
     file.unlink()
     file.symlink_to("/etc/passwd")
@@ -282,13 +282,13 @@ def test_a_flipped_byte_and_a_cut_file_in_arrow(tmp_path, monkeypatch):
     reader = open_minari(folder)
     assert reader.addresses == (0, 1) and "damaged" in reader.rejected[0].reason
     for position in (0, 1):
-        with pytest.raises(EpisodeRejected, match=f"episode {position}: it cannot be read, and may be damaged"):
+        with pytest.raises(EpisodeRejected, match=f"episode {position}: it cannot be read and may be damaged"):
             reader[position]
 
 
 def test_what_is_no_dataset(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    with pytest.raises(SourceError, match="absent-v0: no dataset of Minari.*minari download absent-v0"):
+    with pytest.raises(SourceError, match="absent-v0: no Minari dataset.*minari download absent-v0"):
         open_minari("absent-v0")
     folder = collect(tmp_path, monkeypatch)
     with pytest.raises(SourceError, match="no split 'test'; it has train"):

@@ -1,4 +1,4 @@
-"""HDF5: the files of robomimic, ALOHA, DROID and RoboNet, and any other whose datasets are named."""
+"""Episodes in HDF5 files of robomimic, ALOHA, DROID and RoboNet, and in any others with given fields."""
 
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS
 from gato_jax.sources.hdf5.reader import open_hdf5

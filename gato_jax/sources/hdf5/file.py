@@ -1,4 +1,4 @@
-"""What an HDF5 file holds, read without ever leaving that file."""
+"""Access to HDF5 files that refuses every link to another file, and conversion of datasets to field values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ import numpy as np
 
 from gato_jax.sources.reader import SourceError
 
-_ROWS_AT_ONCE = 32  # of pictures: a minute of full HD is 11 GB
-_LINKS_AT_MOST, _DEPTH_AT_MOST = 16, 32
+_IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
+_MAX_LINKS, _MAX_DEPTH = 16, 32
 
 
-def find(group: Any, path: str, links: int = 0) -> Any:
-    """The dataset or group at `path`. Raises KeyError where there is none, SourceError where a link leaves the file."""
+def find_node(group: Any, path: str, links: int = 0) -> Any:
+    """Return the dataset or group at a path of an HDF5 file.
+
+    Links to other files are refused, because a recording from the internet must not read files of the user.
+
+    Args:
+      group: open file or group.
+      path: path relative to `group`. An empty path is the group itself.
+      links: number of soft links followed so far.
+
+    Raises:
+      KeyError: there is no such path.
+      SourceError: a link leads to another file, is broken or endless, or the dataset stores its values in other files.
+    """
     import h5py
 
     node: Any = group
@@ -26,73 +38,91 @@ def find(group: Any, path: str, links: int = 0) -> Any:
         if link is None:
             raise KeyError(f"no {name!r} in {node.name!r}")
         if isinstance(link, h5py.ExternalLink):
-            raise SourceError(
-                f"{path!r} is a link out of the file, to {link.filename!r}; copy what it leads to into the file"
-            )
-        node = _follow(node, link, links) if isinstance(link, h5py.SoftLink) else node[name]
+            raise SourceError(f"{path!r} is a link to another file, {link.filename!r}. Copy the data into this file.")
+        node = _resolve_soft_link(node, link, links) if isinstance(link, h5py.SoftLink) else node[name]
     if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-        raise SourceError(f"{path!r} has its values in other files; copy them into this one, as h5repack does")
+        raise SourceError(f"{path!r} stores its values in other files. Copy them into this file with h5repack.")
     return node
 
 
-def _follow(group: Any, link: Any, links: int) -> Any:
-    if links == _LINKS_AT_MOST:
-        raise SourceError(f"{link.path!r} is a link to a link to a link without end; remove it")
+def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
+    """Return the node that a soft link in `group` leads to, as the `links`-th link of a chain."""
+    if links == _MAX_LINKS:
+        raise SourceError(
+            f"{link.path!r} is behind more than {_MAX_LINKS} links, which may be endless. Remove the link."
+        )
     try:
-        return find(group.file if link.path.startswith("/") else group, link.path, links + 1)
+        return find_node(group.file if link.path.startswith("/") else group, link.path, links + 1)
     except KeyError:
-        raise SourceError(f"{group.name!r} has a link to {link.path!r}, which is not there; remove it") from None
+        raise SourceError(f"{group.name!r} has a link to {link.path!r}, which does not exist. Remove it.") from None
 
 
-def has(group: Any, path: str) -> bool:
-    """Whether there is something at `path`. Raises SourceError where a link leaves the file."""
+def contains(group: Any, path: str) -> bool:
+    """Return whether a dataset or group exists at a path of an HDF5 file.
+
+    Raises:
+      SourceError: a link leads to another file.
+    """
     try:
-        return find(group, path) is not None
+        return find_node(group, path) is not None
     except KeyError:
         return False
 
 
-def walk(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and dataset of everything at or below `path`. Raises as `find` does."""
+def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the dataset of every dataset at or below a path, depth first.
+
+    Raises:
+      KeyError: there is no such path.
+      SourceError: a link leads to another file, or the groups are nested too deeply.
+    """
     import h5py
 
-    if path.count("/") > _DEPTH_AT_MOST:
-        raise SourceError(f"{path!r} lies too deep; a group may be its own descendant")
-    node = find(group, path)
+    if path.count("/") > _MAX_DEPTH:  # a link can make a group its own descendant
+        raise SourceError(f"{path!r} is nested {path.count('/')} groups deep, expected at most {_MAX_DEPTH}")
+    node = find_node(group, path)
     if isinstance(node, h5py.Dataset):
         yield path, node
     elif isinstance(node, h5py.Group):
         for name in node:
-            yield from walk(group, f"{path}/{name}".lstrip("/"))
+            yield from iter_datasets(group, f"{path}/{name}".lstrip("/"))
 
 
-def video_frames(source: Path | bytes, said: str) -> Iterator[np.ndarray]:
-    """The frames of an MP4 file, (H, W, 3) uint8. Raises SourceError where it is damaged; `said` names it."""
+def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
+    """Yield the frames of an MP4 file, (H, W, 3) uint8 RGB.
+
+    Args:
+      source: the file, or its content.
+      label: name of the video in error messages.
+
+    Raises:
+      SourceError: the video is damaged, or has no video stream.
+    """
     import av
     from av.error import FFmpegError
 
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    try:  # the format is given, for some that FFmpeg would find out name further files to be read
+    try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         with av.open(file, "r", format="mp4") as container:
             if not container.streams.video:
-                raise SourceError(f"{said} has no pictures")
+                raise SourceError(f"{label} has no video stream")
             stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}  # or damage is painted over
+            stream.codec_context.options = {"err_detect": "explode"}  # otherwise the decoder conceals damage
             for frame in container.decode(stream):
                 yield frame.to_ndarray(format="rgb24")
     except (FFmpegError, OSError) as error:
-        raise SourceError(f"{said} cannot be decoded ({error})") from None
+        raise SourceError(f"{label} cannot be decoded ({error})") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Hdf5Episode:
-    """One episode in an open file.
+    """One episode in an open HDF5 file.
 
     Attributes:
-      file: the open file's path.
-      group: where the episode lies in it; the file itself where that is one episode.
-      steps: how many actions it has.
-      images: paths of the fields that are images; bytes there are encoded pictures or an encoded video.
+      file: path of the file.
+      group: HDF5 group of the episode, or the open file if it holds a single episode.
+      steps: number of actions of the episode.
+      images: paths of the fields with an Image modality. Bytes in these datasets are encoded images or videos.
     """
 
     file: Path
@@ -101,11 +131,28 @@ class Hdf5Episode:
     images: frozenset[str]
 
     def column(self, path: str) -> Any:
-        """The values of a dataset, as `assemble` takes them; a string that is alone is that of the whole episode."""
-        return self.values(find(self.group, path), path)
+        """Return the values of the field at `path`, in the form that `assemble` takes.
+
+        Raises:
+          KeyError: there is no such dataset.
+          SourceError: its type is not supported.
+        """
+        return self.values(find_node(self.group, path), path)
 
     def values(self, dataset: Any, path: str) -> Any:
-        """The values of a dataset that was found at `path`."""
+        """Return the values of a dataset, in the form that `assemble` takes.
+
+        Args:
+          dataset: HDF5 dataset.
+          path: its path, which decides whether it holds images.
+
+        Returns:
+          An array or iterator of T values, or a single string for the whole episode.
+
+        Raises:
+          KeyError: `dataset` is a group.
+          SourceError: its type is not supported.
+        """
         import h5py
 
         if not isinstance(dataset, h5py.Dataset):
@@ -113,22 +160,23 @@ class Hdf5Episode:
         try:
             kind = dataset.dtype
         except TypeError as error:
-            raise SourceError(f"{path!r} has a type that NumPy lacks ({error}); leave it out") from None
-        pictures = path in self.images
+            raise SourceError(f"{path!r} has a type that NumPy does not support ({error}). Omit this field.") from None
+        holds_images = path in self.images
         if h5py.check_string_dtype(kind) is not None:
-            return dataset[:] if dataset.ndim and (pictures or dataset.size != 1) else np.ravel(dataset[()])[0]
+            return dataset[:] if dataset.ndim and (holds_images or dataset.size != 1) else np.ravel(dataset[()])[0]
         if h5py.check_vlen_dtype(kind) == np.uint8:
             return [row.tobytes() for row in dataset[:]]
         if kind.hasobject:
-            raise SourceError(f"{path!r} holds {kind.metadata or kind}, no numbers, text or pictures; leave it out")
-        if pictures and kind == np.uint8 and dataset.ndim == 1:
-            return video_frames(dataset[:].tobytes(), repr(path))
-        if pictures and kind == np.uint8 and dataset.ndim == 2:
-            # Rows are padded with zeros, with which no JPEG or PNG ends. Decoded with them, a torn one seems whole.
-            return (row.tobytes().rstrip(b"\0") for row in _rows(dataset))
-        return _rows(dataset) if pictures and dataset.ndim else dataset[()]
+            raise SourceError(f"{path!r} holds {kind.metadata or kind}, expected numbers, text or images. Omit it.")
+        if holds_images and kind == np.uint8 and dataset.ndim == 1:
+            return decode_video(dataset[:].tobytes(), repr(path))
+        if holds_images and kind == np.uint8 and dataset.ndim == 2:
+            # Rows are padded with zeros, which no JPEG or PNG ends with. A truncated file would decode with its padding.
+            return (row.tobytes().rstrip(b"\0") for row in _iter_rows(dataset))
+        return _iter_rows(dataset) if holds_images and dataset.ndim else dataset[()]
 
 
-def _rows(dataset: Any) -> Iterator[np.ndarray]:
-    for start in range(0, len(dataset), _ROWS_AT_ONCE):
-        yield from dataset[start : start + _ROWS_AT_ONCE]
+def _iter_rows(dataset: Any) -> Iterator[np.ndarray]:
+    """Yield the rows of a dataset, read in groups that fit memory."""
+    for start in range(0, len(dataset), _IMAGES_PER_READ):
+        yield from dataset[start : start + _IMAGES_PER_READ]

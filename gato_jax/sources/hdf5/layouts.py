@@ -1,4 +1,4 @@
-"""The layouts in which episodes are known to lie in HDF5 files."""
+"""Known layouts of episodes in HDF5 files: robomimic, ALOHA, DROID and RoboNet."""
 
 from __future__ import annotations
 
@@ -15,74 +15,88 @@ import numpy as np
 from gato_jax.episodes import Continuous, Embodiment, Image, Modality, Provenance
 from gato_jax.sources.assembly import decode_image
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.hdf5.file import Hdf5Episode, find, has, video_frames, walk
+from gato_jax.sources.hdf5.file import Hdf5Episode, contains, decode_video, find_node, iter_datasets
 from gato_jax.sources.reader import SourceError, resolve_within
 
 
-def _no_fields(group: Any, file_name: str) -> Fields:
-    found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(walk(group), 30))
+def _refuse_to_infer(group: Any, file_name: str) -> Fields:
+    """Raise SourceError, with the datasets of the file, for a layout that does not define its fields."""
+    found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(iter_datasets(group), 30))
     raise SourceError(
-        f"it does not say what its fields mean nor within which limits its actions are; give fields, as "
-        f"in a fields.json beside it, out of: {found}"
+        f"its layout does not define the meaning of its fields and the limits of its actions. Pass fields, or write "
+        f"fields.json beside it. Its datasets are: {found}"
     )
 
 
-def _whole_file(group: Any) -> dict[str, list[str]]:
+def _single_episode(group: Any) -> dict[str, list[str]]:
+    """Return the splits of a file that is a single episode of the split "train"."""
     return {"train": [""]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hdf5Layout:
-    """One way in which episodes lie in HDF5 files.
+    """A layout of episodes in HDF5 files, as functions that read them.
 
     Attributes:
-      marks: paths that every such file has and by which it is recognised; without any it has to be named.
-      splits: an open file to {split: the groups that are its episodes}.
-      fields: an open file and its name to what its fields mean; raises SourceError where it does not say.
-      column: an episode and the name of a field to its values; raises KeyError.
-      provenance: an episode's own, from that of the fields.
-      beside: a file's path to the further files that belong to it.
+      required_paths: paths that exist in every file of this layout, and by which it is recognised. A layout without any
+        is used only if the caller names it.
+      list_splits: takes an open file and returns {split: paths of the groups that are its episodes}.
+      infer_fields: takes an open file and its name, and returns the fields. It raises SourceError if the layout does
+        not define them.
+      read_field: takes an episode and the name of a field, and returns its values. It raises KeyError if there is no
+        such field.
+      read_provenance: takes an episode and the provenance of the fields, and returns the provenance of the episode.
+      list_sidecars: takes the path of a file and returns further files that belong to it.
     """
 
-    marks: tuple[str, ...] = ()
-    splits: Callable[[Any], dict[str, list[str]]] = _whole_file
-    fields: Callable[[Any, str], Fields] = _no_fields
-    column: Callable[[Hdf5Episode, str], Any] = Hdf5Episode.column
-    provenance: Callable[[Hdf5Episode, Provenance], Provenance] = lambda episode, provenance: provenance
-    beside: Callable[[Path], list[Path]] = lambda file: []
+    required_paths: tuple[str, ...] = ()
+    list_splits: Callable[[Any], dict[str, list[str]]] = _single_episode
+    infer_fields: Callable[[Any, str], Fields] = _refuse_to_infer
+    read_field: Callable[[Hdf5Episode, str], Any] = Hdf5Episode.column
+    read_provenance: Callable[[Hdf5Episode, Provenance], Provenance] = lambda episode, provenance: provenance
+    list_sidecars: Callable[[Path], list[Path]] = lambda file: []
 
 
-# robomimic (robomimic.github.io/docs/datasets/overview.html), and with it robosuite, MimicGen and LIBERO.
+# robomimic (robomimic.github.io/docs/datasets/overview.html). robosuite, MimicGen and LIBERO share its layout.
 
 
-def _robomimic_splits(group: Any) -> dict[str, list[str]]:
-    if not has(group, "mask"):
-        return {"train": _demos(group)}
+def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
+    """Return the masks of the file as splits, or all demonstrations as "train" if it has no masks."""
+    if not contains(group, "mask"):
+        return {"train": _list_demonstrations(group)}
     try:
         return {
-            path: [f"data/{name}" for name in np.ravel(mask.asstr()[()])] for path, mask in walk(find(group, "mask"))
+            path: [f"data/{name}" for name in np.ravel(mask.asstr()[()])]
+            for path, mask in iter_datasets(find_node(group, "mask"))
         }
     except TypeError as error:
-        raise SourceError(f"a mask holds no names of demonstrations ({error})") from None
+        raise SourceError(f"a mask does not hold names of demonstrations ({error})") from None
 
 
-def _demos(group: Any) -> list[str]:
-    demos = [name for name in find(group, "data") if re.fullmatch(r"demo_\d+", name)]
+def _list_demonstrations(group: Any) -> list[str]:
+    """Return the paths of all demonstrations, ordered by number."""
+    demos = [name for name in find_node(group, "data") if re.fullmatch(r"demo_\d+", name)]
     return [f"data/{name}" for name in sorted(demos, key=lambda name: int(name[5:]))]
 
 
-def _robomimic_fields(group: Any, file_name: str) -> Fields:
-    """Low-dimensional observations and pictures at 64 by 64; depth and point clouds are not among them."""
+def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
+    """Infer fields from the environment metadata and the datasets of a robomimic file.
+
+    Observations are the vectors, and the images at 64 by 64 pixels. Depth images and point clouds are left out.
+    """
     try:
-        about = json.loads(find(group, "data").attrs["env_args"])
-        name, kind, settings = about["env_name"], about["type"], about.get("env_kwargs", {})
+        environment = json.loads(find_node(group, "data").attrs["env_args"])
+        name, kind = environment["env_name"], environment["type"]
+        settings = environment.get("env_kwargs", {})
         if kind not in (1, 2, 3):  # robosuite, gym and iGibson
-            raise SourceError(f"type {kind!r} of environment may be simulated or real")
-        demo = find(group, _demos(group)[0])
-        modalities = {path: _modality(dataset) for path, dataset in walk(find(demo, "obs"))}
+            raise SourceError(f"environment type is {kind!r}, expected 1, 2 or 3, which are simulated")
+        demo = find_node(group, _list_demonstrations(group)[0])
+        modalities = {path: _infer_modality(dataset) for path, dataset in iter_datasets(find_node(demo, "obs"))}
         rate, robots = settings.get("control_freq"), settings.get("robots", "")
         robot = robots if isinstance(robots, str) else ", ".join(robots)
-        action = Continuous(shape=find(demo, "actions").shape[1:], low=-1.0, high=1.0)  # as robomimic demands
+        action = Continuous(
+            shape=find_node(demo, "actions").shape[1:], low=-1.0, high=1.0
+        )  # robomimic requires this range
         fields = Fields(
             suite="robomimic",
             task=str(name),
@@ -97,95 +111,105 @@ def _robomimic_fields(group: Any, file_name: str) -> Fields:
             ),
             control_rate_hz=None if rate is None else float(rate),
             embodiment=Embodiment(robot=robot) if robot else None,
-            reward="rewards" if has(demo, "rewards") else None,
+            reward="rewards" if contains(demo, "rewards") else None,
         )
-        return fields if fields.spec else fields  # which raises where they contradict each other
+        _ = fields.spec  # raises SpecError if the fields contradict each other
+        return fields
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise SourceError(f"what its fields mean is not known ({error}); give fields") from None
+        raise SourceError(f"cannot infer its fields: {error}. Pass fields.") from None
 
 
-def _modality(dataset: Any) -> Modality | None:
+def _infer_modality(dataset: Any) -> Modality | None:
+    """Return the modality of an observation dataset, or None if it is neither a vector nor an RGB or grey image."""
     if dataset.dtype == np.uint8 and dataset.ndim == 4 and dataset.shape[3] in (1, 3):
         return Image(height=64, width=64, channels=dataset.shape[3])
     return Continuous(shape=dataset.shape[1:]) if dataset.dtype.kind in "fiu" and dataset.ndim in (1, 2) else None
 
 
-# DROID as it was recorded (droid-dataset.github.io): a folder for each episode, with the cameras' videos beside
-# trajectory.h5 and, where it is complete, its metadata. `metadata/KEY` is a field of these; `{KEY}` in the name of a
-# field is replaced by it: recordings/MP4/{wrist_cam_serial}.mp4.
+# DROID in its raw form (droid-dataset.github.io): one folder for each episode, with trajectory.h5, the videos of the
+# cameras and, if the recording is complete, a metadata file. The field `metadata/KEY` is an entry of that file, and
+# `{KEY}` in the name of a field is replaced by the entry, as in recordings/MP4/{wrist_cam_serial}.mp4.
 
 
-def _droid_metadata(file: Path) -> dict[str, Any]:
+def _read_droid_metadata(file: Path) -> dict[str, Any]:
+    """Return the entries of the metadata file beside a trajectory, or an empty dict if there is no such file."""
     found = sorted(file.parent.glob("metadata_*.json"))
     if len(found) > 1:
-        raise SourceError(f"{file.parent} has {len(found)} files of metadata; leave one")
+        raise SourceError(f"{file.parent} has {len(found)} metadata files, expected one. Remove the others.")
     content = resolve_within(file.parent, found[0].name).read_bytes() if found else b"{}"
     try:
         return dict(json.loads(content))
     except (TypeError, ValueError) as error:
-        raise SourceError(f"{found[0].name} holds no object in JSON ({error})") from None
+        raise SourceError(f"{found[0].name} is not a JSON object ({error})") from None
 
 
-def _droid_column(episode: Hdf5Episode, path: str) -> Any:
+def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
+    """Return the values of a field from the metadata, from a video, or from the HDF5 file."""
     if path.startswith("metadata/"):
-        return _droid_metadata(episode.file)[path.removeprefix("metadata/")]
+        return _read_droid_metadata(episode.file)[path.removeprefix("metadata/")]
     if "{" in path:
-        metadata = _droid_metadata(episode.file)
+        metadata = _read_droid_metadata(episode.file)
         path = re.sub(r"\{(\w+)\}", lambda key: str(metadata[key[1]]), path)
     if path.startswith("recordings/"):
         video = resolve_within(episode.file.parent, path)
         if not video.is_file():
             raise KeyError(f"no file {path}")
-        return video_frames(video, path)
+        return decode_video(video, path)
     return episode.column(path)
 
 
-def _droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Provenance:
-    metadata = _droid_metadata(episode.file)
+def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Provenance:
+    """Return a copy of `provenance` with collector, date and serial numbers from the metadata of the episode."""
+    metadata = _read_droid_metadata(episode.file)
     serials = [str(metadata[key]) for key in sorted(metadata) if key.endswith("_serial") and metadata[key]]
-    said = {
+    recorded = {
         "collector": ", ".join(str(metadata[key]) for key in ("user", "lab") if metadata.get(key)),
         "recorded_at": str(metadata.get("date", "")),
         "serial_numbers": ", ".join(serials),
     }
-    return dataclasses.replace(provenance, **{key: value for key, value in said.items() if value})
+    return dataclasses.replace(provenance, **{key: value for key, value in recorded.items() if value})
 
 
-def _droid_files(file: Path) -> list[Path]:
+def _list_droid_sidecars(file: Path) -> list[Path]:
+    """Return the metadata file and the videos in the folder of a trajectory."""
     found = [*file.parent.glob("metadata_*.json"), *file.parent.glob("recordings/MP4/*.mp4")]
     return sorted(file for file in found if file.is_file())
 
 
-# RoboNet (github.com/SudeepDasari/RoboNet): a camera's pictures are one MP4 or JPEG file after file, in RGB or BGR as
-# an attribute says. Its states and pictures are one more than its actions: the last is what the last action led to.
+# RoboNet (github.com/SudeepDasari/RoboNet): the images of a camera are a single MP4 file, or a JPEG file for each step.
+# An attribute tells whether they are RGB or BGR. There is one state and image more than there are actions: the last
+# one follows the last action, and is dropped here.
 
 
-def _robonet_column(episode: Hdf5Episode, path: str) -> Any:
+def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
+    """Return the values of a field, without the observation after the last action, and with images in RGB."""
     camera, _, name = path.rpartition("/")
-    folder, pictures = find(episode.group, camera), path in episode.images
-    if pictures and has(folder, "frame0"):
-        dataset = find(folder, "frame0")
-        values = [find(folder, f"frame{number}")[:].tobytes() for number in range(len(folder))]
+    folder, is_image = find_node(episode.group, camera), path in episode.images
+    if is_image and contains(folder, "frame0"):
+        dataset = find_node(folder, "frame0")
+        values = [find_node(folder, f"frame{number}")[:].tobytes() for number in range(len(folder))]
     else:
-        dataset = find(folder, name)
+        dataset = find_node(folder, name)
         values = episode.values(dataset, path)
-        values = list(values) if pictures else values
+        values = list(values) if is_image else values
     if isinstance(values, (list, np.ndarray)) and len(values) == episode.steps + 1:
         values = values[:-1]
-    if pictures and dataset.attrs.get("image_format", "RGB") == "BGR":
-        return (decode_image(picture, path, str(episode.file))[..., ::-1] for picture in values)
+    if is_image and dataset.attrs.get("image_format", "RGB") == "BGR":
+        return (decode_image(image, path, str(episode.file))[..., ::-1] for image in values)
     return values
 
 
 HDF5_LAYOUTS: dict[str, Hdf5Layout] = {
-    "robomimic": Hdf5Layout(marks=("data/demo_0",), splits=_robomimic_splits, fields=_robomimic_fields),
-    "aloha": Hdf5Layout(marks=("observations/qpos", "action")),  # github.com/tonyzhaozh/act
-    "droid_raw": Hdf5Layout(
-        marks=("observation/robot_state", "action/gripper_position"),
-        column=_droid_column,
-        provenance=_droid_provenance,
-        beside=_droid_files,
+    "robomimic": Hdf5Layout(
+        required_paths=("data/demo_0",), list_splits=_list_robomimic_splits, infer_fields=_infer_robomimic_fields
     ),
-    "robonet": Hdf5Layout(marks=("env", "policy/actions"), column=_robonet_column),
-    "flat": Hdf5Layout(),  # every file an episode, its fields named by their paths
+    "aloha": Hdf5Layout(required_paths=("observations/qpos", "action")),  # github.com/tonyzhaozh/act
+    "droid_raw": Hdf5Layout(
+        required_paths=("observation/robot_state", "action/gripper_position"),
+        read_field=_read_droid_field,
+        read_provenance=_read_droid_provenance,
+        list_sidecars=_list_droid_sidecars,
+    ),
+    "robonet": Hdf5Layout(required_paths=("env", "policy/actions"), read_field=_read_robonet_field),
+    "flat": Hdf5Layout(),  # one episode in each file, with fields named by their paths
 }

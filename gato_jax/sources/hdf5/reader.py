@@ -1,4 +1,4 @@
-"""Episodes in HDF5 files: robomimic, ALOHA, raw DROID, RoboNet, or any whose fields are named."""
+"""Reader of episodes in HDF5 files: robomimic, ALOHA, raw DROID, RoboNet, or any layout with given fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gato_jax.episodes import Episode, EpisodeError, Image, Text
 from gato_jax.episodes.errors import nearest
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields, split_path
-from gato_jax.sources.hdf5.file import Hdf5Episode, find, has, walk
+from gato_jax.sources.hdf5.file import Hdf5Episode, contains, find_node, iter_datasets
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -26,77 +26,80 @@ from gato_jax.sources.reader import (
     resolve_within,
 )
 
-Place: TypeAlias = tuple[Path, str]  # a file, and the group in it that is an episode
+_Address: TypeAlias = tuple[Path, str]  # a file, and the path of the group in it that is an episode
 
-_ASKED_AT_MOST = 20  # files, for their layout
+_MAX_INSPECTED = 20  # files whose layout and fields are inspected before opening fails
 
 
-def open_hdf5(where: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Opens one split of the HDF5 file `where`, or of all `*.hdf5` and `*.h5` in or below that folder.
+def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
+    """Open one split of an HDF5 file, or of all `*.hdf5` and `*.h5` files at or below a folder.
 
     Args:
-      where: PATH, or PATH#LAYOUT with one of HDF5_LAYOUTS, which is otherwise recognised from what the files hold.
-      split: for robomimic one of its masks, or `train` where it has none and for all others.
-      fields: what is wanted and what it means, which only robomimic's recordings say themselves.
+      path: PATH, or PATH#LAYOUT with a key of HDF5_LAYOUTS. Default: the layout is recognised by the content of the
+        files.
+      split: name of a mask of a robomimic file, otherwise "train".
+      fields: the fields to read and their meaning. Only robomimic files define their fields, so all other layouts
+        need this argument.
 
     Raises:
-      SourceError: the layout or the fields are not known, there is no such split, or nothing of it can be read.
+      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read.
     """
-    path, _, name = str(where).partition("#")
+    root, _, name = str(path).partition("#")
     if name and name not in HDF5_LAYOUTS:
-        raise SourceError(f"{where}: no layout {name!r}; nearest known: {nearest(name, HDF5_LAYOUTS)}")
-    files, rejected = _list_files(Path(path))
-    name, fields = _understand(files, name, fields)
+        raise SourceError(f"{path}: no layout {name!r}; nearest known: {nearest(name, HDF5_LAYOUTS)}")
+    files, rejected = _list_files(Path(root))
+    name, fields = _choose_layout(files, name, fields)
     layout = HDF5_LAYOUTS[name]
     import tqdm
 
     splits: set[str] = set()
-    steps: dict[Place, int] = {}
-    for file in tqdm.tqdm(files, desc=f"{path}: lengths", unit=" files", delay=2.0):
-        found = _survey(file, layout, split, fields)
+    steps: dict[_Address, int] = {}
+    for file in tqdm.tqdm(files, desc=f"{root}: lengths", unit=" files", delay=2.0):
+        found = _scan_file(file, layout, split, fields)
         splits.update(found[0])
         steps.update(found[1])
         rejected.extend(found[2])
     if splits and split not in splits:
-        raise SourceError(f"{where}: no split {split!r}; it has {', '.join(sorted(splits))}")
+        raise SourceError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     if not steps:
-        reasons = "; ".join(f"{at}: {reason}" for at, reason in rejected[:3])
-        raise SourceError(f"{where}: split {split!r} has no episode that can be read. {reasons}")
-    whole = list(dict.fromkeys(file for file, _ in steps))
-    further = [beside for file in whole for beside in layout.beside(file)]
+        reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
+        raise SourceError(f"{path}: split {split!r} has no episode that can be read. {reasons}")
+    readable = list(dict.fromkeys(file for file, _ in steps))
+    sidecars = [sidecar for file in readable for sidecar in layout.list_sidecars(file)]
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
         addresses=tuple(steps),
         lengths=np.array([*steps.values()], np.int64),
-        fingerprint=fingerprint_files([*whole, *further], name, split, fields.to_json()),
+        fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json()),
         read=functools.partial(_read, layout=name, fields=fields),
         rejected=tuple(rejected),
     )
 
 
-def _read(place: Place, *, layout: str, fields: Fields) -> Episode:
-    where = _said(*place)
+def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
+    """Read one episode; `layout` is its name, because a layout itself cannot be pickled."""
+    (file, group), location = address, _location(*address)
     images = [split_path(path)[0] for path, modality in fields.observation.values() if isinstance(modality, Image)]
     try:
-        with _opened(place[0]) as root:
+        with _open_file(file) as root:
             episode = Hdf5Episode(
-                file=place[0],
-                group=find(root, place[1]),
-                steps=_count_steps(root, place[1], fields),
+                file=file,
+                group=find_node(root, group),
+                steps=_count_steps(root, group, fields),
                 images=frozenset(images),
             )
-            column = functools.partial(HDF5_LAYOUTS[layout].column, episode)
-            provenance = HDF5_LAYOUTS[layout].provenance(episode, fields.provenance)
-            return assemble(fields, column, where, provenance=provenance)
+            read_field = functools.partial(HDF5_LAYOUTS[layout].read_field, episode)
+            provenance = HDF5_LAYOUTS[layout].read_provenance(episode, fields.provenance)
+            return assemble(fields, read_field, location, provenance=provenance)
     except EpisodeRejected:
         raise
     except (SourceError, EpisodeError) as error:
-        raise EpisodeRejected(where, str(error)) from None
+        raise EpisodeRejected(location, str(error)) from None
 
 
 def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
-    """The files at or below `path`, and those that are links out of it."""
+    """Return the HDF5 files at or below a path, and a rejection of each that is a link out of it."""
     if path.is_file():
         return [path], []
     files, rejected = [], []
@@ -107,81 +110,92 @@ def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
         except SourceError as error:
             rejected.append(Rejection(str(file), str(error)))
     if not files:
-        raise SourceError(f"{path}: no *.hdf5 or *.h5 in or below it; name a file or folder that holds them")
+        raise SourceError(f"{path}: no *.hdf5 or *.h5 file at or below this path. Give the path of a recording.")
     return files, rejected
 
 
-def _understand(files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
-    """The layout's name and the fields; what is not given is that of the first file that says it."""
+def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
+    """Return the name of the layout and the fields.
+
+    If `name` is empty or `fields` is None, it is inferred from the first file that allows it.
+    """
     if name and fields is not None:
         return name, fields
     reasons = []
-    for file in files[:_ASKED_AT_MOST]:
+    for file in files[:_MAX_INSPECTED]:
         try:
-            with _opened(file) as root:
-                layout = name or _recognise(root)
-                return layout, fields or HDF5_LAYOUTS[layout].fields(root, file.name)
+            with _open_file(file) as root:
+                layout = name or _recognise_layout(root)
+                return layout, fields or HDF5_LAYOUTS[layout].infer_fields(root, file.name)
         except SourceError as error:
             reasons.append(f"{file}: {error}")
     raise SourceError(reasons[0])
 
 
-def _recognise(root: Any) -> str:
-    known = {name: layout.marks for name, layout in HDF5_LAYOUTS.items() if layout.marks}
-    names = [name for name, marks in known.items() if all(has(root, mark) for mark in marks)]
+def _recognise_layout(root: Any) -> str:
+    """Return the name of the only layout whose required paths are all in the open file."""
+    known = {name: layout.required_paths for name, layout in HDF5_LAYOUTS.items() if layout.required_paths}
+    names = [name for name, paths in known.items() if all(contains(root, path) for path in paths)]
     if len(names) == 1:
         return names[0]
-    found = ", ".join(path for path, _ in itertools.islice(walk(root), 20)) or "nothing"
-    says = f"it may be {' or '.join(names)}" if names else "its layout is not known"
-    layouts = "; ".join(f"#{name} has {' and '.join(marks)}" for name, marks in known.items())
-    raise SourceError(f"{says}; it holds {found}. Add the layout to the path: {layouts}; #flat is one episode a file")
+    found = ", ".join(path for path, _ in itertools.islice(iter_datasets(root), 20)) or "nothing"
+    problem = f"its layout may be {' or '.join(names)}" if names else "its layout is unknown"
+    layouts = "; ".join(f"#{name} has {' and '.join(paths)}" for name, paths in known.items())
+    raise SourceError(
+        f"{problem}; it holds {found}. Append the layout to the path: {layouts}; #flat is one episode in each file."
+    )
 
 
-def _survey(
+def _scan_file(
     file: Path, layout: Hdf5Layout, split: str, fields: Fields
-) -> tuple[set[str], dict[Place, int], list[Rejection]]:
-    """The splits of a file, the steps of each episode of one of them, and what is damaged of it."""
+) -> tuple[set[str], dict[_Address, int], list[Rejection]]:
+    """Return the splits of a file, the number of steps of each episode of `split`, and the damaged episodes."""
     splits: dict[str, list[str]] = {}
-    steps: dict[Place, int] = {}
+    steps: dict[_Address, int] = {}
     rejected = []
     try:
-        with _opened(file) as root:
-            splits = layout.splits(root)
+        with _open_file(file) as root:
+            splits = layout.list_splits(root)
             for name in splits.get(split, ()):
                 try:
                     steps[file, name] = _count_steps(root, name, fields)
                 except SourceError as error:
-                    rejected.append(Rejection(_said(file, name), str(error)))
+                    rejected.append(Rejection(_location(file, name), str(error)))
     except SourceError as error:
         rejected.append(Rejection(str(file), str(error)))
     return set(splits), steps, rejected
 
 
 def _count_steps(root: Any, name: str, fields: Fields) -> int:
-    """How many rows the first of the fields has that is no text, actions first. Reads none of them."""
+    """Return the number of steps of the episode in group `name`, without reading values.
+
+    It is the length of the first field that is not text, with actions considered first.
+    """
     sides = (*fields.action.values(), *fields.observation.values())
     paths = [split_path(path)[0] for path, modality in sides if not isinstance(modality, Text)]
     if not paths:
-        raise SourceError("its fields are all text; name one that has a number or a picture at each step")
+        raise SourceError("its fields are all text. Add a field with a number or an image at each step.")
     try:
-        shape = getattr(find(find(root, name), paths[0]), "shape", None)
+        shape = getattr(find_node(find_node(root, name), paths[0]), "shape", None)
     except KeyError as error:
         raise SourceError(f"it has no field {paths[0]!r} ({error.args[0]})") from None
     if not shape or shape[0] == 0:
-        raise SourceError(f"it has no steps; the shape of {paths[0]!r} is {shape}")
+        raise SourceError(f"it has no steps: the shape of {paths[0]!r} is {shape}")
     return shape[0]
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def _open_file(file: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading, and raise SourceError for damage found while it is open."""
     import h5py
 
     try:
         with h5py.File(file, "r") as root:
             yield root
-    except (OSError, RuntimeError) as error:  # HDF5 has the second for damage that it meets in its own structures
-        raise SourceError(f"it cannot be read, and may be cut short or damaged ({error})") from None
+    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
+        raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None
 
 
-def _said(file: Path, name: str) -> str:
+def _location(file: Path, name: str) -> str:
+    """Return the beginning of error messages about the episode in group `name` of a file."""
     return f"{file}: {name}" if name else str(file)

@@ -1,4 +1,4 @@
-"""Minari datasets."""
+"""Episodes in Minari datasets."""
 
 from gato_jax.sources.minari.reader import open_minari
 

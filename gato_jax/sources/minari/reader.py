@@ -1,4 +1,4 @@
-"""Minari datasets (minari.farama.org): their spaces and metadata say what they hold, and their own library reads it."""
+"""Reader of Minari datasets (minari.farama.org), through their own library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete, Episode, Modality
 from gato_jax.sources.assembly import assemble, to_array
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.hdf5.file import find, walk
+from gato_jax.sources.hdf5.file import find_node, iter_datasets
 from gato_jax.sources.minari.spaces import infer_fields
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -24,38 +24,42 @@ from gato_jax.sources.reader import (
     resolve_within,
 )
 
-Answer = TypeVar("Answer")
+_Result = TypeVar("_Result")
 
 
-def open_minari(where: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Opens a Minari dataset of this machine, each episode of which ends with an observation that nothing acts upon.
+def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
+    """Open a local Minari dataset.
+
+    The last step of each episode holds the final observation and a placeholder action of zeros.
 
     Args:
-      where: the dataset's folder, or its name below MINARI_DATASETS_PATH. Nothing is downloaded.
-      split: `train`, for Minari has no splits.
-      fields: what is wanted, where the spaces are not to be taken as they are. A field is a path in Minari's episodes:
-        `observations/achieved_goal`, `actions`, `rewards`, `infos/time`.
+      path: folder of the dataset, or its name below MINARI_DATASETS_PATH. Nothing is downloaded.
+      split: must be "train", because Minari has no splits.
+      fields: the fields to read. A field is a path within Minari's episode data, such as
+        `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define.
 
     Raises:
-      SourceError: there is no such dataset, a space has no modality, an action no finite limits, or all is damaged.
+      SourceError: there is no such dataset, a space has no modality, an action has no finite limits, or no episode can
+        be read.
     """
     if split != "train":
-        raise SourceError(f"{where}: no split {split!r}; it has train")
-    folder = _find_folder(str(where))
+        raise SourceError(f"{path}: no split {split!r}; it has train")
+    folder = _find_folder(str(path))
     files = _list_files(folder)
-    storage = _storage(folder)
-    fields = fields or infer_fields(storage, str(where))
+    storage = _open_storage(folder)
+    fields = fields or infer_fields(storage, str(path))
     import tqdm
 
     lengths: dict[int, int] = {}
     rejected = []
-    for number in tqdm.trange(storage.total_episodes, desc=f"{where}: lengths", unit=" episodes", delay=2.0):
+    for number in tqdm.trange(storage.total_episodes, desc=f"{path}: lengths", unit=" episodes", delay=2.0):
         try:
             lengths[number] = _count_steps(folder, number) + 1
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not lengths:
-        raise SourceError(f"{where}: no episode can be read. {rejected[0].reason if rejected else 'It has none'}")
+        first = f" The first: {rejected[0].reason}" if rejected else ""
+        raise SourceError(f"{path}: none of {storage.total_episodes} episodes can be read.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -68,28 +72,38 @@ def open_minari(where: str | Path, split: str = "train", *, fields: Fields | Non
 
 
 def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
-    where, steps = _said(folder, number), _count_steps(folder, number)
+    location, steps = _location(folder, number), _count_steps(folder, number)
     _refuse_links(folder, number)
-    data = _ask(where, lambda: next(iter(_storage(folder).get_episodes([number]))))
+    data = _reject_errors(location, lambda: next(iter(_open_storage(folder).get_episodes([number]))))
     if len(data["rewards"]) != steps:
-        raise EpisodeRejected(where, f"it has {len(data['rewards'])} rewards, its metadata say {steps} steps")
-    data["terminations"] = to_array(data["terminations"], Discrete(n=2), "terminations", where)
+        raise EpisodeRejected(location, f"it has {len(data['rewards'])} rewards, expected {steps} by its metadata")
+    data["terminations"] = to_array(data["terminations"], Discrete(n=2), "terminations", location)
     if fields.success is None and "success" in (data["infos"] or {}):
         fields = dataclasses.replace(fields, success="infos/success")
     episode = assemble(
         fields,
-        functools.partial(_column, data),
-        where,
+        functools.partial(_read_field, data),
+        location,
         step_flags=("discount", "is_terminal"),
         final_observation=True,
     )
-    seed = _metadata_of(folder, number).get("seed")
-    action = {key: _place(values, fields.spec.action[key]) for key, values in episode.action.items()}
+    seed = _read_metadata(folder, number).get("seed")
+    action = {key: _clip_last_action(values, fields.spec.action[key]) for key, values in episode.action.items()}
     return dataclasses.replace(episode, action=action, seed=seed if isinstance(seed, int) else None)
 
 
-def _column(data: dict[str, Any], path: str) -> Any:
-    """T + 1 values. RLDS has the reward, discount and action of a step with the observation that they follow."""
+def _read_field(data: dict[str, Any], path: str) -> Any:
+    """Return the T + 1 values of a field of an episode with T actions.
+
+    RLDS stores reward, discount and action at the step of the observation that they follow, so these are padded by one.
+
+    Args:
+      data: the episode data as Minari reads them.
+      path: path within the data, or one of the flags `discount` and `is_terminal`.
+
+    Raises:
+      KeyError: there is no such field.
+    """
     match path:
         case "discount":
             return np.append(1.0 - data["terminations"], 0.0)
@@ -106,30 +120,34 @@ def _column(data: dict[str, Any], path: str) -> Any:
     return [*values, ""] if isinstance(values, list) else np.concatenate([values, np.zeros_like(values[:1])])
 
 
-def _place(values: np.ndarray, modality: Modality) -> np.ndarray:
-    """Actions with the last, which is a placeholder of zeros, moved within the limits."""
+def _clip_last_action(values: np.ndarray, modality: Modality) -> np.ndarray:
+    """Return actions with the last one, a placeholder of zeros, clipped to the limits of the modality."""
     if not isinstance(modality, Continuous):
         return values
     low, high = (limit.reshape(modality.shape) for limit in modality.limits)
     return np.concatenate([values[:-1], np.clip(values[-1:], low, high).astype(values.dtype)])
 
 
-def _find_folder(where: str) -> Path:
-    """The folder that holds metadata.json and the data."""
+def _find_folder(path: str) -> Path:
+    """Return the folder of a dataset that holds metadata.json and the episodes."""
     import minari.storage
 
-    folder = Path(where) if Path(where).is_dir() else Path(minari.storage.get_dataset_path(where))
+    folder = Path(path) if Path(path).is_dir() else Path(minari.storage.get_dataset_path(path))
     for candidate in (folder / "data", folder):
         if (candidate / "metadata.json").is_file():
             return candidate
     raise SourceError(
-        f"{where}: no dataset of Minari, for {folder} holds no data/metadata.json; name its folder, or download it "
-        f"with `minari download {where}`"
+        f"{path}: no Minari dataset, because {folder} has no data/metadata.json. Give the folder of a dataset, or "
+        f"run `minari download {path}`."
     )
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """The dataset's files. Raises SourceError where one of them, or an episode in HDF5, is a link out of it."""
+    """Return all files of a dataset.
+
+    Raises:
+      SourceError: a file, or an episode in an HDF5 file, is a link out of the dataset.
+    """
     files = sorted(file for file in folder.rglob("*") if file.is_symlink() or file.is_file())
     for file in files:
         resolve_within(folder, str(file.relative_to(folder)))
@@ -138,56 +156,70 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _refuse_links(folder: Path, number: int | None):
-    """Raises EpisodeRejected where in HDF5 an episode, or a part of this one, is a link, which Minari would follow."""
+    """Raise EpisodeRejected if an HDF5 dataset links to another file, which Minari would follow.
+
+    Args:
+      folder: folder of the dataset.
+      number: number of the episode whose content is checked. Default: only the top level of the file is checked.
+    """
     file = folder / "main_data.hdf5"
     if not file.exists():
         return
     import h5py
 
-    def look():
+    def check():
         with h5py.File(file, "r") as root:
-            names = root if number is None else [name for name, _ in walk(root, f"episode_{number}")]
+            names = root if number is None else [name for name, _ in iter_datasets(root, f"episode_{number}")]
             for name in names:
-                find(root, str(name))
+                find_node(root, str(name))
 
-    _ask(str(file) if number is None else _said(folder, number), look)
+    _reject_errors(str(file) if number is None else _location(folder, number), check)
 
 
 @functools.lru_cache(maxsize=8)
-def _storage(folder: Path) -> Any:
-    """Minari's own reader of a dataset; it keeps no file open."""
+def _open_storage(folder: Path) -> Any:
+    """Return Minari's storage of a dataset, which keeps no file open."""
     import minari
     from minari.dataset.minari_storage import MinariStorage
 
     def open_dataset() -> Any:
         known = MinariStorage.read_raw_metadata(folder)
         if lacking := {"observation_space", "action_space"} - known.keys():
-            raise SourceError(f"its metadata lack {' and '.join(sorted(lacking))}; record it with a newer Minari")
+            names = " and ".join(sorted(lacking))
+            raise SourceError(f"its metadata lack {names}. Record it with a newer Minari.")
         return minari.MinariDataset(folder).storage
 
-    return _ask(str(folder), open_dataset)
+    return _reject_errors(str(folder), open_dataset)
 
 
-def _metadata_of(folder: Path, number: int) -> dict[str, Any]:
-    return _ask(_said(folder, number), lambda: next(iter(_storage(folder).get_episode_metadata([number]))))
+def _read_metadata(folder: Path, number: int) -> dict[str, Any]:
+    """Return the metadata of one episode."""
+    return _reject_errors(
+        _location(folder, number), lambda: next(iter(_open_storage(folder).get_episode_metadata([number])))
+    )
 
 
 def _count_steps(folder: Path, number: int) -> int:
-    where, metadata = _said(folder, number), _metadata_of(folder, number)
-    if (steps := _ask(where, lambda: int(metadata["total_steps"]))) < 1:
-        raise EpisodeRejected(where, "it has no steps")
+    """Return the number of actions of one episode, by its metadata."""
+    location, metadata = _location(folder, number), _read_metadata(folder, number)
+    if (steps := _reject_errors(location, lambda: int(metadata["total_steps"]))) < 1:
+        raise EpisodeRejected(location, "it has no steps")
     return steps
 
 
-def _ask(where: str, question: Callable[[], Answer]) -> Answer:
-    """What Minari answers. Raises EpisodeRejected for whatever it stumbles over, for it checks little itself."""
+def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
+    """Call `read`, and raise EpisodeRejected for any error.
+
+    Minari validates little, so damage raises errors of many types.
+    """
     try:
-        return question()
+        return read()
     except SourceError as error:
-        raise EpisodeRejected(where, str(error)) from None
+        raise EpisodeRejected(location, str(error)) from None
     except Exception as error:
-        raise EpisodeRejected(where, f"it cannot be read, and may be damaged ({error!r})") from None
+        raise EpisodeRejected(location, f"it cannot be read and may be damaged ({error!r})") from None
 
 
-def _said(folder: Path, number: int) -> str:
+def _location(folder: Path, number: int) -> str:
+    """Return the beginning of error messages about one episode."""
     return f"{folder}: episode {number}"

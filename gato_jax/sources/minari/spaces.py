@@ -1,4 +1,4 @@
-"""What the spaces and the metadata of a Minari dataset say of its fields."""
+"""Inference of fields from the spaces and the metadata of a Minari dataset."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import SourceError
 
 
-def infer_fields(storage: Any, where: str) -> Fields:
-    """The fields of the dataset that Minari's `storage` reads. Raises SourceError, which names `where`, for what it
-    does not say: the finite limits of an action, or the meaning of a space that has no modality here.
+def infer_fields(storage: Any, location: str) -> Fields:
+    """Infer the fields of a dataset from its observation and action spaces.
+
+    Args:
+      storage: storage of the Minari dataset.
+      location: its path, the beginning of error messages.
+
+    Raises:
+      SourceError: a space has no modality, or an action has no finite limits.
     """
     metadata = storage.metadata
     try:
@@ -38,16 +44,22 @@ def infer_fields(storage: Any, where: str) -> Fields:
         )
         for key, (_, modality) in fields.action.items():
             if isinstance(modality, Continuous) and not np.isfinite(modality.limits).all():
-                raise SpecError(f"action {key!r} has the limits {modality.low} and {modality.high}, not finite ones")
-        return fields if fields.spec else fields  # which raises where they contradict each other
+                raise SpecError(f"action {key!r} has limits {modality.low} and {modality.high}, expected finite limits")
+        _ = fields.spec  # raises SpecError if the fields contradict each other
+        return fields
     except SpecError as error:
-        raise SourceError(
-            f"{where}: {error}; give fields that say what is meant, as in a fields.json beside it"
-        ) from None
+        raise SourceError(f"{location}: {error}. Pass fields, or write fields.json beside the dataset.") from None
 
 
 def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[tuple[str, tuple[str, Modality]]]:
-    """(key, (path, modality)) of each leaf of a space; `key` names that of a space without parts."""
+    """Yield (key, (path, modality)) for each leaf of a space.
+
+    Args:
+      space: a Gymnasium space.
+      key: key of the leaf if `space` has no parts. Otherwise the key is the path of the leaf within the space.
+      path: path of the space within Minari's episode data.
+      prefix: beginning of the keys of all leaves.
+    """
     from gymnasium import spaces
 
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
@@ -59,6 +71,7 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
 
 
 def _modality(space: Any, path: str) -> Modality:
+    """Return the modality of a space without parts; uint8 boxes of the shape of an image are images."""
     from gymnasium import spaces
 
     match space:
@@ -77,10 +90,10 @@ def _modality(space: Any, path: str) -> Modality:
             return Image(height=space.shape[0], width=space.shape[1], channels=1)
         case spaces.Box():
             return Continuous(shape=space.shape, low=_limit(space.low), high=_limit(space.high))
-    raise SpecError(f"{path} is {space}, which has no modality here")
+    raise SpecError(f"{path} is {space}, which has no modality")
 
 
 def _limit(values: np.ndarray) -> tuple[float, ...] | float:
-    """One number where all elements have the same."""
+    """Return the limits as one number if all are equal, otherwise as a tuple."""
     different = np.unique(values)
     return float(different[0]) if len(different) == 1 else tuple(map(float, values.flat))
