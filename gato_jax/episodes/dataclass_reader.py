@@ -70,7 +70,7 @@ class DataclassReader:
 
     def check(self, instance: Any, path: str):
         """Check the fields of a frozen dataclass in its `__post_init__`, and replace each by its converted value."""
-        for name, annotation in typing.get_type_hints(type(instance)).items():
+        for name, annotation in _hints(type(instance)).items():
             object.__setattr__(instance, name, self.value(annotation, getattr(instance, name), f"{path}.{name}"))
 
     def value(self, annotation: Any, value: Any, path: str) -> Any:
@@ -103,7 +103,7 @@ class DataclassReader:
     def _tuple(self, origin: Any, arguments: tuple[Any, ...], value: Sequence[Any], path: str) -> tuple[Any, ...]:
         named = origin is not tuple
         if named:
-            arguments = tuple(typing.get_type_hints(origin).values())
+            arguments = tuple(_hints(origin).values())
         elif arguments[1:] == (...,):
             arguments = (arguments[0],) * len(value)
         if len(value) != len(arguments):
@@ -128,9 +128,14 @@ def to_json(tree: Any) -> Any:
 
 
 @functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
 def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     """Return the annotation of each field that the constructor takes, and whether the field has no default."""
-    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
+    hints, missing = _hints(kind), dataclasses.MISSING
     return {
         field.name: (
             field.metadata.get("read_as", hints[field.name]),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.environments import EVALUATION_SEEDS
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import play
 
@@ -76,9 +77,8 @@ class LearningCurve:
 
     def _write(self, evaluations: Sequence[Evaluation]):
         lines = [{**evaluation.to_json(), "scores": evaluation.scores} for evaluation in evaluations]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        partial.replace(self.path)
+        with atomic_file(self.path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def smooth(evaluations: Sequence[Evaluation], window: int) -> list[Evaluation]:

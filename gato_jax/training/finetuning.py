@@ -15,6 +15,8 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import (
     ConfigError,
@@ -164,12 +166,11 @@ def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workd
         with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
             latest = store.latest_step()
     if latest is None:
-        file.write_text(json.dumps(begins_with, indent=2))
+        with atomic_file(file) as partial:
+            partial.write_text(json.dumps(begins_with, indent=2))
         return
     there = json.loads(file.read_text()) if file.exists() else {}
-    for name, mine in begins_with.items():
-        if there.get(name) != mine:
-            raise CheckpointError(
-                f"{workdir} holds another run's checkpoint: {name} is {there.get(name)!r:.80} there, {mine!r:.80} "
-                "here; name another --workdir"
-            )
+    require_same(
+        begins_with, there, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
+        remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.sources.reader import Rejection
@@ -55,8 +56,8 @@ class RecordLengths:
             pass  # missing or damaged: made anew
         made = _count(dataset, counted)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(file, about=about, length=made.length, place=made.place, rejected=json.dumps(made.rejected))
+            with atomic_file(file, shared=True) as partial:
+                np.savez(partial, about=about, length=made.length, place=made.place, rejected=json.dumps(made.rejected))
         except OSError as error:
             warnings.warn(f"{file}: cannot be kept ({error}); the dataset is read whole at each opening", stacklevel=3)
         return made
