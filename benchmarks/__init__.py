@@ -1,1 +1,1 @@
-"""Speed and memory, each beside its peer or its physical limit in one run; results rest in benchmarks/results."""
+"""Benchmarks of speed and memory, each beside its peer or its physical limit; results are in benchmarks/results."""

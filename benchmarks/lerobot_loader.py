@@ -1,16 +1,17 @@
-"""How fast LeRobot's own DataLoader gives the steps of episodes: the peer that our loader is measured beside.
+"""Benchmark of LeRobot's own DataLoader, the peer of our loader, in timesteps per second.
 
-Needs lerobot and nothing of ours, so an environment of its own runs it:
+The script imports lerobot and nothing of this project, so it runs in an environment of its own:
 
     python3 -m venv lerobot_venv && lerobot_venv/bin/pip install lerobot==0.4.4
     lerobot_venv/bin/python benchmarks/lerobot_loader.py write EPISODES.npz FOLDER [--videos]
     lerobot_venv/bin/python benchmarks/lerobot_loader.py read FOLDER
 
-EPISODES.npz holds the columns of all episodes, one after the other, and `lengths`. The result is one line of JSON.
+EPISODES.npz holds the columns of all episodes, concatenated, and the `lengths` of the episodes. The result is one line
+of JSON on stdout.
 """
 
 # pyright: reportMissingImports=false
-# (The environment of the linters holds no lerobot.)
+# The environment in which the linters run has no lerobot.
 
 import argparse
 import json
@@ -24,14 +25,14 @@ FPS = 25
 
 
 def main():
-    """Writes a dataset by LeRobot's own writer, or reads one by its own loader."""
-    parser = argparse.ArgumentParser(description="LeRobot's loader.")
-    parser.add_argument("job", choices=("write", "read"))
-    parser.add_argument("paths", nargs="+", type=Path)
-    parser.add_argument("--videos", action="store_true")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=15.0)
+    """Write a dataset with LeRobot's own writer, or measure how fast its own loader reads one."""
+    parser = argparse.ArgumentParser(description="Benchmark of LeRobot's loader.")
+    parser.add_argument("job", choices=("write", "read"), help="Write a dataset or measure reading it.")
+    parser.add_argument("paths", nargs="+", type=Path, help="EPISODES.npz and folder to write, or folder to read.")
+    parser.add_argument("--videos", action="store_true", help="Store images as videos.")
+    parser.add_argument("--batch", type=int, default=64, help="Timesteps of a batch.")
+    parser.add_argument("--workers", type=int, default=2, help="Worker processes of the DataLoader.")
+    parser.add_argument("--seconds", type=float, default=15.0, help="Duration of the measurement in seconds.")
     given = parser.parse_args()
     if given.job == "write":
         write(*given.paths, videos=given.videos)
@@ -40,7 +41,13 @@ def main():
 
 
 def write(episodes: Path, folder: Path, *, videos: bool):
-    """Of images as PNG within Parquet, or as videos of their default codec."""
+    """Write a LeRobot dataset.
+
+    Args:
+      episodes: .npz file with the columns of all episodes.
+      folder: folder of the new dataset.
+      videos: store images as videos with LeRobot's default codec, not as PNG within Parquet.
+    """
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     columns = dict(np.load(episodes))
@@ -62,12 +69,12 @@ def write(episodes: Path, folder: Path, *, videos: bool):
 
 
 def read(folder: Path, given) -> dict:
-    """Steps a second of shuffled batches, after the first batch of each worker."""
+    """Return the timesteps per second of shuffled batches, measured after the first batch of each worker."""
     import lerobot
     import torch
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    # Its other decoder, torchcodec, needs an FFmpeg of the system.
+    # The other decoder, torchcodec, would need an FFmpeg that is installed on the system.
     dataset = LeRobotDataset(f"local/{folder.name}", root=folder, video_backend="pyav")
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=given.batch, shuffle=True, num_workers=given.workers, drop_last=True

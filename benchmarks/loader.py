@@ -1,13 +1,15 @@
-"""How fast batches come, beside LeRobot's own DataLoader and a tf.data pipeline over RLDS, on the same episodes.
+"""Benchmark of the loader beside LeRobot's own DataLoader and a tf.data pipeline over RLDS, on the same episodes.
 
     python -m benchmarks.loader --lerobot_python=VENV/bin/python
 
-The episodes are a simulated arm's, two cameras of 64 x 64, recorded by `gato collect`; LeRobot writes them in its own
-format, with images and with videos, and all cores read. What is counted are timesteps of both cameras, decoded, in
-batches; a loader of ours gives rows of 1024 tokens, whose timesteps are counted. The tf.data pipeline is that of the
-Octo paper in its outline: records are parsed, images decoded as their step is drawn from a shuffle buffer, and batched.
-Besides: rows of a state-based task, how long a mixture of 100,000 episodes takes to start, and how fast raw image
-episodes become tokens on one core.
+`gato collect` records the episodes of a simulated arm with two cameras of 64 x 64 pixels. LeRobot writes the same
+episodes in its own format, once with images and once with videos. Each loader uses all cores, and its speed is the
+number of timesteps per second that arrive in batches with both images decoded. Our loader yields rows of 1,024 tokens;
+the timesteps in these rows are counted. The tf.data pipeline follows the outline of the Octo paper: it parses records,
+draws timesteps from a shuffle buffer, decodes their images and batches them.
+
+Three further measurements: rows of a state-based task, the time until a mixture of 100,000 episodes yields its first
+batch, and the tokenization of raw image episodes on one core.
 """
 
 from __future__ import annotations
@@ -28,16 +30,16 @@ from benchmarks.record import write_result
 
 TASK = "fetch/pick_and_place"
 CONTEXT, ROWS = 1024, 16
-STATE = {"state": 39, "action": 4}  # of Meta-World
+STATE = {"state": 39, "action": 4}  # sizes of Meta-World's vectors
 
 
 def main():
-    """Measures everything, in processes of their own."""
-    parser = argparse.ArgumentParser(description="Batches a second.")
-    parser.add_argument("--lerobot_python", help="interpreter of an environment with lerobot")
-    parser.add_argument("--episodes", type=int, default=60)
-    parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--job", help="one measurement as JSON, in this process")
+    """Run every measurement in a process of its own and write the results."""
+    parser = argparse.ArgumentParser(description="Benchmark of the loader.")
+    parser.add_argument("--lerobot_python", help="Python interpreter of an environment with lerobot.")
+    parser.add_argument("--episodes", type=int, default=60, help="Number of episodes to record.")
+    parser.add_argument("--seconds", type=float, default=15.0, help="Duration of each measurement in seconds.")
+    parser.add_argument("--job", help="JSON of one measurement to run in this process; used by the script itself.")
     given = parser.parse_args()
     if given.job:
         job = json.loads(given.job)
@@ -72,16 +74,16 @@ def _image_episodes(folder: pathlib.Path, given) -> dict[str, Any]:
         save_columns(dataset, folder / "episodes.npz")
         for kind, flags in (("images", []), ("videos", ["--videos"])):
             script = [given.lerobot_python, "benchmarks/lerobot_loader.py"]
-            where = folder / f"lerobot_{kind}"
-            subprocess.run([*script, "write", str(folder / "episodes.npz"), str(where), *flags], check=True)
-            results[f"lerobot_{kind}"] = _run([*script, "read", str(where), f"--seconds={given.seconds}"])
+            target = folder / f"lerobot_{kind}"
+            subprocess.run([*script, "write", str(folder / "episodes.npz"), str(target), *flags], check=True)
+            results[f"lerobot_{kind}"] = _run([*script, "read", str(target), f"--seconds={given.seconds}"])
             ratio = results["ours_images"]["steps_per_second"] / results[f"lerobot_{kind}"]["steps_per_second"]
             results[f"lerobot_{kind}"]["ours_is_faster_by"] = ratio
     return results
 
 
 def _as_tfrecord(dataset: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The same dataset in the files that tf.data reads."""
+    """Write the dataset again as TFRecord files, which tf.data reads, and return its folder."""
     from gato_jax.episodes import open_dataset, write_dataset
 
     episodes = open_dataset(dataset)
@@ -89,7 +91,7 @@ def _as_tfrecord(dataset: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 
 
 def save_columns(dataset: str | pathlib.Path, file: pathlib.Path):
-    """The same episodes as columns, for LeRobot to write."""
+    """Write the episodes of a dataset as concatenated columns into an .npz file, from which LeRobot writes its own."""
     from gato_jax.episodes import open_dataset
 
     episodes = list(open_dataset(dataset))
@@ -104,7 +106,7 @@ def save_columns(dataset: str | pathlib.Path, file: pathlib.Path):
 
 
 def tokenize(dataset: str, folder: str) -> dict[str, Any]:
-    """Raw image episodes, read from RLDS and tokenized into records, on one core."""
+    """Measure the tokenization of raw image episodes from RLDS into token records, on one core."""
     _pin_to_one_core()
     from gato_jax.batching import write_records
     from gato_jax.episodes import open_dataset
@@ -119,19 +121,19 @@ def tokenize(dataset: str, folder: str) -> dict[str, Any]:
 
 
 def images(folder: str, seconds: float, threads: int) -> dict[str, Any]:
-    """Batches of rows of image episodes, from token records."""
+    """Measure the loading of batches of image episodes from token records."""
     from gato_jax.batching import TokenRecords
 
     return _batches(TokenRecords.open(pathlib.Path(folder)), seconds, threads)
 
 
 def states(folder: str, seconds: float, threads: int) -> dict[str, Any]:
-    """Batches of rows of a task of 39 observations and four actions, from token records."""
+    """Measure the loading of batches of a task with 39 observed and 4 action values, from token records."""
     return _batches(_made_records(folder, episodes=400, steps=200), seconds, threads)
 
 
 def start_up(folder: str) -> dict[str, Any]:
-    """From records on disk to the first batch, of 100,000 episodes."""
+    """Measure the time from records of 100,000 episodes on disk to the first batch."""
     from gato_jax.batching import Loader, TokenRecords
 
     _made_records(folder, episodes=100_000, steps=10)
@@ -142,7 +144,7 @@ def start_up(folder: str) -> dict[str, Any]:
 
 
 def tf_data(dataset: str, seconds: float) -> dict[str, Any]:
-    """Shuffled steps of an RLDS dataset by tf.data, decoded after the shuffle buffer, on all cores."""
+    """Measure a tf.data pipeline that shuffles the timesteps of an RLDS dataset, decodes and batches them."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -183,9 +185,9 @@ def _count(take, seconds: float) -> dict[str, Any]:
 
 
 def _mixture(records):
-    from gato_jax.batching import Mixture, MixtureEntry
+    from gato_jax.batching import Mixture
 
-    return Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, CONTEXT, 0)
+    return Mixture.uniform({"benchmark": records}, batch_size=ROWS, context=CONTEXT, seed=0)
 
 
 def _made_records(folder: str, *, episodes: int, steps: int):

@@ -1,11 +1,11 @@
-"""Whether the loader's memory stays flat, over ten minutes on a dataset of ten times the memory that it is given.
+"""Benchmark of the loader's memory over ten minutes, on a dataset ten times as large as the memory it may use.
 
-    python -m benchmarks.loader_memory            # as root, for it makes a control group
+    python -m benchmarks.loader_memory            # as root, because it makes a control group
 
-A control group (memory.limit_in_bytes of version 1, memory.max of version 2) caps all that the process has, its share
-of the page cache included, at --ram. The dataset is token records of random images, written outside of the group. What
-is compared is what the process itself holds, anonymous and shared pages without files that are only mapped, at minute 1
-and at minute 10; and the same on a dataset of a tenth of the size.
+A control group (memory.limit_in_bytes of version 1, memory.max of version 2) limits all memory of the process,
+including its share of the page cache, to --ram. The dataset consists of token records of random images, written outside
+of the group. The result compares the anonymous and shared memory of the process, without mapped files, at minute 1 and
+at minute 10. The same is measured on a dataset of a tenth of the size.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ import numpy as np
 from benchmarks.loader import ROWS
 from benchmarks.record import write_result
 
-EVERY = 10.0  # seconds between looks
+SAMPLE_EVERY = 10.0  # seconds between two samples of the memory
 SIDE, STEPS = 64, 400
 
 
 def main():
-    """Writes two datasets, and reads each in a process of its own under the cap."""
-    parser = argparse.ArgumentParser(description="The loader's memory over time.")
-    parser.add_argument("--ram", type=int, default=640, help="MiB that the loading process is given")
-    parser.add_argument("--times", type=float, default=10.0, help="the dataset's size in units of that")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--folder", help="where the datasets are made; a temporary folder otherwise")
-    parser.add_argument("--job", help="one measurement as JSON, in this process")
+    """Write two datasets, and load each in a process of its own with limited memory."""
+    parser = argparse.ArgumentParser(description="Benchmark of the loader's memory.")
+    parser.add_argument("--ram", type=int, default=640, help="Memory limit of the loading process in MiB.")
+    parser.add_argument("--times", type=float, default=10.0, help="Size of the dataset as a multiple of --ram.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="Duration in minutes.")
+    parser.add_argument("--folder", help="Folder to make the datasets in. Default: the system's temporary folder.")
+    parser.add_argument("--job", help="JSON of one measurement to run in this process; used by the script itself.")
     given = parser.parse_args()
     if given.job:
         print(json.dumps(watch(**json.loads(given.job))))
@@ -55,7 +55,7 @@ def main():
 
 
 def make(folder: pathlib.Path, size: int):
-    """Token records of so many bytes, of episodes of random 64 x 64 images."""
+    """Write token records of at least `size` bytes, of episodes of random 64 x 64 images."""
     from gato_jax.batching import write_records
     from gato_jax.episodes import Discrete, Episode, Image, Provenance, TaskSpec
     from gato_jax.tokenization import Tokenization
@@ -80,19 +80,25 @@ def make(folder: pathlib.Path, size: int):
 
 
 def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
-    """Loads batches for so long under the cap, and looks at this process's memory now and then."""
-    group = _capped(ram)
-    from gato_jax.batching import Loader, Mixture, MixtureEntry, TokenRecords
+    """Load batches with limited memory and sample the memory of this process.
+
+    Args:
+      folder: folder of the token records.
+      minutes: duration of the measurement in minutes.
+      ram: memory limit in bytes.
+    """
+    group = _limit_memory(ram)
+    from gato_jax.batching import Loader, Mixture, TokenRecords
 
     records = TokenRecords.open(pathlib.Path(folder))
-    loader = Loader(Mixture([MixtureEntry(records=records, weight=1.0)], ROWS, 1024, 0), steps=10**9)
+    loader = Loader(Mixture.uniform({"images": records}, batch_size=ROWS, context=1024, seed=0), steps=10**9)
     held, batches, started = [], 0, time.monotonic()
     while (passed := time.monotonic() - started) < 60 * minutes + 1:
         next(loader)
         batches += 1
-        if passed >= len(held) * EVERY:
+        if passed >= len(held) * SAMPLE_EVERY:
             held.append(_held())
-    at = [held[min(round(60 * minute / EVERY), len(held) - 1)] for minute in (1, minutes)]
+    at = [held[min(round(60 * minute / SAMPLE_EVERY), len(held) - 1)] for minute in (1, minutes)]
     return {
         "dataset_bytes": sum(file.stat().st_size for file in pathlib.Path(folder).iterdir()),
         "minutes": minutes, "batches": batches, "epochs": loader.mixture.epochs(batches)[0],
@@ -102,14 +108,14 @@ def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
 
 
 def _held() -> int:
-    """Bytes of this process without mapped files."""
+    """Return the resident memory of this process without mapped files, in bytes."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     sizes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssShmem"))}
     return sum(map(int, sizes.values())) * 1024
 
 
-def _capped(ram: int) -> pathlib.Path:
-    """Puts this process into a control group with so much memory."""
+def _limit_memory(ram: int) -> pathlib.Path:
+    """Move this process into a new control group with this memory limit in bytes, and return the limit's file."""
     for root, limit in ((pathlib.Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
                         (pathlib.Path("/sys/fs/cgroup"), "memory.max")):  # fmt: skip
         group = root / f"gato_loader_{os.getpid()}"
@@ -120,7 +126,7 @@ def _capped(ram: int) -> pathlib.Path:
             return group / limit
         except OSError:
             continue
-    raise SystemExit("no control group can be made here; run as root, or in a container whose memory you cap")
+    raise SystemExit("no control group can be made here. Run as root, or in a container with a memory limit.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""How long `gato plan` takes for pods that are not here, and what it finds: 1.18B, batch 512, on every kind of TPU.
+"""Benchmark of `gato plan` for the 1.18B model with batch size 512, on TPU pods that are not attached.
 
     python -m benchmarks.plan
 
-The first is the paper's own pod and must compile in two minutes on two cores. Each plan is a process of its own.
+The result holds the duration of each plan and what it found. The first topology is the paper's own pod, which must
+compile in two minutes on two cores. Each plan runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import time
 
 from benchmarks.record import write_result
 
-TOPOLOGIES = {"v3:16x16": 16, "v4:8x8x4": 4, "v5e:16x16": 16, "v5p:4x4x8": 4, "v6e:16x16": 16}  # with mesh.fsdp
+TOPOLOGIES = {"v3:16x16": 16, "v4:8x8x4": 4, "v5e:16x16": 16, "v5p:4x4x8": 4, "v6e:16x16": 16}  # {topology: mesh.fsdp}
 CONFIG = "configs/gato_1_18b.py"
-KEPT = ("fits", "hbm_bytes_per_device", "hbm_limit", "compile_seconds", "days", "tokens_per_second_at_mfu")
+REPORTED = ("fits", "hbm_bytes_per_device", "hbm_limit", "compile_seconds", "days", "tokens_per_second_at_mfu")
 
 
 def main():
-    """Plans for every pod, one after the other."""
+    """Run `gato plan` for every topology, one after the other, and write the results."""
     plans = {}
     with tempfile.TemporaryDirectory() as folder:
         for topology, fsdp in TOPOLOGIES.items():
@@ -32,7 +33,7 @@ def main():
             subprocess.run([*command, f"--config.mesh.fsdp={fsdp}", f"--json={path}"], check=True)
             seconds = round(time.perf_counter() - started, 1)
             found = json.loads(path.read_text())
-            plans[topology] = {"fsdp": fsdp, "command_seconds": seconds, **{name: found[name] for name in KEPT}}
+            plans[topology] = {"fsdp": fsdp, "command_seconds": seconds, **{name: found[name] for name in REPORTED}}
     write_result("plan", {"config": CONFIG, "plans": plans}, ["jax", "jaxlib", "libtpu"])
 
 

@@ -1,4 +1,4 @@
-"""How a benchmark's result is written down: with the machine, the versions and the command that made it."""
+"""Writer of benchmark results, with the machine, the package versions and the command that produced them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def write_result(name: str, measured: Mapping[str, Any], packages: Sequence[str]) -> pathlib.Path:
-    """Writes results/NAME.json and says where it lies."""
+    """Write results/NAME.json, print its path and return it.
+
+    Args:
+      name: name of the benchmark's module.
+      measured: the measurements.
+      packages: pip packages whose versions are written beside them.
+    """
     path = RESULTS / f"{name}.json"
-    about = {
+    origin = {
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
         "machine": machine(),
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
     }
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, **measured}, indent=2) + "\n")
+    path.write_text(json.dumps({**origin, **measured}, indent=2) + "\n")
     print(f"results in {path}")
     return path
 
 
 def machine() -> str:
-    """Processor, cores, system."""
+    """Return the processor's model, the number of cores and the operating system, in one line."""
     cpu = pathlib.Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,10 +1,10 @@
-"""How fast episodes become tokens on one core, beside a loop over their steps and beside the memory's own speed.
+"""Benchmark of tokenization on one core, beside a loop over the timesteps and beside the memory bandwidth.
 
     python -m benchmarks.tokenization
 
-Each task is encoded by Layout.encode, with every field of the TokenSequence, and by what one would write first: a loop
-that encodes one step after the other with the same codecs and joins the pieces. Memory's own speed is that of numpy
-copying an array that no cache holds, bytes read and bytes written counted. Figures are medians of several rounds.
+Each task is encoded by Layout.encode, with every field of the TokenSequence, and by a straightforward loop that encodes
+one timestep after the other with the same codecs and concatenates the pieces. The memory bandwidth is that of numpy
+copying an array larger than any cache, counting bytes read and bytes written. Figures are medians of several rounds.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ TASKS = {
 
 
 def main():
-    """Measures every task and writes the result."""
+    """Measure every task and write the results."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, and numpy cannot take another
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # numpy cannot use a second core
     bandwidth = memory_bandwidth()
     print(f"numpy copies at {bandwidth / 1e9:.1f} GB/s")
     tasks = {name: measure(spec, steps, bandwidth) for name, (spec, steps) in TASKS.items()}
@@ -60,7 +60,13 @@ def main():
 
 
 def measure(spec: TaskSpec, steps: int, bandwidth: float) -> dict[str, Any]:
-    """Steps, tokens and bytes a second of one task."""
+    """Return the timesteps, tokens and bytes per second of one task.
+
+    Args:
+      spec: the task.
+      steps: number of timesteps of the episode that is encoded.
+      bandwidth: memory bandwidth in bytes per second.
+    """
     layout, episode = Layout(spec, Tokenization()), made_episode(spec, steps)
     tokens = layout.encode(episode)
     moved = size_of(tokens) + sum(v.nbytes for v in (*episode.observation.values(), *episode.action.values()))
@@ -88,7 +94,7 @@ def measure(spec: TaskSpec, steps: int, bandwidth: float) -> dict[str, Any]:
 
 
 def encode_in_a_loop(layout: Layout, episode: Episode) -> dict[str, np.ndarray]:
-    """The straightforward way: every step by itself, key by key, joined at the end."""
+    """Encode each timestep separately, key by key, and concatenate the pieces at the end."""
     separator, last = layout.tokenization.vocabulary.separator, layout.action_position
     fields: dict[str, list[np.ndarray]] = {"ids": [], "mask": [], "local": [], "range": [], "patches": []}
     for t in range(len(episode)):
@@ -113,7 +119,7 @@ def encode_in_a_loop(layout: Layout, episode: Episode) -> dict[str, np.ndarray]:
 
 
 def made_episode(spec: TaskSpec, steps: int) -> Episode:
-    """Values of the size that a simulator gives, from a fixed seed."""
+    """Build an episode of random values with the shapes and dtypes that a simulator returns, from a fixed seed."""
     rng = np.random.default_rng(0)
 
     def draw(modality):
@@ -136,19 +142,19 @@ def made_episode(spec: TaskSpec, steps: int) -> Episode:
 
 
 def memory_bandwidth() -> float:
-    """Bytes read and written a second by numpy's copy of 256 MiB."""
+    """Return the bytes read and written per second while numpy copies 256 MiB."""
     source = np.ones(2**25, np.float64)
     target = np.empty_like(source)
     return 2 * source.nbytes / median_seconds(lambda: np.copyto(target, source))
 
 
 def size_of(tokens: TokenSequence) -> int:
-    """Bytes of all its arrays."""
+    """Return the size of all arrays of a sequence in bytes."""
     return sum(getattr(tokens, name).nbytes for name in (*PER_TOKEN, *PER_PATCH))
 
 
 def median_seconds(call: Callable[[], Any]) -> float:
-    """Of one call; a round lasts a twentieth of a second at least."""
+    """Return the median duration of one call in seconds, over rounds of at least 0.05 seconds."""
     call()
     started, calls = time.perf_counter(), 0
     while time.perf_counter() - started < 0.05:

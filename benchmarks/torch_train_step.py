@@ -1,18 +1,19 @@
-"""How fast PyTorch trains a transformer of the same shape: the peer that our train step is measured beside.
+"""Benchmark of PyTorch's training step for a transformer of the same shape, the peer of our training step.
 
-Needs torch and transformers and nothing of ours, so an environment of its own runs it (compiling on a CPU needs g++):
+The script imports torch and transformers and nothing of this project, so it runs in an environment of its own.
+Compiling on a CPU needs g++:
 
     python3 -m venv torch_venv && torch_venv/bin/pip install torch transformers
     torch_venv/bin/python benchmarks/torch_train_step.py --position rope --batch 2
 
-`rope` is Llama with a gated feed-forward of half of `hidden`, the shape of our rope variant but for its norms (RMS) and
-biases (none); `absolute` is GPT-2. Neither drops anything out. Every position of fixed random rows is a target. Of what
-PyTorch offers it takes the fastest: fused attention and fused AdamW, and torch.compile of model and loss unless
---no-compile is given. The result is one line of JSON.
+`rope` is Llama with a gated feed-forward layer of half of `hidden`. It has the shape of our rope variant, except that
+it normalises by RMS and has no biases. `absolute` is GPT-2. Neither uses dropout. The rows are random and fixed, and
+every position is a target. The fastest options of PyTorch are used: fused attention, fused AdamW, and torch.compile of
+model and loss unless --no-compile is given. The result is one line of JSON on stdout.
 """
 
 # pyright: reportMissingImports=false
-# (The environment of the linters holds no PyTorch.)
+# The environment in which the linters run has no PyTorch.
 
 import argparse
 import json
@@ -26,14 +27,14 @@ import torch
 import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-# transformers' "sdpa" by a name for which it builds no mask: when compiled it would always build one, and PyTorch's
-# causal kernel, which skips half of the scores, would not run.
+# This registers the "sdpa" attention of transformers under a name for which no mask is built. Under its own name a
+# compiled model always builds one, and PyTorch's causal kernel, which skips half of the scores, would not run.
 ATTENTION = "sdpa_causal"
 transformers.AttentionInterface.register(ATTENTION, sdpa_attention_forward)
 
 
 def main():
-    """Measures one setting."""
+    """Measure one setting and print the result."""
     config = arguments()
     torch.manual_seed(0)
     torch.set_num_threads(config.threads)
@@ -44,7 +45,9 @@ def main():
     rows = torch.randint(config.vocabulary, (config.batch, config.context + 1)).to(config.device)
     seconds, losses = measure(make_step(model, config), rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), config)
     if not losses[-1] < losses[0]:
-        raise RuntimeError(f"the loss went from {losses[0]} to {losses[-1]}: this step does not train")
+        raise RuntimeError(
+            f"the loss went from {losses[0]} to {losses[-1]}, expected it to fall: this step does not train"
+        )
     median = statistics.median(seconds)
     result = {
         **vars(config),
@@ -59,7 +62,7 @@ def main():
 
 
 def arguments() -> argparse.Namespace:
-    """The command line's; the defaults are the shape of 79M parameters."""
+    """Parse the command line. The defaults are the shape of the model with 79M parameters."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = {
         "layers": 8, "width": 768, "heads": 24, "head_size": 32, "hidden": 3072, "vocabulary": 33152,
@@ -67,25 +70,34 @@ def arguments() -> argparse.Namespace:
     }  # fmt: skip
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="params stay float32")
-    parser.add_argument("--position", choices=("rope", "absolute"), default="rope")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, dest="compiled")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="Device to measure on.")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="Dtype of the computation; parameters are float32.",
+    )
+    parser.add_argument("--position", choices=("rope", "absolute"), default="rope", help="Llama or GPT-2.")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, dest="compiled", help="Use torch.compile."
+    )
     config = parser.parse_args()
     for name in numbers:
         if getattr(config, name) < 1:
-            parser.error(f"--{name} must be positive, got {getattr(config, name)}")
+            parser.error(f"--{name} is {getattr(config, name)}, expected a positive number")
     if config.position == "rope" and config.hidden % 2:
-        parser.error(f"--hidden must be even, as the gate takes half of it; got {config.hidden}")
+        parser.error(f"--hidden is {config.hidden}, expected an even number, because the gate takes half of it")
     if config.position == "absolute" and config.width != config.heads * config.head_size:
-        parser.error(f"GPT-2 has --width = --heads x --head_size, got {config.width}; set them so, or --position rope")
+        parser.error(
+            f"--width is {config.width}, expected --heads x --head_size for GPT-2. Change it, or pass --position rope."
+        )
     if config.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: PyTorch sees no GPU here; use --device cpu")
+        parser.error("--device is cuda, but PyTorch finds no GPU. Pass --device cpu.")
     return config
 
 
 def build(config: argparse.Namespace) -> torch.nn.Module:
-    """The model with random float32 params; its head shares the token table."""
+    """Build the model with random float32 parameters; its head shares the token embedding table."""
     shared = dict(
         vocab_size=config.vocabulary, tie_word_embeddings=True, use_cache=False, attn_implementation=ATTENTION
     )
@@ -105,7 +117,10 @@ def build(config: argparse.Namespace) -> torch.nn.Module:
 
 
 def make_step(model: torch.nn.Module, config: argparse.Namespace) -> Callable:
-    """`step(inputs, targets) -> loss`, ids (batch, context): forward, backward and AdamW with the paper's numbers."""
+    """Return `step(inputs, targets) -> loss`, which does forward and backward pass and AdamW with the paper's settings.
+
+    `inputs` and `targets` are token ids of shape (batch, context).
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
     def loss_of(inputs, targets):
@@ -114,7 +129,8 @@ def make_step(model: torch.nn.Module, config: argparse.Namespace) -> Callable:
         return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
     if config.compiled:
-        loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)  # fullgraph: what cannot be compiled raises
+        # fullgraph raises on code that cannot be compiled, which would run slowly otherwise.
+        loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)
 
     def step(inputs, targets):
         loss = loss_of(inputs, targets)
@@ -127,11 +143,11 @@ def make_step(model: torch.nn.Module, config: argparse.Namespace) -> Callable:
 
 
 def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> tuple[list[float], list[float]]:
-    """Seconds of each step after the warm-up, and the losses of all steps."""
+    """Return the duration in seconds of each step after the warm-up, and the losses of all steps."""
     wait = torch.cuda.synchronize if config.device == "cuda" else lambda: None
     losses = [step(inputs, targets) for _ in range(config.warmup)]
     if config.compiled and not torch._dynamo.utils.counters["stats"]["unique_graphs"]:
-        raise RuntimeError("torch.compile compiled nothing; unset TORCHDYNAMO_DISABLE, or say --no-compile")
+        raise RuntimeError("torch.compile compiled nothing. Unset TORCHDYNAMO_DISABLE, or pass --no-compile.")
     wait()
     seconds = []
     for _ in range(config.steps):
@@ -143,7 +159,7 @@ def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> tupl
 
 
 def device_facts(device: str) -> dict[str, str | int]:
-    """Its name, and the peak in bytes of what PyTorch allocated on it, or of a CPU process's resident memory."""
+    """Return the device's name and the peak memory in bytes: allocated by PyTorch on a GPU, resident on a CPU."""
     if device == "cuda":
         return {"device_name": torch.cuda.get_device_name(), "peak_memory_bytes": torch.cuda.max_memory_allocated()}
     with open("/proc/cpuinfo") as lines:

@@ -1,11 +1,12 @@
-"""Tokens a second of the whole training step, beside PyTorch with the same shape in the same run.
+"""Benchmark of the whole training step in tokens per second, beside PyTorch with the same shape in the same run.
 
     python -m benchmarks.train_step --torch_python=VENV/bin/python              # on this machine's CPU
     python -m benchmarks.train_step --torch_python=VENV/bin/python --device=gpu  # on one GPU
 
-The step is the one that `gato train` runs: forward, backward, AdamW, on random tokens. Each measurement is a process
-of its own, and ours and PyTorch's alternate. FLOPs by PaLM's convention, 6 N + 12 L D T a token (arXiv 2204.02311),
-all params counted once; they are compared with the chip's peak, or on a CPU with a large matrix product of NumPy's.
+The step is the one that `gato train` runs (forward pass, backward pass, AdamW), on random tokens. Each measurement runs
+in a process of its own, and ours alternate with PyTorch's. FLOPs are counted by PaLM's convention, 6 N + 12 L D T per
+token (arXiv 2204.02311), with all parameters counted once. They are compared with the peak of the chip, or on a CPU
+with a large matrix product of NumPy.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import numpy as np
 
 from benchmarks.record import write_result
 
-PEAK = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}  # dense bfloat16, by the maker
+PEAK = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}  # dense bfloat16, from the data sheets
 QUICKSTART: dict[str, Any] = {"layers": 3, "width": 128, "heads": 4, "head_size": 32, "hidden": 512}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """One measurement of ours. `rows`: all `text`, or `gato`: half of the rows with images, 30% of tokens targets."""
+    """Settings of one measurement of our training step.
+
+    `rows` is "text" for text alone, or "gato" for images in half of the rows and 30% of all tokens as targets.
+    """
 
     model: str
     position: Any
@@ -59,7 +63,7 @@ GPU = [
     *(Case(model="1.18b", rows=rows, batch=16, remat="dots", **_BLOCKS) for rows in ("text", "gato")),
     *(Case(model=size, rows="text", batch=batch, **_FUSED) for size, batch in (("364m", 32), ("79m", 64))),
 ]
-# PyTorch at the batch sizes and modes among which it is fastest; the best counts.
+# (batch size, compiled) of the PyTorch measurements of each model; the fastest one is reported.
 TORCH = {
     "cpu": {"79m": [(2, True), (2, False)], "quickstart": [(32, True), (32, False)]},
     "gpu": {"1.18b": [(8, True), (16, True)], "364m": [(32, True)], "79m": [(64, True)]},
@@ -67,13 +71,15 @@ TORCH = {
 
 
 def main():
-    """Measures every case on one device, and PyTorch beside it."""
-    parser = argparse.ArgumentParser(description="Tokens a second of the training step.")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--torch_python", help="interpreter of an environment with torch and transformers")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2, help="times that everything is measured; the best counts")
-    parser.add_argument("--case", help="one case as JSON, in this process")
+    """Measure every case on one device, PyTorch beside it, and write the results."""
+    parser = argparse.ArgumentParser(description="Benchmark of the training step.")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="Device to measure on.")
+    parser.add_argument("--torch_python", help="Python interpreter of an environment with torch and transformers.")
+    parser.add_argument("--steps", type=int, default=5, help="Number of steps to measure.")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="Number of times to measure everything; the best is reported."
+    )
+    parser.add_argument("--case", help="JSON of one case to measure in this process; used by the script itself.")
     given = parser.parse_args()
     if given.case:
         print(json.dumps(measure(Case(**json.loads(given.case)), given.steps)))
@@ -93,12 +99,12 @@ def main():
             result["share_of_peak"] = round(result["tokens_per_second"] * result["flops_per_token"] / peak, 3)
             rate, share = result["tokens_per_second"], result["share_of_peak"]
             print(f"{side:8} {name:42} {rate:>10,.0f} tokens/s {share:7.1%}")
-    about = {"convention": "6 N + 12 L D T", "peak_flops_per_second": peak, "ours": ours, "pytorch": torch}
-    write_result(f"train_step_{given.device}", about, ["jax", "jaxlib", "flax", "optax"])
+    measured = {"convention": "6 N + 12 L D T", "peak_flops_per_second": peak, "ours": ours, "pytorch": torch}
+    write_result(f"train_step_{given.device}", measured, ["jax", "jaxlib", "flax", "optax"])
 
 
 def measure(case: Case, steps: int) -> dict[str, Any]:
-    """In this process."""
+    """Measure one case in this process and return its speed, shape, losses and memory."""
     import jax
 
     from gato_jax.batching import Budgets
@@ -148,12 +154,18 @@ def measure(case: Case, steps: int) -> dict[str, Any]:
 
 
 def flops_per_token(parameters: int, layers: int, width: int, context: int) -> int:
-    """PaLM's convention."""
+    """Return the FLOPs of a training step per token by PaLM's convention, 6 N + 12 L D T."""
     return 6 * parameters + 12 * layers * width * context
 
 
 def made_batch(config, rows: str):
-    """Random tokens: text alone, or half of the rows frames of 20 patches with one action each, and 30% targets."""
+    """Build a batch of random tokens.
+
+    Args:
+      config: the TrainConfig, for the shape of the batch.
+      rows: "text" for text alone, with every token a target; "gato" for half of the rows with frames of 20 patches and
+        one action each, and 30% of all tokens as targets.
+    """
     from gato_jax.batching import Batch
 
     rng = np.random.default_rng(0)
@@ -164,7 +176,7 @@ def made_batch(config, rows: str):
     is_patch = with_images & (frame < 20)[None]
     targets = np.ones(shape, bool)
     if rows == "gato":
-        elsewhere = 0.6 - (frame == 21).mean()  # so that all rows together have 30%
+        elsewhere = 0.6 - (frame == 21).mean()  # 30% of the tokens of all rows together are targets
         targets = np.where(with_images, frame == 21, rng.random(shape) < elsewhere)
     slots = np.flatnonzero(is_patch).astype(np.int32)
     ids = rng.integers(32_000, size=shape, dtype=np.int32)
@@ -220,7 +232,7 @@ def _keep_best(results: dict[str, dict], name: str, result: dict[str, Any]):
 
 
 def _matrix_product(side: int = 3000) -> float:
-    """FLOPs a second of NumPy's product of two large float32 matrices, the best of five."""
+    """Return the FLOPs per second of NumPy's product of two large float32 matrices, the best of five."""
     a = np.random.default_rng(0).random((side, side), np.float32)
     product = np.empty_like(a)
     seconds = []

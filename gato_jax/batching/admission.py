@@ -51,11 +51,7 @@ def require_admissible(mixture: Mixture, rules: AdmissionConfig):
     Raises:
       AdmissionError: naming every dataset that is refused, with why and what to do.
     """
-    refused = [
-        f"{entry.records.spec.name}: {reason}"
-        for entry in mixture.entries
-        for reason in _refusals(entry.records, rules)
-    ]
+    refused = [f"{name}: {reason}" for name, records in mixture.records.items() for reason in _refusals(records, rules)]
     exceeded = [said for kind in ("synthetic", "simulated") if (said := _exceeded(mixture, rules, kind))]
     if refused:
         exceeded.insert(0, f"refused by licence: {'; '.join(refused)}; leave them out, or widen config.admission")
@@ -103,8 +99,8 @@ def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
 def _shares(mixture: Mixture, kind: str) -> list[tuple[str, float]]:
     """The datasets that have episodes of this kind, and what share of all rows these are."""
     parts = []
-    for entry, share in zip(mixture.entries, mixture.shares, strict=True):
-        counts = entry.records.provenance_counts
+    for (name, records), share in zip(mixture.records.items(), mixture.shares, strict=True):
+        counts = records.provenance_counts
         if episodes := sum(count for provenance, count in counts.items() if provenance.kind == kind):
-            parts.append((entry.records.spec.name, float(share) * episodes / entry.records.episodes))
+            parts.append((name, float(share) * episodes / records.episodes))
     return parts

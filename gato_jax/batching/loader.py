@@ -11,7 +11,8 @@ import grain
 import numpy as np
 
 from gato_jax.batching.batch import Batch, collate
-from gato_jax.batching.mixture import Budgets, Mixture, MixtureError
+from gato_jax.batching.dataset_config import MixtureError
+from gato_jax.batching.mixture import Budgets, Mixture
 
 _log = logging.getLogger(__name__)
 

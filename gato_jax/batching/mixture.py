@@ -1,7 +1,7 @@
-"""The row index: which pieces of which episodes make row r. A pure function of seed, mixture and data.
+"""The row index: which pieces of which episodes make row r, a pure function of seed, mixture and data.
 
-Row r belongs to batch r // batch_size. What a batch holds of each dataset is nearly constant (schedule.py), so the
-number of patches and targets of a batch is under a bound that is known at start-up.
+Row r belongs to batch r // batch_size. The number of rows of each dataset in a batch is nearly constant (schedule.py),
+so the number of patches and of targets of a batch has an upper bound that is known at start-up.
 """
 
 from __future__ import annotations
@@ -11,163 +11,197 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.schedule import Epochs, Schedule
-from gato_jax.batching.windows import Segment, croppable, fill
+from gato_jax.batching.windows import Segment, fill_row, is_croppable
+from gato_jax.episodes.differences import differences
 from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
-
-class MixtureError(ValueError):
-    """A mixture that cannot be sampled; the message names the dataset, the value and the remedy."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MixtureEntry:
-    """One dataset of the mixture.
-
-    Attributes:
-      weight: share of the rows, relative to the others' weights.
-      window: what a piece is. `tokens`: as in the paper, any consecutive tokens, as many as fit in a row, cut wherever
-        they begin and end; `timesteps`: as many whole timesteps as fit; a number: that many whole timesteps at most. A
-        row holds as many pieces, each from a random place of a random episode, as fit.
-      prompt_share: share of pieces that follow a prompt from another episode of the task (paper: 0.25).
-      prompt_steps: timesteps of a prompt at most; None for as many as fit. Where none fits beside a piece, it has no
-        prompt.
-      pieces: so many, one after the other in one segment, make a row, padded or cropped at random to its length: the
-        paper's five pairs of image and text (section 3.2). None for as many as fit, each in a segment of its own.
-      loss_weight: of each of its targets; 1 is the paper's loss, in which a row of text, all targets, outweighs
-        hundreds of rows with one action each.
-    """
-
-    records: TokenRecords
-    weight: float
-    window: Literal["tokens", "timesteps"] | int = "tokens"
-    prompt_share: float = 0.25
-    prompt_steps: int | None = None
-    pieces: int | None = None
-    loss_weight: float = 1.0
-
-    def __post_init__(self):
-        name = self.records.spec.name
-        if not self.weight > 0:
-            raise MixtureError(f"{name}: weight must be positive, got {self.weight}; drop the dataset instead")
-        if self.window not in ("tokens", "timesteps") and not (isinstance(self.window, int) and self.window > 0):
-            raise MixtureError(f"{name}: window must be tokens, timesteps or a positive number, got {self.window!r}")
-        if self.prompt_steps is not None and self.prompt_steps < 1:
-            raise MixtureError(f"{name}: prompt_steps must be positive, got {self.prompt_steps}; or prompt_share=0")
-        if self.pieces is not None and not (self.pieces > 0 and isinstance(self.window, int)):
-            raise MixtureError(
-                f"{name}: pieces={self.pieces} with window={self.window!r}; both are positive numbers, or no pieces"
-            )
-        if self.pieces is not None and self.prompt_share:
-            raise MixtureError(f"{name}: pieces={self.pieces} leaves no room for prompts; set prompt_share=0")
-        if not self.loss_weight > 0:
-            raise MixtureError(f"{name}: loss_weight must be positive, got {self.loss_weight}")
-        if not 0 <= self.prompt_share <= 1:
-            raise MixtureError(f"{name}: prompt_share must be in [0, 1], got {self.prompt_share}")
+# The settings of a dataset that decide its rows. Its source does not: the fingerprint of its data does, wherever it is.
+_SAMPLING = ("weight", "window", "prompt_share", "prompt_steps", "pieces", "loss_weight")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A planned row: each segment is a piece, behind its prompt if it has one."""
+    """A planned row.
+
+    Attributes:
+      dataset: Index of the dataset in the mixture.
+      segments: The pieces of the row. A segment is one piece, or a prompt and the piece that follows it.
+    """
 
     dataset: int
     segments: tuple[Segment, ...]
 
 
 class Budgets(NamedTuple):
-    """What a pool of a batch has room for."""
+    """Numbers of patches and of targets that a pool of a batch has room for."""
 
     patches: int
     targets: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Mixture:
-    """All rows of a run."""
+    """All rows of a run.
 
-    entries: Sequence[MixtureEntry]
+    Attributes:
+      datasets: {name: how the dataset is sampled}, in the order of the config.
+      records: {name: the tokens of the dataset}, with the same names in the same order.
+      batch_size: Rows of a batch.
+      context: Positions of a row.
+      seed: Seed of the run.
+      predict_prompts: Whether the targets of prompts count in the loss.
+
+    Several datasets may hold the same task; they must agree on its TaskSpec.
+    """
+
+    datasets: Mapping[str, DatasetConfig]
+    records: Mapping[str, TokenRecords]
     batch_size: int
     context: int
     seed: int
     predict_prompts: bool = False
 
     def __post_init__(self):
-        if not self.entries:
+        if not self.datasets:
             raise MixtureError("the mixture is empty; name at least one dataset")
-        if repeated := {name for name in self.names if self.names.count(name) > 1}:
-            raise MixtureError(f"{repeated.pop()} is there twice; merge its episodes into one dataset")
-        for entry in self.entries:
-            longest = entry.records.most.tokens
-            if longest > self.context and not (croppable(entry) or entry.pieces):
-                name = entry.records.spec.name
+        if list(self.datasets) != list(self.records):
+            raise MixtureError(
+                f"the mixture has settings of {', '.join(self.datasets)} and records of {', '.join(self.records)}; "
+                "expected the same names in the same order"
+            )
+        for name, dataset in self.datasets.items():
+            longest = self.records[name].maxima.tokens
+            if longest > self.context and not (is_croppable(self.records[name]) or dataset.pieces):
                 raise MixtureError(
                     f"{name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
                 )
+        self._require_equal_specs()
+
+    @classmethod
+    def uniform(
+        cls,
+        records: Mapping[str, TokenRecords],
+        *,
+        batch_size: int,
+        context: int,
+        seed: int,
+        predict_prompts: bool = False,
+        **sampling: Any,
+    ) -> Mixture:
+        """Build a mixture of token records in hand, all of weight 1 and sampled alike.
+
+        Args:
+          records: {name: the tokens of the dataset}.
+          batch_size: Rows of a batch.
+          context: Positions of a row.
+          seed: Seed of the run.
+          predict_prompts: Whether the targets of prompts count in the loss.
+          **sampling: Fields of DatasetConfig for all datasets, such as `window=1`.
+        """
+        datasets = {
+            name: DatasetConfig(**{"source": f"tokens:{one.directory}", "weight": 1.0, **sampling})
+            for name, one in records.items()
+        }
+        run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
+        return cls(datasets=datasets, records=records, **run)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Names of the datasets; the index of a name is the dataset's index in rows and batches."""
+        return list(self.datasets)
 
     @functools.cached_property
     def contract(self) -> Contract:
-        """The union of the datasets' contracts, which must share one tokenization."""
-        first = self.entries[0].records.contract.tokenization
-        limits = {}
-        for entry in self.entries:
-            contract = entry.records.contract
-            dataclasses.replace(contract, tokenization=first).require_equal(contract, str(entry.records.directory))
-            limits |= contract.action_limits
-        return Contract.of(first, [entry.records.spec for entry in self.entries], limits)
+        """The union of the contracts of all datasets, which must have one tokenization.
 
-    @property
-    def names(self) -> list[str]:
-        return [entry.records.spec.name for entry in self.entries]
+        Raises:
+          ContractError: Two datasets have different tokenizations.
+          MixtureError: Action limits were measured on the data, and two datasets of one task have different ones.
+        """
+        first = next(iter(self.records.values())).contract.tokenization
+        limits: dict[str, Any] = {}
+        for name, records in self.records.items():
+            contract = records.contract
+            dataclasses.replace(contract, tokenization=first).require_equal(contract, str(records.directory))
+            for task, measured in contract.action_limits.items():
+                if limits.setdefault(task, measured) != measured:
+                    raise MixtureError(
+                        f"{name}: the limits of the actions of {task} were measured on this dataset and differ from "
+                        "those of another dataset of the task; merge the two datasets, or set tokenization.actions to "
+                        "gato or rt_1"
+                    )
+        return Contract.of(first, [records.spec for records in self.records.values()], limits)
 
     @property
     def memory_steps(self) -> dict[str, int | None]:
-        """How many timesteps an agent learns to look back on in each task; None for as many as fit in a row."""
-        windows = {entry.records.spec.name: entry.window for entry in self.entries}
-        return {name: window if isinstance(window, int) else None for name, window in windows.items()}
+        """{task: number of timesteps that an agent learns to look back on}; None for as many as fit in a row.
+
+        The widest window counts where several datasets hold a task: it was trained on, and a narrower one would give up
+        what was learned.
+        """
+        steps: dict[str, int | None] = {}
+        for name, dataset in self.datasets.items():
+            task, window = self.records[name].spec.name, dataset.window
+            if isinstance(window, str) or steps.get(task, 0) is None:
+                steps[task] = None
+            else:
+                steps[task] = max(window, steps.get(task) or 0)
+        return steps
 
     @functools.cached_property
     def shares(self) -> np.ndarray:
-        weights = np.array([entry.weight for entry in self.entries], np.float64)
+        """(D,) float64: share of the rows of each dataset; they sum to 1."""
+        weights = np.array([dataset.weight for dataset in self.datasets.values()], np.float64)
         return weights / weights.sum()
 
-    def about(self) -> dict[str, Any]:
-        """The data, the weights and everything else that decides what row r holds, as JSON."""
-        datasets = {}
-        for entry in self.entries:
-            fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
-            records = fields.pop("records")
-            datasets[records.spec.name] = {"data": records.fingerprint, "tokens": records.tokens, **fields}
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that decides the content of a row, as JSON."""
+        datasets = {
+            name: {
+                "data": self.records[name].fingerprint,
+                "tokens": self.records[name].tokens,
+                **{setting: getattr(dataset, setting) for setting in _SAMPLING},
+            }
+            for name, dataset in self.datasets.items()
+        }
         run = {name: getattr(self, name) for name in ("batch_size", "context", "seed", "predict_prompts")}
         return {**run, "contract": self.contract.fingerprint, "datasets": datasets}
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits over `about`."""
-        return hashlib.sha256(json.dumps(self.about()).encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits of a hash of `to_json`."""
+        return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:16]
 
     def budgets(self, pools: int = 1) -> Budgets:
-        """The most patches and targets that a pool, one of so many in a batch, can hold.
+        """Return upper bounds on the patches and targets of one pool.
 
-        A pool has every so-manieth row of the batch, so its datasets, too, are in proportion to their weights.
+        Args:
+          pools: Number of pools that the rows of a batch are dealt out to. Pool p has the rows p, p + pools, ... of the
+            batch, so it holds the datasets in proportion to their weights, too.
         """
         self.require_pools(pools)
-        mosts = [(entry, entry.records.most) for entry in self.entries]
-        patches = [self._most(entry, most.patches, most.patches_a_token) for entry, most in mosts]
-        targets = [self._most(entry, most.targets, most.targets_a_token) for entry, most in mosts]
-        return Budgets(*(self._budget(most, self.batch_size // pools) for most in (patches, targets)))
+        rows = self.batch_size // pools
+        patches, targets = [], []
+        for name, dataset in self.datasets.items():
+            maxima = self.records[name].maxima
+            patches.append(self._row_maximum(name, dataset, maxima.patches, maxima.patches_per_token))
+            targets.append(self._row_maximum(name, dataset, maxima.targets, maxima.targets_per_token))
+        return Budgets(self._pool_maximum(patches, rows), self._pool_maximum(targets, rows))
 
     def require_pools(self, pools: int):
-        """Refuses a number of pools that the rows cannot be dealt out to.
+        """Check that the rows of a batch can be dealt out to this number of pools.
 
         Raises:
-          MixtureError: naming both numbers.
+          MixtureError: The batch size is no multiple of it.
         """
         if self.batch_size % pools:
             raise MixtureError(
@@ -176,72 +210,104 @@ class Mixture:
             )
 
     def patch_use(self, budget: int, pools: int = 1, rows: int = 64) -> float:
-        """The share of the patch budget that is filled over the first few batches; the rest is embedded and dropped."""
+        """Return the share of the patch budget that the first batches fill; the rest is embedded and dropped.
+
+        Args:
+          budget: Patches that a pool has room for.
+          pools: Pools of a batch.
+          rows: Number of rows to look at, rounded up to whole batches.
+        """
         batches = -(-rows // self.batch_size)
         patches = sum(len(self.build(row)[1].patch_slots) for row in range(batches * self.batch_size))
         return patches / (batches * pools * budget)
 
     @functools.cached_property
     def schedule(self) -> Schedule:
+        """The dataset of each slot of each batch."""
         return Schedule(self.shares, self.batch_size, self.seed)
 
-    @functools.cached_property
-    def _epochs(self) -> list[Epochs]:
-        return [self._epochs_of(entry, number) for number, entry in enumerate(self.entries)]
-
-    def _epochs_of(self, entry: MixtureEntry, number: int) -> Epochs:
-        """An epoch is as many windows of the mean size as the dataset has tokens for."""
-        records = entry.records
-        steps = entry.window if isinstance(entry.window, int) else records.steps / records.episodes
-        mean = min(records.tokens / records.steps * steps, self.context)
-        return Epochs(
-            units=records.tokens if entry.window == "tokens" else records.steps,
-            windows=round(records.tokens / mean),
-            a_row=entry.pieces or int(self.context / mean),
-            seed=(self.seed, 3, number),
-        )
-
     def epochs(self, step: int) -> list[int]:
-        """The epoch that each dataset is in when batch `step` begins, from 0."""
-        rows = self.schedule.before(step)
+        """Return the epoch, from 0, that each dataset is in when batch `step` begins."""
+        rows = self.schedule.rows_before(step)
         return [epochs.epoch(int(count)) for epochs, count in zip(self._epochs, rows, strict=True)]
 
     def plan(self, row: int) -> Row:
-        """Row `row` of the run, whichever host asks."""
-        dataset, number = self.schedule.locate(*divmod(row, self.batch_size))
-        rng, cut = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
-        starts = self._epochs[dataset].starts(number, rng)
-        return Row(dataset, fill(self.entries[dataset], starts, rng, cut, self.context))
+        """Return the plan of row `row` of the run. It is the same on every host."""
+        index, number = self.schedule.locate(*divmod(row, self.batch_size))
+        rng, crop_rng = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
+        starts = self._epochs[index].starts(number, rng)
+        name = self.names[index]
+        return Row(index, fill_row(self.datasets[name], self.records[name], starts, rng, crop_rng, self.context))
 
     def build(self, row: int) -> tuple[Row, TokenSequence]:
-        """The plan of a row and its tokens, at most `context` of them."""
+        """Return the plan of a row and its tokens, at most `context` of them."""
         plan = self.plan(row)
-        records = self.entries[plan.dataset].records
+        records = self.records[self.names[plan.dataset]]
         pieces = [piece for segment in plan.segments for piece in segment]
-        read = iter(records.read([(piece.start, piece.stop) for piece in pieces]))
+        windows = iter(records.read([(piece.start, piece.stop) for piece in pieces]))
         parts = []
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
-                tokens = next(read).slice(piece.skip, piece.skip + piece.keep)
+                tokens = next(windows).slice(piece.skip, piece.skip + piece.keep)
                 tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
-                if piece.skip:  # what it follows from is cut off; a prompt before it is no substitute
+                if piece.skip:
+                    # The token before the first one was cut off, so the first one cannot be predicted from it; the end
+                    # of a prompt is no substitute.
                     tokens = tokens.replace(loss_mask=tokens.loss_mask & (np.arange(len(tokens)) > 0))
                 parts.append(tokens.as_prompt(predict=self.predict_prompts) if piece.prompt else tokens)
         return plan, concatenate(parts)
 
-    def _most(self, entry: MixtureEntry, of_step: int, a_token: float) -> int:
-        """The most that a row can hold of something, from the most that a timestep and a token of one have."""
-        if croppable(entry):
-            return self.context if of_step else 0
-        # Whole timesteps are never denser than the densest of them; a row is cut at its two ends alone.
-        cut = 2 * of_step if entry.window == "tokens" or entry.pieces else 0
-        return min(math.floor(self.context * a_token + 1e-6) + cut, self.context)
+    @functools.cached_property
+    def _epochs(self) -> list[Epochs]:
+        return [self._dataset_epochs(name, index) for index, name in enumerate(self.names)]
 
-    def _budget(self, most: list[int], rows: int) -> int:
-        """Of so many rows: of the densest dataset as many as there can be, then of the next."""
+    def _dataset_epochs(self, name: str, index: int) -> Epochs:
+        """Return the epochs of one dataset; an epoch has as many windows of the mean size as there are tokens for."""
+        dataset, records = self.datasets[name], self.records[name]
+        steps = dataset.window if isinstance(dataset.window, int) else records.steps / records.episodes
+        mean = min(records.tokens / records.steps * steps, self.context)
+        return Epochs(
+            units=records.tokens if dataset.window == "tokens" else records.steps,
+            windows=round(records.tokens / mean),
+            windows_per_row=dataset.pieces or int(self.context / mean),
+            seed=(self.seed, 3, index),
+        )
+
+    def _row_maximum(self, name: str, dataset: DatasetConfig, per_step: int, per_token: float) -> int:
+        """Return an upper bound on the patches or targets of a row of one dataset.
+
+        Args:
+          name: Name of the dataset.
+          dataset: Its settings.
+          per_step: Maximum number of them in a timestep.
+          per_token: Maximum number of them in a timestep, divided by its tokens.
+        """
+        if is_croppable(self.records[name]):
+            return self.context if per_step else 0
+        # Whole timesteps are never denser than the densest of them; a row is cut at its two ends alone.
+        cut = 2 * per_step if dataset.window == "tokens" or dataset.pieces else 0
+        return min(math.floor(self.context * per_token + 1e-6) + cut, self.context)
+
+    def _pool_maximum(self, row_maxima: list[int], rows: int) -> int:
+        """Return an upper bound on the sum over `rows` rows, given the maximum of a row of each dataset.
+
+        The densest dataset has as many rows as its share allows, then the next one.
+        """
         total, left = 0, rows
-        for share, dense in sorted(zip(self.shares, most, strict=True), key=lambda pair: -pair[1]):
+        for share, row_maximum in sorted(zip(self.shares, row_maxima, strict=True), key=lambda pair: -pair[1]):
             taken = min(math.ceil(share * rows - 1e-9), left)
-            total += taken * dense
+            total += taken * row_maximum
             left -= taken
         return total
+
+    def _require_equal_specs(self):
+        first: dict[str, str] = {}
+        for name, records in self.records.items():
+            other = first.setdefault(records.spec.name, name)
+            spec, wanted = records.spec.to_json(), self.records[other].spec.to_json()
+            if lines := differences(spec, wanted, f"dataset {other}"):
+                raise MixtureError(
+                    f"datasets {other} and {name} both hold {records.spec.name} and differ in its TaskSpec:\n"
+                    + "\n".join(lines)
+                    + "\nrecord or convert one of them again, or leave it out"
+                )

@@ -33,14 +33,14 @@ class RecordIndexError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Most:
+class StepMaxima:
     """The most that one timestep has: tokens, patches, targets, and of the last two the most for each token."""
 
     tokens: int
     patches: int
     targets: int
-    patches_a_token: float
-    targets_a_token: float
+    patches_per_token: float
+    targets_per_token: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,10 +108,10 @@ class RecordIndex:
         return sum(getattr(self, name).nbytes for name in DTYPES)
 
     @functools.cached_property
-    def most(self) -> Most:
+    def maxima(self) -> StepMaxima:
         """Of a timestep; looks at all of them."""
         tokens = np.maximum(self.step_tokens, 1)
-        return Most(
+        return StepMaxima(
             *(int(array.max()) for array in (self.step_tokens, self.step_patches, self.step_targets)),
             *(float((array / tokens).max()) for array in (self.step_patches, self.step_targets)),
         )

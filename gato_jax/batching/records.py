@@ -22,7 +22,7 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from gato_jax.batching.chunks import chunks_of, pack, unpack
-from gato_jax.batching.record_index import Most, RecordIndex, RecordIndexError
+from gato_jax.batching.record_index import RecordIndex, RecordIndexError, StepMaxima
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
@@ -82,7 +82,7 @@ def write_records(
     meta = {
         "schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(),
         "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
-        "most": dataclasses.asdict(index.most), "index": index.write(partial),
+        "maxima": dataclasses.asdict(index.maxima), "index": index.write(partial),
     }  # fmt: skip
     (partial / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(directory, ignore_errors=True)
@@ -109,7 +109,7 @@ class TokenRecords:
       fingerprint: of the dataset they were made from.
       provenances: all that its episodes have.
       index: of its episodes and timesteps.
-      most: what its largest timestep has.
+      maxima: what its largest timestep has.
     """
 
     directory: pathlib.Path
@@ -117,7 +117,7 @@ class TokenRecords:
     fingerprint: str
     provenances: tuple[Provenance, ...]
     index: RecordIndex
-    most: Most
+    maxima: StepMaxima
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> TokenRecords:
@@ -141,7 +141,7 @@ class TokenRecords:
             raise RecordsError(f"{error}; delete the folder {directory} to tokenize again") from None
         records = cls(
             directory=directory, contract=contract, fingerprint=meta.fingerprint, provenances=meta.provenances,
-            index=index, most=meta.most,
+            index=index, maxima=meta.maxima,
         )  # fmt: skip
         if (count := records._reader.num_records()) != (indexed := len(index.chunk_first)):
             raise RecordsError(
@@ -247,7 +247,7 @@ class _Meta(NamedTuple):
     fingerprint: str
     contract: dict[str, Any]
     provenances: tuple[Provenance, ...]
-    most: Most
+    maxima: StepMaxima
     index: dict[str, Any]
 
 
@@ -260,8 +260,8 @@ def _meta(directory: pathlib.Path) -> _Meta | None:
         provenances = tuple(Provenance(**provenance) for provenance in fields["provenances"])
         if not provenances:
             return None
-        most = Most(**fields["most"])
-        return _Meta(fields["fingerprint"], {**fields["contract"]}, provenances, most, {**fields["index"]})
+        maxima = StepMaxima(**fields["maxima"])
+        return _Meta(fields["fingerprint"], {**fields["contract"]}, provenances, maxima, {**fields["index"]})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,8 +1,8 @@
-"""Which dataset each row of a run is of, and where in it the row begins: known for any row without those before it.
+"""The dataset of each row of a run and the place where the row begins, computed for any row without the others.
 
 Each batch holds its datasets in proportion to their weights, by systematic sampling: a dataset of weight w gets floor
-or ceil of w * batch_size rows. Each dataset is gone through epoch after epoch, each in an order of its own, which is
-computed and not kept: no buffer, and no state but the number of the row.
+or ceil of w * batch_size rows. A dataset is read epoch after epoch, each in an order of its own. The order is computed
+from the seed and not stored, so there is no shuffle buffer, and the only state is the number of the row.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import grain
 import numpy as np
 from jaxtyping import Float, Int
 
-_BLOCK = 1 << 12  # steps whose counts are computed at once
-_ROUNDS = 4  # of the permutation's cipher, grain's own choice
+_BLOCK = 1 << 12  # number of steps whose counts are computed at once
+_ROUNDS = 4  # rounds of the cipher that permutes an epoch; grain's own choice
 
 
 class Schedule:
     """The dataset of every slot of every batch.
 
     Args:
-      shares: (D,) of the rows, together 1.
-      batch_size: slots of a batch.
-      seed: of the run.
+      shares: (D,) share of the rows of each dataset; they sum to 1.
+      batch_size: Number of slots of a batch.
+      seed: Seed of the run.
     """
 
     def __init__(self, shares: Float[np.ndarray, " D"], batch_size: int, seed: int):
-        self._ends = np.round(np.cumsum(shares) * batch_size, 9)  # without noise, that whole numbers of rows stay whole
+        self._ends = np.round(np.cumsum(shares) * batch_size, 9)  # rounded, so that whole numbers of rows stay whole
         self._batch_size, self._seed = batch_size, seed
         self._totals = np.zeros((1, len(shares)), np.int64)  # rows of each dataset before each block
 
     def locate(self, step: int, slot: int) -> tuple[int, int]:
-        """The dataset of a slot of batch `step`, and how many rows of that dataset came before it in the run."""
+        """Return the dataset of a slot of batch `step`, and the number of rows of that dataset before it in the run."""
         block, place = divmod(step, _BLOCK)
         ends = self._block(block)[place]
         dataset = int(np.searchsorted(ends, slot, side="right"))
         in_batch = slot - int(ends[dataset - 1] if dataset else 0)
-        return dataset, int(self.before(step)[dataset]) + in_batch
+        return dataset, int(self.rows_before(step)[dataset]) + in_batch
 
-    def before(self, step: int) -> Int[np.ndarray, " D"]:
-        """Rows of each dataset in the batches before `step`."""
+    def rows_before(self, step: int) -> Int[np.ndarray, " D"]:
+        """Return the number of rows of each dataset in the batches before `step`."""
         block, place = divmod(step, _BLOCK)
         while len(self._totals) <= block:
             rows = self._counts(len(self._totals) - 1)[-1]
@@ -50,7 +50,7 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a schedule lives as long as its run)
     def _block(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """The slot at which each dataset ends in each batch of a block."""
+        """Return the slot at which each dataset ends in each batch of a block of steps."""
         offset = np.random.default_rng((self._seed, 0, block)).random((_BLOCK, 1))
         ends = np.clip(np.ceil(self._ends - offset), 0, self._batch_size).astype(np.int64)
         ends[:, -1] = self._batch_size
@@ -58,28 +58,30 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Rows of each dataset from the beginning of a block to the end of each of its batches."""
+        """Return the rows of each dataset from the beginning of a block to the end of each batch in it."""
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 
 class Epochs:
-    """Where the rows of one dataset begin: all over it once, then all over it again in another order.
+    """The places where the rows of one dataset begin: all over it once, then all over it again in another order.
 
-    The dataset is cut into as many strata as windows of it make an epoch, and each epoch begins once in each of them.
+    The dataset is cut into as many strata as an epoch has windows, and one window of each epoch begins in each stratum.
 
     Args:
-      units: the tokens or steps that a window may begin with.
-      windows: strata of an epoch, `units` at most.
-      a_row: windows that a row begins in the order of the epoch; what more it has room for begins anywhere.
-      seed: what the orders are a function of.
+      units: Number of tokens or timesteps that a window may begin with.
+      windows: Number of strata, at most `units`.
+      windows_per_row: Number of windows of a row that follow the order of the epoch. More windows that fit in
+        a row begin anywhere.
+      seed: Seed of the orders.
     """
 
-    def __init__(self, *, units: int, windows: int, a_row: int, seed: tuple[int, ...]):
-        self._units, self._windows, self._a_row, self._seed = units, min(max(windows, 1), units), a_row, seed
+    def __init__(self, *, units: int, windows: int, windows_per_row: int, seed: tuple[int, ...]):
+        self._units, self._windows = units, min(max(windows, 1), units)
+        self._windows_per_row, self._seed = windows_per_row, seed
 
     def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
-        """The units that the windows of the dataset's `row`-th row begin with, without end."""
-        for draw in range(row * self._a_row, (row + 1) * self._a_row):
+        """Yield the units that the windows of the dataset's `row`-th row begin with, without end."""
+        for draw in range(row * self._windows_per_row, (row + 1) * self._windows_per_row):
             epoch, place = divmod(draw, self._windows)
             if self._windows > 1:
                 last, key = self._windows - 1, self._key(epoch)
@@ -90,8 +92,8 @@ class Epochs:
             yield int(rng.integers(self._units))
 
     def epoch(self, rows: int) -> int:
-        """The epoch that the dataset is in after so many of its rows, from 0."""
-        return rows * self._a_row // self._windows
+        """Return the epoch, from 0, that the dataset is in after the first `rows` of its rows."""
+        return rows * self._windows_per_row // self._windows
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _key(self, epoch: int) -> int:

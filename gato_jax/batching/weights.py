@@ -1,29 +1,37 @@
-"""How much of the rows each dataset gets."""
+"""Shares of the rows that the datasets of a mixture get."""
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Sequence
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, get_args
 
+from gato_jax.batching.dataset_config import DatasetConfig
 from gato_jax.batching.records import TokenRecords
 
 Weighting = Literal["by_hand", "by_size", "by_task"]
-WEIGHTINGS = typing.get_args(Weighting)
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
-def weigh(records: Sequence[TokenRecords], weights: Sequence[float], weighting: Weighting) -> list[float]:
-    """The weights of datasets, each of one task, relative to each other.
+def weigh(
+    datasets: Mapping[str, DatasetConfig], records: Mapping[str, TokenRecords], weighting: Weighting
+) -> dict[str, float]:
+    """Return {name: weight}, relative to each other.
 
     Args:
-      records: the datasets.
-      weights: those that the config gives.
-      weighting: `by_hand` takes these; `by_size` multiplies each by the dataset's tokens, so that equal weights sample
-        all tokens alike; `by_task` gives every suite the same, divided equally over its tasks, times these.
+      datasets: {name: settings}, with the weights that the config gives.
+      records: {name: tokens} of the same datasets.
+      weighting: `by_hand` takes the weights of the config. `by_size` multiplies each by the number of tokens of its
+        dataset, so that equal weights sample all tokens alike. `by_task` gives every suite the same, divides that
+        equally over the tasks of the suite and over the datasets of each task, and multiplies by the weights.
     """
     if weighting == "by_hand":
-        return list(weights)
+        return {name: dataset.weight for name, dataset in datasets.items()}
     if weighting == "by_size":
-        return [weight * made.tokens for weight, made in zip(weights, records, strict=True)]
-    suites = [made.spec.suite for made in records]
-    return [weight / suites.count(suite) for weight, suite in zip(weights, suites, strict=True)]
+        return {name: dataset.weight * records[name].tokens for name, dataset in datasets.items()}
+    datasets_of_task = Counter(one.spec.name for one in records.values())
+    tasks_of_suite = Counter(task.split("/")[0] for task in datasets_of_task)
+    return {
+        name: dataset.weight / tasks_of_suite[records[name].spec.suite] / datasets_of_task[records[name].spec.name]
+        for name, dataset in datasets.items()
+    }

@@ -120,4 +120,4 @@ def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: 
 
 def _row_index(mixture: Mixture) -> int:
     """Bytes of what a mixture knows of each timestep and episode, mapped from disk."""
-    return sum(entry.records.index.nbytes for entry in mixture.entries)
+    return sum(records.index.nbytes for records in mixture.records.values())

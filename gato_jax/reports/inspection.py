@@ -124,12 +124,13 @@ def inspect_row(mixture: Mixture, row: int, image_tokenizer: ImageTokenizer | No
       image_tokenizer: the image tokenizer that the token records were made with, if any.
     """
     plan, tokens = mixture.build(row)
-    records = mixture.entries[plan.dataset].records
+    name = mixture.names[plan.dataset]
+    records = mixture.records[name]
     layout = records.contract.layout(records.spec.name, image_tokenizer)
     pieces = [_whole_piece(records, layout, piece, start) for piece, start in _with_positions(plan.segments)]
     return InspectedRow(
         row=row,
-        dataset=records.spec.name,
+        dataset=name,
         context=mixture.context,
         tokens=tuple(_tokens(pieces, tokens)),
         images=tuple(image for whole in pieces for image in _images(layout, whole)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from pathlib import Path
 
 import jinja2
@@ -120,8 +121,9 @@ def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, t
     return means
 
 
-def _suite(task: str) -> str:
-    return task.split("/")[0]
+def _suite(name: str) -> str:
+    """Return the part of a dataset's name before the first `/` or `__`."""
+    return re.split("/|__", name)[0]
 
 
 def _single(run: Run, key: str, label: str, noisy: bool = True) -> _Curve | None:

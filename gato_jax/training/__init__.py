@@ -1,6 +1,6 @@
 """Loss, optimizer, sharding, train step, loop. May import episodes, tokenization, batching, model, checkpoints."""
 
-from gato_jax.training.config import ConfigError, DatasetConfig, MeshConfig, OptimizerConfig, TrainConfig
+from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
@@ -10,7 +10,6 @@ from gato_jax.training.step import TrainState
 
 __all__ = [
     "ConfigError",
-    "DatasetConfig",
     "FinetuneConfig",
     "MeshConfig",
     "NonFiniteLossError",

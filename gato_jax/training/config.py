@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ml_collections import ConfigDict
 
+from gato_jax.batching import DatasetConfig, MixtureError
 from gato_jax.batching.admission import AdmissionConfig
 from gato_jax.batching.weights import WEIGHTINGS, Weighting
 from gato_jax.model import ComputeConfig, ModelConfig
@@ -69,32 +70,10 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
-    """One dataset of the mixture: where it is, and how it is sampled (see batching.MixtureEntry).
-
-    source: `recorded:DIR` for our own recordings, or another kind that gato_jax.sources reads; `tokens:DIR` for what
-      gato export wrote. `unavailable:WHY` is left out, and its weight goes to the others, which the run says.
-    fields: the file that says what the fields of a recording mean (gato_jax.sources.Fields), where its kind needs one.
-    phrasings: so many times each episode is there, each time with another phrasing of its instruction: those of the
-      file `review` (gato instructions), or the task's own.
-    """
-
-    source: str
-    weight: float
-    window: Literal["tokens", "timesteps"] | int = "tokens"
-    prompt_share: float = 0.25
-    prompt_steps: int | None = None
-    pieces: int | None = None
-    loss_weight: float = 1.0
-    fields: str | None = None
-    phrasings: int = 1
-    review: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """All that a training run depends on.
 
+    datasets: {name: where the dataset is and how it is sampled}; losses and errors name a dataset by its name here.
     compute: how a step is computed; a run may go on with another.
     weighting: how the datasets' weights become shares of the rows (see batching.weigh).
     admission: which data the run may learn from, by licence and kind.
@@ -112,7 +91,7 @@ class TrainConfig:
     model: ModelConfig
     optimizer: OptimizerConfig
     mesh: MeshConfig
-    datasets: tuple[DatasetConfig, ...]
+    datasets: Mapping[str, DatasetConfig]
     compute: ComputeConfig = ComputeConfig()
     weighting: Weighting = "by_hand"
     admission: AdmissionConfig = AdmissionConfig()
@@ -153,9 +132,17 @@ class TrainConfig:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
     @classmethod
-    def from_mapping(cls, config: Fields) -> TrainConfig:
-        """From a ConfigDict or a dict; an unknown key is an error that names the nearest right one."""
-        fields = dict(config)
+    def from_mapping(cls, config: Fields, workdir: pathlib.Path | None = None) -> TrainConfig:
+        """Build the config from a ConfigDict or a dict.
+
+        Args:
+          config: The sections and values. A section `experiment` belongs to the script around the run and is ignored.
+          workdir: Folder of the run, which takes the place of `{workdir}` in every text of the config.
+
+        Raises:
+          ConfigError: A key is unknown, in which case the error names the nearest one, or a value cannot be.
+        """
+        fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
         tokenization = as_section(fields.pop("tokenization", {}), "tokenization")
         vocabulary = as_section(tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
         if (folder := fields.get("image_tokenizer")) is not None:
@@ -173,11 +160,22 @@ class TrainConfig:
         fields["compute"] = build_section(ComputeConfig, fields.get("compute", {}), "compute")
         fields["admission"] = build_section(AdmissionConfig, fields.get("admission", {}), "admission")
         fields["mesh"] = build_section(MeshConfig, fields.get("mesh", {}), "mesh")
-        datasets = fields.get("datasets", {})
-        fields["datasets"] = tuple(
-            build_section(DatasetConfig, entry, f"datasets.{name}") for name, entry in datasets.items()
-        )
+        fields["datasets"] = {
+            name: build_section(DatasetConfig, entry, f"datasets.{name}")
+            for name, entry in as_section(fields.get("datasets", {}), "datasets").items()
+        }
         return build_section(cls, fields, "config")
+
+
+def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:
+    """Return a config as a dict of dicts, with `workdir`, if given, in place of `{workdir}` in every text."""
+
+    def fill(value: Any) -> Any:
+        if hasattr(value, "items"):
+            return {key: fill(item) for key, item in value.items()}
+        return value.replace("{workdir}", str(workdir)) if isinstance(value, str) and workdir is not None else value
+
+    return fill(config.to_dict() if isinstance(config, ConfigDict) else config)
 
 
 def as_section(fields: Any, where: str) -> dict[str, Any]:
@@ -218,6 +216,8 @@ def build_section(kind: type[T], fields: Fields, where: str) -> T:
     try:
         hints = typing.get_type_hints(kind)
         return kind(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in fields.items()})
+    except MixtureError as error:  # it does not know the dataset's name
+        raise ConfigError(f"{where}: {error}") from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -14,17 +14,18 @@ import jax
 import numpy as np
 from flax import nnx
 
+from gato_jax.batching import DatasetConfig
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
 from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import (
     ConfigError,
-    DatasetConfig,
     Fields,
     TrainConfig,
     as_section,
     build_section,
+    plain_fields,
     require_known,
 )
 
@@ -93,15 +94,21 @@ class FinetuneConfig:
 
 
 def read_finetuning(
-    config: Fields, checkpoint: AgentCheckpoint, path: pathlib.Path
+    config: Fields, checkpoint: AgentCheckpoint, path: pathlib.Path, workdir: pathlib.Path | None = None
 ) -> tuple[FinetuneConfig, TrainConfig]:
-    """A config of fine-tuning, and the training run that it makes of the checkpoint in `path`.
+    """Read a config of fine-tuning, and build the config of the training run that follows from it.
+
+    Args:
+      config: The sections and values.
+      checkpoint: The agent to begin with.
+      path: The folder or file that holds the checkpoint.
+      workdir: Folder of the new run, which takes the place of `{workdir}` in every text of the config.
 
     Raises:
-      ConfigError: a key or value that cannot be.
-      ContractError: it states another tokenization than the checkpoint's.
+      ConfigError: A key is unknown, or a value cannot be.
+      ContractError: The config states another tokenization than the checkpoint's.
     """
-    fields = dict(config)
+    fields = plain_fields(config, workdir)
     if fixed := sorted(_FIXED.keys() & fields.keys()):
         raise ConfigError(f"config has {fixed[0]}, which fine-tuning cannot set: {_FIXED[fixed[0]]}")
     own, training = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
@@ -110,7 +117,7 @@ def read_finetuning(
     if "dataset" not in fields:
         raise ConfigError("config lacks dataset, a section with the source of the task's episodes")
     dataset = {"weight": 1.0, **as_section(fields.pop("dataset"), "dataset")}
-    fields["datasets"] = {"dataset": dataclasses.asdict(build_section(DatasetConfig, dataset, "dataset"))}
+    fields["datasets"] = {finetuning.task: dataclasses.asdict(build_section(DatasetConfig, dataset, "dataset"))}
     fields["model"], fields["tokenization"] = _of_checkpoint(fields, checkpoint)
     fields["optimizer"] = {**_ADAM, **as_section(fields.get("optimizer", {}), "optimizer")}
     if checkpoint.model.tokenization.image_tokenizer is not None:

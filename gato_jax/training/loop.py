@@ -53,7 +53,7 @@ def train(
     mesh = make_mesh(config.mesh)
     pools = row_groups(mesh) * config.compute.accumulate
     budgets = _budgets(config, mixture, pools)
-    program = make_program(config, mesh, budgets, [entry.loss_weight for entry in mixture.entries])
+    program = make_program(config, mesh, budgets, [dataset.loss_weight for dataset in mixture.datasets.values()])
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=program.key.sharding)()
     _describe(config, mixture, program, budgets)
 
@@ -107,7 +107,7 @@ def _tell(after_checkpoint: Callable[[int], None] | None, step: int):
 def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
     """What a checkpoint says of itself besides its arrays."""
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
-    rows = {name: value for name, value in mixture.about().items() if name not in run}
+    rows = {name: value for name, value in mixture.to_json().items() if name not in run}
     run |= {"mixture": rows, "memory_steps": mixture.memory_steps}
     run |= {"optimizer": dataclasses.asdict(config.optimizer)}
     return {"contract": mixture.contract, "model": config.model, "run": run}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gato_jax.verbs.flags import UsageError
 
-UNAVAILABLE = "unavailable:"
+UNAVAILABLE = "unavailable"
 
 if TYPE_CHECKING:  # the verbs load in a moment
-    from gato_jax.batching import Mixture, TokenRecords
+    from gato_jax.batching import DatasetConfig, Mixture, TokenRecords
     from gato_jax.sources import EpisodeReader, Fields
     from gato_jax.tokenization.codecs.image import ImageTokenizer
-    from gato_jax.training import DatasetConfig, TrainConfig
+    from gato_jax.training import TrainConfig
 
 
 def open_data(where: str, split: str = "train") -> EpisodeReader:
@@ -31,16 +32,6 @@ def read_fields(file: str | None) -> Fields | None:
     from gato_jax.sources import Fields
 
     return None if file is None else Fields.read(file)
-
-
-def read_config(config: Any, workdir: pathlib.Path) -> TrainConfig:
-    """The config's training part, with {workdir} in its paths filled in."""
-    from gato_jax.training import TrainConfig
-
-    fields = {key: value for key, value in config.to_dict().items() if key != "experiment"}
-    if isinstance(fields.get("image_tokenizer"), str):
-        fields["image_tokenizer"] = fields["image_tokenizer"].replace("{workdir}", str(workdir))
-    return TrainConfig.from_mapping(fields)
 
 
 def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTokenizer | None:
@@ -70,47 +61,41 @@ def open_mixture(
     Raises:
       AdmissionError: the config's rules do not admit some of them.
     """
-    from gato_jax.batching import Mixture, MixtureEntry, weigh
+    from gato_jax.batching import Mixture, weigh
     from gato_jax.batching.admission import require_admissible
     from gato_jax.training import require_same_model
 
     require_same_model(config, workdir)
     images = open_image_tokenizer(config, workdir)
     datasets = _available(config)
-    records = [_open_records(dataset, workdir, config, images, open_reader) for dataset in datasets]
-    weights = weigh(records, [dataset.weight for dataset in datasets], config.weighting)
-    entries = []
-    for dataset, made, weight in zip(datasets, records, weights, strict=True):
-        entries.append(
-            MixtureEntry(
-                records=made,
-                weight=weight,
-                window=dataset.window,
-                prompt_share=dataset.prompt_share,
-                prompt_steps=dataset.prompt_steps,
-                pieces=dataset.pieces,
-                loss_weight=dataset.loss_weight,
-            )
-        )
-    mixture = Mixture(tuple(entries), config.batch_size, config.context, config.seed, config.predict_prompts)
+    records = {name: _open_records(dataset, workdir, config, images, open_reader) for name, dataset in datasets.items()}
+    weights = weigh(datasets, records, config.weighting)
+    datasets = {name: dataclasses.replace(dataset, weight=weights[name]) for name, dataset in datasets.items()}
+    mixture = Mixture(
+        datasets=datasets,
+        records=records,
+        batch_size=config.batch_size,
+        context=config.context,
+        seed=config.seed,
+        predict_prompts=config.predict_prompts,
+    )
     require_admissible(mixture, config.admission)
     return mixture
 
 
-def _available(config: TrainConfig) -> list[DatasetConfig]:
+def _available(config: TrainConfig) -> dict[str, DatasetConfig]:
     """The datasets that are to be read; says which are left out, why, and what becomes of their weight."""
-    missing = [dataset for dataset in config.datasets if dataset.source.startswith(UNAVAILABLE)]
-    total = sum(dataset.weight for dataset in config.datasets)
+    available = {name: dataset for name, dataset in config.datasets.items() if dataset.kind != UNAVAILABLE}
+    missing = [dataset for name, dataset in config.datasets.items() if name not in available]
+    total = sum(dataset.weight for dataset in config.datasets.values())
     for dataset in missing:
-        print(f"left out, {dataset.weight / total:.2%} of the weight: {dataset.source.removeprefix(UNAVAILABLE)}")
-    if len(missing) == len(config.datasets):
+        print(f"left out, {dataset.weight / total:.2%} of the weight: {dataset.location}")
+    if not available:
         raise UsageError("no dataset of the config is available; record, convert or name one (config.datasets)")
     if missing:
         share = sum(dataset.weight for dataset in missing) / total
-        print(
-            f"{share:.2%} of the weight goes to the other {len(config.datasets) - len(missing)} datasets, as theirs is"
-        )
-    return [dataset for dataset in config.datasets if dataset not in missing]
+        print(f"{share:.2%} of the weight goes to the other {len(available)} datasets, as theirs is")
+    return available
 
 
 def _open_records(
@@ -122,8 +107,8 @@ def _open_records(
     from gato_jax.sources import open_source
     from gato_jax.tokenization import Contract
 
-    settings, source = config.model.tokenization, dataset.source.replace("{workdir}", str(workdir))
-    kind, _, where = source.partition(":")
+    settings, source = config.model.tokenization, dataset.source
+    kind, where = dataset.kind, dataset.location
     if kind == "tokens" and not where:
         raise UsageError("datasets: tokens: names no folder; give the one that gato export wrote")
     if kind == "tokens":

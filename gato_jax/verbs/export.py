@@ -131,12 +131,12 @@ def _tokenization(config: Any) -> dict[str, Any]:
     if config is None:
         return {"tokenization": Tokenization()}
     from gato_jax.tokenization.image_tokenizer import ImageTokenizer
-    from gato_jax.verbs.data import read_config
+    from gato_jax.training import TrainConfig
 
     if "{workdir}" in (config.get("image_tokenizer") or ""):
         raise UsageError(
             f"--config.image_tokenizer is {config.image_tokenizer}, but an export has no workdir. Name a folder."
         )
-    run = read_config(config, pathlib.Path())
+    run = TrainConfig.from_mapping(config)
     images = None if run.image_tokenizer is None else ImageTokenizer.load(pathlib.Path(run.image_tokenizer))
     return {"tokenization": run.model.tokenization, "image_tokenizer": images}

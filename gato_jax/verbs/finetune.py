@@ -35,14 +35,14 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "from", "config", "workdir")
     from gato_jax.evaluation import gather_references
     from gato_jax.evaluation.learning_curve import LearningCurve
+    from gato_jax.reports.provenance import describe_data
     from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
     from gato_jax.verbs.data import open_mixture
-    from gato_jax.verbs.train import data_rows
 
     path = pathlib.Path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, training = read_finetuning(config_file.value.to_dict(), checkpoint, path)
-    selection = _select(config, training, pathlib.Path(flag.workdir))
+    config, training = read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    selection = _select(config, training)
     workdir = make_folder(flag.workdir)
     start_file = workdir / "finetune_start.json"
     require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
@@ -50,7 +50,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"{_said(selection, config)}, all in {start_file}")
     mixture = open_mixture(training, workdir, lambda source: selection)
     require_same_run(training, mixture, workdir)
-    write_json(workdir / "data.json", data_rows(mixture, training, workdir))
+    write_json(workdir / "data.json", describe_data(mixture))
     curve = LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
         environments=config.environments, temperature=config.temperature,
@@ -96,14 +96,14 @@ def _open_checkpoint(path: pathlib.Path) -> AgentCheckpoint:
     return restore_agent(path)
 
 
-def _select(config: FinetuneConfig, training: TrainConfig, workdir: pathlib.Path) -> Selection:
+def _select(config: FinetuneConfig, training: TrainConfig) -> Selection:
     """The episodes to learn from, once they are known to be of the task and as its environment has them."""
     from gato_jax.sources.selection import select
     from gato_jax.tokenization import Contract
     from gato_jax.verbs.data import open_data
 
     played = _spec_of_environment(config.task) if config.rollouts else None
-    source = training.datasets[0].source.replace("{workdir}", str(workdir))
+    source = training.datasets[config.task].source
     reader = open_data(source)
     if reader.spec.name != config.task:
         raise UsageError(

@@ -71,9 +71,10 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
-    from gato_jax.verbs.data import open_image_tokenizer, open_mixture, read_config
+    from gato_jax.training import TrainConfig
+    from gato_jax.verbs.data import open_image_tokenizer, open_mixture
 
-    run = read_config(config, workdir)
+    run = TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
     if flag.row >= total:
         raise UsageError(
@@ -85,23 +86,26 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
 
 def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
     """Return rows of datasets in the paper's tokenization, whose token records go to a temporary folder."""
-    from gato_jax.batching import Mixture, MixtureEntry, write_records
+    from gato_jax.batching import Mixture, write_records
     from gato_jax.episodes import dataset_name
     from gato_jax.tokenization import Tokenization
     from gato_jax.verbs.data import open_data
 
-    readers = [open_data(where) for where in _datasets(flag.data)]
+    places = list(_datasets(flag.data))
+    readers = {where: open_data(where) for where in places}
+    if len(readers) < len(places):
+        raise UsageError(f"--data is {','.join(flag.data)}, and a dataset is there twice. Name each once.")
     with tempfile.TemporaryDirectory() as folder:
-        entries = []
-        for reader in readers:
-            name, count = reader.spec.name, min(len(reader), flag.episodes)
-            directory = pathlib.Path(folder) / dataset_name(name)
+        made = {}
+        for where, reader in readers.items():
+            task, count = reader.spec.name, min(len(reader), flag.episodes)
+            name = where if task in made else task
+            directory = pathlib.Path(folder) / f"{len(made)}_{dataset_name(task)}"
             episodes = show_progress(
                 itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode"
             )
-            records = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
-            entries.append(MixtureEntry(records=records, weight=1.0))
-        mixture = Mixture(tuple(entries), batch_size=len(entries), context=flag.context, seed=0)
+            made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
+        mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
         return _inspected(mixture, range(flag.row, flag.row + flag.rows))
 
 

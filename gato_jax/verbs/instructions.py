@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
-
-if TYPE_CHECKING:
-    from gato_jax.sources import EpisodeReader
 
 
 def instructions(flag: flags.FlagValues, argv: Sequence[str]):
@@ -48,13 +43,22 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "data", "output")
     output = pathlib.Path(flag.output)
     require_output_file(output)
-    from gato_jax.sources.instructions import Review, Template, find_problems, propose_review
+    from gato_jax.sources.instructions import (
+        Review,
+        Template,
+        find_problems,
+        propose_review,
+        read_instructions,
+        read_metadata,
+    )
     from gato_jax.verbs.data import open_data
 
     templates = [Template(text) for text in flag.template]
     reader = open_data(flag.data, flag.split)
-    metadata = None if flag.metadata is None else _metadata(pathlib.Path(flag.metadata), len(reader))
-    texts, rejected = _texts(reader)
+    metadata = None if flag.metadata is None else read_metadata(flag.metadata, len(reader))
+    numbers = iter(range(len(reader)))
+    progress = show_progress(numbers, total=len(reader), desc=f"read {reader.spec.name}", unit="episode")
+    texts, rejected = read_instructions(reader, progress)
     review = propose_review(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
     if not flag.check:
         review = review.write(output)
@@ -81,37 +85,3 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
             f"--strict is given and there are {len(findings)} findings. Correct the instructions in {output}, or leave "
             "--strict out."
         )
-
-
-def _texts(reader: EpisodeReader) -> tuple[dict[int, str], list[Any]]:
-    """Return {episode: its instruction, or ""} and the errors of rejected episodes."""
-    from gato_jax.sources.instructions import instruction_key, read_instruction
-    from gato_jax.sources.reader import EpisodeRejected
-
-    name, key = reader.spec.name, instruction_key(reader)
-    if key not in reader.spec.observation:
-        return dict.fromkeys(range(len(reader)), ""), []
-    texts, rejected = {}, []
-    for number in show_progress(iter(range(len(reader))), total=len(reader), desc=f"read {name}", unit="episode"):
-        try:
-            texts[number] = read_instruction(reader[number], key, f"{name}: episode {number}")
-        except EpisodeRejected as error:
-            rejected.append(error)
-    return texts, rejected
-
-
-def _metadata(file: pathlib.Path, episodes: int) -> Mapping[int, Mapping[str, Any]]:
-    """Read {episode: its metadata} from a JSON list of one object for each of `episodes` episodes."""
-    try:
-        metadata = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(
-            f"--metadata is {file}, which is not JSON ({error}). Write a list with one object for each episode."
-        ) from None
-    if not isinstance(metadata, list) or not all(isinstance(one, dict) for one in metadata):
-        raise UsageError(f"--metadata is {file}, expected a list of objects in it. Write one object for each episode.")
-    if len(metadata) != episodes:
-        raise UsageError(
-            f"--metadata is {file} with {len(metadata)} objects, expected {episodes}, one for each episode. Correct it."
-        )
-    return dict(enumerate(metadata))

@@ -90,19 +90,20 @@ def _require_fitting_flags(flag: flags.FlagValues):
 
 def _read(fields: Any, workdir: str | None) -> tuple[TrainConfig, Mixture | None]:
     """Return the train config, and the mixture of the run in `workdir` if it is given."""
-    from gato_jax.verbs.data import open_mixture, read_config
+    from gato_jax.training import TrainConfig
+    from gato_jax.verbs.data import open_mixture
 
     if workdir is None:
         if "{workdir}" in (fields.get("image_tokenizer") or ""):
             raise UsageError(
                 f"--config.image_tokenizer is {fields.image_tokenizer}, but --workdir is missing. Name its folder."
             )
-        return read_config(fields, pathlib.Path()), None
+        return TrainConfig.from_mapping(fields), None
     if not pathlib.Path(workdir).is_dir():
         raise UsageError(
             f"--workdir is {workdir}, expected a folder. Name a run, or leave it out to plan for the worst case."
         )
-    config = read_config(fields, pathlib.Path(workdir))
+    config = TrainConfig.from_mapping(fields, pathlib.Path(workdir))
     return config, open_mixture(config, pathlib.Path(workdir))
 
 

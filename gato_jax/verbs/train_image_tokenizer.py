@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+    from gato_jax.episodes import Episode
+    from gato_jax.sources import EpisodeReader
 
 
 def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
@@ -41,18 +40,22 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the final metrics to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
+    from gato_jax.reports.reconstructions import write_reconstructions
+    from gato_jax.sources.image_samples import sample_images
     from gato_jax.tokenization.image_tokenizer import ImageTokenizer
     from gato_jax.tokenization.vqvae import ImageTokenizerConfig
     from gato_jax.training.image_tokenizer import train_image_tokenizer as run_training
+    from gato_jax.verbs.data import open_data
 
     config = ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
-    output, images = pathlib.Path(flag.output), _images(flag.data, flag.images)
+    output = pathlib.Path(flag.output)
+    images = sample_images([open_data(path) for path in flag.data], flag.images, _episodes_with_progress)
     metrics = run_training(
         config, images, output,
         steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
     )  # fmt: skip
     tokenizer = ImageTokenizer.load(output)
-    _draw_reconstructions(tokenizer, images, output / "reconstructions.png")
+    write_reconstructions(tokenizer, images, output / "reconstructions.png")
     write_json(flag.json, {**metrics, "fingerprint": tokenizer.fingerprint})
     print(
         f"image tokenizer {tokenizer.fingerprint} in {output}: mean squared error {metrics['l2']:.4f} of pixels in "
@@ -60,38 +63,6 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     )
 
 
-def _images(data: Sequence[str], limit: int) -> list[np.ndarray]:
-    """Return up to `limit` images, evenly spread over all steps of the datasets `data`."""
-    from gato_jax.episodes import Image
-    from gato_jax.verbs.data import open_data
-
-    keys = {}
-    for where in data:
-        reader = open_data(where)
-        keys[reader] = [key for key, modality in reader.spec.observation.items() if isinstance(modality, Image)]
-        if not keys[reader]:
-            raise UsageError(f"--data is {where}, but {reader.spec.name} observes no images. Leave it out.")
-    total = sum(int(reader.lengths.sum()) * len(keys[reader]) for reader in keys)
-    taken, seen = [], 0
-    for reader, image_keys in keys.items():
-        for episode in show_progress(
-            iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode"
-        ):
-            for image in (image for key in image_keys for image in episode.observation[key]):
-                seen += 1
-                if seen * limit // total > len(taken) or total <= limit:
-                    taken.append(image)
-    return taken
-
-
-def _draw_reconstructions(tokenizer: ImageTokenizer, images: Sequence[np.ndarray], path: pathlib.Path):
-    """Write a picture of eight of the images, each above its reconstruction."""
-    import numpy as np
-    from PIL import Image as Pillow
-
-    shown = [images[i] for i in np.linspace(0, len(images) - 1, 8).astype(int)]
-    back = [tokenizer.decode(tokenizer.encode(image)) for image in shown]
-    side = tokenizer.config.side
-    given = [np.asarray(Pillow.fromarray(image).resize((side, side))) for image in shown]
-    drawn = np.concatenate([np.concatenate(row, axis=1) for row in (given, back)])
-    Pillow.fromarray(drawn).resize((4 * drawn.shape[1], 4 * drawn.shape[0]), Pillow.Resampling.NEAREST).save(path)
+def _episodes_with_progress(reader: EpisodeReader) -> Iterable[Episode]:
+    """Return the episodes of a reader under a progress bar."""
+    return show_progress(iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import DatasetConfig, Mixture, write_records
 from gato_jax.batching.admission import AdmissionConfig, AdmissionError, require_admissible, share_of
 from gato_jax.episodes import Provenance
 from gato_jax.tokenization import Tokenization
@@ -23,7 +23,7 @@ FROM = [
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory):
     """Weights 1, 1 and 2: half of the rows are synthetic, 3/8 simulated, 1/8 real."""
-    entries = []
+    datasets, made = {}, {}
     for spec, origins in FROM:
         episodes = [
             dataclasses.replace(
@@ -32,9 +32,9 @@ def mixture(tmp_path_factory):
             for seed, (licence, kind) in enumerate(origins)
         ]
         folder = tmp_path_factory.mktemp("records") / spec.task
-        records = write_records(folder, spec, episodes, "data", Tokenization())
-        entries.append(MixtureEntry(records=records, weight=2.0 if spec is CAPTION else 1.0))
-    return Mixture(entries, 4, 64, 0)
+        made[spec.name] = write_records(folder, spec, episodes, "data", Tokenization())
+        datasets[spec.name] = DatasetConfig(source=f"tokens:{folder}", weight=2.0 if spec is CAPTION else 1.0)
+    return Mixture(datasets=datasets, records=made, batch_size=4, context=64, seed=0)
 
 
 def refusal(mixture, **rules):

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from gato_jax.batching import Loader, Mixture, MixtureEntry, MixtureError
+from gato_jax.batching import Loader, Mixture, MixtureError
 from gato_jax.batching.batch import collate
 from gato_jax.tokenization import Layout, Tokenization
 from tests.tokenization.made_tasks import ALL, random_episode
@@ -15,7 +15,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def mixture(records):
-    return Mixture([MixtureEntry(records=made, weight=1.0, window=2) for made in records.values()], 6, 64, 5)
+    return Mixture.uniform(records, batch_size=6, context=64, seed=5, window=2)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_host_loads_only_its_own_pools(mixture, mine):
 def test_every_pool_looks_like_the_mixture(mixture):
     """Of each dataset no pool has two rows more than another."""
     datasets = next(Loader(mixture, steps=STEPS, pools=3)).dataset_ids.reshape(3, 2)
-    counts = np.stack([np.bincount(pool, minlength=len(mixture.entries)) for pool in datasets])
+    counts = np.stack([np.bincount(pool, minlength=len(mixture.names)) for pool in datasets])
     assert (np.ptp(counts, axis=0) <= 1).all()
 
 
@@ -139,14 +139,14 @@ def vectors(batch, context):
 def test_grain_finds_the_same_batches_after_every_checkpoint(records):
     """Of five kinds of sources, one of which runs out many times."""
     kinds = ("control", "grid", "game", "caption", "dialogue")
-    entries = [MixtureEntry(records=records[kind], weight=1.0, window=2) for kind in kinds]
-    loader = Loader(Mixture(entries, 5, 96, 0), steps=20)
+    made = {kind: records[kind] for kind in kinds}
+    loader = Loader(Mixture.uniform(made, batch_size=5, context=96, seed=0, window=2), steps=20)
     assert min(loader.mixture.epochs(20)) >= 1
     grain.experimental.assert_equal_output_after_checkpoint(loader.dataset)
 
 
 def test_one_then_four_then_two_hosts_see_the_rows_of_one(records):
-    made = Mixture([MixtureEntry(records=made, weight=1.0, window=2) for made in records.values()], 8, 64, 5)
+    made = Mixture.uniform(records, batch_size=8, context=64, seed=5, window=2)
     whole = list(Loader(made, steps=9))
     step = 0
     for hosts in (1, 4, 2):
@@ -167,12 +167,11 @@ def test_one_then_four_then_two_hosts_see_the_rows_of_one(records):
 
 
 def test_it_says_when_a_dataset_has_run_out(records, caplog):
-    made = Mixture(
-        [MixtureEntry(records=records[kind], weight=1.0, window=1) for kind in ("control", "game")], 4, 64, 0
-    )
+    chosen = {kind: records[kind] for kind in ("control", "game")}
+    made = Mixture.uniform(chosen, batch_size=4, context=64, seed=0, window=1)
     with caplog.at_level("INFO"):
         list(Loader(made, steps=6))
     said = [record.getMessage() for record in caplog.records]
-    assert any(line.endswith("made/control was seen whole, its epoch 2 begins") for line in said)
+    assert any(line.endswith("control was seen whole, its epoch 2 begins") for line in said)
     for name, epoch in zip(made.names, made.epochs(6), strict=True):
         assert sum(name in line for line in said) == epoch

@@ -8,20 +8,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gato_jax.batching import Mixture, MixtureEntry, MixtureError, write_records
+from gato_jax.batching import DatasetConfig, Mixture, MixtureError, write_records
 from gato_jax.batching.batch import collate
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.tokenization.sequence import concatenate
+from gato_jax.training import ConfigError, TrainConfig
 from gato_jax.training.loss import target_mask
 from tests.episodes.unchecked import unchecked
 from tests.tokenization.made_tasks import CONTROL, random_episode
+from tests.training.test_config import config
 
 TASKS = ("control", "grid", "game", "robot", "caption", "dialogue")
 
 
-def mixture(records, tasks=TASKS, *, batch_size=8, context=96, seed=0, predict_prompts=False, **entry):
-    entries = [MixtureEntry(records=records[task], weight=1.0, **entry) for task in tasks]
-    return Mixture(entries, batch_size, context, seed, predict_prompts)
+def mixture(records, tasks=TASKS, *, batch_size=8, context=96, seed=0, predict_prompts=False, **sampling):
+    chosen = {task: records[task] for task in tasks}
+    run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
+    return Mixture.uniform(chosen, **run, **sampling)
+
+
+def weighted(records, weights, *, batch_size=8, seed=0):
+    """A mixture of the tasks in `weights`, with those weights."""
+    datasets = {task: DatasetConfig(source="tokens:made", weight=weight) for task, weight in weights.items()}
+    chosen = {task: records[task] for task in weights}
+    return Mixture(datasets=datasets, records=chosen, batch_size=batch_size, context=96, seed=seed)
 
 
 def tokens_equal(one, two):
@@ -43,8 +53,7 @@ def test_the_fingerprint_changes_with_everything_that_decides_a_row(records, tmp
         {"window": 2}, {"window": "timesteps"}, {"prompt_share": 0.5}, {"prompt_steps": 3},
     ]  # fmt: skip
     prints = {mixture(records, **change).fingerprint for change in [{}, *others]}
-    heavier = dataclasses.replace(mixture(records).entries[0], weight=2.0)
-    prints.add(dataclasses.replace(mixture(records), entries=[heavier, *mixture(records).entries[1:]]).fingerprint)
+    prints.add(weighted(records, {task: 1.0 + (task == TASKS[0]) for task in TASKS}).fingerprint)
     new_data = write_records(tmp_path / "new", CONTROL, [random_episode(CONTROL, 9, 4)], "other", Tokenization())
     prints.add(mixture({**records, "control": new_data}).fingerprint)
     assert len(prints) == len(others) + 3
@@ -53,8 +62,7 @@ def test_the_fingerprint_changes_with_everything_that_decides_a_row(records, tmp
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.integers(1, 40), st.integers(0, 999))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_every_batch_holds_the_floor_or_ceiling_of_each_share(records, weights, batch_size, seed):
-    entries = [MixtureEntry(records=records[t], weight=w) for t, w in zip(TASKS, weights, strict=False)]
-    made = Mixture(entries, batch_size, 96, seed)
+    made = weighted(records, dict(zip(TASKS, weights, strict=False)), batch_size=batch_size, seed=seed)
     for step in range(5):
         counts = Counter(made.plan(step * batch_size + slot).dataset for slot in range(batch_size))
         for dataset, share in enumerate(made.shares * batch_size):
@@ -111,7 +119,7 @@ def test_windows_of_timesteps_are_never_cut(records, window):
     assert not any(piece.skip for piece in pieces)
     for row in range(100):
         plan = made.plan(row)
-        data = made.entries[plan.dataset].records
+        data = made.records[made.names[plan.dataset]]
         for piece in (piece for segment in plan.segments for piece in segment):
             assert piece.keep == data.index.step_tokens[piece.start : piece.stop].sum()
 
@@ -164,28 +172,32 @@ def test_text_longer_than_the_context_is_cropped(records):
 
 
 def test_a_timestep_longer_than_the_context_is_refused(records):
-    with pytest.raises(MixtureError, match="made/game: a timestep of 22 tokens exceeds context 21; raise context"):
+    with pytest.raises(MixtureError, match="game: a timestep of 22 tokens exceeds context 21; raise context"):
         mixture(records, ["game"], context=21)
 
 
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"weight": 0.0}, "weight must be positive, got 0.0"),
-        ({"weight": float("nan")}, "weight must be positive, got nan"),
-        ({"weight": 1.0, "window": 0}, "window must be tokens, timesteps or a positive number, got 0"),
-        ({"weight": 1.0, "window": "steps"}, "window must be tokens, timesteps or a positive number, got 'steps'"),
-        ({"weight": 1.0, "prompt_share": 1.5}, r"prompt_share must be in \[0, 1\], got 1.5"),
+        ({"weight": 0.0}, "weight is 0.0, expected a positive number; drop the dataset"),
+        ({"weight": float("nan")}, "weight is nan, expected a positive number"),
+        ({"weight": 1.0, "window": 0}, "window is 0, expected tokens, timesteps or a positive number"),
+        ({"weight": 1.0, "window": "steps"}, "window is 'steps', expected tokens, timesteps or a positive number"),
+        ({"weight": 1.0, "prompt_share": 1.5}, r"prompt_share is 1.5, expected a number in \[0, 1\]"),
     ],
 )
-def test_an_entry_that_cannot_be_sampled_is_refused(records, fields, said):
-    with pytest.raises(MixtureError, match=f"made/control: {said}"):
-        unchecked(MixtureEntry, records=records["control"], **fields)
+def test_a_dataset_that_cannot_be_sampled_is_refused(fields, said):
+    with pytest.raises(MixtureError, match=f"^{said}"):
+        unchecked(DatasetConfig, source="recorded:x", **fields)
+    if fields.get("window") == "steps":  # under pytest its type is checked before its value
+        return
+    with pytest.raises(ConfigError, match=f"^datasets.mine: {said}"):
+        TrainConfig.from_mapping(config(datasets={"mine": {"source": "recorded:x", **fields}}))
 
 
 def test_an_empty_mixture_is_refused():
     with pytest.raises(MixtureError, match="empty"):
-        Mixture([], 1, 96, 0)
+        mixture({}, [])
 
 
 def test_datasets_under_different_tokenizations_are_refused(records, tmp_path):
@@ -213,8 +225,9 @@ entries = st.fixed_dictionaries(
 )
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed, predict_prompts):
-    chosen = [MixtureEntry(records=records[task], **entry) for task, entry in fields.items()]
-    made = Mixture(chosen, batch_size, context, seed, predict_prompts)
+    run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
+    datasets = {task: DatasetConfig(source="tokens:made", **sampling) for task, sampling in fields.items()}
+    made = Mixture(datasets=datasets, records={task: records[task] for task in fields}, **run)
     built = [made.build(row) for row in range(2 * batch_size)]
     for start in (0, batch_size):
         tokens = [tokens for _, tokens in built[start : start + batch_size]]
@@ -267,17 +280,54 @@ def test_prompts_are_whole_timesteps_and_absent_where_none_fits(records):
             assert piece.keep == data.index.step_tokens[piece.start : piece.stop].sum()
 
 
-def test_one_task_cannot_be_there_twice(records):
-    entry = MixtureEntry(records=records["control"], weight=1.0)
-    with pytest.raises(MixtureError, match="is there twice; merge"):
-        Mixture([entry, entry], 4, 64, 0)
+def test_several_datasets_may_hold_one_task(records, tmp_path):
+    more = write_records(tmp_path / "more", CONTROL, [random_episode(CONTROL, 9, 6)] * 2, "more", Tokenization())
+    datasets = {
+        "expert": DatasetConfig(source="tokens:expert", weight=3.0, window=2, prompt_share=1.0),
+        "agent": DatasetConfig(source="tokens:agent", weight=1.0, window=4, prompt_share=1.0),
+    }
+    both = {"expert": records["control"], "agent": more}
+    made = Mixture(datasets=datasets, records=both, batch_size=4, context=96, seed=0)
+    assert made.memory_steps == {"made/control": 4} and list(made.contract.tasks) == ["made/control"]
+    rows = [made.build(row) for row in range(40)]
+    assert Counter(plan.dataset for plan, _ in rows) == {0: 30, 1: 10}
+    for plan, tokens in rows:  # pieces and prompts are of the dataset of the row
+        piece = plan.segments[0][-1]
+        (whole,) = both[made.names[plan.dataset]].read([(piece.start, piece.stop)])
+        at = sum(prompt.keep for prompt in plan.segments[0][:-1])
+        np.testing.assert_array_equal(tokens.token_ids[at : at + piece.keep], whole.token_ids)
+    wide = {**datasets, "agent": dataclasses.replace(datasets["agent"], window="tokens")}
+    assert dataclasses.replace(made, datasets=wide).memory_steps == {"made/control": None}
+
+
+def test_datasets_of_one_task_that_differ_in_its_spec_are_refused_with_the_difference(records, tmp_path):
+    slower = dataclasses.replace(CONTROL, control_rate_hz=5.0)
+    other = write_records(tmp_path / "slower", slower, [random_episode(slower, 0, 4)], "slower", Tokenization())
+    said = "ours and theirs both hold made/control .*\n  control_rate_hz: 5.0 here, None in dataset ours"
+    with pytest.raises(MixtureError, match=said):
+        mixture({"ours": records["control"], "theirs": other}, ["ours", "theirs"])
+
+
+def test_measured_action_limits_of_one_task_must_agree(tmp_path):
+    settings = Tokenization(actions="rt_2")
+    made = {
+        name: write_records(tmp_path / name, CONTROL, [random_episode(CONTROL, seed, 6)], name, settings)
+        for seed, name in enumerate(("ours", "theirs"))
+    }
+    with pytest.raises(MixtureError, match="theirs: the limits of the actions of made/control .*; merge the two"):
+        _ = mixture(made, ["ours", "theirs"]).contract
+
+
+def test_settings_and_records_have_the_same_names(records):
+    datasets = {"game": DatasetConfig(source="tokens:game", weight=1.0)}
+    with pytest.raises(MixtureError, match="settings of game and records of control"):
+        Mixture(datasets=datasets, records={"control": records["control"]}, batch_size=4, context=96, seed=0)
 
 
 def test_five_pairs_make_one_segment_that_is_padded_or_cropped(records):
-    entry = MixtureEntry(records=records["caption"], weight=1.0, window=1, prompt_share=0.0, pieces=5)
     pair = records["caption"].index.step_tokens
     for context in (int(5 * pair.max()), int(3 * pair.max())):
-        made = Mixture([entry], 4, context, 0)
+        made = mixture(records, ["caption"], context=context, batch_size=4, window=1, prompt_share=0.0, pieces=5)
         lengths, skips = set(), set()
         for row in range(60):
             plan, tokens = made.build(row)
@@ -299,9 +349,9 @@ def test_five_pairs_make_one_segment_that_is_padded_or_cropped(records):
         ({"pieces": 5, "window": 1}, "pieces=5 leaves no room for prompts"),
     ],
 )
-def test_pieces_that_cannot_be_are_refused(records, fields, said):
+def test_pieces_that_cannot_be_are_refused(fields, said):
     with pytest.raises(MixtureError, match=said):
-        MixtureEntry(records=records["caption"], weight=1.0, **fields)
+        DatasetConfig(source="recorded:x", weight=1.0, **fields)
 
 
 def test_prompts_are_of_the_same_agent(tmp_path):
@@ -313,10 +363,10 @@ def test_prompts_are_of_the_same_agent(tmp_path):
     ]
     made = write_records(tmp_path / "agents", CONTROL, acted, "agents", Tokenization())
     assert list(made.provenance_counts.values()) == [3, 2, 1]
-    entry = MixtureEntry(records=made, weight=1.0, window=1, prompt_share=1.0)
+    of_agents = mixture({"agents": made}, ["agents"], batch_size=4, window=1, prompt_share=1.0)
     pairs = set()
     for row in range(80):
-        for segment in Mixture([entry], 4, 96, 0).plan(row).segments:
+        for segment in of_agents.plan(row).segments:
             if len(segment) == 2:
                 pairs.add((segment[0].episode, segment[1].episode))
     assert pairs == {(0, 2), (0, 3), (2, 0), (2, 3), (3, 0), (3, 2), (1, 4), (4, 1)}

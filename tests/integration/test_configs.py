@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from configs.data import table_1
 from gato_jax.model import count_parameters, initialise
-from gato_jax.verbs.data import read_config
+from gato_jax.training import TrainConfig
 from tests.integration.conftest import gato
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,7 +20,7 @@ PAPER = {"gato_79m": 79e6, "gato_364m": 364e6, "gato_1_18b": 1.18e9}
 
 def config_of(name):
     flag = config_flags.DEFINE_config_file(f"config_{name}", str(ROOT / "configs" / f"{name}.py"))
-    return read_config(flag.default, pathlib.Path("run"))
+    return TrainConfig.from_mapping(flag.default, pathlib.Path("run"))
 
 
 @pytest.mark.parametrize("name", [*PAPER, "gato_1_18b_rope", "article_variant"])

@@ -11,7 +11,7 @@ from gato_jax.episodes import write_dataset
 from gato_jax.policy import Agent, Policy
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, ImageTokenizerError
 from gato_jax.training import ConfigError, TrainConfig
-from gato_jax.verbs.data import open_image_tokenizer, open_mixture, read_config
+from gato_jax.verbs.data import open_image_tokenizer, open_mixture
 from tests.integration.conftest import gato
 from tests.tokenization.made_tasks import GAME, random_episode
 
@@ -38,7 +38,7 @@ def config(workdir, **changes):
     made.optimizer = ConfigDict({"warmup_steps": 1})
     made.datasets = ConfigDict({"game": {"source": "recorded:{workdir}/data/made__game/1.0.0", "weight": 1.0}})
     made.update(changes)
-    return read_config(made, workdir)
+    return TrainConfig.from_mapping(made, workdir)
 
 
 def test_the_command_says_which_tokenizer_it_made(workdir):
@@ -78,7 +78,7 @@ def test_without_its_tokenizer_a_run_is_refused(workdir):
 
 def test_the_targets_of_codes_are_those_of_later_images(workdir):
     mixture = open_mixture(config(workdir), workdir)
-    records = mixture.entries[0].records
+    records = mixture.records["game"]
     steps = records.timesteps(0, int(records.index.episode_steps[0]))
     for step, later in zip(steps, steps[AHEAD:], strict=False):
         np.testing.assert_array_equal(step.target_ids[:CODES], later.token_ids[:CODES])  # 4 by 4 codes an image

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from gato_jax.verbs.data import open_mixture, read_config
+from gato_jax.training import TrainConfig
+from gato_jax.verbs.data import open_mixture
 from tests.integration import tiny_config
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato, tiny
 
@@ -29,14 +30,14 @@ def test_a_config_shows_the_rows_that_training_sees(workdir, tmp_path):
     assert [row["row"] for row in rows] == [157, 158, 159]  # of 20 steps of 8 rows
     config = tiny_config.get_config()
     config.seed = 3
-    mixture = open_mixture(read_config(config, workdir), workdir)
+    mixture = open_mixture(TrainConfig.from_mapping(config, workdir), workdir)
     for row in rows:
         _, tokens = mixture.build(row["row"])
-        assert (row["dataset"], row["context"]) == (TASK, 176)
+        assert (row["dataset"], row["context"]) == ("grid", 176)
         assert all(set(token) == FIELDS for token in row["tokens"])
         np.testing.assert_array_equal([token["id"] for token in row["tokens"]], tokens.token_ids)
         np.testing.assert_array_equal([token["in_loss"] for token in row["tokens"]], tokens.loss_mask)
-    assert TASK in page and all(f"row {row['row']} " in page for row in rows)
+    assert "<small>grid</small>" in page and all(f"row {row['row']} " in page for row in rows)
 
 
 @pytest.mark.parametrize("where", ["data", f"data/{DATASET}/1.0.0", f"recorded:{{run}}/data/{DATASET}/1.0.0"])

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from gato_jax.batching import DatasetConfig
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
-from gato_jax.training import DatasetConfig
 from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
@@ -97,9 +97,9 @@ def test_a_check_is_of_the_review_that_is_there(told, tmp_path):
     [
         (["--template=take the {object}"], None, "{object} has no value"),
         (["--template=take the {Object}"], None, "Write a slot as {object}"),
-        (["--metadata={tmp}/none.json"], None, "which is not JSON"),
-        (["--metadata={tmp}/metadata.json"], [{}], "with 1 objects, expected 4"),
-        (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "expected a list of objects"),
+        (["--metadata={tmp}/none.json"], None, "none.json is not JSON"),
+        (["--metadata={tmp}/metadata.json"], [{}], "holds 1 objects, expected 4"),
+        (["--metadata={tmp}/metadata.json"], {"object": "cup"}, "expected to hold a list of objects"),
         (["--split=test"], None, "no split 'test'"),
         (["--output={tmp}"], None, "a folder, expected a file. Name a file"),
         (["--output="], None, "--output is missing"),

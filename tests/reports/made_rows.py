@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import Episode, TaskSpec
 from gato_jax.reports.inspection import InspectedToken
 from gato_jax.tokenization import Tokenization
@@ -15,14 +15,14 @@ def made_episodes(spec: TaskSpec, steps: int) -> list[Episode]:
     return [random_episode(spec, seed, steps) for seed in range(4)]
 
 
-def made_mixture(folder: Path, *, context: int, steps: int = 6, **entry) -> Mixture:
+def made_mixture(folder: Path, *, context: int, steps: int = 6, **sampling) -> Mixture:
     """A batch holds each of the made-up tasks once, in their order, each with four episodes of `steps` steps."""
-    entries = []
+    records = {}
     for spec in ALL:
         episodes = made_episodes(spec, steps)
-        records = write_records(folder / spec.task, spec, episodes, f"data-{spec.task}", Tokenization())
-        entries.append(MixtureEntry(records=records, weight=1.0, **entry))
-    return Mixture(entries, len(ALL), context, 0)
+        folder_of_task, fingerprint = folder / spec.task, f"data-{spec.task}"
+        records[spec.name] = write_records(folder_of_task, spec, episodes, fingerprint, Tokenization())
+    return Mixture.uniform(records, batch_size=len(ALL), context=context, seed=0, **sampling)
 
 
 def made_token(**fields) -> InspectedToken:

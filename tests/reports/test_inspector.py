@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.reports import InspectedRow, inspect_row, inspection_json, write_inspection
 from gato_jax.reports.inspection import InspectedToken
 from gato_jax.tokenization import ImageCodec, TextCodec, Tokenization, Vocabulary, describe
@@ -53,7 +53,7 @@ def test_every_field_is_that_of_the_token_sequence(mixture, row):
 @pytest.mark.parametrize("row", ROWS)
 def test_every_value_is_what_the_episode_holds_there(mixture, row):
     plan = mixture.plan(row)
-    records = mixture.entries[plan.dataset].records
+    records = mixture.records[mixture.names[plan.dataset]]
     layout = records.contract.layout(records.spec.name)
     episodes = made_episodes(records.spec, STEPS)
     codecs = {(c.side, c.key): c.codec for c in (*layout.observation_columns, *layout.action_columns)}
@@ -78,7 +78,7 @@ def test_a_row_that_begins_inside_a_timestep_says_where(mixture):
     assert cut
     for row in cut:
         piece = mixture.plan(row).segments[0][-1]
-        records = mixture.entries[mixture.plan(row).dataset].records
+        records = mixture.records[mixture.names[mixture.plan(row).dataset]]
         first = next(token for token in inspect_row(mixture, row).tokens if token.prompt == piece.prompt)
         [step] = records.timesteps(piece.start, piece.start + 1)
         says = describe(records.contract.layout(records.spec.name), step)[piece.skip]
@@ -129,7 +129,7 @@ def test_images_of_codes_are_what_the_tokenizer_makes_of_them(tmp_path):
     tokenizer, spec = Brightness(), GAME
     settings = Tokenization(vocabulary=Vocabulary(image_codes=64), image_tokenizer="brightness", image_ahead=2)
     records = write_records(tmp_path / "game", spec, made_episodes(spec, STEPS), "codes", settings, tokenizer)
-    mixture = Mixture([MixtureEntry(records=records, weight=1.0, prompt_share=0.0)], 1, 40, 0)
+    mixture = Mixture.uniform({"codes": records}, batch_size=1, context=40, seed=0, prompt_share=0.0)
     first = settings.vocabulary.first_image_code
     for row in range(10):
         told = inspect_row(mixture, row, tokenizer)

@@ -180,7 +180,8 @@ def test_the_record_of_an_agent_names_the_weights_and_what_was_not_measured(agen
 @pytest.mark.parametrize(
     "text, said",
     [("{", "rejected.json is not JSON"), ("[]", "rejected.json holds list, expected dict"),
-     ('{"rejected": [{"where": "a"}]}', "rejected.json is not the record of a conversion"), ('{"filtered": 3}', "rejected.json is not the record of a conversion")],
+     ('{"rejected": [{"where": "a"}]}', "rejected.json is not the record of a conversion"),
+     ('{"filtered": 3}', "rejected.json is not the record of a conversion")],
 )  # fmt: skip
 def test_a_damaged_file_of_a_conversion_is_named(tmp_path, text, said):
     (tmp_path / "rejected.json").write_text(text)

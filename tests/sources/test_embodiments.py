@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import Continuous, Discrete, Embodiment, Gripper, Joint, TaskSpec
 from gato_jax.sources import EpisodeReader, SourceError
 from gato_jax.sources.embodiments import EmbodimentSelector, Workspace, degrees_of_freedom, leave_one_out
@@ -165,10 +165,10 @@ def test_a_robot_that_cannot_be_held_out_is_refused(robots, said):
 
 def test_bodies_of_different_rates_and_sizes_are_in_one_batch(tmp_path):
     specs = [spec_of(rate=5.0), spec_of("Franka", task="place", size=9, gripper=(8,), rate=50.0)]
-    records = [
-        write_records(tmp_path / spec.task, spec, recording(spec), f"data {spec.task}", Tokenization())
+    records = {
+        spec.name: write_records(tmp_path / spec.task, spec, recording(spec), f"data {spec.task}", Tokenization())
         for spec in specs
-    ]
-    mixture = Mixture([MixtureEntry(records=one, weight=1.0) for one in records], 4, 96, 0)
+    }
+    mixture = Mixture.uniform(records, batch_size=4, context=96, seed=0)
     assert {mixture.build(row)[0].dataset for row in range(4)} == {0, 1}
     assert [spec.control_rate_hz for spec in mixture.contract.tasks.values()] == [5.0, 50.0]

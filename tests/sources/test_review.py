@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gato_jax.batching import Mixture, MixtureEntry, write_records
+from gato_jax.batching import Mixture, write_records
 from gato_jax.episodes import SpecError, Text
 from gato_jax.sources import EpisodeReader, SourceError
 from gato_jax.sources.instructions import (
@@ -265,7 +265,7 @@ def test_phrasings_that_cannot_be_drawn_are_refused(fields, said, reader):
 def test_a_mixture_over_phrased_episodes_draws_their_copies(reader, tmp_path):
     phrased = PhrasedEpisodes(reader=reader, phrasings=(PHRASINGS,), copies=2)
     records = write_records(tmp_path / "records", phrased.spec, phrased, phrased.fingerprint, Tokenization())
-    mixture = Mixture([MixtureEntry(records=records, weight=1.0)], 4, 96, 0)
+    mixture = Mixture.uniform({"told": records}, batch_size=4, context=96, seed=0)
     plans = [mixture.build(row)[0] for row in range(40)]
     drawn = {piece.episode for plan in plans for segment in plan.segments for piece in segment}
     assert drawn == set(range(12)) and mixture.contract.tasks["made/control"] == phrased.spec

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from gato_jax.batching import Mixture, MixtureEntry, TokenRecords
+from gato_jax.batching import Mixture, TokenRecords
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
 from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig, train
@@ -16,7 +16,7 @@ MODEL = ModelConfig(
 
 def made_config(**changes) -> TrainConfig:
     fields = {
-        "seed": 3, "batch_size": 8, "context": 24, "steps": 50, "model": MODEL, "mesh": MeshConfig(), "datasets": (),
+        "seed": 3, "batch_size": 8, "context": 24, "steps": 50, "model": MODEL, "mesh": MeshConfig(), "datasets": {},
         "optimizer": OptimizerConfig(peak_learning_rate=3e-3, warmup_steps=5, clip_norm=1.0),
         "log_every": 1, "checkpoint_every": 10,
     }  # fmt: skip
@@ -24,8 +24,9 @@ def made_config(**changes) -> TrainConfig:
 
 
 def made_mixture(data: pathlib.Path, config: TrainConfig) -> Mixture:
-    entries = [MixtureEntry(records=TokenRecords.open(folder), weight=1.0) for folder in sorted(data.iterdir())]
-    return Mixture(entries, config.batch_size, config.context, config.seed)
+    """The mixture of all token records in `data`, each a dataset under its folder's name, of equal weights."""
+    records = {folder.name: TokenRecords.open(folder) for folder in sorted(data.iterdir())}
+    return Mixture.uniform(records, batch_size=config.batch_size, context=config.context, seed=config.seed)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def config(**changes) -> ml_collections.ConfigDict:
 def test_every_part_becomes_its_dataclass():
     made = TrainConfig.from_mapping(config())
     assert made.model.tokenization.mu == 50.0 and made.model.tokenization.vocabulary.bins == 512
-    assert [dataset.source for dataset in made.datasets] == ["recorded:a", "recorded:b"]
+    assert [dataset.source for dataset in made.datasets.values()] == ["recorded:a", "recorded:b"]
     assert made.optimizer.beta_2 == 0.95 and made.mesh.data == -1
 
 
@@ -53,7 +53,7 @@ def test_what_is_wrong_is_named(changes, said):
 
 def test_a_whole_number_serves_as_a_float():
     made = TrainConfig.from_mapping(config(datasets={"a": {"source": "recorded:a", "weight": 2}}))
-    assert made.datasets[0].weight == 2.0 and type(made.datasets[0].weight) is float
+    assert made.datasets["a"].weight == 2.0 and type(made.datasets["a"].weight) is float
 
 
 def test_the_defaults_of_the_optimizer_are_the_papers():

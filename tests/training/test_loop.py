@@ -58,7 +58,7 @@ def test_a_line_of_metrics_has_all_that_a_report_reads(straight):
     line = json.loads((straight / "metrics.jsonl").read_text().splitlines()[-1])
     assert set(line) == {
         "step", "loss", "gradient_norm", "learning_rate", "tokens_per_second", "tokens", "seconds",
-        "loss/made/control", "loss/made/game",
+        "loss/control", "loss/game",
     }  # fmt: skip
     assert line["tokens"] == 50 * 8 * 24
 
@@ -132,7 +132,7 @@ def test_another_runs_folder_is_refused(straight, data, changes, said):
 def test_a_folder_trained_on_other_data_is_refused(straight, tmp_path):
     episodes = [random_episode(CONTROL, seed, steps=6) for seed in range(5)]
     write_records(tmp_path / "control", CONTROL, episodes, "other data", TOKENIZATION)
-    with pytest.raises(CheckpointError, match="mixture.datasets.made/control.data: 'other data' here"):
+    with pytest.raises(CheckpointError, match="mixture.datasets.control.data: 'other data' here"):
         train(CONFIG, made_mixture(tmp_path, CONFIG), straight)
 
 

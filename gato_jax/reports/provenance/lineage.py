@@ -177,7 +177,7 @@ def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
         origins = [dict(origin) for origin in row["provenances"]]
         provenances = {Provenance(**origin): int(count) for origin in origins for count in [origin.pop("episodes")]}
         return DatasetLineage(
-            spec=contract.tasks[row["dataset"]], fingerprint=row["fingerprint"], episodes=row["episodes"],
+            spec=contract.tasks[row["task"]], fingerprint=row["fingerprint"], episodes=row["episodes"],
             steps=row["steps"], provenances=provenances, weight=row["weight"],
             conversions=_recorded_conversions(row.get("conversions")),
         )  # fmt: skip

@@ -130,16 +130,16 @@ class Hdf5Episode:
     steps: int
     images: frozenset[str]
 
-    def column(self, path: str) -> Any:
+    def read_field(self, path: str) -> Any:
         """Return the values of the field at `path`, in the form that `assemble` takes.
 
         Raises:
           KeyError: there is no such dataset.
           SourceError: its type is not supported.
         """
-        return self.values(find_node(self.group, path), path)
+        return self.read_values(find_node(self.group, path), path)
 
-    def values(self, dataset: Any, path: str) -> Any:
+    def read_values(self, dataset: Any, path: str) -> Any:
         """Return the values of a dataset, in the form that `assemble` takes.
 
         Args:
@@ -171,7 +171,7 @@ class Hdf5Episode:
         if holds_images and kind == np.uint8 and dataset.ndim == 1:
             return decode_video(dataset[:].tobytes(), repr(path))
         if holds_images and kind == np.uint8 and dataset.ndim == 2:
-            # Rows are padded with zeros, which no JPEG or PNG ends with. A truncated file would decode with its padding.
+            # Rows are padded with zeros, which end no JPEG or PNG: a truncated file would decode with its padding.
             return (row.tobytes().rstrip(b"\0") for row in _iter_rows(dataset))
         return _iter_rows(dataset) if holds_images and dataset.ndim else dataset[()]
 

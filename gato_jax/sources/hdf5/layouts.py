@@ -52,7 +52,7 @@ class Hdf5Layout:
     required_paths: tuple[str, ...] = ()
     list_splits: Callable[[Any], dict[str, list[str]]] = _single_episode
     infer_fields: Callable[[Any, str], Fields] = _refuse_to_infer
-    read_field: Callable[[Hdf5Episode, str], Any] = Hdf5Episode.column
+    read_field: Callable[[Hdf5Episode, str], Any] = Hdf5Episode.read_field
     read_provenance: Callable[[Hdf5Episode, Provenance], Provenance] = lambda episode, provenance: provenance
     list_sidecars: Callable[[Path], list[Path]] = lambda file: []
 
@@ -155,7 +155,7 @@ def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
         if not video.is_file():
             raise KeyError(f"no file {path}")
         return decode_video(video, path)
-    return episode.column(path)
+    return episode.read_field(path)
 
 
 def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Provenance:
@@ -190,7 +190,7 @@ def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
         values = [find_node(folder, f"frame{number}")[:].tobytes() for number in range(len(folder))]
     else:
         dataset = find_node(folder, name)
-        values = episode.values(dataset, path)
+        values = episode.read_values(dataset, path)
         values = list(values) if is_image else values
     if isinstance(values, (list, np.ndarray)) and len(values) == episode.steps + 1:
         values = values[:-1]

@@ -1,5 +1,6 @@
 """Instructions of tasks: generated from names and metadata, checked, reviewed by a person, sampled in training."""
 
+from gato_jax.sources.instructions.datasets import read_instructions, read_metadata
 from gato_jax.sources.instructions.phrasings import PhrasedEpisodes
 from gato_jax.sources.instructions.proposals import instruction_key, propose_review, read_instruction
 from gato_jax.sources.instructions.review import Entry, Review
@@ -23,4 +24,6 @@ __all__ = [
     "instruction_key",
     "propose_review",
     "read_instruction",
+    "read_instructions",
+    "read_metadata",
 ]

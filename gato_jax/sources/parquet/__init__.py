@@ -1,4 +1,4 @@
-"""Parquet as the Hugging Face hub has it."""
+"""Episodes in Parquet files of the Hugging Face Hub."""
 
 from gato_jax.sources.parquet.reader import open_parquet
 

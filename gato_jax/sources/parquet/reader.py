@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face's hub keeps them: a row is a step, or a whole episode, or an image and its caption."""
+"""Reader of Parquet files in the style of the Hugging Face Hub, in which a row is a step or a whole episode."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields, split_path
-from gato_jax.sources.parquet.places import Place, places_by_column, places_by_row
-from gato_jax.sources.parquet.shards import files_of_split
+from gato_jax.sources.parquet.addresses import Address, addresses_by_column, addresses_by_row
+from gato_jax.sources.parquet.shards import list_split_files
 from gato_jax.sources.parquet.table import (
     column_name,
     describe,
@@ -34,40 +34,42 @@ _EXAMPLE = (
 )
 
 
-def open_parquet(where: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Opens one split of Parquet files, as `datasets.Dataset.to_parquet` and the hub write them.
+def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
+    """Open one split of Parquet files, as `datasets.Dataset.to_parquet` writes them.
 
-    Where there is a column `episode_index` or `episode_id`, a row is a step, and an episode is the rows together that
-    have the same one, across files where need be. Otherwise a row is an episode: of T steps where a column is a list of
-    T values of its modality, of one step where none is.
+    If there is a column `episode_index` or `episode_id`, a row is a step, and consecutive rows with the same value form
+    an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if a column holds
+    lists of T values of its modality, and one step if none does.
 
     Args:
-      where: a file, or a folder with files at any depth.
-      split: see `shards.files_of_split`.
-      fields: needed. A path is a column, or `a/b` in a column of structs. Images are encoded files as bytes, or structs
-        of `bytes` and `path`, of which the bytes are read.
+      path: a file, or a folder with files at any depth.
+      split: name of the split; `shards.list_split_files` explains how files are assigned to splits.
+      fields: the fields to read. It is required. A path is the name of a column, or `a/b` for field `b` of a column `a`
+        of structs. Images are encoded files, as bytes or as structs with a field `bytes`.
 
     Raises:
-      SourceError: no such files, split or columns, or no episode that can be read. A damaged file is in `rejected`; a
-        damaged row is an EpisodeRejected when it is read.
+      SourceError: `fields` is None, there are no such files, split or columns, or no episode can be read. A damaged
+        file does not raise, and is listed in `rejected`. A damaged row raises EpisodeRejected when it is read.
     """
-    files = files_of_split(Path(where), split)
-    schema = _first_schema(files, f"{where}: split {split!r}")
+    files = list_split_files(Path(path), split)
+    schema = _first_schema(files, f"{path}: split {split!r}")
     if fields is None:
-        raise SourceError(f"{where}: its fields are needed, as {_EXAMPLE}; {describe(schema)}")
-    rows = _Rows.of(fields, schema, str(where))
+        raise SourceError(
+            f"{path}: fields is None, but Parquet files do not define them. Pass {_EXAMPLE}; {describe(schema)}"
+        )
+    rows = _RowFormat.infer(fields, schema, str(path))
     if rows.episode_column is not None:
-        places, rejected = places_by_column(files, rows.episode_column)
+        addresses, rejected = addresses_by_column(files, rows.episode_column)
     else:
-        places, rejected = places_by_row(files, rows.list_path)
-    if not places:
+        addresses, rejected = addresses_by_row(files, rows.list_path)
+    if not addresses:
         reason = f"{rejected[0].location}: {rejected[0].reason}" if rejected else "it has no rows"
-        raise SourceError(f"{where}: split {split!r} has no episode that can be read; {reason}")
+        raise SourceError(f"{path}: split {split!r} has no episode that can be read: {reason}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        addresses=places,
-        lengths=np.array([place.steps for place in places], np.int64),
+        addresses=addresses,
+        lengths=np.array([address.steps for address in addresses], np.int64),
         fingerprint=fingerprint_files(files, split, fields.to_json()),
         read=functools.partial(_read, rows),
         rejected=tuple(rejected),
@@ -75,13 +77,14 @@ def open_parquet(where: str | Path, split: str = "train", *, fields: Fields | No
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """What a row is.
+class _RowFormat:
+    """The meaning of a row, and the columns to read.
 
     Attributes:
-      fields, columns: what is read of it.
-      episode_column: says of which episode it is a step; None where it is an episode.
-      list_path: a path that has a list of one value a step; None where a row is a step.
+      fields: the fields to read.
+      columns: names of the columns that hold them.
+      episode_column: column that tells the episode of a row. None if a row is an episode.
+      list_path: path of a column of lists with one value for each step. None if a row is a step.
     """
 
     fields: Fields
@@ -90,21 +93,33 @@ class _Rows:
     list_path: str | None
 
     @classmethod
-    def of(cls, fields: Fields, schema: Any, where: str) -> _Rows:
+    def infer(cls, fields: Fields, schema: Any, location: str) -> _RowFormat:
+        """Infer the meaning of a row from the types of the columns that hold the fields.
+
+        Args:
+          fields: the fields to read.
+          schema: `pyarrow.Schema` of the files.
+          location: their path, the beginning of error messages.
+
+        Raises:
+          SourceError: a field is not in the schema.
+        """
         modalities = {
             split_path(path)[0]: kind for path, kind in (*fields.observation.values(), *fields.action.values())
         }
         results = [
             split_path(path)[0] for path in (fields.reward, fields.success, fields.timestamps) if path is not None
         ]
-        nothing = schema.empty_table()
+        empty = schema.empty_table()
         try:
-            types = {path: get_column(nothing, path, where).type for path in (*modalities, *results)}
+            types = {path: get_column(empty, path, location).type for path in (*modalities, *results)}
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
-        lists = [path for path, modality in modalities.items() if _is_list_of(types[path], modality)]
-        lists.sort(key=lambda path: isinstance(modalities[path], Image))  # to count images is to read them
+        lists = [path for path, modality in modalities.items() if _lists_steps(types[path], modality)]
+        lists.sort(
+            key=lambda path: isinstance(modalities[path], Image)
+        )  # images last: counting them means reading them
         return cls(
             fields=fields,
             columns=tuple(sorted({column_name(schema.names, path) for path in types})),
@@ -113,8 +128,8 @@ class _Rows:
         )
 
 
-def _is_list_of(kind: Any, modality: Modality) -> bool:
-    """Whether a column of this type has in each row a list of values of this modality, one a step."""
+def _lists_steps(kind: Any, modality: Modality) -> bool:
+    """Return whether a column of this Arrow type holds, in each row, a list of values of a modality."""
     depth = list_depth(kind)
     match modality:
         case Continuous() | Discrete():
@@ -124,40 +139,41 @@ def _is_list_of(kind: Any, modality: Modality) -> bool:
     return depth > 0
 
 
-def _first_schema(files: Sequence[Path], where: str) -> Any:
-    """The schema of the first file that can be read. Raises SourceError where none can."""
+def _first_schema(files: Sequence[Path], location: str) -> Any:
+    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if there is none."""
     reasons = []
     for file in files:
         try:
             return read_schema(file, str(file))
         except EpisodeRejected as error:
             reasons.append(str(error))
-    raise SourceError(f"{where} has no file that can be read; the first: {reasons[0]}")
+    raise SourceError(f"{location} has no file that can be read. The first: {reasons[0]}")
 
 
-def _read(rows: _Rows, place: Place) -> Episode:
-    where = place.where
-    tables = [read_rows(*part, rows.columns, where) for part in place.parts]
+def _read(rows: _RowFormat, address: Address) -> Episode:
+    """Read the episode at an address."""
+    location = address.location
+    tables = [read_rows(*part, rows.columns, location) for part in address.parts]
 
-    def column(path: str) -> Any:
-        arrays = [get_column(table, path, where) for table in tables]
+    def read_field(path: str) -> Any:
+        arrays = [get_column(table, path, location) for table in tables]
         if rows.list_path is None:
-            return _joined([to_values(array, path, where) for array in arrays], path, where)
+            return _concatenate([to_values(array, path, location) for array in arrays], path, location)
         (array,) = arrays
         if array.null_count:
-            raise EpisodeRejected(where, f"field {path!r} is null")
+            raise EpisodeRejected(location, f"field {path!r} is null")
         if list_depth(array.type):
-            return to_values(array.flatten(), path, where)
-        (value,) = to_values(array, path, where)  # of the whole episode
+            return to_values(array.flatten(), path, location)
+        (value,) = to_values(array, path, location)  # one value for the whole episode
         return value
 
-    return assemble(rows.fields, column, where)
+    return assemble(rows.fields, read_field, location)
 
 
-def _joined(parts: list[Any], path: str, where: str) -> Any:
-    """The values of an episode that lies in several files."""
+def _concatenate(parts: list[Any], path: str, location: str) -> Any:
+    """Concatenate the values of a field over the parts of an episode."""
     if not all(isinstance(part, np.ndarray) for part in parts):
         return [value for part in parts for value in part]
     if len(shapes := {part.shape[1:] for part in parts}) > 1:
-        raise EpisodeRejected(where, f"field {path!r} has, from file to file, the shapes {sorted(shapes)} at each step")
+        raise EpisodeRejected(location, f"field {path!r} has shapes {sorted(shapes)} in different files, expected one")
     return np.concatenate(parts)

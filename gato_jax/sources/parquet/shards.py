@@ -1,4 +1,4 @@
-"""Which Parquet files are of a split, by the names that Hugging Face's hub gives them."""
+"""The Parquet files of a split, by the naming conventions of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ _SHARD = re.compile(r"(?P<split>[\w.]+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-
 _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
 
 
-def files_of_split(where: Path, split: str) -> list[Path]:
-    """The files of a split, in order.
+def list_split_files(path: Path, split: str) -> list[Path]:
+    """Return the Parquet files of a split, in order.
 
-    A file is of the split with which its name begins, `train-00000-of-00002.parquet`; or which is its name, or that of
-    the nearest folder which has the name of one, `test/0000.parquet`; or else of `train`.
+    The split of a file is the beginning of its name, as in `train-00000-of-00002.parquet`. Otherwise it is the name of
+    the file or of its nearest folder that is a common split name, as in `test/0000.parquet`. Otherwise it is "train".
 
     Args:
-      where: a file, or a folder that holds them at any depth.
-      split: which.
+      path: a file, or a folder that holds files at any depth.
+      split: name of the split.
 
     Raises:
-      SourceError: there is none, or of the shards, which say how many they are, one is missing.
+      SourceError: there are no such files, or a shard is missing of the number that their names give.
     """
-    files = [where] if where.is_file() else sorted(where.rglob("*.parquet"))
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     if not files:
-        raise SourceError(f"{where}: no Parquet files there; name a folder with *.parquet in it, or one such file")
+        raise SourceError(f"{path}: no *.parquet file at or below this path. Give the path of a recording.")
     splits = collections.defaultdict(list)
     for file in files:
-        splits[_split_of(file, where)].append(file)
+        splits[_split_name(file, path)].append(file)
     if split not in splits:
-        raise SourceError(f"{where}: no split {split!r}; it has {', '.join(sorted(splits))}")
+        raise SourceError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     _require_all_shards(splits[split])
     return splits[split]
 
 
-def _split_of(file: Path, where: Path) -> str:
+def _split_name(file: Path, path: Path) -> str:
+    """Return the split of a file at or below `path`."""
     if shard := _SHARD.fullmatch(file.stem):
         return shard["split"]
-    folders = file.relative_to(where).parts[:-1] if file != where else ()
+    folders = file.relative_to(path).parts[:-1] if file != path else ()
     return next((name for name in (file.stem, *reversed(folders)) if name in _SPLITS), "train")
 
 
 def _require_all_shards(files: list[Path]) -> None:
-    there = collections.defaultdict(set)
+    """Raise SourceError if shards are missing of the number that the file names give."""
+    found = collections.defaultdict(set)
     for file in files:
         if shard := _SHARD.fullmatch(file.stem):
-            there[file.parent, int(shard["count"])].add(int(shard["number"]))
-    for (folder, count), numbers in there.items():
+            found[file.parent, int(shard["count"])].add(int(shard["number"]))
+    for (folder, count), numbers in found.items():
         if missing := sorted(set(range(count)) - numbers):
-            raise SourceError(f"{folder}: of {count} shards number {missing[0]} is missing; download it as well")
+            raise SourceError(f"{folder}: shard {missing[0]} of {count} is missing. Download it.")

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file, and their columns as the arrays that an episode is assembled from."""
+"""Rows of Parquet files, and conversion of their columns to arrays."""
 
 from __future__ import annotations
 
@@ -16,112 +16,136 @@ from gato_jax.sources.reader import EpisodeRejected
 
 
 @contextlib.contextmanager
-def parquet_errors(where: str) -> Iterator[None]:
-    """An EpisodeRejected at `where` for whatever Arrow finds wrong with a file."""
+def parquet_errors(location: str) -> Iterator[None]:
+    """Convert every error of Arrow within the context to an EpisodeRejected at `location`."""
     import pyarrow as pa
 
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise EpisodeRejected(where, f"the Parquet file cannot be read ({error})") from None
+        raise EpisodeRejected(location, f"the Parquet file cannot be read ({error})") from None
 
 
-def count_rows(file: Path, where: str) -> int:
-    """How many rows the file says it has. Raises EpisodeRejected at `where` unless it is whole enough to say so."""
-    with parquet_errors(where):
-        return _footer(*_identity(file)).num_rows
+def count_rows(file: Path, location: str) -> int:
+    """Return the number of rows of a file, from its footer, or raise EpisodeRejected at `location`."""
+    with parquet_errors(location):
+        return _read_footer(*_cache_key(file)).num_rows
 
 
-def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], where: str) -> Any:
-    """The `pyarrow.Table` of rows [start, stop), of those of the named columns that the file has.
+def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], location: str) -> Any:
+    """Return rows [start, stop) of a file as a `pyarrow.Table`.
 
-    Only the row groups that hold them are read, and the last ones are kept, for a group may hold several episodes.
+    Only the row groups that hold them are read. The last ones are cached, because a group may hold several episodes.
+
+    Args:
+      file: the file.
+      start: number of the first row.
+      stop: number of the row after the last.
+      columns: names of the columns to read. Those that the file lacks are ignored.
+      location: the beginning of error messages.
 
     Raises:
-      EpisodeRejected: at `where`: the file cannot be read, or has fewer rows.
+      EpisodeRejected: the file cannot be read, or has fewer rows.
     """
-    with parquet_errors(where):
-        ends = _ends(*_identity(file))
+    with parquet_errors(location):
+        ends = _row_group_ends(*_cache_key(file))
         if stop > (rows := (ends or [0])[-1]):
-            raise EpisodeRejected(where, f"it is in rows {start} to {stop} of a file with {rows}")
+            raise EpisodeRejected(location, f"its rows are {start} to {stop}, but the file has only {rows}")
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop)
         groups = range(first, min(last + 1, len(ends)))
-        table = _read_groups(*_identity(file), groups, tuple(columns))
+        table = _read_groups(*_cache_key(file), groups, tuple(columns))
         return table.slice(start - (ends[first - 1] if first else 0), stop - start)
 
 
-def read_schema(file: Path, where: str) -> Any:
-    """The `pyarrow.Schema` of a file. Raises EpisodeRejected at `where`."""
-    with parquet_errors(where):
-        return _footer(*_identity(file)).schema.to_arrow_schema()
+def read_schema(file: Path, location: str) -> Any:
+    """Return the `pyarrow.Schema` of a file, or raise EpisodeRejected at `location`."""
+    with parquet_errors(location):
+        return _read_footer(*_cache_key(file)).schema.to_arrow_schema()
 
 
-def read_column(file: Path, path: str, where: str) -> Any:
-    """The whole `pyarrow.Array` at a path of a file. Raises EpisodeRejected at `where`."""
-    column = column_name(read_schema(file, where).names, path)
-    return get_column(read_rows(file, 0, count_rows(file, where), [column], where), path, where)
+def read_column(file: Path, path: str, location: str) -> Any:
+    """Return all values at a path of a file as a `pyarrow.Array`, or raise EpisodeRejected at `location`."""
+    column = column_name(read_schema(file, location).names, path)
+    return get_column(read_rows(file, 0, count_rows(file, location), [column], location), path, location)
 
 
 def column_name(names: Sequence[str], path: str) -> str:
-    """The column that a path begins with: itself, or `a` of `a/b`, a field of a column of structs."""
+    """Return the name of the column of a path: the path itself if it is a column, or `a` for the struct field `a/b`.
+
+    Args:
+      names: names of all columns.
+      path: path of a field.
+    """
     return path if path in names else path.split("/")[0]
 
 
-def get_column(table: Any, path: str, where: str) -> Any:
-    """The `pyarrow.Array` at a path of a `pyarrow.Table`. Raises EpisodeRejected at `where`, naming what there is."""
+def get_column(table: Any, path: str, location: str) -> Any:
+    """Return the values at a path of a `pyarrow.Table` as a `pyarrow.Array`.
+
+    Args:
+      table: the rows.
+      path: name of a column, or `a/b` for field `b` of a column `a` of structs.
+      location: the beginning of error messages.
+
+    Raises:
+      EpisodeRejected: there is no such column or field.
+    """
     import pyarrow as pa
     import pyarrow.types as types
 
     name = column_name(table.column_names, path)
     if name not in table.column_names:
-        raise EpisodeRejected(where, f"it has no field {path!r}; {describe(table.schema)}")
+        raise EpisodeRejected(location, f"it has no field {path!r}; {describe(table.schema)}")
     array = table.column(name).combine_chunks()
     for part in path.removeprefix(name).split("/")[1:]:
         if not types.is_struct(array.type) or array.type.get_field_index(part) < 0:
-            raise EpisodeRejected(where, f"it has no field {path!r}; {describe(table.schema)}")
+            raise EpisodeRejected(location, f"it has no field {path!r}; {describe(table.schema)}")
         array = array.field(part)
     return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 
 def describe(schema: Any) -> str:
-    """The columns of a `pyarrow.Schema` and their types, for a message."""
+    """Return the columns of a `pyarrow.Schema` and their types, for an error message."""
     return f"its columns are {', '.join(f'{field.name} ({field.type})' for field in schema)}"
 
 
-def to_values(array: Any, field: str, where: str) -> np.ndarray | list[Any]:
-    """A `pyarrow.Array` of T values as (T, ...) numbers, or as T strings or encoded images.
+def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
+    """Convert a `pyarrow.Array` of T values to a (T, ...) array of numbers, or a list of T strings or encoded images.
 
-    Lists in lists become further axes. Of a Hugging Face image, {bytes, path}, the bytes are taken; where it has a path
-    alone it is refused, for a recording has no business with files elsewhere.
+    Nested lists become further axes. Of a Hugging Face image, a struct {bytes, path}, the bytes are taken. An image
+    that has only a path is rejected, because a recording must not read files elsewhere.
+
+    Args:
+      array: the values.
+      field: name of the field in error messages.
+      location: file and number of the episode, the beginning of error messages.
 
     Raises:
-      EpisodeRejected: at `where`: a value is null, lists are of different lengths, or the type is none of these.
+      EpisodeRejected: a value is null, lists have different lengths, or the type is not supported.
     """
     import pyarrow.types as types
 
     kind = array.type
     if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return _embedded(array, field, where)
+        return _read_embedded_images(array, field, location)
     if array.null_count:
-        raise EpisodeRejected(where, f"field {field!r} holds {array.null_count} null")
+        raise EpisodeRejected(location, f"field {field!r} holds {array.null_count} null values")
     if _is_list(kind):
-        return _stacked(array, field, where)
+        return _stack_lists(array, field, location)
     if types.is_dictionary(kind):
-        return to_values(array.dictionary_decode(), field, where)
-    if kind in _strings():
-        with parquet_errors(where):
+        return to_values(array.dictionary_decode(), field, location)
+    if kind in _string_types():
+        with parquet_errors(location):
             return array.to_pylist()
     if types.is_timestamp(kind) or types.is_duration(kind):
         return array.cast("int64").to_numpy()
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
         return array.to_numpy(zero_copy_only=False)
-    raise EpisodeRejected(
-        where, f"field {field!r} has the type {kind}, which is no number, text, image or list of them"
-    )
+    raise EpisodeRejected(location, f"field {field!r} has type {kind}, expected numbers, text, images or lists of them")
 
 
 def list_depth(kind: Any) -> int:
-    """How many lists are one in another in a type of Arrow."""
+    """Return how deeply lists are nested in an Arrow type; 0 for a type that is not a list."""
     return 1 + list_depth(kind.value_type) if _is_list(kind) else 0
 
 
@@ -131,8 +155,8 @@ def _is_list(kind: Any) -> bool:
     return types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind)
 
 
-def _strings() -> tuple[Any, ...]:
-    """The types of text and of bytes."""
+def _string_types() -> tuple[Any, ...]:
+    """Return the Arrow types of text and bytes."""
     import pyarrow as pa
 
     return (
@@ -140,17 +164,23 @@ def _strings() -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _stacked(array: Any, field: str, where: str) -> np.ndarray:
-    inner = to_values(array.flatten(), field, where)
+def _stack_lists(array: Any, field: str, location: str) -> np.ndarray:
+    """Convert a `pyarrow.Array` of T lists of one length n to a (T, n, ...) array."""
+    inner = to_values(array.flatten(), field, location)
     if not isinstance(inner, np.ndarray):
-        raise EpisodeRejected(where, f"field {field!r} holds lists of {array.type.value_type} at each step, not one")
+        raise EpisodeRejected(
+            location, f"field {field!r} holds lists of {array.type.value_type} at each step, expected single values"
+        )
     lengths = set(np.diff(_offsets(array)).tolist())
     if len(lengths) > 1:
-        raise EpisodeRejected(where, f"field {field!r} has from {min(lengths)} to {max(lengths)} elements at a step")
+        raise EpisodeRejected(
+            location, f"field {field!r} has {min(lengths)} to {max(lengths)} elements at a step, expected one length"
+        )
     return inner.reshape(len(array), lengths.pop() if lengths else 0, *inner.shape[1:])
 
 
 def _offsets(array: Any) -> np.ndarray:
+    """Return the index of the first element of each list, and the number of all elements, (T + 1,)."""
     import pyarrow.types as types
 
     if types.is_fixed_size_list(array.type):
@@ -158,41 +188,44 @@ def _offsets(array: Any) -> np.ndarray:
     return array.offsets.to_numpy()
 
 
-def _embedded(array: Any, field: str, where: str) -> list[bytes]:
+def _read_embedded_images(array: Any, field: str, location: str) -> list[bytes]:
+    """Return the encoded files of a `pyarrow.Array` of T Hugging Face images, structs {bytes, path}."""
     images = array.field("bytes").to_pylist()
     if None in images:
         step = images.index(None)
-        said = array[step].as_py() or {}
+        path = (array[step].as_py() or {}).get("path")
         raise EpisodeRejected(
-            where, f"field {field!r} has no image at step {step}, only the path {said.get('path')!r}; embed its bytes"
+            location, f"field {field!r} has only the path {path!r} at step {step}, expected an image. Embed its bytes"
         )
     return images
 
 
-def _identity(file: Path) -> tuple[str, int, int]:
-    """What the caches know a file by: one that was written anew is another."""
+def _cache_key(file: Path) -> tuple[str, int, int]:
+    """Return the key of a file in the caches. It changes when the file is rewritten."""
     state = file.stat()
     return str(file), state.st_size, state.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=256)
-def _footer(file: str, size: int, changed: int) -> Any:
+def _read_footer(file: str, size: int, changed: int) -> Any:
+    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are its cache key."""
     import pyarrow.parquet as pq
 
     return pq.read_metadata(file)
 
 
 @functools.lru_cache(maxsize=256)
-def _ends(file: str, size: int, changed: int) -> list[int]:
-    """Where each row group ends, in rows."""
-    footer = _footer(file, size, changed)
+def _row_group_ends(file: str, size: int, changed: int) -> list[int]:
+    """Return the number of the row after the last of each row group."""
+    footer = _read_footer(file, size, changed)
     return list(itertools.accumulate(footer.row_group(number).num_rows for number in range(footer.num_row_groups)))
 
 
 @functools.lru_cache(maxsize=2)
 def _read_groups(file: str, size: int, changed: int, groups: range, columns: tuple[str, ...]) -> Any:
+    """Read row groups of a file as a `pyarrow.Table`; the first three arguments are its cache key."""
     import pyarrow.parquet as pq
 
-    footer = _footer(file, size, changed)
+    footer = _read_footer(file, size, changed)
     with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
         return parquet.read_row_groups(list(groups), columns=list(columns), use_threads=False)

@@ -1,0 +1,49 @@
+"""The description of the data that an agent is trained on, kept in the run's data.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gato_jax.reports.provenance.conversions import read_conversions
+
+if TYPE_CHECKING:  # importing batching takes a second
+    from gato_jax.batching import DatasetConfig, Mixture, TokenRecords
+
+
+def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
+    """Return one JSON object for each dataset of a mixture, as reports and records of provenance read it.
+
+    It is written before training, because the folder of a dataset may be gone when somebody asks.
+    """
+    return [
+        {
+            "dataset": name,
+            "task": records.spec.name,
+            "episodes": records.episodes,
+            "steps": records.steps,
+            **{field: _distinct(records, field) for field in ("source", "licence", "kind", "agent")},
+            "weight": float(share),
+            "fingerprint": records.fingerprint,
+            "provenances": [
+                {"episodes": episodes, **dataclasses.asdict(provenance)}
+                for provenance, episodes in records.provenance_counts.items()
+            ],
+            **_conversions(mixture.datasets[name]),
+        }
+        for (name, records), share in zip(mixture.records.items(), mixture.shares, strict=True)
+    ]
+
+
+def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
+    """Return the conversions that led to a recorded dataset; an export of tokens does not say from which they are."""
+    if dataset.kind == "tokens":
+        return {}
+    conversions = read_conversions(Path(dataset.location)) if dataset.kind == "recorded" else ()
+    return {"conversions": [dataclasses.asdict(conversion) for conversion in conversions]}
+
+
+def _distinct(records: TokenRecords, field: str) -> str:
+    """Return the distinct values of one field in the provenances of a dataset."""
+    return "; ".join(dict.fromkeys(getattr(provenance, field) for provenance in records.provenances))
