@@ -122,10 +122,9 @@ class Stages:
 
 
 def write_json(path: pathlib.Path, value: Any):
-    """Whole or not at all, so that what a killed process leaves can be read."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2))
-    partial.replace(path)
+    """Write indented JSON that appears whole or not at all."""
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2))
 
 
 @contextlib.contextmanager
