@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.record import write_result
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Provenance, TaskSpec
 from gato_jax.tokenization import ImageCodec, Layout, Tokenization, TokenSequence, decode
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
 
 ROUNDS = 9
 TASKS = {

@@ -167,6 +167,7 @@ def made_batch(config, rows: str):
         one action each, and 30% of all tokens as targets.
     """
     from gato_jax.batching import Batch
+    from gato_jax.batching.batch import HOST_ONLY
 
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.context)
@@ -188,14 +189,12 @@ def made_batch(config, rows: str):
         loss_mask=targets & (positions > 0),
         local_position=np.broadcast_to(np.where(with_images, frame, 0), shape).astype(np.int32),
         segment_ids=np.ones(shape, np.int32),
-        prompt_mask=None,
-        action_range=None,
         patches=patches[None],
         patch_slots=slots[None],
         patch_intervals=intervals[None],
         row_ids=np.arange(config.batch_size, dtype=np.int32),
         dataset_ids=np.zeros(config.batch_size, np.int32),
-        episode_ids=None,
+        **HOST_ONLY,
     )
 
 

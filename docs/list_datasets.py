@@ -46,7 +46,17 @@ def _open_x() -> list[str]:
             rate, licence = f"{fields.control_rate_hz:g}", fields.provenance.licence
             actions = "; ".join(f"`{key}` {_limits(modality)}" for key, (_, modality) in fields.action.items())
             rows.append(
-                (f"`{name}`", body.robot, rate, cameras, gripper, actions, entry.action, licence, entry.location or "")
+                (
+                    f"`{name}`",
+                    body.robot,
+                    rate,
+                    cameras,
+                    gripper,
+                    actions,
+                    entry.action_meaning,
+                    licence,
+                    entry.location or "",
+                )
             )
     columns = ("name", "robot", "Hz", "cameras", "gripper", "actions", "what they mean", "licence", "where it is")
     return [
@@ -90,7 +100,7 @@ def _families() -> list[str]:
                 ", ".join(f"{rate:g}" for rate in rates) or "-",
                 observation,
                 _limits(fields.action["action"][1]),
-                entries[0].action,
+                entries[0].action_meaning,
                 fields.provenance.licence,
             )
         )
@@ -113,7 +123,7 @@ def _texts() -> list[str]:
             entry.suite,
             ", ".join(f"`{key}`" for key in entry.observation) or "-",
             ", ".join(f"`{key}`" for key in entry.action),
-            "each of several" if entry.each else "an example",
+            "each of several" if entry.repeated_field else "an example",
             entry.licence,
         )
         for name, entry in sorted(TFDS_TEXT.items())

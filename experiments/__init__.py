@@ -1,1 +1,1 @@
-"""One thin script for each table or figure; each runs as `python -m experiments.NAME` from the repository's root."""
+"""Experiments, one script for each table or figure, run as `python -m experiments.NAME` from the repository root."""

@@ -1,9 +1,10 @@
-"""From real episodes to a scored agent and its report, in one command and on two cores.
+"""The quickstart: record episodes, train one agent, play and score it, and write a report, on two cores.
 
     .venv/bin/python -m experiments.quickstart --config=configs/quickstart.py --workdir=runs/quickstart
 
-Every stage runs in processes of its own, so that none that trains or acts ever holds TensorFlow. Killed and run again,
-it goes on with the job, and in training with the checkpoint, where it was.
+Every stage runs in processes of its own, so that no process that trains or acts imports TensorFlow. A run that was
+killed continues when the command is repeated: with the first unfinished job, and in training with the newest
+checkpoint.
 """
 
 from __future__ import annotations
@@ -25,33 +26,33 @@ from gato_jax.episodes import dataset_name
 from gato_jax.reports import read_results, summary_table
 from gato_jax.verbs.flags import UsageError, parse_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="configs/quickstart.py unless given")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "folder of the run")
-_JOB = flags.DEFINE_string("job", None, "run this one job, in this process; the script calls itself with it")
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file. Default: configs/quickstart.py.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run.")
+_JOB = flags.DEFINE_string("job", None, "Name of one job to run in this process; used by the script itself.")
 
 _FREE_BYTES = 2 << 30
 
 
 def main(argv: list[str]):
-    """Runs what is not done yet, or the one job that --job names, and prints the scores."""
+    """Run the unfinished stages and print the scores, or run the one job that --job names."""
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     if _JOB.value:
-        logging.set_verbosity(logging.ERROR)  # orbax and TFDS tell a job's every step
+        logging.set_verbosity(logging.ERROR)  # orbax and TFDS log every step of a job
         quickstart_jobs.run(_JOB.value, config, workdir)
         return
     try:
         _prepare(config, workdir)
         stages = Stages(workdir)
         if (workdir / "report.html").exists() and "report" in stages.done:
-            print(f"Finished before; remove {workdir} to start anew.\n")
+            print(f"{workdir} holds a finished run. Remove it to start again.\n")
         else:
             _run(stages, config, workdir)
     except KeyboardInterrupt:
-        sys.exit(_complain("interrupted; run it again to go on", 130))
+        sys.exit(_print_error("interrupted. Run the command again to continue.", 130))
     except JobError as error:
-        sys.exit(_complain(error, error.status if error.status in (1, 2) else 1))
+        sys.exit(_print_error(error, error.status if error.status in (1, 2) else 1))
     except (OSError, ValueError) as error:
-        sys.exit(_complain(error, 2))
+        sys.exit(_print_error(error, 2))
     print(summary_table(read_results(workdir)))
     print(f"\nresults  {workdir / 'results.json'}\nreport   {workdir / 'report.html'}")
 
@@ -70,7 +71,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
     def job(name: str) -> Job:
         return Job(name, [*own, f"--job={name}"])
 
-    # The longest first, so that the two that run side by side end together.
+    # The longest jobs come first, so that the two workers finish at about the same time.
     record = [job("record robot"), *map(collect, reversed(tasks)), job("record captions"), job("record dialogue")]
     stages.run("record", record, side_by_side=2)
     stages.run("train", [Job("train", train)])
@@ -78,7 +79,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         f"--workdir={workdir}",
         f"--tasks={','.join(tasks)}",
         f"--episodes={settings.evaluation_episodes}",
-        "--measure_references",  # measures nothing as long as the committed table has these versions of the tasks
+        "--measure_references",  # only what the committed table lacks for the installed versions
         f"--environments={settings.environments}",
         f"--temperature={settings.temperature}",
         f"--json={workdir / 'evaluation.json'}",
@@ -90,18 +91,20 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
 
 def _prepare(config, workdir: pathlib.Path):
-    """What can be known to stop the run half-way stops it here."""
+    """Check disk space, config and packages, so that nothing foreseeable stops the run later, and write config.json."""
     workdir.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(workdir).free < _FREE_BYTES:
-        raise OSError(f"{workdir} has less than {_FREE_BYTES >> 30} GiB free; free some or name another --workdir")
+        raise OSError(
+            f"{workdir} has less than {_FREE_BYTES >> 30} GiB free. Free some space or choose another --workdir."
+        )
     wanted, path = json.loads(config.to_json()), workdir / "config.json"
     if path.exists():
-        there = json.loads(path.read_text())
-        for key in wanted.keys() | there.keys():
-            if wanted.get(key) != there.get(key):
+        existing = json.loads(path.read_text())
+        for key in sorted(wanted.keys() | existing.keys()):
+            if wanted.get(key) != existing.get(key):
                 raise ValueError(
-                    f"{workdir} holds a run of another config: {key} is {there.get(key)!r} there and "
-                    f"{wanted.get(key)!r} here; remove it or name another --workdir"
+                    f"{workdir} holds a run of another config: {key} is {existing.get(key)!r} in that run, expected "
+                    f"{wanted.get(key)!r}. Remove the folder or choose another --workdir."
                 )
     else:
         _check(config)
@@ -110,13 +113,13 @@ def _prepare(config, workdir: pathlib.Path):
 
 
 def _check(config):
-    """A config that `gato train` would refuse is refused now, in a process of its own: this one stays small."""
+    """Raise ValueError if `gato train` would refuse the config. A separate process checks it to keep this one small."""
     settings = config.experiment
     for name in ("robot_episodes", "robot_held_out", "evaluation_episodes", "environments"):
         if settings[name] < 1:
-            raise ValueError(f"experiment.{name} must be positive, got {settings[name]}")
+            raise ValueError(f"experiment.{name} is {settings[name]}, expected a positive number")
     if not settings.temperature >= 0:
-        raise ValueError(f"experiment.temperature must not be negative, got {settings.temperature}")
+        raise ValueError(f"experiment.temperature is {settings.temperature}, expected 0 or more")
     code = "import json, sys; from gato_jax.training import TrainConfig; TrainConfig.from_mapping(json.load(sys.stdin))"
     fields = {key: value for key, value in json.loads(config.to_json()).items() if key != "experiment"}
     checked = subprocess.run([sys.executable, "-c", code], input=json.dumps(fields), capture_output=True, text=True)
@@ -125,7 +128,7 @@ def _check(config):
 
 
 def _write_results(stages: Stages, config, workdir: pathlib.Path):
-    """`gato evaluate --json`, and what the run took."""
+    """Write results.json: the scores, the held-out scores, and the duration, memory and versions of the run."""
     results = json.loads((workdir / "evaluation.json").read_text())
     results["held_out"] = json.loads((workdir / "held_out.json").read_text())
     results["minutes"] = sum(stages.seconds.values()) / 60
@@ -145,23 +148,24 @@ def _write_results(stages: Stages, config, workdir: pathlib.Path):
 
 
 def _arguments() -> list[str]:
-    """The config and folder of this call, for the processes below it."""
-    mine = [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
-    return [f"--config={config_flags.get_config_filename(flags.FLAGS['config'])}", f"--workdir={_WORKDIR.value}", *mine]
+    """Return the flags of this call that the processes of its jobs need: config, overrides and folder."""
+    overrides = [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
+    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+    return [f"--config={config_file}", f"--workdir={_WORKDIR.value}", *overrides]
 
 
-def _complain(error: Exception | str, status: int) -> int:
+def _print_error(error: Exception | str, status: int) -> int:
     print(f"quickstart: {error}", file=sys.stderr)
     return status
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """The flags; a wrong one is one line, as everywhere."""
-    given = any(argument.lstrip("-").split("=")[0] == "config" for argument in argv[1:])
-    try:  # a default of the flag would be loaded, and fail, as this module is imported
-        parse_flags(flags.FLAGS, argv if given else [argv[0], "--config=configs/quickstart.py", *argv[1:]])
+    """Parse the flags. An error is printed in one line, and the process exits with status 2."""
+    has_config = any(argument.lstrip("-").split("=")[0] == "config" for argument in argv[1:])
+    try:  # a default of the flag itself would be loaded, and could fail, while this module is imported
+        parse_flags(flags.FLAGS, argv if has_config else [argv[0], "--config=configs/quickstart.py", *argv[1:]])
     except (flags.Error, UsageError) as error:
-        sys.exit(_complain(error, 2))
+        sys.exit(_print_error(error, 2))
     return argv[:1]
 
 

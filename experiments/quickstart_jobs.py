@@ -1,8 +1,9 @@
-"""The jobs of the quickstart that are no verb of `gato`: robot, captions, dialogue, held-out scores."""
+"""Jobs of the quickstart that no verb of `gato` does: robot episodes, captions, dialogues, held-out scores."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
 import json
@@ -20,7 +21,7 @@ _NPM_EMOJI = "emoji-datasource-google"
 
 
 def run(name: str, config, workdir: pathlib.Path):
-    """One job, by the name that quickstart.py gives it."""
+    """Run the job of this name."""
     jobs: dict[str, Callable] = {
         "record robot": _record_robot,
         "record captions": _record_captions,
@@ -31,10 +32,10 @@ def run(name: str, config, workdir: pathlib.Path):
 
 
 def emoji_folder(workdir: pathlib.Path) -> str | None:
-    """Where the emoji are: None for the system's font, else the npm package, fetched if need be.
+    """Return the folder of an npm package with emoji images, downloaded if necessary; None if the system has the font.
 
     Raises:
-      SourceError: neither is to be had.
+      SourceError: the system has no emoji font, and the package cannot be downloaded.
     """
     from gato_jax.sources import SourceError
     from gato_jax.sources.images.emoji import FONT
@@ -44,14 +45,18 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
     folder = workdir / _NPM_EMOJI
     if not folder.exists():
         if shutil.which("npm") is None:
-            raise SourceError("no emoji to caption: apt-get install fonts-noto-color-emoji, or install npm")
+            raise SourceError(
+                f"no emoji to caption: {FONT} does not exist and npm is not installed. "
+                "Run `apt-get install fonts-noto-color-emoji`, or install npm."
+            )
         packed = subprocess.run(
             ["npm", "pack", "--silent", "--pack-destination", str(workdir), _NPM_EMOJI], capture_output=True, text=True
         )
         archives = list(workdir.glob(f"{_NPM_EMOJI}-*.tgz"))
         if packed.returncode or not archives:
             raise SourceError(
-                f"npm pack {_NPM_EMOJI}: {packed.stderr.strip()}; or apt-get install fonts-noto-color-emoji"
+                f"no emoji to caption: `npm pack {_NPM_EMOJI}` failed with {packed.stderr.strip()!r}. "
+                "Run `apt-get install fonts-noto-color-emoji` instead."
             )
         shutil.unpack_archive(archives[0], workdir / "unpacked")
         (workdir / "unpacked" / "package").rename(folder)
@@ -62,11 +67,13 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
 def _record_robot(config, workdir: pathlib.Path):
     from gato_jax.environments import RECORDING_SEEDS
     from gato_jax.environments.fetch import CONTROL_RATE_HZ
-    from gato_jax.experts import record
+    from gato_jax.experts import ExpertActor
+    from gato_jax.rollouts import play
     from gato_jax.sources import write_bridge_dataset
 
     train, test = config.experiment.robot_episodes, config.experiment.robot_held_out
-    episodes = iter(tqdm(record(ROBOT_TASK, RECORDING_SEEDS[: train + test]), total=train + test, unit="episode"))
+    starts = [(ROBOT_TASK, seed) for seed in RECORDING_SEEDS[: train + test]]
+    episodes = iter(tqdm(play(functools.partial(ExpertActor, noise=None), starts), total=len(starts), unit="episode"))
     splits = {"train": itertools.islice(episodes, train), "test": episodes}
     print(write_bridge_dataset(workdir / "data", splits, control_rate_hz=CONTROL_RATE_HZ, overwrite=True))
 
@@ -123,9 +130,11 @@ def _score_captions(agent, train, test, workdir: pathlib.Path):
     images = [layout.encode_observation({"image": episode.observation["image"][0]}) for episode in test]
     truths = [str(episode.action["caption"][0]) for episode in test]
     greedy = write_texts(agent, task, images, temperature=0.0)
-    matches = [said == truth for said, truth in zip(greedy, truths, strict=True)]
+    matches = [text == truth for text, truth in zip(greedy, truths, strict=True)]
     shown, seeds = images[:CAPTION_SAMPLES], (0, 100, 200)
-    samples = [write_texts(agent, task, shown, temperature=0.9, seed=seed) for seed in seeds]  # paper: 0.9, first three
+    samples = [
+        write_texts(agent, task, shown, temperature=0.9, seed=seed) for seed in seeds
+    ]  # the paper samples at 0.9 and shows the first three
     captions = [
         {"image": _data_uri(episode.observation["image"][0]), "truth": truth, "samples": list(drawn)}
         for episode, truth, drawn in zip(test, truths, zip(*samples, strict=True), strict=False)
@@ -142,18 +151,20 @@ def _score_dialogue(agent, train, test, workdir: pathlib.Path):
 
 
 def _continuations(agent, episodes) -> list[dict[str, str]]:
-    """The first line of held-out dialogues, what the corpus answers, and what the agent does."""
+    """Return the first line of each held-out dialogue as a prompt, with the corpus' and the agent's continuation."""
     from gato_jax.policy import write_texts
 
     layout = agent.layout("dialogue/chatterbot")
     lines = [str(episode.action["text"][0]).split("\n") for episode in episodes]
     prompts = [f"{line[0]}\nAgent:" for line in lines]
     beginnings = [layout.encode_action({"text": prompt}) for prompt in prompts]
-    beginnings = [tokens.slice(0, len(tokens) - 1) for tokens in beginnings]  # the end-of-text piece is not said yet
-    said = write_texts(agent, "dialogue/chatterbot", beginnings, temperature=0.9, max_tokens=24)
+    beginnings = [
+        tokens.slice(0, len(tokens) - 1) for tokens in beginnings
+    ]  # without the end-of-text piece, so that the agent continues
+    written = write_texts(agent, "dialogue/chatterbot", beginnings, temperature=0.9, max_tokens=24)
     return [
         {"prompt": line[0], "truth": "\n".join(line[1:]), "sample": text.split("\nHuman:")[0].strip()}
-        for line, text in zip(lines, said, strict=True)
+        for line, text in zip(lines, written, strict=True)
     ]
 
 

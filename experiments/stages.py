@@ -1,4 +1,4 @@
-"""Runs the jobs of an experiment, each in a process of its own: side by side, resumable, with the memory watched."""
+"""A runner of an experiment's jobs, each in a process of its own, in parallel, resumable, with its peak memory."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
+from gato_jax.episodes.atomic_writes import atomic_file
+
 _POLL_SECONDS = 0.2
 _SHOW_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
@@ -25,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class JobError(RuntimeError):
-    """A job that failed; the message holds the end of its log."""
+    """A job that failed; the message holds the last line of its log, and `status` its exit status."""
 
     def __init__(self, message: str, status: int):
         super().__init__(message)
@@ -34,7 +36,12 @@ class JobError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """One process. A job that has finished once is not run again in the same folder."""
+    """A process to run. A job that has finished is not run again in the same folder.
+
+    Attributes:
+      name: unique name of the job.
+      command: program and arguments.
+    """
 
     name: str
     command: Sequence[str]
@@ -43,8 +50,13 @@ class Job:
 class Stages:
     """The stages of one experiment in one folder.
 
-    WORKDIR/progress.json holds the jobs done, the seconds of each stage over all tries, and the peak memory;
-    WORKDIR/logs what the jobs said.
+    WORKDIR/progress.json holds the names of the finished jobs, the duration of each stage summed over all attempts, and
+    the peak memory. WORKDIR/logs holds the output of the jobs.
+
+    Attributes:
+      done: names of the finished jobs.
+      seconds: duration of each stage in seconds.
+      peak_memory_bytes: highest sum of the resident memory of this process and all processes below it.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -56,7 +68,18 @@ class Stages:
         self.peak_memory_bytes: int = known.get("peak_memory_bytes", 0)
 
     def run(self, stage: str, jobs: Sequence[Job], *, side_by_side: int = 1):
-        """Runs the jobs that are not done yet. A stage of one job shows that job's own progress."""
+        """Run the unfinished jobs of a stage.
+
+        A stage of one job shows the output of that job in place of a progress bar.
+
+        Args:
+          stage: name of the stage.
+          jobs: all jobs of the stage.
+          side_by_side: number of jobs that run at the same time.
+
+        Raises:
+          JobError: a job failed. The other running jobs are ended.
+        """
         waiting = [job for job in jobs if job.name not in self.done]
         if not waiting:
             return
@@ -82,12 +105,13 @@ class Stages:
                     if time.monotonic() - shown > _SHOW_SECONDS:
                         shown = time.monotonic()
                         bar.set_postfix_str(", ".join(job.name for job in running))
-                        self._save()  # whoever is killed from here on loses two seconds of the account
+                        self._save()  # a kill loses at most two seconds of the durations
             finally:
                 _end(running.values())
                 self._save()
 
     def log(self, job: Job) -> pathlib.Path:
+        """Return the file that the output of a job is written to."""
         return self.workdir / "logs" / f"{job.name.replace('/', '__').replace(' ', '_')}.txt"
 
     def _start(self, job: Job, alone: bool) -> subprocess.Popen:
@@ -99,21 +123,21 @@ class Stages:
 
     def _finish(self, job: Job, status: int, alone: bool):
         if status:
-            said = [] if alone else self.log(job).read_text().replace("\r", "\n").splitlines()
-            last = next((line for line in reversed(said) if line.strip()), "")
-            where = "" if alone else f" (log: {self.log(job)})"
-            raise JobError(f"{job.name} stopped with status {status}: {last}{where}", status)
+            lines = [] if alone else self.log(job).read_text().replace("\r", "\n").splitlines()
+            last = next((line for line in reversed(lines) if line.strip()), "")
+            log = "" if alone else f" (log: {self.log(job)})"
+            raise JobError(f"{job.name} stopped with status {status}: {last}{log}", status)
         self.done.append(job.name)
         self._save()
 
     def _watch_memory(self):
-        """The sum over this process and all below it, of the memory each holds (RSS: shared pages count for each)."""
+        """Update the peak of the resident memory of this process and all below it; shared pages count once for each."""
         total = 0
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
             try:
                 total += process.memory_info().rss
             except psutil.NoSuchProcess:
-                continue  # it ended between being listed and being asked
+                continue  # the process ended after it was listed
         self.peak_memory_bytes = max(self.peak_memory_bytes, total)
 
     def _save(self):
@@ -122,14 +146,14 @@ class Stages:
 
 
 def write_json(path: pathlib.Path, value: Any):
-    """Write indented JSON that appears whole or not at all."""
-    with atomic_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2))
+    """Write indented JSON atomically, so that a process that is killed leaves the old file or the new one."""
+    with atomic_file(path) as written:
+        written.write_text(json.dumps(value, indent=2))
 
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what was started is ended on the way out."""
+    """Make SIGTERM raise KeyboardInterrupt during the block, as Ctrl-C does, so that running jobs are ended."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -138,13 +162,13 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _die_with_parent():
-    """In the child: it gets SIGTERM when this process is killed, or a second run would work beside it in its folder."""
+    """Arrange in a child process that it gets SIGTERM when its parent dies, so that no job survives a killed run."""
     if _LINUX is not None:
         _LINUX.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(processes: Iterable[subprocess.Popen]):
-    """Ends these and all below them; what does not heed it in time is killed."""
+    """End processes and all processes below them by SIGTERM, and after _GRACE_SECONDS by SIGKILL."""
     family: list[psutil.Process] = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):

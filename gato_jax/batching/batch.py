@@ -1,88 +1,105 @@
-"""A batch: rows of equal length, with the patches of several rows pooled."""
+"""A batch: rows of equal length, with the patches of several rows pooled.
+
+Axes:
+    B rows   T positions   G pools of B/G consecutive rows   P patches of a pool, its budget   p side of a patch
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from gato_jax.tokenization import TokenSequence
-from gato_jax.tokenization.sequence import PER_TOKEN
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN, Array, TokenFields
+
+# The fields that the training step does not read: they are None in a batch on devices.
+HOST_ONLY: dict[str, Any] = {name: None for name, field in PER_TOKEN.items() if not field.on_device}
 
 
-class Batch(NamedTuple):
-    """B rows of T positions in G pools of B/G consecutive rows, each with P patches, its budget.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Batch(TokenFields):
+    """B rows of T positions in G pools of B/G consecutive rows, each pool with room for P patches; a pytree.
 
     A pool is what one device embeds at a time, so that only real patches are carried, and none between devices.
 
-    Fields of TokenSequence, batched; besides:
-      patches, patch_slots, patch_intervals: (G, P, ...); slots index the flattened positions of the pool's own rows,
-        and B/G * T marks padding.
+    Attributes:
+      token_ids, ...: (B, T, ...), the per-token fields of `TokenFields`. Those in `HOST_ONLY` are None on devices.
+      patches, patch_slots, patch_intervals: (G, P, ...); a slot is an index into the B/G * T flattened positions of the
+        pool's rows, and B/G * T marks padding.
       row_ids: (B,) int32, the number of the row in the run; its randomness depends on it alone.
-      dataset_ids: (B,) int32, of the mixture's datasets.
-      episode_ids: (B, T) int32, the episode of its dataset that a token comes from, -1 at padding.
-
-    A step does not read prompt_mask, action_range and episode_ids; on its way to the devices they are None.
+      dataset_ids: (B,) int32, the number of the row's dataset in the mixture.
     """
 
-    token_ids: np.ndarray
-    target_ids: np.ndarray
-    loss_mask: np.ndarray
-    local_position: np.ndarray
-    segment_ids: np.ndarray
-    prompt_mask: np.ndarray | None
-    action_range: np.ndarray | None
-    patches: np.ndarray
-    patch_slots: np.ndarray
-    patch_intervals: np.ndarray
-    row_ids: np.ndarray
-    dataset_ids: np.ndarray
-    episode_ids: np.ndarray | None
+    row_ids: Array
+    dataset_ids: Array
+
+
+class ArraySpec(NamedTuple):
+    """Shape, dtype and padding value of one array of a batch."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    padding: int = 0
+
+
+def batch_specs(*, rows: int, context: int, pools: int, patch: int, patch_budget: int) -> dict[str, ArraySpec]:
+    """Return {field: ArraySpec} of a whole `Batch`, with the fields that stay on the host.
+
+    Args:
+      rows: B.
+      context: T.
+      pools: G.
+      patch: p.
+      patch_budget: P.
+    """
+    specs = {
+        name: ArraySpec((rows, context, *field.shape), field.dtype, field.padding) for name, field in PER_TOKEN.items()
+    }
+    for name, field in PER_PATCH.items():
+        shape = (patch if side is None else side for side in field.shape)
+        padding = rows // pools * context if name == "patch_slots" else 0
+        specs[name] = ArraySpec((pools, patch_budget, *shape), field.dtype, padding)
+    return specs | dict.fromkeys(("row_ids", "dataset_ids"), ArraySpec((rows,), np.int32))
 
 
 def collate(
     rows: Sequence[TokenSequence],
     row_ids: Sequence[int],
     dataset_ids: Sequence[int],
-    episode_ids: Sequence[np.ndarray],
     *,
     context: int,
     patch: int,
     patch_budget: int,
     pools: int = 1,
 ) -> Batch:
-    """Pads rows to `context` and pools their patches. A pool over its budget is a ValueError that says which row."""
-    count = len(rows)
-    in_pool = count // pools
-    fields: dict[str, np.ndarray] = {}
-    for name in PER_TOKEN:
-        first = getattr(rows[0], name)
-        padded = np.zeros((count, context, *first.shape[1:]), first.dtype)
-        for b, row in enumerate(rows):
-            padded[b, : len(row)] = getattr(row, name)
-        fields[name] = padded
-    fields["episode_ids"] = np.full((count, context), -1, np.int32)
-    patches = np.zeros((pools, patch_budget, patch, patch, 3), np.uint8)
-    slots = np.full((pools, patch_budget), in_pool * context, np.int32)
-    intervals = np.zeros((pools, patch_budget, 4), np.int32)
-    used = [0] * pools
+    """Pad rows to `context` positions and pool their patches.
+
+    Raises:
+      ValueError: a pool has more patches than `patch_budget`; it names the row.
+    """
+    specs = batch_specs(rows=len(rows), context=context, pools=pools, patch=patch, patch_budget=patch_budget)
+    # np.zeros reserves pages without touching them, and most of a large patch pool may stay empty.
+    arrays = {
+        name: np.full(shape, padding, dtype) if padding else np.zeros(shape, dtype)
+        for name, (shape, dtype, padding) in specs.items()
+    }
+    arrays["row_ids"][:], arrays["dataset_ids"][:] = row_ids, dataset_ids
+    rows_in_pool, used = len(rows) // pools, [0] * pools
     for b, row in enumerate(rows):
-        fields["episode_ids"][b, : len(row)] = episode_ids[b]
-        pool, place = divmod(b, in_pool)
-        here = slice(used[pool], used[pool] + len(row.patch_slots))
-        if here.stop > patch_budget:
-            raise ValueError(f"row {b} of the batch brings {here.stop} patches, over its pool's budget {patch_budget}")
-        if here.stop > here.start:
-            patches[pool, here] = row.patches
-            slots[pool, here] = row.patch_slots + np.int32(place * context)
-            intervals[pool, here] = row.patch_intervals
-        used[pool] = here.stop
-    return Batch(
-        **fields,
-        patches=patches,
-        patch_slots=slots,
-        patch_intervals=intervals,
-        row_ids=np.array(row_ids, np.int32),
-        dataset_ids=np.array(dataset_ids, np.int32),
-    )
+        for name in PER_TOKEN:
+            arrays[name][b, : len(row)] = getattr(row, name)
+        pool, place = divmod(b, rows_in_pool)
+        span = slice(used[pool], used[pool] + len(row.patch_slots))
+        if span.stop > patch_budget:
+            raise ValueError(f"row {b} of the batch brings {span.stop} patches, over its pool's budget {patch_budget}")
+        if span.stop > span.start:
+            for name in PER_PATCH:
+                arrays[name][pool, span] = getattr(row, name)
+            arrays["patch_slots"][pool, span] = row.patch_slots + np.int32(place * context)
+        used[pool] = span.stop
+    return Batch(**arrays)

@@ -13,13 +13,13 @@ import msgpack
 import numpy as np
 
 from gato_jax.tokenization import TokenSequence
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 
 _TOKENS = 512
 _BYTES = 1 << 16  # of patches
-_DTYPES = {"loss_mask": np.bool_, "patches": np.uint8}
-# Known without being stored: every token of a timestep is of one segment and of no prompt until a row says otherwise.
-_STORED = [name for name in (*PER_TOKEN, *PER_PATCH) if name not in ("segment_ids", "prompt_mask")]
+_STORED = {name: field.dtype for name, field in PER_TOKEN.items() if field.columns}
+_STORED |= {name: field.dtype for name, field in PER_PATCH.items()}
 
 
 def chunks_of(steps: Sequence[TokenSequence]) -> Iterator[tuple[int, TokenSequence]]:
@@ -45,8 +45,7 @@ def pack(chunk: TokenSequence) -> bytes:
 def unpack(record: bytes) -> TokenSequence:
     """What `pack` packed, without a copy."""
     arrays = {
-        name: np.frombuffer(raw, _DTYPES.get(name, np.int32)).reshape(shape)
-        for name, (shape, raw) in zip(_STORED, msgpack.unpackb(record), strict=True)
+        name: np.frombuffer(raw, dtype).reshape(shape)
+        for (name, dtype), (shape, raw) in zip(_STORED.items(), msgpack.unpackb(record), strict=True)
     }
-    length = len(arrays["token_ids"])
-    return TokenSequence(**arrays, segment_ids=np.ones(length, np.int32), prompt_mask=np.zeros(length, bool))
+    return TokenSequence.from_arrays(**arrays)

@@ -8,7 +8,6 @@ import typing
 from collections.abc import Sequence
 
 import grain
-import numpy as np
 
 from gato_jax.batching.batch import Batch, collate
 from gato_jax.batching.dataset_config import MixtureError
@@ -38,9 +37,7 @@ class _Rows:
         pool, number = divmod(place, self.mixture.batch_size // self.pools)
         row = step * self.mixture.batch_size + self.mine[pool] + number * self.pools
         plan, tokens = self.mixture.build(row)
-        pieces = [piece for segment in plan.segments for piece in segment]
-        episodes = np.repeat([piece.episode for piece in pieces], [piece.keep for piece in pieces]).astype(np.int32)
-        return tokens, row, plan.dataset, episodes
+        return tokens, row, plan.dataset
 
 
 class Loader:

@@ -249,7 +249,10 @@ class Mixture:
         for number, segment in enumerate(plan.segments, start=1):
             for piece in segment:
                 tokens = next(windows).slice(piece.skip, piece.skip + piece.keep)
-                tokens = tokens.replace(segment_ids=np.full(len(tokens), number, np.int32))
+                tokens = tokens.replace(
+                    segment_ids=np.full(len(tokens), number, np.int32),
+                    episode_ids=np.full(len(tokens), piece.episode, np.int32),
+                )
                 if piece.skip:
                     # The token before the first one was cut off, so the first one cannot be predicted from it; the end
                     # of a prompt is no substitute.

@@ -18,7 +18,8 @@ import numpy as np
 
 from gato_jax.episodes import Episode
 from gato_jax.tokenization import Contract, Layout, TokenSequence
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 
 FILE_BYTES = 256 << 20  # on disk; a file ends with the row group that reaches it
 ROW_GROUP_BYTES = 16 << 20  # in memory
@@ -28,15 +29,8 @@ COLUMNS = {
     "episode": "number of the episode, in the dataset's order",
     "first_step": "the first timestep of the row, counted within its episode",
     "steps": "how many timesteps the row holds",
-    "token_ids": "token of each position; 0 where a patch stands",
-    "target_ids": "what is to be predicted for each position from those before it",
-    "loss_mask": "whether that counts in the loss",
-    "local_position": "index within the timestep's observation; all action tokens share one",
-    "action_low": "first id that is valid at an action position, 0 elsewhere",
-    "action_high": "the id after the last valid one, 0 elsewhere",
-    "patches": "the patches of images, each the bytes of a uint8 array of the patch shape, row-major",
-    "patch_slots": "position of each patch",
-    "patch_intervals": "row interval [low, high) and column interval [low, high) of each patch, of 128",
+    **{column: text for field in PER_TOKEN.values() for column, text in field.columns.items()},
+    **{name: field.column for name, field in PER_PATCH.items()},
 }
 
 
@@ -153,17 +147,13 @@ def tokens_of_row(row: Mapping[str, Any], patch_shape: Iterable[int]) -> TokenSe
       row: {column: value}, with lists or arrays for values.
       patch_shape: (p, p, 3) as the metadata have it; (0, 0, 0) of a task without patches.
     """
-    ids, low, high, slots = (
-        np.asarray(row[name], np.int32) for name in ("token_ids", "action_low", "action_high", "patch_slots")
-    )
-    return TokenSequence(
-        token_ids=ids,
-        target_ids=np.asarray(row["target_ids"], np.int32),
-        loss_mask=np.asarray(row["loss_mask"], np.bool_),
-        local_position=np.asarray(row["local_position"], np.int32),
-        segment_ids=np.ones(len(ids), np.int32),
-        prompt_mask=np.zeros(len(ids), bool),
-        action_range=np.stack([low, high], axis=-1),
+    per_token = {}
+    for name, field in PER_TOKEN.items():
+        if elements := [np.asarray(row[column], field.dtype) for column in field.columns]:
+            per_token[name] = np.stack(elements, axis=-1).reshape(-1, *field.shape)
+    slots = np.asarray(row["patch_slots"], np.int32)
+    return TokenSequence.from_arrays(
+        **per_token,
         patches=np.frombuffer(b"".join(row["patches"]), np.uint8).reshape(len(slots), *patch_shape),
         patch_slots=slots,
         patch_intervals=np.asarray(row["patch_intervals"], np.int32).reshape(len(slots), 4),
@@ -185,12 +175,13 @@ def _row_groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def _schema(metadata: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
-    ints = pa.list_(pa.int32())
-    own = {"loss_mask": pa.list_(pa.bool_()), "patches": pa.list_(pa.binary())}
-    own |= {"patch_intervals": pa.list_(pa.list_(pa.int32(), 4))}
-    own |= dict.fromkeys(("episode", "first_step", "steps"), pa.int32())
+    types = dict.fromkeys(("episode", "first_step", "steps"), pa.int32())
+    for field in PER_TOKEN.values():
+        types |= dict.fromkeys(field.columns, pa.list_(pa.from_numpy_dtype(field.dtype)))
+    types |= {"patches": pa.list_(pa.binary()), "patch_slots": pa.list_(pa.int32())}
+    types |= {"patch_intervals": pa.list_(pa.list_(pa.int32(), 4))}
     texts = {METADATA + name: json.dumps(value) for name, value in metadata.items()}
-    return pa.schema([pa.field(name, own.get(name, ints), nullable=False) for name in COLUMNS], metadata=texts)
+    return pa.schema([pa.field(name, types[name], nullable=False) for name in COLUMNS], metadata=texts)
 
 
 def _table(rows: list[Row], schema: Any) -> Any:
@@ -206,11 +197,12 @@ def _table(rows: list[Row], schema: Any) -> Any:
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(sequence, name) for sequence in tokens])
 
-    names = ("token_ids", "target_ids", "loss_mask", "local_position")
     columns = {name: pa.array([getattr(row, name) for row in rows]) for name in ("episode", "first_step", "steps")}
-    columns |= {name: lists(token_ends, pa.array(joined(name))) for name in names}
-    for name, valid in zip(("action_low", "action_high"), joined("action_range").T, strict=True):
-        columns[name] = lists(token_ends, pa.array(np.ascontiguousarray(valid)))
+    for name, field in PER_TOKEN.items():
+        if field.columns:
+            elements = joined(name).reshape(token_ends[-1], -1).T
+            for column, values in zip(field.columns, elements, strict=True):
+                columns[column] = lists(token_ends, pa.array(np.ascontiguousarray(values)))
     intervals = pa.array(joined("patch_intervals").reshape(-1))
     columns["patches"] = lists(patch_ends, _binaries(joined("patches")))
     columns["patch_slots"] = lists(patch_ends, pa.array(joined("patch_slots")))

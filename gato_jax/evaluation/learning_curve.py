@@ -1,4 +1,4 @@
-"""The learning curve of fine-tuning: rollouts every so many steps, smoothed, and its maximum (paper, appendix E)."""
+"""The learning curve of fine-tuning: scores of rollouts at regular steps, smoothed, and its maximum (appendix E)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from gato_jax.rollouts import play
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of the rollouts at one step; of a smoothed curve, of the last few steps up to this one."""
+    """One point of a learning curve.
+
+    Attributes:
+      step: training step of the agent that was played; in a smoothed curve, the last step of the window.
+      scores: score of each episode; in a smoothed curve, of all episodes of the window.
+    """
 
     step: int
     scores: tuple[float, ...]
 
     @property
     def mean(self) -> float:
+        """Mean of the scores."""
         return float(np.mean(self.scores))
 
     def to_json(self) -> dict[str, Any]:
@@ -34,14 +40,17 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """The evaluations of a run, a line of JSON each in a file, whole after every kill.
+    """The evaluations of a fine-tuning run, kept in a file with one line of JSON each.
+
+    The file is written atomically. A run that is killed goes on with the evaluations in it.
 
     Attributes:
-      path: of the file.
-      every: steps from one evaluation to the next.
-      rollouts: of each evaluation, with other seeds than those of the others; 0 for no evaluations at all.
-      environments: played side by side; the scores do not depend on it.
-      temperature: of sampling.
+      path: the file.
+      task: name of the task.
+      every: number of training steps between evaluations.
+      rollouts: number of episodes of each evaluation, each evaluation with seeds of its own; 0 for no evaluations.
+      environments: number of episodes that are played side by side; the scores do not depend on it.
+      temperature: temperature of sampling the actions.
     """
 
     path: pathlib.Path
@@ -52,13 +61,18 @@ class LearningCurve:
     temperature: float
 
     def evaluations(self) -> list[Evaluation]:
-        """Those in the file."""
+        """Return the evaluations in the file, none if it does not exist."""
         text = self.path.read_text() if self.path.exists() else ""
         lines = [json.loads(line) for line in text.splitlines()]
         return [Evaluation(step=line["step"], scores=tuple(line["scores"])) for line in lines]
 
     def reach(self, step: int, restore: Callable[[], Agent]):
-        """Evaluates the agent of this step, unless that is done or not due; what lies beyond the step is forgotten."""
+        """Evaluate the agent of a step if that is due and not done yet, and remove the evaluations of later steps.
+
+        Args:
+          step: a step at which a checkpoint was written.
+          restore: function that returns the agent of that checkpoint; called only if the agent is played.
+        """
         known = [evaluation for evaluation in self.evaluations() if evaluation.step <= step]
         due = self.rollouts > 0 and step % self.every == 0
         if due and step not in {evaluation.step for evaluation in known}:
@@ -66,7 +80,7 @@ class LearningCurve:
         self._write(known)
 
     def forget(self):
-        """Begins anew."""
+        """Remove all evaluations."""
         self._write([])
 
     def _evaluate(self, agent: Agent, step: int) -> Evaluation:
@@ -77,12 +91,12 @@ class LearningCurve:
 
     def _write(self, evaluations: Sequence[Evaluation]):
         lines = [{**evaluation.to_json(), "scores": evaluation.scores} for evaluation in evaluations]
-        with atomic_file(self.path) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with atomic_file(self.path) as written:
+            written.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def smooth(evaluations: Sequence[Evaluation], window: int) -> list[Evaluation]:
-    """The moving average over `window` evaluations, each point at the last of their steps."""
+    """Return the moving average over `window` evaluations; each point has the step of the last of them."""
     groups = [evaluations[stop - window : stop] for stop in range(window, len(evaluations) + 1)]
     return [
         Evaluation(step=group[-1].step, scores=tuple(score for one in group for score in one.scores))
@@ -91,5 +105,5 @@ def smooth(evaluations: Sequence[Evaluation], window: int) -> list[Evaluation]:
 
 
 def best(smoothed: Sequence[Evaluation]) -> Evaluation | None:
-    """That of the highest mean, of several the earliest; None of an empty curve."""
+    """Return the point with the highest mean, the earliest of several equal ones, or None if the curve is empty."""
     return max(smoothed, key=lambda evaluation: evaluation.mean, default=None)

@@ -5,7 +5,6 @@ May import rollouts, environments, episodes.
 
 from gato_jax.experts.actor import ExpertActor
 from gato_jax.experts.base import Expert
-from gato_jax.experts.collect import record
 from gato_jax.experts.registry import NoExpertError, description, expert, expert_names
 
-__all__ = ["Expert", "ExpertActor", "NoExpertError", "description", "expert", "expert_names", "record"]
+__all__ = ["Expert", "ExpertActor", "NoExpertError", "description", "expert", "expert_names"]

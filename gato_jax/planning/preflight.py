@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gato_jax.batching import Loader, Mixture
+from gato_jax.batching.batch import batch_specs
 from gato_jax.model import count_parameters
 from gato_jax.planning.budgets import PlanError, PoolBudgets, pool_budgets
 from gato_jax.planning.collectives import Collectives
@@ -21,7 +22,7 @@ from gato_jax.planning.plan import Host, Plan
 from gato_jax.planning.remedies import remedies
 from gato_jax.planning.topologies import AbsentDevice, Topology
 from gato_jax.training import TrainConfig
-from gato_jax.training.program import batch_shapes, make_program
+from gato_jax.training.program import make_program
 from gato_jax.training.sharding import make_mesh, row_groups
 
 MFU = (40, 50, 60)  # percent of the peak, by the convention of flops_per_token
@@ -103,11 +104,14 @@ def _expected(config: TrainConfig, topology: Topology, flops: StepFlops, traffic
 
 
 def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: Mixture | None) -> Host:
-    batch = batch_shapes(config, pools.pools, pools.budgets)
-    on_devices = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
-    stays_behind = {"prompt_mask": np.bool_, "action_range": (np.int32, 2), "episode_ids": np.int32}
-    of_position = sum(np.dtype(kind).itemsize for kind in stays_behind.values())
-    made = on_devices + config.batch_size * config.context * of_position
+    specs = batch_specs(
+        rows=config.batch_size,
+        context=config.context,
+        pools=pools.pools,
+        patch=config.model.tokenization.patch,
+        patch_budget=pools.patches,
+    )
+    made = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs.values())
     ahead = inspect.signature(Loader).parameters["prefetch"].default
     return Host(
         hosts=topology.hosts,

@@ -222,13 +222,11 @@ class Layout:
             valid[start:stop] = column.valid
         local = np.full(width, self.action_position, np.int32)
         local[:seen] = np.arange(seen)
-        return TokenSequence(
+        return TokenSequence.from_arrays(
             token_ids=ids.reshape(-1),
             target_ids=targets.reshape(-1),
             loss_mask=mask.reshape(-1),
             local_position=np.tile(local, count),
-            segment_ids=np.ones(count * width, np.int32),
-            prompt_mask=np.zeros(count * width, bool),
             action_range=np.tile(valid, (count, 1)),
             **_pool_patches(steps, columns, ends),
         )

@@ -1,4 +1,4 @@
-"""The one form in which everything reaches the model: a sequence of tokens with what is known of each."""
+"""A sequence of tokens with what is known of each: the one form in which all data reaches the model."""
 
 from __future__ import annotations
 
@@ -7,41 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN, TokenFields
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenSequence:
-    """L positions, some of which are patches.
 
-    Attributes:
-      token_ids: (L,) int32; 0 at patches and padding.
-      target_ids: (L,) int32, what is to be predicted for a position from those before it: its own token, or, of an
-        image code, the one that stands there some steps later.
-      loss_mask: (L,) bool, the paper's m(b, l): True where the target at l is predicted, from l-1.
-      local_position: (L,) int32, index within the timestep's observation; actions share one.
-      segment_ids: (L,) int32; attention stays within a segment; 0 is padding.
-      prompt_mask: (L,) bool, True on tokens of a prompt.
-      action_range: (L, 2) int32, the ids [low, high) that are valid at an action position, (0, 0) elsewhere.
-      patches: (P, p, p, C) uint8.
-      patch_slots: (P,) int32, the position of each patch.
-      patch_intervals: (P, 4) int32, its row and column interval of 128 within the image.
-    """
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TokenSequence(TokenFields):
+    """L positions, P of which are image patches; `TokenFields` describes the arrays."""
 
-    token_ids: np.ndarray
-    target_ids: np.ndarray
-    loss_mask: np.ndarray
-    local_position: np.ndarray
-    segment_ids: np.ndarray
-    prompt_mask: np.ndarray
-    action_range: np.ndarray
-    patches: np.ndarray
-    patch_slots: np.ndarray
-    patch_intervals: np.ndarray
+    @classmethod
+    def from_arrays(cls, **arrays: np.ndarray) -> TokenSequence:
+        """Build a sequence, with the default of each per-token field that is not given at all of its positions."""
+        length = len(arrays["token_ids"])
+        defaults = {
+            name: np.full((length, *field.shape), field.default, field.dtype)
+            for name, field in PER_TOKEN.items()
+            if name not in arrays and field.default is not None
+        }
+        return cls(**arrays, **defaults)
 
     def __len__(self) -> int:
         return len(self.token_ids)
-
-    def replace(self, **fields) -> TokenSequence:
-        return dataclasses.replace(self, **fields)
 
     def slice(self, start: int, stop: int) -> TokenSequence:
         """Positions [start, stop) with their patches."""
@@ -58,12 +43,6 @@ class TokenSequence:
         """The same tokens as a prompt (paper, section 2.2), whose targets count only if `predict`."""
         mask = self.loss_mask if predict else np.zeros(len(self), bool)
         return self.replace(prompt_mask=np.ones(len(self), bool), loss_mask=mask)
-
-
-PER_TOKEN = (
-    "token_ids", "target_ids", "loss_mask", "local_position", "segment_ids", "prompt_mask", "action_range",
-)  # fmt: skip
-PER_PATCH = ("patches", "patch_slots", "patch_intervals")
 
 
 def concatenate(sequences: Sequence[TokenSequence]) -> TokenSequence:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gato_jax.batching import Batch, Budgets
+from gato_jax.batching.batch import HOST_ONLY, batch_specs
 from gato_jax.model import graph_of, initialise
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
@@ -66,28 +66,16 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
 
 
 def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
-    """Of a whole batch, over all processes, as the step takes it."""
-    patch = config.model.tokenization.patch
-    rows, positions = (config.batch_size,), (config.batch_size, config.context)
-
-    def of(shape, dtype=jnp.int32) -> Any:  # stands for an array
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    return Batch(
-        token_ids=of(positions),
-        target_ids=of(positions),
-        loss_mask=of(positions, jnp.bool_),
-        local_position=of(positions),
-        segment_ids=of(positions),
-        prompt_mask=None,
-        action_range=None,
-        patches=of((pools, budgets.patches, patch, patch, 3), jnp.uint8),
-        patch_slots=of((pools, budgets.patches)),
-        patch_intervals=of((pools, budgets.patches, 4)),
-        row_ids=of(rows),
-        dataset_ids=of(rows),
-        episode_ids=None,
+    """Return the shapes of a whole batch, over all processes, with None for the fields that stay on the host."""
+    specs = batch_specs(
+        rows=config.batch_size,
+        context=config.context,
+        pools=pools,
+        patch=config.model.tokenization.patch,
+        patch_budget=budgets.patches,
     )
+    shapes: dict[str, Any] = {name: jax.ShapeDtypeStruct(spec.shape, spec.dtype) for name, spec in specs.items()}
+    return Batch(**{**shapes, **HOST_ONLY})
 
 
 def placed(shapes, placement):

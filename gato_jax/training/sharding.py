@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gato_jax.batching import Batch
+from gato_jax.batching.batch import HOST_ONLY
 from gato_jax.model import mesh_axes, param_axes, param_path
 from gato_jax.training.config import ConfigError, MeshConfig
 
@@ -78,11 +79,11 @@ def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
 
 
 def place_batch(mesh: Mesh, batch: Batch) -> Batch:
-    """A batch, of which each process holds the rows of its own devices, as one array over all.
+    """Return a batch as global arrays; each process passes the rows of its own devices.
 
-    What only people look at stays behind.
+    The fields in `HOST_ONLY`, which the step does not read, become None.
     """
-    batch = batch._replace(prompt_mask=None, action_range=None, episode_ids=None)
+    batch = batch.replace(**HOST_ONLY)
     return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
 
 

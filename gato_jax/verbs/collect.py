@@ -1,45 +1,72 @@
-"""`gato collect`: experts play, and their episodes become datasets."""
+"""`gato collect`: an expert, random play or an agent plays, and its episodes become RLDS datasets."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
 
 from absl import flags
+from etils import epy
 
-from gato_jax.verbs.flags import parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
+
+with epy.lazy_imports():
+    from gato_jax import environments, episodes, experts, policy, rollouts
 
 
 def collect(flag: flags.FlagValues, argv: Sequence[str]):
-    """Records experts into RLDS datasets, one for each task."""
-    flags.DEFINE_list("tasks", [], "names, comma-separated", flag_values=flag)
-    flags.DEFINE_integer("episodes", 100, "of each task", lower_bound=1, flag_values=flag)
-    flags.DEFINE_string("output", None, "folder of the datasets", flag_values=flag)
+    """Play an actor and record its episodes as RLDS datasets, one for each task."""
+    flags.DEFINE_list("tasks", [], "Names of the tasks to play, comma-separated.", flag_values=flag)
+    flags.DEFINE_integer("episodes", 100, "Number of episodes of each task.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_string("output", None, "Folder to write the datasets to.", flag_values=flag)
+    flags.DEFINE_enum(
+        "actor", "expert", ["expert", "random"],
+        "Actor that plays: the expert of each task, or uniformly random actions.", flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_float(
-        "noise", None, "on executed actions; the expert's own default otherwise", lower_bound=0.0, flag_values=flag
-    )
-    flags.DEFINE_bool("successes_only", False, "keep successful episodes only", flag_values=flag)
-    flags.DEFINE_bool("overwrite", False, "replace a dataset that is there", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the counts here", flag_values=flag)
+        "noise", None, "Noise on the actions that the expert executes. Default: the expert's own.",
+        lower_bound=0.0, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "policy", None,
+        "Agent that plays instead of --actor: folder of a run, or a .safetensors file of `gato export`.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.",
+        lower_bound=0.0, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "environments", 10, "Number of episodes that the agent plays side by side, without --workers.",
+        lower_bound=1, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "workers", 0, "Number of processes that each play one episode at a time; 0 plays in this process.",
+        lower_bound=0, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
+    flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
+    flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "tasks", "output")
-    from gato_jax.environments import RECORDING_SEEDS, task_spec
-    from gato_jax.episodes import open_dataset, write_dataset
-    from gato_jax.experts import expert, record
-
-    specs = {name: task_spec(name) for name in flag.tasks}
-    for name in flag.tasks:
-        expert(name)  # a task without one is an error before the first is recorded
+    specs = {name: environments.task_spec(name) for name in flag.tasks}
+    make_actor = _actor(flag, specs)
+    side_by_side = flag.environments if flag.policy and not flag.workers else 1
     report = {}
     for name, spec in specs.items():
-        seeds = RECORDING_SEEDS[: flag.episodes]
-        episodes = record(name, seeds, noise=flag.noise, successes_only=flag.successes_only)
-        with contextlib.closing(
-            show_progress(episodes, total=len(seeds), desc=f"record {name}", unit="episode")
-        ) as played:
-            directory = write_dataset(flag.output, spec, {"train": played}, overwrite=flag.overwrite)
-        dataset = open_dataset(directory)
+        starts = [(name, seed) for seed in environments.RECORDING_SEEDS[: flag.episodes]]
+        played = rollouts.play(
+            make_actor, starts, environments=side_by_side, workers=flag.workers, skip_failures=flag.successes_only
+        )
+        if flag.successes_only:
+            played = (episode for episode in played if episode.success is not False)
+        shown = show_progress(played, total=len(starts), desc=f"record {name}", unit="episode")
+        with contextlib.closing(shown) as recorded:
+            directory = episodes.write_dataset(flag.output, spec, {"train": recorded}, overwrite=flag.overwrite)
+        dataset = episodes.open_dataset(directory)
         successes = dataset.index.success[dataset.index.success >= 0]
         report[name] = {
             "episodes": len(dataset),
@@ -49,3 +76,26 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         }
         print(f"{name}: {len(dataset)} episodes in {directory}")
     write_json(flag.json, {"tasks": report})
+
+
+def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Callable[[], rollouts.Actor]:
+    """Return the function that makes the actor, once it is known that the actor can play all of the tasks."""
+    if flag.noise is not None and (flag.policy or flag.actor != "expert"):
+        raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
+    if flag.policy:
+        if flag["actor"].present:
+            raise UsageError(
+                f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
+            )
+        path = pathlib.Path(flag.policy)
+        agent = policy.Agent.restore(path)
+        for spec in specs.values():
+            agent.require_task(spec)
+        if flag.workers:  # each worker restores the agent itself: a path is quicker to send than parameters
+            return functools.partial(policy.AgentActor.restore, path, temperature=flag.temperature)
+        return functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
+    if flag.actor == "random":
+        return rollouts.RandomActor
+    for name in specs:
+        experts.expert(name)
+    return functools.partial(experts.ExpertActor, noise=flag.noise)

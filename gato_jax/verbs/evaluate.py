@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import watched, write_json
+from gato_jax.verbs.outputs import show_progress, write_json
 
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
@@ -65,7 +65,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         starts = [(name, seed) for seed in EVALUATION_SEEDS[: flag.episodes]]
         actor = partial(AgentActor, agent, temperature=flag.temperature)
         playing = play(actor, starts, environments=flag.environments, frames=1)
-        episodes = list(watched(playing, total=len(starts), desc=f"evaluate {name}", unit="episode"))
+        episodes = list(show_progress(playing, total=len(starts), desc=f"evaluate {name}", unit="episode"))
         save_rollout(episodes[0], load(name).action_names, workdir / "rollouts")
         results[name] = task_result(episodes, specs[name].metric, references[name])
         print(f"{name}: {_describe(results[name])}")

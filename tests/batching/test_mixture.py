@@ -232,12 +232,11 @@ def test_no_batch_exceeds_its_budgets(records, fields, batch_size, context, seed
     for start in (0, batch_size):
         tokens = [tokens for _, tokens in built[start : start + batch_size]]
         assert max(map(len, tokens)) <= context
-        episodes = [np.zeros(len(t), np.int32) for t in tokens]
         datasets = [plan.dataset for plan, _ in built[start : start + batch_size]]
         numbers = range(start, start + batch_size)
         for pools in [pools for pools in range(1, batch_size + 1) if batch_size % pools == 0]:
             order = np.arange(batch_size).reshape(-1, pools).T.reshape(-1)
-            dealt = [[values[n] for n in order] for values in (tokens, numbers, datasets, episodes)]
+            dealt = [[values[n] for n in order] for values in (tokens, numbers, datasets)]
             budgets = made.budgets(pools)  # collate raises where the patches exceed them
             batch = collate(*dealt, context=context, patch=16, patch_budget=budgets.patches, pools=pools)
             assert int(target_mask(batch).reshape(pools, -1).sum(axis=1).max()) <= budgets.targets

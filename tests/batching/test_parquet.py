@@ -11,7 +11,8 @@ import pytest
 
 from gato_jax.batching import ExportError, parquet, read_contract, read_rows, tokens_of_row
 from gato_jax.tokenization import Contract, ContractError, Layout, Tokenization, TokenizationError
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 from tests.tokenization.made_tasks import ALL, CONTROL, DIALOGUE, GAME, ROBOT, random_episode
 
 PAPER = Tokenization()

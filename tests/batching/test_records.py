@@ -9,7 +9,8 @@ import pytest
 
 from gato_jax.batching import RecordsError, TokenRecords, write_records
 from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 from tests.tokenization.made_shades import Shades
 from tests.tokenization.made_tasks import ALL, CONTROL, GAME, random_episode
 

@@ -1,9 +1,17 @@
+import functools
+import itertools
+
 import numpy as np
 import pytest
 
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, UnknownTaskError, load
-from gato_jax.experts import ExpertActor, NoExpertError, description, expert, expert_names, record
+from gato_jax.experts import ExpertActor, NoExpertError, description, expert, expert_names
 from gato_jax.rollouts import RandomActor, play
+
+
+def record(task, seeds, *, noise, **options):
+    return play(functools.partial(ExpertActor, noise=noise), itertools.product([task], seeds), **options)
+
 
 FAST = ["babyai/GoToLocal-v0", "meta_world/reach-v3", "fetch/pick_and_place"]
 
@@ -53,8 +61,8 @@ def test_noise_is_repeatable_and_on_record():
 
 
 def test_the_bot_recovers_from_noise():
-    episodes = list(record("babyai/GoToLocal-v0", range(10), noise=0.3, successes_only=True))
-    assert len(episodes) >= 9
+    episodes = list(record("babyai/GoToLocal-v0", range(10), noise=0.3, skip_failures=True))
+    assert sum(bool(episode.success) for episode in episodes) >= 9
     assert all(isinstance(text, str) for text in episodes[0].observation["mission"])
 
 

@@ -81,7 +81,7 @@ def test_what_is_there_is_replaced_only_if_asked_for(trained, tmp_path):
     path = tmp_path / "agent.safetensors"
     path.write_text("before")
     said = export(trained, path).complaint()
-    assert f"--output={path} is there already; name another file, or replace it (--overwrite)" in said
+    assert f"--output is {path}, which exists already. Name another file, or replace it (--overwrite)." in said
     assert path.read_text() == "before"
     assert export(trained, path, "--overwrite").status == 0 and import_params(path).step == 20
 

@@ -43,7 +43,7 @@ def test_a_batch_that_is_too_large_is_out_of_memory_with_a_remedy(tmp_path):
     budgets = ("--config.patch_budget=4", "--config.target_budget=4194304")
     said = plan("v3:2x2", *huge, *budgets, f"--json={file}")
     complaint = said.complaint()
-    assert "v3:2x2: the step needs" in complaint and "; set " in complaint
+    assert "v3:2x2: the step needs" in complaint and ". Set " in complaint
     found = json.loads(file.read_text())
     assert not found["fits"] and found["remedies"] and any(remedy in complaint for remedy in found["remedies"])
 

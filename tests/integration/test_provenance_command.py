@@ -106,7 +106,7 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     shutil.rmtree(run / "data")
     _, record = said_of(f"--workdir={run}", "--format=ai_act")
     assert f"GAP: {dataset} no longer exists: this was recorded when the agent was trained" in record
-    assert "setting of the conversion: shard_episodes = 7" in record and "file 4: cut short" in record
+    assert "setting of the last conversion: shard_episodes = 7" in record and "file 4: cut short" in record
     rows = json.loads((run / "data.json").read_text())
     write_json(run / "data.json", [{name: row[name] for name in row if name != "conversions"} for row in rows])
     _, record = said_of(f"--workdir={run}", "--format=ai_act")

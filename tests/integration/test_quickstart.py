@@ -36,7 +36,7 @@ def test_a_finished_run_says_so_in_seconds(finished):
     started = time.monotonic()
     said = run_quickstart(finished)
     assert said.status == 0, said.err
-    assert said.out.startswith(f"Finished before; remove {finished} to start anew.")
+    assert said.out.startswith(f"{finished} holds a finished run. Remove it to start again.")
     assert "meta_world/reach-v3" in said.out and f"report   {finished / 'report.html'}" in said.out
     assert time.monotonic() - started < 30
 
@@ -44,8 +44,8 @@ def test_a_finished_run_says_so_in_seconds(finished):
 def test_a_changed_config_is_refused_with_its_key(finished):
     said = run_quickstart(finished, "--config.steps=70")
     assert said.status == 2 and said.err == (
-        f"quickstart: {finished} holds a run of another config: steps is {DEFAULTS.steps} there and 70 here; "
-        "remove it or name another --workdir\n"
+        f"quickstart: {finished} holds a run of another config: steps is {DEFAULTS.steps} in that run, expected 70. "
+        "Remove the folder or choose another --workdir.\n"
     )
 
 
@@ -78,7 +78,7 @@ def test_its_config_is_one_that_train_takes():
         dataset["weight"] = float(dataset["weight"])  # the type checks of the tests take no 2 for a 2.0
     config = TrainConfig.from_mapping(fields)
     assert len(config.datasets) == len(fields["datasets"]) >= len(quickstart.CONTROL_TASKS) + 3
-    assert all("{workdir}/data/" in dataset.source for dataset in config.datasets)
+    assert all("{workdir}/data/" in dataset.source for dataset in config.datasets.values())
 
 
 def test_every_task_in_it_has_an_expert_and_a_number_of_episodes():

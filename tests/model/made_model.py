@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gato_jax.batching import Batch
+from gato_jax.batching.batch import HOST_ONLY
 from gato_jax.model import ModelConfig, initialise
 from gato_jax.tokenization import Tokenization, Vocabulary
 
@@ -57,18 +58,16 @@ def made_batch(rows: int = 2, length: int = 20, seed: int = 0, pools: int = 1) -
         loss_mask=mask[order],
         local_position=local[order],
         segment_ids=segments[order],
-        prompt_mask=None,
-        action_range=None,
         patches=patches,
         patch_slots=slots,
         patch_intervals=intervals,
         row_ids=order.astype(np.int32),
         dataset_ids=(order % 2).astype(np.int32),
-        episode_ids=None,
+        **HOST_ONLY,
     )
     return jax.tree.map(jnp.asarray, batch)
 
 
 def without_patches(batch: Batch) -> Batch:
     """The same tokens, with nothing but tokens in the rows."""
-    return batch._replace(patch_slots=jnp.full_like(batch.patch_slots, batch.token_ids.size))
+    return batch.replace(patch_slots=jnp.full_like(batch.patch_slots, batch.token_ids.size))

@@ -16,7 +16,7 @@ from tests.model.made_model import TINY, alive, made_batch, without_patches
 
 def changed(forward, batch, **fields):
     """(B, T) whether a position's hidden vector is another one when these fields are."""
-    return np.asarray((forward(batch) != forward(batch._replace(**fields))).any(axis=-1))
+    return np.asarray((forward(batch) != forward(batch.replace(**fields))).any(axis=-1))
 
 
 @pytest.mark.parametrize("position", [0, 5, 9, 10, 17])
@@ -46,10 +46,10 @@ def test_padding_patches_are_seen_from_nowhere(forward):
 def test_only_distances_matter_in_attention(forward):
     batch = made_batch(rows=1)
     batch = without_patches(batch)
-    alone = forward(batch._replace(segment_ids=jnp.ones_like(batch.segment_ids)))[0, :8]
+    alone = forward(batch.replace(segment_ids=jnp.ones_like(batch.segment_ids)))[0, :8]
     moved = jax.tree.map(lambda x: jnp.roll(x, 5, axis=1) if x.shape[:2] == (1, 20) else x, batch)
     segments = jnp.ones_like(batch.segment_ids).at[:, :5].set(2)
-    np.testing.assert_allclose(forward(moved._replace(segment_ids=segments))[0, 5:13], alone, atol=1e-5)
+    np.testing.assert_allclose(forward(moved.replace(segment_ids=segments))[0, 5:13], alone, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

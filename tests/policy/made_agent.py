@@ -85,7 +85,6 @@ class AllAtOnce:
     def __call__(self, steps: Sequence[TokenSequence]) -> list[np.ndarray]:
         """(L, D) hidden vectors of each of these timesteps, one after the other."""
         sequence = concatenate(steps)
-        episodes = [np.zeros(len(sequence), np.int32)]
-        batch = collate([sequence], [0], [0], episodes, context=self.length, patch=16, patch_budget=64)
+        batch = collate([sequence], [0], [0], context=self.length, patch=16, patch_budget=64)
         hidden = np.asarray(self.forward(jax.tree.map(jnp.asarray, batch)))[0, : len(sequence)]
         return np.split(hidden, np.cumsum([len(step) for step in steps])[:-1])

@@ -129,7 +129,7 @@ def test_files_without_chunks_and_index(tmp_path):
 def test_splits_are_folders(tmp_path):
     write_mcap(tmp_path / "bag_0" / "bag_0_0.mcap", arm_messages())
     assert len(open_mcap(tmp_path, fields=FIELDS)) == 1
-    with pytest.raises(SourceError, match="no split 'test', which would be a folder test in it"):
+    with pytest.raises(SourceError, match="no split 'test', which would be a folder of this name"):
         open_mcap(tmp_path, "test", fields=FIELDS)
     for name in ("train/a", "train/b", "test/a"):
         write_mcap(tmp_path / f"{name}.mcap", arm_messages())
@@ -154,14 +154,14 @@ def test_the_recording_says_where_it_comes_from(tmp_path):
 def test_a_truncated_file(tmp_path):
     file = write_mcap(tmp_path / "a.mcap", arm_messages())
     file.write_bytes(file.read_bytes()[:-200])
-    assert "damaged or cut short (it has no footer; `mcap recover`" in only_reason(tmp_path)
+    assert "damaged or truncated (it has no footer. Repair it with `mcap recover`" in only_reason(tmp_path)
 
 
 def test_an_empty_file(tmp_path):
     (tmp_path / "a.mcap").touch()
     assert "it has no footer" in only_reason(tmp_path)
     (tmp_path / "z.mcap").unlink()
-    with pytest.raises(SourceError, match="none of 1 files is an episode .*a.mcap.*no footer"):
+    with pytest.raises(SourceError, match="none of 1 files can be read as an episode .*a.mcap.*no footer"):
         open_mcap(tmp_path, fields=FIELDS)
 
 
@@ -211,11 +211,17 @@ def test_a_missing_topic(tmp_path):
     ("said", "reason"),
     [
         (replaced("/command", 4, command(float("nan"), 0.0, 0.0)), r"action 'arm' .* is nan at step 4"),
-        (replaced("/command", 4, command(1.0)), r"field '/command' has 3 elements, and 1 in message 4"),
-        (replaced("/joint_states", 11, joints([0, 1, 2], "bac")), r"has the joints \['b', 'a', 'c'\], others"),
-        (replaced("/joint_states", 11, joints([0, 1], "ab")), r"has the joints \['a', 'b'\], others"),
+        (
+            replaced("/command", 4, command(1.0)),
+            r"field '/command' has 1 elements in message 4 of topic '/command', expected 3",
+        ),
+        (replaced("/joint_states", 11, joints([0, 1, 2], "bac")), r"has joints \['b', 'a', 'c'\], expected"),
+        (replaced("/joint_states", 11, joints([0, 1], "ab")), r"has joints \['a', 'b'\], expected"),
         (replaced("/front/image_raw", 2, image(np.zeros((8, 6, 3), np.uint8))), "8 high and 6 wide, expected 6 and 8"),
-        (replaced("/front/image_raw", 2, image(np.zeros((6, 8, 3), np.uint8), "rgb16")), "encoding 'rgb16', not one"),
+        (
+            replaced("/front/image_raw", 2, image(np.zeros((6, 8, 3), np.uint8), "rgb16")),
+            "encoding 'rgb16', expected one",
+        ),
         (replaced("/tool", 3, pose(0, 0, float("inf"), 0, 0, 0, 1)), "observation 'tool' .* is inf at step 3"),
     ],
 )
@@ -250,16 +256,20 @@ def test_topics_that_fall_silent(tmp_path):
     said = arm_messages(40)
     write_mcap(tmp_path / "a.mcap", [one for one in said if one[0] != "/tool" or not 1000 < one[1] < 2600])
     reason = only_reason(tmp_path)
-    assert reason.startswith("topic '/tool' is silent 1.900 s after the first step: what is observed is 10.3 periods")
+    assert reason.startswith(
+        "topic '/tool' is silent 1.900 s after the first step: the nearest observed message is 10.3 periods"
+    )
     write_mcap(tmp_path / "a.mcap", [one for one in said if one[0] != "/command" or not 1000 < one[1] < 1300])
-    assert "'/command' is silent 1.000 s after the first step: what is commanded is 3.0" in only_reason(tmp_path)
+    assert "'/command' is silent 1.000 s after the first step: the nearest commanded message is 3.0" in only_reason(
+        tmp_path
+    )
     write_mcap(tmp_path / "a.mcap", [one for one in said if one[0] != "/tool" or not 1000 < one[1] < 1800])
     assert len(open_mcap(tmp_path / "a.mcap", fields=FIELDS)[0]) == 39  # 0.8 s of a pose are allowed
 
 
 def test_topics_that_never_meet(tmp_path):
     write_mcap(tmp_path / "a.mcap", [(topic, t + 5000 * (topic == "/tool"), one) for topic, t, one in arm_messages()])
-    assert "it has no steps: a topic ends 3.893 s before all have begun" in only_reason(tmp_path)
+    assert "it has no steps: a topic ends 3.893 s before all topics have begun" in only_reason(tmp_path)
 
 
 def test_messages_of_another_kind(tmp_path):
@@ -273,7 +283,7 @@ def test_messages_of_another_kind(tmp_path):
     writer.finish()
     (tmp_path / "a.mcap").write_bytes(stream.getvalue())
     fields = dataclasses.replace(FIELDS, observation={"x": ("/x", Continuous(shape=()))}, success=None)
-    with pytest.raises(EpisodeRejected, match="is encoded as 'json', schema 'jsonschema', not 'cdr', 'ros2msg'"):
+    with pytest.raises(EpisodeRejected, match="is encoded as 'json', schema 'jsonschema', expected 'cdr', 'ros2msg'"):
         open_mcap(tmp_path, fields=dataclasses.replace(fields, recorded_sizes={}))[0]
 
 
@@ -281,10 +291,10 @@ def test_messages_of_another_kind(tmp_path):
     ("changes", "message"),
     [
         ({"control_rate_hz": None}, "control_rate_hz is None"),
-        ({"timestamps": "/tool:header.stamp"}, "timestamps is '/tool:header.stamp'; messages have their log times"),
+        ({"timestamps": "/tool:header.stamp"}, "timestamps is '/tool:header.stamp', expected None"),
         (
             {"action": {"arm": ("/joint_states:position", Continuous(shape=(3,), low=0.0, high=1.0))}},
-            "field '/joint_states:position' is observed and commanded",
+            "field '/joint_states:position' is both observed and commanded",
         ),
     ],
 )
@@ -299,7 +309,7 @@ def test_fields_that_do_not_fit_the_format(tmp_path, changes, message):
     [
         ("/joint_states:positions", r"no field '/joint_states:positions' .*has header, name, position, velocity"),
         ("/joint_states:position.x", "no field"),
-        ("/joint_states", r"Header is no vector; name one of its fields stamp, frame_id"),
+        ("/joint_states", r"Header holds more than numbers; name one of its fields stamp, frame_id"),
         ("/tool:pose.position", r"shape \(3,\) at each step, expected \(7,\)"),
         ("/front/image_raw:encoding", "has type <U"),
     ],
@@ -312,5 +322,5 @@ def test_fields_that_are_not_in_the_messages(tmp_path, path, message):
 
 
 def test_no_recordings(tmp_path):
-    with pytest.raises(SourceError, match="no .*mcap files"):
+    with pytest.raises(SourceError, match="no .*mcap file at or below"):
         open_mcap(tmp_path, fields=FIELDS)

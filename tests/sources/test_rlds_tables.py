@@ -139,7 +139,7 @@ def test_every_entry_can_be_a_task():
     assert len(RLDS_DATASETS) > 600
     for name, entry in RLDS_DATASETS.items():
         spec = entry.fields.spec
-        assert entry.action and entry.fields.provenance.licence, name
+        assert entry.action_meaning and entry.fields.provenance.licence, name
         for modality in spec.action.values():
             if isinstance(modality, Continuous):
                 low, high = modality.limits

@@ -58,9 +58,9 @@ def test_a_dataset_with_the_features_of_its_builder_is_read(name, root):
     said = json.loads((directory / "expected.json").read_text())
     dataset, entry = open_tfds_text(directory), TFDS_TEXT[name.split("/")[0]]
     assert dataset.spec.name == f"{entry.suite}/{name}" and not dataset.rejected
-    assert len(dataset) == (6 if entry.each else 2)  # three items of each of two examples
+    assert len(dataset) == (6 if entry.repeated_field else 2)  # three items of each of two examples
     for position in range(len(dataset)):
-        example, item = divmod(position, 3 if entry.each else 1)
+        example, item = divmod(position, 3 if entry.repeated_field else 1)
         episode = dataset[position]
         assert len(episode) == 1 and episode.is_last.all()
         for side in ("observation", "action"):
@@ -71,7 +71,7 @@ def test_a_dataset_with_the_features_of_its_builder_is_read(name, root):
                 value = said[example]
                 for part in path.split("/"):
                     value = value[part] if isinstance(value, dict) else [one[part] for one in value]
-                if entry.turns:
+                if entry.is_dialogue:
                     value = "\n".join(f"{('Human', 'Agent')[turn % 2]}: {line}" for turn, line in enumerate(value))
                 expected = value[item] if isinstance(value, list) else value
                 assert getattr(episode, side)[key].tolist() == [expected]
@@ -100,9 +100,9 @@ def test_what_is_damaged_is_named(root, tmp_path):
 def test_errors_name_the_remedy(root, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(root))
     assert len(open_tfds_text("gsm8k")) == 2
-    with pytest.raises(SourceError, match="no split 'test'; it has train"):
+    with pytest.raises(SourceError, match="no split 'test'. Its splits: train"):
         open_tfds_text("gsm8k", "test")
-    with pytest.raises(SourceError, match=f"c4/de: no such folder, and no dataset of that name in {root}"):
+    with pytest.raises(SourceError, match=f"c4/de: it is neither a folder nor a dataset in {root}"):
         open_tfds_text("c4/de")
     info = root / "gsm8k"
     (directory,) = info.glob("*.*.*")
@@ -112,5 +112,5 @@ def test_errors_name_the_remedy(root, tmp_path, monkeypatch):
         (copy / file.name).write_bytes(file.read_bytes())
     described = json.loads((copy / "dataset_info.json").read_text())
     (copy / "dataset_info.json").write_text(json.dumps(described | {"name": "gsm9k"}))
-    with pytest.raises(SourceError, match="what 'gsm9k' says is not known; nearest known: gsm8k"):
+    with pytest.raises(SourceError, match="the fields of 'gsm9k' are unknown; nearest known: gsm8k"):
         open_tfds_text(copy)

@@ -9,6 +9,7 @@ what they are: record anew only to add a task.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -61,13 +62,15 @@ def main():
     from gato_jax.environments import RECORDING_SEEDS
     from gato_jax.environments import load as load_environment
     from gato_jax.environments.fetch import CONTROL_RATE_HZ
-    from gato_jax.experts import record
+    from gato_jax.experts import ExpertActor
+    from gato_jax.rollouts import play
     from gato_jax.sources import chatterbot_dialogues, emoji_captions, open_rlds, write_bridge_dataset
 
+    expert = functools.partial(ExpertActor, noise=None)
     for task in ("meta_world/button-press-v3", "babyai/GoToRedBallGrey-v0", "atari/gopher"):
-        save(load_environment(task).task_spec, next(record(task, RECORDING_SEEDS[:1])))
+        save(load_environment(task).task_spec, next(play(expert, [(task, RECORDING_SEEDS[0])])))
     with tempfile.TemporaryDirectory() as folder:
-        robot = {"train": record("fetch/pick_and_place", RECORDING_SEEDS[:1])}
+        robot = {"train": play(expert, [("fetch/pick_and_place", RECORDING_SEEDS[0])])}
         bridge = open_rlds(write_bridge_dataset(folder, robot, control_rate_hz=CONTROL_RATE_HZ))
         save(bridge.spec, bridge[0])
         captions = emoji_captions("train", folder=emoji_folder(pathlib.Path(folder)))

@@ -7,7 +7,8 @@ import pytest
 
 from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec, Text
 from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 from tests.tokenization.made_tasks import ALL, CAPTION, CONTROL, DIALOGUE, GAME, GRID, ROBOT, episode_of, random_episode
 
 PAPER = Tokenization()

@@ -17,7 +17,8 @@ from gato_jax.tokenization import (
     decode,
     describe,
 )
-from gato_jax.tokenization.sequence import PER_PATCH, PER_TOKEN, concatenate
+from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
+from gato_jax.tokenization.sequence import concatenate
 from tests.tokenization.formulas import error_bound, from_unit, number_of
 from tests.tokenization.made_tasks import CAPTION, CONTROL, DIALOGUE, GAME, GRID, ROBOT, episode_of, random_episode
 from tests.tokenization.random_tasks import random_task

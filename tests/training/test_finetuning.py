@@ -149,8 +149,13 @@ def test_until_there_is_a_checkpoint_a_run_may_begin_otherwise(checkpoint, tmp_p
     store.save(2, state, loader={}, contract=checkpoint.contract, model=checkpoint.model, run=run)
     store.close()
     require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)
-    with pytest.raises(CheckpointError, match="another run's checkpoint:\n  episodes: 3 here, 5 in start.json\nname another --workdir"):
+    with pytest.raises(
+        CheckpointError, match="another run's checkpoint:\n  episodes: 3 here, 5 in start.json\nname another --workdir"
+    ):
         require_same_start(file, {"task": "a", "episodes": 3}, tmp_path)
     file.unlink()
-    with pytest.raises(CheckpointError, match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing in start.json"):
+    with pytest.raises(
+        CheckpointError,
+        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing in start.json",
+    ):
         require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)

@@ -58,7 +58,7 @@ def test_it_is_what_the_paper_says(model, hidden, batch):
 
 
 def test_the_first_token_of_a_segment_is_no_target(batch):
-    everywhere = batch._replace(loss_mask=jnp.ones_like(batch.loss_mask))
+    everywhere = batch.replace(loss_mask=jnp.ones_like(batch.loss_mask))
     np.testing.assert_array_equal(np.flatnonzero(~np.asarray(target_mask(everywhere)[0])), [0, 10, 18])
 
 
@@ -96,7 +96,7 @@ def test_the_gradient_made_in_chunks_is_that_of_all_logits_at_once(model, hidden
 def test_a_token_that_is_no_target_changes_nothing(model, hidden, batch):
     others = jnp.where(target_mask(batch), batch.target_ids, 0)
     losses, _ = losses_of(model, hidden, batch)
-    changed, _ = losses_of(model, hidden, batch._replace(target_ids=others))
+    changed, _ = losses_of(model, hidden, batch.replace(target_ids=others))
     count = int(target_mask(batch).sum())
     np.testing.assert_array_equal(changed[0, :count], losses[0, :count])
 

@@ -77,7 +77,7 @@ def test_batches_are_placed_ahead_in_their_order_and_all_of_them():
     def batches():
         for number in range(5):
             taken.append(number)
-            yield made_batch(rows=8, pools=row_groups(mesh))._replace(row_ids=np.full(8, number, np.int32))
+            yield made_batch(rows=8, pools=row_groups(mesh)).replace(row_ids=np.full(8, number, np.int32))
 
     placed = placed_ahead(mesh, batches())
     assert next(placed).row_ids.tolist() == [0] * 8 and taken == [0, 1, 2]

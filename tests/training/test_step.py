@@ -120,9 +120,7 @@ def test_a_step_is_that_of_the_papers_formulas(position):
     config = dataclasses.replace(TINY, position=position)
     state, batch = state_of(config), made_batch(rows=2)
     low = batch.patch_intervals[..., 0::2]
-    batch = batch._replace(
-        patch_intervals=jnp.stack([low, low], axis=-1).reshape(*low.shape[:-1], 4)
-    )  # nothing to draw
+    batch = batch.replace(patch_intervals=jnp.stack([low, low], axis=-1).reshape(*low.shape[:-1], 4))  # nothing to draw
     after, metrics = jax.jit(made_step(config, attention="blockwise"))(state, batch, KEY)
     gradient = nnx.to_pure_dict(gradients(after))
     pure = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(state.params))
@@ -161,7 +159,7 @@ def test_gradients_reach_exactly_what_the_papers_mask_lets_them():
     batch = made_batch(rows=2)
     one_target = jnp.zeros_like(batch.loss_mask).at[0, 6].set(True)
     ids = jnp.arange(40, dtype=jnp.int32).reshape(2, 20)
-    batch = batch._replace(
+    batch = batch.replace(
         token_ids=ids, target_ids=ids + 50, loss_mask=one_target, patch_slots=jnp.full_like(batch.patch_slots, 40)
     )
     state = state_of(TINY)

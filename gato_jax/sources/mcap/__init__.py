@@ -1,4 +1,4 @@
-"""MCAP files of ROS 2 messages."""
+"""Episodes in MCAP files of ROS 2 messages."""
 
 from gato_jax.sources.mcap.reader import open_mcap
 

@@ -1,4 +1,4 @@
-"""One MCAP file: when its topics have messages, from its index, and those messages, from its chunks, both checked."""
+"""Access to MCAP files: log times of messages from the index, and the messages themselves, with checksums verified."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gato_jax.sources.reader import EpisodeRejected
 
 _MAGIC = 8  # bytes at both ends
 _RECORD_HEAD = 1 + 8  # opcode, length
-_FOOTER = struct.Struct("<QQI")  # where the summary starts, where its offsets do, the summary's CRC-32
+_FOOTER = struct.Struct("<QQI")  # offset of the summary, offset of the summary offsets, CRC-32 of the summary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What was read of a file.
+class McapRecording:
+    """The messages of a file that were selected for reading.
 
     Attributes:
-      messages: {topic: {number in the topic: the message, decoded}}.
-      metadata: {name of the record: its text by keys}.
-      interval: nanoseconds of the first and of the last message of these topics.
+      messages: {topic: {number of the message in the topic: decoded message}}.
+      metadata: {name of a metadata record: its entries}.
+      interval: log times of the first and the last message of these topics, in nanoseconds.
     """
 
     messages: Mapping[str, Mapping[int, SimpleNamespace]]
@@ -37,80 +37,88 @@ class Recording:
     interval: tuple[int, int]
 
 
-def message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
-    """{topic: (N,) int64 nanoseconds of its messages' log times, as they follow each other in the file}.
+def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
+    """Return the log times of all messages of some topics.
 
-    Where the file has an index, nothing else of it is read.
+    If the file has an index, only the index is read.
+
+    Args:
+      file: the file.
+      topics: names of the topics.
+
+    Returns:
+      {topic: (N,) int64 nanoseconds}, in the order of the messages in the file.
 
     Raises:
-      EpisodeRejected: the file is damaged or cut short, or has no message of a topic.
+      EpisodeRejected: the file is damaged or truncated, or has no message of a topic.
     """
     from mcap.reader import make_reader
 
-    where = str(file)
-    with _damage(where), file.open("rb") as stream:
+    location = str(file)
+    with _reject_damage(location), file.open("rb") as stream:
         _check_summary(stream)
         summary = make_reader(stream).get_summary()
         indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
         if summary is not None and summary.chunk_indexes and indexed:
-            times = _indexed_times(stream, summary, topics)
+            times = _read_indexed_times(stream, summary, topics)
             known = {channel.topic for channel in summary.channels.values()}
         else:
             stream.seek(0)
             times, known = {topic: [] for topic in topics}, set()
-            for _, channel, message in _messages(stream, {}):
+            for _, channel, message in _iter_messages(stream, {}):
                 known.add(channel.topic)
                 if channel.topic in times:
                     times[channel.topic].append(message.log_time)
-    for topic, at in times.items():
-        if not at:
+    for topic, log_times in times.items():
+        if not log_times:
             near = "it is empty" if topic in known else f"nearest: {nearest(topic, known)}"
-            raise EpisodeRejected(where, f"it has no messages of topic {topic!r}; {near}")
-    with _damage(where):  # times that int64 cannot hold
-        return {topic: np.array(at, np.int64) for topic, at in times.items()}
+            raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
+    with _reject_damage(location):  # a damaged time may exceed int64
+        return {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
 
 
-def read_recording(file: Path, wanted: Mapping[str, np.ndarray], times: Mapping[str, np.ndarray]) -> Recording:
-    """Reads the file once, from its beginning to its end, and keeps the wanted messages.
+def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mapping[str, np.ndarray]) -> McapRecording:
+    """Read a file once from beginning to end, and decode the selected messages.
 
     Args:
       file: the file.
-      wanted: {topic: (N,) bool, which of its N messages to keep}.
-      times: {topic: (N,) int64}, as `message_times` gave it.
+      selected: {topic: (N,) bool}, true for each of its N messages to decode.
+      times: {topic: (N,) int64} as returned by `read_message_times`, to verify that the file agrees with its index.
 
     Raises:
-      EpisodeRejected: the file is damaged or cut short, contradicts its index, or a topic is not of ROS 2.
+      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded for ROS 2.
     """
     from mcap_ros2.decoder import DecoderFactory
 
-    where, factory = str(file), DecoderFactory()
-    raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in wanted}
-    found: dict[str, list[int]] = {topic: [] for topic in wanted}
+    location, factory = str(file), DecoderFactory()
+    raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
+    found: dict[str, list[int]] = {topic: [] for topic in selected}
     metadata: dict[str, Mapping[str, str]] = {}
-    with _damage(where), file.open("rb") as stream:
-        for schema, channel, message in _messages(stream, metadata):
-            if (at := found.get(channel.topic)) is None:
+    with _reject_damage(location), file.open("rb") as stream:
+        for schema, channel, message in _iter_messages(stream, metadata):
+            if (log_times := found.get(channel.topic)) is None:
                 continue
-            if len(at) < len(wanted[channel.topic]) and wanted[channel.topic][len(at)]:
-                raw[channel.topic][len(at)] = schema, channel, message.data
-            at.append(message.log_time)
-    for topic, at in found.items():
-        if not np.array_equal(at, times[topic]):
-            raise EpisodeRejected(where, f"the messages of topic {topic!r} are not those of its index; it is damaged")
-    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in wanted}
-    for topic, kept in raw.items():
-        for number, (schema, channel, data) in kept.items():
-            with _damage(where, f"message {number} of topic {topic!r}"):
+            if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
+                raw[channel.topic][len(log_times)] = schema, channel, message.data
+            log_times.append(message.log_time)
+    for topic, log_times in found.items():
+        if not np.array_equal(log_times, times[topic]):
+            raise EpisodeRejected(location, f"the messages of topic {topic!r} contradict the index of the file")
+    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
+    for topic, records in raw.items():
+        for number, (schema, channel, data) in records.items():
+            with _reject_damage(location, f"message {number} of topic {topic!r}"):
                 if (decode := factory.decoder_for(channel.message_encoding, schema)) is None:
                     kind = f"{channel.message_encoding!r}, schema {getattr(schema, 'encoding', None)!r}"
-                    raise EpisodeRejected(where, f"topic {topic!r} is encoded as {kind}, not 'cdr', 'ros2msg'")
+                    raise EpisodeRejected(location, f"topic {topic!r} is encoded as {kind}, expected 'cdr', 'ros2msg'")
                 messages[topic][number] = decode(data)
-    interval = min(int(at[0]) for at in times.values()), max(int(at[-1]) for at in times.values())
-    return Recording(messages=messages, metadata=metadata, interval=interval)
+    first = min(int(log_times[0]) for log_times in times.values())
+    last = max(int(log_times[-1]) for log_times in times.values())
+    return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
 
 
-def _indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:
-    """Log times from the message indexes of the chunks, ordered by where the messages lie in the file."""
+def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:
+    """Return the log times of messages by topic from the indexes of the chunks, in the order of the file."""
     from mcap.data_stream import ReadDataStream
     from mcap.records import MessageIndex
 
@@ -124,8 +132,13 @@ def _indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> 
     return {topic: [time for *_, time in sorted(entries)] for topic, entries in found.items()}
 
 
-def _messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
-    """(schema, channel, message) of all messages in the order of the file; its metadata are put in on the way."""
+def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield (schema, channel, message) for all messages, in the order of the file.
+
+    Args:
+      stream: the open file.
+      metadata: filled with the entries of the metadata records, {name: entries}.
+    """
     from mcap.records import Channel, Message, Metadata, Schema
     from mcap.stream_reader import StreamReader
 
@@ -144,28 +157,35 @@ def _messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iter
 
 
 def _check_summary(stream: IO[bytes]):
-    """Raises ValueError unless the file ends with a footer whose checksum fits the summary before it."""
+    """Raise ValueError unless the file ends with a footer, and its checksum matches the summary section."""
     size = stream.seek(0, io.SEEK_END)
     tail = _RECORD_HEAD + _FOOTER.size + _MAGIC
     stream.seek(max(size - tail, 0))
     footer = stream.read(tail)
     if len(footer) < tail or footer[-_MAGIC:] != b"\x89MCAP0\r\n":
-        raise ValueError("it has no footer; `mcap recover` makes a whole file of what is there")
+        raise ValueError("it has no footer. Repair it with `mcap recover`")
     start, _, checksum = _FOOTER.unpack_from(footer, _RECORD_HEAD)
     if start and checksum:
         stream.seek(start)
-        summary = stream.read(size - _MAGIC - 4 - start)  # the checksum covers all that is before it
+        summary = stream.read(size - _MAGIC - 4 - start)  # the checksum covers all bytes before itself
         if zlib.crc32(summary) != checksum:
             raise ValueError("the checksum of its summary is wrong")
     stream.seek(0)
 
 
 @contextlib.contextmanager
-def _damage(where: str, part: str = "the file") -> Iterator[None]:
-    """What the libraries raise at damaged bytes, each of them errors of its own, as an EpisodeRejected."""
+def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
+    """Convert every error within the context to an EpisodeRejected.
+
+    The MCAP libraries raise errors of many types for damaged bytes.
+
+    Args:
+      location: path of the file.
+      part: name of the damaged part in the message.
+    """
     try:
         yield
     except (EpisodeRejected, ImportError):
         raise
     except Exception as error:
-        raise EpisodeRejected(where, f"{part} is damaged or cut short ({error or type(error).__name__})") from error
+        raise EpisodeRejected(location, f"{part} is damaged or truncated ({error or type(error).__name__})") from error

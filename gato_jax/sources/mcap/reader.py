@@ -1,4 +1,4 @@
-"""MCAP files with ROS 2 messages as episodes, one for each file, their topics brought to one control rate."""
+"""Reader of MCAP files with ROS 2 messages. A file is an episode; its topics are resampled to one control rate."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ import numpy as np
 from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.mcap.file import Recording, message_times, read_recording
+from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_of
 from gato_jax.sources.mcap.ros_messages import field_value, message_type
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
 
-_CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000: robots whose clock is not set count from 1970, or from booting
+_CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
-def open_mcap(where: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
-    """Opens MCAP files of ROS 2 messages (CDR), each of which is an episode.
+def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
+    """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
 
-    A field is `/topic:field`, as `/joint_states:position` or `/tool:pose.position`, or a `/topic` whose message is an
-    image, a text, a number or a vector; `field_value` says which.
+    A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
+    its messages are images, texts, numbers or vectors; see `field_value`.
 
-    Topics have rates of their own. Steps are `1 / fields.control_rate_hz` seconds apart by the messages' log time, from
-    the first moment at which every topic has had a message to the last one at which all still do. An observation is
-    the latest message at or before the step; actions and rewards are the first one at or after it. A text holds until
-    the next one, and of success the last message counts, wherever they are; any other topic has to go on: an
-    observation more than ten periods old, or an action more than two late, rejects the episode.
+    Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic has had a message, and
+    end when the first topic ends. An observation is the latest message at or before a step, at most ten periods old. An
+    action or reward is the first message at or after a step, at most two periods late. Otherwise the episode is
+    rejected. A text holds until the next one. The success flag is the last message of its topic.
 
-    A metadata record named `provenance` says more than `fields.provenance` does. When the recording was made is its own
-    log time, unless either says it.
+    A metadata record named `provenance` overrides `fields.provenance`. If neither gives `recorded_at`, it is derived
+    from the log times.
 
     Args:
-      where: a file, or a folder with such files in it or below it. One with a folder named as the split has its
-        episodes there; without, all of them are of `train`.
-      split: which of them.
-      fields: what the topics mean.
+      path: a file, or a folder with files at any depth. If it has a subfolder named as the split, the episodes are
+        those in it. Otherwise all are in "train".
+      split: name of the split.
+      fields: the fields to read and their meaning.
 
     Raises:
-      SourceError: there are no files, none can be read, or the fields are not enough for this format.
+      SourceError: there are no files, none can be read, or `fields` does not suit this format.
     """
     import tqdm
 
-    files, resampling = _files(Path(where), split), Resampling.of(fields)
+    files, resampling = _list_files(Path(path), split), Resampling.from_fields(fields)
     places, rejected = [], []
-    for file in tqdm.tqdm(files, desc=f"{where}: lengths", unit=" files", delay=2):
+    for file in tqdm.tqdm(files, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
-            places.append((file, len(resampling.steps(message_times(file, resampling.topics), str(file)))))
+            places.append((file, len(resampling.step_times(read_message_times(file, resampling.topics), str(file)))))
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not places:
-        said = "; ".join(f"{place}: {reason}" for place, reason in rejected[:3])
-        raise SourceError(f"{where}: none of {len(files)} files is an episode ({said}); mend them or the fields")
+        reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
+        raise SourceError(f"{path}: none of {len(files)} files can be read as an episode ({reasons}).")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -70,59 +69,75 @@ def open_mcap(where: str | Path, split: str = "train", *, fields: Fields) -> Rec
     )
 
 
-def _files(where: Path, split: str) -> list[Path]:
-    if (where / split).is_dir():
-        where = where / split
+def _list_files(path: Path, split: str) -> list[Path]:
+    """Return the MCAP files of a split."""
+    if (path / split).is_dir():
+        path = path / split
     elif split != "train":
-        raise SourceError(f"{where}: no split {split!r}, which would be a folder {split} in it; what is there is train")
-    files = [where] if where.is_file() else sorted(where.rglob("*.mcap"))
+        raise SourceError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
+    files = [path] if path.is_file() else sorted(path.rglob("*.mcap"))
     if not files:
-        raise SourceError(f"{where}: no *.mcap files; give a recording, or the folder of some")
+        raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.")
     return files
 
 
-def _read(fields: Fields, resampling: Resampling, place: tuple[Path, int]) -> Episode:
-    file, length = place
-    where, times = str(file), message_times(file, resampling.topics)
-    steps = resampling.steps(times, where)
+def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> Episode:
+    file, length = address
+    location, times = str(file), read_message_times(file, resampling.topics)
+    steps = resampling.step_times(times, location)
     if len(steps) != length:
-        raise EpisodeRejected(where, f"it has {len(steps)} steps, and had {length} when it was opened; open it again")
-    picks = {field: resampling.picks(field, steps, times[topic_of(field)]) for field in resampling.uses}
-    wanted = {topic: np.zeros(len(at), bool) for topic, at in times.items()}
-    for field, numbers in picks.items():
-        wanted[topic_of(field)][numbers] = True
-    recording = read_recording(file, wanted, times)
+        raise EpisodeRejected(location, f"it has {len(steps)} steps, expected {length} as on opening. Open it again.")
+    numbers_by_field = {
+        field: resampling.select_messages(field, steps, times[topic_of(field)]) for field in resampling.roles
+    }
+    selected = {topic: np.zeros(len(log_times), bool) for topic, log_times in times.items()}
+    for field, numbers in numbers_by_field.items():
+        selected[topic_of(field)][numbers] = True
+    recording = read_recording(file, selected, times)
 
-    def column(path: str) -> list[Any]:
+    def read_field(path: str) -> list[Any]:
         messages = recording.messages[topic_of(path)]
-        values = _values(messages, np.unique(picks[path]).tolist(), path, where)
-        return [values[number] for number in picks[path].tolist()]
+        values = _values(messages, np.unique(numbers_by_field[path]).tolist(), path, location)
+        return [values[number] for number in numbers_by_field[path].tolist()]
 
-    return assemble(fields, column, where, provenance=_provenance(fields.provenance, recording, where))
+    return assemble(fields, read_field, location, provenance=_read_provenance(fields.provenance, recording, location))
 
 
-def _values(messages: Mapping[int, Any], numbers: list[int], path: str, where: str) -> dict[int, Any]:
-    """{number: what the field holds in the message of that number}."""
+def _values(messages: Mapping[int, Any], numbers: list[int], path: str, location: str) -> dict[int, Any]:
+    """Return the value of a field in some messages, {number of the message: value}.
+
+    Args:
+      messages: the decoded messages of the topic, {number: message}.
+      numbers: numbers of the messages to take the value of.
+      path: `topic:field` or `topic`.
+      location: the file, the beginning of error messages.
+
+    Raises:
+      EpisodeRejected: a value has an unsupported type, or joints or lengths change from message to message.
+    """
     values, first = {}, messages[numbers[0]]
     for number in numbers:
-        message, said = messages[number], f"message {number} of topic {topic_of(path)!r}"
+        message, label = messages[number], f"message {number} of topic {topic_of(path)!r}"
         try:
             values[number] = field_value(message, path.partition(":")[2])
         except ValueError as error:
-            raise EpisodeRejected(where, f"{said} holds {error}") from None
+            raise EpisodeRejected(location, f"{label} holds {error}") from None
         if message_type(message) == "sensor_msgs/JointState" and message.name != first.name:
-            raise EpisodeRejected(where, f"{said} has the joints {message.name}, others {first.name}; sort them")
+            raise EpisodeRejected(location, f"{label} has joints {message.name}, expected {first.name}. Sort them.")
         if isinstance(one := values[numbers[0]], list) and len(values[number]) != len(one):
-            raise EpisodeRejected(where, f"field {path!r} has {len(one)} elements, and {len(values[number])} in {said}")
+            raise EpisodeRejected(
+                location, f"field {path!r} has {len(values[number])} elements in {label}, expected {len(one)}"
+            )
     return values
 
 
-def _provenance(default: Provenance, recording: Recording, where: str) -> Provenance:
+def _read_provenance(default: Provenance, recording: McapRecording, location: str) -> Provenance:
+    """Return `default` with the interval of the recording and the entries of its metadata record `provenance`."""
     begin, end = recording.interval
     if not default.recorded_at and begin > _CLOCK_IS_SET:
-        said = "/".join(datetime.datetime.fromtimestamp(at // 10**9, datetime.UTC).isoformat() for at in (begin, end))
-        default = dataclasses.replace(default, recorded_at=said)
+        times = (datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC).isoformat() for time in (begin, end))
+        default = dataclasses.replace(default, recorded_at="/".join(times))
     try:
         return update_provenance(default, recording.metadata.get("provenance", {}), "its metadata record 'provenance'")
     except SourceError as error:
-        raise EpisodeRejected(where, str(error)) from None
+        raise EpisodeRejected(location, str(error)) from None

@@ -1,4 +1,4 @@
-"""Topics that have messages at times and rates of their own become steps of one rate."""
+"""Resampling of topics with different rates to the steps of one control rate."""
 
 from __future__ import annotations
 
@@ -12,42 +12,52 @@ from gato_jax.episodes import Text
 from gato_jax.sources.fields import Fields, split_path
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 
-OBSERVED_PERIODS = 10  # how old what is observed may be: a camera may be that much slower than the control
-COMMANDED_PERIODS = 2  # how late a command may be: one, and another for its jitter
-_SAME = 1e-3  # periods within which two times are one
+MAX_OBSERVATION_AGE = 10  # periods; a camera may be this much slower than the control rate
+MAX_ACTION_DELAY = 2  # periods; one, and another for jitter
+_TOLERANCE = 1e-3  # periods by which equal times may differ
 
-Use: TypeAlias = Literal["observed", "held", "commanded", "final"]
+Role: TypeAlias = Literal["observed", "held", "commanded", "final"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """Which message of its topic each step has.
+    """The rule that assigns to each step one message of every topic.
 
     Attributes:
-      period: nanoseconds from one step to the next.
-      uses: {field: what it is used as}, a field named `topic:field` or `topic`. `observed` has the latest message at or
-        before a step, which may be 10 periods old; `held` likewise, of any age; `commanded` has the first message at or
-        after the step, which may be two periods late; `final` has the last message of all.
+      period: time between two steps, in nanoseconds.
+      roles: {field: its role}, where a field is `topic:field` or `topic`. An `observed` field takes the latest message
+        at or before a step, at most MAX_OBSERVATION_AGE periods old. A `held` field, a text, does so at any age. A
+        `commanded` field, an action or reward, takes the first message at or after a step, at most MAX_ACTION_DELAY
+        periods late. A `final` field, the success flag, takes the last message of its topic.
     """
 
     period: float
-    uses: Mapping[str, Use]
+    roles: Mapping[str, Role]
 
     @classmethod
-    def of(cls, fields: Fields) -> Resampling:
-        """What the fields ask for. Raises SourceError where they cannot be brought to one rate."""
-        name, uses = fields.spec.name, dict[str, Use]()
+    def from_fields(cls, fields: Fields) -> Resampling:
+        """Derive the role of each field.
+
+        Raises:
+          SourceError: the control rate is missing, timestamps are given, a field has two roles, or all fields are
+            texts.
+        """
+        name, roles = fields.spec.name, dict[str, Role]()
         if fields.spec.control_rate_hz is None:
-            raise SourceError(f"{name}: control_rate_hz is None, so that topics have no steps in common; give it")
+            raise SourceError(
+                f"{name}: control_rate_hz is None, expected the rate to resample topics to. Set it in the fields."
+            )
         if fields.timestamps is not None:
             raise SourceError(
-                f"{name}: timestamps is {fields.timestamps!r}; messages have their log times, leave it out"
+                f"{name}: timestamps is {fields.timestamps!r}, expected None. Omit it: log times are used."
             )
 
-        def add(path: str, use: Use):
+        def add(path: str, role: Role):
             field = split_path(path)[0]
-            if uses.setdefault(field, use) != use:
-                raise SourceError(f"{name}: field {field!r} is {uses[field]} and {use}; record each in its own topic")
+            if roles.setdefault(field, role) != role:
+                raise SourceError(
+                    f"{name}: field {field!r} is both {roles[field]} and {role}. Record each in its own topic."
+                )
 
         for path, modality in fields.observation.values():
             add(path, "held" if isinstance(modality, Text) else "observed")
@@ -57,64 +67,80 @@ class Resampling:
             add(fields.reward, "commanded")
         if fields.success is not None:
             add(fields.success, "final")
-        if not {"observed", "commanded"} & set(uses.values()):
-            raise SourceError(f"{name}: none of its fields goes on in time; name an observation that is no text")
-        return cls(period=1e9 / fields.spec.control_rate_hz, uses=uses)
+        if not {"observed", "commanded"} & set(roles.values()):
+            raise SourceError(
+                f"{name}: all of its fields are texts. Add an observation or action with numbers or images."
+            )
+        return cls(period=1e9 / fields.spec.control_rate_hz, roles=roles)
 
     @property
     def topics(self) -> set[str]:
-        return {topic_of(field) for field in self.uses}
+        """Names of all topics that have a field."""
+        return {topic_of(field) for field in self.roles}
 
-    def steps(self, times: Mapping[str, np.ndarray], where: str) -> np.ndarray:
-        """When the steps are.
+    def step_times(self, times: Mapping[str, np.ndarray], location: str) -> np.ndarray:
+        """Return the times of the steps.
+
+        They begin when every topic has had a message, and end when the first observed or commanded topic ends.
 
         Args:
-          times: {topic: (N,) int64, nanoseconds of its messages as they follow each other}.
-          where: the file, to begin a message with.
+          times: {topic: (N,) int64}, log times of its messages in nanoseconds, in the order of the file.
+          location: the file, the beginning of error messages.
 
         Returns:
-          (T,) int64 nanoseconds, from when each topic has had a message to when the first of those that go on ends.
+          (T,) int64 nanoseconds.
 
         Raises:
-          EpisodeRejected: time goes backwards, the topics do not overlap, or one of them falls silent.
+          EpisodeRejected: time goes backwards, the topics do not overlap, or one of them is silent for too long.
         """
-        for topic, at in times.items():
-            if (back := at[1:] < at[:-1]).any():
+        for topic, log_times in times.items():
+            if (back := log_times[1:] < log_times[:-1]).any():
                 number = int(back.argmax())
-                raise EpisodeRejected(where, f"time goes from {at[number]} to {at[number + 1]} ns in topic {topic!r}")
-        start = max(int(times[topic_of(field)][0]) for field, use in self.uses.items() if use != "final")
-        going = {field: use for field, use in self.uses.items() if use in ("observed", "commanded")}
-        end = min(int(times[topic_of(field)][-1]) for field in going)
+                raise EpisodeRejected(
+                    location, f"time goes from {log_times[number]} to {log_times[number + 1]} ns in topic {topic!r}"
+                )
+        start = max(int(times[topic_of(field)][0]) for field, role in self.roles.items() if role != "final")
+        continuous = {field: role for field, role in self.roles.items() if role in ("observed", "commanded")}
+        end = min(int(times[topic_of(field)][-1]) for field in continuous)
         if end < start:
             raise EpisodeRejected(
-                where, f"it has no steps: a topic ends {(start - end) / 1e9:.3f} s before all have begun"
+                location, f"it has no steps: a topic ends {(start - end) / 1e9:.3f} s before all topics have begun"
             )
-        count = int((end - start) / self.period + _SAME) + 1
+        count = int((end - start) / self.period + _TOLERANCE) + 1
         steps = np.minimum(start + np.round(np.arange(count) * self.period).astype(np.int64), end)
-        for field, use in going.items():
-            at, limit = times[topic_of(field)], OBSERVED_PERIODS if use == "observed" else COMMANDED_PERIODS
-            distance = np.abs(at[self.picks(field, steps, at)] - steps) / self.period
-            if (silent := distance > limit + _SAME).any():
+        for field, role in continuous.items():
+            log_times, limit = times[topic_of(field)], MAX_OBSERVATION_AGE if role == "observed" else MAX_ACTION_DELAY
+            distance = np.abs(log_times[self.select_messages(field, steps, log_times)] - steps) / self.period
+            if (silent := distance > limit + _TOLERANCE).any():
                 step = int(silent.argmax())
                 raise EpisodeRejected(
-                    where,
+                    location,
                     f"topic {topic_of(field)!r} is silent {(steps[step] - start) / 1e9:.3f} s after the first step: "
-                    f"what is {use} is {distance[step]:.1f} periods away, {limit} are allowed",
+                    f"the nearest {role} message is {distance[step]:.1f} periods away, expected at most {limit}",
                 )
         return steps
 
-    def picks(self, field: str, steps: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """(T,) numbers of the messages that the steps have of a field whose topic has messages at (N,) `at`."""
-        same = int(_SAME * self.period)
-        match self.uses[field]:
+    def select_messages(self, field: str, steps: np.ndarray, log_times: np.ndarray) -> np.ndarray:
+        """Return the number of the message that each step takes of a field.
+
+        Args:
+          field: `topic:field` or `topic`.
+          steps: times of the steps, (T,) int64 nanoseconds.
+          log_times: log times of the messages of the topic, (N,) int64 nanoseconds.
+
+        Returns:
+          (T,) int numbers of messages, or (1,) for a `final` field.
+        """
+        tolerance = int(_TOLERANCE * self.period)
+        match self.roles[field]:
             case "final":
-                return np.array([len(at) - 1])
+                return np.array([len(log_times) - 1])
             case "commanded":
-                return np.searchsorted(at, steps - same, side="left")
+                return np.searchsorted(log_times, steps - tolerance, side="left")
             case _:
-                return np.searchsorted(at, steps + same, side="right") - 1
+                return np.searchsorted(log_times, steps + tolerance, side="right") - 1
 
 
 def topic_of(field: str) -> str:
-    """`/joints` of `/joints:position`."""
+    """Return the topic of a field: `/joints` for `/joints:position`."""
     return field.partition(":")[0]

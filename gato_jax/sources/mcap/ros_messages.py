@@ -1,4 +1,4 @@
-"""Values of decoded ROS 2 messages: numbers, vectors, texts and images."""
+"""Conversion of decoded ROS 2 messages to numbers, vectors, texts and images."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from typing import Any
 
 import numpy as np
 
-# How many bytes a pixel has, and the way through them to red, green, blue. `is_bigendian` says nothing of single bytes.
+# Bytes of a pixel, and the step that orders them as red, green, blue. `is_bigendian` does not apply to single bytes.
 _ENCODINGS = {"rgb8": (3, 1), "bgr8": (3, -1), "mono8": (1, 1)}
 
 
 def field_value(message: SimpleNamespace, field: str) -> Any:
-    """What a message holds in a field.
+    """Return the value of a field of a ROS 2 message.
 
     Args:
-      message: as mcap-ros2-support decodes it.
-      field: `position`, or `pose.orientation` of a message within it; empty for the message itself.
+      message: a message as decoded by mcap-ros2-support.
+      field: name of the field, such as `position`, or `pose.orientation` for a field of a nested message. An empty
+        string is the message itself.
 
     Returns:
-      Text as str; numbers as they are, arrays of them as a sequence; a sensor_msgs/Image as (H, W, C) uint8, a
-      sensor_msgs/CompressedImage as the bytes of its file. A message of numbers alone, as a Twist, is the list of them
-      in the order of its definition, and one of which `data` is the only field, as a std_msgs/String, is that.
+      A string for text; a number or a sequence of numbers; (H, W, C) uint8 for a sensor_msgs/Image; the bytes of the
+      encoded file for a sensor_msgs/CompressedImage. A message that holds only numbers, such as a Twist, becomes the
+      list of them in the order of its definition. A message whose only field is `data`, such as a std_msgs/String,
+      becomes the value of that field.
 
     Raises:
-      KeyError: there is no such field, or what is there is none of these.
-      ValueError: an image contradicts itself or is of an encoding that is not read.
+      KeyError: there is no such field, or its value has none of these types.
+      ValueError: an image contradicts its size, or has an unsupported encoding.
     """
     value: Any = message
     for name in field.split(".") if field else ():
@@ -46,35 +48,42 @@ def field_value(message: SimpleNamespace, field: str) -> Any:
 
 
 def message_type(value: Any) -> str:
-    """`sensor_msgs/Image` of a message, the type's name of anything else."""
+    """Return the ROS type of a message, such as `sensor_msgs/Image`, or the Python type of any other value."""
     return str(getattr(value, "_type", type(value).__name__))
 
 
 def image_pixels(message: Any) -> np.ndarray:
-    """A sensor_msgs/Image as (H, W, C) uint8, C 3 for red, green, blue and 1 for grey, without the padding of rows.
+    """Convert a sensor_msgs/Image to an array, without the padding of its rows.
+
+    Returns:
+      (H, W, 3) uint8 RGB, or (H, W, 1) uint8 grey.
 
     Raises:
-      ValueError: another encoding, or data that is not `height` rows of `step` bytes.
+      ValueError: the encoding is not supported, or the data are not `height` rows of `step` bytes.
     """
     if message.encoding not in _ENCODINGS:
         known = ", ".join(_ENCODINGS)
-        raise ValueError(f"an image of encoding {message.encoding!r}, not one of {known}; convert it when recording")
-    channels, way = _ENCODINGS[message.encoding]
+        raise ValueError(
+            f"an image of encoding {message.encoding!r}, expected one of {known}. Convert it when recording"
+        )
+    channels, order = _ENCODINGS[message.encoding]
     height, width, step = message.height, message.width, message.step
     if not height or not width or step < width * channels or len(message.data) != height * step:
         raise ValueError(
-            f"an image of {len(message.data)} bytes, which is not {height} rows of {step} bytes with {width} pixels of "
+            f"an image of {len(message.data)} bytes, expected {height} rows of {step} bytes with {width} pixels of "
             f"{message.encoding}"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
-    return rows[:, : width * channels].reshape(height, width, channels)[..., ::way]
+    return rows[:, : width * channels].reshape(height, width, channels)[..., ::order]
 
 
 def _names(message: SimpleNamespace) -> list[str]:
+    """Return the names of the fields of a message, in the order of its definition."""
     return list(message.__slots__)
 
 
 def _numbers(message: SimpleNamespace) -> list[float | int]:
+    """Return all numbers of a message and its nested messages, or raise KeyError if it holds anything else."""
     numbers: list[float | int] = []
     for name in _names(message):
         value = getattr(message, name)
@@ -83,5 +92,7 @@ def _numbers(message: SimpleNamespace) -> list[float | int]:
         elif isinstance(value, (int, float)):
             numbers.append(value)
         else:
-            raise KeyError(f"{message_type(message)} is no vector; name one of its fields {', '.join(_names(message))}")
+            raise KeyError(
+                f"{message_type(message)} holds more than numbers; name one of its fields {', '.join(_names(message))}"
+            )
     return numbers

@@ -1,4 +1,4 @@
-"""Datasets of TFDS: RLDS recordings, texts and captions, and the table of those that are known by name."""
+"""Readers of datasets prepared by TFDS: RLDS recordings, texts and captions, with a table of those known by name."""
 
 from gato_jax.sources.rlds.bridge_writer import write_bridge_dataset
 from gato_jax.sources.rlds.reader import open_rlds

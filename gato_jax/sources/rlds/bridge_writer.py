@@ -1,4 +1,4 @@
-"""Episodes of a simulated arm in exactly the form of the public bridge_dataset, so that one reader serves both."""
+"""Writer of simulated arm episodes with the features of the public bridge_dataset, so that one reader serves both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JPEG_QUALITY = 95
 
 
 def bridge_features() -> Any:
-    """The `tfds.features.FeaturesDict` of the public BridgeData V2 RLDS release, field for field."""
+    """Return the `tfds.features.FeaturesDict` of the public BridgeData V2 RLDS release."""
     import tensorflow_datasets as tfds
 
     picture = tfds.features.Image(shape=(_SIDE, _SIDE, 3), dtype=np.uint8, encoding_format="jpeg")
@@ -50,27 +50,33 @@ def bridge_features() -> Any:
 def write_bridge_dataset(
     root: str | Path, splits: Mapping[str, Iterable[Episode]], *, control_rate_hz: float, overwrite: bool = False
 ) -> Path:
-    """Writes `root/bridge_dataset/1.0.0` and returns that folder.
+    """Write episodes as the dataset `root/bridge_dataset/1.0.0`.
 
-    The features have no room for provenance and rate, so `provenance.json` beside the records holds them, and each
-    `file_path` begins with the kind: nobody can take simulated episodes for the real ones. The other cameras are black
-    and the language embedding zero; a final observation, which the form does not know, is left out.
+    The features of bridge_dataset hold no provenance and no control rate. They are written to `provenance.json` beside
+    the records, and each `file_path` begins with the kind of the provenance, so that simulated episodes cannot be
+    mistaken for the real ones. The images of `image_2` and `image_3` are black and the language embedding is zero. A
+    final observation is not written, because the features have no place for it.
 
     Args:
-      root: where datasets lie.
-      splits: episodes with observation `image_0`, `image_1` (T, H, W, 3) uint8, `state` (T, 7) float32 and
-        `instruction` str, and action `action` (T, 7) float32: see `tables` for what the numbers mean. H and
-        W divide 256: images are enlarged by repeating pixels. All of one provenance.
-      control_rate_hz: of the simulated arm; the real one's is 5.
-      overwrite: whether to replace a dataset that is there.
+      root: Parent folder of the dataset.
+      splits: {split: episodes}. Observations are `image_0` and `image_1`, (T, H, W, 3) uint8, `state`, (T, 7) float32,
+        and `instruction`, text; the action is `action`, (T, 7) float32. `tables.open_x_vectors` gives the meaning of
+        the numbers. H and W must divide 256; pixels are repeated to enlarge images. All episodes must have the same
+        provenance.
+      control_rate_hz: Control rate of the simulated arm in Hz. The real arm has 5 Hz.
+      overwrite: Whether an existing dataset is replaced.
+
+    Returns:
+      The folder of the dataset.
 
     Raises:
-      StoreError: the dataset exists, an episode does not fit the form, or the disk refuses.
+      StoreError: The dataset exists, an episode does not fit the features, or the disk refuses.
     """
     directory = Path(root) / "bridge_dataset" / "1.0.0"
     if directory.exists() and not overwrite:
         raise StoreError(
-            f"{directory}: already there; overwrite=True (--overwrite) replaces it, or name another folder"
+            f"cannot write {directory}: it already exists. Replace it with overwrite=True (--overwrite), or name "
+            "another folder."
         )
     provenances: set[Provenance] = set()
     examples = {split: _examples(split, episodes, provenances) for split, episodes in splits.items()}
@@ -83,15 +89,20 @@ def write_bridge_dataset(
 
 
 def _examples(split: str, episodes: Iterable[Episode], provenances: set[Provenance]) -> Iterator[dict[str, Any]]:
+    """Yield the TFDS example of each episode of a split; the provenance is added to `provenances`."""
     for number, episode in enumerate(episodes):
-        where = f"bridge_dataset: episode {number} of split {split!r}"
+        location = f"episode {number} of split {split!r}"
         provenances.add(episode.provenance)
         if len(provenances) > 1:
-            raise StoreError(f"{where}: {episode.provenance} is not that of the episodes before; write it elsewhere")
-        yield _encode(episode, number, where)
+            raise StoreError(
+                f"cannot write bridge_dataset: the provenance of {location} is {episode.provenance}, expected that of "
+                "the episodes before. Write it to another folder."
+            )
+        yield _encode(episode, number, location)
 
 
-def _encode(episode: Episode, number: int, where: str) -> dict[str, Any]:
+def _encode(episode: Episode, number: int, location: str) -> dict[str, Any]:
+    """Return the TFDS example of an episode; `location` names it in the message of a StoreError."""
     steps = episode.acting_steps
     try:
         observation, action = episode.observation, np.asarray(episode.action["action"], np.float32)
@@ -99,7 +110,10 @@ def _encode(episode: Episode, number: int, where: str) -> dict[str, Any]:
         state = np.asarray(observation["state"], np.float32)
         instruction = observation["instruction"]
     except (KeyError, ValueError) as error:
-        raise StoreError(f"{where}: {error!r}; see write_bridge_dataset for what an episode needs") from error
+        raise StoreError(
+            f"cannot write bridge_dataset: {location} does not fit its features ({error!r}). See write_bridge_dataset "
+            "for the observations and actions that an episode needs."
+        ) from error
     pictures |= {camera: [_jpeg(np.zeros((_SIDE, _SIDE, 3), np.uint8))] * steps for camera in _CAMERAS[2:]}
     source = f"{episode.provenance.kind}/{episode.provenance.source}/{episode.task}"
     return {
@@ -127,10 +141,15 @@ def _encode(episode: Episode, number: int, where: str) -> dict[str, Any]:
 
 
 def _jpeg(image: np.ndarray) -> bytes:
-    """The image at 256 by 256. Written here, because TFDS would start TensorFlow to do it."""
+    """Enlarge an image to 256 by 256 pixels and encode it as JPEG.
+
+    TFDS could encode it, too, but would start TensorFlow.
+    """
     height, width, _ = image.shape
     if _SIDE % height or _SIDE % width or image.dtype != np.uint8:
-        raise ValueError(f"image of shape {image.shape} and type {image.dtype}; sides must divide {_SIDE}, type uint8")
+        raise ValueError(
+            f"an image is {image.dtype} of shape {image.shape}, expected uint8 and sides that divide {_SIDE}"
+        )
     file = io.BytesIO()
     enlarged = image.repeat(_SIDE // height, axis=0).repeat(_SIDE // width, axis=1)
     PIL.Image.fromarray(enlarged).save(file, format="jpeg", quality=_JPEG_QUALITY, subsampling=0)

@@ -1,4 +1,4 @@
-"""A dataset that TFDS prepared, of whoever's making: where it lies, its files, and its records, without TensorFlow."""
+"""Access to the files and records of a dataset prepared by TFDS, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.sources.reader import Rejection, SourceError
 
-# etils.epath would start TensorFlow to reach gs://, unless it is told so before its first use; gcsfs reaches it too.
+# By default etils.epath starts TensorFlow to open gs://; with this variable, set before its first use, it uses gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
 
 INFO_FILE = "dataset_info.json"
@@ -27,12 +27,13 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TfdsDataset:
-    """The files of one split.
+    """The files of one split of a dataset.
 
     Attributes:
-      directory: the folder NAME/VERSION or NAME/CONFIG/VERSION; any that etils.epath reads, so also gs://BUCKET/...
-      name: NAME or NAME/CONFIG, as its description says.
-      files: {name: how many records its description counts in it}, in order. missing: those that are not there.
+      directory: Folder NAME/VERSION or NAME/CONFIG/VERSION, local or in a bucket (gs://...).
+      name: NAME or NAME/CONFIG, as in `dataset_info.json`.
+      files: {file name: number of records according to `dataset_info.json`}, in order, of the files that exist.
+      missing: The files that do not exist.
     """
 
     directory: str
@@ -42,51 +43,57 @@ class TfdsDataset:
 
     @functools.cached_property
     def sizes(self) -> list[tuple[str, int]]:
-        """Name and bytes of each file."""
-        folder = epath_of(self.directory)
+        """Name and size in bytes of each file."""
+        folder = to_epath(self.directory)
         return [(name, (folder / name).stat().length) for name in self.files]
 
 
-def epath_of(where: str | os.PathLike[str]) -> Any:
-    """The path as etils.epath has it, which may lie in a bucket."""
+def to_epath(path: str | os.PathLike[str]) -> Any:
+    """Return the path as an `etils.epath.Path`, which also opens buckets."""
     from etils import epath
 
-    return epath.Path(where)
+    return epath.Path(path)
 
 
-def open_tfds(where: str | os.PathLike[str], split: str) -> TfdsDataset:
-    """Finds one split of a dataset.
+def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
+    """Find the files of one split of a dataset.
 
     Args:
-      where: its folder, with `dataset_info.json`, `features.json` and the records; or its name, NAME or NAME/CONFIG,
-        which is looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets), newest version first.
-      split: as its description names it.
+      path: Folder with `dataset_info.json`, `features.json` and the records; or a name, NAME or NAME/CONFIG, which is
+        looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets). The newest version is taken.
+      split: Name of the split.
 
     Raises:
-      SourceError: there is no such dataset or split, its files are of another format, or none of them is there.
+      SourceError: The dataset or split does not exist, its file format is not supported, or all files are missing.
     """
     try:
-        directory = _find(where)
+        directory = _find_directory(path)
         info = json.loads((directory / INFO_FILE).read_text())
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
         files = {file.name: file for file in directory.glob(f"*-{split}.*record-*")}
     except ImportError as error:
-        raise SourceError(f"{where}: {error}; pip install gcsfs to read gs://, or copy the folder here") from None
+        raise SourceError(
+            f"cannot open {path}: {error}. Run pip install gcsfs to read gs://, or copy the folder here."
+        ) from None
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
         raise SourceError(
-            f"{where}/{INFO_FILE}: not a TFDS dataset ({error!r}); give the folder NAME/VERSION that holds it"
+            f"cannot open {path}: {path}/{INFO_FILE} does not describe a TFDS dataset ({error!r}). Give the folder "
+            "NAME/VERSION that contains it."
         ) from None
     if split not in counts:
-        raise SourceError(f"{directory}: no split {split!r}; it has {', '.join(counts)}")
+        raise SourceError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
     if (file_format or "tfrecord") not in FILE_FORMATS:
         raise SourceError(
-            f"{directory}: its files are {file_format}, which is not read; prepare it as {' or '.join(FILE_FORMATS)}"
+            f"cannot open {directory}: its file format is {file_format}, expected {' or '.join(FILE_FORMATS)}. Prepare "
+            "it again in one of these."
         )
     if not files:
-        raise SourceError(f"{directory}: no record files of split {split!r}; copy the dataset's folder whole")
+        raise SourceError(
+            f"cannot open {directory}: it has no record files of split {split!r}. Copy the whole folder of the dataset."
+        )
     by_shard = {int(match[1]): name for name in sorted(files) if (match := _SHARD.search(name))}
     missing = [shard for shard, count in enumerate(counts[split]) if count and shard not in by_shard]
     return TfdsDataset(
@@ -94,34 +101,39 @@ def open_tfds(where: str | os.PathLike[str], split: str) -> TfdsDataset:
         name=name,
         files={by_shard[shard]: count for shard, count in enumerate(counts[split]) if shard in by_shard},
         missing=tuple(
-            Rejection(f"{directory}, split {split!r}", f"record file {shard} is missing; copy the folder whole")
+            Rejection(f"{directory}, split {split!r}", f"record file {shard} is missing. Copy the whole folder.")
             for shard in missing
         ),
     )
 
 
-def _find(where: str | os.PathLike[str]) -> Any:
-    """The folder of a dataset, by its path or its name."""
-    directory = epath_of(where)
-    if "://" in os.fspath(where) or os.path.isabs(where) or directory.is_dir():
-        return directory  # if its description is missing, the caller says so
-    root = epath_of(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
-    versions = [path for path in (root / where).glob("*") if _VERSION.fullmatch(path.name)]
+def _find_directory(path: str | os.PathLike[str]) -> Any:
+    """Return the folder of a dataset, given its path or its name in TFDS's own folder."""
+    directory = to_epath(path)
+    if "://" in os.fspath(path) or os.path.isabs(path) or directory.is_dir():
+        return directory  # the caller checks that it contains a dataset
+    root = to_epath(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
+    versions = [folder for folder in (root / path).glob("*") if _VERSION.fullmatch(folder.name)]
     if versions:
-        return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+        return max(versions, key=lambda folder: tuple(map(int, folder.name.split("."))))
     raise SourceError(
-        f"{where}: no such folder, and no dataset of that name in {root} ($TFDS_DATA_DIR says where to look)"
+        f"cannot open {path}: it is neither a folder nor a dataset in {root}. Set $TFDS_DATA_DIR to the folder of your "
+        "datasets."
     )
 
 
 @functools.lru_cache(maxsize=256)
-def records_of(directory: str, file: str) -> Records:
-    """The records of a file, which stays open. OSError where it cannot be opened."""
-    return open_records(epath_of(directory) / file)
+def open_record_file(directory: str, file: str) -> Records:
+    """Open the records of a file and keep it open for further calls.
+
+    Raises:
+      OSError: The file cannot be opened.
+    """
+    return open_records(to_epath(directory) / file)
 
 
 class RecordParser:
-    """Parses records into trees of columns by TFDS's own NumPy parser; images stay encoded."""
+    """Parser of the records of a dataset, by TFDS's own NumPy parser. Images and texts stay encoded."""
 
     def __init__(self, directory: str):
         import tensorflow_datasets as tfds
@@ -131,23 +143,33 @@ class RecordParser:
         self._parser: Any = example_parser.ExampleParserNp(self.features.get_serialized_info())
 
     def parse(self, record: bytes) -> Columns:
-        """Raises ValueError and others, as protobuf and TFDS do, where the record holds other fields."""
+        """Parse one record.
+
+        Raises:
+          Exception: The record has other fields than the dataset; the type of the error is that of protobuf or TFDS.
+        """
         return Columns(self._parser.parse_example(record), self.features)
 
 
 @functools.lru_cache(maxsize=16)
-def parser_of(directory: str) -> RecordParser:
-    """The parser of a dataset. SourceError where its features cannot be read."""
+def dataset_parser(directory: str) -> RecordParser:
+    """Return the parser of a dataset; it is built once for each dataset.
+
+    Raises:
+      SourceError: The features of the dataset cannot be read.
+    """
     try:
         return RecordParser(directory)
     except ImportError:
         raise
-    except Exception as error:  # JSON, protobuf, and whatever features of others raise
-        raise SourceError(f"{directory}: its features.json cannot be read ({error}); copy the folder again") from error
+    except Exception as error:  # errors of JSON, of protobuf, or of custom features
+        raise SourceError(
+            f"cannot open {directory}: its features.json cannot be read ({error}). Copy the folder again."
+        ) from error
 
 
 class Columns:
-    """The fields of one record: a tree of values and the tree of their features."""
+    """Mapping from the path of a field, such as `steps/action`, to its values in one record."""
 
     def __init__(self, values: Any, features: Any):
         self._values, self._features = values, features
@@ -160,31 +182,32 @@ class Columns:
         return True
 
     def __getitem__(self, path: str) -> Any:
-        """The value, or column of values, of the field `a/b`; images and text as the bytes that are stored.
+        """Return the value of a field, or its column of values; images and texts are the stored bytes.
 
         Raises:
-          KeyError: there is no such field; its argument says what there is.
+          KeyError: The record has no such field. The argument of the error names similar fields.
         """
         value, feature = self._look_up(path)
-        if getattr(feature, "_encoded_to_bytes", False):  # a tensor stored as compressed bytes
+        if getattr(feature, "_encoded_to_bytes", False):  # the tensor is stored as compressed bytes
             return np.stack([feature.decode_example_np(one) for one in value])
         return value
 
     def _look_up(self, path: str) -> tuple[Any, Any]:
-        value, feature, left = self._values, self._features, path
-        while left:
+        """Return the value of a field and its TFDS feature."""
+        value, feature, rest = self._values, self._features, path
+        while rest:
             if not isinstance(value, Mapping):
-                raise KeyError(f"{path!r} goes on below a field that holds a value")
-            name = _longest_key(value, left)
+                raise KeyError(f"{path!r} continues below a field that holds a value")
+            name = _longest_key(value, rest)
             if name is None:
-                near = difflib.get_close_matches(left, value, n=3, cutoff=0.4) or sorted(value)
-                raise KeyError(f"there are {', '.join(near)}")
-            value, left = value[name], left[len(name) + 1 :]
-            feature = getattr(feature, "feature", feature)[name]  # a Dataset or Sequence holds a feature
+                near = difflib.get_close_matches(rest, value, n=3, cutoff=0.4) or sorted(value)
+                raise KeyError(f"its fields include {', '.join(near)}")
+            value, rest = value[name], rest[len(name) + 1 :]
+            feature = getattr(feature, "feature", feature)[name]  # a Dataset or Sequence wraps a feature
         return value, feature
 
 
 def _longest_key(keys: Iterable[str], path: str) -> str | None:
-    """The key with which the path begins: some datasets have slashes in the names of their fields."""
-    fitting = [key for key in keys if path == key or path.startswith(f"{key}/")]
-    return max(fitting, key=len, default=None)
+    """Return the longest key with which the path begins, or None. Names of fields may themselves contain slashes."""
+    matching = [key for key in keys if path == key or path.startswith(f"{key}/")]
+    return max(matching, key=len, default=None)

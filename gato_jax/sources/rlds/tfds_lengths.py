@@ -1,4 +1,4 @@
-"""How much each record of a dataset of TFDS holds, which TFDS does not keep: read once and kept beside it."""
+"""Lengths of the records of a TFDS dataset. TFDS does not store them, so they are counted once and kept beside it."""
 
 from __future__ import annotations
 
@@ -19,64 +19,67 @@ from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.sources.reader import Rejection
-from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, epath_of
+from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, to_epath
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RecordLengths:
-    """What is known of the N readable records of a split once each was seen.
+    """Lengths and addresses of the N readable records of a split.
 
     Attributes:
-      length: (N,) int64, values of the counted feature: the steps of an episode.
-      place: (N, 2) int64, number of the file and of the record in it.
-      rejected: what could not be read.
+      length: Number of values of a feature in each record, for example of steps in an episode, (N,) int64.
+      address: Number of the file and of the record in it, (N, 2) int64.
+      rejected: Files and records that cannot be read.
     """
 
     length: np.ndarray
-    place: np.ndarray
+    address: np.ndarray
     rejected: tuple[Rejection, ...]
 
     @classmethod
-    def read(cls, dataset: TfdsDataset, split: str, *, counted: str) -> RecordLengths:
-        """From a sidecar, which is made once by reading everything, and kept.
+    def read(cls, dataset: TfdsDataset, split: str, *, feature: str) -> RecordLengths:
+        """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         Args:
-          dataset: whose records.
-          split: names the sidecar.
-          counted: the feature of which each record holds a list, as `steps/is_first`.
+          dataset: The split of the dataset.
+          split: Name of the split.
+          feature: Feature of which each record holds a list, for example `steps/is_first`.
         """
-        file = _sidecar(dataset.directory, split)
-        about = json.dumps([counted, dataset.sizes])
+        file = _lengths_file(dataset.directory, split)
+        key = json.dumps([feature, dataset.sizes])
         try:
-            with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as kept:
-                if str(kept["about"]) == about:
-                    rejected = tuple(Rejection(*said) for said in json.loads(str(kept["rejected"])))
-                    return cls(length=kept["length"], place=kept["place"], rejected=rejected)
+            with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
+                if str(stored["about"]) == key:
+                    rejected = tuple(Rejection(*values) for values in json.loads(str(stored["rejected"])))
+                    return cls(length=stored["length"], address=stored["place"], rejected=rejected)
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
-            pass  # missing or damaged: made anew
-        made = _count(dataset, counted)
+            pass  # the file is missing or damaged, so the lengths are counted again
+        lengths = _count(dataset, feature)
         try:
+            rejected = json.dumps(lengths.rejected)
             with atomic_file(file, shared=True) as partial:
-                np.savez(partial, about=about, length=made.length, place=made.place, rejected=json.dumps(made.rejected))
+                np.savez(partial, about=key, length=lengths.length, place=lengths.address, rejected=rejected)
         except OSError as error:
-            warnings.warn(f"{file}: cannot be kept ({error}); the dataset is read whole at each opening", stacklevel=3)
-        return made
+            warnings.warn(
+                f"cannot write {file} ({error}); the whole dataset is read each time it is opened", stacklevel=3
+            )
+        return lengths
 
     @classmethod
-    def of_one(cls, dataset: TfdsDataset) -> RecordLengths:
-        """Where each record holds one thing: files are opened, no record is read."""
+    def ones(cls, dataset: TfdsDataset) -> RecordLengths:
+        """Return lengths of 1, for records that hold one item each. Files are opened, but no record is read."""
         rejected: list[Rejection] = []
         opened = [(number, len(records)) for number, _, records in _open_files(dataset, rejected)]
-        place = [(number, record) for number, count in opened for record in range(count)]
+        address = [(number, record) for number, count in opened for record in range(count)]
         return cls(
-            length=np.ones(len(place), np.int64),
-            place=np.array(place, np.int64).reshape(-1, 2),
+            length=np.ones(len(address), np.int64),
+            address=np.array(address, np.int64).reshape(-1, 2),
             rejected=tuple(rejected),
         )
 
 
-def _sidecar(directory: str, split: str) -> Path:
-    """Beside the records; for those in a bucket, in this user's cache."""
+def _lengths_file(directory: str, split: str) -> Path:
+    """Return the file of the lengths: in the folder of the dataset, or in the user's cache if that is in a bucket."""
     if "://" not in directory:
         return Path(directory) / f"episode_lengths-{split}.npz"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -84,57 +87,58 @@ def _sidecar(directory: str, split: str) -> Path:
 
 
 def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tuple[int, str, Records]]:
-    """Number, path and records of each file; what is wrong with one is appended to `rejected`."""
+    """Yield number, path and records of each file that can be opened; append problems to `rejected`."""
     for number, (file, count) in enumerate(dataset.files.items()):
         path = f"{dataset.directory}/{file}"
         try:
-            records = open_records(epath_of(dataset.directory) / file)
+            records = open_records(to_epath(dataset.directory) / file)
         except OSError as error:
-            rejected.append(Rejection(path, f"it cannot be opened ({error}); copy the file again"))
+            rejected.append(Rejection(path, f"it cannot be opened ({error}). Copy the file again."))
             continue
         if records.problem or len(records) != count:
-            problem = records.problem or f"{path}: other than described"
+            problem = records.problem or f"{path}: its number of records differs from the description"
             rejected.append(Rejection(path, f"{problem}; {len(records)} of {count} records can be read"))
         yield number, path, records
 
 
-def _count(dataset: TfdsDataset, counted: str) -> RecordLengths:
-    """Reads every record. What is damaged is rejected, and the rest stays readable."""
+def _count(dataset: TfdsDataset, feature: str) -> RecordLengths:
+    """Read every record and count the values of a feature; damaged and empty records are rejected."""
     import tqdm
 
-    lengths, places, rejected = [], [], []
-    said = f"{dataset.directory}: episode lengths, once"
-    with tqdm.tqdm(total=sum(dataset.files.values()), desc=said, unit=" records", mininterval=1.0) as progress:
+    lengths, addresses, rejected = [], [], []
+    description = f"{dataset.directory}: count episode lengths, once"
+    with tqdm.tqdm(total=sum(dataset.files.values()), desc=description, unit=" records", mininterval=1.0) as progress:
         for number, path, records in _open_files(dataset, rejected):
             for record in range(len(records)):
                 progress.update()
                 try:
-                    length = _count_values(records[record], counted)
+                    length = _count_values(records[record], feature)
                 except (RecordError, OSError) as error:
                     rejected.append(Rejection(f"{path}, record {record}", str(error)))
                     continue
                 if not length:
-                    rejected.append(Rejection(f"{path}, record {record}", f"it has no {counted.split('/')[0]}"))
+                    name = feature.split("/")[0]
+                    rejected.append(Rejection(f"{path}, record {record}", f"it has no {name}, expected 1 or more"))
                     continue
                 lengths.append(length)
-                places.append((number, record))
+                addresses.append((number, record))
     return RecordLengths(
         length=np.array(lengths, np.int64),
-        place=np.array(places, np.int64).reshape(-1, 2),
+        address=np.array(addresses, np.int64).reshape(-1, 2),
         rejected=tuple(rejected),
     )
 
 
-def _count_values(record: bytes, counted: str) -> int:
-    """How many values a feature of the record has, none where it has no such feature."""
+def _count_values(record: bytes, feature: str) -> int:
+    """Return the number of values of a feature in a serialized tf.train.Example; 0 if it has no such feature."""
     from google.protobuf.message import DecodeError
     from tensorflow_datasets import proto
 
-    messages: Any = proto.tf_example_pb2  # its messages are made when it is imported
+    messages: Any = proto.tf_example_pb2  # typed as Any, because protobuf creates its classes at import
     try:
         example = messages.Example.FromString(record)
     except DecodeError as error:
-        raise RecordError(f"it is no record of TFDS ({error})") from None
-    feature = example.features.feature[counted]
-    kind = feature.WhichOneof("kind")
-    return len(getattr(feature, kind).value) if kind else 0
+        raise RecordError(f"it is not a record of TFDS ({error})") from None
+    values = example.features.feature[feature]
+    kind = values.WhichOneof("kind")
+    return len(getattr(values, kind).value) if kind else 0

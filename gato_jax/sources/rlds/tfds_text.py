@@ -1,4 +1,4 @@
-"""TFDS's datasets of text, captions, questions and dialogue, as episodes of one step whose action is text."""
+"""TFDS datasets of texts, captions, questions and dialogues, as one-step episodes whose action is text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError
-from gato_jax.sources.rlds.tfds_dataset import open_tfds, parser_of, records_of
+from gato_jax.sources.rlds.tfds_dataset import dataset_parser, open_record_file, open_tfds
 from gato_jax.sources.rlds.tfds_lengths import RecordLengths
 
 _IMAGE = Image(height=224, width=224, fit="pad")
@@ -25,25 +25,27 @@ _IMAGE = Image(height=224, width=224, fit="pad")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextEntry:
-    """What the fields of one dataset of TFDS mean.
+    """Meaning of the fields of one TFDS dataset.
 
     Attributes:
-      suite: what kind of task it is.
-      observation, action: {our key: field of an example}. A key `image` is an image, all others are text.
-      licence: of its contents; TFDS's own word where it has one.
-      each: a field of which an example holds several, each an episode: its captions, or its questions.
-      turns: whether the action's field is a list of utterances by two speakers in turn.
+      suite: Suite of the task.
+      action: {action key: field of an example}.
+      observation: {observation key: field of an example}. The key `image` is an image, all others are texts.
+      licence: Licence of the contents, as TFDS names it if it does.
+      repeated_field: Field of which one example holds several values, for example captions; each becomes an episode.
+        None if each example is one episode.
+      is_dialogue: Whether the field of the action is a list of utterances by two alternating speakers.
     """
 
     suite: Literal["text", "captions", "questions", "dialogue"]
     action: Mapping[str, str]
     observation: Mapping[str, str] = dataclasses.field(default_factory=dict)
     licence: str = "unknown"
-    each: str | None = None
-    turns: bool = False
+    repeated_field: str | None = None
+    is_dialogue: bool = False
 
     def fields(self, name: str) -> Fields:
-        """The fields of the dataset NAME or NAME/CONFIG."""
+        """Return the fields of the dataset `name`, which is NAME or NAME/CONFIG."""
 
         def modality(key: str) -> Modality:
             return _IMAGE if key == "image" else Text()
@@ -67,12 +69,12 @@ TFDS_TEXT: dict[str, TextEntry] = {
     "tiny_shakespeare": TextEntry(suite="text", action=_TEXT),
     "wiki40b": TextEntry(suite="text", action=_TEXT, licence="CC-BY-SA-3.0"),
     "wikipedia": TextEntry(suite="text", action=_TEXT, licence="CC-BY-SA-3.0"),
-    # Images are Flickr's, under the terms of whoever took each.
+    # The images are from Flickr; the terms of each are those of its photographer.
     "coco_captions": TextEntry(
         suite="captions",
         observation={"image": "image"},
         action={"caption": "captions/text"},
-        each="captions/text",
+        repeated_field="captions/text",
         licence="CC-BY-4.0 AND LicenseRef-Flickr",
     ),
     "ai2dcaption": TextEntry(suite="captions", observation={"image": "image"}, action={"caption": "caption"}),
@@ -81,7 +83,7 @@ TFDS_TEXT: dict[str, TextEntry] = {
         suite="questions",
         observation={"image": "image", "question": "question_answer/question"},
         action={"answer": "question_answer/answer"},
-        each="question_answer/question",
+        repeated_field="question_answer/question",
         licence="CC-BY-4.0",
     ),
     "databricks_dolly": TextEntry(
@@ -98,75 +100,89 @@ TFDS_TEXT: dict[str, TextEntry] = {
         suite="questions",
         observation={"context": "context", "question": "question"},
         action={"answer": "answers/text"},
-        each="answers/text",
+        repeated_field="answers/text",
         licence="CC-BY-SA-4.0",
     ),
     "trivia_qa": TextEntry(suite="questions", observation={"question": "question"}, action={"answer": "answer/value"}),
-    "wiki_dialog": TextEntry(suite="dialogue", action={"text": "utterances"}, turns=True),
+    "wiki_dialog": TextEntry(suite="dialogue", action={"text": "utterances"}, is_dialogue=True),
 }
 
 
-def open_tfds_text(where: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Opens one split of a dataset that TFDS prepared.
+def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
+    """Open one split of a TFDS dataset of texts, captions, questions or dialogues.
 
     Args:
-      where: its folder, NAME/VERSION or NAME/CONFIG/VERSION, here or in a bucket; or its name in TFDS's own folder.
-      split: as the dataset has it.
-      fields: other sizes of images, or another name of the task, than `TextEntry.fields` gives.
+      path: Folder NAME/VERSION or NAME/CONFIG/VERSION of the dataset, local or in a bucket; or its name, which is
+        looked up in TFDS's own folder.
+      split: Name of the split.
+      fields: Fields to read instead of `TextEntry.fields`, for other image sizes or another name of the task.
+
+    Returns:
+      The episodes, one for each example or for each value of its repeated field.
 
     Raises:
-      SourceError: no dataset there, one that is not in TFDS_TEXT, an unknown split, or no readable example.
+      SourceError: The dataset or split does not exist, the dataset is not in TFDS_TEXT, or no example is readable.
     """
-    dataset = open_tfds(where, split)
+    dataset = open_tfds(path, split)
     entry = TFDS_TEXT.get(dataset.name.split("/")[0])
     if entry is None:
         near = difflib.get_close_matches(dataset.name, TFDS_TEXT, n=1, cutoff=0.0)
-        raise SourceError(f"{where}: what {dataset.name!r} says is not known; nearest known: {near[0]}")
+        raise SourceError(f"cannot open {path}: the fields of {dataset.name!r} are unknown; nearest known: {near[0]}")
     fields = fields or entry.fields(dataset.name)
-    if entry.each is None:
-        lengths = RecordLengths.of_one(dataset)
+    if entry.repeated_field is None:
+        lengths = RecordLengths.ones(dataset)
     else:
-        lengths = RecordLengths.read(dataset, split, counted=entry.each)
+        lengths = RecordLengths.read(dataset, split, feature=entry.repeated_field)
     rejected = (*dataset.missing, *lengths.rejected)
     if not len(lengths.length):
         reasons = "; ".join(f"{part.location}: {part.reason}" for part in rejected[:1])
-        raise SourceError(f"{where}: no readable example in split {split!r}; {reasons or 'it is empty'}")
+        raise SourceError(f"cannot open {path}: no readable example in split {split!r}. {reasons or 'It is empty.'}")
     files = list(dataset.files)
-    counted = zip(lengths.place.tolist(), lengths.length.tolist(), strict=True)
-    places = [(files[file], record, item) for (file, record), count in counted for item in range(count)]
-    said = repr((fields.spec.to_json(), split, dataclasses.asdict(fields.provenance), dataset.sizes))
+    counts = zip(lengths.address.tolist(), lengths.length.tolist(), strict=True)
+    addresses = [(files[file], record, item) for (file, record), count in counts for item in range(count)]
+    content = repr((fields.spec.to_json(), split, dataclasses.asdict(fields.provenance), dataset.sizes))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        addresses=places,
-        lengths=np.ones(len(places), np.int64),
-        fingerprint=hashlib.sha256(said.encode() + lengths.length.tobytes()).hexdigest()[:16],
-        read=functools.partial(_read, dataset.directory, fields, entry.each, entry.turns),
+        addresses=addresses,
+        lengths=np.ones(len(addresses), np.int64),
+        fingerprint=hashlib.sha256(content.encode() + lengths.length.tobytes()).hexdigest()[:16],
+        read=functools.partial(_read, dataset.directory, fields, entry.repeated_field, entry.is_dialogue),
         rejected=rejected,
     )
 
 
-def _read(directory: str, fields: Fields, each: str | None, turns: bool, place: tuple[str, int, int]) -> Episode:
-    """The episode of one item of an example."""
-    file, record, item = place
-    where = f"{directory}/{file}, record {record}"
+def _read(
+    directory: str, fields: Fields, repeated_field: str | None, is_dialogue: bool, address: tuple[str, int, int]
+) -> Episode:
+    """Read the episode of one item of an example.
+
+    Args:
+      directory: Folder of the dataset.
+      fields: Fields of the episode.
+      repeated_field: As in `TextEntry`. All fields of the same branch of the example are repeated with it.
+      is_dialogue: As in `TextEntry`.
+      address: Name of the file, number of the record in it, number of the item in the record.
+    """
+    file, record, item = address
+    location = f"{directory}/{file}, record {record}"
     try:
-        columns = parser_of(directory).parse(records_of(directory, file)[record])
+        columns = dataset_parser(directory).parse(open_record_file(directory, file)[record])
     except (ImportError, SourceError):
         raise
-    except Exception as error:  # the record's own and those of protobuf and TFDS, where it holds other fields
-        raise EpisodeRejected(where, f"it cannot be read ({error})") from error
-    branch = each.split("/")[0] if each else None
+    except Exception as error:  # RecordError, or any error of protobuf and TFDS for a record with other fields
+        raise EpisodeRejected(location, f"it cannot be read ({error})") from error
+    repeated_branch = repeated_field.split("/")[0] if repeated_field else None
 
     def column(path: str) -> list[Any]:
         values = columns[path]
-        if branch is not None and path.split("/")[0] == branch:
+        if repeated_branch is not None and path.split("/")[0] == repeated_branch:
             return [values[item]]
-        if turns and path == fields.action["text"][0]:
+        if is_dialogue and path == fields.action["text"][0]:
             try:
                 return [format_dialogue([utterance.decode() for utterance in values])]
             except UnicodeDecodeError as error:
-                raise EpisodeRejected(where, f"field {path!r} is no UTF-8 ({error})") from None
+                raise EpisodeRejected(location, f"field {path!r} is not valid UTF-8 ({error})") from None
         return [values]
 
-    return assemble(fields, column, where)
+    return assemble(fields, column, location)

@@ -1,4 +1,4 @@
-"""The RLDS datasets of others that are known by name: what their fields mean, which RLDS itself does not say."""
+"""Table of public RLDS datasets with the meaning of their fields, which the datasets themselves do not contain."""
 
 from gato_jax.sources.rlds.tables.d4rl import D4RL
 from gato_jax.sources.rlds.tables.entry import RldsEntry

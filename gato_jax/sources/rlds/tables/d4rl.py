@@ -1,7 +1,8 @@
-"""D4RL as TFDS prepares it: Gym's MuJoCo tasks, AntMaze and the Adroit hand. Features are those of TFDS's builders.
+"""D4RL as TFDS prepares it: Gym's MuJoCo tasks, AntMaze and the Adroit hand.
 
-Actions are normalised to [-1, 1] in all of them. A last step holds an observation alone, and where the episode ended in
-a terminal state that D4RL did not record, the builder has put zeros there.
+The features are those of TFDS's builders. All actions are normalised to [-1, 1]. The last step of an episode holds an
+observation without an action; if the episode ended in a terminal state that D4RL did not record, the builder has put
+zeros there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from gato_jax.episodes import Provenance
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.rlds.tables.entry import RldsEntry, box, vector
 
-# Size of the observation and of the action, steps a second (the environments' own).
+# {robot: (size of the observation, size of the action, control rate of the environment in Hz)}.
 _MUJOCO = {"ant": (111, 8, 20.0), "halfcheetah": (17, 6, 20.0), "hopper": (11, 3, 125.0), "walker2d": (17, 6, 125.0)}
 _MUJOCO_LEVELS = {
     "v0": "expert medium medium-expert mixed random",
@@ -23,7 +24,7 @@ _ADROIT = {"door": (39, 28), "hammer": (46, 26), "pen": (45, 24), "relocate": (3
 _MAZES = "umaze umaze-diverse medium-play medium-diverse large-diverse large-play"
 
 
-def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, says: str) -> tuple[str, RldsEntry]:
+def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: str) -> tuple[str, RldsEntry]:
     observation, action = sizes
     fields = Fields(
         suite=suite,
@@ -32,7 +33,7 @@ def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, says: str
         action={"action": ("action", box((action, -1.0, 1.0)))},
         provenance=Provenance(
             source=f"D4RL, {suite}/{task}",
-            licence="CC-BY-4.0",  # D4RL's licence for its datasets; its code is Apache-2.0
+            licence="CC-BY-4.0",  # licence of the datasets; the code of D4RL has Apache-2.0
             kind="simulated",
             collector="UC Berkeley and Google",
             equipment="MuJoCo",
@@ -41,7 +42,7 @@ def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, says: str
         control_rate_hz=rate,
         reward="reward",
     )
-    return f"{suite}/{task}", RldsEntry(fields=fields, action=says, final_observation=True)
+    return f"{suite}/{task}", RldsEntry(fields=fields, action_meaning=meaning, final_observation=True)
 
 
 def _entries() -> Iterator[tuple[str, RldsEntry]]:
@@ -56,8 +57,8 @@ def _entries() -> Iterator[tuple[str, RldsEntry]]:
     for task, sizes in _ADROIT.items():
         for version in ("v0", "v1"):
             for level in ("human", "cloned", "expert"):
-                says = "normalised targets of the joints of hand and arm"
-                yield _entry(f"d4rl_adroit_{task}", f"{version}-{level}", sizes, 100.0, says)
+                meaning = "normalised targets of the joints of hand and arm"
+                yield _entry(f"d4rl_adroit_{task}", f"{version}-{level}", sizes, 100.0, meaning)
 
 
 D4RL: dict[str, RldsEntry] = dict(_entries())

@@ -1,4 +1,4 @@
-"""What one line of the table of RLDS datasets says, and short ways to write one."""
+"""Entries of the table of RLDS datasets, and shorthands to write them."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, Mo
 from gato_jax.sources.fields import Fields
 
 Field = tuple[str, Modality]
-_SIDE = 64  # of images; `Fields.with_image_size` asks for others
+_SIDE = 64  # pixels of an observed image, as in the paper; `Fields.with_image_size` gives another size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RldsEntry:
-    """One dataset.
+    """One RLDS dataset.
 
     Attributes:
-      fields: what its fields mean. A limit is one to scale by: what lies outside is clipped when it becomes a token.
-      action: what the numbers of its actions mean, in words.
-      location: where it can be copied from as it is; None where TFDS prepares it from its sources.
-      final_observation: whether a last step holds an observation alone, as RLDS has it; else every step acts.
+      fields: Fields of the dataset. Limits are for scaling: values outside are clipped when they become tokens.
+      action_meaning: Meaning of the numbers of an action, in words.
+      location: Address from which the prepared dataset can be copied; None if TFDS has to prepare it from its sources.
+      final_observation: Whether the last step holds an observation without an action. Otherwise every step has one.
     """
 
     fields: Fields
-    action: str
+    action_meaning: str
     location: str | None = None
     final_observation: bool = False
 
     @property
-    def download(self) -> str:
-        """The command that fetches it."""
+    def download_hint(self) -> str:
+        """Sentence with the command that downloads or prepares the dataset."""
         if self.location is not None:
             copy = "gsutil -m cp -r" if self.location.startswith("gs://") else "wget -r -np -nH"
-            return f"copy it with: {copy} {self.location}"
-        return f"prepare it with: tfds build {self.fields.suite}/{self.fields.task} --file_format=array_record"
+            return f"Copy it with: {copy} {self.location}"
+        return f"Prepare it with: tfds build {self.fields.suite}/{self.fields.task} --file_format=array_record"
 
 
 def box(*parts: tuple[int, float, float]) -> Continuous:
-    """A vector in parts: (how many elements, low, high) each."""
+    """Return a vector whose consecutive parts have limits of their own: (number of elements, low, high) each."""
     low = tuple(low for count, low, _ in parts for _ in range(count))
     high = tuple(high for count, _, high in parts for _ in range(count))
     return Continuous(shape=(len(low),), low=low, high=high)
 
 
 def vector(size: int) -> Continuous:
-    """A vector without limits, as observations have none."""
+    """Return an observed vector of this size, without limits."""
     return Continuous(shape=(size,))
 
 
 def images(paths: Mapping[str, str]) -> dict[str, Field]:
-    """Images of the side that the paper has: {our key: field}."""
+    """Return observations of 64 by 64 images, {observation key: field}, given {observation key: path}."""
     return {key: (path, Image(height=_SIDE, width=_SIDE)) for key, path in paths.items()}
 
 
@@ -63,7 +63,7 @@ def arm(
     cameras: tuple[str, ...],
     state: Mapping[str, Modality],
     actions: Mapping[str, Field],
-    action: str,
+    meaning: str,
     gripper: Gripper | None,
     instruction: str = "observation/natural_language_instruction",
     bgr: tuple[str, ...] = (),
@@ -73,11 +73,26 @@ def arm(
     licence: str = "CC-BY-4.0",
     location: str | None = None,
 ) -> tuple[str, RldsEntry]:
-    """The entry of an arm's dataset in Open X-Embodiment, by name.
+    """Return name and entry of a dataset of a robot arm in Open X-Embodiment.
 
-    `cameras` and `state` are named by their fields in `observation`; `bgr` are the cameras whose images were stored
-    with red and blue exchanged. The licence is the release's: CC-BY-4.0 for all that is not software; where the
-    laboratory's own release says another, it is given. `location` defaults to version 0.1.0 in the release's bucket.
+    Args:
+      name: Name of the dataset in TFDS.
+      robot: Robot of the recordings.
+      collector: Laboratory that recorded them.
+      control_rate_hz: Control rate in Hz.
+      cameras: Fields of `observation` with images.
+      state: {field of `observation`: modality} of all other observations.
+      actions: {action key: (path, modality)}.
+      meaning: Meaning of the numbers of an action, in words.
+      gripper: Gripper of the robot, or None.
+      instruction: Path of the instruction.
+      bgr: The cameras whose images are stored with red and blue exchanged.
+      success: Path of the field that tells success, or None if there is none.
+      reward: Path of the reward, or None if there is none.
+      agent: Who or what controlled the robot.
+      licence: Licence. The default is that of the release for everything except software; a licence in the laboratory's
+        own release takes precedence.
+      location: Address of the dataset. Default: version 0.1.0 in the bucket of the release.
     """
     views = {key: f"bgr_to_rgb(observation/{key})" if key in bgr else f"observation/{key}" for key in cameras}
     location = location or f"gs://gresearch/robotics/{name}/0.1.0"
@@ -104,4 +119,4 @@ def arm(
         reward=reward,
         success=success,
     )
-    return name, RldsEntry(fields=fields, action=action, location=location)
+    return name, RldsEntry(fields=fields, action_meaning=meaning, location=location)

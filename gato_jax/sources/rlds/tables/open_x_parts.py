@@ -1,7 +1,8 @@
-"""Open X-Embodiment, the datasets whose action is a tree of parts, as `action/world_vector`; each part is a key here.
+"""Datasets of Open X-Embodiment whose action is a tree, such as `action/world_vector`; each leaf is an action key.
 
-Features and the meaning of actions: TFDS's catalogue and the releases of the laboratories. Control rates: the release's
-spreadsheet. `terminate_episode` and the motion of bases, which stand still, are left out.
+Features and the meaning of actions are from TFDS's catalogue and the releases of the laboratories, control rates from
+the release's spreadsheet. `terminate_episode` and the motion of bases, which stand still, are left out. Where a comment
+says that a limit is chosen, no source gives one.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ _GRIPPER = "gripper_closedness_action"
 
 
 def _motion(metres: float, radians: float) -> dict[str, Field]:
+    """Return the actions that move and rotate the gripper, with these limits."""
     return {
         "world_vector": ("action/world_vector", box((3, -metres, metres))),
         "rotation_delta": ("action/rotation_delta", box((3, -radians, radians))),
     }
 
 
-def _closing(size: int = 1) -> dict[str, Field]:
-    """A gripper's command in [-1, 1], a vector of one element or a number."""
+def _gripper_closedness(size: int = 1) -> dict[str, Field]:
+    """Return the action of the gripper in [-1, 1]: a vector of one element (size 1) or a number (size 0)."""
     return {_GRIPPER: (f"action/{_GRIPPER}", Continuous(shape=(1,) * size, low=-1.0, high=1.0))}
 
 
-_OPENING = {"open_gripper": ("action/open_gripper", _BINARY)}
+_OPEN_GRIPPER = {"open_gripper": ("action/open_gripper", _BINARY)}
 _CONTINUOUS = Gripper(kind="continuous", action=_GRIPPER)
 _OPEN_OR_CLOSED = Gripper(kind="binary", action="open_gripper")
 
 OPEN_X_PARTS: dict[str, RldsEntry] = dict(
     [
-        # The limits are those of bridge_dataset, of which this is an earlier form. The first action of an episode is 0.
+        # An earlier form of bridge_dataset, with the same limits. The first action of an episode is 0.
         arm(
             "bridge",
             robot="WidowX 250",
@@ -41,12 +43,12 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=5.0,
             cameras=("image",),
             state={"state": vector(7)},
-            actions=_motion(0.05, 0.25) | _OPENING,
-            action="change of position (m) and of roll, pitch, yaw (rad) in the base frame; gripper 1 open, 0 closed",
+            actions=_motion(0.05, 0.25) | _OPEN_GRIPPER,
+            meaning="change of position (m) and of roll, pitch, yaw (rad) in the base frame; gripper 1 open, 0 closed",
             gripper=_OPEN_OR_CLOSED,
         ),
-        # Rotation: RT-1's own limits, a quarter turn. Position: RT-1's are 1 m, which no arm does in a third of a
-        # second; 0.3 m is about as fast as this one is.
+        # Rotation has RT-1's own limits, a quarter turn. RT-1 limits the position to 1 m, which no arm reaches in a
+        # third of a second; 0.3 m is about the speed of this one.
         arm(
             "fractal20220817_data",
             robot="Google robot",
@@ -54,12 +56,12 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=3.0,
             cameras=("image",),
             state={"base_pose_tool_reached": vector(7), "gripper_closed": vector(1)},
-            actions=_motion(0.3, math.pi / 2) | _closing(),
-            action="change of position (m) and of roll, pitch, yaw (rad) relative to the base; gripper 1 closes, -1 "
+            actions=_motion(0.3, math.pi / 2) | _gripper_closedness(),
+            meaning="change of position (m) and of roll, pitch, yaw (rad) relative to the base; gripper 1 closes, -1 "
             "opens, 0 leaves it",
             gripper=_CONTINUOUS,
         ),
-        # QT-Opt turns about the vertical only, by any angle. 0.2 m in 0.1 s is chosen, more than an iiwa does.
+        # QT-Opt rotates about the vertical only, by any angle. 0.2 m in 0.1 s is chosen, more than an iiwa moves.
         arm(
             "kuka",
             robot="Kuka iiwa",
@@ -67,15 +69,15 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=10.0,
             cameras=("image",),
             state={"clip_function_input/base_pose_tool_reached": vector(7), "gripper_closed": vector(1)},
-            actions=_motion(0.2, math.pi) | _closing(),
-            action="change of position (m) and of the angle about the vertical (rad, third); gripper 1 closes, -1 "
+            actions=_motion(0.2, math.pi) | _gripper_closedness(),
+            meaning="change of position (m) and of the angle about the vertical (rad, third); gripper 1 closes, -1 "
             "opens, 0 leaves it",
             gripper=_CONTINUOUS,
             success="/success",
             agent="QT-Opt and scripted policies",
         ),
-        # As in CALVIN, relative actions are scaled to [-1, 1]. The catalogue says that -1 opens, others take 1 for
-        # open: the numbers are passed on as they are.
+        # As in CALVIN, relative actions are scaled to [-1, 1]. The catalogue says that -1 opens the gripper, other
+        # users read 1 as open; the numbers are not changed here.
         arm(
             "taco_play",
             robot="Franka Panda",
@@ -84,10 +86,10 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             cameras=("rgb_static", "rgb_gripper"),
             state={"robot_obs": vector(15)},
             actions={"rel_actions_world": ("action/rel_actions_world", box((7, -1.0, 1.0)))},
-            action="scaled change of position and of Euler angles in the base frame; gripper -1 open, 1 closed",
+            meaning="scaled change of position and of Euler angles in the base frame; gripper -1 open, 1 closed",
             gripper=Gripper(kind="binary", action="rel_actions_world", elements=(6,)),
         ),
-        # 0.2 m: the largest changes that the joystick commands. Licence: the laboratory's own release says the same.
+        # 0.2 m is the largest change that the joystick commands. The laboratory's own release has the same licence.
         arm(
             "jaco_play",
             robot="Kinova Jaco 2",
@@ -95,11 +97,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=10.0,
             cameras=("image", "image_wrist"),
             state={"end_effector_cartesian_pos": vector(7), "joint_pos": vector(8)},
-            actions={"world_vector": ("action/world_vector", box((3, -0.2, 0.2)))} | _closing(),
-            action="change of position (m); gripper 1 closes, -1 opens, 0 leaves it",
+            actions={"world_vector": ("action/world_vector", box((3, -0.2, 0.2)))} | _gripper_closedness(),
+            meaning="change of position (m); gripper 1 closes, -1 opens, 0 leaves it",
             gripper=_CONTINUOUS,
         ),
-        # Velocities of a slow task; the gripper holds the cable throughout. 1 m/s and 1 rad/s are chosen.
+        # The task is slow, and the gripper holds the cable throughout. 1 m/s and 1 rad/s are chosen.
         arm(
             "berkeley_cable_routing",
             robot="Franka Panda",
@@ -108,10 +110,10 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             cameras=("image", "top_image", "wrist45_image", "wrist225_image"),
             state={"robot_state": vector(7)},
             actions=_motion(1.0, 1.0),
-            action="velocity of position (m/s) and angular velocity about the vertical (rad/s, third); no gripper",
+            meaning="velocity of position (m/s) and angular velocity about the vertical (rad/s, third); no gripper",
             gripper=None,
         ),
-        # Open: the release does not bound what the phone commands. Chosen: 0.25 m and 1 rad in 0.1 s.
+        # The release does not bound the commands of the phone. 0.25 m and 1 rad in 0.1 s are chosen.
         arm(
             "roboturk",
             robot="Rethink Sawyer",
@@ -119,11 +121,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=10.0,
             cameras=("front_rgb",),
             state={},
-            actions=_motion(0.25, 1.0) | _closing(),
-            action="change of position (m) and of orientation (rad), from a phone; gripper above 0 closed, else open",
+            actions=_motion(0.25, 1.0) | _gripper_closedness(),
+            meaning="change of position (m) and of orientation (rad), from a phone; gripper above 0 closed, else open",
             gripper=_CONTINUOUS,
         ),
-        # The operational-space controller's inputs, which are normalised.
+        # The actions are the normalised inputs of the operational-space controller.
         arm(
             "viola",
             robot="Franka Panda",
@@ -131,11 +133,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=20.0,
             cameras=("agentview_rgb", "eye_in_hand_rgb"),
             state={"joint_states": vector(7), "gripper_states": vector(1)},
-            actions=_motion(1.0, 1.0) | _closing(0),
-            action="normalised change of position and of axis-angle, from a 3D mouse; gripper 1 closed, -1 open",
+            actions=_motion(1.0, 1.0) | _gripper_closedness(0),
+            meaning="normalised change of position and of axis-angle, from a 3D mouse; gripper 1 closed, -1 open",
             gripper=_CONTINUOUS,
         ),
-        # Steps of teleoperation at 5 Hz are a few centimetres at most: 0.05 m and 0.15 rad are chosen.
+        # Steps of teleoperation at 5 Hz are at most a few centimetres. 0.05 m and 0.15 rad are chosen.
         arm(
             "berkeley_autolab_ur5",
             robot="UR5",
@@ -144,11 +146,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             cameras=("image", "hand_image"),
             bgr=("hand_image",),
             state={"robot_state": vector(15)},
-            actions=_motion(0.05, 0.15) | _closing(0),
-            action="change of position (m) and of roll, pitch, yaw (rad); gripper 1 closes, -1 opens, 0 leaves it",
+            actions=_motion(0.05, 0.15) | _gripper_closedness(0),
+            meaning="change of position (m) and of roll, pitch, yaw (rad); gripper 1 closes, -1 opens, 0 leaves it",
             gripper=_CONTINUOUS,
         ),
-        # The catalogue does not say it; the values lie in the workspace and not about 0, so they are poses.
+        # The catalogue does not give the meaning. The values lie in the workspace and not around 0, so they are poses.
         arm(
             "toto",
             robot="Franka Panda",
@@ -156,11 +158,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             control_rate_hz=30.0,
             cameras=("image",),
             state={"state": vector(7)},
-            actions=_motion(1.0, math.pi) | _OPENING,
-            action="absolute position (m) and roll, pitch, yaw (rad) that are commanded; gripper 1 open, 0 closed",
+            actions=_motion(1.0, math.pi) | _OPEN_GRIPPER,
+            meaning="absolute position (m) and roll, pitch, yaw (rad) that are commanded; gripper 1 open, 0 closed",
             gripper=_OPEN_OR_CLOSED,
         ),
-        # Limits: those of the release's own environment. The rate is the spreadsheet's; the paper acts at 5 Hz.
+        # The limits are those of the release's own environment. The rate is the spreadsheet's; the paper acts at 5 Hz.
         arm(
             "language_table",
             robot="xArm 6",
@@ -170,11 +172,11 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             state={"effector_translation": vector(2)},
             instruction="code_points(observation/instruction)",
             actions={"action": ("action", box((2, -0.1, 0.1)))},
-            action="change of the cylinder's position on the table (m)",
+            meaning="change of the cylinder's position on the table (m)",
             gripper=None,
             location="gs://gresearch/robotics/language_table/0.0.1",
         ),
-        # The first of the ten next actions that each step holds. 0.1 m and 0.5 rad in 0.1 s are chosen.
+        # Each step holds the next ten actions, of which the first is read. 0.1 m and 0.5 rad in 0.1 s are chosen.
         arm(
             "bc_z",
             robot="Google robot",
@@ -191,12 +193,12 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
                 "axis_angle_residual": ("action/future/axis_angle_residual[0:3]", box((3, -0.5, 0.5))),
                 "target_close": ("action/future/target_close[0:1]", Discrete(n=2, shape=(1,))),
             },
-            action="change of position (m) and of axis-angle (rad); gripper 1 closed, 0 open",
+            meaning="change of position (m) and of axis-angle (rad); gripper 1 closed, 0 open",
             gripper=Gripper(kind="binary", action="target_close"),
             success="observation/episode_success",
             agent="teleoperation, and a policy that people corrected",
         ),
-        # Rates of the hand-held pad's operator: what the Franka's controller in DROID takes is normalised to [-1, 1].
+        # The actions are rates that the operator of a hand-held pad commands. DROID's controller takes them in [-1, 1].
         arm(
             "droid",
             robot="Franka Panda",
@@ -209,12 +211,12 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
                 "cartesian_velocity": ("action_dict/cartesian_velocity", box((6, -1.0, 1.0))),
                 "gripper_position": ("action_dict/gripper_position", box((1, 0.0, 1.0))),
             },
-            action="normalised velocity of position and of Euler angles in the base frame; gripper 1 closed, 0 open",
+            meaning="normalised velocity of position and of Euler angles in the base frame; gripper 1 closed, 0 open",
             gripper=Gripper(kind="continuous", action="gripper_position"),
             location="gs://gresearch/robotics/droid/1.0.0",
         ),
-        # Poses near the robot: 2 m is chosen. There are no rewards, and no instructions but the task's code. No licence
-        # is named.
+        # The actions are poses near the robot; 2 m is chosen. The dataset has no rewards and no licence, and its only
+        # instruction is the code of the task.
         arm(
             "mt_opt/rlds",
             robot="Kuka iiwa",
@@ -228,7 +230,7 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
                 "close_gripper": ("action/close_gripper", _BINARY),
                 "open_gripper": ("action/open_gripper", _BINARY),
             },
-            action="absolute position (m) and quaternion to go to; one flag closes the gripper, another opens it",
+            meaning="absolute position (m) and quaternion to go to; one flag closes the gripper, another opens it",
             gripper=Gripper(kind="binary", action="close_gripper"),
             reward=None,
             agent="MT-Opt and scripted policies",

@@ -1,7 +1,7 @@
 """RL Unplugged as TFDS prepares it: Atari, DeepMind Control, locomotion, real-world RL and DeepMind Lab.
 
 The features are those of TFDS's builders. The release names no licence for its data. The last step of an episode holds
-its final observation alone.
+the final observation without an action.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gato_jax.episodes import Continuous, Discrete, Image, Modality, Provenance
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.rlds.tables.entry import Field, RldsEntry, box, vector
 
-Named = Iterator[tuple[str, RldsEntry]]
+NamedEntries = Iterator[tuple[str, RldsEntry]]
 
 
 def _entry(
@@ -21,7 +21,7 @@ def _entry(
     observation: Mapping[str, Field],
     action: tuple[str, Modality],
     *,
-    says: str,
+    meaning: str,
     agent: str,
     equipment: str,
     reward: str = "reward",
@@ -43,7 +43,7 @@ def _entry(
         control_rate_hz=control_rate_hz,
         reward=reward,
     )
-    return f"{suite}/{task}", RldsEntry(fields=fields, action=says, final_observation=True)
+    return f"{suite}/{task}", RldsEntry(fields=fields, action_meaning=meaning, final_observation=True)
 
 
 def _vectors(sizes: Mapping[str, int], folder: str = "observation") -> dict[str, Field]:
@@ -59,10 +59,11 @@ _GAMES = (
 ).split()
 
 
-def _atari() -> Named:
-    """Frames are grey, 84 by 84, and repeated to three channels. Games with fewer actions use the first of the 18.
+def _atari() -> NamedEntries:
+    """Yield the entries of Atari.
 
-    The catalogue says that rewards are clipped to [-1, 1]; the builder stores those that are not.
+    Frames are grey, 84 by 84 pixels, and repeated to three channels. Games with fewer than 18 actions use the first
+    ones. The catalogue calls the rewards clipped to [-1, 1]; the builder stores the unclipped ones.
     """
     for suite in ("rlu_atari", "rlu_atari_checkpoints_ordered"):
         for game in _GAMES:
@@ -72,13 +73,13 @@ def _atari() -> Named:
                     f"{game}_run_{run}",
                     {"image": ("grey_to_rgb(observation)", Image(height=84, width=84))},
                     ("action", Discrete(n=18)),
-                    says="number of the game's minimal action set",
+                    meaning="number of the game's minimal action set",
                     agent="DQN in training",
                     equipment="Arcade Learning Environment with sticky actions",
                 )
 
 
-# Observations, size of the action, steps a second (dm_control's own control time steps).
+# {task: (sizes of the observations, size of the action, control rate in Hz from dm_control)}.
 _CONTROL_SUITE: dict[str, tuple[dict[str, int], int, float]] = {
     "cartpole_swingup": ({"position": 3, "velocity": 2}, 1, 100.0),
     "cheetah_run": ({"position": 8, "velocity": 9}, 6, 100.0),
@@ -117,14 +118,14 @@ _CONTROL_SUITE: dict[str, tuple[dict[str, int], int, float]] = {
 _TORQUES = "normalised torques, or targets, of dm_control's actuators"
 
 
-def _control_suite() -> Named:
+def _control_suite() -> NamedEntries:
     for task, (sizes, action, rate) in _CONTROL_SUITE.items():
         yield _entry(
             "rlu_control_suite",
             task,
             _vectors(sizes),
             ("action", box((action, -1.0, 1.0))),
-            says=_TORQUES,
+            meaning=_TORQUES,
             agent="V-MPO in training" if task.startswith("manipulator") else "D4PG in training",
             equipment="MuJoCo",
             control_rate_hz=rate,
@@ -156,7 +157,7 @@ _RODENT = {
 _WALKERS = {"humanoid": (_HUMANOID, 56, 1 / 0.03), "rodent": (_RODENT, 38, 50.0)}
 
 
-def _locomotion() -> Named:
+def _locomotion() -> NamedEntries:
     camera = {"egocentric_camera": ("observation/walker/egocentric_camera", Image(height=64, width=64))}
     tasks = (
         "humanoid_corridor humanoid_gaps humanoid_walls rodent_bowl_escape rodent_gaps rodent_mazes rodent_two_touch"
@@ -168,14 +169,15 @@ def _locomotion() -> Named:
             task,
             camera | _vectors(sizes, "observation/walker"),
             ("action", box((action, -1.0, 1.0))),
-            says=_TORQUES,
+            meaning=_TORQUES,
             agent="policies in training, or from motion capture",
             equipment="MuJoCo",
             control_rate_hz=rate,
         )
 
 
-# The builder finds the features in the data: these are the domains' own. The easy challenge's dummies are left out.
+# The builder infers its features from the data; these are the features of the domains, without the dummy observations
+# of the easy challenge.
 _REAL_WORLD: dict[str, tuple[dict[str, int], int, float]] = {
     "cartpole_swingup": ({"position": 3, "velocity": 2}, 1, 100.0),
     "quadruped_walk": (
@@ -188,7 +190,7 @@ _REAL_WORLD: dict[str, tuple[dict[str, int], int, float]] = {
 }
 
 
-def _real_world() -> Named:
+def _real_world() -> NamedEntries:
     for task, (sizes, action, rate) in _REAL_WORLD.items():
         for challenge in ("none", "easy"):
             for percent in (1, 5, 20, 40, 100):
@@ -197,7 +199,7 @@ def _real_world() -> Named:
                     f"{task}_combined_challenge_{challenge}_{percent}_percent",
                     _vectors(sizes),
                     ("action", box((action, -1.0, 1.0))),
-                    says=_TORQUES,
+                    meaning=_TORQUES,
                     agent="a policy that was partly trained",
                     equipment="MuJoCo",
                     reward="scalar(reward)",
@@ -215,7 +217,7 @@ _LEVELS = (
 _SNAPSHOTS = tuple(f"snapshot_{number}_eps_{epsilon}" for epsilon in ("0.0", "0.01", "0.25") for number in (0, 1))
 
 
-def _dmlab() -> Named:
+def _dmlab() -> NamedEntries:
     for level in _LEVELS:
         runs = ("training_0", "training_1", "training_2")
         for run in runs + (_SNAPSHOTS if level == "seekavoid_arena01" else ()):
@@ -228,7 +230,7 @@ def _dmlab() -> Named:
                     "last_reward": ("observation/last_reward", Continuous(shape=())),
                 },
                 ("action", Discrete(n=15)),
-                says="number of one of fifteen combined motions",
+                meaning="number of one of fifteen combined motions",
                 agent="R2D2 in training" if run.startswith("training") else f"R2D2, {run}",
                 equipment="DeepMind Lab",
             )

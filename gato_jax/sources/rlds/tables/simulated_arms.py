@@ -1,7 +1,7 @@
-"""Simulated Pandas as TFDS prepares them: robomimic and robosuite. Features are those of TFDS's builders.
+"""Simulated Franka Pandas as TFDS prepares them: robomimic and robosuite.
 
-Actions are the inputs of robosuite's operational-space controller, normalised to [-1, 1]. The last step of an episode
-holds its final observation alone.
+The features are those of TFDS's builders. Actions are the inputs of robosuite's operational-space controller,
+normalised to [-1, 1]. The last step of an episode holds the final observation without an action.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gato_jax.episodes import Camera, Embodiment, Gripper, Provenance
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.rlds.tables.entry import RldsEntry, box, images, vector
 
-_SAYS = "normalised change of position and of axis-angle; gripper 1 closed, -1 open; one arm after the other"
+_ACTION_MEANING = "normalised change of position and of axis-angle; gripper 1 closed, -1 open; one arm after the other"
 _ROBOT = {"eef_pos": 3, "eef_quat": 4, "gripper_qpos": 2, "joint_pos": 7, "joint_vel": 7}
 _SOURCES = {
     "ph": ("lift can square transport tool_hang", "one proficient person, teleoperation"),
@@ -51,7 +51,7 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
         ),
         reward="reward",
     )
-    return f"{suite}/{task}", RldsEntry(fields=fields, action=_SAYS, final_observation=True)
+    return f"{suite}/{task}", RldsEntry(fields=fields, action_meaning=_ACTION_MEANING, final_observation=True)
 
 
 def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
@@ -69,7 +69,7 @@ def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
                     equipment="robosuite",
                     agent=agent,
                 )
-                objects = {"object": _OBJECT[task]} if kind == "low_dim" else {}  # an image says where things are
+                objects = {"object": _OBJECT[task]} if kind == "low_dim" else {}  # images show the objects
                 yield _entry(
                     f"robomimic_{source}", f"{task}_{source}_{kind}", objects | state, cameras, provenance, arms
                 )
