@@ -156,6 +156,6 @@ def test_until_there_is_a_checkpoint_a_run_may_begin_otherwise(checkpoint, tmp_p
     file.unlink()
     with pytest.raises(
         CheckpointError,
-        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing in start.json",
+        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing",
     ):
         require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)
