@@ -1,9 +1,9 @@
-"""Draws six of docs/tokenization/*.png: one recorded timestep of each domain, token by token.
+"""Script that draws six of docs/tokenization/*.png: one recorded timestep of each domain, token by token.
 
     python docs/draw_timesteps.py
 
-The steps are the first of those in tests/tokenization/goldens: no simulator is needed. Lengths are in points, each of
-which is SCALE pixels.
+The steps are the first ones of the recordings in tests/tokenization/goldens, so no simulator is needed. Lengths are in
+points of SCALE pixels.
 """
 
 from __future__ import annotations
@@ -40,17 +40,26 @@ NOTES = {
     "separator": "The separator ends the observation; all tokens of an action share one local position.",
 }
 SCALE, WIDTH, TALLEST, MARGIN, TOP = 2, 800, 2000, 20, 70
-CELL, GAP, RUN_GAP = 46, 3, 14  # a cell's height, the space behind it, the space behind the last of a key
-BRACKET, LABEL, LOSS, LINE = 9, 28, 13, 124  # heights: above a cell, above its bracket, below a target, all in all
-TILE = 32  # the side of a patch, a multiple of its pixels
-MOST, HEAD, TAIL = 32, 9, 3  # of more tokens than MOST the first HEAD and the last TAIL are shown
+CELL, GAP, KEY_GAP = 46, 3, 14  # height of a cell, space after a cell, space after the last cell of a key
+BRACKET, LABEL, LOSS, LINE = 9, 28, 13, 124  # heights of a bracket, its label, the loss mark, and a line in total
+TILE = 32  # side of a drawn patch, a multiple of its pixels
+MAX_CELLS, HEAD, TAIL = 32, 9, 3  # if a key has more than MAX_CELLS tokens, its first HEAD and last TAIL are drawn
 INK, SOFT, FAINT, PAPER = "#1b1b1b", "#595959", "#b8b8b8", "#ffffff"
 LIGHT, _, _ = (ROOT / "gato_jax" / "reports" / "inspector.css").read_text().partition("}")
-COLOURS = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", LIGHT))  # the token inspector's
+COLOURS = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", LIGHT))  # the same as in the token inspector
 
 
 class Cell(NamedTuple):
-    """One token, or, without a kind, those that are left out."""
+    """Drawing of one token.
+
+    Attributes:
+      value: Decoded value.
+      kind: Kind of the token; "" for a note about tokens that are not drawn.
+      token_id: Id of the token.
+      position: Local position.
+      loss: Whether the token is a target of the loss.
+      patch: Pixels of an image patch.
+    """
 
     value: str
     kind: str = ""
@@ -61,41 +70,46 @@ class Cell(NamedTuple):
 
     @property
     def width(self) -> float:
+        """Width of the cell in points."""
         words = max(_length(self.value, 13), _length(self.token_id, 10.5)) + 11
         return TILE + 2 if self.patch is not None else max(TILE + 2, words)
 
 
 class Canvas:
-    """A white picture, drawn on in points."""
+    """White picture on which texts, boxes and patches are drawn, with coordinates in points."""
 
     def __init__(self):
         self.image = Pillow.new("RGB", (WIDTH * SCALE, TALLEST * SCALE), PAPER)
         self._draw = ImageDraw.Draw(self.image)
 
     def text(self, x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "ls"):
+        """Draw a text at (x, y); `anchor` is that of Pillow."""
         self._draw.text((x * SCALE, y * SCALE), text, colour, ImageFont.load_default(size * SCALE), anchor)
 
     def box(self, x: float, y: float, width: float, height: float, outline: str, fill: str | None = None, line=1.0):
+        """Draw a rectangle with an outline and optionally a fill."""
         corners = [x * SCALE, y * SCALE, (x + width) * SCALE - 1, (y + height) * SCALE - 1]
         self._draw.rectangle(corners, fill, outline, round(line * SCALE))
 
     def patch(self, x: float, y: float, pixels: np.ndarray):
+        """Draw an image patch, enlarged to TILE by TILE."""
         picture = Pillow.fromarray(pixels).resize((TILE * SCALE, TILE * SCALE), Pillow.Resampling.NEAREST)
         self.image.paste(picture, (round(x * SCALE), round(y * SCALE)))
 
 
 def _length(text: str, size: float) -> float:
+    """Return the width of a text in points."""
     return ImageFont.load_default(size * SCALE).getlength(text) / SCALE
 
 
 def _colours(kind: str) -> tuple[str, str]:
-    """Of border and ground: a fifth of the colour on white, as in the inspector."""
+    """Return the colours of border and background of a kind; the background is a fifth of the colour on white."""
     colour = COLOURS[kind.split()[-1]]
     return colour, "#" + "".join(f"{round(204 + int(colour[i : i + 2], 16) / 5):02x}" for i in (1, 3, 5))
 
 
 def cells_of(step: TokenSequence, tokens: list[Token]) -> list[Cell]:
-    """One for each position."""
+    """Return a cell for each token of a timestep."""
     patches = dict(zip(step.patch_slots.tolist(), step.patches, strict=True))
     cells = []
     for i, token in enumerate(tokens):
@@ -107,7 +121,8 @@ def cells_of(step: TokenSequence, tokens: list[Token]) -> list[Cell]:
     return cells
 
 
-def _says(modality: Modality) -> str:
+def _describe(modality: Modality) -> str:
+    """Describe the values of a modality in a few words."""
     if isinstance(modality, Text):
         return "text"
     shape = " x ".join(map(str, modality.shape))
@@ -117,7 +132,7 @@ def _says(modality: Modality) -> str:
 
 
 def draw_cell(canvas: Canvas, x: float, y: float, cell: Cell):
-    """The cell with its upper left corner at (x, y), and what is below it."""
+    """Draw a cell with its upper left corner at (x, y); the loss mark and the local position are below it."""
     middle, below = x + cell.width / 2, y + CELL
     if not cell.kind:
         return canvas.text(middle, y + 20, cell.value, 13, SOFT, "ms")
@@ -134,8 +149,20 @@ def draw_cell(canvas: Canvas, x: float, y: float, cell: Cell):
     canvas.text(middle, below + 12, cell.position, 10, SOFT, "ms")
 
 
-def draw_run(canvas: Canvas, left: int, x: float, y: int, words: tuple[str, str], cells: list[Cell]):
-    """The cells of one key under a bracket and its words, from (x, y) on; where the next key goes."""
+def draw_key(canvas: Canvas, left: int, x: float, y: int, words: tuple[str, str], cells: list[Cell]):
+    """Draw the cells of one key under a bracket with two lines of text.
+
+    Args:
+      canvas: The canvas.
+      left: Left margin of further lines.
+      x: Left end of the first cell.
+      y: Top of the first line.
+      words: The two lines of text.
+      cells: The cells.
+
+    Returns:
+      (x, y) of the next key.
+    """
     words_width = max(_length(words[0], 13), _length(words[1], 10.5))
     cells_width = sum(cell.width + GAP for cell in cells) - GAP
     if x > left and x + max(words_width, cells_width) > WIDTH - MARGIN:
@@ -150,16 +177,16 @@ def draw_run(canvas: Canvas, left: int, x: float, y: int, words: tuple[str, str]
         if not last and x + cells[i + 1].width <= WIDTH - MARGIN:
             continue
         canvas.box(start, y + LABEL, x - GAP - start, 1.5, INK)
-        for tick in ticks + [x - GAP - 1.5] * last:  # a bracket without one goes on in the line above or below
+        for tick in ticks + [x - GAP - 1.5] * last:  # a bracket without a tick continues on the line above or below
             canvas.box(tick, y + LABEL, 1.5, 5, INK)
         if not last:
             start, ticks, words_end, x, y = left, [], left, left, y + LINE
             canvas.text(x, y + 22, f"{words[0]}, continued", 10.5, SOFT)
-    return max(x - GAP, words_end) + RUN_GAP, y
+    return max(x - GAP, words_end) + KEY_GAP, y
 
 
 def draw_image(canvas: Canvas, y: float, key: str, codec: ImageCodec, patches: np.ndarray):
-    """The whole image under its grid of patches."""
+    """Draw a whole image with the grid of its patches."""
     rows, columns = codec.grid
     canvas.text(MARGIN, y + 9, key, 13)
     canvas.text(MARGIN, y + 22, f"{rows} x {columns} patches", 10.5, SOFT)
@@ -171,7 +198,7 @@ def draw_image(canvas: Canvas, y: float, key: str, codec: ImageCodec, patches: n
 
 
 def draw_legend(canvas: Canvas, y: int, kinds: list[str], source: str) -> int:
-    """What colours and borders mean; where it ends."""
+    """Draw the legend of colours and borders at height y, and return the height where it ends."""
     canvas.box(MARGIN, y, WIDTH - 2 * MARGIN, 0.5, FAINT, line=0.5)
     x = MARGIN
     for kind in kinds:
@@ -189,7 +216,7 @@ def draw_legend(canvas: Canvas, y: int, kinds: list[str], source: str) -> int:
 
 
 def draw(path: pathlib.Path, title: str, task: str):
-    """Writes the picture of the first recorded step."""
+    """Draw the first recorded step of a task and write the picture to a file."""
     spec, episode = load(recorded_path(task))
     layout = Layout(spec, Tokenization())
     step = layout.encode_timesteps(episode)[0]
@@ -208,10 +235,10 @@ def draw(path: pathlib.Path, title: str, task: str):
     starts = [i for i, token in enumerate(tokens) if token.element == 0]
     for start, stop in zip(starts, [*starts[1:], len(tokens)], strict=True):
         side, key, run = tokens[start].side, tokens[start].key, cells[start:stop]
-        words = (key, f"{side}: {_says(getattr(spec, side)[key])}") if side else ("separator", "")
-        if len(run) > MOST:
+        words = (key, f"{side}: {_describe(getattr(spec, side)[key])}") if side else ("separator", "")
+        if len(run) > MAX_CELLS:
             run = [*run[:HEAD], Cell(f"… {len(run) - HEAD - TAIL} more"), *run[-TAIL:]]
-        x, y = draw_run(canvas, left, x, y, words, run)
+        x, y = draw_key(canvas, left, x, y, words, run)
     kinds = list(dict.fromkeys(token.kind for token in tokens))
     source = f"Recorded from {episode.provenance.source}; {episode.provenance.licence}."
     height = draw_legend(canvas, max(y + LINE, bottom), kinds, source)
@@ -220,7 +247,7 @@ def draw(path: pathlib.Path, title: str, task: str):
 
 
 def main():
-    """Draws all pictures."""
+    """Draw all pictures."""
     parser = argparse.ArgumentParser(description="Draws one recorded timestep of each domain.")
     parser.add_argument("folder", nargs="?", type=pathlib.Path, default=ROOT / "docs" / "tokenization")
     folder = parser.parse_args().folder

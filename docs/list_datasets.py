@@ -1,4 +1,9 @@
-"""Writes docs/datasets.md from the tables in the code: python docs/list_datasets.py. A test fails where it is stale."""
+"""Script that writes docs/datasets.md from the tables of datasets in the code.
+
+    python docs/list_datasets.py
+
+A test fails if the page is not up to date.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +18,32 @@ from gato_jax.sources.rlds.tfds_text import TFDS_TEXT
 PAGE = Path(__file__).with_name("datasets.md")
 _HEAD = """# Datasets that are known by name
 
-Made by `python docs/list_datasets.py` from `gato_jax/sources/rlds/tables/` and `gato_jax/sources/rlds/tfds_text.py`:
-change it there.
+`python docs/list_datasets.py` writes this page from `gato_jax/sources/rlds/tables/` and
+`gato_jax/sources/rlds/tfds_text.py`. Change it there.
 
-Any of them is opened by its folder, `rlds:FOLDER`, where TFDS's `dataset_info.json` lies, here or in a bucket
-(`rlds:gs://gresearch/robotics/viola/0.1.0`, with `pip install gcsfs`), or by its name, `rlds:viola`, which is looked
-up in `$TFDS_DATA_DIR` or `~/tensorflow_datasets`. Files may be ArrayRecord or TFRecord; neither needs TensorFlow. The
-first opening reads everything once, for the lengths of the episodes, and keeps them beside the files. Fields of a
-dataset that is not here are said in a file of fields.
+A dataset is opened by its folder, `rlds:FOLDER`, which contains TFDS's `dataset_info.json`, or by its name,
+`rlds:viola`. The folder may be in a bucket (`rlds:gs://gresearch/robotics/viola/0.1.0`, with `pip install gcsfs`). A
+name is looked up in `$TFDS_DATA_DIR` or `~/tensorflow_datasets`. The files may be ArrayRecord or TFRecord; neither
+needs TensorFlow. When a dataset is opened for the first time, all of it is read once to count the lengths of its
+episodes, which are then stored beside the files. For a dataset that is not listed here, give a file of fields.
 
-A limit of an action is one to scale by: what lies outside is clipped when it becomes a token. Why each was chosen, and
-what is open, stands as a comment at the entry. Images are averaged to 64 by 64 unless other sizes are asked for.
+The limits of actions are for scaling: values outside are clipped when they become tokens. A comment at each entry gives
+the reason for its limits and any open question. Images are averaged to 64 by 64 pixels unless another size is given.
 """
 
 
 def page() -> str:
-    """The page as it should be."""
+    """Return the text of the page."""
     return "\n".join([_HEAD, *_open_x(), "", *_families(), "", *_texts(), ""])
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
 
 
 def _open_x() -> list[str]:
+    """Return the section on Open X-Embodiment, with one row for each dataset."""
     rows = []
     for name, entry in sorted(RLDS_DATASETS.items()):
         fields, body = entry.fields, entry.fields.embodiment
@@ -58,23 +65,24 @@ def _open_x() -> list[str]:
                     entry.location or "",
                 )
             )
-    columns = ("name", "robot", "Hz", "cameras", "gripper", "actions", "what they mean", "licence", "where it is")
+    columns = ("name", "robot", "Hz", "cameras", "gripper", "actions", "meaning of actions", "licence", "location")
     return [
         "## Open X-Embodiment",
         "",
-        "Every step acts. The licence is what the release says of all that is not software, or a laboratory's own.",
-        "Images that are stored with red and blue exchanged (BGR) are turned around by the reader.",
+        "Every step has an action. The licence is that of the release for everything except software, or the",
+        "laboratory's own. The reader exchanges the channels of images that are stored as BGR.",
         "",
         *_table(columns, rows),
     ]
 
 
 def _camera(entry: RldsEntry, key: str) -> str:
+    """Return the name of a camera, marked as BGR if its images are stored so."""
     return f"`{key}`" + (" (BGR)" if entry.fields.observation[key][0].startswith("bgr_to_rgb") else "")
 
 
 def _limits(modality: Modality) -> str:
-    """`3 in [-0.05, 0.05], 1 in [0, 1]`, equal neighbours together."""
+    """Describe the limits of a modality, for example `3 in [-0.05, 0.05], 1 in [0, 1]`."""
     if isinstance(modality, Discrete):
         return f"one of {modality.n}"
     if not isinstance(modality, Continuous):
@@ -84,6 +92,7 @@ def _limits(modality: Modality) -> str:
 
 
 def _families() -> list[str]:
+    """Return the section on RL Unplugged, D4RL, robomimic and robosuite, with one row for each suite."""
     suites: dict[str, list[RldsEntry]] = {}
     for entry in RLDS_DATASETS.values():
         if entry.fields.suite != "open_x":
@@ -104,26 +113,27 @@ def _families() -> list[str]:
                 fields.provenance.licence,
             )
         )
-    columns = ("name, the first of so many", "how many", "Hz", "observation", "action", "what it means", "licence")
+    columns = ("name of the first", "datasets", "Hz", "observation", "action", "meaning of the action", "licence")
     return [
         "## RL Unplugged, D4RL, robomimic, robosuite",
         "",
-        "As TFDS prepares them: `tfds build NAME --file_format=array_record`. The last step of an episode holds its",
-        "final observation alone. Frames of Atari are grey and repeated to three channels. `unknown` is a licence that",
-        "neither the release nor TFDS names.",
+        "TFDS prepares these datasets: `tfds build NAME --file_format=array_record`. The last step of an episode holds",
+        "its final observation without an action. Frames of Atari are grey and repeated to three channels. `unknown`",
+        "means that neither the release nor TFDS names a licence.",
         "",
         *_table(columns, rows),
     ]
 
 
 def _texts() -> list[str]:
+    """Return the section on datasets of text."""
     rows = [
         (
             f"`{name}`",
             entry.suite,
             ", ".join(f"`{key}`" for key in entry.observation) or "-",
             ", ".join(f"`{key}`" for key in entry.action),
-            "each of several" if entry.repeated_field else "an example",
+            f"each of `{entry.repeated_field}`" if entry.repeated_field else "each example",
             entry.licence,
         )
         for name, entry in sorted(TFDS_TEXT.items())
@@ -131,9 +141,9 @@ def _texts() -> list[str]:
     return [
         "## TFDS's text, captions, questions and dialogue",
         "",
-        "`tfds_text:FOLDER` or `tfds_text:NAME/CONFIG`; an episode is one step whose action is text.",
+        "Open with `tfds_text:FOLDER` or `tfds_text:NAME/CONFIG`. An episode is one step whose action is text.",
         "",
-        *_table(("name", "suite", "observation", "action", "an episode is", "licence"), rows),
+        *_table(("name", "suite", "observation", "action", "one episode for", "licence"), rows),
     ]
 
 

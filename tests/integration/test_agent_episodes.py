@@ -7,7 +7,21 @@ import pytest
 
 from gato_jax.environments import RECORDING_SEEDS
 from gato_jax.episodes import open_dataset
-from tests.integration.conftest import DATASET, TASK, gato
+from tests.integration.conftest import DATASET, TASK, finish, gato, metrics_of, start
+
+# The tiny run on two datasets of one task, three rows of the expert's for one of the agent's.
+MIXED = """
+from tests.integration import tiny_config
+
+def get_config():
+    config = tiny_config.get_config()
+    config.steps = 4
+    config.datasets = dict(
+        expert=dict(source="recorded:{experts}/{dataset}/1.0.0", weight=3.0, window=1),
+        agent=dict(source="recorded:{agents}/{dataset}/1.0.0", weight=1.0, window=1),
+    )
+    return config
+"""
 
 
 def collect(trained, output, *arguments):
@@ -61,3 +75,17 @@ def test_flags_that_contradict_each_other_are_refused(trained, tmp_path, argumen
     words = [argument.format(run=trained) for argument in arguments]
     assert complaint in collect(trained, tmp_path / "data", *words).complaint()
     assert not (tmp_path / "data").exists()
+
+
+def test_a_mixture_holds_the_agents_episodes_beside_the_experts(collected, recorded, tmp_path):
+    config = tmp_path / "mixed" / "config.py"
+    config.parent.mkdir()
+    config.write_text(MIXED.format(experts=collected[0] / "data", agents=recorded, dataset=DATASET))
+    run = tmp_path / "run"
+    said = finish(start("-m", "gato_jax.cli", "train", f"--config={config}", f"--workdir={run}"))
+    assert said.status == 0, said.err
+    agents, experts = json.loads((run / "data.json").read_text())
+    assert (agents["episodes"], agents["weight"]) == (3, 0.25) and "gato_jax agent" in agents["agent"]
+    assert (experts["episodes"], experts["weight"]) == (4, 0.75) and "BabyAIBot" in experts["agent"]
+    losses = [line["loss"] for line in metrics_of(run)]
+    assert len(losses) == 4 and np.isfinite(losses).all()

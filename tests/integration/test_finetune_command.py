@@ -15,7 +15,7 @@ from gato_jax.environments import EVALUATION_SEEDS, dm_control, load, package_ve
 from gato_jax.episodes import dataset_name, write_dataset
 from gato_jax.evaluation import learning_curve, reference_table, write_table
 from gato_jax.evaluation.references import hash_spec
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from gato_jax.policy import Agent
 from gato_jax.tokenization import Contract
 from gato_jax.training.finetuning import digest
@@ -78,7 +78,7 @@ def base(tmp_path_factory):
     path = tmp_path_factory.mktemp("base") / "agent.safetensors"
     contract = Contract.of(MODEL.tokenization, [CONTROL])
     run = {"context": 32, "memory_steps": {CONTROL.name: None}}
-    export_params(AgentCheckpoint(40, MODEL, graph_of(MODEL), alive(MODEL), contract, run), path)
+    export_params(AgentCheckpoint(40, MODEL, graphdef(MODEL), alive(MODEL), contract, run), path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""`gato instructions`: the review it writes and writes again, what it finds, and what is refused."""
+"""Tests of `gato instructions`: reviews, findings, errors, and the conversion and training that use a review."""
 
 import json
 
@@ -15,13 +15,13 @@ from tests.tokenization.made_tasks import CONTROL, ROBOT
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Without instructions."""
+    """Dataset without instructions."""
     return write_dataset(tmp_path_factory.mktemp("data"), CONTROL, {"train": MadeEpisodes(spec=CONTROL, count=4)})
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """With instructions of three styles."""
+    """Dataset with instructions of three styles."""
     texts = ("take the cup", "take the bowl", "the robot takes the cup", "Taking it.")
     episodes = MadeEpisodes(spec=ROBOT, count=8, texts=texts)
     return write_dataset(tmp_path_factory.mktemp("data"), ROBOT, {"train": episodes})
@@ -52,7 +52,7 @@ def test_metadata_fill_templates_and_edits_outlive_the_next_run(dataset, tmp_pat
     file = tmp_path / "review.json"
     content = json.loads(file.read_text())
     assert content["entries"][0]["instructions"] == ["take the red cup", "get the red cup"]
-    content["entries"][0]["instructions"] = ["take the blue cup"]  # a planted mistake
+    content["entries"][0]["instructions"] = ["take the blue cup"]  # contradicts the metadata
     file.write_text(json.dumps(content))
     said, made = instructions(dataset, tmp_path, *words)
     assert made["unreviewed"] == 1 and Review.read(file).entries[0].instructions == ("take the blue cup",)

@@ -1,4 +1,4 @@
-"""Recordings to a dataset: what is written, what is rejected, and what a kill, a full disk or another source do."""
+"""Tests of the conversion of recordings: files, rejections, interruption, a full disk, and changed sources."""
 
 import dataclasses
 import fcntl
@@ -41,18 +41,18 @@ from tests.sources.made_reader import (
 
 
 class Killed(BaseException):
-    """A process that ends, as far as its files can tell."""
+    """Exception that stands for the death of the process."""
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Ten episodes of train, three to a shard."""
+    """Return a reader of ten training episodes, three in a shard."""
     return open_made(write_recording(tmp_path / "made.json", train=10))
 
 
 @pytest.fixture
 def without_beam(monkeypatch):
-    """Shards one after the other, for what has to do with files alone: Beam needs a third of a second each time."""
+    """Process shards in a loop instead of with Beam, which needs a third of a second for each run."""
 
     def run_here(work, kind, shards, options):
         for shard in shards:
@@ -173,11 +173,11 @@ def test_too_many_rejected_stop_it_and_nothing_is_done_twice(tmp_path, monkeypat
     with pytest.raises(TooManyRejectedError) as refusal:
         converted(reader, tmp_path / "out", max_rejected=0.3)
     said = str(refusal.value)
-    assert "4 of 10 episodes are rejected, more than a share of 0.3; the most frequent reason, of 2, is: " in said
+    assert "4 of 10 episodes are rejected, expected at most a share of 0.3. The most frequent reason, in 2, " in said
     assert f"{DAMAGE['nan']} (first at laboratory/StackCubes: episode 1 of split 'train')" in said
-    assert "raise max_rejected (--max_rejected) and run again: what is converted is kept" in said
+    assert "raise max_rejected (--max_rejected), and run again: converted shards are kept" in said
     folder = tmp_path / "out" / NAME
-    assert f"all are listed in {folder / '1.0.0.converting' / 'rejected.json'}; mend the recording" in said
+    assert f"All are listed in {folder / '1.0.0.converting' / 'rejected.json'}. Correct the recording" in said
     listed = json.loads((folder / "1.0.0.converting" / "rejected.json").read_text())
     assert listed["rejected"] == [one.to_json() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
     assert not (folder / "1.0.0").exists()
@@ -208,22 +208,22 @@ def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_p
     action = {**SPEC.action, "torque": Continuous(shape=(2,), **limits)}
     reader = dataclasses.replace(made, spec=dataclasses.replace(SPEC, action=action))
     monkeypatch.setattr(recording.Recording, "convert", never)
-    with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has the limits ") as refusal:
+    with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has limits ") as refusal:
         converted(reader, tmp_path / "out")
-    assert said in str(refusal.value) and "give both in the fields" in str(refusal.value)
+    assert said in str(refusal.value) and "Set both in the fields" in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("judge", "said"),
     [
-        (ExpertShare(), "expert_share: the rewards are all zero in every episode; give Fields.reward, or leave"),
-        (SuccessOnly(), "success_only: no episode says whether it succeeded; give Fields.success, or leave"),
+        (ExpertShare(), "expert_share: all rewards of all episodes are zero. Set Fields.reward, or"),
+        (SuccessOnly(), "success_only: the success of every episode is unknown. Set Fields.success, or"),
     ],
 )
 def test_a_filter_on_what_was_not_recorded_is_refused(tmp_path, made, judge, said):
     reader = dataclasses.replace(made, read=functools.partial(unrewarded, made.read))
-    with pytest.raises(ConversionError, match=f"laboratory/StackCubes: {said} the filter out"):
+    with pytest.raises(ConversionError, match=f"laboratory/StackCubes: {said} omit the filter"):
         converted(reader, tmp_path / "out", filters=[judge])
 
 
@@ -295,7 +295,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, made, witho
 
 
 def killed_before_the_end(reader, folder, monkeypatch) -> Path:
-    """All shards are finished, and it is killed before they become a dataset."""
+    """Interrupt the conversion after all shards are finished, before they become a dataset."""
     with monkeypatch.context() as patch:
         patch.setattr("gato_jax.sources.conversion.job.assemble_dataset", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
@@ -335,7 +335,11 @@ def test_another_source_or_other_settings_are_refused_with_the_difference(tmp_pa
     before = contents(work)
     other = open_made(write_recording(tmp_path / "other.json", train=11, salt=1))
     for reader, settings, lines in [
-        (other, {}, ["splits.train.episodes: 11 here, 10 in conversion.json", "splits.train.fingerprint: 'train-11-1'"]),
+        (
+            other,
+            {},
+            ["splits.train.episodes: 11 here, 10 in conversion.json", "splits.train.fingerprint: 'train-11-1'"],
+        ),
         (made, {"shard_episodes": 4}, ["shard_episodes: 4 here, 3 in"]),
         (made, {"filters": [ExpertShare()]}, ["filters.expert_share.share: 0.8 here, missing in"]),
         (made, {"file_format": "tfrecord"}, ["file_format: 'tfrecord' here, 'array_record' in"]),
@@ -383,7 +387,7 @@ def test_a_finished_one_is_kept_or_replaced(tmp_path, made, without_beam, monkey
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_a_disk_that_is_full_is_one_sentence_and_costs_nothing(tmp_path, made, file_format):
-    """Files may not grow to the size of a shard's; the limit is the kernel's own."""
+    """Limit the size of files, by the kernel, to less than that of a shard."""
     whole = contents(converted(made, tmp_path / "whole", file_format=file_format).directory)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     smallest = min(len(content) for name, content in whole.items() if "record-" in name)
