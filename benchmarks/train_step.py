@@ -116,7 +116,7 @@ def measure(case: Case, steps: int) -> dict[str, Any]:
     shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else size(case.model)
     compute = ComputeConfig(dtype=case.dtype, attention=case.attention, remat=case.remat)
     config = TrainConfig(
-        seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets=(), compute=compute,
+        seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets={}, compute=compute,
         model=dataclasses.replace(shape, position=case.position, stochastic_depth=0.0),
         optimizer=OptimizerConfig(warmup_steps=10), mesh=MeshConfig(),
     )  # fmt: skip

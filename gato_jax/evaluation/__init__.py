@@ -2,13 +2,13 @@
 
 from gato_jax.evaluation.measurement import gather_references, measure_references
 from gato_jax.evaluation.reference_table import MissingReferencesError, find_references, read_table, write_table
-from gato_jax.evaluation.references import ReferenceError, References, Score
+from gato_jax.evaluation.references import References, ReferencesError, Score
 from gato_jax.evaluation.rollout_file import save_rollout
 from gato_jax.evaluation.scores import aggregate, normalise, task_result
 
 __all__ = [
     "MissingReferencesError",
-    "ReferenceError",
+    "ReferencesError",
     "References",
     "Score",
     "aggregate",

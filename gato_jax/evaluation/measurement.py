@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
-from gato_jax.environments.base import control_actions, limits
-from gato_jax.episodes import Continuous, Discrete, Episode, TaskSpec
+from gato_jax.episodes import Episode
+from gato_jax.evaluation.constant_actions import candidate_actions
 from gato_jax.evaluation.reference_table import (
     MEASURED,
     MissingReferencesError,
@@ -29,10 +28,8 @@ from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor, description, expert_names
 from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor, play
 
-MAX_CANDIDATES = 18  # the whole action set of Atari
 SCREENING_STEPS = 200
 FINALISTS = 2
-_DRAW_SEED = 0
 
 
 def measure_references(task: str, *, episodes: int, command: str, expert_episodes: int | None = None) -> References:
@@ -83,44 +80,6 @@ def summarise(scores: Sequence[float]) -> Score:
     return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
 
 
-def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
-    """Return the constant actions that are tried on a task, {description: action}, at most MAX_CANDIDATES.
-
-    A discrete action contributes every value. A continuous one contributes zero, and zero with one element at either of
-    its limits. A task with several action keys has every combination. If these are more than MAX_CANDIDATES, the first
-    (zero) is kept and the others are drawn without replacement by a fixed seed.
-    """
-    constants = {key: _constants(modality) for key, modality in control_actions(spec).items()}
-    shape = tuple(len(choices) for choices in constants.values())
-    total = math.prod(shape)
-    numbers = range(total)
-    if total > MAX_CANDIDATES:
-        drawn = np.random.default_rng(_DRAW_SEED).choice(total - 1, MAX_CANDIDATES - 1, replace=False) + 1
-        numbers = [0, *np.sort(drawn)]
-    actions = {}
-    for number in numbers:
-        indices = np.unravel_index(number, shape)
-        chosen = {key: choices[index] for (key, choices), index in zip(constants.items(), indices, strict=True)}
-        name = ", ".join(f"{key}={label}" for key, (label, _) in chosen.items())
-        actions[name] = {key: value for key, (_, value) in chosen.items()}
-    return actions
-
-
-def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
-    """Return (description, value) of each constant value of one action key."""
-    if isinstance(modality, Discrete):
-        return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
-    low, high = limits(modality)
-    zero = np.clip(np.zeros(modality.shape, np.float32), low, high)
-    constants = [("zero", zero)]
-    for index in np.ndindex(modality.shape):
-        for limit in (low, high):
-            value = zero.copy()
-            value[index] = limit[index]
-            constants.append((f"{limit[index]:+g} at {','.join(map(str, index))}", value))
-    return constants
-
-
 def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> list[float]:
     """Play an actor, and return the score of each seed; an episode that the actor gives up scores 0."""
     scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds)}
@@ -161,6 +120,7 @@ def gather_references(
                 logging.warning("%s", error)
                 references[task] = None
                 continue
+            logging.info("measuring reference scores of %s over %d episodes", task, measure_episodes)
             command = f"gato evaluate --measure_references --tasks={task} --reference_episodes={measure_episodes}"
             entry = measure_references(task, episodes=measure_episodes, command=command)
             write_table({**read_table(workdir / MEASURED), task: entry}, workdir / MEASURED)

@@ -7,13 +7,13 @@ import pathlib
 from collections.abc import Mapping
 
 from gato_jax.episodes.atomic_writes import atomic_file
-from gato_jax.evaluation.references import ReferenceError, References, installed_version
+from gato_jax.evaluation.references import References, ReferencesError, installed_version
 
 COMMITTED = pathlib.Path(__file__).with_name("reference_scores.jsonl")
 MEASURED = "reference_scores.jsonl"  # file in a workdir
 
 
-class MissingReferencesError(ReferenceError):
+class MissingReferencesError(ReferencesError):
     """A task without reference scores for its installed version; the message says how to measure them."""
 
 
@@ -44,7 +44,7 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
     """Read a table as {task: entry}; it is empty if the file does not exist.
 
     Raises:
-      ReferenceError: a line is not a valid entry; the message names the file and the line.
+      ReferencesError: a line is not a valid entry; the message names the file and the line.
     """
     table = {}
     lines = path.read_text().splitlines() if path.exists() else []
@@ -52,7 +52,7 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
         try:
             entry = References.from_json(json.loads(line))
         except ValueError as error:
-            raise ReferenceError(
+            raise ReferencesError(
                 f"{path}, line {number}: {error}. Delete the line and measure the task again."
             ) from None
         table[entry.task] = entry

@@ -17,7 +17,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
 _HASH = re.compile(r"[0-9a-f]{8}")
 
 
-class ReferenceError(ValueError):
+class ReferencesError(ValueError):
     """Reference scores that are missing or not valid; the message names the task, the value and the remedy."""
 
 
@@ -31,7 +31,7 @@ class Score:
 
     def __post_init__(self):
         if self.episodes < 1 or not self.std >= 0 or not abs(self.mean) < float("inf"):
-            raise ReferenceError(f"score is {self}, expected a finite mean, std of 0 or more and at least one episode")
+            raise ReferencesError(f"score is {self}, expected a finite mean, std of 0 or more and at least one episode")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,12 @@ class References:
 
     def __post_init__(self):
         if not self.packages or not all(_PACKAGE.fullmatch(package) for package in self.packages):
-            raise ReferenceError(
+            raise ReferencesError(
                 f"{self.task}: packages is {self.packages!r}, expected pip packages as 'name version'. "
                 "Measure the task again."
             )
         if not _HASH.fullmatch(self.spec_hash):
-            raise ReferenceError(
+            raise ReferencesError(
                 f"{self.task}: spec_hash is {self.spec_hash!r}, expected 8 hex digits. Measure the task again."
             )
 
@@ -100,9 +100,9 @@ class References:
         """Build the entry from what `to_json` returned.
 
         Raises:
-          ReferenceError: a field is missing, unknown or not valid.
+          ReferencesError: a field is missing, unknown or not valid.
         """
-        return DataclassReader(error=ReferenceError).read(cls, fields, "references")
+        return DataclassReader(error=ReferencesError).read(cls, fields, "references")
 
 
 def hash_spec(spec: TaskSpec) -> str:

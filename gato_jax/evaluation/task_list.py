@@ -47,7 +47,7 @@ def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
 
 def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of a table; scores of packages that are not the installed ones end with a star."""
-    lines = [_HEADINGS]
+    lines: list[tuple[str, ...]] = [_HEADINGS]
     for row in rows:
         star = "*" if row["installed_version"] is False else ""
         scores = [row[f"{kind}_score"] for kind in ("random", "constant", "expert", "human")]

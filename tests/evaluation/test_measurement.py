@@ -7,7 +7,7 @@ from experiments import reference_scores
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
 from gato_jax.evaluation import gather_references, measure_references, measurement, read_table, reference_table
-from gato_jax.evaluation.measurement import MAX_CANDIDATES, candidate_actions
+from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
 from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor
 from gato_jax.rollouts import RandomActor

@@ -9,8 +9,8 @@ from gato_jax.environments import status, task_names
 from gato_jax.environments.atari import TASKS as ATARI_GAMES
 from gato_jax.evaluation import (
     MissingReferencesError,
-    ReferenceError,
     References,
+    ReferencesError,
     Score,
     find_references,
     read_table,
@@ -48,7 +48,7 @@ def test_an_entry_survives_json():
 def test_an_entry_that_is_not_valid_is_refused_with_its_line(tmp_path, change, message):
     path = tmp_path / "table.jsonl"
     path.write_text(json.dumps(made_references().to_json() | change) + "\n")
-    with pytest.raises(ReferenceError, match=rf"table.jsonl, line 1.*{message}"):
+    with pytest.raises(ReferencesError, match=rf"table.jsonl, line 1.*{message}"):
         read_table(path)
 
 

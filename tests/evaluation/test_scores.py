@@ -1,6 +1,7 @@
 """The numbers of a results table, against hand computations."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from gato_jax.episodes import Episode
 from gato_jax.evaluation import Score, aggregate, normalise, task_result
 from gato_jax.evaluation.scores import interval
+from gato_jax.reports import read_results, summary_table
 from tests.evaluation.made_references import made_references
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
@@ -89,3 +91,12 @@ def test_the_aggregate_of_one_task_is_its_score():
 def test_the_aggregate_of_tasks_without_a_normalised_score_is_null():
     none = {"tasks": 0, "mean": None, "iqm": None, "share_at_50": None}
     assert aggregate({"a": {"normalised": None}}) == none
+
+
+def test_a_report_reads_results_without_normalised_scores(tmp_path):
+    result = task_result([rollout(3.0), rollout(5.0)], "return", None)
+    results = {"tasks": {"made/control": result}, "aggregate": aggregate({"made/control": result})}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    read = read_results(tmp_path)
+    assert read.tasks[0].agent == 4.0 and read.tasks[0].normalised is None
+    assert "mean" not in summary_table(read)

@@ -84,7 +84,7 @@ def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
 
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "agent.safetensors").write_text("")
-    assert "is a file; name a run's folder" in gato("evaluate", f"--workdir={tmp_path}/agent.safetensors").complaint()
+    assert "is a file, expected the folder of a run" in gato("evaluate", f"--workdir={tmp_path}/agent.safetensors").complaint()
 
 
 def test_changed_data_are_refused_with_the_difference(trained, tmp_path):

@@ -76,7 +76,7 @@ def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     file = write_recording(tmp_path / "made.json", train=30, damaged=dict.fromkeys(range(15), "nan"))
     words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
     refused = gato(*words, f"--json={tmp_path / 'json'}")
-    assert "15 of 30 episodes are rejected, more than a share of 0.1; the most frequent" in refused.complaint()
+    assert "15 of 30 episodes are rejected, expected at most a share of 0.1. The most frequent" in refused.complaint()
     lines = refused.out.splitlines()
     assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
     report = json.loads((tmp_path / "json").read_text())
@@ -136,7 +136,10 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
         (["--source=mode:{file}", "--output={tmp}/out"], "unknown kind 'mode'; did you mean 'made'?"),
         (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "name one or more, each once"),
         (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: cannot be read as fields"),
-        (["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"], "it is a share of the expert's return"),
+        (
+            ["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"],
+            "expected a share of the expert's return",
+        ),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=-1"], "max_rejected"),
         (["--source=made:{file}", "--output={tmp}/out", "--max_rejected=10"], "max_rejected"),
         (["--source=made:{file}", "--output={tmp}/out", "--file_format=csv"], "one of <array_record|tfrecord>"),

@@ -173,11 +173,11 @@ def test_too_many_rejected_stop_it_and_nothing_is_done_twice(tmp_path, monkeypat
     with pytest.raises(TooManyRejectedError) as refusal:
         converted(reader, tmp_path / "out", max_rejected=0.3)
     said = str(refusal.value)
-    assert "4 of 10 episodes are rejected, more than a share of 0.3; the most frequent reason, of 2, is: " in said
+    assert "4 of 10 episodes are rejected, expected at most a share of 0.3. The most frequent reason, in 2, " in said
     assert f"{DAMAGE['nan']} (first at laboratory/StackCubes: episode 1 of split 'train')" in said
-    assert "raise max_rejected (--max_rejected) and run again: what is converted is kept" in said
+    assert "raise max_rejected (--max_rejected), and run again: converted shards are kept" in said
     folder = tmp_path / "out" / NAME
-    assert f"all are listed in {folder / '1.0.0.converting' / 'rejected.json'}; mend the recording" in said
+    assert f"All are listed in {folder / '1.0.0.converting' / 'rejected.json'}. Correct the recording" in said
     listed = json.loads((folder / "1.0.0.converting" / "rejected.json").read_text())
     assert listed["rejected"] == [one.to_json() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
     assert not (folder / "1.0.0").exists()
@@ -208,22 +208,22 @@ def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_p
     action = {**SPEC.action, "torque": Continuous(shape=(2,), **limits)}
     reader = dataclasses.replace(made, spec=dataclasses.replace(SPEC, action=action))
     monkeypatch.setattr(recording.Recording, "convert", never)
-    with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has the limits ") as refusal:
+    with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has limits ") as refusal:
         converted(reader, tmp_path / "out")
-    assert said in str(refusal.value) and "give both in the fields" in str(refusal.value)
+    assert said in str(refusal.value) and "Set both in the fields" in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("judge", "said"),
     [
-        (ExpertShare(), "expert_share: the rewards are all zero in every episode; give Fields.reward, or leave"),
-        (SuccessOnly(), "success_only: no episode says whether it succeeded; give Fields.success, or leave"),
+        (ExpertShare(), "expert_share: all rewards of all episodes are zero. Set Fields.reward, or"),
+        (SuccessOnly(), "success_only: the success of every episode is unknown. Set Fields.success, or"),
     ],
 )
 def test_a_filter_on_what_was_not_recorded_is_refused(tmp_path, made, judge, said):
     reader = dataclasses.replace(made, read=functools.partial(unrewarded, made.read))
-    with pytest.raises(ConversionError, match=f"laboratory/StackCubes: {said} the filter out"):
+    with pytest.raises(ConversionError, match=f"laboratory/StackCubes: {said} omit the filter"):
         converted(reader, tmp_path / "out", filters=[judge])
 
 

@@ -1,6 +1,6 @@
 """Recordings of others into our own store, on Apache Beam. May import episodes, and the readers beside it."""
 
-from gato_jax.sources.conversion.filters import Deduplicate, ExpertShare, Facts, Filter, SuccessOnly
+from gato_jax.sources.conversion.filters import Deduplicate, EpisodeFacts, ExpertShare, Filter, SuccessOnly
 from gato_jax.sources.conversion.job import Conversion, convert
 from gato_jax.sources.conversion.manifest import ConversionError
 from gato_jax.sources.conversion.recording import Transform
@@ -11,7 +11,7 @@ __all__ = [
     "ConversionError",
     "Deduplicate",
     "ExpertShare",
-    "Facts",
+    "EpisodeFacts",
     "Filter",
     "SuccessOnly",
     "TooManyRejectedError",

@@ -1,4 +1,4 @@
-"""Which of the readable episodes are worth learning from, decided from what is known of all of them."""
+"""Filters that select episodes worth learning from, by return, success and duplication."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from jaxtyping import Bool, Float
 
 from gato_jax.sources.reader import SourceError
 
-_UNSAID = -1  # of success
+_UNKNOWN = -1  # value of `EpisodeFacts.success` if the recording does not tell
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Facts:
-    """What is known of N episodes, in the order of the recording, its splits one after the other.
+class EpisodeFacts:
+    """Properties of the N readable episodes of a recording, split by split, in order.
 
     Attributes:
-      episode_return: (N,) float64, undiscounted.
-      success: (N,) int8, -1 where the recording does not say.
-      digest: (N,) uint64, over the episode's content, as in EpisodeIndex.
+      episode_return: undiscounted returns, (N,) float64.
+      success: 1 for success, 0 for failure, -1 if the recording does not tell, (N,) int8.
+      digest: digests of the content, equal for identical episodes, (N,) uint64.
     """
 
     episode_return: np.ndarray
@@ -30,23 +30,32 @@ class Facts:
 
 @runtime_checkable
 class Filter(Protocol):
-    """A frozen dataclass that judges the whole recording, whatever other filters leave of it.
+    """A rule that keeps some episodes of a recording and drops the others. Implementations are frozen dataclasses.
 
-    `keeps` raises SourceError where the recording does not say what it judges by.
+    A filter judges all episodes, independently of what other filters drop.
+
+    Attributes:
+      name: name of the filter in counts and messages.
     """
 
     name: ClassVar[str]
 
-    def keeps(self, facts: Facts) -> Bool[np.ndarray, " N"]: ...
+    def keep_mask(self, facts: EpisodeFacts) -> Bool[np.ndarray, " N"]:
+        """Return true for each episode to keep.
+
+        Raises:
+          SourceError: the recording lacks the property that the filter judges by.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deduplicate:
-    """Of identical episodes the first is kept."""
+    """Filter that keeps the first of identical episodes."""
 
     name: ClassVar[str] = "deduplicate"
 
-    def keeps(self, facts: Facts) -> Bool[np.ndarray, " N"]:
+    def keep_mask(self, facts: EpisodeFacts) -> Bool[np.ndarray, " N"]:
         kept = np.zeros(len(facts.digest), bool)
         kept[np.unique(facts.digest, return_index=True)[1]] = True
         return kept
@@ -54,24 +63,27 @@ class Deduplicate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SuccessOnly:
-    """Episodes that met the task's own criterion: those that failed, or do not say, are left out."""
+    """Filter that keeps successful episodes. Failures, and episodes of unknown success, are dropped."""
 
     name: ClassVar[str] = "success_only"
 
-    def keeps(self, facts: Facts) -> Bool[np.ndarray, " N"]:
-        if len(facts.success) and (facts.success == _UNSAID).all():
+    def keep_mask(self, facts: EpisodeFacts) -> Bool[np.ndarray, " N"]:
+        if len(facts.success) and (facts.success == _UNKNOWN).all():
             raise SourceError(
-                "success_only: no episode says whether it succeeded; give Fields.success, or leave the filter out"
+                "success_only: the success of every episode is unknown. Set Fields.success, or omit the filter."
             )
         return facts.success == 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExpertShare:
-    """The paper's filter (arXiv 2205.06175, section 4.2): episodes of at least 80% of the expert's return.
+    """Filter of the paper (section 4.2): keep episodes with at least 80% of the expert's return.
 
-    Where the expert's return E is negative, 80% of it would be better than the expert itself. An episode may then fall
-    short of E by 20% of |E|, which for a positive E is the paper's condition.
+    The condition is: return >= E - (1 - share) * |E|, where E is the expert return of the recording. For positive E it
+    is the paper's. For negative E, 80% of E would demand more than the expert reaches.
+
+    Attributes:
+      share: share of the expert's return, in [0, 1].
     """
 
     share: float = 0.8
@@ -79,27 +91,31 @@ class ExpertShare:
 
     def __post_init__(self):
         if not 0 <= self.share <= 1:
-            raise SourceError(f"expert_share is {self.share}; it is a share of the expert's return, from 0 to 1")
+            raise SourceError(f"expert_share is {self.share}, expected a share of the expert's return in [0, 1]")
 
-    def keeps(self, facts: Facts) -> Bool[np.ndarray, " N"]:
+    def keep_mask(self, facts: EpisodeFacts) -> Bool[np.ndarray, " N"]:
         returns = facts.episode_return
         if not len(returns):
             return np.zeros(0, bool)
         if not np.isfinite(returns).all():
             number = int(np.argmin(np.isfinite(returns)))
             raise SourceError(
-                f"the return of episode {number} is {returns[number]}: no expert's return; mend its rewards"
+                f"expert_share: the return of episode {number} is {returns[number]}, expected a finite number. Correct "
+                "its rewards."
             )
         if not returns.any():
             raise SourceError(
-                "expert_share: the rewards are all zero in every episode; give Fields.reward, or leave the filter out"
+                "expert_share: all rewards of all episodes are zero. Set Fields.reward, or omit the filter."
             )
         best = expert_return(returns)
         return returns >= best - (1 - self.share) * abs(best)
 
 
 def expert_return(returns: Float[np.ndarray, " N"]) -> float:
-    """The best mean return of W successive episodes, W a tenth of all, at most 1000 and at least 1 (section 4.2)."""
+    """Return the expert return of a recording (paper, section 4.2): the highest mean return in any window of episodes.
+
+    A window is W successive episodes, where W = min(1000, N / 10), and at least 1.
+    """
     window = max(1, min(1000, len(returns) // 10))
     sums = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])
     return float(np.max(sums[window:] - sums[:-window]) / window)

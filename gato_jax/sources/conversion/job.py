@@ -18,11 +18,11 @@ from gato_jax.episodes.writer import check_place
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
 from gato_jax.sources.conversion.manifest import ConversionError, Manifest, read_header, require_same
-from gato_jax.sources.conversion.pipeline import check_options, run
+from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.recording import Recording, Transform
 from gato_jax.sources.conversion.refusals import require_few, require_limits
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
-from gato_jax.sources.conversion.survey import choose
+from gato_jax.sources.conversion.survey import apply_filters
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
 _SCHEMA = 1
@@ -147,9 +147,9 @@ def _write(
         for split, reader in readers.items()
         for shard in plan_shards(recording.spec, split, reader.lengths, header["shard_episodes"])
     ]
-    left_out, filtered = choose(recording, shards, filters, beam_options) if filters else ({}, {})
+    left_out, filtered = apply_filters(recording, shards, filters, beam_options) if filters else ({}, {})
     recording = dataclasses.replace(recording, left_out=left_out)
-    entries = run(recording.convert, "convert", shards, manifest, beam_options)
+    entries = run_shards(recording.convert, "convert", shards, manifest, beam_options)
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]

@@ -1,4 +1,4 @@
-"""Shards to workers on Apache Beam: two processes on two cores as well as a cluster, each shard on its own."""
+"""Execution of the work on all shards with Apache Beam, in local processes or on a cluster."""
 
 from __future__ import annotations
 
@@ -14,90 +14,102 @@ from gato_jax.episodes import StoreError
 from gato_jax.sources.conversion.manifest import ConversionError, Kind, Manifest, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
 
-_POLL_SECONDS = 0.5
-_SHARDS_FOR_PROCESSES = 4  # a process needs as long to start as one shard takes
+_POLL_SECONDS = 0.5  # between updates of the progress bar
+_SHARDS_FOR_PROCESSES = 4  # with fewer, starting processes takes longer than the work
 
 Work = Callable[[Shard], ShardEntry]
 
 
-def run(
-    work: Work, kind: Kind, shards: Sequence[Shard], manifest: Manifest, options: Sequence[str] = ()
+def run_shards(
+    work: Work, phase: Kind, shards: Sequence[Shard], manifest: Manifest, options: Sequence[str] = ()
 ) -> dict[Shard, ShardEntry]:
-    """Does the work on every shard that is not finished, under a progress bar; returns the entries of all, in order.
+    """Do the work on every unfinished shard, under a progress bar, and return the entries of all shards.
 
     Args:
-      work: a picklable function of the shard, which writes the entry. Two workers may do it for one shard.
-      kind: of the entries.
-      shards: of the whole recording.
-      manifest: where the entries are; every worker has to see its folder.
-      options: of Beam, as `--runner=FlinkRunner`. Without any, one process for each core of this machine.
+      work: picklable function that processes a shard and writes its entry. Beam may call it twice for one shard.
+      phase: phase of the conversion that the entries belong to.
+      shards: all shards of the recording.
+      manifest: folder of the entries. It must be visible to all workers.
+      options: options of Beam, such as `--runner=FlinkRunner`. Default: one local process for each core.
+
+    Returns:
+      {shard: entry}, in the order of `shards`.
 
     Raises:
-      StoreError: the disk refuses.
-      ConversionError: Beam does not know an option.
+      StoreError: the disk is full or not writable.
+      ConversionError: an option of Beam is unknown.
     """
-    entries = manifest.finished(kind, shards)
+    entries = manifest.finished(phase, shards)
     if unfinished := [shard for shard in shards if shard not in entries]:
-        with _watched(kind, shards, manifest):
-            run_on_beam(work, kind, unfinished, options)
+        with _progress_bar(phase, shards, manifest):
+            run_on_beam(work, phase, unfinished, options)
             for shard in unfinished:
-                if (entry := manifest.entry(kind, shard)) is None:
-                    # A worker could not write it. Here, once more, the disk says in one sentence what is wrong.
+                if (entry := manifest.entry(phase, shard)) is None:
+                    # A worker failed to write the entry. Repeating it here raises the error of the disk to the user.
                     entry = work(shard)
                 entries[shard] = entry
     return {shard: entries[shard] for shard in shards}
 
 
 def check_options(options: Sequence[str]):
-    """Raises ConversionError where Beam does not know an option, or cannot do with them."""
-    _pipeline(0, options)
+    """Raise ConversionError if Beam does not know an option, or cannot run with the options."""
+    _create_pipeline(0, options)
 
 
-def run_on_beam(work: Work, kind: Kind, shards: Sequence[Shard], options: Sequence[str]):
-    """Has workers do what they can; what the disk refuses them they leave undone."""
+def run_on_beam(work: Work, phase: Kind, shards: Sequence[Shard], options: Sequence[str]):
+    """Process shards with Beam. A shard whose entry cannot be written to disk is skipped without an error.
+
+    Args:
+      work: picklable function that processes a shard and writes its entry.
+      phase: name of the step in the user interface of Beam.
+      shards: the shards to process.
+      options: options of Beam.
+    """
     beam = _import_beam()
 
-    with _pipeline(len(shards), options) as pipeline:
-        _ = pipeline | beam.Create(shards, reshuffle=False) | beam.Reshuffle() | kind >> beam.Map(_attempt, work)
+    with _create_pipeline(len(shards), options) as pipeline:
+        _ = pipeline | beam.Create(shards, reshuffle=False) | beam.Reshuffle() | phase >> beam.Map(_attempt, work)
 
 
 def _attempt(shard: Shard, work: Work):
+    """Process a shard, and ignore a failing disk, which `run_shards` reports."""
     with contextlib.suppress(StoreError):
         work(shard)
 
 
-def _pipeline(shards: int, options: Sequence[str]) -> Any:
-    """An empty pipeline for so many shards."""
+def _create_pipeline(shards: int, options: Sequence[str]) -> Any:
+    """Return an empty pipeline with a runner that suits the number of shards."""
     beam = _import_beam()
     from apache_beam.options.pipeline_options import StandardOptions
 
-    given, runner = _parse(options), None
+    given, runner = _parse_options(options), None
     if given.view_as(StandardOptions).runner is None:
-        given = _parse([*_local_options(shards), *options])
-        runner = _local_runner(given)
+        given = _parse_options([*_local_options(shards), *options])
+        runner = _create_local_runner(given)
     try:
         return beam.Pipeline(runner=runner, options=given)
     except (AttributeError, ImportError, ValueError) as error:
         raise ConversionError(f"Apache Beam: {error}") from None
 
 
-def _parse(options: Sequence[str]) -> Any:
+def _parse_options(options: Sequence[str]) -> Any:
+    """Parse command-line options into PipelineOptions, and refuse unknown ones."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    parsed, said = PipelineOptions(list(options)), io.StringIO()
+    parsed, stderr = PipelineOptions(list(options)), io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             known = parsed.get_all_options()
             unknown = parsed.get_all_options(retain_unknown_options=True).keys() - known.keys()
-    except SystemExit:  # argparse
-        raise ConversionError(f"Apache Beam: {said.getvalue().strip().rpartition('error: ')[2]}") from None
+    except SystemExit:  # argparse exits on an invalid value
+        raise ConversionError(f"Apache Beam: {stderr.getvalue().strip().rpartition('error: ')[2]}") from None
     if unknown:
-        raise ConversionError(f"Apache Beam has no option {', '.join(sorted(unknown))}; see its PipelineOptions")
+        raise ConversionError(f"Apache Beam has no option {', '.join(sorted(unknown))}. See its PipelineOptions.")
     return parsed
 
 
 def _local_options(shards: int) -> list[str]:
-    """As many processes on this machine as are worth their start."""
+    """Return Beam options for local processes, or none if there are too few shards or cores to use several."""
     cores = len(os.sched_getaffinity(0))
     if cores == 1 or shards < _SHARDS_FOR_PROCESSES:
         return []
@@ -108,18 +120,18 @@ def _local_options(shards: int) -> list[str]:
     ]
 
 
-def _local_runner(options: Any) -> Any:
-    """Beam's runner in Python, its workers told the options. Its DirectRunner would first try to download another."""
+def _create_local_runner(options: Any) -> Any:
+    """Return Beam's runner in pure Python. Its DirectRunner would first try to download another one."""
     from apache_beam.portability.api import beam_provision_api_pb2 as provision
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
-    said = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    return FnApiRunner(provision_info=ExtendedProvisionInfo(provision.ProvisionInfo(pipeline_options=said)))
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    return FnApiRunner(provision_info=ExtendedProvisionInfo(provision.ProvisionInfo(pipeline_options=encoded)))
 
 
 def _import_beam() -> Any:
-    """Beam, without the warnings of its that nothing can be done about."""
+    """Import Apache Beam with its start-up warnings suppressed, because a user cannot act on them."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -131,17 +143,20 @@ def _import_beam() -> Any:
 
 
 @contextlib.contextmanager
-def _watched(kind: Kind, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
-    """A progress bar over episodes, which a thread moves as entries appear: workers may be anywhere."""
+def _progress_bar(phase: Kind, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
+    """Show a progress bar over the episodes of all shards within the context.
+
+    A thread counts the entries in the folder of the manifest, because workers may run on other machines.
+    """
     from tqdm import tqdm
 
     def finished() -> int:
-        done = manifest.names(kind)
+        done = manifest.names(phase)
         return sum(len(shard) for shard in shards if shard.name in done)
 
     stop, begun, total = threading.Event(), finished(), sum(map(len, shards))
-    what = f"{kind} {manifest.directory.parent.name}"
-    with tqdm(total=total, initial=begun, desc=what, unit=" episodes") as bar:
+    title = f"{phase} {manifest.directory.parent.name}"
+    with tqdm(total=total, initial=begun, desc=title, unit=" episodes") as bar:
 
         def follow():
             while not stop.wait(_POLL_SECONDS):

@@ -1,4 +1,4 @@
-"""What ends a conversion: actions that cannot be trained on, and a recording of which too much is damaged."""
+"""Conditions that end a conversion: actions without limits, and too many damaged episodes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from gato_jax.sources.reader import Rejection
 
 
 class TooManyRejectedError(ConversionError):
-    """More episodes are damaged than may be. What is converted is kept, and no dataset is made.
+    """A conversion that ended without a dataset, because too many episodes are damaged. Converted shards are kept.
 
     Attributes:
-      rejected, filtered: as in Conversion.
+      rejected: the damaged episodes.
+      filtered: number of episodes that each filter dropped.
     """
 
     def __init__(self, message: str, rejected: Sequence[Rejection], filtered: Mapping[str, int]):
@@ -27,7 +28,7 @@ class TooManyRejectedError(ConversionError):
 
 
 def require_limits(spec: TaskSpec):
-    """Refuses continuous actions that cannot be scaled to [-1, 1], as training does; observations need no limits."""
+    """Raise ConversionError if a continuous action has no finite limits. Training scales actions by them to [-1, 1]."""
     for key, modality in spec.action.items():
         if not isinstance(modality, Continuous):
             continue
@@ -36,8 +37,8 @@ def require_limits(spec: TaskSpec):
         if not usable.all():
             first = int(usable.argmin())
             raise ConversionError(
-                f"{spec.name}: action {key!r} has the limits {low[first]:g} and {high[first]:g} at element {first}; "
-                "training needs finite ones, low below high: give both in the fields"
+                f"{spec.name}: action {key!r} has limits {low[first]:g} and {high[first]:g} at element {first}, "
+                "expected finite limits, low below high. Set both in the fields."
             )
 
 
@@ -48,25 +49,32 @@ def require_few(
     max_rejected: float,
     manifest: Manifest,
 ):
-    """Refuses a recording of so many episodes of which more than a share is damaged; lists these in the work folder.
+    """Raise an error if more than a share of all episodes is damaged, and write a list of these to disk.
+
+    Args:
+      rejected: the damaged episodes.
+      filtered: number of episodes that each filter dropped.
+      episodes: number of all episodes, damaged ones included.
+      max_rejected: share of episodes that may be damaged, in [0, 1].
+      manifest: gives the folder for the list.
 
     Raises:
-      TooManyRejectedError: naming the most frequent reason and the list.
-      StoreError: the disk refuses.
+      TooManyRejectedError: more episodes are damaged. The message gives the most frequent reason.
+      StoreError: the disk is full or not writable.
     """
     if len(rejected) <= max_rejected * episodes:
         return
     with disk_errors(manifest.directory):
         listed = write_rejected(manifest.folder, rejected, filtered)
     [(reason, times)] = Counter(one.reason for one in rejected).most_common(1)
-    where = next(one.location for one in rejected if one.reason == reason)
+    location = next(one.location for one in rejected if one.reason == reason)
     are = "is" if len(rejected) == 1 else "are"
     few = f" (one of {episodes} is already more)" if 0 < max_rejected * episodes < 1 else ""
     raise TooManyRejectedError(
-        f"{manifest.directory}: {len(rejected)} of {episodes} episodes {are} rejected, more than a share of "
-        f"{max_rejected:g}{few}; the most frequent reason, of {times}, is: {reason} (first at {where}); all are listed "
-        f"in {listed}; mend the recording, or raise max_rejected (--max_rejected) and run again: what is converted is "
-        "kept",
+        f"{manifest.directory}: {len(rejected)} of {episodes} episodes {are} rejected, expected at most a share of "
+        f"{max_rejected:g}{few}. The most frequent reason, in {times}, is: {reason} (first at {location}). All are "
+        f"listed in {listed}. Correct the recording, or raise max_rejected (--max_rejected), and run again: converted "
+        "shards are kept.",
         rejected,
         filtered,
     )

@@ -1,4 +1,4 @@
-"""Which episodes are converted together: a shard is what one worker reads, and becomes one record file."""
+"""Division of a recording into shards. A worker converts one shard at a time into one record file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete, Image, Modality, TaskSpec
 
 SHARD_EPISODES = 1000
-_SHARD_BYTES = 64 << 20  # before images are compressed: tens of megabytes on disk
-_TEXT_BYTES = 64
+_SHARD_BYTES = 64 << 20  # before compression of images, which leaves tens of megabytes on disk
+_TEXT_BYTES = 64  # assumed size of a text
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Shard:
-    """The episodes at the positions `start` to `stop` - 1 of a split's reader, the `number`th shard of that split."""
+    """The episodes at positions [start, stop) of a split.
+
+    Attributes:
+      split: name of the split.
+      number: number of the shard within the split.
+      start: position of the first episode in the reader of the split.
+      stop: position after the last episode.
+    """
 
     split: str
     number: int
@@ -34,32 +41,36 @@ class Shard:
 
 
 def plan_shards(spec: TaskSpec, split: str, lengths: np.ndarray, max_episodes: int = SHARD_EPISODES) -> list[Shard]:
-    """Shards that cover every episode once, in order: a function of what is recorded, not of who converts it.
+    """Divide the episodes of a split into shards, in order.
+
+    The result depends on the arguments only, so that an interrupted conversion can continue on another machine.
 
     Args:
-      spec: says how large a step is.
-      split: of the episodes.
-      lengths: (N,) int64, steps of each episode.
-      max_episodes: in one shard; fewer where they are large.
+      spec: the task, whose modalities give the size of a step.
+      split: name of the split.
+      lengths: number of steps of each episode, (N,) int64.
+      max_episodes: maximum number of episodes in a shard. Large episodes make smaller shards.
     """
     step_bytes = sum(map(_step_bytes, (*spec.observation.values(), *spec.action.values())))
     sizes = (np.asarray(lengths, np.int64) * step_bytes).tolist()
-    ends = itertools.pairwise([0, *_stops(sizes, max_episodes)])
+    ends = itertools.pairwise([0, *_shard_ends(sizes, max_episodes)])
     return [Shard(split, number, start, stop) for number, (start, stop) in enumerate(ends)]
 
 
-def _stops(sizes: list[int], max_episodes: int) -> Iterator[int]:
-    start, held = 0, 0
+def _shard_ends(sizes: list[int], max_episodes: int) -> Iterator[int]:
+    """Yield the position after the last episode of each shard, given the sizes of all episodes in bytes."""
+    start, shard_bytes = 0, 0
     for position, size in enumerate(sizes):
-        if position > start and (held + size > _SHARD_BYTES or position - start == max_episodes):
+        if position > start and (shard_bytes + size > _SHARD_BYTES or position - start == max_episodes):
             yield position
-            start, held = position, 0
-        held += size
+            start, shard_bytes = position, 0
+        shard_bytes += size
     if sizes:
         yield len(sizes)
 
 
 def _step_bytes(modality: Modality) -> int:
+    """Return the approximate size of one value of a modality in bytes."""
     match modality:
         case Image():
             return math.prod(modality.shape)

@@ -1,4 +1,4 @@
-"""A first pass over the recording, where a filter has to know all episodes before it can judge one."""
+"""First pass over a recording, which collects what filters must know of all episodes before the conversion."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from gato_jax.episodes import EpisodeDataset
-from gato_jax.sources.conversion.filters import Facts, Filter
+from gato_jax.sources.conversion.filters import EpisodeFacts, Filter
 from gato_jax.sources.conversion.manifest import ConversionError
-from gato_jax.sources.conversion.pipeline import run
+from gato_jax.sources.conversion.pipeline import run_shards
 from gato_jax.sources.conversion.recording import Recording
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import SourceError
 
 
-class _Known(NamedTuple):
+class _EpisodeSummary(NamedTuple):
+    """Position and properties of one episode; `success` and `digest` are as in EpisodeFacts."""
+
     split: str
     position: int
     episode_return: float
@@ -24,46 +26,61 @@ class _Known(NamedTuple):
     digest: int
 
 
-def choose(
+def apply_filters(
     recording: Recording, shards: Sequence[Shard], filters: Iterable[Filter], beam_options: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """What the filters leave out: {split: (N,) bool}, and {filter: how many that those before it kept}.
+    """Apply filters to a recording.
 
-    Damaged episodes are not judged, nor left out: the conversion will reject them.
+    Damaged episodes are neither judged nor excluded, because the conversion rejects them.
+
+    Args:
+      recording: the recording to convert.
+      shards: all of its shards.
+      filters: the filters, in the order in which dropped episodes are counted.
+      beam_options: options of Apache Beam.
+
+    Returns:
+      {split: (N,) bool}, true for each excluded episode, and {name of a filter: number of episodes that it drops and
+      all filters before it keep}.
 
     Raises:
-      ConversionError: a filter cannot judge this recording.
+      ConversionError: the recording lacks a property that a filter judges by.
     """
-    known = list(_known(recording, shards, beam_options))
-    facts = Facts(
-        episode_return=np.array([one.episode_return for one in known], np.float64),
-        success=np.array([one.success for one in known], np.int8),
-        digest=np.array([one.digest for one in known], np.uint64),
+    episodes = list(_summarize_episodes(recording, shards, beam_options))
+    facts = EpisodeFacts(
+        episode_return=np.array([one.episode_return for one in episodes], np.float64),
+        success=np.array([one.success for one in episodes], np.int8),
+        digest=np.array([one.digest for one in episodes], np.uint64),
     )
-    kept, counts = np.ones(len(known), bool), {}
-    for one in filters:
+    kept, counts = np.ones(len(episodes), bool), {}
+    for episode_filter in filters:
         try:
-            keeps = one.keeps(facts)
+            keep = episode_filter.keep_mask(facts)
         except SourceError as error:
             raise ConversionError(f"{recording.spec.name}: {error}") from None
-        counts[one.name] = int((kept & ~keeps).sum())
-        kept &= keeps
-    left_out = {split: np.zeros(len(reader), bool) for split, reader in recording.readers.items()}
+        counts[episode_filter.name] = int((kept & ~keep).sum())
+        kept &= keep
+    excluded = {split: np.zeros(len(reader), bool) for split, reader in recording.readers.items()}
     for number in np.flatnonzero(~kept):
-        left_out[known[number].split][known[number].position] = True
-    return left_out, counts
+        excluded[episodes[number].split][episodes[number].position] = True
+    return excluded, counts
 
 
-def _known(recording: Recording, shards: Sequence[Shard], beam_options: Sequence[str]) -> Iterator[_Known]:
-    """The readable episodes in order: those of our own datasets from the sidecar, of others by reading them."""
-    unknown = [shard for shard in shards if not isinstance(recording.readers[shard.split], EpisodeDataset)]
-    entries = run(recording.survey, "survey", unknown, recording.manifest, beam_options)
+def _summarize_episodes(
+    recording: Recording, shards: Sequence[Shard], beam_options: Sequence[str]
+) -> Iterator[_EpisodeSummary]:
+    """Yield a summary of each readable episode, in order.
+
+    An EpisodeDataset stores the summaries. Other recordings are read in full.
+    """
+    unread = [shard for shard in shards if not isinstance(recording.readers[shard.split], EpisodeDataset)]
+    entries = run_shards(recording.survey, "survey", unread, recording.manifest, beam_options)
     for split, reader in recording.readers.items():
         if isinstance(reader, EpisodeDataset):
             index = reader.index
             columns = (index.episode_return.tolist(), index.success.tolist(), index.digest.tolist())
-            yield from (_Known(split, *one) for one in zip(range(len(reader)), *columns, strict=True))
+            yield from (_EpisodeSummary(split, *one) for one in zip(range(len(reader)), *columns, strict=True))
             continue
         for entry in (entry for shard, entry in entries.items() if shard.split == split):
             for position, row in zip(entry.positions, entry.rows, strict=True):
-                yield _Known(split, position, row.episode_return, row.success, row.digest)
+                yield _EpisodeSummary(split, position, row.episode_return, row.success, row.digest)

@@ -15,7 +15,7 @@ from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
-from gato_jax.sources.mcap.resampling import Resampling, topic_of
+from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import field_value, message_type
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
@@ -88,15 +88,15 @@ def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> 
     if len(steps) != length:
         raise EpisodeRejected(location, f"it has {len(steps)} steps, expected {length} as on opening. Open it again.")
     numbers_by_field = {
-        field: resampling.select_messages(field, steps, times[topic_of(field)]) for field in resampling.roles
+        field: resampling.select_messages(field, steps, times[topic_name(field)]) for field in resampling.roles
     }
     selected = {topic: np.zeros(len(log_times), bool) for topic, log_times in times.items()}
     for field, numbers in numbers_by_field.items():
-        selected[topic_of(field)][numbers] = True
+        selected[topic_name(field)][numbers] = True
     recording = read_recording(file, selected, times)
 
     def read_field(path: str) -> list[Any]:
-        messages = recording.messages[topic_of(path)]
+        messages = recording.messages[topic_name(path)]
         values = _values(messages, np.unique(numbers_by_field[path]).tolist(), path, location)
         return [values[number] for number in numbers_by_field[path].tolist()]
 
@@ -117,7 +117,7 @@ def _values(messages: Mapping[int, Any], numbers: list[int], path: str, location
     """
     values, first = {}, messages[numbers[0]]
     for number in numbers:
-        message, label = messages[number], f"message {number} of topic {topic_of(path)!r}"
+        message, label = messages[number], f"message {number} of topic {topic_name(path)!r}"
         try:
             values[number] = field_value(message, path.partition(":")[2])
         except ValueError as error:

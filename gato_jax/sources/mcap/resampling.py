@@ -76,7 +76,7 @@ class Resampling:
     @property
     def topics(self) -> set[str]:
         """Names of all topics that have a field."""
-        return {topic_of(field) for field in self.roles}
+        return {topic_name(field) for field in self.roles}
 
     def step_times(self, times: Mapping[str, np.ndarray], location: str) -> np.ndarray:
         """Return the times of the steps.
@@ -99,9 +99,9 @@ class Resampling:
                 raise EpisodeRejected(
                     location, f"time goes from {log_times[number]} to {log_times[number + 1]} ns in topic {topic!r}"
                 )
-        start = max(int(times[topic_of(field)][0]) for field, role in self.roles.items() if role != "final")
+        start = max(int(times[topic_name(field)][0]) for field, role in self.roles.items() if role != "final")
         continuous = {field: role for field, role in self.roles.items() if role in ("observed", "commanded")}
-        end = min(int(times[topic_of(field)][-1]) for field in continuous)
+        end = min(int(times[topic_name(field)][-1]) for field in continuous)
         if end < start:
             raise EpisodeRejected(
                 location, f"it has no steps: a topic ends {(start - end) / 1e9:.3f} s before all topics have begun"
@@ -109,13 +109,13 @@ class Resampling:
         count = int((end - start) / self.period + _TOLERANCE) + 1
         steps = np.minimum(start + np.round(np.arange(count) * self.period).astype(np.int64), end)
         for field, role in continuous.items():
-            log_times, limit = times[topic_of(field)], MAX_OBSERVATION_AGE if role == "observed" else MAX_ACTION_DELAY
+            log_times, limit = times[topic_name(field)], MAX_OBSERVATION_AGE if role == "observed" else MAX_ACTION_DELAY
             distance = np.abs(log_times[self.select_messages(field, steps, log_times)] - steps) / self.period
             if (silent := distance > limit + _TOLERANCE).any():
                 step = int(silent.argmax())
                 raise EpisodeRejected(
                     location,
-                    f"topic {topic_of(field)!r} is silent {(steps[step] - start) / 1e9:.3f} s after the first step: "
+                    f"topic {topic_name(field)!r} is silent {(steps[step] - start) / 1e9:.3f} s after the first step: "
                     f"the nearest {role} message is {distance[step]:.1f} periods away, expected at most {limit}",
                 )
         return steps
@@ -141,6 +141,6 @@ class Resampling:
                 return np.searchsorted(log_times, steps + tolerance, side="right") - 1
 
 
-def topic_of(field: str) -> str:
+def topic_name(field: str) -> str:
     """Return the topic of a field: `/joints` for `/joints:position`."""
     return field.partition(":")[0]
