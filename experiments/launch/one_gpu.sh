@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Trains on one GPU of this machine; run again, it goes on. From the repository's root:
+# Train on one GPU of this machine. Running it again continues the run. Usage, from the repository root:
 #
 #   experiments/launch/one_gpu.sh CONFIG WORKDIR [--config.KEY=VALUE...]
 #
-# docs/training.md has how to install JAX for GPUs. No XLA flags: with nothing to communicate the compiler's defaults do.
+# docs/training.md explains how to install JAX for GPUs. One GPU has nothing to communicate, so no XLA flags are set.
 #
 # Environment:
-#   GPU=0   which one, as nvidia-smi counts them
-#   and that of start.sh and gpu.sh
+#   GPU=0   number of the GPU, as nvidia-smi counts
+#   and the variables of start.sh and gpu.sh
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
@@ -19,5 +19,5 @@ GPU="${GPU:-0}"
 read_arguments experiments/launch/one_gpu.sh "$@"
 [[ "$GPU" =~ ^[0-9]+$ ]] || complain "GPU=$GPU is no number; for more than one: experiments/launch/several_gpus.sh"
 require_gato
-# CUDA counts the fastest first, unless told to count as nvidia-smi does.
+# By default CUDA counts the fastest GPU first; PCI_BUS_ID is the order of nvidia-smi.
 start "${on_gpu[@]}" CUDA_DEVICE_ORDER=PCI_BUS_ID "CUDA_VISIBLE_DEVICES=$GPU" "${train[@]}"

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# Sourced by the launchers beside it: what they are given, and how they start what they were asked for.
+# Functions that the launchers share: read the arguments, and start the command or print it.
 #
 # Environment:
-#   GATO=.venv/bin/gato   the command, as seen from the repository's root
-#   DRY_RUN=              1: print what would run instead
+#   GATO=.venv/bin/gato   path of the command, relative to the repository root
+#   DRY_RUN=              1 prints the command without running it
 GATO="${GATO:-.venv/bin/gato}"
 DRY_RUN="${DRY_RUN:-}"
 
-complain() { # what is wrong, and the remedy
+complain() { # MESSAGE: print an error message and exit with status 2
   echo "launch: $1" >&2
   exit 2
 }
 
-# read_arguments USAGE CONFIG WORKDIR [--FLAG...]: makes them the words of the command, the array `train`.
+# read_arguments USAGE CONFIG WORKDIR [--FLAG...]: check the arguments and set the array `train` to the command's words.
 read_arguments() {
   local usage="$1" config="${2:-}" workdir="${3:-}" flag
   if (($# < 3)); then
@@ -25,11 +25,11 @@ read_arguments() {
   for flag in "$@"; do
     [[ "$flag" == --* ]] || complain "'$flag' is no flag; write it as --config.KEY=VALUE"
   done
-  # shellcheck disable=SC2034  # for whoever sources this
+  # shellcheck disable=SC2034  # used by the scripts that source this file
   train=("$GATO" train "--config=$config" "--workdir=$workdir" "$@")
 }
 
-# start COMMAND...: becomes the command, or prints it so that a shell could read it again.
+# start COMMAND...: replace this process by the command, or print it, quoted for a shell, in a dry run.
 start() {
   if [[ "$DRY_RUN" == 1 ]]; then
     printf '%q ' "$@"
@@ -40,7 +40,7 @@ start() {
   exec "$@"
 }
 
-require_gato() { # on this machine, unless nothing is to run
+require_gato() { # exit with an error if the command does not exist here, except in a dry run
   [[ "$DRY_RUN" == 1 ]] || command -v "$GATO" >/dev/null ||
     complain "no command $GATO; run 'make install' in the repository's root and call the launcher from there, or set GATO"
 }

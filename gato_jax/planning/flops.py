@@ -23,7 +23,7 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, param_path
+from gato_jax.model import ModelConfig, count_parameters, graphdef, initialise, param_path
 from gato_jax.training import TrainConfig
 
 TRAINING = 3  # times a forward pass: the backward one is of the same products, with respect to both of their factors
@@ -86,7 +86,7 @@ def patch_flops(model: ModelConfig) -> int:
     """Of the patch block's convolutions and projection, forward, for one patch; whatever the trunk is."""
     side = model.tokenization.patch
     patch = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
-    graph = graph_of(model)
+    graph = graphdef(model)
     traced = jax.make_jaxpr(lambda params, patches: nnx.merge(graph, params).embedding.patch(patches))(
         model_shapes(model), patch
     )

@@ -89,7 +89,7 @@ def _step(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolBudget
         return estimate_step(config, mesh, pools.budgets, limit)
     if topology.chip.platform == "gpu":
         limit = device.memory_stats()["bytes_limit"]
-    weights = [dataset.loss_weight for dataset in config.datasets] or [1.0]
+    weights = [dataset.loss_weight for dataset in config.datasets.values()] or [1.0]
     return compile_step(make_program(config, mesh, pools.budgets, weights), limit)
 
 

@@ -1,4 +1,4 @@
-"""Readers that turn recordings made by others into episodes, a folder for each format. May import episodes."""
+"""Readers that turn recordings in foreign formats into episodes, one package for each format. May import episodes."""
 
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5 import HDF5_LAYOUTS, open_hdf5

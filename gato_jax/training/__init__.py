@@ -5,6 +5,7 @@ from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuni
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
 from gato_jax.training.processes import first_process_first, join_processes
+from gato_jax.training.run_data import open_image_tokenizer, open_run_mixture
 from gato_jax.training.start import from_params, from_scratch, with_image_trunk
 from gato_jax.training.step import TrainState
 
@@ -21,6 +22,8 @@ __all__ = [
     "from_scratch",
     "identity",
     "join_processes",
+    "open_image_tokenizer",
+    "open_run_mixture",
     "read_finetuning",
     "require_same_model",
     "require_same_run",

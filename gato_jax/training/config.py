@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from gato_jax.batching import DatasetConfig, MixtureError
 from gato_jax.batching.admission import AdmissionConfig
+from gato_jax.batching.opening import Missing
 from gato_jax.batching.weights import WEIGHTINGS, Weighting
 from gato_jax.model import ComputeConfig, ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
@@ -76,6 +77,7 @@ class TrainConfig:
     datasets: {name: where the dataset is and how it is sampled}; losses and errors name a dataset by its name here.
     compute: how a step is computed; a run may go on with another.
     weighting: how the datasets' weights become shares of the rows (see batching.weigh).
+    missing: what to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
     admission: which data the run may learn from, by licence and kind.
     patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
       bring; a number below that is an error before the first step.
@@ -94,6 +96,7 @@ class TrainConfig:
     datasets: Mapping[str, DatasetConfig]
     compute: ComputeConfig = ComputeConfig()
     weighting: Weighting = "by_hand"
+    missing: Missing = "error"
     admission: AdmissionConfig = AdmissionConfig()
     patch_budget: int | None = None
     target_budget: int | None = None
@@ -128,6 +131,8 @@ class TrainConfig:
             )
         if self.weighting not in WEIGHTINGS:
             raise ConfigError(f"weighting must be {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
+        if self.missing not in typing.get_args(Missing):
+            raise ConfigError(f"missing is {self.missing!r}, expected error or skip")
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.batching.batch import collate
-from gato_jax.model import ModelConfig, graph_of
+from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
 from gato_jax.policy.cache import advance, compute_relative_keys, empty_state, forget, open_window
 from gato_jax.policy.policy import batch_observations
@@ -29,7 +29,7 @@ def made_agent(*, context: int = 200, memory_steps: int | None = None, **changes
     config = dataclasses.replace(MODEL, **changes)
     specs = (CAPTION, CONTROL, DIALOGUE, GRID, ROBOT)
     return Agent(
-        config, graph_of(config), alive(config), Contract.of(Tokenization(), specs),
+        config, graphdef(config), alive(config), Contract.of(Tokenization(), specs),
         context=context, memory_steps={spec.name: memory_steps for spec in specs}, step=1,
     )  # fmt: skip
 

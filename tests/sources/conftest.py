@@ -1,4 +1,4 @@
-"""Episodes of a simulated arm, as its expert records them."""
+"""Fixture with episodes of a simulated arm, as recorded by an expert."""
 
 import numpy as np
 import pytest
@@ -39,5 +39,5 @@ def _arm_episode(seed: int = 0, acting_steps: int = 6, provenance: Provenance = 
 
 @pytest.fixture(scope="session")
 def arm_episode():
-    """A function (seed, acting_steps, provenance) -> Episode with a final observation."""
+    """Return a function (seed, acting_steps, provenance) -> Episode with a final observation."""
     return _arm_episode

@@ -1,4 +1,4 @@
-"""HDF5 recordings as robomimic, ACT, DROID and RoboNet write them, a few steps each."""
+"""Writers of small HDF5 recordings in the layouts of robomimic, ACT, DROID and RoboNet."""
 
 import io
 import json
@@ -17,7 +17,7 @@ PROVENANCE = Provenance(source="made for a test", licence="MIT", kind="real", co
 
 
 def pictures(steps: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """(steps, height, width, 3) uint8, smooth, so that JPEG and H.264 keep it, and brighter at each step."""
+    """Return (steps, height, width, 3) uint8 images, smooth so that JPEG and H.264 preserve them, and ever brighter."""
     y, x = np.mgrid[0:height, 0:width]
     plane = np.stack([y * 80 // height, x * 80 // width, 0 * x + seed], -1)
     return (plane + 10 * np.arange(steps)[:, None, None, None] + 20).astype(np.uint8)
@@ -41,7 +41,7 @@ def mp4(frames: np.ndarray) -> bytes:
 
 
 def robomimic(file: Path, lengths=(5, 6, 7), masks=None, **env_args) -> Path:
-    """One file of demonstrations; masks are {split: numbers of demonstrations}."""
+    """Write one file of demonstrations; `masks` is {split: numbers of demonstrations}."""
     about = {"env_name": "Lift", "type": 1, "env_version": "1.4.1"}
     about["env_kwargs"] = {"robots": ["Panda"], "control_freq": 20, "camera_names": ["agentview"]}
     with h5py.File(file, "w") as root:
@@ -64,7 +64,7 @@ def robomimic(file: Path, lengths=(5, 6, 7), masks=None, **env_args) -> Path:
 
 
 def aloha(file: Path, steps=5, *, compress=True, image=None) -> Path:
-    """One episode of ACT: pictures raw, or as JPEG in rows that are padded to the longest."""
+    """Write one episode of ACT, with raw images, or with JPEG files in rows padded to the longest."""
     random, image = np.random.default_rng(steps), pictures(steps, 48, 64) if image is None else image
     with h5py.File(file, "w", rdcc_nbytes=1024**2 * 2) as root:
         root.attrs["sim"], root.attrs["compress"] = False, compress
@@ -83,7 +83,7 @@ def aloha(file: Path, steps=5, *, compress=True, image=None) -> Path:
 
 
 def droid(folder: Path, steps=5, **metadata) -> Path:
-    """The folder of one episode of DROID; the file of its trajectory."""
+    """Write the folder of one DROID episode, and return the file of its trajectory."""
     random = np.random.default_rng(steps)
     (folder / "recordings" / "MP4").mkdir(parents=True)
     about = {"uuid": "AUTOLab+5d05c5aa+2023-07-07-09h-42m-23s", "lab": "AUTOLab", "user": "A. Collector"}
@@ -106,7 +106,7 @@ def droid(folder: Path, steps=5, **metadata) -> Path:
 
 
 def robonet(file: Path, actions=5, *, encoding="mp4", image_format="RGB") -> Path:
-    """One episode of RoboNet, whose states and pictures are one more than its actions."""
+    """Write one RoboNet episode, which has one state and image more than actions."""
     random, frames = np.random.default_rng(actions), pictures(actions + 1, 48, 64)
     stored = frames[..., ::-1] if image_format == "BGR" else frames
     with h5py.File(file, "w") as root:

@@ -1,4 +1,4 @@
-"""Recordings of an arm in MCAP: joints at 50 Hz, cameras and commands at 10, an instruction at the beginning."""
+"""Writer of MCAP recordings of an arm: joints at 50 Hz, cameras and commands at 10 Hz, one instruction."""
 
 import io
 from pathlib import Path
@@ -57,7 +57,7 @@ NO_HEADER = Message(stamp=Message(sec=0, nanosec=0), frame_id="")
 
 
 def full_definition(kind: str) -> str:
-    """A message's definition with those of the messages within it, as rosbag2 writes it."""
+    """Return the definition of a message with those of its nested messages, as rosbag2 writes it."""
     rest = [f"{'=' * 80}\nMSG: {name}\n{text}" for name, text in _NESTED.items()]
     return "\n".join([_DEFINITIONS[kind], *rest])
 
@@ -75,7 +75,7 @@ def pose(*numbers) -> tuple:
 
 
 def image(pixels: np.ndarray, encoding: str = "rgb8", padding: int = 5) -> tuple:
-    """With `padding` bytes after each row."""
+    """Return type and message of an image with `padding` bytes after each row."""
     height, width = pixels.shape[:2]
     order = pixels[..., ::-1] if encoding == "bgr8" else pixels
     rows = np.pad(order.reshape(height, -1), ((0, 0), (0, padding)), constant_values=255)
@@ -101,7 +101,10 @@ def frame(number: int) -> np.ndarray:
 
 
 def arm_messages(steps: int = 12) -> list[tuple[str, int, tuple]]:
-    """(topic, milliseconds, (type, message)): joints hold their time in seconds, frames and commands their number."""
+    """Return (topic, milliseconds, (type, message)) of a recording.
+
+    Joints hold their time in seconds; frames and commands hold their number.
+    """
     said = [("/instruction", 5, ("std_msgs/msg/String", Message(data="stack the blocks")))]
     said += [("/joint_states", t, joints([t / 1000, 1.0, 2.0])) for t in range(0, steps * 100, 20)]
     for number in range(steps):
@@ -125,7 +128,7 @@ def write_mcap(
     start: int = START,
     chunk_size: int = 4096,
 ) -> Path:
-    """Writes messages in this order."""
+    """Write messages to a file in the given order."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as stream, Writer(stream, chunk_size=chunk_size, compression=compression) as writer:
         schemas = {kind: writer.register_msgdef(kind, full_definition(kind)) for kind in _DEFINITIONS}

@@ -1,4 +1,4 @@
-"""Recordings as a laboratory may have them, some episodes damaged: a JSON file says which, and how slow reading is."""
+"""Recordings in a format for tests: a JSON file gives the episodes, their damage, and the time that reading takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPEC = TaskSpec(
     control_rate_hz=10.0,
 )
 NAME = "laboratory__stack_cubes"
-DAMAGE = {  # how an episode is damaged: what is said of it
+DAMAGE = {  # how an episode is damaged: what is settings of it
     "unreadable": "the checksum of its images differs",
     "vanished": "StackCubes.h5 has gone",
     "nan": "action 'torque' is not finite at step 1",
@@ -44,35 +44,35 @@ def write_recording(
     seconds: float = 0.0,
     salt: int = 0,
 ) -> Path:
-    """Writes a recording.
+    """Write a recording: a JSON file that describes the episodes and their damage.
 
     Args:
-      file: of it.
-      train: how many episodes.
-      test: how many.
+      file: the file to write.
+      train: number of training episodes.
+      test: number of test episodes.
       damaged: {position in train: a key of DAMAGE}.
-      lost: how many further episodes of train are seen to be damaged when it is opened.
-      seconds: that reading an episode takes.
-      salt: another one is another recording.
+      lost: number of further training episodes that are found damaged on opening.
+      seconds: time that reading an episode takes.
+      salt: value that makes one recording differ from another.
     """
-    said = {"splits": {"train": train, "test": test}, "damaged": damaged or {}, "lost": lost, "salt": salt}
-    file.write_text(json.dumps(said | {"seconds": seconds}))
+    settings = {"splits": {"train": train, "test": test}, "damaged": damaged or {}, "lost": lost, "salt": salt}
+    file.write_text(json.dumps(settings | {"seconds": seconds}))
     return file
 
 
-def open_made(where: str | Path, split: str = "train") -> EpisodeReader:
-    """Opens a split of a recording."""
-    said = json.loads(Path(where).read_text())
-    count = said["splits"].get(split, 0)
-    damaged = {int(position): kind for position, kind in said["damaged"].items()} if split == "train" else {}
-    lost = range(said["lost"] if split == "train" else 0)
+def open_made(path: str | Path, split: str = "train") -> EpisodeReader:
+    """Open a split of a recording."""
+    settings = json.loads(Path(path).read_text())
+    count = settings["splits"].get(split, 0)
+    damaged = {int(position): kind for position, kind in settings["damaged"].items()} if split == "train" else {}
+    lost = range(settings["lost"] if split == "train" else 0)
     return RecordedEpisodes(
         spec=SPEC,
         split=split,
         addresses=range(count),
         lengths=np.array([length(position) for position in range(count)], np.int64),
-        fingerprint=f"{split}-{count}-{said['salt']}",
-        read=functools.partial(_read, damaged, said["seconds"], said["salt"] + (split == "test") * 1000),
+        fingerprint=f"{split}-{count}-{settings['salt']}",
+        read=functools.partial(_read, damaged, settings["seconds"], settings["salt"] + (split == "test") * 1000),
         rejected=tuple(
             Rejection(f"StackCubes.h5, demo_{count + number}", "its header is cut short") for number in lost
         ),
@@ -84,7 +84,10 @@ def length(position: int) -> int:
 
 
 def made_episode(position: int, salt: int = 0) -> Episode:
-    """Return `position`; every third one failed; the one at 7 is the same as that at 6, but for its number."""
+    """Return the episode at a position.
+
+    Its return is its position, except that episode 7 is identical to episode 6. Every third episode failed.
+    """
     if position == 7:
         return made_episode(6, salt)
     random, steps = np.random.default_rng((salt, position)), length(position)
@@ -136,7 +139,7 @@ def _with(episode: Episode, side: str, key: str, values: np.ndarray) -> Episode:
 
 
 def instructed(word: str = "stack") -> Transform:
-    """Adds an instruction to every episode."""
+    """Return a transform that adds an instruction to every episode."""
     spec = dataclasses.replace(SPEC, observation={**SPEC.observation, "instruction": Text()})
     return Transform(apply=functools.partial(_instruct, word), spec=spec, fingerprint=word)
 

@@ -1,4 +1,4 @@
-"""A reader of random episodes of any task."""
+"""Reader of random episodes of any task, for tests."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,12 @@ from tests.tokenization.made_tasks import random_episode
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MadeEpisodes:
-    """`count` episodes of three steps and more; `texts` are their instructions in turn, `change` what else they are."""
+    """Reader of `count` random episodes of 3 to 7 steps.
+
+    Attributes:
+      texts: instructions, assigned to the episodes in turn.
+      change: maps number and episode to the episode to return.
+    """
 
     spec: TaskSpec
     count: int

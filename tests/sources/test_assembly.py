@@ -1,4 +1,4 @@
-"""Columns become an episode or are refused; images are fitted pixel by pixel as expected; fields survive JSON."""
+"""Tests of the assembly of episodes, of image resizing, and of the JSON form of fields."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Recordings to a dataset: what is written, what is rejected, and what a kill, a full disk or another source do."""
+"""Tests of the conversion of recordings: files, rejections, interruption, a full disk, and changed sources."""
 
 import dataclasses
 import fcntl
@@ -41,18 +41,18 @@ from tests.sources.made_reader import (
 
 
 class Killed(BaseException):
-    """A process that ends, as far as its files can tell."""
+    """Exception that stands for the death of the process."""
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Ten episodes of train, three to a shard."""
+    """Return a reader of ten training episodes, three in a shard."""
     return open_made(write_recording(tmp_path / "made.json", train=10))
 
 
 @pytest.fixture
 def without_beam(monkeypatch):
-    """Shards one after the other, for what has to do with files alone: Beam needs a third of a second each time."""
+    """Process shards in a loop instead of with Beam, which needs a third of a second for each run."""
 
     def run_here(work, kind, shards, options):
         for shard in shards:
@@ -295,7 +295,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, made, witho
 
 
 def killed_before_the_end(reader, folder, monkeypatch) -> Path:
-    """All shards are finished, and it is killed before they become a dataset."""
+    """Interrupt the conversion after all shards are finished, before they become a dataset."""
     with monkeypatch.context() as patch:
         patch.setattr("gato_jax.sources.conversion.job.assemble_dataset", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
@@ -383,7 +383,7 @@ def test_a_finished_one_is_kept_or_replaced(tmp_path, made, without_beam, monkey
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_a_disk_that_is_full_is_one_sentence_and_costs_nothing(tmp_path, made, file_format):
-    """Files may not grow to the size of a shard's; the limit is the kernel's own."""
+    """Limit the size of files, by the kernel, to less than that of a shard."""
     whole = contents(converted(made, tmp_path / "whole", file_format=file_format).directory)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     smallest = min(len(content) for name, content in whole.items() if "record-" in name)

@@ -1,4 +1,4 @@
-"""Recordings chosen by the body that made them, one body held out, and bodies of two rates in one batch."""
+"""Tests of the selection of recordings by robot, with one robot held out, and of two control rates in one batch."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def spec_of(robot="WidowX", *, task="pick", size=7, gripper=(6,), joints=0, rate
 
 
 def recording(spec, outside=(), broken=()):
-    """Five episodes within the box, but for those that leave it at step 1 and those that are broken."""
+    """Return a reader of five episodes, some of which leave the workspace at step 1 or are damaged."""
 
     def change(number, episode):
         if number in broken:

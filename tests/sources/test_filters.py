@@ -1,4 +1,4 @@
-"""The filters of a conversion, on numbers that were worked out by hand."""
+"""Tests of the filters of a conversion, with expected values computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""HDF5 recordings in each published layout, whole and damaged."""
+"""Tests of the HDF5 reader on each published layout, intact and damaged."""
 
 import dataclasses
 import pickle

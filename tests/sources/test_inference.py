@@ -1,4 +1,4 @@
-"""What recordings say of their body: limits, gripper, cameras and rate, with evidence, and what is not guessed."""
+"""Tests of the inference of limits, gripper, cameras and control rate from recordings."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ ARM = TaskSpec(
 
 
 def arm(change=lambda number, episode: episode, spec=ARM, scale=1.0, count=40):
-    """Episodes at 20 Hz; element 1 of the action never changes, element 3 is 0 or 1."""
+    """Return a reader of episodes at 20 Hz, in which action element 1 is constant and element 3 is 0 or 1."""
 
     def made(number, episode):
         rng, steps = np.random.default_rng(number), len(episode)

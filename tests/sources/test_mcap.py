@@ -1,4 +1,4 @@
-"""MCAP recordings written by the format's own library: what comes back, at which times, and what is refused."""
+"""Tests of the MCAP reader on files that the format's own library wrote: values, times and refusals."""
 
 import dataclasses
 import io
@@ -31,7 +31,7 @@ from tests.sources.made_mcap import (
 
 
 def only_reason(folder) -> str:
-    """Why the first file of the folder is rejected, at its opening; the other, a good one, is read."""
+    """Return why the first of two files is rejected on opening, and check that the second, an intact one, is read."""
     write_mcap(folder / "z.mcap", arm_messages())
     reader = open_mcap(folder, fields=FIELDS)
     assert len(reader) == len(list(reader)) == len(reader.rejected) == 1
@@ -40,7 +40,7 @@ def only_reason(folder) -> str:
 
 
 def reason_at_reading(folder) -> str:
-    """Why the first file of the folder is rejected when it is read; the other, a good one, is not."""
+    """Return why the first of two files is rejected on reading, and check that the second, an intact one, is read."""
     write_mcap(folder / "z.mcap", arm_messages())
     reader = open_mcap(folder, fields=FIELDS)
     assert len(reader) == 2 and len(reader[1]) == 11
@@ -50,7 +50,7 @@ def reason_at_reading(folder) -> str:
 
 
 def replaced(topic: str, number: int, one) -> list:
-    """The messages with the `number`-th of a topic replaced."""
+    """Return the messages of `arm_messages` with message `number` of a topic replaced."""
     said = arm_messages()
     place = [place for place, (name, *_) in enumerate(said) if name == topic][number]
     said[place] = (topic, said[place][1], one)
@@ -166,7 +166,7 @@ def test_an_empty_file(tmp_path):
 
 
 def test_flipped_bytes_are_seen_wherever_they_are(tmp_path):
-    """In the chunks, in their indexes and in the summary."""
+    """Flip bytes in the chunks, in their indexes and in the summary."""
     file, good = tmp_path / "a.mcap", write_mcap(tmp_path / "a.mcap", arm_messages()).read_bytes()
     whole = open_mcap(file, fields=FIELDS)[0]
     random, seen = np.random.default_rng(0), 0

@@ -1,4 +1,4 @@
-"""Minari datasets that Minari's own collector wrote, whole and damaged."""
+"""Tests of the Minari reader on datasets that Minari's own collector wrote, intact and damaged."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ ACTION = spaces.Box(np.array([1.0, -1.0], np.float32), np.array([3.0, 1.0], np.f
 
 
 class Reach(gymnasium.Env):
-    """Terminates after `length` steps, or is cut off there."""
+    """Environment that terminates, or is truncated, after `length` steps."""
 
     observation_space, action_space = OBSERVATION, ACTION
 
@@ -55,7 +55,7 @@ class Reach(gymnasium.Env):
 
 @pytest.fixture(params=["hdf5", "arrow"])
 def folder(request, tmp_path, monkeypatch):
-    """A dataset of three episodes, of 4 steps, of 4 that end by themselves, and of 2 that are cut off."""
+    """Write a dataset of three episodes: 4 steps, 4 steps with termination, and 2 steps with truncation."""
     return collect(tmp_path, monkeypatch, request.param)
 
 

@@ -1,4 +1,4 @@
-"""Parquet files that Hugging Face's `datasets` wrote: what a row is, which files are of a split, and damage."""
+"""Tests of the Parquet reader on files that Hugging Face's `datasets` wrote: rows, splits and damage."""
 
 import dataclasses
 import io
@@ -59,7 +59,7 @@ CAPTIONS = Fields(
 
 
 def steps(number: int) -> dict[str, list]:
-    """The columns of one episode."""
+    """Return the columns of one episode."""
     random, count = np.random.default_rng(number), LENGTHS[number]
     return {
         "image": [PIL.Image.fromarray(random.integers(0, 256, (8, 12, 3), np.uint8)) for _ in range(count)],
@@ -80,7 +80,7 @@ def save(columns: dict[str, list], features: datasets.Features, file):
 
 @pytest.fixture
 def by_step(tmp_path):
-    """A row is a step; the second episode begins in one file and ends in the next."""
+    """Write a dataset in which a row is a step, and the second episode continues in the next file."""
     kinds = datasets.Features({**KINDS, "episode_index": datasets.Value("int64")})
     whole = {name: [value for number in range(4) for value in steps(number)[name]] for name in KINDS}
     whole["episode_index"] = np.repeat(np.arange(4), LENGTHS).tolist()
@@ -92,7 +92,7 @@ def by_step(tmp_path):
 
 @pytest.fixture
 def by_episode(tmp_path):
-    """A row is an episode: lists, but one text, one success."""
+    """Write a dataset in which a row is an episode of lists, with one text and one success flag."""
     kinds = datasets.Features({name: datasets.List(kind) for name, kind in KINDS.items() if name != "arm"})
     kinds |= {"arm": {"state": datasets.List(KINDS["arm"]["state"])}}
     kinds |= {"said": datasets.Value("string"), "success": datasets.Value("bool")}

@@ -1,4 +1,4 @@
-"""Which episodes are learned from: the best, the same each time, the smaller draw within the larger."""
+"""Tests of the selection of episodes for fine-tuning: the best ones, reproducibly, small draws within large ones."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ RETURNS = hnp.arrays(np.float64, st.integers(1, 40), elements=st.integers(-3, 3)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recording:
-    """A reader that knows its episodes only by reading them; of episode n the rewards sum to returns[n]."""
+    """Reader without stored returns; the rewards of episode n sum to returns[n]."""
 
     returns_: np.ndarray
     spec = CONTROL

@@ -1,4 +1,4 @@
-"""Frames out of a video: exactly those asked for, from whatever position and codec; and damage that is seen."""
+"""Tests of video decoding: exact frames from any position and codec, and detection of damage."""
 
 import av
 import numpy as np
@@ -17,7 +17,7 @@ CODECS = {
 
 
 def write_video(file, codec: str = "libx264", frames: int = FRAMES):
-    """A bar that moves, over a ground whose brightness is the frame's number."""
+    """Write a video of a moving bar on a background whose brightness is the number of the frame."""
     with av.open(str(file), "w") as container:
         stream = container.add_stream(codec, rate=int(RATE), options=CODECS[codec])
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"

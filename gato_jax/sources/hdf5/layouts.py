@@ -29,7 +29,7 @@ def _refuse_to_infer(group: Any, file_name: str) -> Fields:
 
 
 def _single_episode(group: Any) -> dict[str, list[str]]:
-    """Return the splits of a file that is a single episode of the split "train"."""
+    """Return the split "train" with one episode, the whole file, whose group has the empty path."""
     return {"train": [""]}
 
 

@@ -175,7 +175,7 @@ def _check_summary(stream: IO[bytes]):
 
 @contextlib.contextmanager
 def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
-    """Convert every error within the context to an EpisodeRejected.
+    """Convert every error raised inside the `with` block to an EpisodeRejected.
 
     The MCAP libraries raise errors of many types for damaged bytes.
 

@@ -16,7 +16,7 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
-from gato_jax.sources.mcap.ros_messages import field_value, message_type
+from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
 
@@ -27,7 +27,7 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
-    its messages are images, texts, numbers or vectors; see `field_value`.
+    its messages are images, texts, numbers or vectors; see `get_field_value`.
 
     Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic has had a message, and
     end when the first topic ends. An observation is the latest message at or before a step, at most ten periods old. An
@@ -82,6 +82,7 @@ def _list_files(path: Path, split: str) -> list[Path]:
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> Episode:
+    """Read the episode of a file; an address is the file and the number of steps found on opening."""
     file, length = address
     location, times = str(file), read_message_times(file, resampling.topics)
     steps = resampling.step_times(times, location)
@@ -97,13 +98,13 @@ def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> 
 
     def read_field(path: str) -> list[Any]:
         messages = recording.messages[topic_name(path)]
-        values = _values(messages, np.unique(numbers_by_field[path]).tolist(), path, location)
+        values = _get_values(messages, np.unique(numbers_by_field[path]).tolist(), path, location)
         return [values[number] for number in numbers_by_field[path].tolist()]
 
     return assemble(fields, read_field, location, provenance=_read_provenance(fields.provenance, recording, location))
 
 
-def _values(messages: Mapping[int, Any], numbers: list[int], path: str, location: str) -> dict[int, Any]:
+def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, location: str) -> dict[int, Any]:
     """Return the value of a field in some messages, {number of the message: value}.
 
     Args:
@@ -119,7 +120,7 @@ def _values(messages: Mapping[int, Any], numbers: list[int], path: str, location
     for number in numbers:
         message, label = messages[number], f"message {number} of topic {topic_name(path)!r}"
         try:
-            values[number] = field_value(message, path.partition(":")[2])
+            values[number] = get_field_value(message, path.partition(":")[2])
         except ValueError as error:
             raise EpisodeRejected(location, f"{label} holds {error}") from None
         if message_type(message) == "sensor_msgs/JointState" and message.name != first.name:

@@ -11,7 +11,7 @@ import numpy as np
 _ENCODINGS = {"rgb8": (3, 1), "bgr8": (3, -1), "mono8": (1, 1)}
 
 
-def field_value(message: SimpleNamespace, field: str) -> Any:
+def get_field_value(message: SimpleNamespace, field: str) -> Any:
     """Return the value of a field of a ROS 2 message.
 
     Args:
@@ -31,8 +31,8 @@ def field_value(message: SimpleNamespace, field: str) -> Any:
     """
     value: Any = message
     for name in field.split(".") if field else ():
-        if not isinstance(value, SimpleNamespace) or name not in _names(value):
-            has = ", ".join(_names(value)) if isinstance(value, SimpleNamespace) else "no fields"
+        if not isinstance(value, SimpleNamespace) or name not in _field_names(value):
+            has = ", ".join(_field_names(value)) if isinstance(value, SimpleNamespace) else "no fields"
             raise KeyError(f"{message_type(value)} has {has}")
         value = getattr(value, name)
     if not isinstance(value, SimpleNamespace):
@@ -42,9 +42,9 @@ def field_value(message: SimpleNamespace, field: str) -> Any:
             return image_pixels(value)
         case "sensor_msgs/CompressedImage":
             return bytes(value.data)
-    if _names(value)[-1:] == ["data"] and set(_names(value)) <= {"layout", "data"}:
+    if _field_names(value)[-1:] == ["data"] and set(_field_names(value)) <= {"layout", "data"}:
         return value.data
-    return _numbers(value)
+    return _flatten_numbers(value)
 
 
 def message_type(value: Any) -> str:
@@ -77,22 +77,23 @@ def image_pixels(message: Any) -> np.ndarray:
     return rows[:, : width * channels].reshape(height, width, channels)[..., ::order]
 
 
-def _names(message: SimpleNamespace) -> list[str]:
+def _field_names(message: SimpleNamespace) -> list[str]:
     """Return the names of the fields of a message, in the order of its definition."""
     return list(message.__slots__)
 
 
-def _numbers(message: SimpleNamespace) -> list[float | int]:
+def _flatten_numbers(message: SimpleNamespace) -> list[float | int]:
     """Return all numbers of a message and its nested messages, or raise KeyError if it holds anything else."""
     numbers: list[float | int] = []
-    for name in _names(message):
+    for name in _field_names(message):
         value = getattr(message, name)
         if isinstance(value, SimpleNamespace):
-            numbers += _numbers(value)
+            numbers += _flatten_numbers(value)
         elif isinstance(value, (int, float)):
             numbers.append(value)
         else:
             raise KeyError(
-                f"{message_type(message)} holds more than numbers; name one of its fields {', '.join(_names(message))}"
+                f"{message_type(message)} holds more than numbers; name one of its fields "
+                f"{', '.join(_field_names(message))}"
             )
     return numbers

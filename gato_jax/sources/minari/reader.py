@@ -72,6 +72,7 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
 
 
 def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
+    """Read the episode of this number from the dataset in a folder."""
     location, steps = _location(folder, number), _count_steps(folder, number)
     _refuse_links(folder, number)
     data = _reject_errors(location, lambda: next(iter(_open_storage(folder).get_episodes([number]))))

@@ -139,6 +139,7 @@ def _list_runs(files: Sequence[Path], column: str) -> tuple[list[_Run], list[Rej
 
 
 def _show_progress(files: Sequence[Path]) -> Iterable[Path]:
+    """Iterate over files with a progress bar."""
     import tqdm
 
     return tqdm.tqdm(files, desc="lengths of episodes", unit=" files", delay=_BAR_DELAY)

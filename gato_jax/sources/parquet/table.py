@@ -16,8 +16,8 @@ from gato_jax.sources.reader import EpisodeRejected
 
 
 @contextlib.contextmanager
-def parquet_errors(location: str) -> Iterator[None]:
-    """Convert every error of Arrow within the context to an EpisodeRejected at `location`."""
+def reject_arrow_errors(location: str) -> Iterator[None]:
+    """Convert every error that Arrow raises inside the `with` block to an EpisodeRejected at `location`."""
     import pyarrow as pa
 
     try:
@@ -28,7 +28,7 @@ def parquet_errors(location: str) -> Iterator[None]:
 
 def count_rows(file: Path, location: str) -> int:
     """Return the number of rows of a file, from its footer, or raise EpisodeRejected at `location`."""
-    with parquet_errors(location):
+    with reject_arrow_errors(location):
         return _read_footer(*_cache_key(file)).num_rows
 
 
@@ -47,7 +47,7 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
     Raises:
       EpisodeRejected: the file cannot be read, or has fewer rows.
     """
-    with parquet_errors(location):
+    with reject_arrow_errors(location):
         ends = _row_group_ends(*_cache_key(file))
         if stop > (rows := (ends or [0])[-1]):
             raise EpisodeRejected(location, f"its rows are {start} to {stop}, but the file has only {rows}")
@@ -59,7 +59,7 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
 
 def read_schema(file: Path, location: str) -> Any:
     """Return the `pyarrow.Schema` of a file, or raise EpisodeRejected at `location`."""
-    with parquet_errors(location):
+    with reject_arrow_errors(location):
         return _read_footer(*_cache_key(file)).schema.to_arrow_schema()
 
 
@@ -135,7 +135,7 @@ def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
     if types.is_dictionary(kind):
         return to_values(array.dictionary_decode(), field, location)
     if kind in _string_types():
-        with parquet_errors(location):
+        with reject_arrow_errors(location):
             return array.to_pylist()
     if types.is_timestamp(kind) or types.is_duration(kind):
         return array.cast("int64").to_numpy()
