@@ -8,21 +8,20 @@ A folder is there whole or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
-import itertools
 import json
-import os
 import pathlib
-import shutil
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from tqdm import tqdm
+
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
-from gato_jax.batching.records import write_records
-from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
+from gato_jax.episodes import Image, Provenance, TaskSpec
+from gato_jax.episodes.atomic_writes import atomic_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
@@ -65,7 +64,7 @@ class Export:
         if self.context < 1:
             raise ExportError(f"context must be positive, got {self.context}")
 
-    def write(self, folder: pathlib.Path, episodes: Iterable[Episode], *, overwrite: bool = False) -> Exported:
+    def write(self, folder: pathlib.Path, episodes: Episodes, *, overwrite: bool = False) -> Exported:
         """Writes into `folder`, which appears whole or not at all; the same export that is there already is kept.
 
         Where actions are scaled by the data, the episodes are read twice.
@@ -79,7 +78,7 @@ class Export:
             require_pyarrow()
         if kept := self._kept(folder, overwrite):
             return kept
-        with _staged(folder.resolve()) as staging:
+        with atomic_folder(folder.resolve()) as staging:
             about = self._write_rows(staging, episodes) if self.format == "parquet" else self._write(staging, episodes)
             about["files"] = {file.name: file.stat().st_size for file in sorted(staging.iterdir())}
             (staging / ABOUT_FILE).write_text(json.dumps({**self._identity, **about}, indent=2))
@@ -98,21 +97,20 @@ class Export:
         about = _about(folder)
         if about is None:
             return None
+        wanted, refusal = self._identity, "name another folder, or replace it (--overwrite)"
         held = {**about, "contract": {**about["contract"], "action_limits": {}}}
-        other = [
-            f"another {key}" if key == "contract" else f"{key} {held.get(key)}, not {value}"
-            for key, value in self._identity.items()
-            if held.get(key) != value
-        ]
-        whole = all(_size(folder / name) == size for name, size in about["files"].items())
-        if whole and not other:
+        held = {key: held[key] for key in wanted if key in held}
+        if held == wanted and all(_size(folder / name) == size for name, size in about["files"].items()):
             return Exported(about["rows"], about["tokens"])
         if not overwrite:
-            said = f"holds another export ({'; '.join(other)})" if other else "holds a damaged export"
-            raise ExportError(f"{folder} {said}; name another folder, or replace it (--overwrite)")
+            require_same(
+                wanted, held, problem=f"{folder} holds another export", holder=ABOUT_FILE, remedy=refusal,
+                error=ExportError,
+            )  # fmt: skip
+            raise ExportError(f"{folder} holds a damaged export; {refusal}")
         return None
 
-    def _write(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
+    def _write(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
         """Token records. Returns what is to be said of them."""
         made = write_records(
             staging / "records", self.spec, episodes, self.fingerprint, self.tokenization, self.image_tokenizer
@@ -124,20 +122,20 @@ class Export:
         counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": made.episodes}
         return {**_origin(made.contract, made.provenances[0]), **counts}
 
-    def _write_rows(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
+    def _write_rows(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
         """Parquet rows and their README. Returns what is to be said of them."""
         limits = None
         if self.tokenization.actions == "rt_2":
             limits = {self.spec.name: measure_action_limits(self.spec, episodes)}
         contract = Contract.of(self.tokenization, [self.spec], limits)
-        episodes = iter(episodes)
-        if (first := next(episodes, None)) is None:
+        if not len(episodes):
             raise ExportError(f"{self.spec.name}: no episodes to export; record or convert some first")
-        origin = {**_origin(contract, first.provenance), "patch_shape": self._patch_shape}
+        origin = {**_origin(contract, episodes[0].provenance), "patch_shape": self._patch_shape}
         counts = {"steps": 0, "episodes": 0}
         layout = contract.layout(self.spec.name, self.image_tokenizer)
-        rows = _counted(pack_rows(layout, itertools.chain([first], episodes), self.context), counts)
-        written = write_rows(staging, self.split, rows, {**self._identity, **origin})
+        with tqdm(episodes, desc=f"export {self.spec.name}", unit="episode", delay=BAR_DELAY) as progress:
+            rows = _counted(pack_rows(layout, progress, self.context), counts)
+            written = write_rows(staging, self.split, rows, {**self._identity, **origin})
         about = {**origin, "rows": written.rows, "tokens": written.tokens, **counts}
         (staging / "README.md").write_text(self._card(about))
         return about
@@ -202,31 +200,3 @@ def _about(folder: pathlib.Path) -> dict[str, Any] | None:
     if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in kinds.items()):
         raise ExportError(f"{folder} is there and is no export, so it is not replaced; name another folder")
     return about
-
-
-@contextlib.contextmanager
-def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error.
-
-    It lies in FOLDER.partial, which a killed process leaves and the next one empties; the lock on it, which dies with
-    its process, keeps two writers apart.
-    """
-    partial, replaced = (folder.with_name(f"{folder.name}.{state}") for state in ("partial", "replaced"))
-    partial.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        lock = os.open(partial, os.O_RDONLY)
-        stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExportError(f"{partial}: another process exports there; wait for it or name another folder") from None
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        staging = partial / "export"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        yield staging
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        staging.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
