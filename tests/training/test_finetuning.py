@@ -107,7 +107,7 @@ def test_the_image_tokenizer_is_the_one_beside_the_checkpoint(tmp_path, checkpoi
         ({"model": {"width": 64}}, "model.width is the checkpoint's; a config sets dropout and stochastic_depth only"),
         ({"model": {"dropout": 1.0}}, "model.dropout must be in"),
         ({"optimizer": {"beta1": 0.9}}, "config.optimizer has the unknown key 'beta1'"),
-        ({"episodes": 0}, "episodes must be positive, got 0"),
+        ({"episodes": 0}, "episodes is 0, expected a positive number"),
         ({"episodes": "all"}, "config.episodes is 'all', expected int."),
         ({"episodes": 3000}, "episodes 3000 cannot be drawn from keep_best 2000"),
         ({"series": -1}, "series must be 0 or more, got -1"),
