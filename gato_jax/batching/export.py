@@ -21,6 +21,7 @@ from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, requ
 from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
 from gato_jax.episodes import Image, Provenance, TaskSpec
 from gato_jax.episodes.atomic_writes import atomic_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
@@ -96,18 +97,17 @@ class Export:
         about = _about(folder)
         if about is None:
             return None
+        wanted, refusal = self._identity, "name another folder, or replace it (--overwrite)"
         held = {**about, "contract": {**about["contract"], "action_limits": {}}}
-        other = [
-            f"another {key}" if key == "contract" else f"{key} {held.get(key)}, not {value}"
-            for key, value in self._identity.items()
-            if held.get(key) != value
-        ]
-        whole = all(_size(folder / name) == size for name, size in about["files"].items())
-        if whole and not other:
+        held = {key: held[key] for key in wanted if key in held}
+        if held == wanted and all(_size(folder / name) == size for name, size in about["files"].items()):
             return Exported(about["rows"], about["tokens"])
         if not overwrite:
-            said = f"holds another export ({'; '.join(other)})" if other else "holds a damaged export"
-            raise ExportError(f"{folder} {said}; name another folder, or replace it (--overwrite)")
+            require_same(
+                wanted, held, problem=f"{folder} holds another export", holder=ABOUT_FILE, remedy=refusal,
+                error=ExportError,
+            )  # fmt: skip
+            raise ExportError(f"{folder} holds a damaged export; {refusal}")
         return None
 
     def _write(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Loss, optimizer, sharding, train step, loop. May import episodes, tokenization, batching, model, checkpoints."""
+"""Loss, optimizer, sharding, training step, training loop and fine-tuning.
+
+May import batching, sources, model, checkpoints, tokenization, episodes.
+"""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start

@@ -127,12 +127,12 @@ def _plan(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixtu
 
 
 def _sweep(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixture: Mixture | None):
-    from gato_jax.planning import Grid, best, describe_sweep, sweep
+    from gato_jax.planning import Grid, describe_sweep, fastest, sweep
 
     batches, fsdps = _integers("batches", flag.batches), _integers("fsdps", flag.fsdps)
     grid = Grid.around(config, topology, batches=batches, fsdps=fsdps, remats=flag.remats)
     rows = list(show_progress(sweep(config, topology, mixture, grid), total=len(grid), desc="plan", unit="plan"))
-    picked = best(rows)
+    picked = fastest(rows)
     pick = None if picked is None else rows.index(picked)
     table = {"topology": topology.name, "rows": [dataclasses.asdict(row) for row in rows], "pick": pick}
     write_json(flag.json, table)

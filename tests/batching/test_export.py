@@ -122,18 +122,20 @@ def test_the_same_export_is_kept(format, tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"fingerprint": "new"}, "dataset_fingerprint data, not new"),
-        ({"context": 64}, "context 1024, not 64"),
-        ({"format": "array_record"}, "format parquet, not array_record"),
-        ({"split": "test"}, "split train, not test"),
-        ({"tokenization": Tokenization(mu=50.0)}, "another contract"),
+        ({"fingerprint": "new"}, "dataset_fingerprint: 'new' here, 'data' in contract.json"),
+        ({"context": 64}, "context: 64 here, 1024 in contract.json"),
+        ({"format": "array_record"}, "format: 'array_record' here, 'parquet' in contract.json"),
+        ({"split": "test"}, "split: 'test' here, 'train' in contract.json"),
+        ({"tokenization": Tokenization(mu=50.0)}, "contract.tokenization.mu: 50.0 here, 100.0 in contract.json"),
     ],
 )
 def test_another_export_is_replaced_only_when_asked_to(change, said, tmp_path):
     out = tmp_path / "out"
     job().write(out, episodes_of())
     before = contents(out)
-    with pytest.raises(ExportError, match=rf"{out} holds another export \({said}.*--overwrite"):
+    with pytest.raises(
+        ExportError, match=rf"{out} holds another export:\n  {said}\n(.*\n)*name another folder.*--overwrite"
+    ):
         job(**change).write(out, episodes_of())
     assert contents(out) == before
     job(**change).write(out, episodes_of(), overwrite=True)

@@ -22,7 +22,7 @@ from gato_jax.checkpoints import (
     restore_agent,
     safetensors_format,
 )
-from gato_jax.model import graphdef, cast_params, param_path
+from gato_jax.model import cast_params, graphdef, param_path
 from gato_jax.tokenization import Contract, Vocabulary
 from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 from tests.model.made_model import TINY, alive
