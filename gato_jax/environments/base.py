@@ -97,7 +97,7 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """Whether the last step met the task's own criterion; None before it, and for a task that has none."""
+        """True if the last step met the task's own criterion; None before the first step, or without such a criterion."""
         return self._success
 
     @property
