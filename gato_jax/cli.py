@@ -18,6 +18,7 @@ from typing import NamedTuple
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError
+from gato_jax.verbs.outputs import one_line
 
 
 class Verb(NamedTuple):
@@ -116,7 +117,7 @@ def _run(name: str, argv: list[str]) -> int:
     except Exception as error:
         if not _is_bad_input(error):
             raise
-        print(f"gato {name}: {_one_line(error)}", file=sys.stderr)
+        print(f"gato {name}: {_message(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -132,11 +133,10 @@ def _is_bad_input(error: Exception) -> bool:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
-    first, *others = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-    return f"{first} {'; '.join(others)}" if others else first
+    return one_line(str(error)) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -8,14 +8,10 @@ A folder is there whole or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import itertools
 import json
-import os
 import pathlib
-import shutil
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
@@ -23,6 +19,8 @@ from typing import Any, Literal, NamedTuple
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
 from gato_jax.batching.records import write_records
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.episodes.atomic_writes import atomic_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
@@ -79,7 +77,7 @@ class Export:
             require_pyarrow()
         if kept := self._kept(folder, overwrite):
             return kept
-        with _staged(folder.resolve()) as staging:
+        with atomic_folder(folder.resolve()) as staging:
             about = self._write_rows(staging, episodes) if self.format == "parquet" else self._write(staging, episodes)
             about["files"] = {file.name: file.stat().st_size for file in sorted(staging.iterdir())}
             (staging / ABOUT_FILE).write_text(json.dumps({**self._identity, **about}, indent=2))
@@ -98,18 +96,17 @@ class Export:
         about = _about(folder)
         if about is None:
             return None
+        wanted, refusal = self._identity, "name another folder, or replace it (--overwrite)"
         held = {**about, "contract": {**about["contract"], "action_limits": {}}}
-        other = [
-            f"another {key}" if key == "contract" else f"{key} {held.get(key)}, not {value}"
-            for key, value in self._identity.items()
-            if held.get(key) != value
-        ]
-        whole = all(_size(folder / name) == size for name, size in about["files"].items())
-        if whole and not other:
+        held = {key: held[key] for key in wanted if key in held}
+        if held == wanted and all(_size(folder / name) == size for name, size in about["files"].items()):
             return Exported(about["rows"], about["tokens"])
         if not overwrite:
-            said = f"holds another export ({'; '.join(other)})" if other else "holds a damaged export"
-            raise ExportError(f"{folder} {said}; name another folder, or replace it (--overwrite)")
+            require_same(
+                wanted, held, problem=f"{folder} holds another export", holder=ABOUT_FILE, remedy=refusal,
+                error=ExportError,
+            )  # fmt: skip
+            raise ExportError(f"{folder} holds a damaged export; {refusal}")
         return None
 
     def _write(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
@@ -202,31 +199,3 @@ def _about(folder: pathlib.Path) -> dict[str, Any] | None:
     if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in kinds.items()):
         raise ExportError(f"{folder} is there and is no export, so it is not replaced; name another folder")
     return about
-
-
-@contextlib.contextmanager
-def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error.
-
-    It lies in FOLDER.partial, which a killed process leaves and the next one empties; the lock on it, which dies with
-    its process, keeps two writers apart.
-    """
-    partial, replaced = (folder.with_name(f"{folder.name}.{state}") for state in ("partial", "replaced"))
-    partial.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        lock = os.open(partial, os.O_RDONLY)
-        stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExportError(f"{partial}: another process exports there; wait for it or name another folder") from None
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        staging = partial / "export"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        yield staging
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        staging.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)

@@ -49,9 +49,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Literal
 
@@ -61,6 +59,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, model_to_json
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.model import in_dtype, param_path
 from gato_jax.tokenization import Contract
 
@@ -127,21 +126,12 @@ def add_to_digest(digest, name: str, tensor: np.ndarray):
 
 
 def _write_whole(path: pathlib.Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]):
-    """Writes into a folder beside the path, which a killed process leaves and the next one empties, and renames."""
-    partial = path.with_name(f"{path.name}.partial")
-    file = partial / path.name
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        file.touch()
-        mode = file.stat().st_mode
-        save_file(tensors, file, metadata=metadata)
-        file.chmod(mode)  # the library makes a new file, which nobody else may read
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-        file.replace(path)
+        with atomic_file(path) as partial:
+            partial.touch()
+            mode = partial.stat().st_mode
+            save_file(tensors, partial, metadata=metadata)
+            partial.chmod(mode)  # the library makes a new file that nobody else may read
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"{path}: {reason}; free space or name another file") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

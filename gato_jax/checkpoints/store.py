@@ -21,8 +21,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graph_of, initialise
-from gato_jax.tokenization import Contract, Tokenization
+from gato_jax.tokenization import Contract
 
 
 class CheckpointError(ValueError):
@@ -151,5 +152,9 @@ def model_to_json(model: ModelConfig) -> dict[str, Any]:
 
 
 def model_from_json(fields: dict[str, Any]) -> ModelConfig:
-    """The config of a checkpoint's `about`."""
-    return ModelConfig(**{**fields, "tokenization": Tokenization.from_json(fields["tokenization"])})
+    """Return the model config that `model_to_json` wrote.
+
+    Raises:
+      CheckpointError: a key or value that this version does not know.
+    """
+    return DataclassReader(error=CheckpointError).read(ModelConfig, fields, "model")

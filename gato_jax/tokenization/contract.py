@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gato_jax.episodes import TaskSpec
-from gato_jax.episodes.differences import differences
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.codecs.text import text_model_fingerprint
 from gato_jax.tokenization.layout import Layout
@@ -19,6 +20,10 @@ from gato_jax.tokenization.settings import Tokenization
 
 class ContractError(ValueError):
     """Two contracts that differ; the message shows where."""
+
+
+_READER = DataclassReader(error=ContractError)
+_ActionLimits = Mapping[str, Mapping[str, Limits]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +36,14 @@ class Contract:
 
     tokenization: Tokenization
     tasks: Mapping[str, TaskSpec]
-    action_limits: Mapping[str, Mapping[str, Limits]] = dataclasses.field(default_factory=dict)
+    action_limits: _ActionLimits = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         tokenization: Tokenization,
         specs: Iterable[TaskSpec],
-        action_limits: Mapping[str, Mapping[str, Limits]] | None = None,
+        action_limits: _ActionLimits | None = None,
     ) -> Contract:
         tasks = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
         return cls(tokenization, tasks, dict(action_limits or {}))
@@ -70,11 +75,9 @@ class Contract:
         """The inverse of `to_json`. What this version would write differently is a ContractError that shows it."""
         try:
             tasks = [TaskSpec.from_json(spec) for spec in fields["tasks"].values()]
-            limits = {
-                task: {key: Limits(tuple(pair["low"]), tuple(pair["high"])) for key, pair in keys.items()}
-                for task, keys in fields["action_limits"].items()
-            }
-            contract = cls.of(Tokenization.from_json(fields["tokenization"]), tasks, limits)
+            tokenization = _READER.read(Tokenization, fields["tokenization"], "tokenization")
+            limits = _READER.value(_ActionLimits, fields["action_limits"], "action_limits")
+            contract = cls.of(tokenization, tasks, limits)
         except (KeyError, TypeError, AttributeError, ValueError) as error:  # a ValueError: a setting or spec refused
             raise ContractError(
                 f"the contract in {where} is of another version ({type(error).__name__}: {error}); make it again"
@@ -96,5 +99,7 @@ def _require_equal(mine: Mapping[str, Any], theirs: Mapping[str, Any], where: st
     def settings_first(path: str) -> tuple[bool, str]:
         return path.startswith("tasks."), path
 
-    if lines := differences(mine, theirs, where, settings_first):
-        raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
+    require_same(
+        mine, theirs, problem=f"the tokenization of {where} differs", holder=where, error=ContractError,
+        order=settings_first,
+    )  # fmt: skip

@@ -13,10 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import math
-import os
 import pathlib
 import zipfile
 import zlib
@@ -30,6 +28,8 @@ import PIL.Image
 from flax import nnx
 from jaxtyping import Array, Int32, UInt8
 
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
 
 _BATCH = 8  # images of one call: few, as an agent that acts has one or two at a time
@@ -102,7 +102,8 @@ class ImageTokenizer:
         """Writes image_tokenizer.npz, then image_tokenizer.json; each is whole or not there."""
         about = {"config": dataclasses.asdict(self.config), "fingerprint": self.fingerprint}
         write_arrays(directory / "image_tokenizer.npz", self.params)
-        write_whole(directory / "image_tokenizer.json", (json.dumps(about, indent=2) + "\n").encode())
+        with atomic_file(directory / "image_tokenizer.json") as partial:
+            partial.write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: pathlib.Path) -> ImageTokenizer:
@@ -118,7 +119,8 @@ class ImageTokenizer:
                 raise ImageTokenizerError(f"no {path.name} in {directory}; {remedy}")
         try:
             about = json.loads(about_path.read_text())
-            config, fingerprint = ImageTokenizerConfig(**about["config"]), about["fingerprint"]
+            config = DataclassReader(error=ImageTokenizerError).read(ImageTokenizerConfig, about["config"], "config")
+            fingerprint = about["fingerprint"]
         except (ValueError, KeyError, TypeError) as error:
             raise ImageTokenizerError(f"{about_path} is damaged ({error}); {remedy}") from None
         like = jax.eval_shape(lambda: initialise(config, jax.random.key(0)))
@@ -161,25 +163,10 @@ def fit(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.nd
     return np.stack(resized) if resized else np.empty((0, side, side, 3), np.uint8)
 
 
-def write_whole(path: pathlib.Path, content: bytes):
-    """Writes beside the path and renames: whoever reads it finds all of it, the old or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ImageTokenizerError(f"{path}: {error.strerror}; free space or name another folder") from None
-
-
 def write_arrays(path: pathlib.Path, tree: Any):
     """The arrays of a pytree as an .npz, each under its place in the tree; `read_arrays` is its inverse."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **_named_arrays(tree))
-    write_whole(path, content.getvalue())
+    with atomic_file(path) as partial:
+        np.savez(partial, allow_pickle=False, **_named_arrays(tree))
 
 
 def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
 
-OBSERVATIONS = ("mu_law", "linear")
-ACTIONS = ("gato", "rt_1", "rt_2")
 ACTION_BINS = 256  # of RT-1, RT-2 and OpenVLA
 
 
@@ -45,14 +43,10 @@ class Tokenization:
     predict_text_observations: bool = True
 
     def __post_init__(self):
-        for name in ("mu", "m"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # 100 and 100.0 have one fingerprint
+        DataclassReader(error=ValueError).check(self, "tokenization")
         for name in ("mu", "m", "patch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"tokenization.{name} must be positive, got {getattr(self, name)}")
-        for name, allowed in (("observations", OBSERVATIONS), ("actions", ACTIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"tokenization.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
         if self.local_positions < 2:
             raise ValueError(f"tokenization.local_positions must be 2 or more, got {self.local_positions}")
         if self.actions == "rt_1" and self.vocabulary.bins < ACTION_BINS:
@@ -71,7 +65,3 @@ class Tokenization:
             raise ValueError(
                 f"tokenization.image_ahead is {self.image_ahead}: it must be 0 or more, and needs an image tokenizer"
             )
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
-        return cls(**{**fields, "vocabulary": Vocabulary(**fields["vocabulary"])})

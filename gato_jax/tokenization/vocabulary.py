@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
+
 TEXT_PIECES = 32_000  # of the SentencePiece model in third_party/mistral_tokenizer
 
 
@@ -37,6 +39,7 @@ class Vocabulary:
     image_codes: int = 0
 
     def __post_init__(self):
+        DataclassReader(error=ValueError).check(self, "vocabulary")
         if self.text < 1:
             raise ValueError(f"vocabulary.text must be positive, got {self.text}")
         if not 2 <= self.bins <= 65_536:

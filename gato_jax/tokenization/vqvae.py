@@ -29,6 +29,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
+
 NORM_GROUPS = 8
 STEM_STRIDE = 4  # at most: blocks at the full side would take most of the time
 
@@ -59,10 +61,10 @@ class ImageTokenizerConfig:
     commitment: float = 0.25
 
     def __post_init__(self):
+        DataclassReader(error=ImageTokenizerError).check(self, "image tokenizer")
         for name in ("side", "grid", "codes", "code_size", "channels", "blocks"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ImageTokenizerError(f"image tokenizer: {name} must be a positive whole number, got {value!r}")
+            if (value := getattr(self, name)) < 1:
+                raise ImageTokenizerError(f"image tokenizer: {name} is {value}, expected a positive number")
         factor, rest = divmod(self.side, self.grid)
         if rest or factor & (factor - 1):
             raise ImageTokenizerError(

@@ -16,16 +16,10 @@ from flax import nnx
 
 from gato_jax.batching import DatasetConfig
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract
-from gato_jax.training.config import (
-    ConfigError,
-    Fields,
-    TrainConfig,
-    as_section,
-    build_section,
-    plain_fields,
-    require_known,
-)
+from gato_jax.training.config import READER, ConfigError, Fields, TrainConfig, plain_fields, read_section
 
 # What a config may leave out; the defaults of TrainConfig are those of pretraining.
 _ADAM = {"schedule": "constant", "peak_learning_rate": 1e-5, "warmup_steps": 0, "weight_decay": 0.0}
@@ -110,14 +104,14 @@ def read_finetuning(
     if fixed := sorted(_FIXED.keys() & fields.keys()):
         raise ConfigError(f"config has {fixed[0]}, which fine-tuning cannot set: {_FIXED[fixed[0]]}")
     own, training = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
-    require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
-    finetuning = build_section(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
+    READER.require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
+    finetuning = READER.read(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
     if "dataset" not in fields:
         raise ConfigError("config lacks dataset, a section with the source of the task's episodes")
-    dataset = {"weight": 1.0, **as_section(fields.pop("dataset"), "dataset")}
-    fields["datasets"] = {finetuning.task: dataclasses.asdict(build_section(DatasetConfig, dataset, "dataset"))}
+    dataset = {"weight": 1.0, **read_section(fields.pop("dataset"), "config.dataset")}
+    fields["datasets"] = {finetuning.task: READER.read(DatasetConfig, dataset, "config.dataset")}
     fields["model"], fields["tokenization"] = _of_checkpoint(fields, checkpoint)
-    fields["optimizer"] = {**_ADAM, **as_section(fields.get("optimizer", {}), "optimizer")}
+    fields["optimizer"] = {**_ADAM, **read_section(fields.get("optimizer", {}), "config.optimizer")}
     if checkpoint.model.tokenization.image_tokenizer is not None:
         fields["image_tokenizer"] = str(path / "image_tokenizer")
     log_every = fields.get("log_every", TrainConfig.log_every)
@@ -136,11 +130,11 @@ def _of_checkpoint(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[st
     """The sections model and tokenization: the checkpoint's, under what the config says of them."""
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
-    stated = as_section(fields.get("model", {}), "model")
+    stated = read_section(fields.get("model", {}), "config.model")
     if others := sorted(stated.keys() - _REGULARISATION.keys()):
         raise ConfigError(f"model.{others[0]} is the checkpoint's; a config sets {' and '.join(_REGULARISATION)} only")
-    tokens = as_section(fields.get("tokenization", {}), "tokenization")
-    vocabulary = as_section(tokens.pop("vocabulary", {}), "tokenization.vocabulary")
+    tokens = read_section(fields.get("tokenization", {}), "config.tokenization")
+    vocabulary = read_section(tokens.pop("vocabulary", {}), "config.tokenization.vocabulary")
     tokens = {**tokenization, **tokens, "vocabulary": {**tokenization["vocabulary"], **vocabulary}}
     return {**model, **_REGULARISATION, **stated}, tokens
 
@@ -171,12 +165,11 @@ def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workd
         with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
             latest = store.latest_step()
     if latest is None:
-        file.write_text(json.dumps(begins_with, indent=2))
+        with atomic_file(file) as partial:
+            partial.write_text(json.dumps(begins_with, indent=2))
         return
     there = json.loads(file.read_text()) if file.exists() else {}
-    for name, mine in begins_with.items():
-        if there.get(name) != mine:
-            raise CheckpointError(
-                f"{workdir} holds another run's checkpoint: {name} is {there.get(name)!r:.80} there, {mine!r:.80} "
-                "here; name another --workdir"
-            )
+    require_same(
+        begins_with, there, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
+        remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip

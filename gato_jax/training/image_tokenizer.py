@@ -31,7 +31,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 from tqdm import tqdm
 
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays, write_whole
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.differences import require_same
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
 from gato_jax.training.metrics import NonFiniteLossError
 
@@ -231,15 +233,14 @@ def _require_same_run(directory: pathlib.Path, run: dict[str, Any]):
     """The run's arguments rest beside its state; checkpoint_every is none of them, as it does not change the result."""
     path = directory / "run.json"
     if not path.exists():
-        write_whole(path, (json.dumps(run, indent=2) + "\n").encode())
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(run, indent=2) + "\n")
         return
     try:
         there = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); name another folder") from None
-    for name, mine in run.items():
-        if there.get(name) != mine:
-            raise ImageTokenizerError(
-                f"{directory} holds another image tokenizer: {name} is {there.get(name)!r} there, {mine!r} here; "
-                "name another folder"
-            )
+    require_same(
+        run, there, problem=f"{directory} holds another image tokenizer", holder=path.name,
+        remedy="name another folder", error=ImageTokenizerError,
+    )  # fmt: skip

@@ -13,8 +13,8 @@ import jax
 from tqdm import tqdm
 
 from gato_jax.batching import Budgets, Loader, Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
-from gato_jax.episodes.differences import differences
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.episodes.differences import require_same
 from gato_jax.model import count_parameters
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import ConfigError, TrainConfig
@@ -121,10 +121,10 @@ def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Pat
     """
     if (about := _newest(workdir)) is None:
         return
-    if lines := differences(_about(config, mixture)["run"], about["run"], "its checkpoint"):
-        raise CheckpointError(
-            f"{workdir} holds another run's checkpoint:\n" + "\n".join(lines) + "\nname another --workdir"
-        )
+    require_same(
+        _about(config, mixture)["run"], about["run"], problem=f"{workdir} holds another run's checkpoint",
+        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip
     Contract.from_json(about["contract"], str(workdir)).require_equal(mixture.contract, "this config")
 
 
@@ -138,12 +138,10 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
         return
     there = model_from_json(about["model"])
     Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
-    for name in (field.name for field in dataclasses.fields(there)):
-        if (theirs := getattr(there, name)) != (mine := getattr(config.model, name)):
-            raise CheckpointError(
-                f"{workdir} holds another model's checkpoint: {name} is {theirs!r} there, {mine!r} here; "
-                "name another --workdir"
-            )
+    require_same(
+        model_to_json(config.model), model_to_json(there), problem=f"{workdir} holds another model's checkpoint",
+        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip
 
 
 def _newest(workdir: pathlib.Path) -> dict[str, Any] | None:

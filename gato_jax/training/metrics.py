@@ -12,6 +12,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate
 
@@ -34,9 +35,8 @@ class MetricsLog:
         self.path = workdir / "metrics.jsonl"
         self.schedule = learning_rate(config.optimizer, config.steps)
         kept = [line for line in self._lines() if line["step"] <= first_step]
-        rewritten = self.path.with_suffix(".partial")
-        rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        rewritten.replace(self.path)
+        with atomic_file(self.path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         self.last = kept[-1] if kept else {}
         self.file = self.path.open("a")

@@ -17,6 +17,12 @@ def write_json(path: str | pathlib.Path | None, value: Any):
         pathlib.Path(path).write_text(json.dumps(value, indent=2))
 
 
+def one_line(message: str) -> str:
+    """Return a message of several lines, the first of which ends with a colon, as one line."""
+    first, _, rest = message.partition("\n")
+    return f"{first} {'; '.join(line.strip() for line in rest.splitlines())}".rstrip()
+
+
 def require_output_file(path: pathlib.Path):
     """Raise an error if a file cannot be written to `path`, the value of --output.
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, read_rows, write_records
+from gato_jax.episodes import StoreError
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
@@ -121,18 +122,20 @@ def test_the_same_export_is_kept(format, tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"fingerprint": "new"}, "dataset_fingerprint data, not new"),
-        ({"context": 64}, "context 1024, not 64"),
-        ({"format": "array_record"}, "format parquet, not array_record"),
-        ({"split": "test"}, "split train, not test"),
-        ({"tokenization": Tokenization(mu=50.0)}, "another contract"),
+        ({"fingerprint": "new"}, "dataset_fingerprint: 'new' here, 'data' in contract.json"),
+        ({"context": 64}, "context: 64 here, 1024 in contract.json"),
+        ({"format": "array_record"}, "format: 'array_record' here, 'parquet' in contract.json"),
+        ({"split": "test"}, "split: 'test' here, 'train' in contract.json"),
+        ({"tokenization": Tokenization(mu=50.0)}, "contract.tokenization.mu: 50.0 here, 100.0 in contract.json"),
     ],
 )
 def test_another_export_is_replaced_only_when_asked_to(change, said, tmp_path):
     out = tmp_path / "out"
     job().write(out, episodes_of())
     before = contents(out)
-    with pytest.raises(ExportError, match=rf"{out} holds another export \({said}.*--overwrite"):
+    with pytest.raises(
+        ExportError, match=rf"{out} holds another export:\n  {said}\n(.*\n)*name another folder.*--overwrite"
+    ):
         job(**change).write(out, episodes_of())
     assert contents(out) == before
     job(**change).write(out, episodes_of(), overwrite=True)
@@ -203,7 +206,7 @@ def test_an_error_leaves_what_was_there(format, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_a_killed_export_left_is_no_obstacle(format, tmp_path):
-    left = tmp_path / "out.partial" / "export" / "records.partial"
+    left = tmp_path / "out.partial" / "content" / "records.partial"
     left.mkdir(parents=True)
     (left / "steps.array_record").write_bytes(b"half")
     job(format=format).write(tmp_path / "out", episodes_of())
@@ -215,7 +218,7 @@ def test_two_processes_do_not_write_one_export(tmp_path):
     partial.mkdir()
     lock = os.open(partial, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(ExportError, match=f"{partial}: another process exports there"):
+    with pytest.raises(StoreError, match=f"{partial}: another process is writing there"):
         job().write(tmp_path / "out", episodes_of())
     assert partial.exists()
     os.close(lock)

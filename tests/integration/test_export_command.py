@@ -76,7 +76,7 @@ def test_asked_for_again_it_is_kept_and_another_is_refused(records, dataset):
     again = export(f"recorded:{dataset}", folder, "array_record", f"--config={CONFIG}")
     assert again.status == 0 and again.out == first.out and not again.err
     said = export(dataset, folder, "array_record").complaint()
-    assert f"{folder} holds another export (another contract); name another folder, or replace it (--overwrite)" in said
+    assert f"{folder} holds another export: contract." in said
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
 

@@ -177,7 +177,7 @@ def test_files_that_are_missing_damaged_or_do_not_match_are_refused(tokenizer, t
         ({"side": 60}, "power of two, got side 60 and grid 8; for this grid take 32, 64"),
         ({"grid": 9}, "power of two"),
         ({"side": 4}, "power of two"),
-        ({"codes": 0}, "codes must be a positive whole number, got 0"),
+        ({"codes": 0}, "codes is 0, expected a positive number"),
         ({"channels": 20}, "channels must be a multiple of 8"),
         ({"commitment": -1.0}, "commitment must not be negative"),
         ({"commitment": float("nan")}, "commitment must not be negative"),

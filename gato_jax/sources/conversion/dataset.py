@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gato_jax.episodes import StoreError, TaskSpec, rlds_format
 from gato_jax.episodes.tfds_writer import disk_errors, write_description
 from gato_jax.episodes.writer import write_sidecars
-from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_whole
+from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_json
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection
 
@@ -41,7 +42,7 @@ def assemble_dataset(
             if (finished := manifest.record_file(shard)).exists():
                 os.replace(finished, file)
         for file in set(manifest.dataset.iterdir()) - set(final.values()):  # of a shard that was done anew since
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
     write_description(
         manifest.dataset,
         directory,
@@ -55,13 +56,13 @@ def assemble_dataset(
     write_sidecars(manifest.dataset, directory, spec, rows, files)
     with disk_errors(directory):
         write_rejected(manifest.dataset, rejected, filtered)
-        write_whole(manifest.dataset / HEADER_FILE, header)
+        write_json(manifest.dataset / HEADER_FILE, header)
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
     """Lists what is left out, and returns the file."""
     file = folder / REJECTED_FILE
-    write_whole(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
+    write_json(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
     return file
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
 from gato_jax.episodes.atomic_writes import locked_folder, replace_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_place
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import ConversionError, Manifest, read_header, require_same
+from gato_jax.sources.conversion.manifest import HEADER_FILE, OF_OTHERS, ConversionError, Manifest, read_header
 from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.recording import Recording, Transform
 from gato_jax.sources.conversion.refusals import require_few, require_limits
@@ -112,7 +113,10 @@ def convert(
         return dataclasses.replace(_finished(directory, splits), kept=True)
     check_place(directory, spec, overwrite or held is not None)
     if held is not None and not overwrite:
-        require_same(directory, header, held)
+        require_same(
+            header, held, problem=f"{directory}: already there, made {OF_OTHERS}", holder=HEADER_FILE,
+            remedy="name another output, or replace it (--overwrite)", error=ConversionError,
+        )  # fmt: skip
     check_options(beam_options)
     recording = Recording(readers=splits, manifest=manifest, transform=transform)
     with _locked(manifest):

@@ -10,14 +10,14 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gato_jax.episodes.differences import differences
+from gato_jax.episodes.atomic_writes import PARTIAL, atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EpisodeRow
@@ -25,13 +25,17 @@ from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection, SourceError
 
 HEADER_FILE = "conversion.json"
-_TEMPORARY = ".unfinished-"
+# A fingerprint covers the data and the meaning of the fields.
+OF_OTHERS = "of other data or fields, or with other settings"
 
 Kind = Literal["survey", "convert"]
 
 
 class ConversionError(SourceError):
     """A conversion that cannot be done, or not be gone on with; the message names the numbers and the remedy."""
+
+
+_READER = DataclassReader(error=ConversionError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,12 +54,6 @@ class ShardEntry:
     record_bytes: int = 0
     size: int = 0
     digest: str = ""
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> ShardEntry:
-        rows = tuple(EpisodeRow(*row) for row in fields["rows"])
-        rejected = tuple(Rejection(*one) for one in fields["rejected"])
-        return cls(**{**fields, "rows": rows, "rejected": rejected, "positions": tuple(fields["positions"])})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +87,15 @@ class Manifest:
                 self._clear()
                 for name in (self.dataset.name, *get_args(Kind)):
                     (self.folder / name).mkdir(parents=True)
-                write_whole(self.folder / HEADER_FILE, header)
-            elif begun != header:
-                raise ConversionError(
-                    f"{self.folder}: an unfinished conversion {_of_others(header, begun)}\n"
-                    "go on with the same, name another output, or begin anew (--overwrite)"
-                )
-            for leftover in self.folder.rglob(f"{_TEMPORARY}*"):
-                leftover.unlink()
+                write_json(self.folder / HEADER_FILE, header)
+            else:
+                require_same(
+                    header, begun, problem=f"{self.folder}: an unfinished conversion {OF_OTHERS}", holder=HEADER_FILE,
+                    remedy="go on with the same, name another output, or begin anew (--overwrite)",
+                    error=ConversionError,
+                )  # fmt: skip
+            for leftover in list(self.folder.rglob(f"*{PARTIAL}-*")):
+                shutil.rmtree(leftover)
 
     def _clear(self):
         """Empties the folder, the header first: what is left without one, killed here, nobody goes on with."""
@@ -119,8 +118,8 @@ class Manifest:
     def entry(self, kind: Kind, shard: Shard) -> ShardEntry | None:
         """What was noted of a shard, None where it is not finished."""
         try:
-            return ShardEntry.from_json(json.loads(self._entry_file(kind, shard).read_text()))
-        except (FileNotFoundError, ValueError, TypeError, KeyError):  # cut short by a crash of the machine
+            return _READER.read(ShardEntry, json.loads(self._entry_file(kind, shard).read_text()), shard.name)
+        except (FileNotFoundError, ValueError):  # cut short by a crash of the machine
             return None
 
     def names(self, kind: Kind) -> set[str]:
@@ -128,7 +127,7 @@ class Manifest:
         return {file.stem for file in (self.folder / kind).glob("*.json")} if self.folder.is_dir() else set()
 
     def write(self, kind: Kind, shard: Shard, entry: ShardEntry):
-        write_whole(self._entry_file(kind, shard), dataclasses.asdict(entry))
+        write_json(self._entry_file(kind, shard), dataclasses.asdict(entry))
 
     def record_file(self, shard: Shard) -> Path:
         """Where the shard's records lie until all shards are finished."""
@@ -163,30 +162,10 @@ def read_header(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def require_same(directory: Path, header: Mapping[str, Any], held: Mapping[str, Any]):
-    """Raises ConversionError where the finished dataset in `directory` was made with another header."""
-    if held != header:
-        raise ConversionError(
-            f"{directory}: already there, made {_of_others(header, held)}\n"
-            "name another output, or replace it (--overwrite)"
-        )
-
-
-def _of_others(header: Mapping[str, Any], held: Mapping[str, Any]) -> str:
-    """In which way another conversion is another; a fingerprint covers the data and what the fields mean."""
-    return "\n".join(["of other data or fields, or with other settings:", *differences(header, held, "what is there")])
-
-
-def temporary(file: Path) -> Path:
-    """A name beside `file` that nobody else writes to: a worker that was thought dead may still be there."""
-    return file.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{file.name}")
-
-
-def write_whole(file: Path, value: Any):
-    """Writes JSON that is there whole or not at all."""
-    written = temporary(file)
-    written.write_text(json.dumps(value))
-    os.replace(written, file)
+def write_json(file: Path, value: Any):
+    """Write JSON that appears whole or not at all, also when a worker that was taken for dead writes it, too."""
+    with atomic_file(file, shared=True) as partial:
+        partial.write_text(json.dumps(value))
 
 
 def digest_of(file: Path) -> str:

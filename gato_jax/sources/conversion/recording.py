@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gato_jax.episodes import Continuous, DatasetError, Episode, EpisodeError, TaskSpec, rlds_format
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
 from gato_jax.episodes.writer import EpisodeRow, contradiction
-from gato_jax.sources.conversion.manifest import Kind, Manifest, ShardEntry, digest_of, temporary
+from gato_jax.sources.conversion.manifest import Kind, Manifest, ShardEntry, digest_of
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 
@@ -108,41 +108,48 @@ class Recording:
 
 
 class _ShardFile:
-    """The records of one shard, under a name of its own until they are all there. Without records there is no file."""
+    """Writer of the records of one shard into a file that appears when all are written; no file without records."""
 
     def __init__(self, manifest: Manifest, shard: Shard):
         self._manifest, self._file = manifest, manifest.record_file(shard)
-        self._temporary, self._writer = temporary(self._file), None
+        self._partial = self._file  # until the writer is opened
+        self._stack, self._writer = contextlib.ExitStack(), None
         self._records, self._bytes = 0, 0
 
     def write(self, record: bytes):
         with disk_errors(self._manifest.directory):
             if self._writer is None:
-                self._writer = record_writer(self._temporary, self._manifest.file_format)
+                # A worker that was taken for dead may still be writing the same shard.
+                self._partial = self._stack.enter_context(atomic_file(self._file, shared=True))
+                self._writer = record_writer(self._partial, self._manifest.file_format)
             self._writer.write(record)
         self._records, self._bytes = self._records + 1, self._bytes + len(record)
 
     def close(self) -> dict[str, Any]:
-        """What the entry says of the file, which has its name now. Raises StoreError where the disk cut it short."""
+        """Publish the file and return the fields of a ShardEntry that describe it.
+
+        Raises:
+          StoreError: the disk refused, or cut the file short.
+        """
         with disk_errors(self._manifest.directory):
             if self._writer is None:
                 self._file.unlink(missing_ok=True)
                 return {}
             self._writer.close()
-            if (readable := len(open_records(self._temporary))) != self._records:
+            if (readable := len(open_records(self._partial))) != self._records:
                 raise OSError(f"{self._records} records were written, {readable} can be read back")
-            size, digest = self._temporary.stat().st_size, digest_of(self._temporary)
-            os.replace(self._temporary, self._file)
+            size, digest = self._partial.stat().st_size, digest_of(self._partial)
+            self._stack.close()
         return {"record_bytes": self._bytes, "size": size, "digest": digest}
 
     def __enter__(self) -> _ShardFile:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object):
-        if error is not None and self._writer is not None:
-            with contextlib.suppress(OSError, RuntimeError):  # the first one is on its way
+    def __exit__(self, *error: Any):
+        if error[0] is not None and self._writer is not None:
+            with contextlib.suppress(OSError, RuntimeError):  # the first error is already being raised
                 self._writer.close()
-            self._temporary.unlink(missing_ok=True)
+        self._stack.__exit__(*error)
 
 
 def _not_finite(spec: TaskSpec, episode: Episode) -> str | None:
