@@ -108,12 +108,12 @@ def measure(case: Case, steps: int) -> dict[str, Any]:
     import jax
 
     from gato_jax.batching import Budgets
-    from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, size
+    from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, published_config
     from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig
     from gato_jax.training.program import make_program
     from gato_jax.training.sharding import make_mesh, place_batch
 
-    shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else size(case.model)
+    shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else published_config(case.model)
     compute = ComputeConfig(dtype=case.dtype, attention=case.attention, remat=case.remat)
     config = TrainConfig(
         seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets={}, compute=compute,

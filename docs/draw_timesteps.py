@@ -70,6 +70,7 @@ class Cell(NamedTuple):
 
     @property
     def width(self) -> float:
+        """Width of the cell in points."""
         words = max(_length(self.value, 13), _length(self.token_id, 10.5)) + 11
         return TILE + 2 if self.patch is not None else max(TILE + 2, words)
 
@@ -82,13 +83,16 @@ class Canvas:
         self._draw = ImageDraw.Draw(self.image)
 
     def text(self, x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "ls"):
+        """Draw a text at (x, y); `anchor` is that of Pillow."""
         self._draw.text((x * SCALE, y * SCALE), text, colour, ImageFont.load_default(size * SCALE), anchor)
 
     def box(self, x: float, y: float, width: float, height: float, outline: str, fill: str | None = None, line=1.0):
+        """Draw a rectangle with an outline and optionally a fill."""
         corners = [x * SCALE, y * SCALE, (x + width) * SCALE - 1, (y + height) * SCALE - 1]
         self._draw.rectangle(corners, fill, outline, round(line * SCALE))
 
     def patch(self, x: float, y: float, pixels: np.ndarray):
+        """Draw an image patch, enlarged to TILE by TILE."""
         picture = Pillow.fromarray(pixels).resize((TILE * SCALE, TILE * SCALE), Pillow.Resampling.NEAREST)
         self.image.paste(picture, (round(x * SCALE), round(y * SCALE)))
 

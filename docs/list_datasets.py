@@ -24,8 +24,8 @@ _HEAD = """# Datasets that are known by name
 A dataset is opened by its folder, `rlds:FOLDER`, which contains TFDS's `dataset_info.json`, or by its name,
 `rlds:viola`. The folder may be in a bucket (`rlds:gs://gresearch/robotics/viola/0.1.0`, with `pip install gcsfs`). A
 name is looked up in `$TFDS_DATA_DIR` or `~/tensorflow_datasets`. The files may be ArrayRecord or TFRecord; neither
-needs TensorFlow. When a dataset is opened for the first time, all of it is read once to count the lengths of its episodes,
-which are then stored beside the files. For a dataset that is not listed here, give a file of fields.
+needs TensorFlow. When a dataset is opened for the first time, all of it is read once to count the lengths of its
+episodes, which are then stored beside the files. For a dataset that is not listed here, give a file of fields.
 
 The limits of actions are for scaling: values outside are clipped when they become tokens. A comment at each entry gives
 the reason for its limits and any open question. Images are averaged to 64 by 64 pixels unless another size is given.

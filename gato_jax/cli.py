@@ -58,6 +58,7 @@ VERBS = {
         "gato_jax.verbs.train_image_tokenizer:train_image_tokenizer", "Train a VQ-VAE on the images of datasets."
     ),
     "plan": Verb("gato_jax.verbs.plan:plan", "Estimate memory, speed and days of a training run on given chips."),
+    "cache": Verb("gato_jax.verbs.cache:cache", "List the cached token records, verify them, or remove some."),
     "train": Verb("gato_jax.verbs.train:train", "Train an agent from a config, or continue a run."),
     "finetune": Verb("gato_jax.verbs.finetune:finetune", "Fine-tune an agent on one task, as in the paper."),
     "evaluate": Verb("gato_jax.verbs.evaluate:evaluate", "Play the agent of a run and score it against references."),

@@ -9,16 +9,17 @@ A folder is there whole or not at all.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import pathlib
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from tqdm import tqdm
+
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
-from gato_jax.batching.records import write_records
-from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
+from gato_jax.episodes import Image, Provenance, TaskSpec
 from gato_jax.episodes.atomic_writes import atomic_folder
 from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
@@ -63,7 +64,7 @@ class Export:
         if self.context < 1:
             raise ExportError(f"context must be positive, got {self.context}")
 
-    def write(self, folder: pathlib.Path, episodes: Iterable[Episode], *, overwrite: bool = False) -> Exported:
+    def write(self, folder: pathlib.Path, episodes: Episodes, *, overwrite: bool = False) -> Exported:
         """Writes into `folder`, which appears whole or not at all; the same export that is there already is kept.
 
         Where actions are scaled by the data, the episodes are read twice.
@@ -109,7 +110,7 @@ class Export:
             raise ExportError(f"{folder} holds a damaged export; {refusal}")
         return None
 
-    def _write(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
+    def _write(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
         """Token records. Returns what is to be said of them."""
         made = write_records(
             staging / "records", self.spec, episodes, self.fingerprint, self.tokenization, self.image_tokenizer
@@ -121,20 +122,20 @@ class Export:
         counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": made.episodes}
         return {**_origin(made.contract, made.provenances[0]), **counts}
 
-    def _write_rows(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
+    def _write_rows(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
         """Parquet rows and their README. Returns what is to be said of them."""
         limits = None
         if self.tokenization.actions == "rt_2":
             limits = {self.spec.name: measure_action_limits(self.spec, episodes)}
         contract = Contract.of(self.tokenization, [self.spec], limits)
-        episodes = iter(episodes)
-        if (first := next(episodes, None)) is None:
+        if not len(episodes):
             raise ExportError(f"{self.spec.name}: no episodes to export; record or convert some first")
-        origin = {**_origin(contract, first.provenance), "patch_shape": self._patch_shape}
+        origin = {**_origin(contract, episodes[0].provenance), "patch_shape": self._patch_shape}
         counts = {"steps": 0, "episodes": 0}
         layout = contract.layout(self.spec.name, self.image_tokenizer)
-        rows = _counted(pack_rows(layout, itertools.chain([first], episodes), self.context), counts)
-        written = write_rows(staging, self.split, rows, {**self._identity, **origin})
+        with tqdm(episodes, desc=f"export {self.spec.name}", unit="episode", delay=BAR_DELAY) as progress:
+            rows = _counted(pack_rows(layout, progress, self.context), counts)
+            written = write_rows(staging, self.split, rows, {**self._identity, **origin})
         about = {**origin, "rows": written.rows, "tokens": written.tokens, **counts}
         (staging / "README.md").write_text(self._card(about))
         return about

@@ -14,8 +14,10 @@ import grain
 import numpy as np
 from jaxtyping import Float, Int
 
+from gato_jax.batching.permutation import ROUNDS, permutation
+
 _BLOCK = 1 << 12  # number of steps whose counts are computed at once
-_ROUNDS = 4  # rounds of the cipher that permutes an epoch; grain's own choice
+_FEW = 1 << 12  # strata of an epoch whose order is computed at once
 
 
 class Schedule:
@@ -78,14 +80,14 @@ class Epochs:
     def __init__(self, *, units: int, windows: int, windows_per_row: int, seed: tuple[int, ...]):
         self._units, self._windows = units, min(max(windows, 1), units)
         self._windows_per_row, self._seed = windows_per_row, seed
+        self._orders: dict[int, Int[np.ndarray, " windows"]] = {}  # those of the latest two epochs
 
     def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
         """Yield the units that the windows of the dataset's `row`-th row begin with, without end."""
         for draw in range(row * self._windows_per_row, (row + 1) * self._windows_per_row):
             epoch, place = divmod(draw, self._windows)
             if self._windows > 1:
-                last, key = self._windows - 1, self._key(epoch)
-                place = grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=_ROUNDS)
+                place = self._stratum(epoch, place)
             start, stop = (stratum * self._units // self._windows for stratum in (place, place + 1))
             yield start + int(rng.integers(stop - start))
         while True:
@@ -94,6 +96,17 @@ class Epochs:
     def epoch(self, rows: int) -> int:
         """Return the epoch, from 0, that the dataset is in after the first `rows` of its rows."""
         return rows * self._windows_per_row // self._windows
+
+    def _stratum(self, epoch: int, place: int) -> int:
+        """Return the stratum that an epoch visits at this place of its order."""
+        if self._windows > _FEW:
+            last, key = self._windows - 1, self._key(epoch)
+            return grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=ROUNDS)
+        if epoch not in self._orders:
+            while len(self._orders) > 1:
+                del self._orders[next(iter(self._orders))]
+            self._orders[epoch] = permutation(self._windows, self._key(epoch))
+        return int(self._orders[epoch][place])
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _key(self, epoch: int) -> int:

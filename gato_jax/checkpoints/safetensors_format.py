@@ -60,7 +60,7 @@ from safetensors.numpy import save_file
 
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, model_to_json
 from gato_jax.episodes.atomic_writes import atomic_file
-from gato_jax.model import in_dtype, param_path
+from gato_jax.model import cast_params, param_path
 from gato_jax.tokenization import Contract
 
 SUFFIX = ".safetensors"
@@ -89,7 +89,7 @@ def export_params(
         raise CheckpointError(f"{path}: dtype must be {' or '.join(DTYPES)}, got {dtype!r}")
     if path.suffix != SUFFIX:
         raise CheckpointError(f"{path}: such a file is known by its name; end it in {SUFFIX}")
-    params = in_dtype(checkpoint.params, dtype)
+    params = cast_params(checkpoint.params, dtype)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     tensors = {param_path(place): np.asarray(leaf, order="C") for place, leaf in leaves}
     model, contract = model_to_json(checkpoint.model), checkpoint.contract.to_json()

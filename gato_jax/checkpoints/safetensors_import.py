@@ -24,7 +24,7 @@ from gato_jax.checkpoints.safetensors_format import (
     require_no_image_tokenizer,
 )
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
-from gato_jax.model import ModelConfig, graph_of, initialise, param_path
+from gato_jax.model import ModelConfig, graphdef, initialise, param_path
 from gato_jax.tokenization import Contract, ContractError
 
 _REMEDY = "export it again with this version of gato_jax, or import it with the version that wrote it"
@@ -81,7 +81,7 @@ def _read(path: pathlib.Path, file: safe_open) -> AgentCheckpoint:
             "copy it again, or, if it was changed on purpose, leave sha256 out of its metadata"
         )
     params = jax.tree_util.tree_map_with_path(lambda place, _: arrays[param_path(place)], shapes)
-    return AgentCheckpoint(about["step"], model, graph_of(model), params, contract, about["run"])
+    return AgentCheckpoint(about["step"], model, graphdef(model), params, contract, about["run"])
 
 
 def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
-from gato_jax.model import ModelConfig, graph_of, initialise
+from gato_jax.model import ModelConfig, graphdef, initialise
 from gato_jax.tokenization import Contract
 
 
@@ -108,7 +108,7 @@ class CheckpointStore:
         item = "params" if about["run"]["optimizer"]["ema_decay"] is None else "average"
         restored = self._restore(step, **{item: ocp.args.StandardRestore(nnx.to_pure_dict(shapes))})
         params, contract = _into(shapes, restored[item]), Contract.from_json(about["contract"])
-        return AgentCheckpoint(step, model, graph_of(model), params, contract, about["run"])
+        return AgentCheckpoint(step, model, graphdef(model), params, contract, about["run"])
 
     @contextlib.contextmanager
     def _writing(self):

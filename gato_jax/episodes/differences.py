@@ -52,5 +52,5 @@ def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping) and tree:
         for key, value in tree.items():
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
+    elif path:
         yield path, tree

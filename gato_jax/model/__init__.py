@@ -1,27 +1,27 @@
-"""Embedding, transformer and head: parameters only, no random state. May import tokenization."""
+"""Embedding, transformer and head: parameters only, no random state. May import tokenization, episodes."""
 
 from gato_jax.model.axes import constrain, mesh_axes, param_axes
 from gato_jax.model.config import ComputeConfig, ModelConfig
-from gato_jax.model.gato import Gato, count_parameters, graph_of, in_dtype, initialise, is_frozen, param_path
+from gato_jax.model.einsum import einsum_f32
+from gato_jax.model.gato import Gato, cast_params, count_parameters, graphdef, initialise, is_frozen, param_path
 from gato_jax.model.kernels import KernelError, require_platform
-from gato_jax.model.products import product
-from gato_jax.model.sizes import size
+from gato_jax.model.sizes import published_config
 
 __all__ = [
     "ComputeConfig",
     "Gato",
     "KernelError",
     "ModelConfig",
+    "cast_params",
     "constrain",
     "count_parameters",
-    "graph_of",
-    "in_dtype",
+    "einsum_f32",
+    "graphdef",
     "initialise",
     "is_frozen",
     "mesh_axes",
     "param_axes",
     "param_path",
-    "product",
+    "published_config",
     "require_platform",
-    "size",
 ]

@@ -1,10 +1,10 @@
-"""Attention in which a key's distance counts, whatever the position.
+"""Self-attention whose scores depend on the distance between query and key, not on absolute positions.
 
     relative_xl:  score(i, j) = ((q_i + u) . k_j + (q_i + v) . r_{i-j}) / sqrt(H)      with r_d = sinusoid(d) W_r
-    rope:         score(i, j) = (R_i q_i) . (R_j k_j) / sqrt(H)                        with R_i a turn of pairs by i
+    rope:         score(i, j) = (R_i q_i) . (R_j k_j) / sqrt(H)             with R_i a rotation of pairs of H by i
 
-The first is Transformer-XL's (arXiv 1901.02860); docs/decisions.md says why the published sizes imply it. The second
-is RoFormer's (arXiv 2104.09864).
+The first is that of Transformer-XL (arXiv 1901.02860); docs/decisions.md says why the published sizes imply it. The
+second is that of RoFormer (arXiv 2104.09864).
 
 Axes:
     B rows   T queries   S keys   N heads   H head size   D width   R distances
@@ -28,14 +28,14 @@ _HEADS = ("batch", "heads", None, None)
 
 
 class KeysValues(NamedTuple):
-    """What a layer remembers of S positions; with rope the keys are turned already."""
+    """Keys and values of one layer at S positions; with rope the keys are already rotated."""
 
     keys: Float[Array, "B N S H"]
     values: Float[Array, "B N S H"]
 
 
 class Attention(nnx.Module):
-    """Causal self-attention, over whole rows or from new positions to a cache."""
+    """Causal self-attention within segments, over whole rows or from new positions to a KV cache."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         width, heads, size = config.width, config.heads, config.head_size
@@ -53,14 +53,20 @@ class Attention(nnx.Module):
         self.out_bias = nnx.Param(jnp.zeros(width))
 
     def __call__(self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"], kernel: str) -> Float[Array, "B T D"]:
-        """Attention among the positions of `x`, each to those before it in its segment, by a kernel of kernels.py."""
+        """Attend from each position of `x` to itself and the earlier positions of its segment.
+
+        Args:
+          x: normalised residual stream.
+          segment_ids: segment of each position.
+          kernel: name of an implementation in kernels.py.
+        """
         length = x.shape[1]
         keys, values = self.keys_values(x, jnp.arange(length)[None])
-        query, by_position = self._queries(x, jnp.arange(length)[None])
-        by_distance, relative = self.relative_keys(length), None
-        if by_position is not None and by_distance is not None:
-            relative = RelativePosition(by_position, by_distance[:, ::-1])
-        return self._out(attend(kernel, query, keys, values, segment_ids, relative))
+        query, position_query = self._queries(x, jnp.arange(length)[None])
+        relative_keys, relative = self.relative_keys(length), None
+        if position_query is not None and relative_keys is not None:
+            relative = RelativePosition(position_query, relative_keys[:, ::-1])
+        return self._project_out(attend(kernel, query, keys, values, segment_ids, relative))
 
     def decode(
         self,
@@ -71,45 +77,57 @@ class Attention(nnx.Module):
         distance: Int[Array, "B T S"],
         allowed: Bool[Array, "B T S"],
     ) -> Float[Array, "B T D"]:
-        """Attention from new positions to the cache, which already holds them; `distance` is query minus key."""
-        query, by_position = self._queries(x, position)
+        """Attend from new positions to a KV cache that already holds their own keys and values.
+
+        Args:
+          x: normalised residual stream at the new positions.
+          position: index of each new position, counted from any origin that the cached keys share.
+          cache: keys and values.
+          relative_keys: result of `relative_keys`, None with rope.
+          distance: index of the query less that of the key.
+          allowed: True where a query may attend to a key.
+        """
+        query, position_query = self._queries(x, position)
         scores = jnp.einsum("BNTH,BNSH->BNTS", query, cache.keys)
-        if by_position is not None and relative_keys is not None:
-            by_distance = jnp.einsum("BNTH,NRH->BNTR", by_position, relative_keys)
+        if position_query is not None and relative_keys is not None:
+            distance_scores = jnp.einsum("BNTH,NRH->BNTR", position_query, relative_keys)
             index = jnp.clip(distance, 0, relative_keys.shape[1] - 1)[:, None]
-            scores += jnp.take_along_axis(by_distance, index, axis=-1)
+            scores += jnp.take_along_axis(distance_scores, index, axis=-1)
         weights = jax.nn.softmax(jnp.where(allowed[:, None], scores, MASKED))
-        return self._out(jnp.einsum("BNTS,BNSH->BNTH", weights, cache.values))
+        return self._project_out(jnp.einsum("BNTS,BNSH->BNTH", weights, cache.values))
 
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
-        """Of positions counted from anywhere: only distances matter."""
+        """Return keys and values of `x`; `position` may be counted from any origin, as only distances matter."""
         keys, values = self._project(x, self.key), self._project(x, self.value)
-        return KeysValues(turn(keys, position) if self.position == "rope" else keys, values)
+        return KeysValues(apply_rope(keys, position) if self.position == "rope" else keys, values)
 
     def relative_keys(self, distances: int) -> Float[Array, "N R H"] | None:
-        """r_d for d in [0, distances); none with rope."""
+        """Return the keys r_d of the distances d = 0, ..., distances - 1, or None with rope."""
         if self.position == "rope":
             return None
         table = jnp.asarray(sinusoid(distances, self.relative.shape[0]), self.relative.dtype)
         return jnp.einsum("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):
-        """Scaled queries for keys, and for distances where these have keys of their own."""
+        """Return scaled queries (B, N, T, H) for the keys, and with relative_xl those for the keys of distances."""
         query = self._project(x, self.query)
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
         if self.position == "rope":
-            return turn(query, position) * scale, None
+            return apply_rope(query, position) * scale, None
         return tuple((query + bias[...][None, :, None]) * scale for bias in (self.content_bias, self.position_bias))
 
     def _project(self, x, weight):
         return constrain(jnp.einsum("BTD,DNH->BNTH", x, weight[...]), *_HEADS)
 
-    def _out(self, mixed):
-        return jnp.einsum("BNTH,NHD->BTD", mixed, self.out[...]) + self.out_bias[...][None, None]
+    def _project_out(self, heads):
+        return jnp.einsum("BNTH,NHD->BTD", heads, self.out[...]) + self.out_bias[...][None, None]
 
 
-def turn(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Array, "B N T H"]:
-    """Turns the pair (h, h + H/2) by position times a frequency that falls with h; angles in float32."""
+def apply_rope(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Array, "B N T H"]:
+    """Apply rotary position embeddings: rotate the elements h and h + H/2 by position times frequency.
+
+    The frequency is 10,000^(-2h/H); angles are computed in float32.
+    """
     half = x.shape[-1] // 2
     frequencies = (10_000.0 ** -(np.arange(half) / half)).astype(np.float32)
     angles = (position.astype(jnp.float32)[..., None] * frequencies[None, None])[:, None]
@@ -119,7 +137,7 @@ def turn(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Arra
 
 
 def sinusoid(distances: int, width: int) -> Float[np.ndarray, "R D"]:
-    """Sines, then cosines, of each distance at falling frequencies."""
+    """Return the sinusoidal embedding of each distance 0, ..., distances - 1: sines, then cosines."""
     frequencies = 10_000.0 ** -(np.arange(0, width, 2) / width)
     angles = np.arange(distances)[:, None] * frequencies[None]
     return np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :width].astype(np.float32)

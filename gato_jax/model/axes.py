@@ -1,7 +1,7 @@
-"""Which axis of which array is spread over which axis of the mesh: the one table of logical names.
+"""Sharding rules: the one table from logical axis names of arrays to axes of the mesh.
 
-The mesh has the axes data, fsdp and tensor. Rows go over data and fsdp; params are kept in pieces over fsdp and
-gathered when used; heads, hidden units and vocabulary go over tensor.
+The mesh has the axes data, fsdp and tensor. Rows of a batch are sharded over data and fsdp. Params are sharded over
+fsdp and gathered where they are used. Heads, hidden units and the vocabulary are sharded over tensor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RULES: dict[str, str | tuple[str, ...]] = {
     "vocabulary": "tensor",
 }
 
-# By the last names on the way to a param; what is not named is small, and whole on every device.
+# {last two names of a param's path: logical names of its axes}. Params that are not listed are small and replicated.
 _PARAMS: dict[str, tuple[str | None, ...]] = {
     "embedding.tokens": ("vocabulary", "embed"),
     "embedding.local": (None, "embed"),
@@ -38,31 +38,36 @@ _PARAMS: dict[str, tuple[str | None, ...]] = {
 
 
 def mesh_axes(*names: str | None) -> P:
-    """The mesh axes of logical ones; None is whole on every device.
+    """Return the partition spec of an array whose axes have these logical names; None marks an axis not sharded.
 
     Raises:
-      KeyError: a name that is not in the table.
+      KeyError: a name is not in `RULES`.
     """
     return P(*(None if name is None else RULES[name] for name in names))
 
 
 def param_axes(path: str, ndim: int) -> P:
-    """Of a param by its path, names joined by dots; also of the moments that an optimizer keeps of it."""
+    """Return the partition spec of a param, or of an optimizer moment of it.
+
+    Args:
+      path: names on the way to the param, joined by dots, as `param_path` returns them.
+      ndim: number of axes of the param.
+    """
     ending = ".".join(path.split(".")[-2:])
     names = _PARAMS.get(ending, (None,) * ndim)
     if len(names) != ndim:
-        raise ValueError(f"{path} has {ndim} axes, the table of axes gives it {len(names)}: {names}")
+        raise ValueError(f"param_axes: {path} has {ndim} axes, expected {len(names)} ({names}). Correct _PARAMS.")
     return mesh_axes(*names)
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """Says where an activation lies; without a mesh there is nothing to say."""
+    """Constrain the sharding of an activation whose axes have these logical names; without a mesh, do nothing."""
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, mesh_axes(*names))
 
 
 def platform() -> str:
-    """Of the devices that a program is traced for: cpu, gpu or tpu."""
+    """Return the platform of the devices that a program is traced for: cpu, gpu or tpu."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform

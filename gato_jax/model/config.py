@@ -1,4 +1,4 @@
-"""The numbers that make a model, and those that say how it is computed."""
+"""Configs of a model: its architecture, and the settings of its computation."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from gato_jax.tokenization import Tokenization
 
 _READER = DataclassReader(error=ValueError)
 
-FUSED = ("cudnn", "splash")  # kernels that know no other scores than query times key
+FUSED = ("cudnn", "splash")  # kernels without scores by distance, so for rope only
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What the parameters are. Attributes (names as in the paper's table 5):
+    """Architecture of a model, with the paper's names (table 5) and defaults.
 
-    layers: transformer blocks.
-    width: layer width D.
-    heads, head_size: attention heads N and key/value size H.
-    hidden: feed-forward hidden size F; GEGLU splits it in half.
-    position: how attention knows distance. `relative_xl`, as in Transformer-XL, gives the published sizes; `rope` has
-      one matrix less in each block and runs on fused kernels.
-    image_trunk: `residual_block` is the paper's; `resnet_50` another one, of configs/article_variant.py.
-    freeze_image_trunk: leave the trunk's params as they are, and train the projection of its features alone.
-    patch_channels, patch_stride: channels of the residual block, and the stride of its stem. The paper publishes
-      neither; docs/decisions.md has what was chosen and why.
-    stochastic_depth: probability of skipping each sub-layer in training (appendix D).
-    dropout: of what each sub-layer adds, in training (appendix E: 0.1 in fine-tuning).
-    bin_init: how the embeddings of continuous bins start: `normal` like every other row, or `fourier`, smooth features
-      of the bin's number, which short runs learn from sooner.
-    tokenization: sizes the tables.
+    Attributes:
+      layers: number of transformer blocks L.
+      width: width D of the residual stream.
+      heads: number of attention heads N.
+      head_size: size H of keys, queries and values.
+      hidden: feed-forward hidden size F, which GEGLU splits in half.
+      position: position scheme of attention. `relative_xl`, as in Transformer-XL, gives the published sizes; `rope` has
+        one matrix less in each block and runs on fused kernels.
+      image_trunk: patch embedding: `residual_block`, the paper's, or `resnet_50`, of configs/article_variant.py.
+      freeze_image_trunk: True to train only the trunk's output projection and leave its other params unchanged.
+      patch_channels: channels of the residual block. The paper publishes neither this nor the stride; docs/decisions.md
+        has the choices and their reasons.
+      patch_stride: stride of the residual block's stem, in pixels.
+      stochastic_depth: probability of dropping each sub-layer of a row in training (appendix D).
+      dropout: probability of dropping each element of a sub-layer's output in training (appendix E: 0.1 to fine-tune).
+      bin_init: initial embeddings of the bins of continuous values: `normal`, as of all other ids, or `fourier`, smooth
+        features of the bin's centre, from which short runs learn sooner.
+      tokenization: sizes of vocabulary, local positions and patches.
     """
 
     layers: int
@@ -66,20 +69,23 @@ class ModelConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"model.{name} must be in [0, 1), got {getattr(self, name)}")
         if self.position == "rope" and self.head_size % 2:
-            raise ValueError(f"model.head_size must be even for rope, which turns pairs; got {self.head_size}")
+            raise ValueError(f"model.head_size must be even for rope, which rotates pairs; got {self.head_size}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """How the same numbers are computed; no checkpoint depends on it. Attributes:
+    """Settings of the computation that change speed and memory and no param; checkpoints do not depend on them.
 
-    dtype: of matrix products and what flows between them. Params, norms, softmax and loss stay float32.
-    attention: `blockwise` never holds all scores, runs anywhere and is the fastest on a CPU; `dense` holds them, to
-      compare with; `cudnn` (GPU) and `splash` (TPU) are fused and need rope. One that cannot run is an error.
-    remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
-    scan: compile one block for all layers: minutes less to compile, and a copy of the params in `dtype` more to hold.
-    accumulate: microbatches of a step, one after the other.
-    loss_chunk: targets whose logits are held at a time.
+    Attributes:
+      dtype: dtype of matrix products and activations. Params, norms, softmax and loss stay in float32.
+      attention: attention kernel. `blockwise` never holds all scores, runs anywhere and is the fastest on a CPU;
+        `dense` holds them all, for comparison; `cudnn` (GPU) and `splash` (TPU) are fused and need rope. A kernel that
+        cannot run raises an error.
+      remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
+      scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
+        in `dtype`.
+      accumulate: number of microbatches that a step computes one after the other.
+      loss_chunk: number of targets whose logits are held at a time.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -96,11 +102,7 @@ class ComputeConfig:
                 raise ValueError(f"compute.{name} must be positive, got {getattr(self, name)}")
 
     def require_fits(self, model: ModelConfig):
-        """Refuses a kernel that cannot compute this model.
-
-        Raises:
-          ValueError: naming both and the remedy.
-        """
+        """Raise ValueError if the attention kernel cannot compute this model or this dtype."""
         if self.attention in FUSED and model.position != "rope":
             raise ValueError(
                 f"compute.attention={self.attention} cannot add the position scores of model.position="

@@ -1,7 +1,7 @@
-"""From tokens and patches to vectors (paper, section 2.2 and appendix C).
+"""Embedding of tokens and image patches as vectors (paper, section 2.2 and appendix C).
 
 Axes:
-    B rows   T positions   D width   G pools of B/G rows   P patches of a pool   V vocabulary
+    B rows   T positions   D width   G pools of B/G rows   P patches of a pool   p side of a patch   V vocabulary
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
+from gato_jax.model.einsum import einsum_f32
 from gato_jax.model.layers import GroupNorm
-from gato_jax.model.products import product
 from gato_jax.model.resnet import ResNet50Trunk
 from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 
 
 class PatchBlock(nnx.Module):
-    """One pre-activation residual block, then the whole patch to one vector."""
+    """Patch embedding (appendix C.2): a strided stem, a pre-activation residual block, and a projection to width D."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         channels, stride = config.patch_channels, config.patch_stride
@@ -40,6 +40,7 @@ class PatchBlock(nnx.Module):
         self.out_bias = nnx.Param(jnp.zeros(config.width))
 
     def __call__(self, patches: UInt8[Array, "P p p C"]) -> Float[Array, "P D"]:
+        """Embed patches; pixels are scaled to [-1, 1] and divided by sqrt(p) (section 2.1)."""
         side = patches.shape[1]
         pixels = (patches.astype(jnp.float32) / 127.5 - 1) / np.float32(np.sqrt(side))
         x = self.stem(pixels.astype(self.out.dtype))
@@ -49,7 +50,7 @@ class PatchBlock(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """Token, local position and patch embeddings; the token table is shared with the output head."""
+    """Embeddings of tokens, local positions and patches; the output head shares the token table."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         def table(rows):
@@ -75,52 +76,68 @@ class Embedding(nnx.Module):
         patch_intervals: Int[Array, "G P 4"],
         keys: Key[Array, " B"] | None = None,
     ) -> Float[Array, "B T D"]:
-        """Vectors at all positions.
+        """Embed all positions of a batch.
 
-        Each pool holds the patches of the rows of one device, which embeds and places them without asking another.
-        `patch_slots` index the flattened positions of the pool's rows; slots beyond the last are padding and dropped.
-        With a key for each row (training) patch positions are drawn from their intervals, without (evaluation) they
-        are the mean.
+        Each pool holds the patches of the rows of one device, which embeds them and puts them into place without
+        communication.
+
+        Args:
+          token_ids: token of each position.
+          local_position: index of each position within its timestep's observation.
+          patches: pixels.
+          patch_slots: index of each patch in the flattened positions of its pool's rows; slots beyond the last position
+            are padding and dropped.
+          patch_intervals: row interval [low, high) and column interval [low, high) of each patch within its image.
+          keys: one key for each row in training, to draw the position of each patch from its intervals; None in
+            evaluation, to use the rounded mean (appendix C.3).
         """
         vectors = self.tokens[token_ids]
         pools, count = patch_slots.shape
         if count:
-            drawn = None if keys is None else _draw(keys, token_ids.shape[1], patch_slots)
-            rows, columns = patch_position(patch_intervals, drawn)
+            uniform = None if keys is None else _uniform_of_patches(keys, token_ids.shape[1], patch_slots)
+            rows, columns = patch_position(patch_intervals, uniform)
             embedded = self.patch(patches.reshape(pools * count, *patches.shape[2:])).reshape(pools, count, -1)
             embedded = constrain(embedded + self.row[rows] + self.column[columns], "batch", None, None)
             pooled = constrain(vectors.reshape(pools, -1, vectors.shape[-1]), "batch", None, None)
-            place = jax.vmap(lambda into, slots, values: into.at[slots].set(values, mode="drop"))
-            vectors = place(pooled, patch_slots, embedded).reshape(vectors.shape)
+            scatter = jax.vmap(lambda into, slots, values: into.at[slots].set(values, mode="drop"))
+            vectors = scatter(pooled, patch_slots, embedded).reshape(vectors.shape)
         return constrain(vectors + self.local[local_position], "batch", None, None)
 
     def attend(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
-        """Logits, in float32, by the transposed token table."""
-        return product("...D,VD->...V", hidden, self.tokens[...])
+        """Return float32 logits: the product of hidden vectors with the transposed token table."""
+        return einsum_f32("...D,VD->...V", hidden, self.tokens[...])
 
 
-def _draw(keys: Key[Array, " B"], length: int, slots: Int[Array, "G P"]) -> Float[Array, "G P 2"]:
-    """For each patch two numbers in [0, 1) that depend on its row's key and its position in the row alone."""
+def _uniform_of_patches(keys: Key[Array, " B"], length: int, slots: Int[Array, "G P"]) -> Float[Array, "G P 2"]:
+    """Draw two uniform numbers in [0, 1) for each patch, which depend only on its row's key and its position there."""
     drawn = jax.vmap(lambda key: jax.random.uniform(key, (length, 2)))(keys).reshape(len(slots), -1, 2)
     return jax.vmap(lambda values, index: values[jnp.minimum(index, len(values) - 1)])(drawn, slots)
 
 
 def patch_position(
-    intervals: Int[Array, "*rest 4"], drawn: Float[Array, "*rest 2"] | None
+    intervals: Int[Array, "*rest 4"], uniform: Float[Array, "*rest 2"] | None
 ) -> tuple[Int[Array, "*rest"], Int[Array, "*rest"]]:
-    """Row and column index of each patch within [low, high): where `drawn` says, the rounded mean without it."""
+    """Return a row index and a column index within the intervals of each patch (appendix C.3).
+
+    Args:
+      intervals: row interval [low, high) and column interval [low, high), of 128.
+      uniform: numbers in [0, 1) that choose row and column; None for the rounded mean of each interval.
+    """
     low, high = intervals[..., 0::2], intervals[..., 1::2]
-    if drawn is None:
+    if uniform is None:
         index = (low + high) // 2
     else:
-        index = low + (drawn * jnp.maximum(high - low, 1).astype(jnp.float32)).astype(jnp.int32)
+        index = low + (uniform * jnp.maximum(high - low, 1).astype(jnp.float32)).astype(jnp.int32)
     index = jnp.clip(index, 0, PATCH_POSITIONS - 1)
     return index[..., 0], index[..., 1]
 
 
 def fourier_bins(bins: int, width: int) -> Float[np.ndarray, "bins D"]:
-    """Sines and cosines of the bin's number, from one period over all bins to one over a few; scaled as other rows."""
-    periods = np.geomspace(2.0, 2.0 / bins * 8, width // 2)  # in units of the range [-1, 1]
+    """Return initial embeddings of the bins of continuous values: sines and cosines of the bin's centre in [-1, 1].
+
+    Periods fall geometrically from 2, the whole range, to 8 bins. Vectors have the scale of other rows of the table.
+    """
+    periods = np.geomspace(2.0, 2.0 / bins * 8, width // 2)
     x = (np.arange(bins) + 0.5) / bins * 2 - 1
     angles = 2 * np.pi * x[:, None] / periods[None]
     features = np.concatenate([np.sin(angles), np.cos(angles)], -1)

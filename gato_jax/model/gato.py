@@ -15,14 +15,14 @@ from gato_jax.model.attention import Attention
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ComputeConfig, ModelConfig
 from gato_jax.model.embedding import Embedding
-from gato_jax.model.layers import FeedForward, LayerNorm, leave_out
+from gato_jax.model.layers import FeedForward, LayerNorm, drop_path, dropout
 
-_PLAINLY = ComputeConfig()
+_DEFAULT_COMPUTE = ComputeConfig()
 _REMAT = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
 
 
 class Block(nnx.Module):
-    """Pre-norm attention and feed-forward."""
+    """Transformer block: pre-norm attention, then a pre-norm feed-forward layer, each added to the residual stream."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.attention_norm = LayerNorm(config.width, rngs)
@@ -34,18 +34,29 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"], keys: Key[Array, "B 2"] | None, kernel: str
     ) -> Float[Array, "B T D"]:
-        x = x + self._partly(self.attention(self.attention_norm(x), segment_ids, kernel), keys, 0)
-        x = x + self._partly(self.feed_forward(self.feed_forward_norm(x)), keys, 1)
+        """Apply the block.
+
+        Args:
+          x: residual stream.
+          segment_ids: segment of each position.
+          keys: a key for each row and sub-layer in training, for stochastic depth and dropout; None in evaluation.
+          kernel: name of the attention kernel.
+        """
+        x = x + self._drop(self.attention(self.attention_norm(x), segment_ids, kernel), keys, 0)
+        x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys, 1)
         return constrain(x, "batch", None, None)
 
-    def _partly(self, update, keys, sub_layer: int):
+    def _drop(self, update, keys, sub_layer: int):
         if keys is None:
             return update
-        return leave_out(update, keys[:, sub_layer], stochastic_depth=self.stochastic_depth, dropout=self.dropout)
+        keys = keys[:, sub_layer]
+        if self.stochastic_depth:
+            update = drop_path(update, keys, self.stochastic_depth)
+        return dropout(update, keys, self.dropout) if self.dropout else update
 
 
 class Gato(nnx.Module):
-    """Embedding, blocks and a head that shares the token table."""
+    """The whole model: embedding, transformer blocks, and an output head that shares the token table."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.embedding = Embedding(config, rngs)
@@ -54,9 +65,15 @@ class Gato(nnx.Module):
         self.vocabulary_size = config.tokenization.vocabulary.size
 
     def __call__(
-        self, batch, keys: Key[Array, " B"] | None = None, compute: ComputeConfig = _PLAINLY
+        self, batch, keys: Key[Array, " B"] | None = None, compute: ComputeConfig = _DEFAULT_COMPUTE
     ) -> Float[Array, "B T D"]:
-        """Final hidden vectors of a Batch; with a key for each row as in training, without as in evaluation."""
+        """Return the final hidden vector of each position.
+
+        Args:
+          batch: a Batch of gato_jax.batching, on the devices.
+          keys: one key for each row in training; None in evaluation, where nothing is random.
+          compute: attention kernel, rematerialisation and scan.
+        """
         patch_keys, block_keys = None, None
         if keys is not None:
             patch_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
@@ -65,54 +82,58 @@ class Gato(nnx.Module):
         x = self.embedding(
             batch.token_ids, batch.local_position, batch.patches, batch.patch_slots, batch.patch_intervals, patch_keys
         )
-        return self.norm(self._through_blocks(x, batch.segment_ids, block_keys, compute))
+        return self.norm(self._apply_blocks(x, batch.segment_ids, block_keys, compute))
 
-    def _through_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
-        graphs, states = zip(*map(nnx.split, self.blocks), strict=True)
+    def _apply_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
+        graphdefs, states = zip(*map(nnx.split, self.blocks), strict=True)
 
-        def run(state, x, keys):
-            return nnx.merge(graphs[0], state)(x, segment_ids, keys, compute.attention)
+        def apply(state, x, keys):
+            return nnx.merge(graphdefs[0], state)(x, segment_ids, keys, compute.attention)
 
         if compute.remat != "none":
-            run = jax.checkpoint(run, policy=_REMAT[compute.remat], prevent_cse=not compute.scan)
+            apply = jax.checkpoint(apply, policy=_REMAT[compute.remat], prevent_cse=not compute.scan)
         if compute.scan:
             stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-            return jax.lax.scan(lambda x, layer: (run(layer[0], x, layer[1]), None), x, (stacked, keys))[0]
+            return jax.lax.scan(lambda x, layer: (apply(layer[0], x, layer[1]), None), x, (stacked, keys))[0]
         for number, state in enumerate(states):
-            x = run(state, x, None if keys is None else keys[number])
+            x = apply(state, x, None if keys is None else keys[number])
         return x
 
     def logits(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
-        """Logits over the padded vocabulary; padding ids are never probable."""
-        return self.without_padding(self.embedding.attend(hidden))
+        """Return float32 logits over the padded vocabulary; those of padding ids are -1e9."""
+        return self.mask_padding_ids(self.embedding.attend(hidden))
 
-    def without_padding(self, logits: Float[Array, "*rest V"]) -> Float[Array, "*rest V"]:
-        """The ids that fill the table up to a round size are never probable."""
+    def mask_padding_ids(self, logits: Float[Array, "*rest V"]) -> Float[Array, "*rest V"]:
+        """Set to -1e9 the logits of the ids that only round the token table up to a multiple of 128 rows."""
         return jnp.where(jnp.arange(logits.shape[-1]) < self.vocabulary_size, logits, jnp.float32(-1e9))
 
 
-def graph_of(config: ModelConfig) -> nnx.GraphDef:
-    """The model without its arrays."""
+def graphdef(config: ModelConfig) -> nnx.GraphDef:
+    """Return the structure of the model without its arrays, to be merged with params."""
     return nnx.split(nnx.eval_shape(lambda: Gato(config, nnx.Rngs(0))))[0]
 
 
 def initialise(config: ModelConfig, key: Key[Array, ""]) -> nnx.State:
-    """Params, a plain pytree of arrays. Jit it, with the output placed, when they are many."""
+    """Return random params, a plain pytree of float32 arrays; jit it with its output sharded for a large model."""
     return nnx.split(Gato(config, nnx.Rngs(params=key)))[1]
 
 
 def param_path(path) -> str:
-    """The names on the way to a param in the tree, joined by dots."""
+    """Return the names on the way to a param, joined by dots, for a key path of `jax.tree_util`."""
     return ".".join(str(key.key) for key in path if hasattr(key, "key"))
 
 
 def is_frozen(path: str) -> bool:
-    """Whether a param is one of the image trunk: all of the patch block but the projection to the model's width."""
+    """Return True for params that `freeze_image_trunk` freezes: all of the patch block but its output projection.
+
+    Args:
+      path: the param's path, as `param_path` returns it.
+    """
     return ".patch." in path and not path.endswith((".patch.out", ".patch.out_bias"))
 
 
-def in_dtype(params: nnx.State, dtype: str) -> nnx.State:
-    """The params to compute with: in `dtype`, but for those of norms."""
+def cast_params(params: nnx.State, dtype: str) -> nnx.State:
+    """Return the params in the dtype to compute in; those of norms stay in float32."""
 
     def cast(path, leaf):
         return leaf if "norm" in param_path(path) else leaf.astype(dtype)
@@ -121,5 +142,5 @@ def in_dtype(params: nnx.State, dtype: str) -> nnx.State:
 
 
 def count_parameters(params) -> int:
-    """Of arrays, or of their shapes."""
+    """Return the number of elements of all arrays, or ShapeDtypeStructs, of a pytree."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

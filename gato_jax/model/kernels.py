@@ -1,6 +1,8 @@
-"""Ways to compute attention over packed rows, by name. Each gives the same numbers; one that cannot run raises.
+"""Implementations of attention over packed rows, by name.
 
     out_i = sum_j softmax_j(score(i, j)) v_j        over keys j <= i of the same segment
+
+All of them return the same numbers up to rounding. One that cannot run on a platform raises an error.
 
 Axes:
     B rows   T queries   S keys   N heads   H head size   R distances
@@ -16,19 +18,24 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gato_jax.model.axes import mesh_axes, platform
-from gato_jax.model.products import product
+from gato_jax.model.einsum import einsum_f32
 
-MASKED = np.float32(-1e9)
-_BLOCK = {"cpu": 128}  # queries at a time; elsewhere 256: fewer blocks are less to compile
+MASKED = np.float32(-1e9)  # score of a key that a query may not attend to
+_BLOCK_SIZE = {"cpu": 128}  # queries of a block; 256 elsewhere, as fewer blocks compile sooner
 _PLATFORM = {"cudnn": "gpu", "splash": "tpu"}
 
 
 class KernelError(RuntimeError):
-    """A named kernel that cannot run here; the message says what would."""
+    """An attention kernel that cannot run on this platform or for these shapes; the message names one that can."""
 
 
 class RelativePosition(NamedTuple):
-    """What relative attention adds to the scores: position_query_i . r_{i-j}, distances in descending order."""
+    """Queries and keys of the scores that relative attention adds, query_i . keys_{i-j}.
+
+    Attributes:
+      query: scaled queries for distances.
+      keys: keys of the distances R - 1, ..., 0, in this descending order.
+    """
 
     query: Float[Array, "B N T H"]
     keys: Float[Array, "N R H"]
@@ -42,14 +49,22 @@ def attend(
     segment_ids: Int[Array, "B T"],
     relative: RelativePosition | None = None,
 ) -> Float[Array, "B N T H"]:
-    """Causal attention within segments, of a query that is already scaled.
+    """Compute causal attention within segments.
+
+    Args:
+      kernel: `dense`, `blockwise`, `cudnn` or `splash`; see `ComputeConfig.attention`.
+      query: queries, already scaled by 1 / sqrt(H).
+      keys: keys of the same positions.
+      values: values of the same positions.
+      segment_ids: segment of each position.
+      relative: scores by distance to add, for `dense` and `blockwise` only.
 
     Raises:
-      KernelError: the kernel is for another platform, or for shapes other than these.
+      KernelError: the kernel is for another platform or for other shapes.
     """
     if kernel == "dense":
         scores = _scores((query, keys, relative), segment_ids, segment_ids, 0)
-        return product("BNTS,BNSH->BNTH", jax.nn.softmax(scores), values).astype(values.dtype)
+        return einsum_f32("BNTS,BNSH->BNTH", jax.nn.softmax(scores), values).astype(values.dtype)
     if kernel == "blockwise":
         return _blockwise((query, keys, relative), values, segment_ids)
     require_platform(kernel)
@@ -57,7 +72,7 @@ def attend(
 
 
 def require_platform(kernel: str):
-    """Refuses a fused kernel on a machine, or for a topology, that is not its own."""
+    """Raise KernelError unless the kernel runs on the platform that is traced for."""
     if (needed := _PLATFORM.get(kernel)) not in (None, platform()):
         raise KernelError(
             f"compute.attention={kernel} runs on {needed} only, this is {platform()}; set it to blockwise"
@@ -65,11 +80,11 @@ def require_platform(kernel: str):
 
 
 def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, "B N T S"]:
-    """Masked scores in float32 of queries `start`, start + 1, ... of a row, to keys 0, 1, ..."""
+    """Return the masked float32 scores of queries start, start + 1, ... of each row to its keys 0, 1, ..."""
     query, keys, relative = operands
-    scores = product("BNTH,BNSH->BNTS", query, keys)
+    scores = einsum_f32("BNTH,BNSH->BNTS", query, keys)
     if relative is not None:
-        scores += shift_to_keys(product("BNTH,NRH->BNTR", relative.query, relative.keys))
+        scores += shift_to_keys(einsum_f32("BNTH,NRH->BNTR", relative.query, relative.keys))
     queries, positions = (jnp.arange(scores.shape[axis]) for axis in (-2, -1))
     causal = start + queries[:, None] >= positions[None]
     allowed = (query_segments[:, :, None] == key_segments[:, None, :]) & causal[None]
@@ -77,10 +92,10 @@ def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, 
 
 
 def shift_to_keys(by_distance: Float[Array, "B N T S"]) -> Float[Array, "B N T S"]:
-    """From columns by descending distance S-1, ..., 0 to columns by key, for the last T of S positions.
+    """Move scores from columns by descending distance, S-1, ..., 0, to columns by key, for the last T of S positions.
 
-    The pad-and-reshape of Transformer-XL: query i = S-T+t finds key j at distance i-j, in column j+T-1-t. What lands
-    where j > i is void.
+    This is the pad-and-reshape of Transformer-XL (arXiv 1901.02860, appendix B): query i = S-T+t finds key j at
+    distance i-j, in column j+T-1-t. Entries with j > i are meaningless and must be masked.
     """
     *lead, queries, keys = by_distance.shape
     padded = jnp.pad(by_distance, [(0, 0)] * (len(lead) + 1) + [(1, 0)])
@@ -89,66 +104,69 @@ def shift_to_keys(by_distance: Float[Array, "B N T S"]) -> Float[Array, "B N T S
 
 @jax.custom_vjp
 def _blockwise(operands, values, segment_ids):
-    """Block by block of queries, each with the keys up to its end: half of the work, and never all scores at once.
+    """Compute attention one block of queries at a time, each with the keys up to the block's end.
 
-    The backward pass computes each block's scores again, from which and the kept normaliser all gradients follow
-    (FlashAttention, arXiv 2205.14135, written for a compiler instead of one chip).
+    That is half of the work of `dense`, and the scores of one block are all that is held. The backward pass computes
+    the scores of each block again and derives all gradients from them and from the normalisers that the forward pass
+    kept, as in FlashAttention (arXiv 2205.14135).
     """
     return _blockwise_forward(operands, values, segment_ids)[0]
 
 
 def _blockwise_forward(operands, values, segment_ids):
-    mixed, normalisers = [], []
+    outputs, normalisers = [], []
     for block in _blocks(values.shape[2]):
         scores = _block_scores(operands, segment_ids, block)
         largest = scores.max(axis=-1, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = weights.sum(axis=-1, keepdims=True)
-        sums = product("BNTS,BNSH->BNTH", weights, values[:, :, : block.stop])
-        mixed.append((sums / total).astype(values.dtype))
+        sums = einsum_f32("BNTS,BNSH->BNTH", weights, values[:, :, : block.stop])
+        outputs.append((sums / total).astype(values.dtype))
         normalisers.append(largest + jnp.log(total))
-    out = _joined(mixed)
-    return out, (operands, values, segment_ids, out, _joined(normalisers))
+    out = _concatenate_blocks(outputs)
+    return out, (operands, values, segment_ids, out, _concatenate_blocks(normalisers))
 
 
-def _blockwise_backward(saved, out_gradient):
-    operands, values, segment_ids, out, normaliser = saved
-    along = (out_gradient * out).astype(jnp.float32).sum(axis=-1, keepdims=True)
+def _blockwise_backward(residuals, out_grad):
+    operands, values, segment_ids, out, normaliser = residuals
+    # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j.
+    row_sum = (out_grad * out).astype(jnp.float32).sum(axis=-1, keepdims=True)
     query, keys, relative = operands
     length, dtype = values.shape[2], values.dtype
-    query_gradient, position_gradient = [], []
-    # Summed up with positions last: a CPU makes these products three times as fast as with positions before H.
-    key_gradient, value_gradient, distance_gradient = jnp.float32(0), jnp.float32(0), jnp.float32(0)
+    query_grads, position_query_grads = [], []
+    # These are summed with positions last, (..., H, S): a CPU makes these products three times as fast as (..., S, H).
+    keys_grad, values_grad, distances_grad = jnp.float32(0), jnp.float32(0), jnp.float32(0)
     for block in _blocks(length):
         rows, seen, later = slice(block.start, block.stop), slice(0, block.stop), length - block.stop
-        arrived = out_gradient[:, :, rows]
+        block_grad = out_grad[:, :, rows]
         weights = jnp.exp(_block_scores(operands, segment_ids, block) - normaliser[:, :, rows])
-        of_values = product("BNTH,BNTS->BNHS", arrived, weights.astype(dtype))
-        value_gradient += _padded(of_values, after=later)
-        to_weights = product("BNTH,BNSH->BNTS", arrived, values[:, :, seen])
-        to_scores = (weights * (to_weights - along[:, :, rows])).astype(dtype)
-        query_gradient.append(product("BNTS,BNSH->BNTH", to_scores, keys[:, :, seen]))
-        of_keys = product("BNTH,BNTS->BNHS", query[:, :, rows], to_scores)
-        key_gradient += _padded(of_keys, after=later)
-        if relative is not None:  # the nearest distances are the last
-            (to_distance,) = jax.linear_transpose(shift_to_keys, to_scores)(to_scores)
-            position_gradient.append(product("BNTR,NRH->BNTH", to_distance, relative.keys[:, -block.stop :]))
-            at_distance = product("BNTH,BNTR->NHR", relative.query[:, :, rows], to_distance)
-            distance_gradient += _padded(at_distance, before=later)
-    to_relative = None
+        block_values_grad = einsum_f32("BNTH,BNTS->BNHS", block_grad, weights.astype(dtype))
+        values_grad += _pad_last_axis(block_values_grad, after=later)
+        weights_grad = einsum_f32("BNTH,BNSH->BNTS", block_grad, values[:, :, seen])
+        scores_grad = (weights * (weights_grad - row_sum[:, :, rows])).astype(dtype)
+        query_grads.append(einsum_f32("BNTS,BNSH->BNTH", scores_grad, keys[:, :, seen]))
+        block_keys_grad = einsum_f32("BNTH,BNTS->BNHS", query[:, :, rows], scores_grad)
+        keys_grad += _pad_last_axis(block_keys_grad, after=later)
+        if relative is not None:  # The nearest distances are the last keys of `relative`.
+            (by_distance_grad,) = jax.linear_transpose(shift_to_keys, scores_grad)(scores_grad)
+            position_query_grads.append(einsum_f32("BNTR,NRH->BNTH", by_distance_grad, relative.keys[:, -block.stop :]))
+            block_distances_grad = einsum_f32("BNTH,BNTR->NHR", relative.query[:, :, rows], by_distance_grad)
+            distances_grad += _pad_last_axis(block_distances_grad, before=later)
+    relative_grad = None
     if relative is not None:
-        to_relative = RelativePosition(_joined(position_gradient), jnp.swapaxes(distance_gradient, -1, -2))
-    to_keys, to_values = (jnp.swapaxes(gradient, -1, -2) for gradient in (key_gradient, value_gradient))
-    gradients = (_joined(query_gradient), to_keys, to_relative), to_values
-    return *jax.tree.map(lambda g, x: g.astype(x.dtype), gradients, (operands, values)), None
+        relative_grad = RelativePosition(
+            _concatenate_blocks(position_query_grads), jnp.swapaxes(distances_grad, -1, -2)
+        )
+    keys_grad, values_grad = (jnp.swapaxes(grad, -1, -2) for grad in (keys_grad, values_grad))
+    grads = (_concatenate_blocks(query_grads), keys_grad, relative_grad), values_grad
+    return *jax.tree.map(lambda grad, x: grad.astype(x.dtype), grads, (operands, values)), None
 
 
-def _padded(x, *, before: int = 0, after: int = 0):
-    """With zeros at the other positions, or distances, of the last axis."""
+def _pad_last_axis(x, *, before: int = 0, after: int = 0):
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
 
 
-def _joined(blocks):
+def _concatenate_blocks(blocks):
     return jnp.concatenate(blocks, axis=2)
 
 
@@ -156,40 +174,38 @@ _blockwise.defvjp(_blockwise_forward, _blockwise_backward)
 
 
 def _blocks(length: int) -> list[range]:
-    queries = _BLOCK.get(platform(), 256)
-    return [range(start, min(start + queries, length)) for start in range(0, length, queries)]
+    size = _BLOCK_SIZE.get(platform(), 256)
+    return [range(start, min(start + size, length)) for start in range(0, length, size)]
 
 
 def _block_scores(operands, segment_ids, block: range):
-    """Scores of the queries of a block to the keys up to its end."""
+    """Return the masked scores of the queries of a block to the keys up to its end."""
     query, keys, relative = operands
     rows, seen = slice(block.start, block.stop), slice(0, block.stop)
-    if relative is not None:  # the nearest distances are the last
+    if relative is not None:  # The nearest distances are the last keys of `relative`.
         relative = RelativePosition(relative.query[:, :, rows], relative.keys[:, -block.stop :])
     operands = query[:, :, rows], keys[:, :, seen], relative
     return _scores(operands, segment_ids[:, rows], segment_ids[:, seen], block.start)
 
 
 def _cudnn(query, keys, values, segment_ids):
-    """CuDNN's flash attention, by way of JAX; segments are a mask, causality is known to the kernel."""
+    """Call cuDNN's flash attention through JAX; it gets segments as a mask and applies causality itself."""
     same_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     operands = (jnp.moveaxis(x, 1, 2) for x in (query, keys, values))
-    mixed = jax.nn.dot_product_attention(
-        *operands, mask=same_segment, is_causal=True, scale=1.0, implementation="cudnn"
-    )
-    return jnp.moveaxis(mixed, 2, 1)
+    out = jax.nn.dot_product_attention(*operands, mask=same_segment, is_causal=True, scale=1.0, implementation="cudnn")
+    return jnp.moveaxis(out, 2, 1)
 
 
 def _splash(query, keys, values, segment_ids, interpret: bool = False):
-    """The TPU's own flash attention in Pallas, each device with its rows and heads."""
+    """Call the Pallas flash attention of TPUs on each device's rows and heads; `interpret` runs it on a CPU."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
     length, size = query.shape[2:]
     if length % 128 or size % 64:
         raise KernelError(
-            f"compute.attention=splash wants a context in multiples of 128 and heads of 64, got {length} and {size}; "
-            "set it to blockwise"
+            f"compute.attention=splash: context is {length} and head_size {size}, expected multiples of 128 and of 64. "
+            "Set compute.attention=blockwise."
         )
 
     def on_one_device(query, keys, values, segment_ids):
@@ -202,5 +218,5 @@ def _splash(query, keys, values, segment_ids, interpret: bool = False):
     if jax.sharding.get_abstract_mesh().empty:
         return on_one_device(query, keys, values, segment_ids)
     heads, rows = mesh_axes("batch", "heads", None, None), mesh_axes("batch", None)
-    spread = jax.shard_map(on_one_device, in_specs=(heads, heads, heads, rows), out_specs=heads, check_vma=False)
-    return spread(query, keys, values, segment_ids)
+    sharded = jax.shard_map(on_one_device, in_specs=(heads, heads, heads, rows), out_specs=heads, check_vma=False)
+    return sharded(query, keys, values, segment_ids)

@@ -1,7 +1,7 @@
-"""Norms in float32, GEGLU, and what training leaves out at random.
+"""Norms in float32, the GEGLU feed-forward layer, stochastic depth and dropout.
 
 Axes:
-    B rows   T positions   D width   F half of the hidden units   G 2: value and gate
+    B rows   T positions   D width   C channels   F half of the hidden units   G 2: value and gate
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NORM_GROUPS = 32  # appendix C.2
 
 
 class LayerNorm(nnx.LayerNorm):
-    """Computed in float32, whatever flows through it."""
+    """LayerNorm over the width, computed in float32 and returned in the dtype of its input."""
 
     def __init__(self, width: int, rngs: nnx.Rngs):
         super().__init__(width, dtype=jnp.float32, rngs=rngs)
@@ -28,7 +28,7 @@ class LayerNorm(nnx.LayerNorm):
 
 
 class GroupNorm(nnx.GroupNorm):
-    """Likewise, of the patch block."""
+    """GroupNorm of the patch block (appendix C.2), computed in float32 and returned in the dtype of its input."""
 
     def __init__(self, channels: int, rngs: nnx.Rngs):
         super().__init__(channels, NORM_GROUPS, dtype=jnp.float32, rngs=rngs)
@@ -38,7 +38,7 @@ class GroupNorm(nnx.GroupNorm):
 
 
 class FeedForward(nnx.Module):
-    """GEGLU (arXiv 2002.05202): half of the hidden units gate the other half."""
+    """GEGLU feed-forward layer (arXiv 2002.05202): one half of the hidden units gates the other half."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         width, half = config.width, config.hidden // 2
@@ -48,29 +48,37 @@ class FeedForward(nnx.Module):
         self.out_bias = nnx.Param(jnp.zeros(width))
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        # Value and gate side by side in memory, as the product leaves them: on a CPU any other order is a copy.
+        # Value and gate stay side by side in memory, as the einsum leaves them: on a CPU any other order is a copy.
         hidden = jnp.einsum("BTD,DGF->BTGF", x, self.hidden[...]) + self.hidden_bias[...][None, None]
         hidden = constrain(hidden, "batch", None, None, "hidden")
         value, gate = hidden[:, :, 0], hidden[:, :, 1]
         return jnp.einsum("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]) + self.out_bias[...][None, None]
 
 
-def leave_out(
-    update: Float[Array, "B T D"], keys: Key[Array, " B"], *, stochastic_depth: float, dropout: float
-) -> Float[Array, "B T D"]:
-    """What a sub-layer adds, without it for some rows (appendix D) and without some of its elements (appendix E).
+def drop_path(update: Float[Array, "B T D"], keys: Key[Array, " B"], rate: float) -> Float[Array, "B T D"]:
+    """Zero a sub-layer's output for random rows (stochastic depth, appendix D) and scale the others by 1 / (1 - rate).
 
-    What stays is scaled up, so that the expectation does. Each row draws from its own key: the numbers are the same
-    however the rows are spread over devices and microbatches.
+    Args:
+      update: output of the sub-layer, before it is added to the residual stream.
+      keys: one key for each row. Each row draws from its own key alone, so the result does not depend on how rows are
+        sharded or split into microbatches.
+      rate: probability of dropping a row, in (0, 1).
     """
-    if stochastic_depth:
-        skip = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 0), stochastic_depth))(keys)
-        update = _without(update, skip[:, None, None], stochastic_depth)
-    if dropout:
-        drop = jax.vmap(lambda key, x: jax.random.bernoulli(jax.random.fold_in(key, 1), dropout, x.shape))
-        update = _without(update, drop(keys, update), dropout)
-    return update
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 0), rate))(keys)
+    return _drop(update, dropped[:, None, None], rate)
 
 
-def _without(x, left_out, share: float):
-    return jnp.where(left_out, jnp.zeros((), x.dtype), x / jnp.asarray(1 - share, x.dtype))
+def dropout(update: Float[Array, "B T D"], keys: Key[Array, " B"], rate: float) -> Float[Array, "B T D"]:
+    """Zero random elements of a sub-layer's output (appendix E) and scale the others by 1 / (1 - rate).
+
+    Args:
+      update: output of the sub-layer, before it is added to the residual stream.
+      keys: one key for each row, as for `drop_path`; the two draw independent numbers from the same key.
+      rate: probability of dropping an element, in (0, 1).
+    """
+    draw = jax.vmap(lambda key, x: jax.random.bernoulli(jax.random.fold_in(key, 1), rate, x.shape))
+    return _drop(update, draw(keys, update), rate)
+
+
+def _drop(x, dropped, rate: float):
+    return jnp.where(dropped, jnp.zeros((), x.dtype), x / jnp.asarray(1 - rate, x.dtype))

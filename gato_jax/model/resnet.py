@@ -1,7 +1,7 @@
-"""Another image path than the paper's: a ResNet-50 on each patch, to which configs/article_variant.py compares.
+"""ResNet-50 patch embedding, the variant of configs/article_variant.py, in place of the paper's residual block.
 
 The architecture is that of torchvision's resnet50 (arXiv 1512.03385, with the stride in the 3x3 convolution), so that
-its weights fit; gato_jax/checkpoints/torchvision_weights.py reads them.
+its weights can be loaded by gato_jax/checkpoints/torchvision_weights.py.
 
 Axes:
     P patches   p side of a patch   S side of a feature map   C channels   D width
@@ -18,16 +18,17 @@ from jaxtyping import Array, Float, UInt8
 from gato_jax.model.config import ModelConfig
 
 FEATURES = 2048
-_BLOCKS = (3, 4, 6, 3)  # of the four stages
-_PIXEL_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's, of pixels in [0, 1]
+_BLOCKS = (3, 4, 6, 3)  # blocks of the four stages
+_PIXEL_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, pixels in [0, 1]
 _PIXEL_STD = np.array([0.229, 0.224, 0.225], np.float32)
 _EPSILON = np.float32(1e-5)
 
 
 class FrozenBatchNorm(nnx.Module):
-    """Batch norm by stored statistics, which are params that no gradient reaches; in float32.
+    """Batch norm with fixed statistics, computed in float32, as in DETR (arXiv 2005.12872).
 
-    As in DETR (arXiv 2005.12872): patches of one batch never act on each other, and there is no state.
+    Mean and variance are params without a gradient, so the patches of a batch do not affect each other and the module
+    has no state. Scale and bias are trained.
     """
 
     def __init__(self, channels: int, scale: float = 1.0):
@@ -42,13 +43,14 @@ class FrozenBatchNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, 3x3 and 1x1 convolutions, and a shortcut around them; the first block of a stage projects that, too."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions; its shortcut has a projection where the channels change."""
 
     def __init__(self, inputs: int, channels: int, stride: int, rngs: nnx.Rngs):
         outputs = 4 * channels
         self.conv_1, self.norm_1 = _conv(inputs, channels, 1, 1, rngs), FrozenBatchNorm(channels)
         self.conv_2, self.norm_2 = _conv(channels, channels, 3, stride, rngs), FrozenBatchNorm(channels)
-        # Statistics that are not measured bound no sum of sixteen branches: without weights from a file, none adds yet.
+        # Statistics that were not measured do not bound the sum of sixteen branches, so without pretrained weights each
+        # branch begins at zero.
         self.conv_3, self.norm_3 = _conv(channels, outputs, 1, 1, rngs), FrozenBatchNorm(outputs, scale=0.0)
         self.projects = inputs != outputs
         if self.projects:
@@ -62,7 +64,7 @@ class Bottleneck(nnx.Module):
 
 
 class ResNet50(nnx.Module):
-    """Normalised pixels to features; from 16x16 pixels on, the last feature map is a single point."""
+    """ResNet-50 without its classifier: normalised pixels to 2048 features, averaged over the last feature map."""
 
     def __init__(self, rngs: nnx.Rngs):
         self.stem, self.stem_norm = _conv(3, 64, 7, 2, rngs), FrozenBatchNorm(64)
@@ -76,15 +78,16 @@ class ResNet50(nnx.Module):
         return x.mean((1, 2))
 
     def first_features(self, pixels: Float[Array, "P p p 3"]) -> Float[Array, "P S S C"]:
-        """What the first stage gets: the stem and its pooling, for which nothing is below the zeros around the map."""
+        """Return the input of the first stage: the stem, then max pooling."""
+        # Zero padding is right for a maximum after ReLU, as nothing is below zero.
         x = nnx.relu(self.stem_norm(self.stem(pixels)))
         return nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (2, 2))
 
 
 class ResNet50Trunk(nnx.Module):
-    """Patches to vectors of the model's width: features, then a projection.
+    """Patch embedding by a ResNet-50: features of each patch, then a projection to the model's width D.
 
-    With config.freeze_image_trunk no gradient reaches the features, so none is computed; the projection is trained.
+    With config.freeze_image_trunk no gradient is computed for the features; the projection is trained.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
@@ -103,14 +106,14 @@ class ResNet50Trunk(nnx.Module):
 
 
 def _stage(number: int, blocks: int, rngs: nnx.Rngs) -> nnx.List:
-    """Blocks of one resolution: each stage but the first halves it, and doubles the channels."""
+    """Return the blocks of one stage; each stage but the first halves the resolution and doubles the channels."""
     channels, stride = 64 * 2**number, 1 if number == 0 else 2
     first = Bottleneck(64 if number == 0 else 2 * channels, channels, stride, rngs)
     return nnx.List([first, *(Bottleneck(4 * channels, channels, 1, rngs) for _ in range(1, blocks))])
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
-    """Padded alike on all sides, unlike `SAME` with a stride; a norm follows, so there is no bias."""
+    """Return a convolution without bias, padded equally on all sides, unlike `SAME` with a stride."""
     return nnx.Conv(
         inputs,
         outputs,

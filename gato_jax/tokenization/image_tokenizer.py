@@ -30,7 +30,7 @@ from jaxtyping import Array, Int32, UInt8
 
 from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.dataclass_reader import DataclassReader
-from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
+from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 
 _BATCH = 8  # images of one call: few, as an agent that acts has one or two at a time
 
@@ -136,7 +136,7 @@ class ImageTokenizer:
 @functools.partial(jax.jit, static_argnames="config")
 def _encode(config: ImageTokenizerConfig, params: nnx.State, images: UInt8[Array, "N S S 3"]):
     with jax.default_matmul_precision("highest"):  # a code must not hang on a device's short floats
-        model = nnx.merge(graph_of(config), params)
+        model = nnx.merge(graphdef(config), params)
         grid = model.encoder(to_pixels(images))
         return model.quantizer.nearest(grid.reshape(-1, config.code_size)).reshape(len(images), -1)
 
@@ -144,7 +144,7 @@ def _encode(config: ImageTokenizerConfig, params: nnx.State, images: UInt8[Array
 @functools.partial(jax.jit, static_argnames="config")
 def _decode(config: ImageTokenizerConfig, params: nnx.State, codes: Int32[Array, "N L"]):
     with jax.default_matmul_precision("highest"):
-        model = nnx.merge(graph_of(config), params)
+        model = nnx.merge(graphdef(config), params)
         vectors = model.quantizer.vectors[...][codes]
         pixels = model.decoder(vectors.reshape(len(codes), config.grid, config.grid, -1))
         return jnp.rint(jnp.clip((pixels + 1) * 127.5, 0, 255)).astype(jnp.uint8)

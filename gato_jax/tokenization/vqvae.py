@@ -222,7 +222,7 @@ def to_pixels(images: UInt8[Array, "*lead"]) -> Float[Array, "*lead"]:
     return images.astype(jnp.float32) / 127.5 - 1
 
 
-def graph_of(config: ImageTokenizerConfig) -> nnx.GraphDef:
+def graphdef(config: ImageTokenizerConfig) -> nnx.GraphDef:
     """The VQ-VAE without its arrays."""
     return nnx.split(nnx.eval_shape(lambda: VQVAE(config, nnx.Rngs(0))))[0]
 

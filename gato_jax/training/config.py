@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gato_jax.batching import DatasetConfig
 from gato_jax.batching.admission import AdmissionConfig
+from gato_jax.batching.opening import Missing
 from gato_jax.batching.weights import Weighting
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ComputeConfig, ModelConfig
@@ -75,6 +76,7 @@ class TrainConfig:
     datasets: {name: where the dataset is and how it is sampled}; losses and errors name a dataset by its name here.
     compute: how a step is computed; a run may go on with another.
     weighting: how the datasets' weights become shares of the rows (see batching.weigh).
+    missing: what to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
     admission: which data the run may learn from, by licence and kind.
     patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
       bring; a number below that is an error before the first step.
@@ -93,6 +95,7 @@ class TrainConfig:
     datasets: Mapping[str, DatasetConfig]
     compute: ComputeConfig = ComputeConfig()
     weighting: Weighting = "by_hand"
+    missing: Missing = "error"
     admission: AdmissionConfig = AdmissionConfig()
     patch_budget: int | None = None
     target_budget: int | None = None

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays
-from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graph_of, initialise, to_pixels
+from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 from gato_jax.training.metrics import NonFiniteLossError
 
 LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
@@ -140,7 +140,7 @@ def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTr
         params = initialise(config, key)
         # Every code counts as long unused: the first step draws all of them from the encoder's vectors.
         unused = jnp.full(config.codes, REVIVE_AFTER, jnp.int32)
-        sums = nnx.merge(graph_of(config), params).quantizer.vectors[...]
+        sums = nnx.merge(graphdef(config), params).quantizer.vectors[...]
         counts, step = jnp.ones(config.codes, jnp.float32), jnp.zeros((), jnp.int32)
         return TokenizerState(params, optimizer.init(params), counts, sums, unused, step)
 
@@ -151,7 +151,7 @@ def make_train_step(
     config: ImageTokenizerConfig, optimizer: optax.GradientTransformation
 ) -> Callable[[TokenizerState, Any, Any], tuple[TokenizerState, dict[str, Array]]]:
     """`train_step(state, images, key) -> (state, metrics)`, pure; jit it with the state donated."""
-    graph = graph_of(config)
+    graph = graphdef(config)
 
     def loss_fn(params: nnx.State, images: UInt8[Array, "N S S 3"]):
         pixels = to_pixels(images)

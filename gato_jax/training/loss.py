@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.batching import Batch
-from gato_jax.model import Gato, constrain, product
+from gato_jax.model import Gato, constrain, einsum_f32
 
 
 class Targets(NamedTuple):
@@ -84,8 +84,8 @@ def _forward(vocabulary: int, table, predictors, ids, weights):
         losses, probabilities = _losses(vocabulary, table, vectors, chunk_ids)
         hit = jnp.arange(len(table), dtype=jnp.int32)[None, None] == chunk_ids[..., None]
         gradient = (probabilities - hit.astype(jnp.float32)) * chunk_weights[..., None]
-        table_gradient += product("GKV,GKD->GVD", gradient, vectors)
-        to_vectors = product("GKV,VD->GKD", gradient, table).astype(table.dtype)
+        table_gradient += einsum_f32("GKV,GKD->GVD", gradient, vectors)
+        to_vectors = einsum_f32("GKV,VD->GKD", gradient, table).astype(table.dtype)
         return (total + (losses * chunk_weights).sum(), table_gradient), (losses, to_vectors)
 
     # Each pool sums up its own: they are added over devices once, not once a chunk.
@@ -106,7 +106,7 @@ _chunked_cross_entropy.defvjp(_forward, _backward)
 
 def _losses(vocabulary: int, table, vectors, ids) -> tuple[Float[Array, "G K"], Float[Array, "G K V"]]:
     """Cross-entropies and, for their gradients, probabilities; ids beyond the vocabulary only fill the table."""
-    logits = product("GKD,VD->GKV", vectors, table)
+    logits = einsum_f32("GKD,VD->GKV", vectors, table)
     logits = jnp.where((jnp.arange(len(table)) < vocabulary)[None, None], logits, -jnp.inf)
     largest = logits.max(axis=-1, keepdims=True)
     weights = jnp.exp(logits - largest)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from gato_jax.batching import Batch, Budgets
 from gato_jax.batching.batch import HOST_ONLY, batch_specs
-from gato_jax.model import graph_of, initialise
+from gato_jax.model import graphdef, initialise
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.sharding import replicated, row_groups, shard_batch, shard_params
@@ -48,7 +48,7 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
     placement = shard_params(mesh, shapes)
     batch = batch_shapes(config, row_groups(mesh) * config.compute.accumulate, budgets)
     step = make_train_step(
-        graph_of(config.model),
+        graphdef(config.model),
         tx,
         compute=config.compute,
         target_budget=budgets.targets,

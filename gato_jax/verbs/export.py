@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+from gato_jax.verbs.outputs import require_output_file, write_json
 
 if TYPE_CHECKING:
-    from gato_jax.episodes import Episode
-    from gato_jax.sources import EpisodeReader
+    pass
 
 _DATA_FORMATS = ("array_record", "parquet")
 _AGENT_FORMATS = ("safetensors",)
@@ -103,25 +101,10 @@ def _export_data(flag: flags.FlagValues, config: Any):
         context=flag.context,
         **settings,
     )
-    with contextlib.ExitStack() as bars:
-        counts = job.write(output, _WithProgress(reader, bars), overwrite=flag.overwrite)
+    counts = job.write(output, reader, overwrite=flag.overwrite)
     write_json(flag.json, counts._asdict())
     unit, use = ("rows", "") if flag.format == "parquet" else ("timesteps", f"; train on it as tokens:{output}")
     print(f"{reader.spec.name}: {counts.rows} {unit}, {counts.tokens} tokens in {output}{use}")
-
-
-@dataclasses.dataclass(frozen=True)
-class _WithProgress:
-    """Iterable over the episodes of a reader that shows a progress bar each time; `bars` closes the bars."""
-
-    reader: EpisodeReader
-    bars: contextlib.ExitStack
-
-    def __iter__(self) -> Iterator[Episode]:
-        bar = show_progress(
-            iter(self.reader), total=len(self.reader), desc=f"export {self.reader.spec.name}", unit="episode"
-        )
-        return self.bars.enter_context(contextlib.closing(bar))
 
 
 def _tokenization(config: Any) -> dict[str, Any]:

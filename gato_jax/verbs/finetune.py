@@ -36,8 +36,15 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     from gato_jax.evaluation import gather_references
     from gato_jax.evaluation.learning_curve import LearningCurve
     from gato_jax.reports.provenance import describe_data
-    from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
-    from gato_jax.verbs.data import open_mixture
+    from gato_jax.training import (
+        from_params,
+        identity,
+        open_run_mixture,
+        read_finetuning,
+        require_same_run,
+        require_same_start,
+        train,
+    )  # fmt: skip
 
     path = pathlib.Path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
@@ -48,7 +55,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
     references = gather_references([config.task], workdir)[config.task] if config.rollouts else None
     print(f"{_said(selection, config)}, all in {start_file}")
-    mixture = open_mixture(training, workdir, lambda source: selection)
+    mixture = open_run_mixture(training, workdir, {config.task: selection})
     require_same_run(training, mixture, workdir)
     write_json(workdir / "data.json", describe_data(mixture))
     curve = LearningCurve(

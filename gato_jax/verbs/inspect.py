@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+from gato_jax.verbs.outputs import require_output_file, write_json
 
 if TYPE_CHECKING:
     from gato_jax.batching import Mixture
@@ -71,8 +70,7 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
-    from gato_jax.training import TrainConfig
-    from gato_jax.verbs.data import open_image_tokenizer, open_mixture
+    from gato_jax.training import TrainConfig, open_image_tokenizer, open_run_mixture
 
     run = TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
@@ -80,7 +78,7 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
         raise UsageError(
             f"--row is {flag.row}, expected 0 to {total - 1} (steps times batch_size rows). Name such a row."
         )
-    mixture = open_mixture(run, workdir)
+    mixture = open_run_mixture(run, workdir)
     return _inspected(mixture, range(flag.row, min(flag.row + flag.rows, total)), open_image_tokenizer(run, workdir))
 
 
@@ -101,9 +99,7 @@ def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
             task, count = reader.spec.name, min(len(reader), flag.episodes)
             name = where if task in made else task
             directory = pathlib.Path(folder) / f"{len(made)}_{dataset_name(task)}"
-            episodes = show_progress(
-                itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode"
-            )
+            episodes = [reader[position] for position in range(count)]
             made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
         mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
         return _inspected(mixture, range(flag.row, flag.row + flag.rows))

@@ -90,8 +90,7 @@ def _require_fitting_flags(flag: flags.FlagValues):
 
 def _read(fields: Any, workdir: str | None) -> tuple[TrainConfig, Mixture | None]:
     """Return the train config, and the mixture of the run in `workdir` if it is given."""
-    from gato_jax.training import TrainConfig
-    from gato_jax.verbs.data import open_mixture
+    from gato_jax.training import TrainConfig, open_run_mixture
 
     if workdir is None:
         if "{workdir}" in (fields.get("image_tokenizer") or ""):
@@ -104,7 +103,7 @@ def _read(fields: Any, workdir: str | None) -> tuple[TrainConfig, Mixture | None
             f"--workdir is {workdir}, expected a folder. Name a run, or leave it out to plan for the worst case."
         )
     config = TrainConfig.from_mapping(fields, pathlib.Path(workdir))
-    return config, open_mixture(config, pathlib.Path(workdir))
+    return config, open_run_mixture(config, pathlib.Path(workdir))
 
 
 def _plan(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixture: Mixture | None):
@@ -128,12 +127,12 @@ def _plan(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixtu
 
 
 def _sweep(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixture: Mixture | None):
-    from gato_jax.planning import Grid, best, describe_sweep, sweep
+    from gato_jax.planning import Grid, describe_sweep, fastest, sweep
 
     batches, fsdps = _integers("batches", flag.batches), _integers("fsdps", flag.fsdps)
     grid = Grid.around(config, topology, batches=batches, fsdps=fsdps, remats=flag.remats)
     rows = list(show_progress(sweep(config, topology, mixture, grid), total=len(grid), desc="plan", unit="plan"))
-    picked = best(rows)
+    picked = fastest(rows)
     pick = None if picked is None else rows.index(picked)
     table = {"topology": topology.name, "rows": [dataclasses.asdict(row) for row in rows], "pick": pick}
     write_json(flag.json, table)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, read_rows, write_records
-from gato_jax.episodes import StoreError
+from gato_jax.episodes.errors import StoreError
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
@@ -115,7 +115,7 @@ def test_scaled_by_the_data_the_limits_are_in_the_contract(tmp_path):
 def test_the_same_export_is_kept(format, tmp_path):
     made = job(format=format).write(tmp_path / "out", episodes_of())
     before = contents(tmp_path / "out")
-    assert job(format=format).write(tmp_path / "out", iter(())) == made  # no episode is read
+    assert job(format=format).write(tmp_path / "out", []) == made  # no episode is read
     assert contents(tmp_path / "out") == before
 
 
@@ -190,16 +190,22 @@ def test_a_damaged_export_says_so_and_is_made_again(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_error_leaves_what_was_there(format, tmp_path):
-    def breaks():
-        yield from episodes_of()
-        raise KeyboardInterrupt
+    class Breaks(list):
+        def __getitem__(self, index):
+            return self.broken() if index == len(self) - 1 else super().__getitem__(index)
+
+        def __iter__(self):
+            return (self[index] for index in range(len(self)))
+
+        def broken(self):
+            raise KeyboardInterrupt
 
     for present in (False, True):
         if present:
             job(format=format).write(tmp_path / "out", episodes_of())
         before = contents(tmp_path / "out") if present else None
         with pytest.raises(KeyboardInterrupt):
-            job(format=format, fingerprint="new").write(tmp_path / "out", breaks(), overwrite=True)
+            job(format=format, fingerprint="new").write(tmp_path / "out", Breaks(episodes_of()), overwrite=True)
         assert [file.name for file in tmp_path.iterdir()] == ["out"] * present
         assert not present or contents(tmp_path / "out") == before
 

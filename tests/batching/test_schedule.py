@@ -2,12 +2,14 @@
 
 from collections import Counter
 
+import grain
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gato_jax.batching.schedule import _BLOCK, Epochs, Schedule
+from gato_jax.batching.permutation import ROUNDS, permutation
+from gato_jax.batching.schedule import _BLOCK, _FEW, Epochs, Schedule
 
 
 @given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.integers(1, 40), st.integers(0, 99))
@@ -61,3 +63,12 @@ def test_an_epoch_begins_once_in_each_stratum_and_each_epoch_in_another_order(un
 def test_what_a_row_has_more_room_for_begins_anywhere():
     starts = Epochs(units=50, windows=50, windows_per_row=2, seed=(0,)).starts(0, np.random.default_rng(0))
     assert {next(starts) for _ in range(2000)} == set(range(50))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 60, 255, 257, 1000, _FEW, 65_535, 65_536])
+@pytest.mark.parametrize("seed", [0, 1, 3_653_403_231, 2**32 - 1])
+def test_the_order_of_a_small_epoch_is_that_of_grain(size, seed):
+    order = permutation(size, seed)
+    assert sorted(order.tolist()) == list(range(size))
+    for place in range(size) if size < 10 else np.random.default_rng(0).integers(size, size=20).tolist():
+        assert order[place] == grain.experimental.index_shuffle(place, max_index=size - 1, seed=seed, rounds=ROUNDS)

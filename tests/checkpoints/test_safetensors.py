@@ -22,7 +22,7 @@ from gato_jax.checkpoints import (
     restore_agent,
     safetensors_format,
 )
-from gato_jax.model import graph_of, in_dtype, param_path
+from gato_jax.model import cast_params, graphdef, param_path
 from gato_jax.tokenization import Contract, Vocabulary
 from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 from tests.model.made_model import TINY, alive
@@ -36,7 +36,7 @@ def made_checkpoint(model=TINY, params=None) -> AgentCheckpoint:
     contract = Contract.of(model.tokenization, ALL)
     memory = {task: 2 if task == "made/control" else None for task in contract.tasks}
     run = {"seed": 3, "context": 64, "memory_steps": memory, "mixture": "0f"}
-    return AgentCheckpoint(20, model, graph_of(model), alive(model) if params is None else params, contract, run)
+    return AgentCheckpoint(20, model, graphdef(model), alive(model) if params is None else params, contract, run)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_bfloat16_is_what_a_model_computes_with_in_bfloat16(checkpoint, exported
     export_params(checkpoint, path, dtype="bfloat16")
     for name, tensor in load_file(path).items():
         assert tensor.dtype.name == ("float32" if "norm" in name else "bfloat16")
-    found, rounded = import_params(path), in_dtype(checkpoint.params, "bfloat16")
+    found, rounded = import_params(path), cast_params(checkpoint.params, "bfloat16")
     assert_same_bits(found.params, jax.tree.map(lambda leaf: leaf.astype(jnp.float32), rounded))
     assert found.run == checkpoint.run and path.stat().st_size < 0.6 * exported.stat().st_size
 

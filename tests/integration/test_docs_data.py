@@ -1,4 +1,4 @@
-"""The examples of docs/data.md, as they stand there, on recordings that the formats' own libraries write."""
+"""Tests that run the examples of docs/data.md on recordings written by the formats' own libraries."""
 
 import json
 import pathlib
@@ -43,7 +43,7 @@ def mcap(folder):
 )
 def test_an_example_of_the_page_is_at_most_twenty_lines_and_makes_a_dataset(tmp_path, record, task, images, steps):
     example = EXAMPLES[record.__name__]
-    assert len(example.strip().splitlines()) <= 20  # imports and all
+    assert len(example.strip().splitlines()) <= 20  # including imports
     record(tmp_path)
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

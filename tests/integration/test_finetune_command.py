@@ -9,13 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from gato_jax.batching import TokenRecords
 from gato_jax.checkpoints import AgentCheckpoint, export_params
 from gato_jax.environments import EVALUATION_SEEDS, dm_control, load, package_versions
 from gato_jax.episodes import dataset_name, write_dataset
 from gato_jax.evaluation import learning_curve, reference_table, write_table
 from gato_jax.evaluation.references import hash_spec
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from gato_jax.policy import Agent
 from gato_jax.tokenization import Contract
 from gato_jax.training.finetuning import digest
@@ -78,7 +77,7 @@ def base(tmp_path_factory):
     path = tmp_path_factory.mktemp("base") / "agent.safetensors"
     contract = Contract.of(MODEL.tokenization, [CONTROL])
     run = {"context": 32, "memory_steps": {CONTROL.name: None}}
-    export_params(AgentCheckpoint(40, MODEL, graph_of(MODEL), alive(MODEL), contract, run), path)
+    export_params(AgentCheckpoint(40, MODEL, graphdef(MODEL), alive(MODEL), contract, run), path)
     return path
 
 
@@ -149,10 +148,8 @@ def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
     assert [entry["return"] for entry in began["selection"]] == index["train/episode_return"][chosen].tolist()
     assert "3 episodes, series 0, drawn from the best 4 of 5" in out
     assert all(f"{entry['episode']} ({entry['return']:.4g})" in out for entry in began["selection"])
-    records = TokenRecords.open(workdir / "records" / dataset_name(TASK))
-    assert records.index.episode_steps.tolist() == [STEPS] * 3
     [row] = json.loads((workdir / "data.json").read_text())
-    assert (row["dataset"], row["episodes"]) == (TASK, 3)
+    assert (row["dataset"], row["episodes"], row["steps"]) == (TASK, 3, 3 * STEPS)
 
 
 def test_the_new_agent_has_the_old_ones_tokens_and_the_new_task(tuned):

@@ -1,13 +1,12 @@
-"""`gato instructions`: the review it writes and writes again, what it finds, and what is refused."""
+"""Tests of `gato instructions`: reviews, findings, errors, and the conversion and training that use a review."""
 
 import json
 
 import pytest
 
-from gato_jax.batching import DatasetConfig
+from gato_jax.batching import DatasetConfig, open_episodes
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
-from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
 from tests.tokenization.made_tasks import CONTROL, ROBOT
@@ -15,13 +14,13 @@ from tests.tokenization.made_tasks import CONTROL, ROBOT
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Without instructions."""
+    """Dataset without instructions."""
     return write_dataset(tmp_path_factory.mktemp("data"), CONTROL, {"train": MadeEpisodes(spec=CONTROL, count=4)})
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """With instructions of three styles."""
+    """Dataset with instructions of three styles."""
     texts = ("take the cup", "take the bowl", "the robot takes the cup", "Taking it.")
     episodes = MadeEpisodes(spec=ROBOT, count=8, texts=texts)
     return write_dataset(tmp_path_factory.mktemp("data"), ROBOT, {"train": episodes})
@@ -52,7 +51,7 @@ def test_metadata_fill_templates_and_edits_outlive_the_next_run(dataset, tmp_pat
     file = tmp_path / "review.json"
     content = json.loads(file.read_text())
     assert content["entries"][0]["instructions"] == ["take the red cup", "get the red cup"]
-    content["entries"][0]["instructions"] = ["take the blue cup"]  # a planted mistake
+    content["entries"][0]["instructions"] = ["take the blue cup"]  # contradicts the metadata
     file.write_text(json.dumps(content))
     said, made = instructions(dataset, tmp_path, *words)
     assert made["unreviewed"] == 1 and Review.read(file).entries[0].instructions == ("take the blue cup",)
@@ -131,11 +130,8 @@ def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
 
 def test_training_sees_each_episode_in_several_phrasings(dataset, tmp_path):
     instructions(dataset, tmp_path, "--phrasings=3")
-    entry = DatasetConfig(source="", weight=1.0, phrasings=3, review=str(tmp_path / "review.json"))
-    phrased = _phrased(open_dataset(dataset), entry)
+    settings = {"source": f"recorded:{dataset}", "weight": 1.0}
+    phrased = open_episodes(DatasetConfig(**settings, phrasings=3, review=str(tmp_path / "review.json")))
     assert len(phrased) == 12
     assert all(len({str(phrased[3 * i + j].observation["instruction"][0]) for j in range(3)}) == 3 for i in range(4))
-    assert (
-        _phrased(open_dataset(dataset), DatasetConfig(source="", weight=1.0)).fingerprint
-        == open_dataset(dataset).fingerprint
-    )
+    assert open_episodes(DatasetConfig(**settings)).fingerprint == open_dataset(dataset).fingerprint

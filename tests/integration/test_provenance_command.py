@@ -10,8 +10,7 @@ import pytest
 
 from gato_jax.episodes import Provenance, write_dataset
 from gato_jax.reports.provenance import describe_data
-from gato_jax.training import TrainConfig
-from gato_jax.verbs.data import open_mixture
+from gato_jax.training import TrainConfig, open_run_mixture
 from gato_jax.verbs.outputs import write_json
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato
 from tests.reports.test_report_page import Page
@@ -91,7 +90,7 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     (dataset / "rejected.json").write_text(json.dumps(left_out))
     (dataset / "conversion.json").write_text(json.dumps({"source": "hdf5:raw", "shard_episodes": 7, "splits": {}}))
     config = TrainConfig.from_mapping(runpy.run_path(str(CONFIG))["get_config"](), run)
-    write_json(run / "data.json", describe_data(open_mixture(config, run)))
+    write_json(run / "data.json", describe_data(open_run_mixture(config, run)))
 
     def said_of(*words):
         said = gato("provenance", *words, f"--output={tmp_path / 'p'}", f"--json={tmp_path / 'f.json'}")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from tests.model.made_model import TINY, alive
 
 
@@ -16,7 +16,7 @@ def params():
 
 @pytest.fixture(scope="session")
 def model(params):
-    return nnx.merge(graph_of(TINY), params)
+    return nnx.merge(graphdef(TINY), params)
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,6 @@ def pure(params):
 @pytest.fixture(scope="session")
 def forward(params):
     """`forward(batch)` gives the hidden vectors; compiled once."""
-    graph = graph_of(TINY)
+    graph = graphdef(TINY)
     compiled = jax.jit(lambda params, batch, key: nnx.merge(graph, params)(batch, key))
     return lambda batch, key=None: compiled(params, batch, key)

@@ -57,7 +57,7 @@ def test_splash_is_dense_where_its_kernel_is_interpreted():
 
 def test_splash_refuses_what_its_tiles_cannot_hold():
     query, keys, values, _, segments = operands(200, size=64)
-    with pytest.raises(KernelError, match="multiples of 128 and heads of 64, got 200 and 64; set it to blockwise"):
+    with pytest.raises(KernelError, match="context is 200 and head_size 64, expected multiples of 128 and of 64. Set"):
         _splash(query, keys, values, segments)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.model import ModelConfig, count_parameters, graph_of, initialise, size
+from gato_jax.model import ModelConfig, count_parameters, graphdef, initialise, published_config
 from gato_jax.model.embedding import Embedding, fourier_bins
-from gato_jax.model.layers import leave_out
+from gato_jax.model.layers import drop_path, dropout
 from tests.model.made_model import TINY, alive, made_batch, without_patches
 
 
@@ -56,7 +56,7 @@ def test_only_distances_matter_in_attention(forward):
 def deep():
     """forward(batch, seed) of the tiny model with stochastic depth 0.25."""
     config = dataclasses.replace(TINY, layers=1, stochastic_depth=0.25)
-    graph, params = graph_of(config), alive(config)
+    graph, params = graphdef(config), alive(config)
     compiled = jax.jit(lambda batch, keys: nnx.merge(graph, params)(batch, keys))
     return lambda batch, seed=None: compiled(batch, None if seed is None else jax.random.split(jax.random.key(seed)))
 
@@ -69,20 +69,20 @@ def test_without_a_key_nothing_is_skipped_and_nothing_is_random(deep):
 def test_stochastic_depth_skips_whole_rows_dropout_elements_and_both_keep_the_expectation():
     keys = jax.random.split(jax.random.key(0), 4000)
     ones = jnp.ones((4000, 3, 5))
-    skipped = np.asarray(leave_out(ones, keys, stochastic_depth=0.25, dropout=0.0))
+    skipped = np.asarray(drop_path(ones, keys, 0.25))
     assert (skipped == skipped[:, :1, :1]).all()
     np.testing.assert_allclose(np.unique(skipped), [0, 4 / 3], rtol=1e-6)
     np.testing.assert_allclose(skipped[:, 0, 0].mean(), 1, atol=0.05)
-    dropped = np.asarray(leave_out(ones, keys, stochastic_depth=0.0, dropout=0.1))
+    dropped = np.asarray(dropout(ones, keys, 0.1))
     np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.9], rtol=1e-6)
     np.testing.assert_allclose(dropped.mean(axis=0), 1, atol=0.03)
-    both = np.asarray(leave_out(ones, keys, stochastic_depth=0.25, dropout=0.1))
+    both = np.asarray(dropout(drop_path(ones, keys, 0.25), keys, 0.1))
     np.testing.assert_allclose(both, skipped * dropped, rtol=1e-6)
 
 
 def test_each_row_draws_from_its_own_key_wherever_it_lies(deep):
     config = dataclasses.replace(TINY, stochastic_depth=0.25, dropout=0.3)
-    graph, params = graph_of(config), alive(config)
+    graph, params = graphdef(config), alive(config)
     forward = jax.jit(lambda batch, keys: nnx.merge(graph, params)(batch, keys))
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(7), row))
     one, four = made_batch(rows=8), made_batch(rows=8, pools=4)
@@ -120,7 +120,7 @@ def test_training_starts_from_the_embedding_alone():
     """The last matrix of every sub-layer starts at zero, so the whole model starts as the norm of the embedding."""
     config = dataclasses.replace(TINY, layers=1)
     params = jax.jit(lambda key: initialise(config, key))(jax.random.key(0))
-    model = nnx.merge(graph_of(config), params)
+    model = nnx.merge(graphdef(config), params)
     batch = made_batch()
     batch = without_patches(batch)
     embedded = model.embedding.tokens[batch.token_ids] + model.embedding.local[batch.local_position]
@@ -129,13 +129,13 @@ def test_training_starts_from_the_embedding_alone():
 
 @pytest.mark.parametrize("name, published", [("79m", 79e6), ("364m", 364e6), ("1.18b", 1.18e9)])
 def test_parameter_counts_are_the_papers_within_one_percent(name, published):
-    shapes = jax.eval_shape(lambda: initialise(size(name), jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: initialise(published_config(name), jax.random.key(0)))
     assert abs(count_parameters(shapes) / published - 1) < 0.01
 
 
 def test_an_unknown_size_is_an_error():
-    with pytest.raises(ValueError, match="unknown size '2b'; one of 79m, 364m, 1.18b"):
-        size("2b")
+    with pytest.raises(ValueError, match="size is '2b', expected one of 79m, 364m, 1.18b. Name one"):
+        published_config("2b")
 
 
 @pytest.mark.parametrize(

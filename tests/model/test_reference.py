@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from gato_jax.model.embedding import patch_position
 from gato_jax.model.kernels import shift_to_keys
 from tests.model import reference
@@ -39,7 +39,7 @@ def test_the_shift_turns_distances_into_keys():
 def test_attention(x, batch, position):
     config = dataclasses.replace(TINY, layers=1, position=position)
     params = alive(config)
-    attention = nnx.merge(graph_of(config), params).blocks[0].attention
+    attention = nnx.merge(graphdef(config), params).blocks[0].attention
     found = jax.jit(lambda x, segments: attention(x, segments, "dense"))(x, batch.segment_ids)
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(params))["blocks"][0]["attention"]
     expected = [

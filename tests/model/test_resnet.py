@@ -11,12 +11,12 @@ from flax import nnx
 from safetensors.numpy import save, save_file
 
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50, torchvision_name
-from gato_jax.model import in_dtype, is_frozen, param_path, size
+from gato_jax.model import cast_params, is_frozen, param_path, published_config
 from gato_jax.model.resnet import FEATURES, Bottleneck, FrozenBatchNorm, ResNet50Trunk
 
 WIDTH = 24
-FROZEN = size("79m", width=WIDTH, image_trunk="resnet_50", freeze_image_trunk=True)
-TRAINED = size("79m", width=WIDTH, image_trunk="resnet_50")
+FROZEN = published_config("79m", width=WIDTH, image_trunk="resnet_50", freeze_image_trunk=True)
+TRAINED = published_config("79m", width=WIDTH, image_trunk="resnet_50")
 BLOCKS = {"layer1": (64, 3), "layer2": (128, 4), "layer3": (256, 6), "layer4": (512, 3)}  # channels, how many
 STATISTICS = ("mean", "variance")
 
@@ -232,7 +232,7 @@ def test_a_frozen_trunk_goes_back_through_no_convolution(shapes):
 
 
 def test_in_bfloat16_norms_stay_float32(shapes, params):
-    cast = in_dtype(params, "bfloat16")
+    cast = cast_params(params, "bfloat16")
     for path, leaf in jax.tree_util.tree_leaves_with_path(cast):
         assert leaf.dtype == (jnp.float32 if "norm" in param_path(path) else jnp.bfloat16), param_path(path)
     found = jax.eval_shape(lambda params, x: nnx.merge(shapes[0], params)(x), cast, made_patches(16))

@@ -11,7 +11,7 @@ MODEL = ModelConfig(layers=2, width=32, heads=2, head_size=16, hidden=64, patch_
 def config(**changes) -> TrainConfig:
     fields = dict(
         seed=0, batch_size=8, context=128, steps=100, model=MODEL, optimizer=OptimizerConfig(warmup_steps=10),
-        mesh=MeshConfig(), datasets=(), patch_budget=16, target_budget=32,
+        mesh=MeshConfig(), datasets={}, patch_budget=16, target_budget=32,
         compute=ComputeConfig(dtype="bfloat16", scan=True),
     )  # fmt: skip
     return TrainConfig(**{**fields, **changes})

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import pytest
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ComputeConfig, count_parameters, initialise, size
+from gato_jax.model import ComputeConfig, count_parameters, initialise, published_config
 from gato_jax.planning.flops import flops_per_token, patch_flops, step_flops
 from tests.planning.made_plan import MODEL, config
 
 
 def test_the_convention_is_6n_and_12ldt():
-    model = size("1.18b")
+    model = published_config("1.18b")
     parameters = count_parameters(jax.eval_shape(lambda key: initialise(model, key), jax.random.key(0)))
     assert flops_per_token(model, 1024) == 6 * parameters + 12 * 24 * 2048 * 1024
-    assert flops_per_token(size("1.18b"), 1024) == pytest.approx(7.68e9, rel=1e-3)
+    assert flops_per_token(published_config("1.18b"), 1024) == pytest.approx(7.68e9, rel=1e-3)
 
 
 def test_a_patch_costs_its_convolutions_and_its_projection():

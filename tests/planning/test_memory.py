@@ -5,7 +5,7 @@ import jax
 import pytest
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ComputeConfig, size
+from gato_jax.model import ComputeConfig, published_config
 from gato_jax.planning import parse_topology
 from gato_jax.planning.collectives import Traffic
 from gato_jax.planning.estimation import estimate_step
@@ -56,7 +56,7 @@ def test_state_is_exact():
 def test_an_estimate_is_near_what_tpu_compilers_have_made(name, batch, context, devices, fsdp, patches, measured):
     """GiB of bfloat16, scanned, with full remat, by the compilers for v4, v5e, v5e, v5e, v3 and v4."""
     compute = ComputeConfig(dtype="bfloat16", remat="full", scan=True)
-    run = config(model=size(name), batch_size=batch, context=context, compute=compute)
+    run = config(model=published_config(name), batch_size=batch, context=context, compute=compute)
     budgets = Budgets(patches, batch // devices * context)
     estimated = estimate_memory(run, places(devices, fsdp=fsdp), budgets).total / GIB
     assert estimated == pytest.approx(measured, rel=0.2)

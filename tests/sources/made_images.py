@@ -1,4 +1,4 @@
-"""Small images in files, and one that is signed as C2PA has it."""
+"""Small image files, and image files signed with C2PA."""
 
 import datetime
 import io
@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 def pixels(number: int, mode: str = "RGB") -> np.ndarray:
-    """(32, 48, ...) uint8 of one colour, which JPEG keeps to within three."""
+    """Return an image of one colour, (32, 48, ...) uint8; JPEG changes it by at most 3."""
     colour = {"RGB": (5 * number % 250, 100, 200), "L": 5 * number % 250, "RGBA": (5 * number % 250, 100, 200, 0)}[mode]
     return np.asarray(PIL.Image.new(mode, (48, 32), colour))
 
@@ -25,7 +25,7 @@ def encode(image: np.ndarray, kind: str = "JPEG") -> bytes:
 
 
 def _certified(name: str, key, issuer: str, issuer_key, is_authority: bool) -> str:
-    """A certificate in PEM, with the extensions that C2PA asks for."""
+    """Return a certificate in PEM with the extensions that C2PA requires."""
 
     def named(common: str) -> x509.Name:
         organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "A test")
@@ -50,7 +50,7 @@ def _certified(name: str, key, issuer: str, issuer_key, is_authority: bool) -> s
 
 
 def sign(image: bytes, mime: str) -> bytes:
-    """The image with a manifest that says that a camera took it, signed with a certificate made for it."""
+    """Return the image file with a signed manifest that names a camera."""
     root, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     chain = _certified("leaf", leaf, "root", root, False) + _certified("root", root, "root", root, True)
     private = leaf.private_bytes(

@@ -1,4 +1,4 @@
-"""The datasets that LeRobot itself wrote, unpacked, and ways to damage them."""
+"""Datasets written by LeRobot, and functions that damage them."""
 
 import json
 import shutil
@@ -13,30 +13,30 @@ NAMES = ("v2_1_image", "v2_1_video", "v3_0_image", "v3_0_video")
 
 
 def unpack(name: str, folder: Path, goldens: Path = GOLDENS) -> Path:
-    """The dataset `name`, in a folder of its own."""
+    """Unpack the dataset `name` into a folder of its own and return the folder."""
     shutil.unpack_archive(goldens / f"{name}.zip", folder / name)
     return folder / name
 
 
 def data_file(root: Path, episode: int) -> Path:
-    """The Parquet file that holds an episode."""
+    """Return the Parquet file of an episode."""
     own = root / f"data/chunk-000/episode_{episode:06d}.parquet"
     return own if own.exists() else root / "data/chunk-000/file-000.parquet"
 
 
 def video_file(root: Path, camera: str, episode: int) -> Path:
-    """The video that shows an episode."""
+    """Return the video file of an episode."""
     own = root / f"videos/chunk-000/{camera}/episode_{episode:06d}.mp4"
     return own if own.exists() else root / f"videos/{camera}/chunk-000/file-000.mp4"
 
 
 def rewrite(file: Path, change: Callable[[pa.Table], pa.Table]):
-    """Writes a Parquet file anew, changed, in one row group."""
+    """Change a Parquet file and write it in one row group."""
     pq.write_table(change(pq.read_table(file)), file)
 
 
 def with_column(name: str, change: Callable[[list], list], kind: pa.DataType | None = None):
-    """A change of one column, from its values to others."""
+    """Return a function that replaces the values of one column of a table."""
 
     def changed(table: pa.Table) -> pa.Table:
         values = pa.array(change(table[name].to_pylist()), kind or table.schema.field(name).type)
@@ -46,7 +46,7 @@ def with_column(name: str, change: Callable[[list], list], kind: pa.DataType | N
 
 
 def change_info(root: Path, change: Callable[[dict], object]):
-    """Changes `meta/info.json`."""
+    """Change `meta/info.json`."""
     file = root / "meta/info.json"
     info = json.loads(file.read_text())
     change(info)

@@ -1,4 +1,4 @@
-"""The features of Open X-Embodiment's datasets as TFDS's catalogue lists them, and small datasets that have them."""
+"""Features of Open X-Embodiment's datasets from TFDS's catalogue, and small datasets with these features."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ import PIL.Image
 
 from gato_jax.episodes.tfds_writer import staged, write_examples
 
-# A leaf: `480x640x3 image`, `7 float32`, ` bool` and so on. What is in every step stands in _STEP.
+# A leaf: `480x640x3 image`, `7 float32`, ` bool` and so on. _STEP holds the fields of every step.
 _STEP = {"is_first": " bool", "is_last": " bool", "is_terminal": " bool", "reward": " float32"}
 _PARTS = {"rotation_delta": "3 float32", "world_vector": "3 float32"}
 _CLOSING = {**_PARTS, "gripper_closedness_action": "1 float32", "terminate_episode": " float32"}
@@ -24,7 +24,7 @@ _MOBILE = {
 
 
 def _converted(action: int, observation: dict[str, str], **more: str) -> dict[str, Any]:
-    """As the converters of the laboratories write it."""
+    """Return the features that the laboratories' converters write."""
     return {
         "steps": {
             "action": f"{action} float32",
@@ -289,7 +289,7 @@ def _value(leaf: Any, random: np.random.Generator) -> Any:
 
 
 def write_open_x(root: Path, name: str, file_format: str = "array_record", episodes: int = 2) -> tuple[Path, list]:
-    """A dataset with the features of `name`, and the examples that are in it."""
+    """Write a dataset with the features of `name`; return its folder and its examples."""
     import tensorflow_datasets as tfds
 
     tree = FEATURES[name]

@@ -1,10 +1,10 @@
-"""Tiny datasets in LeRobot's own hand, each with what LeRobot itself reads back from it.
+"""Script that writes tiny datasets with LeRobot and records the values that LeRobot reads from them.
 
     python3 -m venv ENV && ENV/bin/pip install lerobot==0.4.4
     ENV/bin/python tests/sources/record_lerobot_goldens.py tests/sources/lerobot_goldens
 
-lerobot 0.4.4 writes format v3.0, with videos and with images. For v2.1 it is lerobot==0.3.3 'numpy<2.4', in an
-environment of its own. What is read back lies beside each dataset, NAME.zip, in NAME.npz.
+lerobot 0.4.4 writes format v3.0, with videos and with images. Format v2.1 needs lerobot==0.3.3 'numpy<2.4' in another
+environment. Each dataset is NAME.zip, and the values read from it are in NAME.npz.
 """
 
 import shutil
@@ -19,7 +19,7 @@ CAMERAS = ("observation.images.front", "observation.images.wrist")
 
 
 def features(dtype: str) -> dict:
-    """As LeRobot declares them; `dtype` of the cameras is video or image."""
+    """Return the features in LeRobot's form; `dtype` of the cameras is video or image."""
     camera = {"dtype": dtype, "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]}
     return {
         **dict.fromkeys(CAMERAS, camera),
@@ -31,7 +31,7 @@ def features(dtype: str) -> dict:
 
 
 def frames(number: int):
-    """The steps of an episode: a bright bar that moves, numbers that are random, a gripper that never does."""
+    """Yield the steps of an episode: images of a moving bar, random numbers, and a gripper that never moves."""
     steps, task = EPISODES[number]
     random = np.random.default_rng(number)
     for step in range(steps):
@@ -51,7 +51,7 @@ def frames(number: int):
 
 
 def record(root: Path, dtype: str):
-    """Writes one dataset to `root`.zip and what LeRobot reads from it to `root`.npz."""
+    """Write one dataset to `root`.zip and the values that LeRobot reads from it to `root`.npz."""
     from lerobot.datasets.lerobot_dataset import CODEBASE_VERSION, LeRobotDataset
 
     name = f"local/{root.name}"

@@ -1,4 +1,4 @@
-"""Emoji captions: what is held out, what is taught, and that pictures are pictures."""
+"""Tests of emoji captions: split, variants, images, and errors."""
 
 import unicodedata
 
@@ -13,7 +13,7 @@ from gato_jax.sources import EpisodeReader, GeneratedEpisodes, SourceError, emoj
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """PNG files as the npm package names them, 64 by 64 on transparent ground, with some that are no single emoji."""
+    """Folder of 64 by 64 PNG files named as in the npm package; some of them are not single emoji."""
     folder = tmp_path_factory.mktemp("npm") / "img" / "google" / "64"
     folder.mkdir(parents=True)
     for code_point in range(0x1F300, 0x1F5FF):
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 def captions(reader) -> list[str]:
-    """Without drawing a thousand images, where there are items to ask."""
+    """Return all captions; the items are used if they exist, because drawing a thousand images is slow."""
     if isinstance(reader, GeneratedEpisodes):
         return [name for _, name, _ in reader.items]
     return [episode.action["caption"][0] for episode in reader]

@@ -337,7 +337,11 @@ def test_another_source_or_other_settings_are_refused_with_the_difference(tmp_pa
     before = contents(work)
     other = open_made(write_recording(tmp_path / "other.json", train=11, salt=1))
     for reader, settings, lines in [
-        (other, {}, ["splits.train.episodes: 11 here, 10 in conversion.json", "splits.train.fingerprint: 'train-11-1'"]),
+        (
+            other,
+            {},
+            ["splits.train.episodes: 11 here, 10 in conversion.json", "splits.train.fingerprint: 'train-11-1'"],
+        ),
         (made, {"shard_episodes": 4}, ["shard_episodes: 4 here, 3 in"]),
         (made, {"filters": [ExpertShare()]}, ["filters.expert_share.share: 0.8 here, missing in"]),
         (made, {"file_format": "tfrecord"}, ["file_format: 'tfrecord' here, 'array_record' in"]),

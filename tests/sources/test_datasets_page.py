@@ -1,4 +1,4 @@
-"""The page of datasets is what the code says."""
+"""Test that docs/datasets.md agrees with the tables in the code."""
 
 import importlib.util
 from pathlib import Path

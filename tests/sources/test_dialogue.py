@@ -1,4 +1,4 @@
-"""The chatterbot corpus as text alone, and the one name for every source."""
+"""Tests of the chatterbot corpus and of `open_source`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Images with texts in each public layout, what is wrong with some, and the credentials that images carry."""
+"""Tests of the readers of captioned images and questions: all layouts, damaged files, content credentials."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.sources.made_images import encode, pixels, sign
 
 
 def write_coco(folder, *, subset: str = "train2017", count: int = 6, annotations=()):
-    """Two captions for each image."""
+    """Write COCO annotations with two captions for each image."""
     (folder / subset).mkdir(parents=True)
     (folder / "annotations").mkdir(exist_ok=True)
     names = [f"{number:012}.jpg" for number in range(count)]
@@ -42,7 +42,7 @@ def write_shard(file, samples):
 
 
 def samples(numbers) -> list[tuple[str, bytes]]:
-    """Every other caption is a JSON file's."""
+    """Return the members of samples; every other caption is in a JSON file."""
     return [
         part
         for number in numbers
@@ -60,7 +60,7 @@ def captions(reader) -> list[str]:
 
 
 def check_pixels(episode):
-    """The colour of an image says the number in its caption."""
+    """Check that the colour of the image belongs to the number in the caption."""
     number = int(episode.action["caption"][0].split()[1])
     colours = np.abs(episode.observation["image"][0].astype(int) - pixels(number)[0, 0])
     assert episode.observation["image"].shape == (1, 64, 64, 3) and colours.max() <= 3
@@ -142,7 +142,7 @@ def test_webdataset_shards_that_are_damaged(tmp_path):
         except EpisodeRejected as error:
             reasons.append(error.reason)
     assert (
-        ["no UTF-8" in reasons[0], "caption" in reasons[1], "is empty" in reasons[2]]
+        ["not UTF-8" in reasons[0], "caption" in reasons[1], "is empty" in reasons[2]]
         == [True] * 3
         == [True for _ in reasons]
     )

@@ -1,4 +1,4 @@
-"""Instructions: made of names and metadata, and found wrong where they are."""
+"""Tests of generated instructions and of the checks of instructions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Documents and dialogues in files of every format, and what is wrong with some of them."""
+"""Tests of the readers of documents and dialogues: all formats and damaged files."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ def write_parquet(file, texts, **settings):
 
 
 def write_all(folder):
-    """Fifty texts each as *.txt files, lines, compressed lines, and rows."""
+    """Write fifty texts each as *.txt files, as lines, as compressed lines, and as rows."""
     for number, text in enumerate(TEXTS[:50]):
         (folder / f"{number:03}.{'md' if number % 2 else 'txt'}").write_text(text, encoding="utf-8")
     (folder / "some.jsonl").write_bytes(lines({"text": text, "url": "x"} for text in TEXTS[50:100]))

@@ -1,4 +1,4 @@
-"""LeRobot datasets in LeRobot's own hand: our reading is its reading, and damage has a name."""
+"""Tests of the LeRobot reader on datasets that LeRobot wrote: equality with LeRobot's own reading, and damage."""
 
 import dataclasses
 import json
@@ -48,7 +48,7 @@ def v3(tmp_path):
 
 
 def check_reading(root: Path, goldens: Path):
-    """Our reading of a dataset is what LeRobot read from it, to the bit; videos to what two decoders differ by."""
+    """Compare our reading of a dataset with LeRobot's: bit-equal, except for the rounding of video decoders."""
     with np.load(goldens / f"{root.name}.npz") as file:
         read = dict(file)
     fields, _ = infer_fields(read_metadata(root))
@@ -171,7 +171,7 @@ def set_value(step: int, value):
 
 
 NAN = float("nan")
-DAMAGED_COLUMNS = {  # name -> (a change of the rows of episode 1, what is said of it)
+DAMAGED_COLUMNS = {  # name -> (change of the rows of episode 1, expected message)
     "no finite number": (with_column("action", set_value(3, [0.0, NAN, 0.0])), "action 'action'.*is nan at step 3"),
     "another dtype": (with_column("action", lambda rows: ["left"] * 7, pa.string()), "'action'.*has type"),
     "another length": (
@@ -295,7 +295,7 @@ def test_a_flipped_byte_is_refused_or_stays_within_the_numbers(v2):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
         reader = open_lerobot(v2, fields=ARM)
         try:
-            refused += len(reader) == 2  # seen at once
+            refused += len(reader) == 2  # found on opening
             assert len(reader) == 2 or reader[1].action["action"].shape == (7, 3)
         except EpisodeRejected as error:
             assert "episode 1: " in str(error)
@@ -326,7 +326,7 @@ def test_templates_are_no_programs(v2):
         open_lerobot(v2)
 
 
-BAD_METADATA = {  # name -> (a change of the folder, what is said of it)
+BAD_METADATA = {  # name -> (change of the folder, expected message)
     "no info": (
         lambda root: (root / "meta/info.json").unlink(),
         "not the info of a LeRobot dataset .* Give the folder",

@@ -1,4 +1,4 @@
-"""Instructions reviewed by a person: no edit is lost, the conversion obeys, and training samples their phrasings."""
+"""Tests of reviews: edits are kept, a conversion applies them, and training samples the phrasings."""
 
 import json
 import pickle
@@ -32,7 +32,7 @@ def reader():
 
 @pytest.fixture
 def review(reader):
-    """Three groups: cups in episodes 0, 2 and 4, bowls in 1 and 3, a spoon in 5."""
+    """Review of three groups: cups in episodes 0, 2 and 4, bowls in 1 and 3, a spoon in 5."""
     texts = {number: ("take the cup", "take the bowl")[number % 2] for number in range(5)} | {5: "spoon"}
     return propose_review(reader, texts)
 
@@ -77,8 +77,8 @@ def test_writing_again_loses_no_edit(review, reader, tmp_path):
     ).write(file)
     assert merged == Review.read(file)
     assert groups(merged) == {
-        "take the cup": ("0, 2, 4", ("grasp the mug", "take the mug"), "accept"),  # 2 is where the person left it
-        "open it": ("1, 3", ("open it",), "unreviewed"),  # and the untouched bowl is replaced
+        "take the cup": ("0, 2, 4", ("grasp the mug", "take the mug"), "accept"),  # episode 2 stays in the edited entry
+        "open it": ("1, 3", ("open it",), "unreviewed"),  # replaces the entry that was not edited
         "spoon": ("5", ("spoon",), "reject"),
     }
     assert merged.entries[0].comment == "it is a mug" and merged.entries[0].proposed == ("take the cup",)

@@ -1,5 +1,4 @@
-"""RLDS datasets of others: the public form of bridge_dataset, written and read back, from both file formats; what is
-damaged in them, and where they may lie."""
+"""Tests of the RLDS reader: bridge_dataset written and read in both file formats, damaged files, and locations."""
 
 import dataclasses
 import io
@@ -21,7 +20,7 @@ from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
 
-# Writes the records of sys.argv[1] as TensorFlow writes TFRecord files, to sys.argv[2].
+# Writes the records of sys.argv[1] with TensorFlow as TFRecord files to sys.argv[2].
 WRITE_TFRECORD = """
 import sys
 import tensorflow as tf
@@ -48,7 +47,7 @@ def copy(directory, tmp_path):
 
 @pytest.fixture(scope="module")
 def tfrecord(directory, tmp_path_factory):
-    """The same dataset as TensorFlow writes it, in two files."""
+    """The same dataset as TFRecord files, written by TensorFlow, in two shards."""
     root = tmp_path_factory.mktemp("tfrecord") / "bridge_dataset" / "1.0.0"
     root.mkdir(parents=True)
     info = json.loads((directory / "dataset_info.json").read_text())
@@ -129,7 +128,7 @@ def test_provenance_cannot_be_mistaken(directory, copy):
         assert metadata["file_path"].startswith(b"simulated/gymnasium-robotics 1.4.2/fetch/pick_and_place/seed_")
         assert [metadata[f"has_image_{number}"] for number in range(4)] == [True, True, False, False]
     assert open_rlds(directory)[0].provenance.kind == "simulated"
-    (copy / "provenance.json").unlink()  # as the public release is
+    (copy / "provenance.json").unlink()  # the public release has no such file
     real = open_rlds(copy)
     assert real[0].provenance.kind == "real" and real[0].provenance.licence == "CC-BY-4.0"
     assert real.spec.control_rate_hz == 5.0
@@ -210,7 +209,7 @@ def test_a_missing_file_is_listed_and_the_others_are_read(tfrecord, tmp_path):
 
 
 def _steps(number, change):
-    """The steps of an episode of bridge_dataset, changed."""
+    """Return an example of bridge_dataset whose steps were changed by `change`."""
     picture = io.BytesIO()
     PIL.Image.new("RGB", (256, 256)).save(picture, format="jpeg")
     steps = [
@@ -334,7 +333,7 @@ def test_a_dataset_in_a_bucket_is_read_where_it_lies(tfrecord, tmp_path, monkeyp
         def _strip_protocol(cls, path):
             return "/" + path.removeprefix("gs://").removeprefix("gcs://").strip("/")
 
-        def glob(self, path, **kwargs):  # as gcsfs, without the leading slash
+        def glob(self, path, **kwargs):  # gcsfs returns paths without a leading slash
             return [found.lstrip("/") for found in super().glob(path, **kwargs)]
 
     fsspec.register_implementation("gcs", Bucket, clobber=True)

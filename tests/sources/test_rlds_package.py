@@ -1,4 +1,4 @@
-"""Our export against the rlds package itself, in an environment of its own: made by pip, which takes minutes."""
+"""Tests that the rlds package reads our datasets and we read its. It has an environment of its own, made by pip."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ SPEC = TaskSpec(
     },
     action={"torque": Continuous(shape=(2,), low=-1.0, high=1.0), "button": Discrete(n=3)},
 )
-# What the rlds package makes of the dataset in sys.argv[1], whose episodes it then writes to sys.argv[2].
+# Reads the dataset in sys.argv[1] with the rlds package, prints statistics, and writes its episodes to sys.argv[2].
 RLDS_USER = """
 import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -105,7 +105,7 @@ def make_episode(seed: int, steps: int) -> Episode:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
-    """The interpreter of an environment that has the rlds package, and nothing of ours."""
+    """Python interpreter of an environment with the rlds package and without gato_jax."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run([folder / "bin" / "pip", "install", "-q", *PACKAGES], check=True, capture_output=True, timeout=1500)

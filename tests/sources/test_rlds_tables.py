@@ -1,5 +1,4 @@
-"""The table of RLDS datasets against the features that these datasets have: Open X-Embodiment's as TFDS's catalogue
-lists them, RL Unplugged's, D4RL's and the simulated arms' from TFDS's own builders."""
+"""Tests of the table of RLDS datasets against the features in TFDS's catalogue and builders."""
 
 import json
 import subprocess
@@ -18,7 +17,7 @@ from gato_jax.sources.rlds.tables import RLDS_DATASETS
 from tests.sources import made_open_x as made
 
 WRITE = Path(__file__).with_name("write_with_tfds.py")
-# Datasets that TFDS's own writer makes with the features of its own builders, and in which format.
+# Datasets that TFDS writes with the features of its own builders, and their file formats.
 WRITTEN = {
     "rlu_atari/Pong_run_1": "tfrecord",
     "rlu_control_suite/fish_swim": "array_record",
@@ -38,7 +37,7 @@ OF_BUILDERS = [name for name in RLDS_DATASETS if "/" in name and not name.starts
 
 
 def fields_of(entry):
-    """(path in the recording, modality) of each key."""
+    """Yield (path in the recording, modality) of each key."""
     for side in (entry.fields.observation, entry.fields.action):
         for path, modality in side.values():
             yield split_path(split_decoder(path)[1])[0], modality
@@ -46,7 +45,7 @@ def fields_of(entry):
 
 @pytest.fixture(scope="module")
 def of_tfds(tmp_path_factory):
-    """What TFDS's builders say and its writer wrote: in a process of its own, for it starts TensorFlow."""
+    """Folder of datasets that a subprocess writes with TFDS, and the features of TFDS's builders."""
     root = tmp_path_factory.mktemp("tfds")
     request = root / "request.json"
     request.write_text(json.dumps({"written": WRITTEN, "features": OF_BUILDERS}))
@@ -108,7 +107,7 @@ def test_a_dataset_with_the_features_of_its_builder_is_read(name, of_tfds):
                 read, recorded = getattr(episode, side)[key], expected[split_decoder(path)[1]]
                 if not isinstance(modality, Image):
                     np.testing.assert_array_equal(read, recorded.astype(read.dtype))
-                elif read.shape[1:3] == recorded.shape[1:3]:  # grey is repeated
+                elif read.shape[1:3] == recorded.shape[1:3]:  # a grey channel is repeated
                     np.testing.assert_array_equal(read, np.broadcast_to(recorded, read.shape))
         reward = np.zeros(4) if entry.fields.reward is None else expected["reward"]
         np.testing.assert_array_equal(episode.reward, reward.astype(np.float32))

@@ -1,5 +1,4 @@
-"""TFDS's datasets of text, captions and questions: written with the features of TFDS's own builders through TFDS's own
-writer, and read through the same door as those that it prepared."""
+"""Tests of the reader of TFDS's texts, captions and questions, on datasets written by TFDS."""
 
 import json
 import subprocess
@@ -14,7 +13,7 @@ from gato_jax.sources.reader import EpisodeRejected, SourceError
 from gato_jax.sources.rlds.tfds_text import TFDS_TEXT, open_tfds_text
 
 WRITE = Path(__file__).with_name("write_with_tfds.py")
-# The configuration that is written of each, and in which format.
+# Configuration of each dataset that is written, and its file format.
 WRITTEN = {
     "c4/en": "array_record",
     "coco_captions/2014": "tfrecord",

@@ -1,9 +1,12 @@
-"""Writes small datasets with the features of TFDS's own builders through TFDS's own writer; run in its own process.
+"""Script that writes small datasets with TFDS's writer and the features of its builders.
 
-python write_with_tfds.py REQUEST.json ROOT: the datasets NAME/CONFIG that the request calls `written` come to
-ROOT/NAME/CONFIG/VERSION in the given format, beside `expected.npz`, the columns of the second episode, or, where they
-hold no episodes, `expected.json`, the texts of all examples. The features of those that it calls `features` come to
-ROOT/features.json, all configurations of their builders to ROOT/configurations.json.
+    python write_with_tfds.py REQUEST.json ROOT
+
+It runs in a process of its own, because it starts TensorFlow. For each dataset NAME/CONFIG under `written` in the
+request, it writes ROOT/NAME/CONFIG/VERSION in the given file format. Beside it are the expected values: `expected.npz`
+with the columns of the second episode, or `expected.json` with the texts of all examples if the dataset has no
+episodes. The features of the datasets under `features` are written to ROOT/features.json, and all configurations of
+their builders to ROOT/configurations.json.
 """
 
 import json
@@ -55,7 +58,7 @@ def columns(tree, prefix=""):
 
 
 def flat(feature, prefix=""):
-    """Path, shape and type of each leaf below a feature."""
+    """Yield path, shape and type of each leaf below a feature."""
     inner = getattr(feature, "feature", feature)
     if isinstance(inner, tfds.features.FeaturesDict):
         for key, part in inner.items():

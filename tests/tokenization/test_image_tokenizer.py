@@ -17,7 +17,7 @@ from gato_jax.tokenization.vqvae import (
     VQVAE,
     ImageTokenizerConfig,
     ImageTokenizerError,
-    graph_of,
+    graphdef,
     initialise,
     to_pixels,
 )
@@ -77,7 +77,7 @@ def test_strides_lead_from_the_side_to_the_grid(side, grid, strides):
 
 
 def test_the_nearest_code_is_chosen_by_l2(tokenizer):
-    model = nnx.merge(graph_of(TINY), tokenizer.params)
+    model = nnx.merge(graphdef(TINY), tokenizer.params)
     encoded = jax.random.normal(jax.random.key(2), (50, TINY.code_size))
     vectors = np.asarray(model.quantizer.vectors[...])
     expected = np.linalg.norm(np.asarray(encoded)[:, None] - vectors[None], axis=-1).argmin(-1)
@@ -85,7 +85,7 @@ def test_the_nearest_code_is_chosen_by_l2(tokenizer):
 
 
 def test_the_reconstructions_gradient_reaches_the_encoder_and_not_the_code_table(tokenizer):
-    graph = graph_of(TINY)
+    graph = graphdef(TINY)
     pixels = to_pixels(jnp.asarray(noise(3, 16, 16, 3)))
     gradient = jax.jit(jax.grad(lambda params: jnp.mean((nnx.merge(graph, params)(pixels).pixels - pixels) ** 2)))
     pure = nnx.to_pure_dict(gradient(tokenizer.params))

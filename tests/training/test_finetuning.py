@@ -9,7 +9,7 @@ import pytest
 
 from configs import finetune
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from gato_jax.tokenization import Contract, ContractError, Tokenization, Vocabulary
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 from gato_jax.training import (
@@ -31,7 +31,7 @@ from tests.training.made_run import MODEL, TOKENIZATION
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     model = dataclasses.replace(MODEL, stochastic_depth=0.1)
-    return AgentCheckpoint(7, model, graph_of(model), alive(model), Contract.of(TOKENIZATION, [CONTROL]), {})
+    return AgentCheckpoint(7, model, graphdef(model), alive(model), Contract.of(TOKENIZATION, [CONTROL]), {})
 
 
 def config(**changes) -> dict:
@@ -156,6 +156,6 @@ def test_until_there_is_a_checkpoint_a_run_may_begin_otherwise(checkpoint, tmp_p
     file.unlink()
     with pytest.raises(
         CheckpointError,
-        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing in start.json",
+        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing",
     ):
         require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)

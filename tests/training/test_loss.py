@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.model import graph_of
+from gato_jax.model import graphdef
 from gato_jax.training.loss import Targets, by_dataset, cross_entropy, find_targets, target_mask
 from tests.model.made_model import TINY, alive, made_batch
 
@@ -15,7 +15,7 @@ BUDGET = 24
 
 @pytest.fixture(scope="module")
 def model():
-    return nnx.merge(graph_of(TINY), alive(TINY))
+    return nnx.merge(graphdef(TINY), alive(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_gradient_made_in_chunks_is_that_of_all_logits_at_once(model, hidden
     def chunked(hidden, table):
         params = alive(TINY)
         params["embedding"]["tokens"] = params["embedding"]["tokens"].replace(table)
-        return 0.5 * cross_entropy(nnx.merge(graph_of(TINY), params), hidden, targets, chunk)[0]
+        return 0.5 * cross_entropy(nnx.merge(graphdef(TINY), params), hidden, targets, chunk)[0]
 
     def at_once(hidden, table):
         logits = jnp.einsum("BTD,VD->BTV", hidden, table[: TINY.tokenization.vocabulary.size])

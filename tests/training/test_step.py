@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gato_jax.model import ComputeConfig, graph_of
+from gato_jax.model import ComputeConfig, graphdef
 from gato_jax.training.config import MeshConfig
 from gato_jax.training.sharding import make_mesh, place_batch, shard_params
 from gato_jax.training.step import TrainState, make_train_step
@@ -31,7 +31,7 @@ def state_of(config):
 
 def made_step(config, budget=200, **compute):
     compute = ComputeConfig(**{"attention": "dense", **compute})
-    return make_train_step(graph_of(config), KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
+    return make_train_step(graphdef(config), KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
 
 
 def gradients(after):
@@ -176,7 +176,7 @@ def test_gradients_reach_exactly_what_the_papers_mask_lets_them():
 def test_an_average_of_the_params_follows_them():
     state = state_of(TINY)._replace(average=alive(TINY))
     step = make_train_step(
-        graph_of(TINY), KEEP, compute=ComputeConfig(), target_budget=60, loss_weights=WEIGHTS, ema_decay=0.9
+        graphdef(TINY), KEEP, compute=ComputeConfig(), target_budget=60, loss_weights=WEIGHTS, ema_decay=0.9
     )
     after, _ = jax.jit(step)(state, made_batch(), KEY)
     expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.params, after.params)

@@ -20,7 +20,6 @@ from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
 from gato_jax.tokenization import Contract
 
-
 _READER = DataclassReader(error=ReportError)
 
 

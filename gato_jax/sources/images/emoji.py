@@ -136,6 +136,7 @@ def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
 
 
 def _is_captioned(code_point: int) -> bool:
+    """Return whether a code point belongs to the dataset."""
     return code_point in _CODE_POINTS and code_point not in _EXCLUDED and bool(unicodedata.name(chr(code_point), ""))
 
 
@@ -204,6 +205,7 @@ def _emoji_of_folder(folder: Path) -> _EmojiImages:
 
 
 def _open_png(files: dict[int, Path], code_point: int) -> PIL.Image.Image:
+    """Return the image of a code point as RGBA, given {code point: PNG file}."""
     with PIL.Image.open(files[code_point]) as picture:
         return picture.convert("RGBA")
 
@@ -213,6 +215,7 @@ def _is_hexadecimal(text: str) -> bool:
 
 
 def _provenance(source: str, licence: str) -> Provenance:
+    """Return the provenance of emoji images from `source`, captioned with Unicode names."""
     names = f"names from Unicode {unicodedata.unidata_version}"
     return Provenance(
         source=f"{source}; {names}", licence=f"{licence} AND Unicode-3.0", kind="synthetic", collector="gato_jax"

@@ -119,32 +119,33 @@ def open_images(
     Raises:
       SourceError: No item has an image file.
     """
-    sizes, places, rejected = _file_sizes(folder), [], []
+    sizes, images, rejected = _file_sizes(folder), [], []
     for item in items:
         if isinstance(item, Rejection):
             rejected.append(item)
             continue
         location, name, _ = item
         if (problem := _missing_image(folder, name, sizes)) is None:
-            places.append(item)
+            images.append(item)
         else:
             rejected.append(Rejection(location, problem))
-    if not places:
+    if not images:
         first = f" The first of {len(rejected)} rejected annotations: {': '.join(rejected[0])}" if rejected else ""
         raise SourceError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
-        addresses=places,
-        lengths=np.ones(len(places), np.int64),
+        addresses=images,
+        lengths=np.ones(len(images), np.int64),
         fingerprint=fingerprint_files(annotations, fields.to_json(), split, sorted(sizes.items())),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
     )
 
 
-def _read(fields: Fields, folder: Path, place: AnnotatedImage) -> Episode:
-    location, name, texts = place
+def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
+    """Read the image file of an annotated image and return its episode."""
+    location, name, texts = item
     try:
         image = resolve_within(folder, name).read_bytes()
     except OSError as error:

@@ -50,6 +50,7 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
 
 
 def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+    """Open a split in the layout of COCO captions."""
     pattern = re.compile(r"captions_(?P<subset>(?P<split>[a-z]+)\d*)\.json")
     found = [(file, match) for file in sorted(path.glob("annotations/*")) if (match := pattern.fullmatch(file.name))]
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
@@ -85,6 +86,7 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
 
 
 def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+    """Open a split in the layout of Hugging Face's imagefolder."""
     has_split_folder = (path / split / "metadata.jsonl").is_file()
     folder = path / split if has_split_folder else path
     items = _imagefolder_items(folder / "metadata.jsonl", None if has_split_folder else split)

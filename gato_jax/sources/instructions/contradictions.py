@@ -75,6 +75,7 @@ def _find_noun(words: list[str], noun: str) -> int | None:
 
 
 def _other_things(words: list[str], metadata: Mapping[str, Any], nouns: Set[str]) -> Iterator[str]:
+    """Yield a sentence for each key of the metadata whose thing is missing while another thing is named."""
     own = named_nouns(metadata)
     others = sorted(
         noun
@@ -94,6 +95,7 @@ def _is_part_of_longer_noun(noun: str, longer_nouns: Set[str], words: list[str])
 
 
 def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each attribute of a thing that differs from the metadata."""
     named_things = [(key, thing) for key in THING_KEYS for thing in things(metadata, key)]
     all_values = {
         word for _, thing in named_things for value in thing.attributes.values() for word in split_words(value)
@@ -121,6 +123,7 @@ def _words_before_noun(words: list[str], position: int) -> list[str]:
 
 
 def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each direction or side whose opposite is named."""
     # After a verb with a particle, as in `pick it up`, the words up and down are not directions.
     first_verb = next((number for number, word in enumerate(words) if word in _PARTICLE_VERBS), len(words))
     named = {word for number, word in enumerate(words) if word not in ("up", "down") or number < first_verb}
@@ -139,6 +142,7 @@ def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator
 
 
 def _other_gripper(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence if the state of the gripper is the opposite of that in the metadata."""
     if (value := metadata.get("gripper")) is None or not set(words) & set(_GRIPPER_WORDS):
         return
     state = split_words(value) if isinstance(value, str) else []

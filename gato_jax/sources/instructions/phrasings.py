@@ -106,7 +106,7 @@ class PhrasedEpisodes:
         )
 
     def _choose(self, number: int, copy: int, count: int) -> int:
-        """Return the phrasing, from 0 to count - 1, of a copy of episode `number`.
+        """Return the index of the phrasing, from 0 to count - 1, for copy `copy` of episode `number`.
 
         Each block of `count` consecutive episodes has a random order of the phrasings. The first episode of the block
         begins at the first of that order, the second at the second, and so on; its copies take the following ones.

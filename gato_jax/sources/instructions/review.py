@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def edited(self) -> bool:
-        """Whether a person changed the status, the instructions or the comment."""
+        """True if a person changed the status, the instructions or the comment."""
         return self.status != "unreviewed" or self.instructions != self.proposed or bool(self.comment)
 
     @property

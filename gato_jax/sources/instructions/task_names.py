@@ -99,7 +99,7 @@ _ADVERBS = frozenset("left right forward forwards backward backwards fast slowly
 def generate_instructions(
     name: str, metadata: Mapping[str, Any] | None = None, *, count: int = 4, seed: int = 0
 ) -> list[str]:
-    """Generate imperative phrasings of a task's instruction, the shortest wording first.
+    """Generate imperative phrasings of a task's instruction, beginning with the plain one.
 
     Args:
       name: Name of the task, `suite/task`. Tasks of Meta-World, DM Control and a few other suites are known; the words

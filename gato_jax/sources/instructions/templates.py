@@ -71,6 +71,7 @@ class Template:
         return _SLOT.sub(lambda slot: self._fill_slot(slot["name"], slot["default"], metadata), self.text)
 
     def _fill_slot(self, slot: str, default: str | None, metadata: Mapping[str, Any]) -> str:
+        """Return the text of one slot."""
         found = things(metadata, slot)
         nouns = [thing.name or default for thing in found]
         if not nouns or None in nouns:

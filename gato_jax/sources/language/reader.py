@@ -95,6 +95,7 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
 
 
 def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:
+    """Read a record and return its episode."""
     text = _parse_utf8(parse_text, record, record.read())
     return assemble(fields, {"text": [text]}.__getitem__, record.location)
 
@@ -110,6 +111,7 @@ def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
 
 
 def _parse_document(record: Record, content: bytes) -> str:
+    """Return the text of a document: the content of the record, or its field `text` in JSON Lines."""
     if file_suffix(record.file) in _DIALOGUES:
         text = _parse_json_object(record, content).get("text")
         if not isinstance(text, str):
@@ -122,6 +124,7 @@ def _parse_document(record: Record, content: bytes) -> str:
 
 
 def _parse_dialogue(record: Record, content: bytes) -> str:
+    """Return a dialogue in any of the forms of `open_dialogues` as one text."""
     dialogue, system = _parse_json_object(record, content), []
     match dialogue:
         case {"turns": list(turns)}:
@@ -165,6 +168,7 @@ def _split_messages(record: Record, messages: list[Any], role: str, content: str
 
 
 def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
+    """Parse a line of JSON Lines; reject it if it is not a JSON object."""
     try:
         parsed = json.loads(_decode(record, content))
     except json.JSONDecodeError as error:
@@ -175,6 +179,7 @@ def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
 
 
 def _decode(record: Record, content: bytes) -> str:
+    """Decode the bytes of a record as UTF-8; reject it if they are not valid."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:

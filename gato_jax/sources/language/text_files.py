@@ -148,11 +148,13 @@ def _iterate_records(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _iterate_file(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield a whole file as one record: (0, size, content)."""
     content = file.read_bytes()
     yield 0, len(content), content
 
 
 def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, stop, content) of each line that is not blank, in bytes of the decompressed file."""
     start = 0
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
         for line in lines:
@@ -162,6 +164,7 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (row, row + 1, text) of each row of a Parquet file."""
     row = itertools.count()
     for group in range(len(_row_group_stops(file))):
         for text in _row_group_texts(file, group):
@@ -179,6 +182,7 @@ _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
 
 
 def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> bytes:
+    """Read bytes `start` to `stop`; raise EOFError if the file is shorter."""
     content.seek(start)
     if len(read := content.read(stop - start)) < stop - start:
         raise EOFError(f"it ends before byte {stop} and has changed since it was opened")
@@ -195,6 +199,7 @@ def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
 
 
 def _read_row(file: Path, row: int) -> bytes:
+    """Read the column `text` of one row of a Parquet file as bytes."""
     stops = _row_group_stops(file)
     group = bisect.bisect_right(stops, row)
     return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""

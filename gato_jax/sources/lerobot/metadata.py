@@ -193,16 +193,19 @@ def read_metadata(root: Path) -> LeRobotMetadata:
 
 
 def _v2_tasks(root: Path) -> Iterator[tuple[int, str]]:
+    """Yield (task_index, instruction) from the files of v2.0 and v2.1."""
     return ((int(line["task_index"]), str(line["task"])) for line in _read_json_lines(root / "meta/tasks.jsonl"))
 
 
 def _v3_tasks(root: Path) -> Iterator[tuple[int, str]]:
+    """Return (task_index, instruction) pairs from the file of v3.0."""
     table = _read_table(root / "meta/tasks.parquet")
     (text,) = (name for name in table if name != "task_index")  # `task`, or the unnamed index of a pandas table
     return zip(table["task_index"], table[text], strict=True)
 
 
 def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
+    """Yield the episodes of v2.0 and v2.1, in which each episode has files of its own."""
     for line in _read_json_lines(root / "meta/episodes.jsonl"):
         index = int(line["episode_index"])
         numbers = {"episode_index": index, "episode_chunk": index // int(info["chunks_size"])}
@@ -219,6 +222,7 @@ def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
 
 
 def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
+    """Yield the episodes of v3.0, in which a file holds several episodes."""
     names = ["episode_index", "length", "data/chunk_index", "data/file_index", "dataset_from_index"]
     ends = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
     names += [f"videos/{key}/{end}" for key in cameras for end in ends]

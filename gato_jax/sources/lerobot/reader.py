@@ -112,6 +112,7 @@ class _ReadPlan:
 
 
 def _episodes_of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpisode]:
+    """Return the episodes of a split; raise SourceError if the dataset does not have it."""
     if split not in metadata.splits:
         splits = ", ".join(metadata.splits) or "none"
         raise SourceError(f"cannot open {metadata.root}: it has no split {split!r}. Its splits: {splits}.")

@@ -121,7 +121,7 @@ def _with_provenance(directory: str, fields: Fields) -> Fields:
     """Return the fields with provenance and control rate from `provenance.json` beside the records, if it exists.
 
     Raises:
-      SourceError: The file is damaged. Without it, simulated episodes would count as real ones.
+      SourceError: The file is damaged. It is not ignored, because simulated episodes would then count as real ones.
     """
     file = to_epath(directory) / PROVENANCE_FILE
     if not file.exists():

@@ -25,6 +25,7 @@ _MAZES = "umaze umaze-diverse medium-play medium-diverse large-diverse large-pla
 
 
 def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: str) -> tuple[str, RldsEntry]:
+    """Return name and entry of one dataset; `sizes` are those of observation and action, `rate` is in Hz."""
     observation, action = sizes
     fields = Fields(
         suite=suite,
@@ -46,6 +47,7 @@ def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: 
 
 
 def _entries() -> Iterator[tuple[str, RldsEntry]]:
+    """Yield name and entry of all datasets."""
     for robot, (observation, action, rate) in _MUJOCO.items():
         for version, levels in _MUJOCO_LEVELS.items():
             for level in levels.split():

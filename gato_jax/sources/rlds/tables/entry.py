@@ -38,14 +38,14 @@ class RldsEntry:
 
 
 def box(*parts: tuple[int, float, float]) -> Continuous:
-    """Return a vector whose consecutive parts have limits of their own: (number of elements, low, high) each."""
+    """Return the modality of a vector in parts of different limits: (number of elements, low, high) each."""
     low = tuple(low for count, low, _ in parts for _ in range(count))
     high = tuple(high for count, _, high in parts for _ in range(count))
     return Continuous(shape=(len(low),), low=low, high=high)
 
 
 def vector(size: int) -> Continuous:
-    """Return an observed vector of this size, without limits."""
+    """Return the modality of a vector of `size` elements without limits, for observations."""
     return Continuous(shape=(size,))
 
 

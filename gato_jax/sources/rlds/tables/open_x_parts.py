@@ -76,7 +76,7 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             success="/success",
             agent="QT-Opt and scripted policies",
         ),
-        # As in CALVIN, relative actions are scaled to [-1, 1]. The catalogue says that -1 opens the gripper, other
+        # Relative actions are scaled to [-1, 1], as in CALVIN. The catalogue says that -1 opens the gripper, other
         # users read 1 as open; the numbers are not changed here.
         arm(
             "taco_play",

@@ -27,6 +27,7 @@ def _entry(
     reward: str = "reward",
     control_rate_hz: float | None = None,
 ) -> tuple[str, RldsEntry]:
+    """Return name and entry of the dataset `suite/task`; `meaning` describes its actions."""
     fields = Fields(
         suite=suite,
         task=task,
@@ -47,6 +48,7 @@ def _entry(
 
 
 def _vectors(sizes: Mapping[str, int], folder: str = "observation") -> dict[str, Field]:
+    """Return observed vectors, {key: field below `folder`}, given {key: size}."""
     return {key: (f"{folder}/{key}", vector(size)) for key, size in sizes.items()}
 
 
@@ -119,6 +121,7 @@ _TORQUES = "normalised torques, or targets, of dm_control's actuators"
 
 
 def _control_suite() -> NamedEntries:
+    """Yield the entries of DeepMind Control."""
     for task, (sizes, action, rate) in _CONTROL_SUITE.items():
         yield _entry(
             "rlu_control_suite",
@@ -158,6 +161,7 @@ _WALKERS = {"humanoid": (_HUMANOID, 56, 1 / 0.03), "rodent": (_RODENT, 38, 50.0)
 
 
 def _locomotion() -> NamedEntries:
+    """Yield the entries of the locomotion tasks."""
     camera = {"egocentric_camera": ("observation/walker/egocentric_camera", Image(height=64, width=64))}
     tasks = (
         "humanoid_corridor humanoid_gaps humanoid_walls rodent_bowl_escape rodent_gaps rodent_mazes rodent_two_touch"
@@ -191,6 +195,7 @@ _REAL_WORLD: dict[str, tuple[dict[str, int], int, float]] = {
 
 
 def _real_world() -> NamedEntries:
+    """Yield the entries of the real-world RL suite."""
     for task, (sizes, action, rate) in _REAL_WORLD.items():
         for challenge in ("none", "easy"):
             for percent in (1, 5, 20, 40, 100):
@@ -218,6 +223,7 @@ _SNAPSHOTS = tuple(f"snapshot_{number}_eps_{epsilon}" for epsilon in ("0.0", "0.
 
 
 def _dmlab() -> NamedEntries:
+    """Yield the entries of DeepMind Lab."""
     for level in _LEVELS:
         runs = ("training_0", "training_1", "training_2")
         for run in runs + (_SNAPSHOTS if level == "seekavoid_arena01" else ()):

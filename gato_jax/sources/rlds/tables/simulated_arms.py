@@ -33,6 +33,7 @@ _CAMERAS = {
 
 
 def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...], provenance: Provenance, arms: int):
+    """Return name and entry of one dataset; `state` is {observation key: size}, `arms` the number of arms."""
     gripper = Gripper(kind="continuous", action="action", elements=(6,)) if arms == 1 else None
     fields = Fields(
         suite=suite,
@@ -55,6 +56,7 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
 
 
 def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
+    """Yield the entries of robomimic, with images or with low-dimensional observations."""
     for source, (tasks, agent) in _SOURCES.items():
         for task in tasks.split():
             arms = 2 if task == "transport" else 1
@@ -76,6 +78,7 @@ def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
 
 
 def _robosuite() -> Iterator[tuple[str, RldsEntry]]:
+    """Yield the entries of robosuite."""
     agents = {
         "human_dc29b40a": "one person with a gamepad",
         "human_images_dc29b40a": "one person with a gamepad",
