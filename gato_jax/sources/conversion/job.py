@@ -19,7 +19,7 @@ from gato_jax.episodes.writer import check_place
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import HEADER_FILE, OF_OTHERS, ConversionError, Manifest, read_header
+from gato_jax.sources.conversion.manifest import HEADER_FILE, OTHER_INPUTS, ConversionError, Manifest, read_header
 from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
@@ -120,7 +120,7 @@ def convert(
     check_place(directory, spec, overwrite or held is not None)
     if held is not None and not overwrite:
         require_same(
-            header, held, problem=f"{directory}: exists already, made {OF_OTHERS}", holder=HEADER_FILE,
+            header, held, problem=f"{directory}: exists already, made {OTHER_INPUTS}", holder=HEADER_FILE,
             remedy="choose another output, or replace it (--overwrite)", error=ConversionError,
         )  # fmt: skip
     check_options(beam_options)

@@ -26,7 +26,7 @@ from gato_jax.sources.reader import Rejection, SourceError
 
 HEADER_FILE = "conversion.json"
 # A fingerprint covers the data and the meaning of the fields.
-OF_OTHERS = "of other data or fields, or with other settings"
+OTHER_INPUTS = "of other data or fields, or with other settings"
 
 Phase = Literal["survey", "convert"]
 
@@ -100,7 +100,7 @@ class Manifest:
                 write_json(self.folder / HEADER_FILE, header)
             else:
                 require_same(
-                    header, begun, problem=f"{self.folder}: an unfinished conversion {OF_OTHERS}", holder=HEADER_FILE,
+                    header, begun, problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}", holder=HEADER_FILE,
                     remedy="continue with the same, choose another output, or start again (--overwrite)",
                     error=ConversionError,
                 )  # fmt: skip
