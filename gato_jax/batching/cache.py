@@ -98,8 +98,8 @@ def _require_main_guard():
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise CacheError(
-            "a worker process that tokenizes has run the script that started it. Put the statements of the script below "
-            'if __name__ == "__main__":.'
+            "a worker process that tokenizes has run the script that started it. Put the statements of the script "
+            'below if __name__ == "__main__":.'
         )
 
 

@@ -105,7 +105,7 @@ def test_pools_hold_the_same_rows_dealt_out_with_their_patches(mixture, batches,
 
 
 @pytest.mark.parametrize("local", [[0], [1, 2], [2]])
-def test_a_host_loads_only_its_own_pools(mixture, mine):
+def test_a_host_loads_only_its_own_pools(mixture, local):
     whole = next(Loader(mixture, steps=STEPS, pools=3))
     part = next(Loader(mixture, steps=STEPS, pools=3, local=local))
     rows = np.concatenate([np.arange(2) + 2 * pool for pool in local])

@@ -56,8 +56,8 @@ def test_rows_and_pools_are_spread_over_data_and_fsdp():
 @pytest.mark.parametrize(
     "mesh, said",
     [
-        (MeshConfig(data=3), "does not cover 8 devices"),
-        (MeshConfig(fsdp=-1), "at most one axis may be -1"),
+        (MeshConfig(data=3), "expected a product of 8, the devices"),
+        (MeshConfig(fsdp=-1), "expected at most one -1"),
         (MeshConfig(data=0), "is .0, 1, 1., expected positive numbers"),
     ],
 )
