@@ -110,7 +110,7 @@ class Manifest:
     def _clear(self):
         """Delete the content of the work folder.
 
-        The header goes first, because no conversion continues with a folder that has none.
+        The header goes first: if the process is killed here, no conversion continues with the incomplete rest.
         """
         (self.folder / HEADER_FILE).unlink(missing_ok=True)
         for part in self.folder.iterdir():
