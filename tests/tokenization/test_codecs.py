@@ -307,7 +307,7 @@ def test_ids_of_another_kind_do_not_decode():
         OBSERVATION.decode(np.array([33_024]))
     with pytest.raises(TokenizationError, match=r"not all of a discrete value, \[0, 4\)"):
         DiscreteCodec(modality=Discrete(n=4)).decode(np.array([4]))
-    with pytest.raises(TokenizationError, match="id 32000 is no piece of text"):
+    with pytest.raises(TokenizationError, match="id 32000 is not that of a text piece"):
         TextCodec().decode(np.array([32_000, 2]))
 
 

@@ -103,7 +103,7 @@ def test_data_of_another_task_or_shape_are_refused():
 @pytest.mark.parametrize(
     "arm, said",
     [
-        (None, r"is not there, only \['grip'\]"),
+        (None, r"is missing, the episode has \['grip'\]"),
         (np.zeros((1, 3)), r"a value must have shape \(2,\), got an array of shape \(1, 3\)"),
         (np.zeros((1, 5, 2)), r"a value must have shape \(2,\), got one of shape \(5, 2\)"),
         (np.array([["a", "b"]]), "needs real numbers, got dtype <U1"),
