@@ -96,7 +96,7 @@ def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
     refused = gato(*words, "--deduplicate").complaint()
     assert "1.0.0: already there, made of other data or fields, or with other settings:" in refused
     assert (
-        "filters.deduplicate: {} here, missing in what is there; name another output, or replace it (--overwrite)"
+        "filters.deduplicate: {} here, missing in conversion.json; name another output, or replace it (--overwrite)"
         in refused
     )
 
