@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
       terminated: The episode ends here (discount 0).
       truncated: The episode is cut off here by its time limit (discount 1).
-      success: Whether the task's own criterion of success is met; None if the task has no such criterion.
+      success: True if the task's own criterion of success is met; None if the task has no such criterion.
     """
 
     observation: Observation
@@ -97,7 +97,7 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """Whether the last step met the task's own criterion; None before it, and for a task that has none."""
+        """True if the last step met the task's criterion of success; None before any step, or without a criterion."""
         return self._success
 
     @property

@@ -127,13 +127,12 @@ def _plan(
 def _sweep(
     flag: flags.FlagValues, config: training.TrainConfig, topology: planning.Topology, mixture: batching.Mixture | None
 ):
-
     batches, fsdps = _integers("batches", flag.batches), _integers("fsdps", flag.fsdps)
     grid = planning.Grid.around(config, topology, batches=batches, fsdps=fsdps, remats=flag.remats)
     rows = list(
         show_progress(planning.sweep(config, topology, mixture, grid), total=len(grid), desc="plan", unit="plan")
     )
-    picked = planning.best(rows)
+    picked = planning.fastest(rows)
     pick = None if picked is None else rows.index(picked)
     table = {"topology": topology.name, "rows": [dataclasses.asdict(row) for row in rows], "pick": pick}
     write_json(flag.json, table)

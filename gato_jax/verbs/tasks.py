@@ -11,7 +11,7 @@ from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
-    from gato_jax import environments
+    from gato_jax.environments import registry
     from gato_jax.evaluation import task_list
 
 
@@ -20,12 +20,9 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("suite", None, "Suite to list. Default: all suites.", flag_values=flag)
     flags.DEFINE_string("json", None, "File for the list as JSON.", flag_values=flag)
     parse_flags(flag, argv)
-
-    suites = sorted({name.split("/")[0] for name in environments.task_names()})
+    suites = sorted({name.split("/")[0] for name in registry.task_names()})
     if flag.suite not in (None, *suites):
         raise UsageError(f"--suite: no suite {flag.suite!r}, expected one of {', '.join(suites)}.")
-    rows = task_list.describe_tasks(
-        name for name in environments.task_names() if flag.suite in (None, name.split("/")[0])
-    )
+    rows = task_list.describe_tasks(name for name in registry.task_names() if flag.suite in (None, name.split("/")[0]))
     write_json(flag.json, {"tasks": rows})
     print("\n".join(task_list.format_tasks(rows)))

@@ -96,7 +96,7 @@ def test_a_loop_that_only_running_it_ends_is_said(mesh):
         return jax.lax.while_loop(lambda x: jax.lax.pmax(x.max(), "x") > 1, lambda x: add_up(x) / 16, x)
 
     traffic = found(mesh, until_small, SHAPE)
-    assert traffic.endless == 1 and traffic.kinds["all-reduce"].count >= 1
+    assert traffic.unbounded_loops == 1 and traffic.kinds["all-reduce"].count >= 1
 
 
 @functools.cache
@@ -126,5 +126,5 @@ def test_of_a_tpus_program(topology):
 
 
 def test_a_text_that_is_no_program_is_refused():
-    with pytest.raises(HloError, match="without an entry: HloModule nothing"):
+    with pytest.raises(HloError, match="has no entry computation: HloModule nothing"):
         parse("HloModule nothing\n")

@@ -31,7 +31,7 @@ def test_what_a_step_takes(step, program):
     """Its state at least, which a device holds half of, with what it computes; and the params are gathered."""
     held = sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) * 4 for leaf in jax.tree.leaves(program.state))
     assert step.fits and held < step.hbm < step.limit == GIB
-    assert step.seconds > 0 and step.collectives.kinds["all-gather"].bytes > 0 and not step.collectives.endless
+    assert step.seconds > 0 and step.collectives.kinds["all-gather"].bytes > 0 and not step.collectives.unbounded_loops
 
 
 def test_a_saved_step_runs_where_it_is_loaded(step, program, tmp_path):
