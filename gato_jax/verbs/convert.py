@@ -87,7 +87,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     write_json(flag.json, _report(result))
     _print_omitted(result)
     counts = f"{_count(result.episodes, 'episode')}, {_count(result.steps, 'step')}, {len(result.rejected)} rejected"
-    place = f"already converted, kept in {result.directory}" if result.kept else f"in {result.directory}"
+    place = f"already converted, kept in {result.directory}" if result.reused else f"in {result.directory}"
     print(f"{result.directory.parent.name}: {counts}, {place}")
 
 
