@@ -154,6 +154,7 @@ def _arguments() -> list[str]:
 
 
 def _print_error(error: Exception | str, status: int) -> int:
+    """Print an error to stderr and return the exit status."""
     print(f"quickstart: {error}", file=sys.stderr)
     return status
 

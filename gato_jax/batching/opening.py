@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Literal
@@ -21,6 +22,7 @@ from gato_jax.tokenization.codecs.image import ImageTokenizer
 
 Missing = Literal["error", "skip"]
 
+_TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows
 _LISTED = 12  # datasets that are named one by one when they are skipped
 
 _log = logging.getLogger(__name__)
@@ -123,14 +125,19 @@ def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeRead
 def missing_reason(dataset: DatasetConfig) -> str | None:
     """Return why a dataset is not on disk, None if it is there or if only opening it can tell.
 
-    A location that is not a path, such as the name of a TFDS dataset or an address, is looked up when it is opened.
+    Only opening can tell of an address such as gs://..., and of a location that may be a name, such as captions:emoji.
     """
     if dataset.kind == "unavailable":
         return dataset.location
-    path = pathlib.Path(dataset.location.partition("#")[0])
-    if path.exists() or len(path.parts) < 2 or "://" in dataset.location:
+    path = pathlib.Path(dataset.location.partition("#")[0]).expanduser()
+    roots = [pathlib.Path()]
+    if dataset.kind in _TFDS_KINDS:
+        roots.append(pathlib.Path(os.environ.get("TFDS_DATA_DIR", pathlib.Path.home() / "tensorflow_datasets")))
+    elif len(path.parts) < 2:  # perhaps a name, such as emoji
         return None
-    return f"{path} is not there"
+    if "://" in dataset.location or any((root / path).exists() for root in roots):
+        return None
+    return f"{' and '.join(str(root / path) for root in roots)} not found"
 
 
 def _present_datasets(
@@ -170,7 +177,8 @@ def _log_skipped(datasets: Mapping[str, DatasetConfig], reasons: Mapping[str, st
         "skipped %d of %d datasets; their %.2f%% of the weight goes to the others, in proportion to theirs",
         len(reasons), len(datasets), 100 * share,
     )  # fmt: skip
-    for name, reason in list(reasons.items())[:_LISTED]:
-        _log.warning("  %s, %.2f%%: %s", name, 100 * datasets[name].weight / total, reason)
+    heaviest = sorted(reasons, key=lambda name: -datasets[name].weight)
+    for name in heaviest[:_LISTED]:
+        _log.warning("  %s, %.2f%%: %s", name, 100 * datasets[name].weight / total, reasons[name])
     if len(reasons) > _LISTED:
         _log.warning("  and %d more", len(reasons) - _LISTED)

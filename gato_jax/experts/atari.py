@@ -63,7 +63,7 @@ def _farmer(screen: np.ndarray) -> float:
 
 
 def _target(screen: np.ndarray, farmer: float) -> float:
-    """Return the column of the gopher if it is above its tunnel, else that of the highest hole nearest to the farmer."""
+    """Return the column of the gopher if it is above its tunnel, else that of the nearest of the highest holes."""
     gopher = np.abs(screen[_BELOW] - _GOPHER).sum(axis=-1) < 10
     rows = np.flatnonzero(gopher.sum(axis=1) >= 3)
     if rows.size and _BELOW.start + rows[0] < _TUNNEL_TOP:

@@ -1,4 +1,4 @@
-"""The work on one shard, in whatever process: read its episodes, check them, write the sound ones to one file."""
+"""The work on one shard: read its episodes, validate them, and write the valid ones to one record file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
 from gato_jax.episodes.writer import EpisodeRow, contradiction
-from gato_jax.sources.conversion.manifest import Kind, Manifest, ShardEntry, digest_of
+from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry, hash_file
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Transform:
-    """What is done to each episode before it is checked and written.
+    """A change that is made to each episode before it is validated and written.
 
     Attributes:
-      apply: position in the reader and episode to the episode that is written. It pickles. May raise EpisodeRejected.
-      spec: of the episodes that it makes.
-      fingerprint: changes when what it makes changes: a conversion goes on only with the same.
-      reviewed: whether it gives instructions that a person reviewed.
+      apply: maps the position of an episode in the reader and the episode to the episode to write. It must be
+        picklable, and may raise EpisodeRejected.
+      spec: task of the changed episodes.
+      fingerprint: digest that changes when the change does. A conversion continues only with the same fingerprint.
+      reviewed: whether the instructions that it sets were reviewed by a person.
     """
 
     apply: Callable[[int, Episode], Episode]
@@ -37,74 +38,95 @@ class Transform:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What every worker is sent: where the episodes come from, and where they go.
+class ShardWorker:
+    """Everything that a worker process needs to process any shard. It is pickled and sent to all workers.
 
     Attributes:
-      readers: {split: its episodes}.
-      left_out: {split: (N,) bool}, the episodes that a filter leaves out; a split that is not there has none.
+      readers: {split: reader of its episodes}.
+      manifest: work folder of the conversion.
+      transform: change to make to each episode, if any.
+      excluded: {split: (N,) bool}, true for each episode that a filter drops. A split may be missing.
     """
 
     readers: Mapping[str, EpisodeReader]
     manifest: Manifest
     transform: Transform | None = None
-    left_out: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    excluded: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def spec(self) -> TaskSpec:
-        """Of the episodes that are written."""
+        """The task of the episodes that are written."""
         return self.transform.spec if self.transform else next(iter(self.readers.values())).spec
 
     def survey(self, shard: Shard) -> ShardEntry:
-        """Notes the rows of a shard's episodes as they were recorded, and writes no records.
+        """Record the properties of a shard's episodes before any transform, without writing the episodes.
+
+        Args:
+          shard: the shard.
+
+        Returns:
+          The entry of the shard, which is also written to disk.
 
         Raises:
-          StoreError: the disk refuses.
+          StoreError: the disk is full or not writable.
         """
-        read = Recording(readers=self.readers, manifest=self.manifest)._sound(shard, rejected := [])
-        noted = [(position, EpisodeRow.of(episode)) for position, episode in read]
-        return self._note("survey", shard, noted, rejected)
+        original = ShardWorker(readers=self.readers, manifest=self.manifest)
+        episodes = original._read_valid(shard, rejected := [])
+        rows = [(position, EpisodeRow.of(episode)) for position, episode in episodes]
+        return self._write_entry("survey", shard, rows, rejected)
 
     def convert(self, shard: Shard) -> ShardEntry:
-        """Writes the sound episodes of a shard that no filter leaves out, and then the shard's entry.
+        """Write the valid episodes of a shard that no filter drops.
+
+        Args:
+          shard: the shard.
+
+        Returns:
+          The entry of the shard, which is also written to disk.
 
         Raises:
-          StoreError: the disk refuses.
+          StoreError: the disk is full or not writable.
         """
         serialize = serializer(rlds_format.features(self.spec))
-        noted, rejected = [], []
+        rows, rejected = [], []
         with _ShardFile(self.manifest, shard) as records:
-            for position, episode in self._sound(shard, rejected):
+            for position, episode in self._read_valid(shard, rejected):
                 records.write(serialize(rlds_format.encode(self.spec, episode)))
-                noted.append((position, EpisodeRow.of(episode)))
+                rows.append((position, EpisodeRow.of(episode)))
             file = records.close()
-        return self._note("convert", shard, noted, rejected, **file)
+        return self._write_entry("convert", shard, rows, rejected, **file)
 
-    def _note(
-        self, kind: Kind, shard: Shard, noted: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
+    def _write_entry(
+        self, phase: Phase, shard: Shard, rows: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
     ) -> ShardEntry:
-        positions, rows = zip(*noted, strict=True) if noted else ((), ())
-        entry = ShardEntry(rows=rows, positions=positions, rejected=tuple(rejected), **file)
+        """Write and return the entry of a shard, given (position, row) of its accepted episodes."""
+        positions, accepted = zip(*rows, strict=True) if rows else ((), ())
+        entry = ShardEntry(rows=accepted, positions=positions, rejected=tuple(rejected), **file)
         with disk_errors(self.manifest.directory):
-            self.manifest.write(kind, shard, entry)
+            self.manifest.write_entry(phase, shard, entry)
         return entry
 
-    def _sound(self, shard: Shard, rejected: list[Rejection]) -> Iterator[tuple[int, Episode]]:
-        """Positions and episodes that may be written; what is wrong with the others is added to `rejected`."""
+    def _read_valid(self, shard: Shard, rejected: list[Rejection]) -> Iterator[tuple[int, Episode]]:
+        """Yield the positions and the transformed episodes of a shard that are valid and not excluded.
+
+        Args:
+          shard: the shard.
+          rejected: list to which the invalid episodes are appended.
+        """
         for position in range(shard.start, shard.stop):
-            if shard.split in self.left_out and self.left_out[shard.split][position]:
+            if shard.split in self.excluded and self.excluded[shard.split][position]:
                 continue
-            where = f"{self.spec.name}: episode {position} of split {shard.split!r}"
+            location = f"{self.spec.name}: episode {position} of split {shard.split!r}"
             try:
                 episode = self.readers[shard.split][position]
                 episode = self.transform.apply(position, episode) if self.transform else episode
-                if problem := contradiction(self.spec, episode) or _not_finite(self.spec, episode):
-                    raise EpisodeRejected(where, problem)
+                if problem := contradiction(self.spec, episode) or _find_nonfinite(self.spec, episode):
+                    raise EpisodeRejected(location, problem)
                 yield position, episode
             except EpisodeRejected as error:
                 rejected.append(Rejection(error.location, error.reason))
             except (SourceError, DatasetError, EpisodeError) as error:
-                rejected.append(Rejection(where, str(error)))
+                rejected.append(Rejection(location, str(error)))
 
 
 class _ShardFile:
@@ -117,6 +139,7 @@ class _ShardFile:
         self._records, self._bytes = 0, 0
 
     def write(self, record: bytes):
+        """Append a serialized episode."""
         with disk_errors(self._manifest.directory):
             if self._writer is None:
                 # A worker that was taken for dead may still be writing the same shard.
@@ -138,7 +161,7 @@ class _ShardFile:
             self._writer.close()
             if (readable := len(open_records(self._partial))) != self._records:
                 raise OSError(f"{self._records} records were written, {readable} can be read back")
-            size, digest = self._partial.stat().st_size, digest_of(self._partial)
+            size, digest = self._partial.stat().st_size, hash_file(self._partial)
             self._stack.close()
         return {"record_bytes": self._bytes, "size": size, "digest": digest}
 
@@ -152,8 +175,8 @@ class _ShardFile:
         self._stack.__exit__(*error)
 
 
-def _not_finite(spec: TaskSpec, episode: Episode) -> str | None:
-    """Which numbers are none, of those that a recording may hold and a dataset should not."""
+def _find_nonfinite(spec: TaskSpec, episode: Episode) -> str | None:
+    """Return a description of the first step with a value that is not finite, or None if all values are finite."""
     columns: dict[str, np.ndarray] = {"reward": episode.reward, "discount": episode.discount}
     for side in ("observation", "action"):
         continuous = (key for key, modality in getattr(spec, side).items() if isinstance(modality, Continuous))
