@@ -85,7 +85,7 @@ class Environment(dm_env.Environment):
         """
         if self._done:
             return self.reset()
-        outcome = self._advance(check_action(self.task_spec, action))
+        outcome = self._advance(self._check(action))
         observation = self._conform(outcome.observation)
         self._success = outcome.success
         self._done = outcome.terminated or outcome.truncated
@@ -134,6 +134,10 @@ class Environment(dm_env.Environment):
     @abc.abstractmethod
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         """Take one action, which `check_action` has checked, and return its outcome."""
+
+    def _check(self, action: Action) -> dict[str, np.ndarray]:
+        """Return the action as arrays in the dtypes of the task, or raise ActionError if the task forbids it."""
+        return check_action(self.task_spec, action)
 
     def observation_spec(self) -> dict[str, dm_specs.Array]:
         return {key: _dm_spec(modality, key) for key, modality in self.task_spec.observation.items()}

@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.checkpoints import AgentCheckpoint
-    from gato_jax.episodes import TaskSpec
-    from gato_jax.evaluation import References
-    from gato_jax.evaluation.learning_curve import LearningCurve
-    from gato_jax.policy import Agent
-    from gato_jax.sources.selection import Selection
-    from gato_jax.training import FinetuneConfig, TrainConfig
+with epy.lazy_imports():
+    import jax
+
+    from gato_jax import checkpoints, environments, episodes, evaluation, policy, tokenization, training
+    from gato_jax.evaluation import learning_curve
+    from gato_jax.reports import provenance
+    from gato_jax.sources import selection as selections
 
 
 def finetune(flag: flags.FlagValues, argv: Sequence[str]):
@@ -33,42 +34,30 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
-    from gato_jax.evaluation import gather_references
-    from gato_jax.evaluation.learning_curve import LearningCurve
-    from gato_jax.reports.provenance import describe_data
-    from gato_jax.training import (
-        from_params,
-        identity,
-        open_run_mixture,
-        read_finetuning,
-        require_same_run,
-        require_same_start,
-        train,
-    )  # fmt: skip
 
     path = pathlib.Path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, training = read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
-    selection = _select(config, training)
+    config, run = training.read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    selection = _select(config, run)
     workdir = make_folder(flag.workdir)
     start_file = workdir / "finetune_start.json"
-    require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
-    references = gather_references([config.task], workdir)[config.task] if config.rollouts else None
+    training.require_same_start(start_file, training.identity(config, checkpoint) | selection.to_json(), workdir)
+    references = evaluation.gather_references([config.task], workdir)[config.task] if config.rollouts else None
     print(f"{_said(selection, config)}, all in {start_file}")
-    mixture = open_run_mixture(training, workdir, {config.task: selection})
-    require_same_run(training, mixture, workdir)
-    write_json(workdir / "data.json", describe_data(mixture))
-    curve = LearningCurve(
+    mixture = training.open_run_mixture(run, workdir, {config.task: selection})
+    training.require_same_run(run, mixture, workdir)
+    write_json(workdir / "data.json", provenance.describe_data(mixture))
+    curve = learning_curve.LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
         environments=config.environments, temperature=config.temperature,
     )  # fmt: skip
 
     def start(program, key):  # of a run that has no checkpoint yet
         curve.forget()
-        return from_params(checkpoint.params)(program, key)
+        return training.from_params(checkpoint.params)(program, key)
 
-    metrics = train(
-        training, mixture, workdir, stop_after=flag.stop_after, start=start,
+    metrics = training.train(
+        run, mixture, workdir, stop_after=flag.stop_after, start=start,
         after_checkpoint=lambda step: curve.reach(step, lambda: _on_one_device(workdir)),
     )  # fmt: skip
     result = {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
@@ -82,35 +71,26 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"curve in {workdir / 'finetune.json'}, the newest checkpoints in {workdir / 'checkpoints'}")
 
 
-def _on_one_device(workdir: pathlib.Path) -> Agent:
+def _on_one_device(workdir: pathlib.Path) -> policy.Agent:
     """The newest agent, which acts sooner on a device of its own than spread as it is trained."""
-    import jax
-
-    from gato_jax.policy import Agent
-
-    agent = Agent.restore(workdir)
+    agent = policy.Agent.restore(workdir)
     return dataclasses.replace(agent, params=jax.device_put(agent.params, jax.local_devices()[0]))
 
 
-def _open_checkpoint(path: pathlib.Path) -> AgentCheckpoint:
-    from gato_jax.checkpoints import restore_agent
+def _open_checkpoint(path: pathlib.Path) -> checkpoints.AgentCheckpoint:
 
     if not path.is_file() and not (path / "checkpoints").is_dir():
         raise UsageError(
             f"--from={path}: no checkpoint there; give the folder of a run that was trained, or the .safetensors file "
             "that gato export wrote"
         )
-    return restore_agent(path)
+    return checkpoints.restore_agent(path)
 
 
-def _select(config: FinetuneConfig, training: TrainConfig) -> Selection:
+def _select(config: training.FinetuneConfig, run: training.TrainConfig) -> selections.Selection:
     """The episodes to learn from, once they are known to be of the task and as its environment has them."""
-    from gato_jax.sources.selection import select
-    from gato_jax.tokenization import Contract
-    from gato_jax.verbs.data import open_data
-
     played = _spec_of_environment(config.task) if config.rollouts else None
-    source = training.datasets[config.task].source
+    source = run.datasets[config.task].source
     reader = open_data(source)
     if reader.spec.name != config.task:
         raise UsageError(
@@ -118,23 +98,21 @@ def _select(config: FinetuneConfig, training: TrainConfig) -> Selection:
             "of them"
         )
     if played is not None:
-        settings = training.model.tokenization
-        recorded = Contract.of(settings, [reader.spec])
-        recorded.require_equal(Contract.of(settings, [played]), f"the environment {config.task}")
-    return select(reader, episodes=config.episodes, keep_best=config.keep_best, series=config.series)
+        settings = run.model.tokenization
+        recorded = tokenization.Contract.of(settings, [reader.spec])
+        recorded.require_equal(tokenization.Contract.of(settings, [played]), f"the environment {config.task}")
+    return selections.select(reader, episodes=config.episodes, keep_best=config.keep_best, series=config.series)
 
 
-def _spec_of_environment(task: str) -> TaskSpec:
+def _spec_of_environment(task: str) -> episodes.TaskSpec:
     """Of the environment itself: what cannot be loaded is an error before the first step, not at the first rollout."""
-    from gato_jax.environments import UnknownTaskError, load
-
     try:
-        return load(task).task_spec
-    except UnknownTaskError as error:
+        return environments.load(task).task_spec
+    except environments.UnknownTaskError as error:
         raise UsageError(f"{error}; rollouts=0 fine-tunes on a task that has no environment") from None
 
 
-def _said(selection: Selection, config: FinetuneConfig) -> str:
+def _said(selection: selections.Selection, config: training.FinetuneConfig) -> str:
     recorded, shown = len(selection.reader), 10
     kept = (
         f"the best {selection.candidates}"
@@ -151,15 +129,15 @@ def _said(selection: Selection, config: FinetuneConfig) -> str:
 
 
 def _score(
-    config: FinetuneConfig, spec: TaskSpec, curve: LearningCurve, references: References | None
+    config: training.FinetuneConfig,
+    spec: episodes.TaskSpec,
+    curve: learning_curve.LearningCurve,
+    references: evaluation.References | None,
 ) -> dict[str, Any]:
     """The learning curve as the JSON has it."""
-    from gato_jax.evaluation import normalise
-    from gato_jax.evaluation.learning_curve import best, smooth
-
     evaluations = curve.evaluations()
-    smoothed = smooth(evaluations, config.smoothing)
-    highest = best(smoothed)
+    smoothed = learning_curve.smooth(evaluations, config.smoothing)
+    highest = learning_curve.best(smoothed)
     return {
         "task": config.task,
         "episodes": config.episodes,
@@ -169,5 +147,5 @@ def _score(
         "best_step": None if highest is None else highest.step,
         "score": None if highest is None else highest.mean,
         "metric": spec.metric,
-        "normalised": None if highest is None else normalise(highest.mean, references),
+        "normalised": None if highest is None else evaluation.normalise(highest.mean, references),
     }
