@@ -100,7 +100,8 @@ class Manifest:
                 write_json(self.folder / HEADER_FILE, header)
             else:
                 require_same(
-                    header, begun, problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}", holder=HEADER_FILE,
+                    header, begun, holder=HEADER_FILE,
+                    problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}",
                     remedy="continue with the same, choose another output, or start again (--overwrite)",
                     error=ConversionError,
                 )  # fmt: skip
