@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.differences import require_same
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 from gato_jax.training.metrics import NonFiniteLossError
 
@@ -173,7 +173,7 @@ def make_train_step(
         output = nnx.merge(graph, params)(pixels)
         error = output.pixels - pixels
         l2, laplace = jnp.mean(error * error), jnp.mean(jnp.abs(error))
-        distance = output.encoded - jax.lax.stop_gradient(output.chosen)
+        distance = output.encoded - jax.lax.stop_gradient(output.quantized)
         commitment = jnp.mean(distance * distance)
         loss = l2 + LAPLACE_WEIGHT * laplace + config.commitment * commitment
         return loss, (output, {"loss": loss, "l2": l2, "laplace": laplace, "commitment": commitment})
@@ -231,7 +231,7 @@ def move_codes(
 
 def _batch(images: Images, seed: int, step: int, batch_size: int, side: int) -> np.ndarray:
     chosen = np.random.default_rng([seed, step]).integers(len(images), size=batch_size)
-    return np.concatenate([fit(np.asarray(images[int(index)])[None], side) for index in chosen])
+    return np.concatenate([resize_to_square(np.asarray(images[int(index)])[None], side) for index in chosen])
 
 
 def _require_finite(metrics: dict[str, Array], step: int):

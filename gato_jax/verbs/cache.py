@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
 from etils import epy
@@ -14,9 +13,6 @@ from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
     from gato_jax import batching
-
-if TYPE_CHECKING:
-    from gato_jax.batching import CacheEntry
 
 _MIB = 2**20
 
@@ -54,7 +50,7 @@ def cache(flag: flags.FlagValues, argv: Sequence[str]):
         )
 
 
-def _print_table(entries: Iterable[CacheEntry]):
+def _print_table(entries: Iterable[batching.CacheEntry]):
     rows = [("entry", "task", "MiB", "last used", "state", "tokenization", "dataset")]
     for entry in entries:
         used = datetime.datetime.fromtimestamp(entry.last_used).strftime("%Y-%m-%d %H:%M")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
 
 from etils import epy
 
@@ -12,11 +11,8 @@ from gato_jax.verbs.flags import UsageError
 with epy.lazy_imports():
     from gato_jax import sources
 
-if TYPE_CHECKING:
-    from gato_jax.sources import EpisodeReader, Fields
 
-
-def open_data(source: str, split: str = "train") -> EpisodeReader:
+def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
     """Open one split of a dataset, given the folder of one of our own, or KIND:WHERE.
 
     Raises:
@@ -27,8 +23,3 @@ def open_data(source: str, split: str = "train") -> EpisodeReader:
         raise UsageError(f"{source} can be trained on alone; name the dataset that it was made from")
     is_folder = ":" not in source or pathlib.Path(source).exists()
     return sources.open_source(f"recorded:{source}" if is_folder else source, split)
-
-
-def read_fields(file: str | None) -> Fields | None:
-    """Read the file that says what the fields of a recording mean; None if there is none."""
-    return None if file is None else sources.Fields.read(file)

@@ -8,6 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
+
+with epy.lazy_imports():
+    from ml_collections import config_flags
 
 # A flag that is defined here for a verb is listed in its help beside those it defines itself.
 flags.disclaim_key_flags()
@@ -60,8 +64,6 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
 
     The file may import its neighbours by the name of their folder, from wherever it is run.
     """
-    from ml_collections import config_flags
-
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
         sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
     return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))

@@ -7,7 +7,12 @@ import pathlib
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from etils import epy
+
 from gato_jax.verbs.flags import UsageError
+
+with epy.lazy_imports():
+    import tqdm
 
 
 def write_json(path: str | pathlib.Path | None, value: Any):
@@ -52,7 +57,5 @@ def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None
       items: the items.
       **bar: options of tqdm, such as `total` and `desc`.
     """
-    from tqdm import tqdm
-
-    with tqdm(items, **bar) as progress:
+    with tqdm.tqdm(items, **bar) as progress:
         yield from progress

@@ -132,6 +132,6 @@ def test_training_on_what_is_not_admitted_is_refused_before_it_begins(workdir, t
     file = tmp_path / "config.py"
     file.write_text(CONFIG.read_text().replace("    return config\n", f"    {lines}\n    return config\n"))
     complaint = gato("train", f"--config={file}", f"--workdir={workdir}").complaint()
-    assert f"{TASK}: licence 'Apache-2.0' is not among allowed_licences (CC0-1.0)" in complaint
-    assert f"100.0% of the rows are simulated ({TASK} 100.0%), simulated_share_at_most is 50.0%" in complaint
+    assert "grid: licence 'Apache-2.0' is not among allowed_licences (CC0-1.0)" in complaint
+    assert "100.0% of the rows are simulated (grid 100.0%), simulated_share_at_most is 50.0%" in complaint
     assert not (workdir / "checkpoints").exists() and not (workdir / "metrics.jsonl").exists()
