@@ -1,4 +1,4 @@
-"""Codes are the same whatever the batch, in range, of any image; what is saved is loaded or refused by name."""
+"""Tests of the image tokenizer: codes do not depend on the batch, and damaged files are refused by name."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, resize_to_square
 from gato_jax.tokenization.vqvae import (
     VQVAE,
     ImageTokenizerConfig,
@@ -97,7 +97,7 @@ def test_the_reconstructions_gradient_reaches_the_encoder_and_not_the_code_table
 def test_images_shrink_by_the_mean_over_an_area():
     image = np.zeros((1, 4, 4, 3), np.uint8)
     image[0, :2, :2] = [[[40, 0, 0], [80, 0, 0]], [[0, 0, 0], [120, 0, 8]]]
-    np.testing.assert_array_equal(fit(image, 2)[0, 0, 0], [60, 0, 2])
+    np.testing.assert_array_equal(resize_to_square(image, 2)[0, 0, 0], [60, 0, 2])
 
 
 def test_what_is_saved_is_loaded(tokenizer, tmp_path):
