@@ -1,4 +1,4 @@
-"""The paper's pretraining at any size (arXiv 2205.06175, sections 2 and 3, appendices C and D), which other configs use.
+"""The paper's pretraining at any size (arXiv 2205.06175, sections 2, 3 and appendices C, D), which other configs use.
 
 The mixture is that of Table 1 (configs/data/table_1.py), of which a run takes what is in data/. Another folder is named
 after the file: --config=configs/gato_79m.py:runs/quickstart/data takes what `make quickstart` records.

@@ -15,10 +15,12 @@ import functools
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 import uuid
 
+from gato_jax.batching.chunks import LAYOUT
 from gato_jax.batching.file_locks import locked_file
 from gato_jax.batching.record_writer import write_records
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords
@@ -69,6 +71,7 @@ def cached_records(
     Raises:
       RecordsError, TokenizationError: The episodes cannot be tokenized (see `write_records`).
     """
+    _require_main_guard()
     root, name = cache_root(), entry_name(reader, tokenization)
     directory = root / "records" / name
 
@@ -87,10 +90,23 @@ def cached_records(
     return records
 
 
+def _require_main_guard():
+    """Refuse to run in a worker process that imports the script of its parent.
+
+    A worker imports that script before it works. Without a guard, the script would open the same records again, and
+    wait forever for the lock that its parent holds.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise CacheError(
+            "a worker process that tokenizes has run the script that started it. Put the statements of the script "
+            'below if __name__ == "__main__":.'
+        )
+
+
 def entry_name(reader: EpisodeReader, tokenization: Tokenization) -> str:
     """Return the name of the cache entry of a dataset under a tokenization: its task and its key."""
     contract = Contract.of(tokenization, [reader.spec])
-    content = [SCHEMA, reader.fingerprint, reader.split, contract.to_json()]
+    content = [SCHEMA, LAYOUT, reader.fingerprint, reader.split, contract.to_json()]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
     return f"{dataset_name(reader.spec.name)}-{key}"
 
@@ -131,7 +147,7 @@ def entries_in_use(root: pathlib.Path) -> set[str]:
     """Return the names of the entries that running processes use, and remove the lists of those that have ended."""
     names: set[str] = set()
     for path in (root / "in_use").glob("*"):
-        with path.open("r+") as file:  # on network file systems a lock needs a file that is open for writing
+        with path.open("r+") as file:  # for writing, as network file systems need it
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

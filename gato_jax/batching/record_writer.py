@@ -28,7 +28,7 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
 
-from gato_jax.batching.chunks import chunks_of, pack
+from gato_jax.batching.chunks import LAYOUT, chunks_of, pack
 from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
@@ -197,7 +197,7 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
     files = {path.name: FileState.of(path, checksum=False) for path in (shard_path(content, n) for n in range(shards))}
     files |= index.write(content)
     meta = {
-        "schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(),
+        "schema": SCHEMA, "layout": LAYOUT, "fingerprint": fingerprint, "contract": contract.to_json(),
         "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
         "maxima": dataclasses.asdict(index.maxima), "origin": origin,
         "files": {name: dataclasses.asdict(state) for name, state in files.items()},

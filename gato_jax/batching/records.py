@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from gato_jax.batching.chunks import unpack
+from gato_jax.batching.chunks import LAYOUT, unpack
 from gato_jax.batching.record_files import FileState, RecordFileError, check_file
 from gato_jax.batching.record_index import RecordIndex, StepMaxima
 from gato_jax.episodes import Provenance, TaskSpec
@@ -42,6 +42,7 @@ class RecordsMeta:
 
     Attributes:
       schema: Version of the format.
+      layout: Names and dtypes of the arrays of a record.
       fingerprint: Fingerprint of the dataset that the records were made from.
       contract: The contract as JSON.
       provenances: The distinct provenances of the episodes, at least one.
@@ -52,6 +53,7 @@ class RecordsMeta:
     """
 
     schema: int
+    layout: tuple[str, ...]
     fingerprint: str
     contract: Mapping[str, Any]
     provenances: tuple[Provenance, ...]
@@ -61,8 +63,8 @@ class RecordsMeta:
     origin: str = ""
 
     def __post_init__(self):
-        if self.schema != SCHEMA or not self.provenances:
-            raise ValueError(f"schema is {self.schema}, expected {SCHEMA}, with at least one provenance")
+        if (self.schema, self.layout) != (SCHEMA, LAYOUT) or not self.provenances:
+            raise ValueError(f"schema is {self.schema}, expected {SCHEMA}, with {LAYOUT} and at least one provenance")
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> RecordsMeta | None:

@@ -90,7 +90,7 @@ def patch_flops(model: ModelConfig) -> int:
     traced = jax.make_jaxpr(lambda params, patches: nnx.merge(structure, params).embedding.patch(patches))(
         model_shapes(model), patch
     )
-    return sum(map(_flops_of, _equations(traced.jaxpr)))
+    return sum(map(_equation_flops, _equations(traced.jaxpr)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,7 +117,7 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
             yield from _equations(inner)
 
 
-def _flops_of(equation: Any) -> int:
+def _equation_flops(equation: Any) -> int:
     """Return the FLOPs of a dot product or a convolution, two for each multiplication, and 0 for anything else."""
     outputs = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "dot_general":

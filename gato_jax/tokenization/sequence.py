@@ -40,7 +40,7 @@ class TokenSequence(TokenFields):
         )
 
     def as_prompt(self, *, predict: bool) -> TokenSequence:
-        """Return the tokens marked as a prompt (section 2.2 of the paper); its targets count only if `predict` is True."""
+        """Return the tokens marked as a prompt (paper, section 2.2); targets count in the loss only if `predict`."""
         mask = self.loss_mask if predict else np.zeros(len(self), bool)
         return self.replace(prompt_mask=np.ones(len(self), bool), loss_mask=mask)
 

@@ -4,7 +4,7 @@ May import batching, sources, model, checkpoints, tokenization, episodes.
 """
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
-from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start
+from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start, select_episodes
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
 from gato_jax.training.processes import first_process_first, join_processes
@@ -31,6 +31,7 @@ __all__ = [
     "require_same_model",
     "require_same_run",
     "require_same_start",
+    "select_episodes",
     "train",
     "with_image_trunk",
 ]

@@ -1,4 +1,4 @@
-"""The frozen form of a training config. A ConfigDict stops here."""
+"""Configs of training as frozen dataclasses, read from a ConfigDict or from JSON."""
 
 from __future__ import annotations
 
@@ -30,12 +30,20 @@ READER = DataclassReader(error=ConfigError)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW; the defaults are the paper's for pretraining (appendix D).
+    """Settings of AdamW; the defaults are the paper's for pretraining (appendix D).
 
-    schedule: after the warm-up, `cosine` falls to `final_fraction` of the peak at the last step; `constant` stays
-      there, as in the paper's fine-tuning (appendix E).
-    clip_norm: global gradient norm, None for no clipping (the paper states none).
-    ema_decay: of a moving average of the params, with which the agent then acts; None for no average.
+    Attributes:
+      schedule: Learning rate after the warm-up. `cosine` falls to `final_fraction` of the peak at the last step;
+        `constant` stays at the peak, as in the paper's fine-tuning (appendix E).
+      peak_learning_rate: Learning rate at the end of the warm-up.
+      initial_learning_rate: Learning rate at the first step.
+      final_fraction: Learning rate at the last step of `cosine`, divided by the peak.
+      warmup_steps: Steps of the linear warm-up.
+      beta_1, beta_2: Decays of the moments.
+      epsilon: Constant in the denominator of the update.
+      weight_decay: Decoupled weight decay of matrices and tables.
+      clip_norm: Maximum of the global gradient norm; None for no clipping (the paper states none).
+      ema_decay: Decay of a moving average of the params, with which the agent then acts; None for no average.
     """
 
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -52,16 +60,17 @@ class OptimizerConfig:
 
     def __post_init__(self):
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"optimizer.ema_decay must be in [0, 1), got {self.ema_decay}; None keeps no average")
+            raise ConfigError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1); None keeps no average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Devices along each axis of the mesh; -1 takes all that are left.
+    """Number of devices along each axis of the mesh; -1 takes all that are left.
 
-    data: rows are spread over it, params are not.
-    fsdp: rows and params are.
-    tensor: heads, hidden units and the vocabulary are; rows are not.
+    Attributes:
+      data: Axis that rows are spread over, but not params.
+      fsdp: Axis that both rows and params are spread over.
+      tensor: Axis that heads, hidden units and the vocabulary are spread over, but not rows.
     """
 
     data: int = -1
@@ -71,18 +80,30 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All that a training run depends on.
+    """Everything that a training run depends on.
 
-    datasets: {name: where the dataset is and how it is sampled}; losses and errors name a dataset by its name here.
-    compute: how a step is computed; a run may go on with another.
-    weighting: how the datasets' weights become shares of the rows (see batching.weigh).
-    missing: what to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
-    admission: which data the run may learn from, by licence and kind.
-    patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
-      bring; a number below that is an error before the first step.
-    image_tokenizer: folder of a trained image tokenizer, whose codes then stand for images instead of patches.
-    image_trunk_weights: a local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
-    distributed: several processes are one run; each is started with the same command (see docs/training.md).
+    Attributes:
+      seed: Seed of the initial params, of the order of the rows and of dropout.
+      batch_size: Rows of a batch, over all devices.
+      context: Positions of a row.
+      steps: Number of steps of the run.
+      model: Sizes and settings of the model, with its tokenization.
+      optimizer: Settings of the optimizer.
+      mesh: Number of devices along each axis of the mesh.
+      datasets: {name: where the dataset is and how it is sampled}. Losses and errors use this name of a dataset.
+      compute: How a step is computed. A run may be continued with other settings.
+      weighting: How the weights of the datasets become shares of the rows (see `batching.weigh`).
+      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
+      admission: The data that the run may learn from, by licence and kind.
+      patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
+        the upper bound of the mixture; a smaller number is an error before the first step.
+      image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
+      image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
+      distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
+      predict_prompts: Whether the targets of prompts count in the loss.
+      log_every: Steps between two lines of metrics.
+      checkpoint_every: Steps between two checkpoints.
+      loader_threads: Threads that build rows.
     """
 
     seed: int
@@ -110,7 +131,7 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("batch_size", "context", "steps", "log_every", "checkpoint_every", "loader_threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         if self.checkpoint_every % self.log_every:
             raise ConfigError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "

@@ -210,6 +210,21 @@ def test_verification_reads_everything(datasets):
     assert name == directory.name and "index_step_targets.npy: its checksum is" in problem
 
 
+def test_a_script_without_a_main_guard_is_told_so(datasets, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gato_jax.batching import cached_records, record_writer\n"
+        "from gato_jax.episodes import open_dataset\n"
+        "from gato_jax.tokenization import Tokenization\n"
+        "record_writer.SHARD_STEPS = 8\n"
+        f"cached_records(open_dataset({str(datasets['ours'])!r}), Tokenization(), workers=2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1 and 'below if __name__ == "__main__":.' in done.stderr
+    assert "made/control: a worker process died while it tokenized" in done.stderr
+
+
 def test_a_bucket_is_no_cache(monkeypatch):
     monkeypatch.setenv("GATO_CACHE", "gs://bucket/cache")
     with pytest.raises(cache.CacheError, match="GATO_CACHE is gs://bucket/cache, expected a folder"):

@@ -242,7 +242,7 @@ def test_what_cannot_be_exported_is_named(format, tmp_path):
 
 
 def test_what_no_export_can_be_is_named():
-    with pytest.raises(ExportError, match="context must be positive, got 0"):
+    with pytest.raises(ExportError, match="context is 0, expected a positive number"):
         job(context=0)
-    with pytest.raises(ExportError, match="format must be array_record or parquet, got 'csv'"):
+    with pytest.raises(ExportError, match="format is 'csv', expected array_record or parquet"):
         unchecked(Export, **{**vars(job()), "format": "csv"})

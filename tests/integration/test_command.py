@@ -114,7 +114,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], 'Did you mean "width" instead of "widht"?'),
         (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "no key 'zzz' in the config;"),
         (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "--config.steps=many: invalid literal"),
-        (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size must be positive, got 0"),
+        (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size is 0, expected a positive number"),
         (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "model.hidden must be even"),
         (["train", "--workdir={tmp}", TINY, "--stop_after=0"], "--stop_after=0: 0 is not a positive integer"),
         (["train", "--workdir={tmp}", TINY, "loose"], "unexpected 'loose'; everything is a flag, --name=value"),

@@ -90,7 +90,3 @@ def test_what_is_not_on_disk_is_skipped_and_said(tmp_path, collected, caplog):
     assert f"none of the {total} datasets of the config is there" in nothing.complaint()
     strict = gato("train", f"--config={config}", f"--workdir={tmp_path}", "--config.missing=error").complaint()
     assert "ale_atari_extended is unavailable: its 28 games" in strict and "set config.missing to skip" in strict
-    assert (
-        "missing is 'maybe', expected error or skip"
-        in gato("train", f"--config={config}", f"--workdir={tmp_path}", "--config.missing=maybe").complaint()
-    )

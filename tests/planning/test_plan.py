@@ -29,7 +29,7 @@ def test_tokens_are_those_of_the_steps_unless_they_are_named():
 
 
 def test_a_slow_wire_is_what_one_waits_for():
-    """A step of little computation, over two machines: its gradients go by the network."""
+    """A small step on two machines takes as long as its gradients need on the network."""
     plan, _ = make_plan(config(batch_size=16), parse_topology("h100:16"))
     seconds = plan.collectives.bytes / 50e9
     assert plan.expected_tokens_per_second == pytest.approx(16 * 128 / seconds)
@@ -47,7 +47,7 @@ def test_remedies_do_what_they_say():
 
 
 def test_a_remedy_is_scaled_to_what_is_known():
-    """Where a compiler needs twice the estimate, it is taken to need twice that of the remedy, too."""
+    """If a compiler needs twice the estimate, the estimate of a remedy is doubled, too."""
     estimated, limit = make_plan(LARGE, H100).plan.hbm_bytes_per_device, H100.chip.hbm_limit
     assert remedies(LARGE, H100, None, needed=2 * estimated, limit=limit) == [
         "--config.compute.remat=full", "--config.compute.accumulate=8", "--config.batch_size=64"
@@ -78,7 +78,7 @@ def test_one_row_a_device_is_noted():
 
 
 def test_the_loaders_ram():
-    """Of each position 4 + 4 + 1 + 4 + 4 bytes go to the devices, 1 + 8 + 4 stay; patches have 768 + 20; rows 8."""
+    """A position has 4 + 4 + 1 + 4 + 4 bytes on devices and 1 + 8 + 4 on the host; a patch 768 + 20; a row 8."""
     host = make_plan(config(batch_size=32), parse_topology("h100:16")).plan.host
     assert host.hosts == 2 and host.batch == (32 * 128 * (17 + 13) + 16 * 16 * (768 + 20) + 32 * 8) // 2
     assert host.batches == 4 and host.loader == 4 * host.batch and host.row_index is None

@@ -29,7 +29,7 @@ def test_tpus_are_as_libtpu_describes_them(name, devices, hosts):
 
 @pytest.mark.parametrize("name", ["v3:2x2", "v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
 def test_limits_are_the_compilers(name):
-    """Of a program that needs more than any chip has, the compiler says how much there is."""
+    """The compiler reports the limit when a program needs more memory than any chip has."""
     topology = parse_topology(name)
     mesh = Mesh(topology.mesh_devices(), "all")
     rows = topology.devices * 120 * 2**10

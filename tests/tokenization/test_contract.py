@@ -1,4 +1,4 @@
-"""What a checkpoint assumes about tokens: the same contract has the same fingerprint, and a difference is shown."""
+"""Tests of contracts: equal ones have equal fingerprints, and differences are shown."""
 
 import copy
 import dataclasses
@@ -77,7 +77,7 @@ def test_every_setting_is_in_the_test_above():
 
 
 def test_whole_numbers_and_floats_are_one_setting():
-    """As a hand-written file has them."""
+    """A file written by hand may hold 100 for 100.0."""
     fields = Contract.of(PAPER, [CONTROL]).to_json()
     fields["tokenization"] |= {"mu": 100.0, "m": 256.0}
     assert Contract.from_json(fields).fingerprint == Contract.of(PAPER, [CONTROL]).fingerprint
@@ -137,7 +137,7 @@ def test_of_many_differences_twelve_are_shown():
 
 
 def changed(path: str, value) -> dict:
-    """The JSON of a contract with another value, or with none, at `a/b`."""
+    """Return the JSON of a contract with another value, or without one, at the path `a|b`."""
     fields = copy.deepcopy(Contract.of(RT_2, [CONTROL, CAPTION], MEASURED).to_json())
     *folders, leaf = path.split("|")
     part = fields

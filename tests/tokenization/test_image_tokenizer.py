@@ -1,4 +1,4 @@
-"""Codes are the same whatever the batch, in range, of any image; what is saved is loaded or refused by name."""
+"""Tests of the image tokenizer: codes do not depend on the batch, and damaged files are refused by name."""
 
 import dataclasses
 import functools

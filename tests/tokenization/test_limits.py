@@ -1,4 +1,4 @@
-"""Percentiles of actions: measured on what was done, and refused or warned of where they say nothing."""
+"""Tests of measured action limits: percentiles of the data, errors and warnings for elements that do not vary."""
 
 import dataclasses
 import logging

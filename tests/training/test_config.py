@@ -41,7 +41,7 @@ def test_every_part_becomes_its_dataclass():
             "config.datasets.c has the unknown key 'wieght'. Did you mean",
         ),
         ({"datasets": {"c": {"source": "c"}}}, "config.datasets.c lacks the key 'weight'. Add it."),
-        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"batch_size": 0}, "batch_size is 0, expected a positive number"),
         ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
         ({"model": {"hidden": 33}}, "model.hidden must be even"),
         ({"datasets": {"c": {"source": "c", "weight": "much"}}}, "config.datasets.c.weight is 'much', expected float."),

@@ -136,7 +136,7 @@ def convert(
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Keep other processes out of the folder in which the dataset is made."""
+    """Lock the work folder against other processes, inside the `with` block."""
     with contextlib.ExitStack() as stack:
         with disk_errors(manifest.directory):
             stack.enter_context(locked_folder(manifest.folder))

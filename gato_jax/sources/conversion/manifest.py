@@ -100,7 +100,8 @@ class Manifest:
                 write_json(self.folder / HEADER_FILE, header)
             else:
                 require_same(
-                    header, begun, problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}", holder=HEADER_FILE,
+                    header, begun, holder=HEADER_FILE,
+                    problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}",
                     remedy="continue with the same, choose another output, or start again (--overwrite)",
                     error=ConversionError,
                 )  # fmt: skip
@@ -110,7 +111,7 @@ class Manifest:
     def _clear(self):
         """Delete the content of the work folder.
 
-        The header goes first, because no conversion continues with a folder that has none.
+        The header goes first: if the process is killed here, no conversion continues with the incomplete rest.
         """
         (self.folder / HEADER_FILE).unlink(missing_ok=True)
         for part in self.folder.iterdir():

@@ -144,7 +144,7 @@ def _import_beam() -> Any:
 
 @contextlib.contextmanager
 def _progress_bar(phase: Phase, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
-    """Show a progress bar over the episodes of all shards within the context.
+    """Show a progress bar over the episodes of all shards, inside the `with` block.
 
     A thread counts the entries in the folder of the manifest, because workers may run on other machines.
     """

@@ -29,7 +29,7 @@ class _EpisodeSummary(NamedTuple):
 def apply_filters(
     worker: ShardWorker, shards: Sequence[Shard], filters: Iterable[Filter], beam_options: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """Apply filters to a recording.
+    """Return which episodes of a recording its filters drop, and how many each filter drops.
 
     Damaged episodes are neither judged nor excluded, because the conversion rejects them.
 

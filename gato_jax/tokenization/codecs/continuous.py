@@ -18,7 +18,7 @@ _LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContinuousCodec:
-    """Codec of floats as numbers of uniform bins on [-1, 1].
+    """Codec that maps floats to the ids of uniform bins on [-1, 1].
 
     Observations are mu-law companded, F(x) = sgn(x) ln(|x| mu + 1) / ln(M mu + 1), and clipped to [-1, 1]. Actions are
     scaled linearly from their limits to [-1, 1] and clipped. A value decodes to the centre of its bin, so a value that
