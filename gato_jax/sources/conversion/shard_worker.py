@@ -72,7 +72,7 @@ class ShardWorker:
         """
         original = ShardWorker(readers=self.readers, manifest=self.manifest)
         episodes = original._read_valid(shard, rejected := [])
-        rows = [(position, EpisodeRow.of(episode)) for position, episode in episodes]
+        rows = [(position, EpisodeRow.from_episode(episode)) for position, episode in episodes]
         return self._write_entry("survey", shard, rows, rejected)
 
     def convert(self, shard: Shard) -> ShardEntry:
@@ -92,7 +92,7 @@ class ShardWorker:
         with _ShardFile(self.manifest, shard) as records:
             for position, episode in self._read_valid(shard, rejected):
                 records.write(serialize(rlds_format.encode(self.spec, episode)))
-                rows.append((position, EpisodeRow.of(episode)))
+                rows.append((position, EpisodeRow.from_episode(episode)))
             file = records.close()
         return self._write_entry("convert", shard, rows, rejected, **file)
 
