@@ -58,6 +58,11 @@ def write_dataset(
     return directory
 
 
+def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0", overwrite: bool = False) -> None:
+    """Raise StoreError if `write_dataset` would refuse these arguments, before any episode has been made."""
+    check_place(Path(root) / dataset_name(spec.name) / version, spec, overwrite)
+
+
 def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
     """Check that a dataset of a task may be written to a folder.
 
