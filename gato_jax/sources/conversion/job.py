@@ -191,7 +191,7 @@ def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Map
 
 
 def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
-    """Return the result of the finished conversion in a folder, or raise ConversionError if it is damaged."""
+    """Return the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged."""
     try:
         datasets = [open_dataset(directory, split) for split in splits]
         omitted = json.loads((directory / REJECTED_FILE).read_text())
