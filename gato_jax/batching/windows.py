@@ -80,7 +80,8 @@ def _next_segment(
 ) -> Segment | None:
     """Return a piece that fits into `room` tokens, perhaps with a prompt before it, or None when the row is full.
 
-    A prompt takes at most half of the room if the piece takes all that is left.
+    A prompt takes at most half of the room if the piece takes all that is left. `first` is True for the first segment
+    of a row, which may be cropped where a later one is left out; the other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
     has_prompt = rng.random() < dataset.prompt_share
@@ -110,7 +111,7 @@ def _piece_start(dataset: DatasetConfig, records: TokenRecords, unit: int, *, fi
     """Return the timestep that a piece begins with, and the number of its tokens that are left out.
 
     The first piece of a row may begin at any token, the others begin with a timestep. So a row is cut at its two ends
-    alone.
+    alone. `unit` is the next of the `starts` of `fill_row`.
     """
     if dataset.window != "tokens":
         return unit, 0

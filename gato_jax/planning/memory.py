@@ -117,7 +117,10 @@ def _patch_temporaries(model: ModelConfig) -> int:
 
 
 def _head_bytes(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
-    """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table."""
+    """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table.
+
+    `tensor` is the number of devices along that axis, `size` the bytes of a number in the compute dtype.
+    """
     vocabulary = config.model.tokenization.vocabulary.padded_size // tensor
     chunk = min(config.compute.loss_chunk, budgets.targets)
     return (4 + size) * chunk * vocabulary + 4 * vocabulary * config.model.width

@@ -60,6 +60,9 @@ class ImageTokenizer:
 
         Returns:
           (..., grid * grid) int32 codes in [0, codes), in raster order.
+
+        Raises:
+          ImageTokenizerError: the images are of another dtype or shape, or empty.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
@@ -82,6 +85,9 @@ class ImageTokenizer:
 
         Returns:
           (..., side, side, 3) uint8 reconstructions.
+
+        Raises:
+          ImageTokenizerError: the codes are of another dtype or shape, or outside [0, codes).
         """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu" or not codes.ndim or codes.shape[-1] != self.config.token_count:
@@ -169,7 +175,11 @@ def _decode(config: ImageTokenizerConfig, params: nnx.State, codes: Int32[Array,
 
 
 def resize_to_square(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
-    """Resize images to side by side pixels, by the mean over areas to shrink and bilinearly to enlarge."""
+    """Resize images to side by side pixels, by the mean over areas to shrink and bilinearly to enlarge.
+
+    Raises:
+      ImageTokenizerError: the images have no pixels.
+    """
     height, width = images.shape[1:3]
     if (height, width) == (side, side):
         return images

@@ -87,7 +87,10 @@ def cross_entropy(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chunked_cross_entropy(vocabulary: int, table, predictors, ids, weights):
-    """Return the sum and the losses of (C, G, K) chunks, pools and targets.
+    """Return the weighted sum and the losses of (C, G, K) chunks, pools and targets.
+
+    `vocabulary` is the number of rows of `table` (V, D) that are not padding, `predictors` (C, G, K, D) are the hidden
+    vectors.
 
     The gradient is computed in the forward pass, while the logits of a chunk are in memory.
     """

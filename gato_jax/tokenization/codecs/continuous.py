@@ -84,6 +84,9 @@ class ContinuousCodec:
         """Decode ids (..., token_count) to float32 values (..., *shape), the centres of their bins.
 
         NumPy and JAX arrays decode to equal bits, as both read one table. Ids in JAX arrays are not checked.
+
+        Raises:
+          TokenizationError: ids in a NumPy array are not all of this codec.
         """
         if isinstance(ids, np.ndarray) and ((ids < self.first_id) | (ids >= self.first_id + self.bins)).any():
             raise TokenizationError(f"ids {ids} are not all continuous ids {self.token_range}")

@@ -37,7 +37,11 @@ class DiscreteCodec:
         return flat.astype(np.int32)
 
     def decode(self, ids):
-        """Decode ids (..., token_count), in NumPy or JAX, to int32 (..., *shape); ids in JAX arrays are not checked."""
+        """Decode ids (..., token_count), in NumPy or JAX, to int32 (..., *shape); ids in JAX arrays are not checked.
+
+        Raises:
+          TokenizationError: ids in a NumPy array are not all in [0, n).
+        """
         if isinstance(ids, np.ndarray) and ((ids < 0) | (ids >= self.modality.n)).any():
             raise TokenizationError(f"ids {ids} are not all of a discrete value, [0, {self.modality.n})")
         return ids.reshape((*ids.shape[:-1], *self.modality.shape)).astype(np.int32)

@@ -137,7 +137,11 @@ class CodeCodec:
         return self.tokenizer.encode(images) + np.int32(self.first_id)
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode ids (..., token_count) to the tokenizer's reconstructions (..., side, side, 3) uint8."""
+        """Decode ids (..., token_count) to the tokenizer's reconstructions (..., side, side, 3) uint8.
+
+        Raises:
+          TokenizationError: ids are not all image codes.
+        """
         low, high = self.token_range
         if ((ids < low) | (ids >= high)).any():
             raise TokenizationError(f"ids {ids} are not all image codes {self.token_range}")

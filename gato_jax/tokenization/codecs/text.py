@@ -27,7 +27,7 @@ class TextCodec:
     token_range = (0, TEXT_PIECES)
 
     def encode(self, text: Any) -> np.ndarray:
-        """Encode a str as int32 ids (n,)."""
+        """Encode a str as int32 ids (n,); raise TokenizationError for another type."""
         if not isinstance(text, str):
             raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
         return _encode(text)
