@@ -21,7 +21,7 @@ from gato_jax.episodes import dataset_name
 
 
 def get_config(task: str = "dm_control/cartpole/swingup") -> ConfigDict:
-    """Return the paper's values, of appendix E unless another section is named. Values that it does not state say so."""
+    """Return the paper's values, of appendix E unless another section is named. What it does not state says so."""
     config = ConfigDict()
     config.task = task
     config.episodes = 1000  # the paper also has 100, 10, 5, 3 and 1
