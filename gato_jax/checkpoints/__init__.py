@@ -1,4 +1,4 @@
-"""What a run leaves on disk, saved and restored. May import model, tokenization, episodes."""
+"""Checkpoints of runs, and agents as files for other tools. May import model, tokenization, episodes."""
 
 from gato_jax.checkpoints.safetensors_format import export_params
 from gato_jax.checkpoints.safetensors_import import import_params, restore_agent

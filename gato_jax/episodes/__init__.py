@@ -1,4 +1,4 @@
-"""What an episode and a task are, and how they rest on disk as standard RLDS datasets. Imports nothing of ours."""
+"""Episodes and tasks, and their storage as standard RLDS datasets. Imports no other package of gato_jax."""
 
 from gato_jax.episodes.embodiment import Camera, Embodiment, Gripper, Joint
 from gato_jax.episodes.episode import Episode, EpisodeError, Provenance
@@ -14,7 +14,7 @@ from gato_jax.episodes.store import (
     list_datasets,
     open_dataset,
 )
-from gato_jax.episodes.writer import write_dataset
+from gato_jax.episodes.writer import require_writable, write_dataset
 
 __all__ = [
     "Camera",
@@ -39,5 +39,6 @@ __all__ = [
     "find_dataset",
     "list_datasets",
     "open_dataset",
+    "require_writable",
     "write_dataset",
 ]

@@ -1,6 +1,6 @@
-"""What licences permit and ask for, read from SPDX expressions; one that is not known here is never taken for free.
+"""Terms of licences, read from SPDX expressions. A licence that is unknown here permits nothing.
 
-No legal advice: the table says what the licences' own texts say of a copy of the work.
+This is no legal advice: the table restates what the texts of the licences say about a copy of the work.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a licence says; None where it is not known.
+    """Terms of a licence; a field is None if it is unknown.
 
     Attributes:
       commercial_use: whether commercial use is permitted.
-      attribution: whether its notice, or its authors' names, have to go with every copy.
-      share_alike: whether what is made of it has to be under the same licence.
+      attribution: whether every copy must carry the licence's notice or the authors' names.
+      share_alike: whether derived works must have the same licence.
     """
 
     commercial_use: bool | None = None
@@ -40,118 +40,122 @@ _GROUPS: dict[Terms, tuple[str, ...]] = {
     _SHARE_ALIKE: (
         "AGPL-3.0", "CDLA-Sharing-1.0", "EPL-2.0", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "MPL-2.0",
         "ODbL-1.0", "OFL-1.1",
-        "C-UDA-1.0",  # of the data; what is computed from them is free
+        "C-UDA-1.0",  # applies to the data; results computed from them are free
     ),
     _NON_COMMERCIAL: ("PolyForm-Noncommercial-1.0.0",),
 }  # fmt: skip
 _TABLE = {name.casefold(): terms for terms, names in _GROUPS.items() for name in names}
 
-# As package indices and dataset hubs write them. "BSD" alone, which has a non-commercial variant, is not among them.
-_ALSO_CALLED = {
+# Spellings of package indices and dataset hubs. "BSD" alone is left out, as it has a non-commercial variant.
+_SYNONYMS = {
     "apache-license-2.0": "apache-2.0", "apache-license,-version-2.0": "apache-2.0", "mit-license": "mit",
     "the-mit-license": "mit", "c-uda": "c-uda-1.0", "cc0": "cc0-1.0", "odbl": "odbl-1.0", "odc-by": "odc-by-1.0",
     "ofl": "ofl-1.1", "sil-open-font-license-1.1": "ofl-1.1", "pddl": "pddl-1.0", "public-domain": "public-domain",
 }  # fmt: skip
 
-# All versions, and the ports to a country's law, are alike in these terms.
+# All versions, and all ports to the law of a country, have the same terms.
 _CREATIVE_COMMONS = re.compile(r"cc-by(?P<nc>-nc)?(?P<last>-sa|-nd)?(-\d\.\d(-(at|au|de|fr|igo|jp|nl|uk|us))?)?")
 _VERSION_RANGE = re.compile(r"(\+|-only|-or-later)$")
 
-# Each permits more than the licence it goes with. Others, as the Commons Clause, take something away.
+# Each of these permits more than its licence alone. Others, such as the Commons Clause, permit less.
 _EXCEPTIONS = {
     "autoconf-exception-3.0", "bison-exception-2.2", "classpath-exception-2.0", "font-exception-2.0",
     "gcc-exception-3.1", "llvm-exception", "openjdk-assembly-exception-1.0",
 }  # fmt: skip
 
 
-_Join = Callable[[Sequence[bool | None]], bool | None]
+_Combine = Callable[[Sequence[bool | None]], bool | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Joined:
-    """What AND or OR joins; a licence by itself is its name."""
+class _Expression:
+    """Operands of AND or OR in a parsed expression; an operand that is one licence is its name."""
 
     operator: str
-    parts: tuple[str | _Joined, ...]
+    parts: tuple[str | _Expression, ...]
 
 
-def terms_of(expression: str) -> Terms:
-    """The terms of an SPDX expression, or of a licence's name.
+def parse_terms(expression: str) -> Terms:
+    """Return the terms of an SPDX expression, or of the name of a licence.
 
-    What is under two licences (AND) is permitted where both permit it and asks for what either does; of a choice (OR)
-    it is the other way round. Text that is no expression is taken for the name of one licence.
+    Under AND, a use is permitted if both licences permit it, and a duty holds if either licence has it. Under OR, it is
+    the other way round. A text that is not an expression counts as the name of one licence.
     """
     tree = _parse(expression)
 
-    def judge(field: str, joined: _Join, chosen: _Join) -> bool | None:
-        return _judge(tree, lambda name: getattr(_terms_of_one(name), field), joined, chosen)
+    def evaluate(field: str, over_and: _Combine, over_or: _Combine) -> bool | None:
+        return _evaluate(tree, lambda name: getattr(_terms(name), field), over_and, over_or)
 
     return Terms(
-        commercial_use=judge("commercial_use", _every, _some),
-        attribution=judge("attribution", _some, _every),
-        share_alike=judge("share_alike", _some, _every),
+        commercial_use=evaluate("commercial_use", _all, _any),
+        attribution=evaluate("attribution", _any, _all),
+        share_alike=evaluate("share_alike", _any, _all),
     )
 
 
 def commercial_use(expression: str) -> bool | None:
-    """Whether a licence or SPDX expression permits commercial use; None where it is not known."""
-    return terms_of(expression).commercial_use
+    """Return whether a licence or SPDX expression permits commercial use; None if it is unknown."""
+    return parse_terms(expression).commercial_use
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
-    """Whether the licences that `expression` needs are all in `allowed`, upper and lower case alike."""
-    names = {_normal(name) for name in allowed}
-    if _normal(expression) in names:
+    """Return whether all licences that an SPDX expression requires are in `allowed`, ignoring case."""
+    names = {_normalise(name) for name in allowed}
+    if _normalise(expression) in names:
         return True
-    return bool(_judge(_parse(expression), lambda name: _normal(name) in names, _every, _some))
+    return bool(_evaluate(_parse(expression), lambda name: _normalise(name) in names, _all, _any))
 
 
-def _every(values: Sequence[bool | None]) -> bool | None:
+def _all(values: Sequence[bool | None]) -> bool | None:
     return False if False in values else None if None in values else True
 
 
-def _some(values: Sequence[bool | None]) -> bool | None:
+def _any(values: Sequence[bool | None]) -> bool | None:
     return True if True in values else None if None in values else False
 
 
-def _judge(tree: str | _Joined, leaf: Callable[[str], bool | None], joined: _Join, chosen: _Join) -> bool | None:
-    """The verdict on a tree: of `joined` over what AND joins, of `chosen` over what OR does."""
+def _evaluate(
+    tree: str | _Expression, leaf: Callable[[str], bool | None], over_and: _Combine, over_or: _Combine
+) -> bool | None:
+    """Evaluate an expression by `leaf` for a licence, `over_and` for operands of AND and `over_or` for those of OR."""
     if isinstance(tree, str):
         return leaf(tree)
-    verdicts = [_judge(part, leaf, joined, chosen) for part in tree.parts]
-    return (joined if tree.operator == "AND" else chosen)(verdicts)
+    verdicts = [_evaluate(part, leaf, over_and, over_or) for part in tree.parts]
+    return (over_and if tree.operator == "AND" else over_or)(verdicts)
 
 
-def _normal(name: str) -> str:
-    """One spelling of a name: `CC BY 4.0` is `cc-by-4.0`."""
-    said = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    return _ALSO_CALLED.get(said, said)
+def _normalise(name: str) -> str:
+    """Return the normal spelling of a name: `cc-by-4.0` for `CC BY 4.0`."""
+    spelling = re.sub(r"[\s_]+", "-", name.strip().casefold())
+    return _SYNONYMS.get(spelling, spelling)
 
 
-def _terms_of_one(name: str) -> Terms:
+def _terms(name: str) -> Terms:
     name, _, exception = name.partition(" WITH ")
     if exception and exception.casefold() not in _EXCEPTIONS:
         return Terms()
-    said = _normal(_VERSION_RANGE.sub("", name))
-    if (found := _CREATIVE_COMMONS.fullmatch(said)) is not None:
+    spelling = _normalise(_VERSION_RANGE.sub("", name))
+    if (found := _CREATIVE_COMMONS.fullmatch(spelling)) is not None:
         return Terms(commercial_use=found["nc"] is None, attribution=True, share_alike=found["last"] == "-sa")
-    return _TABLE.get(said, Terms())
+    return _TABLE.get(spelling, Terms())
 
 
 @functools.lru_cache(maxsize=256)
-def _parse(expression: str) -> str | _Joined:
-    """AND binds closer than OR, WITH closest."""
+def _parse(expression: str) -> str | _Expression:
+    """Parse an SPDX expression, in which WITH binds closest, then AND, then OR; return other texts unchanged."""
     words = re.findall(r"[()]|[^\s()]+", expression)
-    tree = _either(words)
+    tree = _parse_alternatives(words)
     return expression if tree is None or words else tree
 
 
-def _either(words: list[str]) -> str | _Joined | None:
-    return _joined(words, "OR", lambda: _joined(words, "AND", lambda: _operand(words)))
+def _parse_alternatives(words: list[str]) -> str | _Expression | None:
+    return _parse_operands(words, "OR", lambda: _parse_operands(words, "AND", lambda: _parse_operand(words)))
 
 
-def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | None]) -> str | _Joined | None:
-    """One or more operands; takes its words off the front, None where they are no expression."""
+def _parse_operands(
+    words: list[str], operator: str, read: Callable[[], str | _Expression | None]
+) -> str | _Expression | None:
+    """Take operands that an operator joins off the front of `words`; return None if they are not an expression."""
     parts = [read()]
     while words and words[0].upper() == operator:
         words.pop(0)
@@ -159,24 +163,24 @@ def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | 
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return known[0] if len(known) == 1 else _Joined(operator, tuple(known))
+    return known[0] if len(known) == 1 else _Expression(operator, tuple(known))
 
 
-def _operand(words: list[str]) -> str | _Joined | None:
+def _parse_operand(words: list[str]) -> str | _Expression | None:
     if words and words[0] == "(":
         words.pop(0)
-        inner = _either(words)
+        inner = _parse_alternatives(words)
         return inner if words and words.pop(0) == ")" else None
-    name = _name(words)
+    name = _parse_name(words)
     if name and words and words[0].upper() == "WITH":
         words.pop(0)
-        exception = _name(words)
+        exception = _parse_name(words)
         return f"{name} WITH {exception}" if exception else None
     return name or None
 
 
-def _name(words: list[str]) -> str:
-    """Neighbouring words are one name, as in `CC BY 4.0`."""
+def _parse_name(words: list[str]) -> str:
+    """Take a name off the front of `words`; neighbouring words are one name, as in `CC BY 4.0`."""
     taken = []
     while words and words[0] not in ("(", ")") and words[0].upper() not in ("AND", "OR", "WITH"):
         taken.append(words.pop(0))

@@ -137,7 +137,7 @@ class Module(NamedTuple):
 
 
 def parse(text: str) -> Module:
-    """Parse HLO text, as `compiled.as_text()` returns it."""
+    """Parse HLO text, as `compiled.as_text()` returns it, or raise HloError if it has no entry computation."""
     header = text.partition("\n")[0]
     devices = 1
     for number in re.findall(r"(?:num_partitions|replica_count)=(\d+)", header):

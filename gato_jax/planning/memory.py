@@ -55,7 +55,7 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     Args:
       config: the run.
       mesh: devices by the axes data, fsdp and tensor.
-      budgets: patches and targets that a pool has room for.
+      budgets: patches and targets that a pool, the rows of one device in one microbatch, has room for.
 
     Raises:
       ConfigError: an axis of a param does not divide over the mesh.
@@ -117,7 +117,10 @@ def _patch_temporaries(model: ModelConfig) -> int:
 
 
 def _head_bytes(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
-    """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table."""
+    """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table.
+
+    `tensor` is the number of devices along that axis, `size` the bytes of a number in the compute dtype.
+    """
     vocabulary = config.model.tokenization.vocabulary.padded_size // tensor
     chunk = min(config.compute.loss_chunk, budgets.targets)
     return (4 + size) * chunk * vocabulary + 4 * vocabulary * config.model.width

@@ -62,7 +62,10 @@ def _gib(size: float) -> int:
 
 
 def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, network: float) -> Chip:
-    """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory for programs."""
+    """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory for programs.
+
+    `mib` is its memory in MiB; the other numbers are those of `Chip`.
+    """
     hbm = mib * 2**20
     return Chip(
         kind=kind, platform="gpu", flops=flops, hbm=hbm, hbm_limit=int(hbm * GPU_MEMORY_FRACTION),
