@@ -1,4 +1,4 @@
-"""The settings of one dataset of a mixture: where it is and how it is sampled."""
+"""The settings of one dataset of a mixture: its place and the way it is sampled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MixtureError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Where one dataset of a mixture is, and how it is sampled.
+    """The place of one dataset of a mixture and the way it is sampled.
 
     Attributes:
       source: `KIND:WHERE`. `recorded:DIR` is a dataset of our own; the other kinds are those of `gato_jax.sources`;

@@ -148,8 +148,8 @@ def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: i
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(job,))
         try:
             with pool:
-                made = pool.map(_write_shard_in_worker, waiting, [shards[number] for number in waiting])
-                for number, _ in zip(waiting, made, strict=True):
+                results = pool.map(_write_shard_in_worker, waiting, [shards[number] for number in waiting])
+                for number, _ in zip(waiting, results, strict=True):
                     bar.update(len(shards[number]))
         except concurrent.futures.process.BrokenProcessPool:
             raise RecordsError(
@@ -220,8 +220,8 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
     provenances: dict[Provenance, int] = {}
     owners = []
     for part in parts:
-        told = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
-        numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in told])
+        part_provenances = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
+        numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in part_provenances])
         owners.append(numbers[part["owners"]])
     joined = {
         name: np.concatenate([part[name] for part in parts], -1) for name in ("sizes", "episode_steps", "chunk_steps")

@@ -214,8 +214,8 @@ def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workd
         with atomic_file(file) as partial:
             partial.write_text(json.dumps(begins_with, indent=2))
         return
-    there = json.loads(file.read_text()) if file.exists() else {}
+    earlier = json.loads(file.read_text()) if file.exists() else {}
     require_same(
-        begins_with, there, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
+        begins_with, earlier, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
         remedy="name another --workdir", error=CheckpointError,
     )  # fmt: skip

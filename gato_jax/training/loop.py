@@ -144,10 +144,10 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
     """
     if (found := _newest_description(workdir)) is None:
         return
-    there = model_from_json(found["model"])
-    Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
+    trained = model_from_json(found["model"])
+    Contract(config.model.tokenization, {}).require_equal(Contract(trained.tokenization, {}), f"{workdir}'s checkpoint")
     require_same(
-        model_to_json(config.model), model_to_json(there), problem=f"{workdir} holds another model's checkpoint",
+        model_to_json(config.model), model_to_json(trained), problem=f"{workdir} holds another model's checkpoint",
         holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
     )  # fmt: skip
 
