@@ -29,7 +29,11 @@ class DiscreteCodec:
         return 0, self.modality.n
 
     def encode(self, values: npt.ArrayLike) -> np.ndarray:
-        """Encode integers (..., *shape) of any dtype as int32 ids (..., token_count)."""
+        """Encode integers or bools (..., *shape) of any dtype as int32 ids (..., token_count).
+
+        Raises:
+          TokenizationError: a value is outside [0, n), or the array has another shape or is of floats.
+        """
         flat = flatten_values(values, self.modality.shape, "biu", "integers")
         n = self.modality.n
         outside = (flat < 0) | (flat >= n)
