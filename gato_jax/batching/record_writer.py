@@ -71,8 +71,8 @@ def write_records(
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
         another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
-      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They must be of the same
-        episodes and settings, as in the cache, where the name of the folder depends on both.
+      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They are not checked to
+        be of the same episodes and settings; in the cache, the name of the folder depends on both.
       origin: Description of the dataset, for people.
 
     Raises:
@@ -241,7 +241,7 @@ def _available_cores() -> int:
 
 
 def _can_be_sent(job: _Job) -> bool:
-    """Return whether the reader of the episodes can be sent to another process, and say it if it cannot."""
+    """Return whether the reader of the episodes can be sent to another process, and log that it cannot."""
     try:
         pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -20,7 +20,7 @@ def estimate_step(config: TrainConfig, mesh: Mesh, budgets: Budgets, limit: int)
     Args:
       config: the run.
       mesh: devices by the axes data, fsdp and tensor.
-      budgets: patches and targets that a pool has room for.
+      budgets: patches and targets that a pool, the rows of one device in one microbatch, has room for.
       limit: memory that a program may use on a device, in bytes.
 
     Raises:

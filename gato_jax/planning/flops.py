@@ -41,7 +41,7 @@ class StepFlops:
     Attributes:
       blocks: products with the params of the transformer blocks.
       attention: attention scores, and products of attention weights with values.
-      patches: the patch block, for the patch budgets of all pools.
+      patches: the patch block, for the patch budgets of all pools (see `PoolBudgets`).
       head: logits, for the target budgets of all pools.
       again: forward FLOPs that the backward pass executes a second time, by the remat policy.
     """
@@ -58,7 +58,7 @@ class StepFlops:
 
 
 def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
-    """Return the FLOPs of one step, for a batch of `pools` pools with these budgets each."""
+    """Return the FLOPs of one step, for a batch of `pools` pools (see `PoolBudgets`) with these budgets each."""
     model, tokens = config.model, config.batch_size * config.context
     # The keys of distances are computed once for all rows, so their matrix costs nothing for each token.
     matrices = sum(

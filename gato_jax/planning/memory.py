@@ -55,7 +55,7 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     Args:
       config: the run.
       mesh: devices by the axes data, fsdp and tensor.
-      budgets: patches and targets that a pool has room for.
+      budgets: patches and targets that a pool, the rows of one device in one microbatch, has room for.
 
     Raises:
       ConfigError: an axis of a param does not divide over the mesh.

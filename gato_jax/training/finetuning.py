@@ -133,7 +133,13 @@ def read_finetuning(
 
 
 def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the sections model and tokenization: those of the checkpoint, overridden by those of the config."""
+    """Return the sections model and tokenization: those of the checkpoint, with the values that the config sets.
+
+    Of the model, a config sets dropout and stochastic depth alone, which are not taken from the checkpoint.
+
+    Raises:
+      ConfigError: The config sets another value of the model.
+    """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
     stated = read_section(fields.get("model", {}), "config.model")
@@ -154,7 +160,7 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
       environment: Spec of the environment that the agent is going to act in; None if it does not act.
 
     Raises:
-      ConfigError: The recording is of another task.
+      ConfigError: The recording is of another task, or it is an export of tokens.
       ContractError: The recording and the environment contradict each other.
       SelectionError: The recording has too few episodes.
     """

@@ -164,6 +164,8 @@ def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
 def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:
     """Return the budgets of a pool: those of the config, or else the upper bounds of the mixture.
 
+    A pool is the rows of one device in one microbatch.
+
     Raises:
       ConfigError: A budget of the config is below the upper bound.
     """

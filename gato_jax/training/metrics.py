@@ -84,7 +84,7 @@ class MetricsLog:
         self.window, self.previous, self.last = [], now, line
 
     def close(self) -> dict[str, Any]:
-        """Close the files and return the last line."""
+        """Close the files and return the last line of metrics, {} if there is none."""
         self.file.close()
         self.board.close()
         return self.last
