@@ -135,7 +135,11 @@ class CheckpointStore:
         return state, restored["loader"]
 
     def restore_agent(self) -> AgentCheckpoint:
-        """Return the agent of the newest checkpoint, with the moving average of the params if there is one."""
+        """Return the agent of the newest checkpoint, with the moving average of the params if there is one.
+
+        Raises:
+          CheckpointError: there is no checkpoint, or it cannot be restored.
+        """
         step = self.latest_step()
         if step is None:
             raise CheckpointError(f"no finished checkpoint in {self.directory}; train there first")

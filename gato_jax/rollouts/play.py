@@ -66,8 +66,8 @@ def _in_order(
         for job, result in results:
             if isinstance(result, ActorFailure) and not skip_failures:
                 raise ActorFailure(
-                    f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or skip the "
-                    "episodes that it gives up."
+                    f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or leave such "
+                    "episodes out by skip_failures=True (`gato collect --successes_only`)."
                 ) from result
             finished[job.position] = result
             while position in finished:
