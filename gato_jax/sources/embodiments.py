@@ -91,6 +91,9 @@ class EmbodimentSelector:
         `degrees_of_freedom`.
       gripper: required kind of the gripper, or "none" for a robot without one.
       workspace: box that the end effector must stay in. This condition is tested on each episode.
+
+    Raises:
+      SourceError: `gripper` has another value.
     """
 
     robot: str | None = None

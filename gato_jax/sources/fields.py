@@ -66,7 +66,7 @@ class Fields:
 
     @functools.cached_property
     def spec(self) -> TaskSpec:
-        """The task that the fields describe.
+        """The task that the fields describe, built on first access.
 
         Raises:
           SpecError: the fields contradict each other.
@@ -115,7 +115,7 @@ class Fields:
 
     @classmethod
     def from_json(cls, fields: Any, location: str) -> Fields:
-        """Build fields from a JSON object in the form of `to_json`.
+        """Build fields from a JSON object in the form of `to_json`. Attributes with a default may be missing.
 
         Args:
           fields: the parsed JSON value.

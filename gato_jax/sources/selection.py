@@ -114,7 +114,7 @@ def draw_from_best(
       returns: returns of all M episodes.
       fingerprint: fingerprint of the data, which seeds the draw together with `series`.
       episodes: number N of positions to draw.
-      keep_best: number of episodes of the highest return to draw from.
+      keep_best: number of episodes of the highest return to draw from; all M if it is larger.
       series: seed of the draw.
 
     Returns:

@@ -73,12 +73,12 @@ class Manifest:
 
     @property
     def folder(self) -> Path:
-        """Path of the work folder."""
+        """Path of the work folder, `.../NAME/VERSION.converting`."""
         return self.directory.with_name(f"{self.directory.name}.converting")
 
     @property
     def dataset(self) -> Path:
-        """Path of the unfinished dataset within the work folder."""
+        """Path of the unfinished dataset, the subfolder `dataset` of the work folder."""
         return self.folder / "dataset"
 
     def begin(self, header: Mapping[str, Any], *, restart: bool = False):
@@ -152,7 +152,7 @@ class Manifest:
         return {file.stem for file in (self.folder / phase).glob("*.json")} if self.folder.is_dir() else set()
 
     def write_entry(self, phase: Phase, shard: Shard, entry: ShardEntry):
-        """Write the entry of a shard, which marks it as finished in this phase."""
+        """Write the entry of a shard, which marks it as finished in this phase. An existing entry is replaced."""
         write_json(self._entry_file(phase, shard), dataclasses.asdict(entry))
 
     def record_file(self, shard: Shard) -> Path:
@@ -179,12 +179,15 @@ class Manifest:
         return self.folder / phase / f"{shard.name}.json"
 
     def _is_whole(self, shard: Shard, entry: ShardEntry, final_file: Path | None) -> bool:
-        """Return whether the record file of a shard is unchanged since its entry was written.
+        """Return whether the record file of a shard is unchanged, by size and digest, since its entry was written.
+
+        An entry without a record file is unchanged.
 
         Args:
           shard: the shard.
           entry: its entry.
-          final_file: final path of the file, where it is if a process was killed while renaming files.
+          final_file: final path of the file, where it is if a process was killed while renaming files. None if not all
+            shards are finished.
         """
         if not entry.size:
             return True

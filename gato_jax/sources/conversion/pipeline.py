@@ -54,7 +54,7 @@ def run_shards(
 
 
 def check_options(options: Sequence[str]):
-    """Raise ConversionError if Beam does not know an option, or cannot run with the options."""
+    """Raise ConversionError if Beam does not know an option, or cannot create a pipeline with them. Nothing is run."""
     _create_pipeline(0, options)
 
 
@@ -157,7 +157,8 @@ def _import_beam() -> Any:
 def _progress_bar(phase: Phase, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
     """Show a progress bar over the episodes of all shards, inside the `with` block.
 
-    A thread counts the entries in the folder of the manifest, because workers may run on other machines.
+    A thread counts the entries in the folder of the manifest, because workers may run on other machines. Episodes of
+    shards that were finished before count as done.
     """
     from tqdm import tqdm
 

@@ -59,7 +59,10 @@ def plan_shards(spec: TaskSpec, split: str, lengths: np.ndarray, max_episodes: i
 
 
 def _shard_ends(sizes: list[int], max_episodes: int) -> Iterator[int]:
-    """Yield the position after the last episode of each shard, given the sizes of all episodes in bytes."""
+    """Yield the position after the last episode of each shard, given the sizes of all episodes in bytes.
+
+    A shard has at most `max_episodes`, and at most 64 MiB unless a single episode is larger.
+    """
     start, shard_bytes = 0, 0
     for position, size in enumerate(sizes):
         if position > start and (shard_bytes + size > _SHARD_BYTES or position - start == max_episodes):

@@ -141,11 +141,11 @@ class Hdf5Episode:
     images: frozenset[str]
 
     def read_field(self, path: str) -> Any:
-        """Return the values of the field at `path`, in the form that `assemble` takes.
+        """Return the values of the field at `path`, relative to the group, as `read_values` does.
 
         Raises:
           KeyError: there is no such dataset.
-          SourceError: its type is not supported.
+          SourceError: its type is not supported, or a link leads out of the file.
         """
         return self.read_values(find_node(self.group, path), path)
 
@@ -188,6 +188,6 @@ class Hdf5Episode:
 
 
 def _iter_rows(dataset: Any) -> Iterator[np.ndarray]:
-    """Yield the rows of an `h5py.Dataset`, of which `_IMAGES_PER_READ` are read at a time."""
+    """Yield the entries of an `h5py.Dataset` along its first axis, of which 32 are read at a time."""
     for start in range(0, len(dataset), _IMAGES_PER_READ):
         yield from dataset[start : start + _IMAGES_PER_READ]

@@ -206,7 +206,7 @@ def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Prov
 
 
 def _list_droid_sidecars(file: Path) -> list[Path]:
-    """Return the metadata file and the videos in the folder of a trajectory."""
+    """Return the files `metadata_*.json` and `recordings/MP4/*.mp4` that exist beside a trajectory, sorted."""
     found = [*file.parent.glob("metadata_*.json"), *file.parent.glob("recordings/MP4/*.mp4")]
     return sorted(file for file in found if file.is_file())
 

@@ -39,10 +39,11 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         files.
       split: name of a mask of a robomimic file, otherwise "train".
       fields: the fields to read and their meaning. Only robomimic files define their fields, so all other layouts
-        need this argument.
+        need this argument. A path is that of a dataset relative to the group of the episode.
 
     Raises:
-      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read.
+      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read. A
+        damaged file or episode does not raise, and is listed in `rejected`.
     """
     root, _, name = str(path).partition("#")
     if name and name not in HDF5_LAYOUTS:

@@ -180,7 +180,10 @@ def _load_font(font: str) -> PIL.ImageFont.FreeTypeFont:
 
 
 def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
-    """Draw a glyph in the middle of the smallest square that holds it; RGBA, transparent background."""
+    """Draw a glyph in the middle of the smallest square that holds it; RGBA, transparent background.
+
+    `font` is the path of the font file. The side of the square depends on the glyph.
+    """
     loaded_font = _load_font(font)
     left, top, right, bottom = loaded_font.getbbox(chr(code_point))
     side = int(max(right - left, bottom - top))

@@ -40,7 +40,7 @@ class McapRecording:
 def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
     """Return the log times of all messages of some topics.
 
-    If the file has an index, only the index is read.
+    If the file has an index, only the index is read, otherwise the whole file.
 
     Args:
       file: the file.

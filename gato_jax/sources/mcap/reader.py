@@ -29,10 +29,11 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
     its messages are images, texts, numbers or vectors; see `get_field_value`.
 
-    Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic has had a message, and
-    end when the first topic ends. An observation is the latest message at or before a step, at most ten periods old. An
-    action or reward is the first message at or after a step, at most two periods late. Otherwise the episode is
-    rejected. A text holds until the next one. The success flag is the last message of its topic.
+    Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic but that of the
+    success flag has had a message, and end when the first topic ends that is neither success nor an observed text. An
+    observation is the latest message at or before a step, at most ten periods old. An action or reward is the first
+    message at or after a step, at most two periods late. Otherwise the episode is rejected. An observed text holds
+    until the next one. The success flag is the last message of its topic.
 
     A metadata record named `provenance` overrides `fields.provenance`. If neither gives `recorded_at`, it is derived
     from the log times.

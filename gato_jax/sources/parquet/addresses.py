@@ -17,7 +17,7 @@ _BAR_DELAY = 2.0  # seconds before a progress bar appears
 
 
 class Part(NamedTuple):
-    """The rows [start, stop) of a file."""
+    """The rows [start, stop) of a file, counted from 0."""
 
     file: Path
     start: int

@@ -108,7 +108,7 @@ def get_column(table: Any, path: str, location: str) -> Any:
 
 
 def describe(schema: Any) -> str:
-    """Return a clause for error messages on the columns of a `pyarrow.Schema`: "its columns are name (type), ..."."""
+    """Return a clause on the columns of a `pyarrow.Schema`: "its columns are id (int64), text (string)"."""
     return f"its columns are {', '.join(f'{field.name} ({field.type})' for field in schema)}"
 
 
@@ -149,7 +149,7 @@ def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
 
 
 def list_depth(kind: Any) -> int:
-    """Return how deeply lists are nested in an Arrow type; 0 for a type that is not a list."""
+    """Return how deeply lists are nested in an Arrow type: 2 for lists of lists, 0 for a type that is not a list."""
     return 1 + list_depth(kind.value_type) if _is_list(kind) else 0
 
 
@@ -220,7 +220,7 @@ def _cache_key(file: Path) -> tuple[str, int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _read_footer(file: str, size: int, changed: int) -> Any:
-    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are its cache key."""
+    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are those of `_cache_key`."""
     import pyarrow.parquet as pq
 
     return pq.read_metadata(file)
