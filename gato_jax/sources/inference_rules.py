@@ -291,8 +291,8 @@ def infer_control_rate(
     Args:
       spec: the task.
       sample: the sampled episodes.
-      timestamps: key of an observation that holds the times of the steps, in addition to the usual names: a key that is
-        or ends in "timestamp", "timestamps" or "time". None for these alone.
+      timestamps: key of an observation that holds the times of the steps, in addition to the usual names: a key whose
+        last part is "timestamp", "timestamps" or "time", as in "robot/time". None for these alone.
 
     Returns:
       The rate in hertz, or None if it is unknown, and a statement about it.
