@@ -201,7 +201,7 @@ def _origin(contract: Contract, provenance: Provenance) -> dict[str, Any]:
 
 
 def _count_rows(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows unchanged, and keep their running numbers in `counts`, whose keys are steps and episodes."""
+    """Yield the rows unchanged, and count their timesteps and episodes in `counts`, under `steps` and `episodes`."""
     for row in rows:
         counts["steps"] += row.steps
         counts["episodes"] = row.episode + 1

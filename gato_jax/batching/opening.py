@@ -61,7 +61,8 @@ def open_mixture(
 
     Raises:
       AdmissionError: `admission` refuses a dataset.
-      MixtureError: No dataset is there, one is missing, or two of one task contradict each other.
+      MixtureError: No dataset is there; one is `unavailable`, without `skip`; a timestep is longer than the context; or
+        two datasets of one task contradict each other.
       CacheError: The cache cannot be used.
       SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized.
     """

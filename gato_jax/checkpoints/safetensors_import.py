@@ -132,7 +132,8 @@ def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
     """Return the contract, and check that the description of the run covers its tasks.
 
     Raises:
-      CheckpointError: the contract is of another version, or `run` lacks `context` or a task in `memory_steps`.
+      CheckpointError: the contract is of another version, `run` lacks `context`, or its `memory_steps` has other tasks
+        than the contract.
     """
     try:
         contract = Contract.from_json(about["contract"], str(path))

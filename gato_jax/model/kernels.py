@@ -61,6 +61,7 @@ def attend(
 
     Raises:
       KernelError: the kernel is for another platform or for other shapes.
+      KeyError: there is no such kernel.
     """
     if kernel == "dense":
         scores = _scores((query, keys, relative), segment_ids, segment_ids, 0)

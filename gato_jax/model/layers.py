@@ -38,7 +38,7 @@ class GroupNorm(nnx.GroupNorm):
 
 
 class FeedForward(nnx.Module):
-    """GEGLU feed-forward layer (arXiv 2002.05202): one half of the hidden units gates the other half."""
+    """GEGLU feed-forward layer (arXiv 2002.05202): GELU of one half of the hidden units gates the other half."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         width, half = config.width, config.hidden // 2

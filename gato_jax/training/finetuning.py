@@ -170,7 +170,8 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
     Raises:
       ConfigError: The recording is of another task, or it is an export of tokens.
       ContractError: The recording and the environment contradict each other.
-      SelectionError: The recording has too few episodes.
+      SourceError: The recording cannot be opened.
+      SelectionError: The recording has too few episodes, or a return is not finite.
     """
     dataset = training.datasets[config.task]
     if dataset.kind == "tokens":

@@ -43,7 +43,8 @@ def train(
     These are the last line of metrics.jsonl, and `parameters`, the number of the model's parameters.
 
     Args:
-      config: Config of the run. When a run is continued, the sections compute and mesh may differ, nothing else.
+      config: Config of the run. When a run is continued, the sections compute and mesh, the budgets and the settings of
+        logging and loading may differ; model, optimizer, steps and all that decides the rows may not.
       mixture: The rows, under the seed, batch size and context of the config.
       workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
       stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
@@ -109,7 +110,7 @@ def train(
 
 
 def _call_outside_mesh(after_checkpoint: Callable[[int], None] | None, step: int):
-    """Call a function, unless it is None, with the mesh of the run unset.
+    """Call `after_checkpoint(step)`, unless it is None, with the mesh of the run unset.
 
     With the mesh set, an agent with params on one device cannot act.
     """
