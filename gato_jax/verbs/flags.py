@@ -96,7 +96,10 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
     """
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
         sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
-    return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
+    return config_flags.DEFINE_config_file(
+        "config", flag_values=flag, sys_argv=list(argv),
+        help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes a value in it.",
+    )  # fmt: skip
 
 
 def _config_message(error: Exception) -> str:
