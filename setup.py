@@ -1,13 +1,13 @@
-"""The package and its extras. The tested set of versions, all suites at once, is in requirements/ (make install)."""
+"""The package and its extras. requirements/ has the tested versions, which `make install` installs."""
 
 import setuptools
 
-# metaworld 3.1.1 pins this MuJoCo, and dm-control's tasks fail on 4.0. Named in every extra that simulates with
-# it, so that plain pip takes the same one whichever extras are asked for.
+# metaworld 3.1.1 pins this MuJoCo, and the tasks of dm-control fail on 4.0. Every extra that simulates with MuJoCo
+# names it, so that plain pip installs the same version for any set of extras.
 MUJOCO = "mujoco==3.3.0"
 
-# One extra for each suite and job. No `all`: rgb_stacking pins another MuJoCo, and Procgen declares numpy<2 (which
-# jax is not), so plain pip cannot have everything; requirements/README.md says what goes together.
+# One extra for each suite and job. There is no extra `all`, because plain pip cannot install everything: rgb_stacking
+# pins another MuJoCo, and Procgen requires numpy<2, while JAX needs numpy 2. See requirements/README.md.
 EXTRAS = {
     "atari": ["ale-py>=0.12.1", "gymnasium>=1.4"],
     "babyai": ["minigrid>=3.2", "gymnasium>=1.4"],
@@ -23,7 +23,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [
         "beartype",
-        "datasets",  # to check that others can open our Parquet
+        "datasets",  # opens the exported Parquet files in tests
         "hypothesis",
         "import-linter",
         "jaxtyping",
@@ -32,7 +32,7 @@ EXTRAS = {
         "pytest-timeout",
         "pytest-xdist",
         "ruff",
-        "tensorflow-cpu>=2.21",  # to check that others can open what we write
+        "tensorflow-cpu>=2.21",  # opens the written datasets in tests
         "websockets",
     ],
 }
@@ -44,7 +44,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["gato_jax", "gato_jax.*"]),
-    # Templates, style sheets and score tables rest beside the code that reads them.
+    # Templates, style sheets and score tables are in the folders of the code that reads them.
     package_data={
         "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "*.jsonl", "templates/*", "static/*", "scores/*"],
     },

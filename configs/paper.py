@@ -1,7 +1,7 @@
-"""The paper's pretraining, of any size (arXiv 2205.06175, sections 2 and 3, appendices C and D); no experiment itself.
+"""The paper's pretraining at any size (arXiv 2205.06175, sections 2, 3 and appendices C, D), which other configs use.
 
-The mixture is that of Table 1, of what lies in data/ (configs/data/table_1.py); for another folder, name it after the
-file: --config=configs/gato_79m.py:runs/quickstart/data has what `make quickstart` records.
+The mixture is that of Table 1 (configs/data/table_1.py), of which a run takes what is in data/. Another folder is named
+after the file: --config=configs/gato_79m.py:runs/quickstart/data takes what `make quickstart` records.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DATA = table_1.DATA
 
 
 def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
-    """The config of a published size (gato_jax.model.sizes); each value is the paper's unless it says why not."""
+    """Return the config of a published size (gato_jax.model.sizes). Values that are not the paper's say why."""
     config: Any = ConfigDict()
     config.seed = 0  # not stated
     config.steps = 1_000_000  # section 2.3
@@ -35,7 +35,7 @@ def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     config.model = ConfigDict(SIZES[size])  # table 5
     config.model.position = "relative_xl"  # not stated; what the published sizes imply (docs/decisions.md)
     config.model.patch_channels = 64  # not stated; what the published sizes leave room for
-    config.model.patch_stride = 4  # likewise
+    config.model.patch_stride = 4  # not stated, for the same reason
     config.model.stochastic_depth = 0.1  # appendix D
 
     config.optimizer = ConfigDict()
@@ -67,4 +67,5 @@ def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     config.weighting = "by_hand"  # table 1
     config.admission = ConfigDict({"allowed_licences": None, "commercial_only": False})  # docs/data.md
     config.datasets = table_1.datasets(data)
+    config.missing = "skip"  # most of the paper's data were never released
     return config

@@ -23,8 +23,10 @@ from benchmarks.record import machine
 from experiments import quickstart_jobs
 from experiments.stages import Job, JobError, Stages, write_json
 from gato_jax.episodes import dataset_name
+from gato_jax.episodes.differences import require_same
 from gato_jax.reports import read_results, summary_table
 from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.outputs import one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file. Default: configs/quickstart.py.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run.")
@@ -52,7 +54,7 @@ def main(argv: list[str]):
     except JobError as error:
         sys.exit(_print_error(error, error.status if error.status in (1, 2) else 1))
     except (OSError, ValueError) as error:
-        sys.exit(_print_error(error, 2))
+        sys.exit(_print_error(one_line(str(error)), 2))
     print(summary_table(read_results(workdir)))
     print(f"\nresults  {workdir / 'results.json'}\nreport   {workdir / 'report.html'}")
 
@@ -99,13 +101,10 @@ def _prepare(config, workdir: pathlib.Path):
         )
     wanted, path = json.loads(config.to_json()), workdir / "config.json"
     if path.exists():
-        existing = json.loads(path.read_text())
-        for key in sorted(wanted.keys() | existing.keys()):
-            if wanted.get(key) != existing.get(key):
-                raise ValueError(
-                    f"{workdir} holds a run of another config: {key} is {existing.get(key)!r} in that run, expected "
-                    f"{wanted.get(key)!r}. Remove the folder or choose another --workdir."
-                )
+        require_same(
+            wanted, json.loads(path.read_text()), problem=f"{workdir} holds a run of another config", holder=path.name,
+            remedy="Remove the folder or choose another --workdir.", error=ValueError,
+        )  # fmt: skip
     else:
         _check(config)
     quickstart_jobs.emoji_folder(workdir)
@@ -155,6 +154,7 @@ def _arguments() -> list[str]:
 
 
 def _print_error(error: Exception | str, status: int) -> int:
+    """Print an error to stderr and return the exit status."""
     print(f"quickstart: {error}", file=sys.stderr)
     return status
 

@@ -1,4 +1,4 @@
-"""Measures the committed table of reference scores, gato_jax/evaluation/reference_scores.jsonl.
+"""Measurement of the committed table of reference scores, gato_jax/evaluation/reference_scores.jsonl.
 
     .venv/bin/python -m experiments.reference_scores --workers=2
 
@@ -49,7 +49,15 @@ def main(argv: list[str]):
 
 
 def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
-    """Return the runnable tasks of a suite or of all suites, or those of them that are named in `tasks`."""
+    """Return the names of all runnable tasks.
+
+    Args:
+      suite: name of a suite to restrict the tasks to; None for all suites.
+      tasks: names of tasks to restrict them to; empty for all.
+
+    Raises:
+      UsageError: no such suite or task.
+    """
     if unknown := sorted(set(tasks) - set(task_names())):
         raise app.UsageError(f"--tasks={','.join(unknown)}: no such task. `gato tasks` lists all names.")
     if suite not in (None, *EPISODES):
@@ -90,7 +98,7 @@ def measure_task(task: str, episodes: int | None = None) -> References:
 
 
 def _is_measured(entry: References | None, episodes: int | None) -> bool:
-    """Return True if a table's entry is of the installed version and of at least so many episodes."""
+    """Return True if an entry is of the installed version of its task and has at least this number of episodes."""
     return (
         entry is not None
         and entry.random.episodes >= (episodes or 1)
@@ -99,7 +107,7 @@ def _is_measured(entry: References | None, episodes: int | None) -> bool:
 
 
 def _run(function: Callable[[str], References], tasks: Sequence[str], workers: int) -> Iterator[References]:
-    """Yield the result of each task as soon as it is there, from this process or from worker processes."""
+    """Call `function` on each task, and yield the results as they are finished; with one worker, in this process."""
     if workers == 1:
         yield from map(function, tasks)
         return

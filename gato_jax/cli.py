@@ -18,6 +18,7 @@ from typing import NamedTuple
 from absl import flags
 
 from gato_jax.verbs.flags import UsageError
+from gato_jax.verbs.outputs import one_line
 
 
 class Verb(NamedTuple):
@@ -57,6 +58,7 @@ VERBS = {
         "gato_jax.verbs.train_image_tokenizer:train_image_tokenizer", "Train a VQ-VAE on the images of datasets."
     ),
     "plan": Verb("gato_jax.verbs.plan:plan", "Estimate memory, speed and days of a training run on given chips."),
+    "cache": Verb("gato_jax.verbs.cache:cache", "List the cached token records, verify them, or remove some."),
     "train": Verb("gato_jax.verbs.train:train", "Train an agent from a config, or continue a run."),
     "finetune": Verb("gato_jax.verbs.finetune:finetune", "Fine-tune an agent on one task, as in the paper."),
     "evaluate": Verb("gato_jax.verbs.evaluate:evaluate", "Play the agent of a run and score it against references."),
@@ -116,7 +118,7 @@ def _run(name: str, argv: list[str]) -> int:
     except Exception as error:
         if not _is_bad_input(error):
             raise
-        print(f"gato {name}: {_one_line(error)}", file=sys.stderr)
+        print(f"gato {name}: {_message(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -132,11 +134,10 @@ def _is_bad_input(error: Exception) -> bool:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
-    first, *others = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-    return f"{first} {'; '.join(others)}" if others else first
+    return one_line(str(error)) or type(error).__name__
 
 
 if __name__ == "__main__":

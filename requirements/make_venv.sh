@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Usage: make_venv.sh PYTHON VENV UV_REQUIREMENT
 #
-# Makes VENV with that uv in it, and does nothing where it is there already.
+# Makes VENV with that version of uv in it; does nothing if it exists.
 set -euo pipefail
 python="$1" venv="$2" uv="$3"
 
 [[ "$("$venv/bin/uv" --version 2>/dev/null)" == "uv ${uv#uv==}"* ]] && exit 0
 
-# Debian's python3 has no ensurepip until python3-venv is installed; the system's own pip can fill the environment.
+# On Debian, python3 has no ensurepip unless python3-venv is installed. The system's pip can then install into the
+# environment.
 if "$python" -m ensurepip --version >/dev/null 2>&1; then
   [[ -x "$venv/bin/python" && -x "$venv/bin/pip" ]] || "$python" -m venv "$venv"
   pip=("$venv/bin/python" -m pip)

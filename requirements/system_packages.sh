@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Usage: system_packages.sh PACKAGE...
 #
-# Installs the named Debian packages that are missing, where it may: as root, or by sudo that asks no password.
-# Where it may not, it prints the command to run, and exits 0 all the same: who needs a package says so by name
-# (a test is skipped, the quickstart takes its images from npm), so a missing one must not stop the installation.
+# Installs the named Debian packages that are missing, as root or with a sudo that asks for no password. Where neither is
+# possible, it prints the command to run and exits with 0: a missing package must not stop the installation, because a
+# test that needs it is skipped with its name, and the quickstart takes its images from npm.
 set -euo pipefail
 
 missing=()
 for package in "$@"; do
-  # Without dpkg (Fedora, macOS) everything counts as missing, and the hint below is what the user gets.
+  # Without dpkg (Fedora, macOS) all packages count as missing, and the hint below is printed.
   [[ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || missing+=("$package")
 done
 ((${#missing[@]})) || exit 0
@@ -33,10 +33,10 @@ trap 'rm -f "$log"' EXIT
 apt_get() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >>"$log" 2>&1
 }
-apt_get update || true  # without it, the lists that are there may still do
+apt_get update || true  # without it, the existing package lists may suffice
 wanted=("${missing[@]}")
 missing=()
-for package in "${wanted[@]}"; do  # one by one: a name that this release does not know must not cost us the others
+for package in "${wanted[@]}"; do  # one by one, so that a name that this release lacks does not stop the others
   apt_get install -y --no-install-recommends "$package" || missing+=("$package")
 done
 if ((${#missing[@]})); then

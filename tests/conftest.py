@@ -1,7 +1,9 @@
 """What every test runs under: one CPU that plays eight devices, no silent promotion, a skip that names its remedy."""
 
+import atexit
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 # All of this before jax is imported, which reads some of it then and the rest when the first array is made.
@@ -10,9 +12,12 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu, which compiles for topologies, would ask the cloud where it is
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist may hold libtpu at once
 
+os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these tests alone, their processes included
+
 import jax
 import pytest
 
+atexit.register(shutil.rmtree, os.environ["GATO_CACHE"], ignore_errors=True)
 jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
 jax.config.update("jax_numpy_dtype_promotion", "strict")  # so is bfloat16 + float32
@@ -26,6 +31,14 @@ NEEDS = {
     "needs_chromium": (CHROMIUM is not None, "Chromium", "chromium"),
     "needs_emoji_font": (EMOJI_FONT.exists(), "Noto Color Emoji", "fonts-noto-color-emoji"),
 }
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch) -> Path:
+    """An empty cache of token records for this test alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("GATO_CACHE", str(folder))
+    return folder
 
 
 def pytest_runtest_setup(item: pytest.Item):

@@ -1,30 +1,33 @@
-"""The paper's mixture: the 24 datasets of its Table 1 with their weights, and what stands for each of them here.
+"""The paper's mixture: the 24 datasets of its Table 1, their weights, and what stands for each of them here.
 
-What it reproduces: the weights (paper, Table 1). DeepMind's recordings were never released, so each dataset is a
-generator of ours (`gato collect` makes it with an expert that needs no weights), a public dataset that one of our
-readers opens, or unavailable, with the reason. The weight of what is unavailable, or not made yet, goes to the others
-in proportion, and every run that trains on this says so.
+What it reproduces: the weights (paper, Table 1). DeepMind's recordings were never released, so each dataset is one of
+our own for each of its tasks (`gato collect` records them with experts that need no weights), a public dataset, or
+unavailable, with the reason. The weight of a row is divided equally over its tasks. A config that sets
+`missing = "skip"`, as configs/paper.py does, trains on what is on disk; the weight of the rest goes to the others in
+proportion, and the run says so.
+
+The paper does not name its tasks, only their number. Where its number is smaller than that of the suite's tasks, the
+lists below say which are left out.
 
 Hardware, time and scores: those of the config that uses it (configs/gato_1_18b.py and its like).
 
-    python -m configs.data.table_1 DATA     # the 24, and what of them DATA holds
-    gato train --config=configs/gato_79m.py --workdir=runs/79m
+    python -m configs.data.table_1 DATA                             # the 24, and which of them DATA holds
+    gato collect --tasks=atari/alien,... --output=DATA              # our own recordings
+    TFDS_DATA_DIR=DATA gato train --config=configs/gato_79m.py:DATA --workdir=runs/79m
 
 DATA holds one folder for each dataset: those that `gato collect --output=DATA` and `gato convert --output=DATA` write,
-and those that TFDS downloads (TFDS_DATA_DIR=DATA).
+and those that TFDS downloads into TFDS_DATA_DIR=DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import fnmatch
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from gato_jax.environments import task_names
-from gato_jax.episodes import list_datasets
+from gato_jax.episodes import dataset_name
 
 DATA = "data"
 HELD_OUT = ("dm_control/cartpole/swingup", "meta_world/assembly-v3", "atari/boxing")  # section 5.2
@@ -35,115 +38,135 @@ class Dataset:
     """One row of Table 1.
 
     Attributes:
-      weight: in percent.
-      tasks: how many the paper has.
-      patterns: which tasks of ours, by glob, `gato collect` records for it; held-out tasks are none of them.
-      public: (pattern of folders as TFDS names them, prefix of the source) that stands for it.
-      converted: folders that `gato convert` is to write for it, from what.
-      why: it is unavailable otherwise.
+      weight: Share of the rows in percent.
+      tasks: Number of tasks of the paper.
+      recorded: Names of the tasks of our own recordings that stand for it, below the folder of the data.
+      public: Sources that stand for it, as the `source` of a dataset in a config.
+      why: The reason why nothing stands for it.
+      window: Unit that rows are cut from (see batching.DatasetConfig).
+      pieces: Number of pieces that make a row; None for as many as fit.
     """
 
     weight: float
     tasks: int
-    patterns: tuple[str, ...] = ()
-    public: tuple[str, str] | None = None
-    converted: str | None = None
+    recorded: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
     why: str = ""
     window: str | int = "tokens"
     pieces: int | None = None
 
 
-def pairs(
-    *, weight: float, public: tuple[str, str] | None = None, converted: str | None = None, why: str = ""
-) -> Dataset:
-    """Images with text, of which five pairs make a sequence (section 3.2)."""
-    return Dataset(weight=weight, tasks=1, public=public, converted=converted, why=why, window=1, pieces=5)
+def pairs(*, weight: float, recorded: tuple[str, ...] = (), public: tuple[str, ...] = ()) -> Dataset:
+    """Return a row of images with text, of which five pairs make a sequence (section 3.2)."""
+    return Dataset(weight=weight, tasks=1, recorded=recorded, public=public, window=1, pieces=5)
 
+
+def _tasks(suite: str, names: str, suffix: str = "") -> tuple[str, ...]:
+    """Return the full names of tasks, given their names with spaces between them."""
+    return tuple(f"{suite}/{name}{suffix}" for name in names.split())
+
+
+# 51 of the 57 games that are usually compared. Boxing is held out. The other five that are left out here are Surround
+# and four games with rewards so rare that an expert without weights records next to none.
+ATARI = _tasks(
+    "atari",
+    "alien amidar assault asterix asteroids atlantis bank_heist battle_zone beam_rider berzerk bowling breakout "
+    "centipede chopper_command crazy_climber defender demon_attack double_dunk enduro fishing_derby freeway frostbite "
+    "gopher gravitar hero ice_hockey jamesbond kangaroo krull kung_fu_master ms_pacman name_this_game phoenix pong "
+    "qbert riverraid road_runner robotank seaquest skiing solaris space_invaders star_gunner tennis time_pilot "
+    "tutankham up_n_down video_pinball wizard_of_wor yars_revenge zaxxon",
+)
+# 46 of the 96 levels: the 39 that JAT recorded, which cover every kind of mission, and seven more kinds of doors.
+BABYAI = _tasks(
+    "babyai",
+    "ActionObjDoor BlockedUnlockPickup BossLevel BossLevelNoUnlock FindObjS5 GoTo GoToDoor GoToImpUnlock GoToLocal "
+    "GoToObj GoToObjDoor GoToObjMaze GoToOpen GoToRedBall GoToRedBallGrey GoToRedBallNoDists GoToRedBlueBall GoToSeq "
+    "KeyCorridor KeyInBox MiniBossLevel MoveTwoAcrossS8N9 OneRoomS8 Open OpenDoor OpenDoorColor OpenDoorLoc "
+    "OpenDoorsOrderN4 OpenRedBlueDoors OpenRedDoor OpenTwoDoors Pickup PickupAbove PickupDist PickupLoc PutNextLocal "
+    "PutNextS7N4 Synth SynthLoc SynthSeq UnblockPickup Unlock UnlockLocal UnlockPickup UnlockPickupDist "
+    "UnlockToUnlock",
+    "-v0",
+)
+# The 28 tasks of the benchmarking set without cartpole/swingup, which is held out, and three more.
+DM_CONTROL = _tasks(
+    "dm_control",
+    "acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse "
+    "cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/swim fish/upright "
+    "hopper/hop hopper/stand humanoid/run humanoid/stand humanoid/walk manipulator/bring_ball pendulum/swingup "
+    "point_mass/easy point_mass/hard quadruped/run quadruped/walk reacher/easy reacher/hard swimmer/swimmer15 "
+    "swimmer/swimmer6 walker/run walker/stand walker/walk",
+)
+# 45 of the 50 tasks of MT50. Assembly is held out. The other four that are left out here are test tasks of ML45.
+META_WORLD = _tasks(
+    "meta_world",
+    "basketball bin-picking button-press-topdown button-press-topdown-wall button-press button-press-wall "
+    "coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-open drawer-close drawer-open "
+    "faucet-close faucet-open hammer handle-press-side handle-press handle-pull-side handle-pull lever-pull "
+    "peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall plate-slide-back-side "
+    "plate-slide-back plate-slide-side plate-slide push-back push push-wall reach reach-wall shelf-place soccer "
+    "stick-pull stick-push sweep-into sweep window-close window-open",
+    "-v3",
+)
+# RL Unplugged has recordings of five levels.
+DM_LAB = tuple(
+    f"rlds:rlu_dmlab_{level}/training_0"
+    for level in (
+        "explore_object_rewards_few", "explore_object_rewards_many", "rooms_select_nonmatching_object",
+        "rooms_watermaze", "seekavoid_arena01",
+    )
+)  # fmt: skip
+
+_NO_SUITE = "gato_jax has no such suite yet"
+_NOT_RELEASED = "never released"
 
 TABLE_1 = {
-    "dm_lab": Dataset(
-        weight=9.35, tasks=254, public=("rlu_dmlab_*", "rlds:"),
-        why="DeepMind Lab has no package for this Python; RL Unplugged has recordings of five of its levels",
-    ),
-    "ale_atari": Dataset(weight=9.5, tasks=51, patterns=("atari/*",), public=("rlu_atari/*", "rlds:")),
+    "dm_lab": Dataset(weight=9.35, tasks=254, public=DM_LAB),
+    "ale_atari": Dataset(weight=9.5, tasks=51, recorded=ATARI),
     "ale_atari_extended": Dataset(weight=10.0, tasks=28, why="its 28 games, modes and difficulties are not published"),
-    "sokoban": Dataset(weight=1.33, tasks=1, patterns=("sokoban/*",), why="there is no Sokoban among the suites yet"),
-    "babyai": Dataset(weight=9.06, tasks=46, patterns=("babyai/*",)),
-    "dm_control": Dataset(
-        weight=4.62, tasks=30, patterns=("dm_control/*",), public=("rlu_control_suite/*", "rlds:"),
-    ),
-    "dm_control_pixels": Dataset(weight=7.07, tasks=28, why="there is no DM Control from pixels among the suites yet"),
-    "dm_control_random_small": Dataset(weight=3.04, tasks=26, why="there is no DM Control of randomised bodies yet"),
-    "dm_control_random_large": Dataset(weight=3.04, tasks=26, why="there is no DM Control of randomised bodies yet"),
-    "meta_world": Dataset(weight=8.96, tasks=45, patterns=("meta_world/*",)),
-    "procgen": Dataset(weight=5.34, tasks=16, patterns=("procgen/*",), why="there is no Procgen among the suites yet"),
-    "rgb_stacking_simulator": Dataset(
-        weight=1.33, tasks=1, patterns=("rgb_stacking/*",), why="there is no RGB stacking among the suites yet"
-    ),
-    "rgb_stacking_real": Dataset(
-        weight=1.33, tasks=1, public=("bridge_dataset", "rlds:"),
-        why="never released; BridgeData V2, real arms moving objects, stands for it",
-    ),
-    "modular_rl": Dataset(weight=8.23, tasks=38, patterns=("modular_rl/*",), why="its bodies are not among the suites"),
-    "manipulation_playground": Dataset(weight=1.68, tasks=4, why="never released"),
-    "playroom": Dataset(weight=1.33, tasks=1, why="never released, and the paper does not describe it"),
-    "massive_text": Dataset(
-        weight=6.7, tasks=1, public=("c4*", "tfds_text:"), converted="documents", why="never released"
-    ),
-    "m3w": Dataset(weight=4.0, tasks=1, converted="image_text", why="never released", window=1),
-    "align": pairs(weight=0.67, converted="image_text", why="never released"),
-    "ms_coco_captions": pairs(weight=0.67, public=("coco_captions", "tfds_text:")),
-    "conceptual_captions": pairs(weight=0.67, converted="image_text"),
-    "ltip": pairs(weight=0.67, converted="image_text", why="never released"),
-    "okvqa": pairs(weight=0.67, converted="vqa"),
-    "vqa_v2": pairs(weight=0.67, converted="vqa"),
-}  # fmt: skip
+    "sokoban": Dataset(weight=1.33, tasks=1, why=_NO_SUITE),
+    "babyai": Dataset(weight=9.06, tasks=46, recorded=BABYAI),
+    "dm_control": Dataset(weight=4.62, tasks=30, recorded=DM_CONTROL),
+    "dm_control_pixels": Dataset(weight=7.07, tasks=28, why=_NO_SUITE),
+    "dm_control_random_small": Dataset(weight=3.04, tasks=26, why=_NO_SUITE),
+    "dm_control_random_large": Dataset(weight=3.04, tasks=26, why=_NO_SUITE),
+    "meta_world": Dataset(weight=8.96, tasks=45, recorded=META_WORLD),
+    "procgen": Dataset(weight=5.34, tasks=16, why=_NO_SUITE),
+    "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, why=_NO_SUITE),
+    # BridgeData V2, real arms that move objects, stands for the real robot, whose data were never released.
+    "rgb_stacking_real": Dataset(weight=1.33, tasks=1, public=("rlds:bridge_dataset",)),
+    "modular_rl": Dataset(weight=8.23, tasks=38, why=_NO_SUITE),
+    "manipulation_playground": Dataset(weight=1.68, tasks=4, why=_NOT_RELEASED),
+    "playroom": Dataset(weight=1.33, tasks=1, why=f"{_NOT_RELEASED}, and the paper does not describe it"),
+    # The corpora of text and images were never released, except for three. Those of your own, in the folder of the same
+    # name, stand for them: gato convert --source=image_text:m3w --output=DATA.
+    "massive_text": Dataset(weight=6.7, tasks=1, public=("tfds_text:c4/en",)),
+    "m3w": Dataset(weight=4.0, tasks=1, recorded=("image_text/m3w",), window=1),
+    "align": pairs(weight=0.67, recorded=("image_text/align",)),
+    "ms_coco_captions": pairs(weight=0.67, public=("tfds_text:coco_captions/2014",)),
+    "conceptual_captions": pairs(weight=0.67, recorded=("image_text/conceptual_captions",)),
+    "ltip": pairs(weight=0.67, recorded=("image_text/ltip",)),
+    "okvqa": pairs(weight=0.67, recorded=("vqa/okvqa",)),
+    "vqa_v2": pairs(weight=0.67, recorded=("vqa/vqa_v2",)),
+}
 
 
-def datasets(root: str | Path = DATA) -> ConfigDict:
-    """The mixture's datasets as a config has them, of what lies below `root`."""
-    root, made = Path(root), ConfigDict()
-    recorded = list_datasets(root)
-    for name, dataset in TABLE_1.items():
-        sources = resolve(name, dataset, root, recorded)
+def datasets(root: str = DATA) -> ConfigDict:
+    """Return the datasets of the mixture as a config has them, with our own recordings below `root`."""
+    entries = ConfigDict()
+    for name, row in TABLE_1.items():
+        sources = row_sources(name, row, root)
+        prompt_share = 0.25 if row.window == "tokens" else 0.0
+        settings = {"weight": row.weight / len(sources), "window": row.window, "pieces": row.pieces}
         for key, source in sources.items():
-            settings = {"source": source, "weight": dataset.weight / len(sources), "window": dataset.window}
-            settings |= {"pieces": dataset.pieces, "prompt_share": 0.25 if dataset.window == "tokens" else 0.0}
-            made[key] = ConfigDict(settings)
-    return made
+            entries[key] = ConfigDict({"source": source, "prompt_share": prompt_share, **settings})
+    return entries
 
 
-def resolve(name: str, dataset: Dataset, root: Path, recorded: dict[str, Path]) -> dict[str, str]:
-    """{key: source} of what is there of a dataset, or its one source `unavailable:WHY`."""
-    tasks = [task for task in recorded if _matches(task, dataset.patterns)]
-    if tasks:
-        return {f"{name}__{_key(task)}": f"recorded:{recorded[task]}" for task in tasks}
-    if dataset.converted is not None:
-        task = f"{dataset.converted}/{name}"
-        if task in recorded:
-            return {f"{name}__{_key(task)}": f"recorded:{recorded[task]}"}
-    if dataset.public is not None:
-        pattern, prefix = dataset.public
-        versions = sorted(folder.parent for folder in root.glob(f"{pattern}/*/dataset_info.json"))
-        if versions:
-            return {f"{name}__{_key(str(folder.parent.name))}": f"{prefix}{folder}" for folder in versions}
-    return {name: f"unavailable:{name}: {'; '.join(_remedies(name, dataset, root))}"}
-
-
-def _remedies(name: str, dataset: Dataset, root: Path) -> list[str]:
-    said = [dataset.why] if dataset.why else []
-    if (tasks := [task for task in task_names() if _matches(task, dataset.patterns)]) and not dataset.why:
-        said.append(f"not recorded yet: gato collect --tasks={tasks[0]},... --output={root} ({len(tasks)} tasks)")
-    if dataset.public is not None:
-        said.append(f"TFDS can download {dataset.public[0]} into {root}")
-    if dataset.converted is not None:
-        own = f"gato convert --source={dataset.converted}:{name} --output={root}"
-        said.append(f"of your own, in a folder {name}: {own}")
-    return said
-
-
-def _matches(task: str, patterns: tuple[str, ...]) -> bool:
-    return task not in HELD_OUT and any(fnmatch.fnmatch(task, pattern) for pattern in patterns)
+def row_sources(name: str, row: Dataset, root: str) -> dict[str, str]:
+    """Return {name of the dataset: source} of one row of Table 1."""
+    own = {f"{name}__{_key(task)}": f"recorded:{root}/{dataset_name(task)}/1.0.0" for task in row.recorded}
+    public = {f"{name}__{_key(source.partition(':')[2])}": source for source in row.public}
+    return {**own, **public} or {name: f"unavailable:{row.why}"}
 
 
 def _key(text: str) -> str:
@@ -151,22 +174,24 @@ def _key(text: str) -> str:
 
 
 def get_config() -> ConfigDict:
-    """The datasets alone, to look at; the configs of the published sizes train on them."""
+    """Return the datasets alone, to look at; the configs of the published sizes train on them."""
     return ConfigDict({"datasets": datasets()})
 
 
 def main():
-    """Prints the 24 and what stands for each."""
-    parser = argparse.ArgumentParser(description="The datasets of the paper's Table 1, and what stands for each.")
-    parser.add_argument("data", nargs="?", default=DATA, help="folder of the datasets")
+    """Print the 24 rows, and for each how many of its datasets are on disk."""
+    from gato_jax.batching import DatasetConfig, missing_reason
+
+    parser = argparse.ArgumentParser(description="List the datasets of the paper's Table 1, and which are on disk.")
+    parser.add_argument("data", nargs="?", default=DATA, help="Folder of the datasets.")
     root = parser.parse_args().data
     if not Path(root).is_dir():
-        parser.error(f"{root}: no such folder")
-    recorded = list_datasets(root)
-    for name, dataset in TABLE_1.items():
-        sources = list(resolve(name, dataset, Path(root), recorded).values())
-        shown = f"{len(sources)} of {dataset.tasks} tasks: {sources[0]}" if len(sources) > 1 else sources[0]
-        print(f"{name:26} {dataset.weight:5.2f}%  {shown}")
+        parser.error(f"data is {root}, expected a folder. Name the folder of the datasets.")
+    for name, row in TABLE_1.items():
+        sources = list(row_sources(name, row, root).values())
+        reasons = [missing_reason(DatasetConfig(source=source, weight=1.0)) for source in sources]
+        first = next((reason for reason in reasons if reason), "")
+        print(f"{name:26} {row.weight:5.2f}%  {reasons.count(None):3} of {row.tasks:3} tasks  {first}".rstrip())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Which data a run may learn from: licences, and how much of it may be simulated or synthetic.
+"""Admission of data to a run: by licence, and by the share of simulated and synthetic rows.
 
-Episodes say where they came from one by one, so a dataset is admitted by all of its provenances, not by its first.
+Every episode has a provenance of its own, so a dataset is admitted only if all of its provenances are.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from gato_jax.episodes.licences import commercial_use, is_allowed
 
 
 class AdmissionError(ValueError):
-    """Data that the rules do not admit; the message names every dataset, its licence or share, and the remedy."""
+    """A mixture that the rules do not admit; the message names every dataset, its licence or share, and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdmissionConfig:
-    """The rules; the defaults admit everything.
+    """Rules of admission; the defaults admit everything.
 
     Attributes:
-      allowed_licences: SPDX identifiers or names; None for any. Of a choice (OR) one has to be among them.
-      commercial_only: whether every licence has to permit commercial use. One that is not known does not.
-      synthetic_share_at_most, simulated_share_at_most: of the rows, by the weights of the mixture; None for any.
+      allowed_licences: SPDX identifiers or names of licences; None for any. Of a choice (OR) one must be among them.
+      commercial_only: Whether every licence must permit commercial use. A licence that is not known does not.
+      synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, by the weights of the
+        mixture; None for any.
     """
 
     allowed_licences: tuple[str, ...] | None = None
@@ -35,24 +36,24 @@ class AdmissionConfig:
 
     def __post_init__(self):
         for kind in ("synthetic", "simulated"):
-            if (share := self.cap_of(kind)) is not None and not 0 <= share <= 1:
+            if (share := self.share_at_most(kind)) is not None and not 0 <= share <= 1:
                 raise AdmissionError(
-                    f"admission.{kind}_share_at_most must be in [0, 1], got {share}; None sets no bound"
+                    f"{kind}_share_at_most is {share}, expected a number in [0, 1]; None sets no bound"
                 )
 
-    def cap_of(self, kind: str) -> float | None:
-        """The most that the share of rows of this kind may be; None for any."""
+    def share_at_most(self, kind: str) -> float | None:
+        """Return the maximum share of rows of a kind, None for any."""
         return getattr(self, f"{kind}_share_at_most")
 
 
 def require_admissible(mixture: Mixture, rules: AdmissionConfig):
-    """Refuses a mixture that breaks the rules, before it is trained on.
+    """Check that a mixture obeys the rules.
 
     Raises:
-      AdmissionError: naming every dataset that is refused, with why and what to do.
+      AdmissionError: It does not; the message names every dataset that is refused, the reason and the remedy.
     """
     refused = [f"{name}: {reason}" for name, records in mixture.records.items() for reason in _refusals(records, rules)]
-    exceeded = [said for kind in ("synthetic", "simulated") if (said := _exceeded(mixture, rules, kind))]
+    exceeded = [text for kind in ("synthetic", "simulated") if (text := _exceeded(mixture, rules, kind))]
     if refused:
         exceeded.insert(0, f"refused by licence: {'; '.join(refused)}; leave them out, or widen config.admission")
     if exceeded:
@@ -60,23 +61,23 @@ def require_admissible(mixture: Mixture, rules: AdmissionConfig):
 
 
 def share_of(mixture: Mixture, kind: str) -> float:
-    """The share of rows, by the weights, whose episodes are of this kind: real, simulated or synthetic."""
+    """Return the share of rows, by the weights, whose episodes are of a kind: real, simulated or synthetic."""
     return math.fsum(share for _, share in _shares(mixture, kind))
 
 
 def _refusals(records: TokenRecords, rules: AdmissionConfig) -> Iterator[str]:
-    """Why licences of a dataset are not admitted, each licence once."""
+    """Yield the reason why each licence of a dataset is not admitted."""
     episodes: dict[str, int] = {}
     for provenance, count in records.provenance_counts.items():
         episodes[provenance.licence] = episodes.get(provenance.licence, 0) + count
     for licence, count in episodes.items():
         if reason := _reason(licence, rules):
-            of = "" if count == records.episodes else f" ({count} of {records.episodes} episodes)"
-            yield f"licence {licence!r}{of} {reason}"
+            part = "" if count == records.episodes else f" ({count} of {records.episodes} episodes)"
+            yield f"licence {licence!r}{part} {reason}"
 
 
 def _reason(licence: str, rules: AdmissionConfig) -> str:
-    """Why a licence is not admitted; empty where it is."""
+    """Return the reason why a licence is not admitted, empty if it is."""
     allowed = rules.allowed_licences
     if allowed is not None and not is_allowed(licence, allowed):
         return f"is not among allowed_licences ({', '.join(allowed) or 'none'})"
@@ -86,7 +87,8 @@ def _reason(licence: str, rules: AdmissionConfig) -> str:
 
 
 def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
-    cap, share = rules.cap_of(kind), share_of(mixture, kind)
+    """Return a message if the share of rows of a kind is too large, else an empty string."""
+    cap, share = rules.share_at_most(kind), share_of(mixture, kind)
     if cap is None or share <= cap + 1e-9:  # shares are quotients of floats
         return ""
     parts = ", ".join(f"{name} {part:.1%}" for name, part in _shares(mixture, kind))
@@ -97,7 +99,7 @@ def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
 
 
 def _shares(mixture: Mixture, kind: str) -> list[tuple[str, float]]:
-    """The datasets that have episodes of this kind, and what share of all rows these are."""
+    """Return the datasets that have episodes of a kind, each with the share of all rows that these are."""
     parts = []
     for (name, records), share in zip(mixture.records.items(), mixture.shares, strict=True):
         counts = records.provenance_counts

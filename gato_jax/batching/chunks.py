@@ -1,7 +1,7 @@
-"""Chunks: what one record of token records holds, consecutive timesteps of an episode.
+"""Chunks of consecutive timesteps of one episode, each of which is one record of token records.
 
-A record costs some microseconds to find, whatever its size, and a row reads windows: so a chunk is as large as what a
-short window needs, and no larger, for a window of one timestep reads all of it.
+It takes some microseconds to find a record, whatever its size, so a chunk should hold a whole short window. It should
+not be larger, because a window of one timestep reads the whole chunk.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
 from gato_jax.tokenization.sequence import concatenate
 
 _TOKENS = 512
-_BYTES = 1 << 16  # of patches
+_BYTES = 1 << 16  # maximum size of the patches of a chunk
 _STORED = {name: field.dtype for name, field in PER_TOKEN.items() if field.columns}
 _STORED |= {name: field.dtype for name, field in PER_PATCH.items()}
+# The arrays of a record in order: part of the format of token records.
+LAYOUT = tuple(f"{name} {np.dtype(dtype).name}" for name, dtype in _STORED.items())
 
 
 def chunks_of(steps: Sequence[TokenSequence]) -> Iterator[tuple[int, TokenSequence]]:
-    """The timesteps of an episode as chunks, each with how many timesteps it holds, one at least."""
+    """Yield the number of timesteps, at least one, and the tokens of each chunk of an episode."""
     chunk: list[TokenSequence] = []
     tokens = patches = 0
     for step in steps:
@@ -37,13 +39,13 @@ def chunks_of(steps: Sequence[TokenSequence]) -> Iterator[tuple[int, TokenSequen
 
 
 def pack(chunk: TokenSequence) -> bytes:
-    """The bytes of its record."""
+    """Return a chunk as the bytes of a record."""
     arrays = [getattr(chunk, name) for name in _STORED]
     return cast(bytes, msgpack.packb([(array.shape, array.tobytes()) for array in arrays]))
 
 
 def unpack(record: bytes) -> TokenSequence:
-    """What `pack` packed, without a copy."""
+    """Return the chunk that `pack` packed. Its arrays are views of the record."""
     arrays = {
         name: np.frombuffer(raw, dtype).reshape(shape)
         for (name, dtype), (shape, raw) in zip(_STORED.items(), msgpack.unpackb(record), strict=True)

@@ -1,32 +1,31 @@
-"""A dataset, tokenized once, with its contract: the loader's own token records, or Parquet rows for other tools.
+"""Export of a dataset as tokens: token records to train on, or Parquet rows for other tools, with their contract.
 
-FOLDER/contract.json    the contract, where the episodes came from, what else is in the folder
-FOLDER/...              token records (records.py), or Parquet rows (parquet.py) and their README.md
+    FOLDER/contract.json    the contract, the provenance of the episodes, and the list of the other files
+    FOLDER/...              token records (records.py), or Parquet rows (parquet.py) and their README.md
 
-A folder is there whole or not at all.
+A folder appears when it is complete.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
-import itertools
 import json
-import os
 import pathlib
-import shutil
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from tqdm import tqdm
+
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
-from gato_jax.batching.records import write_records
-from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
+from gato_jax.episodes import Image, Provenance, TaskSpec
+from gato_jax.episodes.atomic_writes import atomic_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
-ABOUT_FILE = "contract.json"
+DESCRIPTION_FILE = "contract.json"
 SCHEMA = 1
 FORMATS = ("array_record", "parquet")
 
@@ -35,7 +34,7 @@ _CARD = pathlib.Path(__file__).with_name("templates") / "dataset_card.md"
 
 
 class Exported(NamedTuple):
-    """Rows of Parquet, or timesteps in token records, and the tokens in them."""
+    """Number of Parquet rows, or of timesteps in token records, and number of tokens."""
 
     rows: int
     tokens: int
@@ -43,12 +42,16 @@ class Exported(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Export:
-    """What is exported, and how.
+    """A dataset to export, and the format.
 
     Attributes:
-      spec, split: of the dataset; fingerprint: of its episodes.
+      spec: Task of the dataset.
+      split: Name of its split.
+      fingerprint: Fingerprint of its episodes.
+      tokenization: Settings of all codecs.
+      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       format: `array_record`, which gato_jax trains on as `tokens:FOLDER`, or `parquet`.
-      context: the most tokens of a Parquet row; token records have no rows.
+      context: Maximum number of tokens of a Parquet row. Token records have no rows.
     """
 
     spec: TaskSpec
@@ -61,86 +64,94 @@ class Export:
 
     def __post_init__(self):
         if self.format not in FORMATS:
-            raise ExportError(f"format must be {' or '.join(FORMATS)}, got {self.format!r}")
+            raise ExportError(f"format is {self.format!r}, expected {' or '.join(FORMATS)}")
         if self.context < 1:
-            raise ExportError(f"context must be positive, got {self.context}")
+            raise ExportError(f"context is {self.context}, expected a positive number")
 
-    def write(self, folder: pathlib.Path, episodes: Iterable[Episode], *, overwrite: bool = False) -> Exported:
-        """Writes into `folder`, which appears whole or not at all; the same export that is there already is kept.
+    def write(self, folder: pathlib.Path, episodes: Episodes, *, overwrite: bool = False) -> Exported:
+        """Write the export, unless the folder holds the same one already.
 
-        Where actions are scaled by the data, the episodes are read twice.
+        Args:
+          folder: Folder of the export, which appears when it is complete.
+          episodes: The episodes, by their index. They are read twice if actions are scaled by the data.
+          overwrite: Whether to replace another export that is in the folder.
 
         Raises:
-          ExportError: the folder holds something else, and `overwrite` is False or it is no export; it cannot be a
-            folder; another process writes there; a timestep is longer than the context; pyarrow is not installed.
-          ExportError, RecordsError: there are no episodes, or one has no step at which an action was taken.
+          ExportError: The folder holds something else, and `overwrite` is False or it is no export; it cannot be a
+            folder; a timestep is longer than the context; pyarrow is not installed.
+          StoreError: Another process writes there.
+          ExportError, RecordsError: There are no episodes, or one has no step at which an action was taken.
         """
         if self.format == "parquet":
             require_pyarrow()
-        if kept := self._kept(folder, overwrite):
-            return kept
-        with _staged(folder.resolve()) as staging:
-            about = self._write_rows(staging, episodes) if self.format == "parquet" else self._write(staging, episodes)
-            about["files"] = {file.name: file.stat().st_size for file in sorted(staging.iterdir())}
-            (staging / ABOUT_FILE).write_text(json.dumps({**self._identity, **about}, indent=2))
-        return Exported(about["rows"], about["tokens"])
+        if (counts := self._find_equal(folder, overwrite)) is not None:
+            return counts
+        with atomic_folder(folder.resolve()) as staging:
+            write = self._write_rows if self.format == "parquet" else self._write_records
+            description = write(staging, episodes)
+            description["files"] = {file.name: file.stat().st_size for file in sorted(staging.iterdir())}
+            (staging / DESCRIPTION_FILE).write_text(json.dumps({**self._identity, **description}, indent=2))
+        return Exported(description["rows"], description["tokens"])
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """What decides the content; measured limits follow from it."""
+        """Everything that decides the content, as JSON, without the measured limits, which follow from it."""
         identity = {"schema": SCHEMA, "format": self.format, "split": self.split}
         identity |= {"dataset_fingerprint": self.fingerprint}
         identity |= {"context": self.context} if self.format == "parquet" else {}
         return {**identity, "contract": Contract.of(self.tokenization, [self.spec]).to_json()}
 
-    def _kept(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
-        """What is there, if it is this export and whole; None where the folder may be written."""
-        about = _about(folder)
-        if about is None:
+    def _find_equal(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
+        """Return the counts of the same export in a folder, None if the folder may be written.
+
+        Raises:
+          ExportError: The folder holds something else that may not be replaced.
+        """
+        description = _read_description(folder)
+        if description is None:
             return None
-        held = {**about, "contract": {**about["contract"], "action_limits": {}}}
-        other = [
-            f"another {key}" if key == "contract" else f"{key} {held.get(key)}, not {value}"
-            for key, value in self._identity.items()
-            if held.get(key) != value
-        ]
-        whole = all(_size(folder / name) == size for name, size in about["files"].items())
-        if whole and not other:
-            return Exported(about["rows"], about["tokens"])
+        wanted, refusal = self._identity, "name another folder, or replace it (--overwrite)"
+        held = {**description, "contract": {**description["contract"], "action_limits": {}}}
+        held = {key: held[key] for key in wanted if key in held}
+        if held == wanted and all(_size(folder / name) == size for name, size in description["files"].items()):
+            return Exported(description["rows"], description["tokens"])
         if not overwrite:
-            said = f"holds another export ({'; '.join(other)})" if other else "holds a damaged export"
-            raise ExportError(f"{folder} {said}; name another folder, or replace it (--overwrite)")
+            require_same(
+                wanted, held, problem=f"{folder} holds another export", holder=DESCRIPTION_FILE, remedy=refusal,
+                error=ExportError,
+            )  # fmt: skip
+            raise ExportError(f"{folder} holds a damaged export; {refusal}")
         return None
 
-    def _write(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
-        """Token records. Returns what is to be said of them."""
-        made = write_records(
+    def _write_records(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
+        """Write token records, and return their description."""
+        records = write_records(
             staging / "records", self.spec, episodes, self.fingerprint, self.tokenization, self.image_tokenizer
         )
-        for file in made.directory.iterdir():
+        for file in records.directory.iterdir():
             file.rename(staging / file.name)
-        made.directory.rmdir()
-        steps, tokens = made.steps, made.tokens
-        counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": made.episodes}
-        return {**_origin(made.contract, made.provenances[0]), **counts}
+        records.directory.rmdir()
+        steps, tokens = records.steps, records.tokens
+        counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": records.episodes}
+        return {**_origin(records.contract, records.provenances[0]), **counts}
 
-    def _write_rows(self, staging: pathlib.Path, episodes: Iterable[Episode]) -> dict[str, Any]:
-        """Parquet rows and their README. Returns what is to be said of them."""
+    def _write_rows(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
+        """Write Parquet rows and their README, and return their description."""
         limits = None
         if self.tokenization.actions == "rt_2":
             limits = {self.spec.name: measure_action_limits(self.spec, episodes)}
         contract = Contract.of(self.tokenization, [self.spec], limits)
-        episodes = iter(episodes)
-        if (first := next(episodes, None)) is None:
+        if not len(episodes):
             raise ExportError(f"{self.spec.name}: no episodes to export; record or convert some first")
-        origin = {**_origin(contract, first.provenance), "patch_shape": self._patch_shape}
+        origin = {**_origin(contract, episodes[0].provenance), "patch_shape": self._patch_shape}
         counts = {"steps": 0, "episodes": 0}
         layout = contract.layout(self.spec.name, self.image_tokenizer)
-        rows = _counted(pack_rows(layout, itertools.chain([first], episodes), self.context), counts)
-        written = write_rows(staging, self.split, rows, {**self._identity, **origin})
-        about = {**origin, "rows": written.rows, "tokens": written.tokens, **counts}
-        (staging / "README.md").write_text(self._card(about))
-        return about
+        with tqdm(episodes, desc=f"export {self.spec.name}", unit="episode", delay=BAR_DELAY) as progress:
+            rows = _count_rows(pack_rows(layout, progress, self.context), counts)
+            written = write_rows(staging, self.split, rows, {**self._identity, **origin})
+        description = {**origin, "rows": written.rows, "tokens": written.tokens, **counts}
+        (staging / "README.md").write_text(self._card(description))
+        return description
 
     @property
     def _patch_shape(self) -> list[int]:
@@ -149,17 +160,18 @@ class Export:
             return [0, 0, 0]
         return [self.tokenization.patch, self.tokenization.patch, 3]
 
-    def _card(self, about: Mapping[str, Any]) -> str:
-        shape = about["patch_shape"]
+    def _card(self, description: Mapping[str, Any]) -> str:
+        """Return the README of Parquet rows."""
+        shape = description["patch_shape"]
         return string.Template(_CARD.read_text()).substitute(
-            about,
+            description,
             task=self.spec.name,
             split=self.split,
             context=self.context,
             dataset_fingerprint=self.fingerprint,
-            pretty_name=json.dumps(f"{self.spec.name}, tokenized"),  # a JSON string is one of YAML
-            license_name=json.dumps(about["provenance"]["licence"]),
-            provenance=_table_rows(about["provenance"]),
+            pretty_name=json.dumps(f"{self.spec.name}, tokenized"),  # a JSON string is also a YAML string
+            license_name=json.dumps(description["provenance"]["licence"]),
+            provenance=_table_rows(description["provenance"]),
             columns=_table_rows(COLUMNS),
             patches=_PATCHES.format(", ".join(map(str, shape))) if all(shape) else "This task has no patches.",
         )
@@ -173,7 +185,8 @@ def _origin(contract: Contract, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def _counted(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:
+def _count_rows(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:
+    """Yield the rows, and count their steps and episodes in `counts`."""
     for row in rows:
         counts["steps"] += row.steps
         counts["episodes"] = row.episode + 1
@@ -188,45 +201,23 @@ def _size(file: pathlib.Path) -> int | None:
     return file.stat().st_size if file.is_file() else None
 
 
-def _about(folder: pathlib.Path) -> dict[str, Any] | None:
-    """What an export says of itself; None where the place is free. Raises ExportError for whatever else is there."""
+def _read_description(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Return the description of the export in a folder, None if nothing is there.
+
+    Raises:
+      ExportError: Something else is there.
+    """
     if (file := next((above for above in folder.parents if above.is_file()), None)) is not None:
         raise ExportError(f"{file} is a file, so {folder} cannot be a folder; name another folder")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        about = json.loads((folder / ABOUT_FILE).read_text())
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        about = None
+        description = None
     kinds = {"contract": dict, "files": dict, "rows": int, "tokens": int}
-    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in kinds.items()):
+    if not isinstance(description, dict) or not all(
+        isinstance(description.get(name), kind) for name, kind in kinds.items()
+    ):
         raise ExportError(f"{folder} is there and is no export, so it is not replaced; name another folder")
-    return about
-
-
-@contextlib.contextmanager
-def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error.
-
-    It lies in FOLDER.partial, which a killed process leaves and the next one empties; the lock on it, which dies with
-    its process, keeps two writers apart.
-    """
-    partial, replaced = (folder.with_name(f"{folder.name}.{state}") for state in ("partial", "replaced"))
-    partial.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        lock = os.open(partial, os.O_RDONLY)
-        stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExportError(f"{partial}: another process exports there; wait for it or name another folder") from None
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        staging = partial / "export"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        yield staging
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)
-        staging.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+    return description

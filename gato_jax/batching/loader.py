@@ -1,4 +1,4 @@
-"""The deterministic loader: grain over the row index. Its state is one integer, the next batch."""
+"""The deterministic loader of batches, by grain over the row index. Its state is one integer, the next batch."""
 
 from __future__ import annotations
 
@@ -18,38 +18,51 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Rows:
-    """The rows of the given pools of every batch of a run, as grain's random-access source."""
+    """A random-access source, for grain, of the rows of some pools of every batch of a run.
+
+    Attributes:
+      mixture: All rows of the run.
+      steps: Batches of the run.
+      pools: Pools of a batch.
+      local: Indices of the pools whose rows are wanted.
+    """
 
     mixture: Mixture
     steps: int
     pools: int
-    mine: Sequence[int]
+    local: Sequence[int]
 
     @property
-    def in_batch(self) -> int:
-        return self.mixture.batch_size // self.pools * len(self.mine)
+    def rows_per_batch(self) -> int:
+        """Number of rows of a batch that are wanted."""
+        return self.mixture.batch_size // self.pools * len(self.local)
 
     def __len__(self) -> int:
-        return self.steps * self.in_batch
+        return self.steps * self.rows_per_batch
 
     def __getitem__(self, index: typing.SupportsIndex):
-        step, place = divmod(int(index), self.in_batch)
+        step, place = divmod(int(index), self.rows_per_batch)
         pool, number = divmod(place, self.mixture.batch_size // self.pools)
-        row = step * self.mixture.batch_size + self.mine[pool] + number * self.pools
+        row = step * self.mixture.batch_size + self.local[pool] + number * self.pools
         plan, tokens = self.mixture.build(row)
         return tokens, row, plan.dataset
 
 
 class Loader:
-    """Iterates over the batches of a run, from any step on.
+    """Iterator over the batches of a run, from any step on.
 
     Args:
-      pools: of a batch; which rows a batch has does not depend on it.
-      mine: the numbers of the pools that are wanted here, of all if None: a host loads those of its own devices.
-      budgets: of a pool, the mixture's worst case if None.
+      mixture: All rows of the run.
+      steps: Batches of the run.
+      first_step: The first batch.
+      threads: Threads that build rows.
+      prefetch: Number of rows to build ahead.
+      pools: Number of pools of a batch. The rows of a batch do not depend on it.
+      local: Indices of the pools to load, those of the devices of this host; None for all.
+      budgets: Patches and targets that a pool has room for; None for the upper bounds of the mixture.
 
     Attributes:
-      dataset: the batches as grain has them.
+      dataset: The batches as a grain dataset.
     """
 
     def __init__(
@@ -61,13 +74,13 @@ class Loader:
         threads: int = 1,
         prefetch: int = 2,
         pools: int = 1,
-        mine: Sequence[int] | None = None,
+        local: Sequence[int] | None = None,
         budgets: Budgets | None = None,
     ):
         self.mixture = mixture
         mixture.require_pools(pools)
         budgets = budgets or mixture.budgets(pools)
-        source = _Rows(mixture, steps, pools, range(pools) if mine is None else mine)
+        source = _Rows(mixture, steps, pools, range(pools) if local is None else local)
 
         def to_batch(rows) -> Batch:
             batch = collate(
@@ -75,14 +88,14 @@ class Loader:
                 context=mixture.context,
                 patch=mixture.contract.tokenization.patch,
                 patch_budget=budgets.patches,
-                pools=len(source.mine),
+                pools=len(source.local),
             )
-            most = int(batch.loss_mask.reshape(len(source.mine), -1).sum(axis=1).max())
-            if most > budgets.targets:
-                raise MixtureError(f"a pool holds {most} targets, over the budget of {budgets.targets}")
+            targets = int(batch.loss_mask.reshape(len(source.local), -1).sum(axis=1).max())
+            if targets > budgets.targets:
+                raise MixtureError(f"a pool has {targets} targets, over the budget of {budgets.targets}")
             return batch
 
-        batches = grain.MapDataset.source(source).batch(source.in_batch, batch_fn=to_batch)
+        batches = grain.MapDataset.source(source).batch(source.rows_per_batch, batch_fn=to_batch)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
         self.dataset = batches[first_step:].to_iter_dataset(options)
         self._iterator = iter(self.dataset)
@@ -95,11 +108,11 @@ class Loader:
     def __next__(self) -> Batch:
         batch = next(self._iterator)
         self._next_step += 1
-        self._tell_of_epochs()
+        self._log_epochs()
         return batch
 
-    def _tell_of_epochs(self):
-        """Says which datasets have run out and go on reshuffled."""
+    def _log_epochs(self):
+        """Log the datasets that were read whole and continue in another order."""
         epochs = self.mixture.epochs(self._next_step)
         for name, epoch, before in zip(self.mixture.names, epochs, self._epochs, strict=True):
             if epoch > before:
@@ -107,5 +120,5 @@ class Loader:
         self._epochs = epochs
 
     def state_at(self, step: int) -> dict[str, int | str]:
-        """What a checkpoint after so many batches holds: that number, and what the rows are a function of."""
+        """Return the state for a checkpoint after `step` batches: that number and the fingerprint of the mixture."""
         return {"next_step": step, "mixture": self.mixture.fingerprint}

@@ -20,7 +20,7 @@ from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.schedule import Epochs, Schedule
 from gato_jax.batching.windows import Segment, fill_row, is_croppable
-from gato_jax.episodes.differences import differences
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
@@ -308,9 +308,8 @@ class Mixture:
         for name, records in self.records.items():
             other = first.setdefault(records.spec.name, name)
             spec, wanted = records.spec.to_json(), self.records[other].spec.to_json()
-            if lines := differences(spec, wanted, f"dataset {other}"):
-                raise MixtureError(
-                    f"datasets {other} and {name} both hold {records.spec.name} and differ in its TaskSpec:\n"
-                    + "\n".join(lines)
-                    + "\nrecord or convert one of them again, or leave it out"
-                )
+            require_same(
+                spec, wanted, error=MixtureError, holder=f"dataset {other}",
+                problem=f"datasets {other} and {name} both hold {records.spec.name} and differ in its TaskSpec",
+                remedy="record or convert one of them again, or leave it out",
+            )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Parquet rows: whole timesteps of one episode, as many as fit in a context, for whoever trains with other tools.
+"""Parquet rows of tokens, for training with other tools: whole timesteps of one episode, as many as fit in a context.
 
     FOLDER/SPLIT-00000-of-00004.parquet    rows in the order of the episodes; the contract is in each file's metadata
 
-Memory is bounded by an episode and a row group, whatever the dataset's size.
+The memory in use does not exceed an episode and a row group, whatever the size of the dataset.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from gato_jax.tokenization import Contract, Layout, TokenSequence
 from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
 from gato_jax.tokenization.sequence import concatenate
 
-FILE_BYTES = 256 << 20  # on disk; a file ends with the row group that reaches it
-ROW_GROUP_BYTES = 16 << 20  # in memory
-METADATA = "gato_jax."  # before the names of the metadata that are ours
+FILE_BYTES = 256 << 20  # size on disk; a file ends with the row group that reaches it
+ROW_GROUP_BYTES = 16 << 20  # size in memory
+METADATA = "gato_jax."  # prefix of the names of our metadata
 
 COLUMNS = {
     "episode": "number of the episode, in the dataset's order",
@@ -39,7 +39,7 @@ class ExportError(ValueError):
 
 
 class Row(NamedTuple):
-    """Timesteps [first_step, first_step + steps) of an episode."""
+    """The tokens of timesteps [first_step, first_step + steps) of an episode."""
 
     episode: int
     first_step: int
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The files, in order, and what they hold."""
+    """The files that were written, in order, and the number of rows and tokens in them."""
 
     files: list[pathlib.Path]
     rows: int
@@ -56,7 +56,7 @@ class Written(NamedTuple):
 
 
 def require_pyarrow():
-    """Raises ExportError where pyarrow, which no other part needs, is not installed."""
+    """Raise ExportError if pyarrow, an optional dependency, is not installed."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
@@ -64,11 +64,11 @@ def require_pyarrow():
 
 
 def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iterator[Row]:
-    """Every step at which an action was taken, once and in order, in rows of at most `context` tokens.
+    """Yield rows of at most `context` tokens, with every step at which an action was taken once and in order.
 
     Raises:
-      ExportError: a timestep is longer than the context, or an episode has no such step.
-      TokenizationError: a value has no exact token; it names episode, step and key.
+      ExportError: A timestep is longer than the context, or an episode has no such step.
+      TokenizationError: A value has no exact token. The error names episode, step and key.
     """
     name = layout.spec.name
     for number, episode in enumerate(episodes):
@@ -92,14 +92,14 @@ def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iter
 def write_rows(
     folder: pathlib.Path, split: str, rows: Iterable[Row], metadata: Mapping[str, Any], file_bytes: int = FILE_BYTES
 ) -> Written:
-    """Writes the rows into as many files as they need.
+    """Write rows into as many files as they need.
 
     Args:
-      folder: where; it exists.
-      split: begins the files' names.
-      rows: consumed a row group at a time.
-      metadata: {name: JSON}, into every file.
-      file_bytes: the size at which a file ends.
+      folder: An existing folder.
+      split: Name of the split, with which the names of the files begin.
+      rows: The rows, which are consumed one row group at a time.
+      metadata: {name: JSON} to write into every file.
+      file_bytes: Size at which a file ends.
     """
     import pyarrow.parquet as pq
 
@@ -117,11 +117,11 @@ def write_rows(
 
 
 def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
-    """The rows of a file, or of all files of a folder, each the very tokens that were written.
+    """Yield the tokens of each row of a file, or of all files of a folder.
 
     Raises:
-      ExportError: nothing is there, a file is missing, damaged or not an export.
-      ContractError: this version would tokenize otherwise, or two files of the folder differ.
+      ExportError: A file is missing, damaged or not an export.
+      ContractError: This version would tokenize differently, or two files of the folder differ.
     """
     files = _files(pathlib.Path(path))
     contract = read_contract(files[0])
@@ -134,18 +134,18 @@ def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
 
 
 def read_contract(path: str | pathlib.Path) -> Contract:
-    """What the rows of a file, or of a folder, were tokenized under. Raises what `read_rows` does."""
+    """Return the contract of the rows of a file or folder. Raises the errors of `read_rows`."""
     file = _files(pathlib.Path(path))[0]
     with _opened(file) as parquet:
         return Contract.from_json(_metadata(parquet, file, "contract"), str(file))
 
 
 def tokens_of_row(row: Mapping[str, Any], patch_shape: Iterable[int]) -> TokenSequence:
-    """One row, by whichever reader of Parquet, as a sequence of one segment without a prompt.
+    """Return a row, as any reader of Parquet gives it, as a sequence of one segment without a prompt.
 
     Args:
-      row: {column: value}, with lists or arrays for values.
-      patch_shape: (p, p, 3) as the metadata have it; (0, 0, 0) of a task without patches.
+      row: {column: value}, with lists or arrays as values.
+      patch_shape: (p, p, 3) as in the metadata; (0, 0, 0) for a task without patches.
     """
     per_token = {}
     for name, field in PER_TOKEN.items():
@@ -185,7 +185,7 @@ def _schema(metadata: Mapping[str, Any]) -> Any:
 
 
 def _table(rows: list[Row], schema: Any) -> Any:
-    """The rows as one Arrow table, column by column from the arrays that are there."""
+    """Return rows as one Arrow table, each column made from the arrays without a copy for each row."""
     import pyarrow as pa
 
     tokens = [row.tokens for row in rows]
@@ -211,7 +211,7 @@ def _table(rows: list[Row], schema: Any) -> Any:
 
 
 def _binaries(patches: np.ndarray) -> Any:
-    """(P, p, p, C) uint8 as P values of bytes."""
+    """Return (P, p, p, C) uint8 as an Arrow array of P byte strings."""
     import pyarrow as pa
 
     if not len(patches):
@@ -222,7 +222,7 @@ def _binaries(patches: np.ndarray) -> Any:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    """The file itself, or all that a folder must hold."""
+    """Return the file itself, or all files of a folder. Raises ExportError if one is missing."""
     require_pyarrow()
     if path.is_file():
         return [path]

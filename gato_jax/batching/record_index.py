@@ -1,7 +1,7 @@
-"""What is known of token records without reading one: their episodes, and the tokens of each timestep.
+"""The index of token records: their episodes, and the tokens, patches and targets of each timestep.
 
-The arrays lie in DIR/index_NAME.npy and are mapped, not loaded, so a process holds only what it looks at, however large
-the dataset. What is asked of all of them at once, the densest timestep, is computed when they are written.
+The arrays are in DIR/index_NAME.npy and mapped into memory, so a process holds only the pages that it reads, however
+large the dataset. The maxima over all timesteps are computed once, when the records are written.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import zlib
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int
+
+from gato_jax.batching.record_files import FileState, RecordFileError, check_file
 
 DTYPES = {
     "episode_steps": np.int32,
@@ -25,16 +26,16 @@ DTYPES = {
     "first_token": np.int64,
     "chunk_first": np.int64,
 }
-_CHUNK = 1 << 24
-
-
-class RecordIndexError(ValueError):
-    """An index that is damaged; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StepMaxima:
-    """The most that one timestep has: tokens, patches, targets, and of the last two the most for each token."""
+    """Maxima over all timesteps of a dataset.
+
+    Attributes:
+      tokens, patches, targets: Maximum number of them in a timestep.
+      patches_per_token, targets_per_token: Maximum of that number divided by the number of tokens of the timestep.
+    """
 
     tokens: int
     patches: int
@@ -45,14 +46,15 @@ class StepMaxima:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RecordIndex:
-    """The index of E episodes of S timesteps.
+    """The index of E episodes of S timesteps in C chunks.
 
     Attributes:
-      episode_steps: (E,) timesteps of each episode; first_step: (E,) the index of its first.
-      episode_provenance: (E,) which of the dataset's provenances is its own.
-      step_tokens, step_patches, step_targets: (S,) of each timestep, episodes one after the other.
-      first_token: (S,) the index of its first token, counted over the whole dataset.
-      chunk_first: (C,) the first timestep of each chunk, which is a record.
+      episode_steps: (E,) timesteps of each episode.
+      episode_provenance: (E,) index of the episode's provenance among those of the dataset.
+      first_step: (E,) index of the first timestep of each episode.
+      step_tokens, step_patches, step_targets: (S,) number of them in each timestep, one episode after the other.
+      first_token: (S,) index of the first token of each timestep, counted over the whole dataset.
+      chunk_first: (C,) first timestep of each chunk. A chunk is one record.
     """
 
     episode_steps: Int[np.ndarray, " E"]
@@ -65,51 +67,70 @@ class RecordIndex:
     chunk_first: Int[np.ndarray, " C"]
 
     @classmethod
-    def of(cls, counts: list[np.ndarray], chunks: list[int], provenances: list[int]) -> RecordIndex:
-        """The index of episodes.
+    def build(
+        cls,
+        sizes: Int[np.ndarray, "3 S"],
+        episode_steps: Int[np.ndarray, " E"],
+        chunk_steps: Int[np.ndarray, " C"],
+        provenances: Int[np.ndarray, " E"],
+    ) -> RecordIndex:
+        """Build the index.
 
         Args:
-          counts: (3, T) of each episode: tokens, patches and targets of its timesteps.
-          chunks: timesteps of each chunk.
-          provenances: which of the dataset's is that of each episode.
+          sizes: (3, S) tokens, patches and targets of each timestep.
+          episode_steps: (E,) timesteps of each episode.
+          chunk_steps: (C,) timesteps of each chunk.
+          provenances: (E,) index of the provenance of each episode.
         """
-        tokens, patches, targets = np.concatenate(counts, axis=1)
-        steps = np.array([episode.shape[1] for episode in counts], np.int64)
+        tokens, patches, targets = sizes
         arrays = {
-            "episode_steps": steps, "episode_provenance": provenances, "first_step": np.cumsum(steps) - steps,
+            "episode_steps": episode_steps, "episode_provenance": provenances,
+            "first_step": np.cumsum(episode_steps) - episode_steps,
             "step_tokens": tokens, "step_patches": patches, "step_targets": targets,
-            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens, "chunk_first": np.cumsum(chunks) - chunks,
+            "first_token": np.cumsum(tokens, dtype=np.int64) - tokens,
+            "chunk_first": np.cumsum(chunk_steps) - chunk_steps,
         }  # fmt: skip
         return cls(**{name: np.asarray(array, DTYPES[name]) for name, array in arrays.items()})
 
-    def write(self, folder: pathlib.Path) -> dict[str, int]:
-        """Writes the arrays and returns the checksum of each, which `open` asks for."""
+    def write(self, folder: pathlib.Path) -> dict[str, FileState]:
+        """Write the arrays, and return {file name: size, time and checksum of the file}."""
+        states = {}
         for name in DTYPES:
-            np.save(_path(folder, name), getattr(self, name), allow_pickle=False)
-        return {name: _checksum(_path(folder, name)) for name in DTYPES}
+            path = _path(folder, name)
+            np.save(path, getattr(self, name), allow_pickle=False)
+            states[path.name] = FileState.of(path, checksum=True)
+        return states
 
     @classmethod
-    def open(cls, folder: pathlib.Path, checksums: dict[str, Any]) -> RecordIndex:
-        """Maps what `write` wrote. Raises RecordIndexError, naming the file that is not as it was written."""
+    def open(cls, folder: pathlib.Path, states: Mapping[str, FileState]) -> RecordIndex:
+        """Map the arrays that `write` wrote.
+
+        Args:
+          folder: The folder of the records.
+          states: What `write` returned. A file of the same size and time is taken for unchanged; only where these
+            differ, as in a copy, is its checksum computed.
+
+        Raises:
+          RecordFileError: A file is missing or not as it was written.
+        """
         arrays = {}
         for name in DTYPES:
             path = _path(folder, name)
+            check_file(path, states.get(path.name))
             try:
-                if (found := _checksum(path)) != (written := checksums.get(name)):
-                    raise ValueError(f"its checksum is {found}, it was written with {written}")
                 arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise RecordIndexError(f"{path}: {error}") from None
+                raise RecordFileError(f"{path} cannot be read ({error})") from None
         return cls(**arrays)
 
     @property
     def nbytes(self) -> int:
-        """Of all arrays."""
+        """Size of all arrays in bytes."""
         return sum(getattr(self, name).nbytes for name in DTYPES)
 
     @functools.cached_property
     def maxima(self) -> StepMaxima:
-        """Of a timestep; looks at all of them."""
+        """Maxima over all timesteps, computed from all of them."""
         tokens = np.maximum(self.step_tokens, 1)
         return StepMaxima(
             *(int(array.max()) for array in (self.step_tokens, self.step_patches, self.step_targets)),
@@ -119,11 +140,3 @@ class RecordIndex:
 
 def _path(folder: pathlib.Path, name: str) -> pathlib.Path:
     return folder / f"index_{name}.npy"
-
-
-def _checksum(path: pathlib.Path) -> int:
-    value = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            value = zlib.crc32(chunk, value)
-    return value

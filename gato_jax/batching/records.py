@@ -1,11 +1,11 @@
-"""Token records: the timesteps of a dataset, tokenized once, for random access by the loader.
+"""Token records: the timesteps of one dataset, tokenized once, for random access by the loader.
 
-RLDS episodes are the canonical form, but a record of theirs is a whole episode; a window of a few steps would read all
-of it. Here a record is a chunk of a few timesteps, so that a row reads what it holds and little else.
+RLDS episodes are the canonical form of the data, but a record of theirs is a whole episode, and a window of a few steps
+would read all of it. A token record is a chunk of a few timesteps, so a row reads little more than it holds.
 
-    DIR/steps.array_record     a chunk a record
-    DIR/index_*.npy            steps of each episode; tokens, patches and targets of each step
-    DIR/meta.json              contract, provenances, fingerprint of the episodes; written last
+    DIR/steps-00000.array_record    one chunk for each record, in shards of whole episodes
+    DIR/index_*.npy                 steps of each episode; tokens, patches and targets of each step
+    DIR/meta.json                   contract, provenances, fingerprint of the episodes; written last
 """
 
 from __future__ import annotations
@@ -14,91 +14,65 @@ import dataclasses
 import functools
 import json
 import pathlib
-import shutil
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from gato_jax.batching.chunks import chunks_of, pack, unpack
-from gato_jax.batching.record_index import RecordIndex, RecordIndexError, StepMaxima
-from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
-from gato_jax.tokenization import Contract, Tokenization, TokenSequence, measure_action_limits
-from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.batching.chunks import LAYOUT, unpack
+from gato_jax.batching.record_files import FileState, RecordFileError, check_file
+from gato_jax.batching.record_index import RecordIndex, StepMaxima
+from gato_jax.episodes import Provenance, TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
-SCHEMA = 5
+SCHEMA = 6
+META_FILE = "meta.json"
 
 
 class RecordsError(ValueError):
     """Token records that are missing, damaged or of another contract; the message names the folder and the remedy."""
 
 
-def write_records(
-    directory: pathlib.Path,
-    spec: TaskSpec,
-    episodes: Iterable[Episode],
-    fingerprint: str,
-    tokenization: Tokenization,
-    image_tokenizer: ImageTokenizer | None = None,
-) -> TokenRecords:
-    """Tokenizes `episodes` into `directory`; records that are there already and fit are kept.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordsMeta:
+    """The content of meta.json.
 
-    They fit when schema, contract and `fingerprint`, that of the dataset the episodes come from, are the same. Where
-    actions are scaled by the data, the episodes are read twice.
-
-    Raises:
-      RecordsError: there are no episodes, one has no step at which an action was taken, or images are to be predicted
-        further ahead than any episode is long.
-      TokenizationError: a value has no exact token; it names episode, step and key.
+    Attributes:
+      schema: Version of the format.
+      layout: Names and dtypes of the arrays of a record.
+      fingerprint: Fingerprint of the dataset that the records were made from.
+      contract: The contract as JSON.
+      provenances: The distinct provenances of the episodes, at least one.
+      maxima: Maxima over all timesteps.
+      files: {name: state} of all other files.
+      shards: Number of records of each shard.
+      origin: Description of the dataset that the records were made from, for people.
     """
-    contract = Contract.of(tokenization, [spec])
-    if _fits(_meta(directory), contract, fingerprint):
-        return TokenRecords.open(directory)
-    if tokenization.actions == "rt_2":
-        contract = Contract.of(tokenization, [spec], {spec.name: measure_action_limits(spec, episodes)})
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    layout = contract.layout(spec.name, image_tokenizer)
-    counts, chunks, provenances, whose = [], [], {}, []
-    writer = array_record_module.ArrayRecordWriter(str(partial / "steps.array_record"), "group_size:1,uncompressed")
-    for number, episode in enumerate(episodes):
-        steps = layout.encode_timesteps(episode, number)
-        if not steps:
-            raise RecordsError(f"{spec.name}: episode {number} holds no action that was taken; filter it out")
-        for count, chunk in chunks_of(steps):
-            writer.write(pack(chunk))
-            chunks.append(count)
-        whose.append(provenances.setdefault(episode.provenance, len(provenances)))
-        sizes = [(len(step), len(step.patch_slots), int(step.loss_mask.sum())) for step in steps]
-        counts.append(np.array(sizes, np.int32).T)
-    writer.close()
-    if not counts:
-        raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
-    _require_image_targets(spec, tokenization, max(episode.shape[1] for episode in counts))
-    index = RecordIndex.of(counts, chunks, whose)
-    meta = {
-        "schema": SCHEMA, "fingerprint": fingerprint, "contract": contract.to_json(),
-        "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
-        "maxima": dataclasses.asdict(index.maxima), "index": index.write(partial),
-    }  # fmt: skip
-    (partial / "meta.json").write_text(json.dumps(meta))
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
-    return TokenRecords.open(directory)
 
+    schema: int
+    layout: tuple[str, ...]
+    fingerprint: str
+    contract: Mapping[str, Any]
+    provenances: tuple[Provenance, ...]
+    maxima: StepMaxima
+    files: Mapping[str, FileState]
+    shards: tuple[int, ...]
+    origin: str = ""
 
-def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: int):
-    """That images which are to be predicted some steps ahead are so at one step at least."""
-    ahead = tokenization.image_ahead
-    if ahead is None or longest > ahead or not any(isinstance(m, Image) for m in spec.observation.values()):
-        return
-    raise RecordsError(
-        f"{spec.name}: tokenization.image_ahead is {ahead}, but its longest episode has {longest} steps, so no image "
-        f"is ever a target; set it below {longest}, or leave it out so that images are not predicted"
-    )
+    def __post_init__(self):
+        if (self.schema, self.layout) != (SCHEMA, LAYOUT) or not self.provenances:
+            raise ValueError(f"schema is {self.schema}, expected {SCHEMA}, with {LAYOUT} and at least one provenance")
+
+    @classmethod
+    def read(cls, directory: pathlib.Path) -> RecordsMeta | None:
+        """Return the content of the file in a folder, None if it is missing, damaged or of another version."""
+        try:
+            return DataclassReader().read(cls, json.loads((directory / META_FILE).read_text()), META_FILE)
+        except (OSError, ValueError):
+            return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,10 +80,13 @@ class TokenRecords:
     """Random access to the tokenized timesteps of one dataset.
 
     Attributes:
-      fingerprint: of the dataset they were made from.
-      provenances: all that its episodes have.
-      index: of its episodes and timesteps.
-      maxima: what its largest timestep has.
+      directory: The folder of the records.
+      contract: The contract that they were tokenized under, of one task.
+      fingerprint: Fingerprint of the dataset that they were made from.
+      provenances: The distinct provenances of its episodes.
+      index: Index of its episodes and timesteps.
+      maxima: Maxima over its timesteps.
+      shards: Number of records of each shard.
     """
 
     directory: pathlib.Path
@@ -118,69 +95,75 @@ class TokenRecords:
     provenances: tuple[Provenance, ...]
     index: RecordIndex
     maxima: StepMaxima
+    shards: tuple[int, ...]
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> TokenRecords:
-        """What `write_records` wrote.
+        """Open the records in a folder.
+
+        Files are compared by size and time; checksums are computed only where these differ (see `verify`).
 
         Raises:
-          RecordsError: there is none of this version, or it is damaged; it names the folder.
-          ContractError: this version would tokenize otherwise.
+          RecordsError: The folder has no records of this version, or a file is damaged.
+          ContractError: This version would tokenize differently.
         """
-        meta = _meta(directory)
+        meta = RecordsMeta.read(directory)
         if meta is None:
             raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
         contract = Contract.from_json(meta.contract, str(directory))
         if len(contract.tasks) != 1:
             raise RecordsError(
-                f"{directory}/meta.json names {len(contract.tasks)} tasks, not one; delete the folder to tokenize again"
+                f"{directory}/{META_FILE} names {len(contract.tasks)} tasks, not one; delete the folder to tokenize "
+                "again"
             )
         try:
-            index = RecordIndex.open(directory, meta.index)
-        except RecordIndexError as error:
+            for number in range(len(meta.shards)):
+                path = shard_path(directory, number)
+                check_file(path, meta.files.get(path.name))
+            index = RecordIndex.open(directory, meta.files)
+        except RecordFileError as error:
             raise RecordsError(f"{error}; delete the folder {directory} to tokenize again") from None
-        records = cls(
+        return cls(
             directory=directory, contract=contract, fingerprint=meta.fingerprint, provenances=meta.provenances,
-            index=index, maxima=meta.maxima,
+            index=index, maxima=meta.maxima, shards=meta.shards,
         )  # fmt: skip
-        if (count := records._reader.num_records()) != (indexed := len(index.chunk_first)):
-            raise RecordsError(
-                f"{directory}: {count} records, {indexed} in the index; delete the folder to tokenize again"
-            )
-        return records
 
     @property
     def spec(self) -> TaskSpec:
+        """The task of all episodes."""
         return next(iter(self.contract.tasks.values()))
 
     @property
     def episodes(self) -> int:
+        """Number of episodes."""
         return len(self.index.episode_steps)
 
     @property
     def steps(self) -> int:
+        """Number of timesteps."""
         return len(self.index.step_tokens)
 
     @property
     def tokens(self) -> int:
+        """Number of tokens."""
         return int(self.index.first_token[-1] + self.index.step_tokens[-1])
 
     @property
     def provenance_counts(self) -> dict[Provenance, int]:
-        """How many episodes are of each provenance."""
+        """{provenance: number of episodes}."""
         counts = np.bincount(self.index.episode_provenance, minlength=len(self.provenances))
         return dict(zip(self.provenances, counts.tolist(), strict=True))
 
     def episode_of(self, step: int) -> int:
-        """The number of the episode that a step belongs to."""
+        """Return the index of the episode that a timestep belongs to."""
         return int(np.searchsorted(self.index.first_step, step, side="right")) - 1
 
     def last_step(self, episode: int) -> int:
-        """The index of an episode's last step."""
+        """Return the index of the last timestep of an episode."""
         return int(self.index.first_step[episode] + self.index.episode_steps[episode]) - 1
 
     def another_episode(self, episode: int, rng: np.random.Generator) -> int | None:
-        """Any other episode in which the same agent acted, None where there is none."""
+        """Return a random other episode of the same agent, None if there is no other one."""
         if self._by_agent is None:
             if self.episodes == 1:
                 return None
@@ -193,7 +176,7 @@ class TokenRecords:
 
     @functools.cached_property
     def _by_agent(self) -> dict[str, np.ndarray] | None:
-        """The episodes of each agent in order, None where all are of one."""
+        """{agent: indices of its episodes in order}, None if all episodes are of one agent."""
         agents = [provenance.agent for provenance in self.provenances]
         if len(set(agents)) == 1:
             return None
@@ -204,70 +187,106 @@ class TokenRecords:
             for agent in set(agents)
         }
 
-    @functools.cached_property
-    def _reader(self):
-        path = self.directory / "steps.array_record"
-        try:
-            return array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
-        except Exception as error:  # the binding raises RuntimeError and others for what is wrong with the file
-            raise RecordsError(f"{path} cannot be read ({error}); delete its folder to tokenize again") from None
-
     def read(self, windows: Sequence[tuple[int, int]]) -> list[TokenSequence]:
-        """The tokens of each window, timesteps [start, stop) of one episode."""
+        """Return the tokens of each window, timesteps [start, stop) of one episode.
+
+        Raises:
+          RecordsError: A record is damaged, or does not have the length that the index says.
+        """
         starts, index = self.index.first_token, self.index
-        spans = [self._chunks(start, stop) for start, stop in windows]
-        wanted = sorted({chunk for span in spans for chunk in span})
-        chunks = dict(zip(wanted, map(unpack, self._reader.read(wanted)), strict=True))
-        read = []
+        spans = [self._chunk_span(start, stop) for start, stop in windows]
+        chunks = self._read_chunks(sorted({chunk for span in spans for chunk in span}))
+        sequences = []
         for (start, stop), span in zip(windows, spans, strict=True):
             first, last = int(starts[start]), int(starts[stop - 1] + index.step_tokens[stop - 1])
             offsets = [int(starts[index.chunk_first[chunk]]) for chunk in span]
-            read.append(
+            sequences.append(
                 concatenate(
                     [chunks[c].slice(max(first - at, 0), last - at) for c, at in zip(span, offsets, strict=True)]
                 )
             )
-        return read
+        return sequences
 
     def timesteps(self, start: int, stop: int) -> list[TokenSequence]:
-        """Timesteps [start, stop) of one episode, one by one."""
+        """Return timesteps [start, stop) of one episode, one by one."""
         (tokens,) = self.read([(start, stop)])
         ends = np.cumsum(self.index.step_tokens[start:stop])
         return [tokens.slice(int(a), int(b)) for a, b in zip([0, *ends], ends, strict=False)]
 
-    def _chunks(self, start: int, stop: int) -> range:
-        """The numbers of the chunks that hold timesteps [start, stop)."""
+    def verify(self):
+        """Read all records and compute the checksums of the index.
+
+        Raises:
+          RecordsError: A file or record is damaged.
+        """
+        meta = RecordsMeta.read(self.directory)
+        try:
+            for name, state in (meta.files if meta else {}).items():
+                check_file(self.directory / name, state, always=True)
+        except RecordFileError as error:
+            raise RecordsError(f"{error}; delete the folder {self.directory} to tokenize again") from None
+        for chunk in range(len(self.index.chunk_first)):
+            self._read_chunks([chunk])
+
+    def _chunk_span(self, start: int, stop: int) -> range:
+        """Return the indices of the chunks that hold timesteps [start, stop)."""
         first, last = np.searchsorted(self.index.chunk_first, (start, stop - 1), side="right")
         return range(int(first) - 1, int(last))
 
+    def _read_chunks(self, wanted: Sequence[int]) -> dict[int, TokenSequence]:
+        """Return {index: tokens} of chunks, each checked against the index."""
+        chunks: dict[int, TokenSequence] = {}
+        by_shard: dict[int, list[int]] = {}
+        shards = np.searchsorted(self._shard_ends, wanted, side="right").tolist()
+        for chunk, shard in zip(wanted, shards, strict=True):
+            by_shard.setdefault(shard, []).append(chunk)
+        for shard, numbers in by_shard.items():
+            first = int(self._shard_ends[shard - 1]) if shard else 0
+            reader = self._reader(shard)
+            try:
+                records = reader.read([chunk - first for chunk in numbers])
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise self._damaged(shard_path(self.directory, shard), str(error)) from None
+            chunks |= dict(zip(numbers, map(unpack, records), strict=True))
+        for chunk, tokens in chunks.items():
+            first, last = self._steps_of_chunk(chunk)
+            if int(self.index.step_tokens[first:last].sum()) != len(tokens):
+                raise self._damaged(self.directory, f"chunk {chunk} has not as many tokens as the index says")
+        return chunks
 
-class _Meta(NamedTuple):
-    """meta.json of this schema."""
+    def _steps_of_chunk(self, chunk: int) -> tuple[int, int]:
+        last = chunk + 1 == len(self.index.chunk_first)
+        return int(self.index.chunk_first[chunk]), self.steps if last else int(self.index.chunk_first[chunk + 1])
 
-    fingerprint: str
-    contract: dict[str, Any]
-    provenances: tuple[Provenance, ...]
-    maxima: StepMaxima
-    index: dict[str, Any]
+    @functools.cached_property
+    def _shard_ends(self) -> np.ndarray:
+        """(shards,) number of chunks up to the end of each shard."""
+        return np.cumsum(self.shards)
+
+    @functools.cached_property
+    def _readers(self) -> dict[int, Any]:
+        """{shard: reader} of the shards that were read."""
+        return {}
+
+    def _reader(self, shard: int) -> Any:
+        if (reader := self._readers.get(shard)) is None:
+            path = shard_path(self.directory, shard)
+            try:
+                reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
+                count = reader.num_records()
+            except Exception as error:  # the binding raises RuntimeError and others for what is wrong with the file
+                raise self._damaged(path, str(error)) from None
+            if count != self.shards[shard]:
+                raise self._damaged(path, f"{count} records, {self.shards[shard]} in the index")
+            self._readers[shard] = reader
+        return reader
+
+    def _damaged(self, path: pathlib.Path, problem: str) -> RecordsError:
+        return RecordsError(
+            f"{path} cannot be read ({problem}); delete the folder {self.directory} to tokenize the dataset again"
+        )
 
 
-def _meta(directory: pathlib.Path) -> _Meta | None:
-    """What is written last, None where it is missing, torn, damaged or of another schema."""
-    try:
-        fields = json.loads((directory / "meta.json").read_text())
-        if fields["schema"] != SCHEMA or not isinstance(fields["fingerprint"], str):
-            return None
-        provenances = tuple(Provenance(**provenance) for provenance in fields["provenances"])
-        if not provenances:
-            return None
-        maxima = StepMaxima(**fields["maxima"])
-        return _Meta(fields["fingerprint"], {**fields["contract"]}, provenances, maxima, {**fields["index"]})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _fits(meta: _Meta | None, contract: Contract, fingerprint: str) -> bool:
-    """Whether records were made of these episodes under this contract; measured limits follow from both."""
-    if meta is None or meta.fingerprint != fingerprint:
-        return False
-    return {**meta.contract, "action_limits": {}} == contract.to_json()
+def shard_path(directory: pathlib.Path, number: int) -> pathlib.Path:
+    """Return the path of a shard of records."""
+    return directory / f"steps-{number:05d}.array_record"

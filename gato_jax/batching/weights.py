@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 from gato_jax.batching.dataset_config import DatasetConfig
 from gato_jax.batching.records import TokenRecords
 
 Weighting = Literal["by_hand", "by_size", "by_task"]
-WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
 def weigh(

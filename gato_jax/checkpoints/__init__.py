@@ -1,8 +1,8 @@
-"""What a run leaves on disk, saved and restored. May import model, tokenization."""
+"""Checkpoints of runs, and agents as files for other tools. May import model, tokenization, episodes."""
 
 from gato_jax.checkpoints.safetensors_format import export_params
 from gato_jax.checkpoints.safetensors_import import import_params, restore_agent
-from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
+from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json, model_to_json
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "import_params",
     "load_resnet50",
     "model_from_json",
+    "model_to_json",
     "restore_agent",
 ]

@@ -1,15 +1,15 @@
-"""An agent in one file that other tools open: its params as safetensors, and in the metadata what acting needs of them.
+"""Export of an agent to one safetensors file, whose metadata hold what is needed to act with the params.
 
-Metadata, in JSON but for the last:
+Metadata, all in JSON except for the last:
     gato_jax   schema of the file, 1
-    step       of the training run
+    step       number of training steps
     model      config of the model
     contract   the tokenization and the tasks that the params were trained under
-    run        what the run said of itself; acting needs its `context` and `memory_steps`
-    sha256     of all of the above and of the tensors. Whoever changes a tensor on purpose leaves it out.
+    run        description of the training run; acting needs its `context` and `memory_steps`
+    sha256     hash of the other metadata and of the tensors; to be left out after a tensor was changed on purpose
 
-Tensors, float32 or bfloat16, by their place in the model; i counts blocks from 0:
-    embedding.tokens                                             (V, D)        transposed, the output head, too
+Tensors, float32 or bfloat16, named by their path in the model; i counts blocks from 0:
+    embedding.tokens                                             (V, D)        also the output head, transposed
     embedding.local                                              (L, D)
     embedding.row, .column                                       (128, D)
     embedding.patch.stem.kernel                                  (K, K, 3, C)
@@ -37,21 +37,19 @@ Tensors, float32 or bfloat16, by their place in the model; i counts blocks from 
     C patch_channels   D width   F hidden / 2   H head_size   K max(patch_stride, 3)   L local_positions   N heads
     S (patch / patch_stride)^2 C   V vocabulary rounded up to a multiple of 128
 
-With position=rope there is no `relative`, `content_bias` and `position_bias`; image_trunk=resnet_50 has other names
-below embedding.patch, those of gato_jax.model.resnet.
+With position=rope, `relative`, `content_bias` and `position_bias` are missing. With image_trunk=resnet_50, the names
+below embedding.patch are those of gato_jax.model.resnet.
 
 For PyTorch: a matrix maps its first axes to its last, so the weight of a Linear is query.reshape(D, N * H).T and
 out.reshape(N * H, D).T; a kernel of a convolution is (height, width, in, out), hence kernel.permute(3, 2, 0, 1) for a
-Conv2d; scale is the weight of a norm, whose eps is 1e-6; GELU is the one by tanh.
+Conv2d. The scale is the weight of a norm, whose eps is 1e-6. GELU is approximated by tanh.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Literal
 
@@ -61,35 +59,36 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, model_to_json
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.model import cast_params, param_path
 from gato_jax.tokenization import Contract
 
 SUFFIX = ".safetensors"
 SCHEMA = 1
 
-DTYPES = {"float32": "F32", "bfloat16": "BF16"}  # ours, and the format's names for them
+DTYPES = {"float32": "F32", "bfloat16": "BF16"}  # {name in gato_jax: name in the format}
 ABOUT = {"gato_jax": int, "step": int, "model": dict, "contract": dict, "run": dict}
 
 
 def export_params(
     checkpoint: AgentCheckpoint, path: pathlib.Path, *, dtype: Literal["float32", "bfloat16"] = "float32"
 ):
-    """Writes the agent into `path`, which appears whole or not at all; a file that is there is replaced.
+    """Write an agent to a file, which appears whole or not at all and replaces an existing file.
 
     Args:
-      checkpoint: of an agent without an image tokenizer.
-      path: ends in .safetensors; folders above it are made.
-      dtype: of all tensors but those of norms, which stay float32, as in a model that computes in bfloat16: such a
-        model computes the very same from either file.
+      checkpoint: the agent, which must not have an image tokenizer.
+      path: the file, with the suffix .safetensors. Missing parent folders are made.
+      dtype: dtype of all tensors except those of norms, which stay in float32. A model that computes in bfloat16
+        computes the same from a file of either dtype.
 
     Raises:
-      CheckpointError: the agent has an image tokenizer, the path or dtype cannot be, or the disk refuses.
+      CheckpointError: the agent has an image tokenizer, the suffix or dtype is wrong, or the disk refuses.
     """
     require_no_image_tokenizer(checkpoint.contract, path)
     if dtype not in DTYPES:
-        raise CheckpointError(f"{path}: dtype must be {' or '.join(DTYPES)}, got {dtype!r}")
+        raise CheckpointError(f"{path}: dtype is {dtype!r}, expected {' or '.join(DTYPES)}")
     if path.suffix != SUFFIX:
-        raise CheckpointError(f"{path}: such a file is known by its name; end it in {SUFFIX}")
+        raise CheckpointError(f"{path} has the suffix {path.suffix!r}, expected {SUFFIX}; name another file")
     params = cast_params(checkpoint.params, dtype)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     tensors = {param_path(place): np.asarray(leaf, order="C") for place, leaf in leaves}
@@ -99,14 +98,15 @@ def export_params(
     digest = begin_digest(metadata)
     for name in sorted(tensors):
         add_to_digest(digest, name, tensors[name])
-    _write_whole(path, tensors, {**metadata, "sha256": digest.hexdigest()})
+    _write_file(path, tensors, {**metadata, "sha256": digest.hexdigest()})
 
 
 def require_no_image_tokenizer(contract: Contract, path: pathlib.Path):
-    """Refuses an agent that cannot act by its params and contract alone.
+    """Raise CheckpointError if an agent needs an image tokenizer, which a file of params does not hold.
 
-    Raises:
-      CheckpointError: naming its image tokenizer.
+    Args:
+      contract: the contract of the agent.
+      path: the file, named in the message.
     """
     if (images := contract.tokenization.image_tokenizer) is not None:
         raise CheckpointError(
@@ -116,32 +116,23 @@ def require_no_image_tokenizer(contract: Contract, path: pathlib.Path):
 
 
 def begin_digest(metadata: Mapping[str, str]):
-    """The digest of our own metadata; other tools may have added theirs."""
+    """Return a SHA-256 object that holds the metadata of gato_jax, without those that other tools may have added."""
     return hashlib.sha256(json.dumps([[key, metadata[key]] for key in ABOUT]).encode())
 
 
 def add_to_digest(digest, name: str, tensor: np.ndarray):
-    """Each tensor once, in the order of their names."""
+    """Add a tensor to a SHA-256 object. Tensors must be added in the order of their names."""
     digest.update(f"{name} {tensor.dtype.name} {tensor.shape}\n".encode())
     digest.update(tensor.reshape(-1).view(np.uint8))
 
 
-def _write_whole(path: pathlib.Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]):
-    """Writes into a folder beside the path, which a killed process leaves and the next one empties, and renames."""
-    partial = path.with_name(f"{path.name}.partial")
-    file = partial / path.name
+def _write_file(path: pathlib.Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]):
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        file.touch()
-        mode = file.stat().st_mode
-        save_file(tensors, file, metadata=metadata)
-        file.chmod(mode)  # the library makes a new file, which nobody else may read
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-        file.replace(path)
+        with atomic_file(path) as partial:
+            partial.touch()
+            mode = partial.stat().st_mode
+            save_file(tensors, partial, metadata=metadata)
+            partial.chmod(mode)  # the library makes a new file that nobody else may read
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"{path}: {reason}; free space or name another file") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

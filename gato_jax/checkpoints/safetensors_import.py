@@ -1,4 +1,4 @@
-"""Agents read from one file, whether gato_jax wrote it or another tool by the layout of safetensors_format."""
+"""Import of agents from safetensors files in the layout of safetensors_format, whichever tool wrote them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ _REMEDY = "export it again with this version of gato_jax, or import it with the 
 
 
 def restore_agent(path: pathlib.Path) -> AgentCheckpoint:
-    """Of a run's folder the newest checkpoint, of a file what `export_params` wrote.
+    """Return the agent of a run's newest checkpoint, or of a safetensors file.
+
+    Args:
+      path: folder of the run, or file that `export_params` wrote.
 
     Raises:
-      CheckpointError: there is none, or it is damaged.
+      CheckpointError: there is no agent, or it is damaged.
     """
     if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
         return import_params(path)
@@ -43,12 +46,14 @@ def restore_agent(path: pathlib.Path) -> AgentCheckpoint:
 
 
 def import_params(path: pathlib.Path) -> AgentCheckpoint:
-    """What `export_params` wrote, or what another tool wrote by this file's layout; params become float32.
+    """Read an agent from a safetensors file, with its params in float32.
+
+    Args:
+      path: file that `export_params` wrote, or that another tool wrote in the same layout.
 
     Raises:
-      CheckpointError: there is no such file; it is no safetensors file, or cut off; it has no metadata of ours, or
-        those of another version; tensors are missing, unknown, or of another shape or dtype than the model's; it is
-        not what was exported.
+      CheckpointError: the file is missing, damaged, or not a safetensors file; its metadata are missing or of another
+        version; its hash is wrong; or a tensor is missing, unknown, or has another shape or dtype than in the model.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is no file; gato export --workdir=RUN --format=safetensors writes one")
@@ -71,7 +76,7 @@ def _read(path: pathlib.Path, file: safe_open) -> AgentCheckpoint:
     require_no_image_tokenizer(contract, path)
     _require_tensors(path, file, shapes)
     digest, arrays = begin_digest(metadata), {}
-    for name in sorted(file.keys()):  # one at a time: the host never holds all of them twice
+    for name in sorted(file.keys()):  # one at a time, so that the host does not hold all tensors twice
         tensor = file.get_tensor(name)
         add_to_digest(digest, name, tensor)
         arrays[name] = jnp.asarray(tensor.astype(np.float32, copy=False))
@@ -85,7 +90,7 @@ def _read(path: pathlib.Path, file: safe_open) -> AgentCheckpoint:
 
 
 def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The metadata without their JSON, of the kinds that they must have."""
+    """Return the parsed metadata, each checked to be of its type."""
     if "gato_jax" not in metadata:
         raise CheckpointError(
             f"{path} has no metadata of gato_jax, so another tool wrote it; give it the metadata, names and shapes of "
@@ -105,17 +110,16 @@ def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, An
 
 
 def _read_model(path: pathlib.Path, fields: dict[str, Any]) -> tuple[ModelConfig, nnx.State]:
-    """The config, and its params' shapes."""
+    """Return the model config and the shapes of the params."""
     try:
         model = model_from_json(fields)
         return model, jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: its model is none that this version knows ({reason}); {_REMEDY}") from None
+    except (OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: this version does not know its model ({error}); {_REMEDY}") from None
 
 
 def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
-    """The contract; what the run says of its tasks has to fit it."""
+    """Return the contract, and check that the description of the run covers its tasks."""
     try:
         contract = Contract.from_json(about["contract"], str(path))
     except ContractError as error:
@@ -130,7 +134,7 @@ def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
 
 
 def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
-    """Refuses a file that has not just the model's tensors, before any of them is read."""
+    """Raise CheckpointError unless a file has exactly the tensors of the model. No tensor is read."""
     expected = {param_path(place): leaf.shape for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
     found = set(file.keys())
     if missing := sorted(expected.keys() - found):
@@ -139,12 +143,12 @@ def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
         raise CheckpointError(f"{path} holds {_listed(unknown)}, which its model does not have; leave them out")
     for name, shape in expected.items():
         tensor = file.get_slice(name)
-        if (there := tuple(tensor.get_shape())) != shape:
-            raise CheckpointError(f"{path}: {name} has the shape {there}, its model needs {shape}; reshape it")
+        if (found_shape := tuple(tensor.get_shape())) != shape:
+            raise CheckpointError(f"{path}: {name} has the shape {found_shape}, expected {shape}; reshape it")
         if (dtype := tensor.get_dtype()) not in DTYPES.values():
             raise CheckpointError(f"{path}: {name} is {dtype}; convert it to {' or '.join(DTYPES.values())}")
 
 
 def _listed(names: list[str]) -> str:
-    """The first, and how many there are."""
+    """Return one name as it is, and several as their number and the first one."""
     return names[0] if len(names) == 1 else f"{len(names)} tensors, the first of them {names[0]}"

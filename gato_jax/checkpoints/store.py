@@ -1,11 +1,11 @@
-"""Checkpoints by orbax: params apart (all that acting needs), optimizer, loader state, contract and config.
+"""Checkpoints of a run, written by orbax. Params are apart from the optimizer state, as acting needs only them.
 
-A run's folder holds:
-    WORKDIR/checkpoints/STEP/params        the parameters
-    WORKDIR/checkpoints/STEP/average       their moving average, where the run keeps one
-    WORKDIR/checkpoints/STEP/optimizer     the optimizer's moments
-    WORKDIR/checkpoints/STEP/loader        next step and fingerprint of the mixture, JSON
-    WORKDIR/checkpoints/STEP/about         model config, contract, run identity, JSON
+The folder of a run holds:
+    WORKDIR/checkpoints/STEP/params        the params
+    WORKDIR/checkpoints/STEP/average       moving average of the params, if the run keeps one
+    WORKDIR/checkpoints/STEP/optimizer     state of the optimizer
+    WORKDIR/checkpoints/STEP/loader        next step and fingerprint of the mixture, in JSON
+    WORKDIR/checkpoints/STEP/about         config of the model, contract, description of the run, in JSON
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
-from gato_jax.tokenization import Contract, Tokenization
+from gato_jax.tokenization import Contract
 
 
 class CheckpointError(ValueError):
@@ -30,7 +31,17 @@ class CheckpointError(ValueError):
 
 
 class AgentCheckpoint(NamedTuple):
-    """What acting needs of a checkpoint; `run` is what the training run said of itself."""
+    """An agent as restored from a checkpoint.
+
+    Attributes:
+      step: number of training steps.
+      model: config of the model.
+      graph: structure of the model, to merge with `params`.
+      params: the params that the agent acts with.
+      contract: tokenization and tasks of the training data.
+      run: description of the training run: seed, context, mixture, optimizer, and the number of timesteps that the
+        agent remembers of each task.
+    """
 
     step: int
     model: ModelConfig
@@ -41,7 +52,16 @@ class AgentCheckpoint(NamedTuple):
 
 
 class CheckpointStore:
-    """The checkpoints of one run; the newest are kept."""
+    """Reader and writer of the checkpoints of one run.
+
+    Args:
+      workdir: folder of the run.
+      keep: number of checkpoints to keep; older ones are deleted.
+      read_only: True to read only, in which case the run must have checkpoints.
+
+    Attributes:
+      directory: the folder `checkpoints` of the run.
+    """
 
     def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
         self.directory = workdir.resolve() / "checkpoints"
@@ -59,7 +79,16 @@ class CheckpointStore:
         return self._manager.latest_step()
 
     def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
-        """Writes a TrainState in the background; a checkpoint counts only once it is whole."""
+        """Write a checkpoint in the background. It is not used for restoring before it is complete.
+
+        Args:
+          step: number of training steps done.
+          state: the TrainState.
+          loader: state of the loader, as JSON.
+          contract: tokenization and tasks of the training data.
+          model: config of the model.
+          run: description of the run, as JSON.
+        """
         about = {"model": model_to_json(model), "contract": contract.to_json(), "run": run}
         with self._writing():
             self._manager.save(
@@ -72,20 +101,29 @@ class CheckpointStore:
             )
 
     def wait(self):
-        """Until the last save is on disk."""
+        """Wait until the last checkpoint is on disk."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self):
-        """Until the last save is on disk, and no more of them."""
+        """Wait until the last checkpoint is on disk, and release the store."""
         with self._writing():
             self._manager.close()
 
     def about(self, step: int) -> dict[str, Any]:
+        """Return the description of a checkpoint: {"model": ..., "contract": ..., "run": ...}."""
         return self._restore(step, about=ocp.args.JsonRestore())["about"]
 
     def restore_training(self, step: int, like) -> tuple[Any, dict]:
-        """(TrainState, loader state), placed like the given state of arrays or of their shapes."""
+        """Restore the state of training.
+
+        Args:
+          step: step of the checkpoint.
+          like: a TrainState of arrays, or of their shapes, with the shardings that the result shall have.
+
+        Returns:
+          The TrainState and the state of the loader.
+        """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in _arrays(like).items()}
         restored = self._restore(step, **items, loader=ocp.args.JsonRestore())
         state = like._replace(
@@ -97,7 +135,7 @@ class CheckpointStore:
         return state, restored["loader"]
 
     def restore_agent(self) -> AgentCheckpoint:
-        """What acting needs, from the newest checkpoint: the moving average where there is one, else the params."""
+        """Return the agent of the newest checkpoint, with the moving average of the params if there is one."""
         step = self.latest_step()
         if step is None:
             raise CheckpointError(f"no finished checkpoint in {self.directory}; train there first")
@@ -111,7 +149,7 @@ class CheckpointStore:
 
     @contextlib.contextmanager
     def _writing(self):
-        """A full disk is an OSError here, or the ValueError of a thread that wrote in the background, later."""
+        """Convert an error of writing to a CheckpointError; orbax raises a ValueError for one in the background."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -125,12 +163,12 @@ class CheckpointStore:
             where = self.directory / str(step)
             raise CheckpointError(
                 f"checkpoint {where} cannot be restored: {_first_line(error)}; "
-                "delete that folder to go on from the one before"
+                "delete that folder to continue from the checkpoint before"
             ) from None
 
 
 def _arrays(state) -> dict[str, Any]:
-    """The arrays of a TrainState by item; its step is the checkpoint's own."""
+    """Return the arrays of a TrainState by item of the checkpoint; the step is the name of its folder."""
     items = {"params": nnx.to_pure_dict(state.params), "optimizer": jax.tree.leaves(state.optimizer)}
     return items if state.average is None else {**items, "average": nnx.to_pure_dict(state.average)}
 
@@ -140,16 +178,21 @@ def _first_line(error: Exception) -> str:
 
 
 def _into(like, pure):
+    """Return a copy of an nnx.State with the arrays of a pure dict."""
     state = jax.tree.map(lambda leaf: leaf, like)
     nnx.replace_by_pure_dict(state, pure)
     return state
 
 
 def model_to_json(model: ModelConfig) -> dict[str, Any]:
-    """The config as plain JSON types; `model_from_json` is its inverse."""
+    """Return a model config as JSON; `model_from_json` is the inverse."""
     return json.loads(json.dumps(dataclasses.asdict(model)))
 
 
 def model_from_json(fields: dict[str, Any]) -> ModelConfig:
-    """The config of a checkpoint's `about`."""
-    return ModelConfig(**{**fields, "tokenization": Tokenization.from_json(fields["tokenization"])})
+    """Return the model config that `model_to_json` wrote.
+
+    Raises:
+      CheckpointError: a key or value that this version does not know.
+    """
+    return DataclassReader(error=CheckpointError).read(ModelConfig, fields, "model")

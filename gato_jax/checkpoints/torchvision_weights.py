@@ -1,4 +1,4 @@
-"""Pretrained weights of torchvision's resnet50, from a local safetensors file. No pickle is ever loaded."""
+"""Import of the pretrained weights of torchvision's resnet50 from a safetensors file; pickles are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flax import nnx
 from gato_jax.model import param_path
 from gato_jax.model.resnet import ResNet50
 
-# Our names of modules and of their arrays, and torchvision's; those that are not here are the same but for the _.
+# {name in gato_jax: name in torchvision} of modules, and of their arrays.
 _MODULES = {
     "stem": "conv1",
     "stem_norm": "bn1",
@@ -30,7 +30,7 @@ _ARRAYS = {
     "variance": "running_var",
 }
 _FLOATS = ("F32", "F16", "BF16")
-_PICKLE = (b"PK\x03\x04", b"\x80")  # how torch.save begins: as a zip file now, as a bare pickle before
+_PICKLE = (b"PK\x03\x04", b"\x80")  # first bytes of a file of torch.save: a zip file, or a bare pickle in old versions
 
 
 class WeightsError(ValueError):
@@ -38,14 +38,18 @@ class WeightsError(ValueError):
 
 
 def load_resnet50(path: pathlib.Path) -> dict[str, Any]:
-    """Params of model.resnet.ResNet50 in float32, a pure dict as `nnx.replace_by_pure_dict` takes it.
+    """Read the params of `model.resnet.ResNet50`, in float32.
 
-    The file has the tensors of `torchvision.models.resnet50().state_dict()`; those of its classifier, `fc`, and its
-    counts of batches are ignored.
+    Args:
+      path: safetensors file with the tensors of `torchvision.models.resnet50().state_dict()`. Those of the classifier,
+        `fc`, and the numbers of batches are ignored.
+
+    Returns:
+      A pure dict for `nnx.replace_by_pure_dict`.
 
     Raises:
-      WeightsError: there is no such file, it is of another format (a pickle comes with the way to convert it) or of
-        another network, or a number in it is not finite.
+      WeightsError: the file is missing, of another format or of another network, or holds a number that is not finite.
+        For a pickle, the message says how to convert it.
     """
     if not path.is_file():
         raise WeightsError(f"no file {path}; name a safetensors file of torchvision's resnet50")
@@ -62,7 +66,7 @@ def load_resnet50(path: pathlib.Path) -> dict[str, Any]:
 
 
 def torchvision_name(path: str) -> str:
-    """Of a param of ours, names joined by dots: `stages.0.1.conv_2.kernel` is `layer1.1.conv2.weight`."""
+    """Return torchvision's name of a param: `layer1.1.conv2.weight` for `stages.0.1.conv_2.kernel`."""
     *block, module, array = path.split(".")
     name = f"{_MODULES[module]}.{_ARRAYS[array]}"
     return f"layer{int(block[1]) + 1}.{block[2]}.{name}" if block else name
@@ -73,7 +77,7 @@ def _another_format(path: pathlib.Path, error: Exception) -> str:
         if not file.read(4).startswith(_PICKLE):
             return f"{path} is no whole safetensors file ({error}); copy or convert it again"
     return (
-        f"{path} is a pickle, which could run any code as it is read; convert it once, where torch is:\n"
+        f"{path} is a pickle, which can run any code when it is read; convert it once, on a machine with torch:\n"
         "import torch, safetensors.torch\n"
         f"safetensors.torch.save_file(torch.load({str(path)!r}, map_location='cpu', weights_only=True), "
         f"{str(path.with_suffix('.safetensors'))!r})"
@@ -81,7 +85,7 @@ def _another_format(path: pathlib.Path, error: Exception) -> str:
 
 
 def _require_names(path: pathlib.Path, found: set[str], wanted: dict[str, Any]):
-    """A deeper network has every tensor of this one, and more."""
+    """Raise WeightsError unless the file has exactly the wanted tensors; a deeper ResNet has these and more."""
     ignored = {name for name in found if name.startswith("fc.") or name.endswith(".num_batches_tracked")}
     for what, names in (("lacks", wanted.keys() - found), ("also has", found - ignored - wanted.keys())):
         if names:
@@ -92,7 +96,7 @@ def _require_names(path: pathlib.Path, found: set[str], wanted: dict[str, Any]):
 
 
 def _read(path: pathlib.Path, file, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A tensor in our order of axes: kernels are HWIO here, OIHW there."""
+    """Return a tensor in float32, with the axes of a kernel changed from torchvision's OIHW to HWIO."""
     there = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
     tensor = file.get_slice(name)
     if (found := tuple(tensor.get_shape())) != there:

@@ -1,10 +1,10 @@
-"""Atari 2600: the 104 games for one player whose ROMs come with ale-py, from single 64x64 frames.
+"""Atari 2600: the 104 single-player games whose ROMs come with ale-py, observed as single 64x64 frames.
 
-The task version is ALE's v5 but for size, start and length. An action of the game's minimal set is repeated for four
-emulator frames, of which the last two are joined by their maximum and resized from 210x160 by area averaging; the
-emulator repeats the last action with probability 0.25 in each frame ("sticky actions"). One to 30 idle frames at the
-start, drawn from the seed, make episodes differ. An episode ends with the game or after 1,000 steps, so that a game
-that an agent never starts ends too. The return is the game's score, unclipped.
+The task version is ALE's v5, except for the frame size, the start and the length of an episode. An action of the game's
+minimal set is repeated for four emulator frames. The observation is the maximum of the last two, resized from 210x160
+by area averaging. In each frame the previous action is repeated with probability 0.25 ("sticky actions"). One to 30
+idle frames at the start, their number drawn from the seed, make episodes differ. An episode ends with the game, or
+after 1,000 steps, as an agent may never start the game. The return is the game's score, unclipped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ yars_revenge zaxxon
 
 @functools.cache
 def spec(task: str) -> TaskSpec:
-    """The TaskSpec; the number of actions is the ROM's."""
+    """Return the TaskSpec of a game; the ROM determines the number of actions."""
     return TaskSpec(
         suite="atari",
         task=task,
@@ -55,7 +55,13 @@ def spec(task: str) -> TaskSpec:
 
 
 class Atari(Environment):
-    """One game. `console` is ALE, `actions` its minimal action set, `screen` its last frame (210, 160, 3)."""
+    """An environment of one game.
+
+    Attributes:
+      console: ALE, with the game's ROM loaded.
+      actions: Minimal set of actions of the game.
+      screen: Last frame, (210, 160, 3) uint8.
+    """
 
     def __init__(self, task: str):
         super().__init__(spec(task))
@@ -66,8 +72,8 @@ class Atari(Environment):
         self.screen = self.console.getScreenRGB()
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
-        # ALE takes a seed only when it loads a ROM, a third of a second. Restoring the beginning and drawing the sticky
-        # actions here gives the same game, at once.
+        # ALE takes a seed only when it loads a ROM, which takes a third of a second. Restoring the state at the
+        # beginning and drawing the sticky actions here takes no time.
         self.console.restoreState(self._beginning)
         self._generator = np.random.default_rng(seed)
         self._pressed = self.actions[0]
@@ -87,7 +93,7 @@ class Atari(Environment):
             self.screen = self.console.getScreenRGB()
         self._steps += 1
         return Outcome(
-            # Consoles draw some objects in every other frame only: the maximum of two frames shows them all.
+            # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
             observation={"image": _shrink(np.maximum(before, self.screen))},
             reward=float(reward),
             terminated=self.console.game_over(),
@@ -109,16 +115,16 @@ def _console(task: str):
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     console = ale_py.ALEInterface()
     console.setInt("random_seed", 0)
-    console.setFloat("repeat_action_probability", 0.0)  # sticky actions are ours, see Atari._start
+    console.setFloat("repeat_action_probability", 0.0)  # Atari._advance draws the sticky actions
     rom = roms.get_rom_path(task)
     if rom is None:
-        raise MissingPackageError(f"atari/{task}: this version of ale-py has no ROM of it; pip install -U ale-py")
+        raise MissingPackageError(f"atari/{task}: ale-py has no ROM of this game. Update it by pip install -U ale-py.")
     console.loadROM(rom)
     return console
 
 
 def _shrink(screen: np.ndarray) -> np.ndarray:
-    """The screen of any size as (64, 64, 3) uint8."""
+    """Return the screen, (height, width, 3) uint8, resized to (64, 64, 3) by area averaging."""
     return np.asarray(PIL.Image.fromarray(screen).resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
 
 

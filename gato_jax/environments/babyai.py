@@ -1,9 +1,9 @@
 """BabyAI: 96 levels of a grid world in which an agent with a narrow view follows an instruction in English.
 
-The observation is minigrid's own: `image`, the 7x7 cells before the agent as (object type, colour, state) codes;
-`direction`, where it looks (0 right, 1 down, 2 left, 3 up); and `mission`, the instruction. The seven actions are left,
-right, forward, pick up, drop, toggle, done. The return is 1 - 0.9 * steps / limit at success and 0 otherwise; the limit
-is the level's own.
+The observation is minigrid's own: `image`, the 7x7 cells in front of the agent as (object type, colour, state) codes;
+`direction`, in which it looks (0 right, 1 down, 2 left, 3 up); and `mission`, the instruction. The seven actions are
+left, right, forward, pick up, drop, toggle and done. The return is 1 - 0.9 * steps / limit on success and 0 otherwise;
+each level has its own limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from gato_jax.environments.base import Environment, Outcome, Suite
 from gato_jax.episodes import Discrete, TaskSpec, Text
 
-CODES = 11  # object types 0-10; colours (0-5) and states (0-3) are fewer
+CODES = 11  # object types are 0-10; colours (0-5) and states (0-3) are fewer
 _FRAME_SIDE = 96
 
 TASKS = tuple(
@@ -42,7 +42,7 @@ UnlockLocalDist-v0 UnlockPickup-v0 UnlockPickupDist-v0 UnlockToUnlock-v0
 
 
 def spec(task: str) -> TaskSpec:
-    """The TaskSpec; it is the same for all levels."""
+    """Return the TaskSpec of a level; all levels have the same one, except for the name."""
     return TaskSpec(
         suite="babyai",
         task=task,
@@ -57,7 +57,11 @@ def spec(task: str) -> TaskSpec:
 
 
 class BabyAI(Environment):
-    """One BabyAI level; `level` is minigrid's own environment."""
+    """An environment of one level.
+
+    Attributes:
+      level: minigrid's own environment.
+    """
 
     def __init__(self, task: str):
         import gymnasium
@@ -69,7 +73,7 @@ class BabyAI(Environment):
         self.level = cast(MiniGridEnv, gymnasium.make(f"BabyAI-{task}", disable_env_checker=True).unwrapped)
 
     def _start(self, seed: int) -> dict:
-        with contextlib.redirect_stdout(io.StringIO()):  # minigrid prints each layout that it draws again
+        with contextlib.redirect_stdout(io.StringIO()):  # minigrid prints each layout that it rejects
             observation, _ = self.level.reset(seed=seed)
         return observation
 

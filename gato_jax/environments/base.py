@@ -1,4 +1,4 @@
-"""What every environment here is: a `dm_env.Environment` with a TaskSpec, a seed, a success and a frame for people."""
+"""The base class of all environments: a `dm_env.Environment` with a TaskSpec, a seed, a success and images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Action = Mapping[str, Any]
 
 
 class ActionError(ValueError):
-    """An action that its TaskSpec does not allow; the message names the task, the key and what was wrong."""
+    """An action that the TaskSpec does not allow; the message names the task, the key and the value."""
 
 
 class MissingPackageError(ImportError):
-    """A task whose package is not installed; the message names the pip package, or what else is missing."""
+    """A task that cannot be loaded here; the message names the pip package to install, or another reason."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
       terminated: The episode ends here (discount 0).
       truncated: The episode is cut off here by its time limit (discount 1).
-      success: Whether the task's own criterion of success is met; None if the task has no such criterion.
+      success: True if the task's own criterion of success is met; None if the task has no such criterion.
     """
 
     observation: Observation
@@ -45,10 +45,11 @@ class Outcome:
 
 
 class Environment(dm_env.Environment):
-    """One task. Observations and actions are {key: array} in the units of `task_spec`; text is str.
+    """An environment of one task.
 
-    `seed(n)` and then `reset()` start the episode that n stands for, the same one on a fresh instance and on one that
-    has played before. A further `reset()` without a seed goes on with n + 1.
+    Observations and actions are dictionaries of arrays in the units of `task_spec`; text is str. `seed(n)` followed by
+    `reset()` starts the episode of seed n, which is the same in a new instance and in one that has played before. A
+    further `reset()` without a seed starts the episode of seed n + 1.
 
     A suite implements `_start`, `_advance` and `render`.
 
@@ -68,7 +69,7 @@ class Environment(dm_env.Environment):
         self._success: bool | None = None
 
     def seed(self, seed: int) -> None:
-        """Sets the episode that the next `reset` starts."""
+        """Choose the episode that the next `reset` starts."""
         self._next_seed = int(seed)
 
     def reset(self) -> dm_env.TimeStep:
@@ -77,14 +78,14 @@ class Environment(dm_env.Environment):
         return dm_env.restart(self._conform(self._start(seed)))
 
     def step(self, action: Action) -> dm_env.TimeStep:
-        """Acts once; after the last step of an episode it starts the next one, as dm_env has it.
+        """Take one action and return the next timestep; after the last timestep, start the next episode as dm_env does.
 
         Raises:
-          ActionError: a wrong key, shape, type or value.
+          ActionError: The action has a wrong key, shape, dtype or value.
         """
         if self._done:
             return self.reset()
-        outcome = self._advance(check_action(self.task_spec, action))
+        outcome = self._advance(self._check(action))
         observation = self._conform(outcome.observation)
         self._success = outcome.success
         self._done = outcome.terminated or outcome.truncated
@@ -96,33 +97,47 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """Whether the last step met the task's own criterion; None before it, and for a task that has none."""
+        """True if the last step met the task's criterion of success; None before any step, or without a criterion."""
         return self._success
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """For people: names of the values where the action is one discrete value, else of each number in it."""
+        """Names for display: one for each value of a single discrete action, else one for each number in the action."""
         return tuple(itertools.chain(*(_numbers(key, m) for key, m in sorted(self.task_spec.action.items()))))
 
     def score(self, episode_return: float) -> float:
-        """An episode's score in the task's own metric: its undiscounted return, or its success as 0 or 1."""
+        """Return the score of the episode that was just played, in the task's own metric.
+
+        Args:
+          episode_return: Undiscounted sum of the rewards of the episode.
+
+        Returns:
+          The return itself, or the success as 0 or 1, as `task_spec.metric` says.
+        """
         if self.task_spec.metric == "return":
             return episode_return
         if self.success is None:
-            raise RuntimeError(f"{self.task_spec.name}: scored by success, but the episode has none")
+            raise RuntimeError(
+                f"{self.task_spec.name}: success is None, expected True or False for the metric 'success'. Set it in "
+                "the Outcome of each step."
+            )
         return float(self.success)
 
     @abc.abstractmethod
     def render(self) -> np.ndarray:
-        """The present scene for people, (height, width, 3) uint8."""
+        """Return an image of the current scene for display, (height, width, 3) uint8."""
 
     @abc.abstractmethod
     def _start(self, seed: int) -> Observation:
-        """Starts the episode of this seed, whatever was played before, and returns its first observation."""
+        """Start the episode of this seed and return its first observation; earlier episodes have no effect on it."""
 
     @abc.abstractmethod
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        """Takes one checked action."""
+        """Take one action, which `check_action` has checked, and return its outcome."""
+
+    def _check(self, action: Action) -> dict[str, np.ndarray]:
+        """Return the action as arrays in the dtypes of the task, or raise ActionError if the task forbids it."""
+        return check_action(self.task_spec, action)
 
     def observation_spec(self) -> dict[str, dm_specs.Array]:
         return {key: _dm_spec(modality, key) for key, modality in self.task_spec.observation.items()}
@@ -145,43 +160,51 @@ def _numbers(key: str, modality: Modality) -> tuple[str, ...]:
 
 
 def control_actions(task_spec: TaskSpec) -> dict[str, Discrete | Continuous]:
-    """The modality of each action, all of them numbers: text is an action of captions and dialogue only.
+    """Return the modality of each action key of a control task.
 
     Raises:
-      ActionError: an action is text.
+      ActionError: An action is text, as in captions and dialogue, which no environment takes.
     """
     actions = {}
     for key, modality in task_spec.action.items():
         if not isinstance(modality, (Discrete, Continuous)):
-            raise ActionError(f"{task_spec.name}: action {key!r} is {modality!r}, which no environment takes")
+            raise ActionError(f"{task_spec.name}: action {key!r} is {modality!r}, expected Discrete or Continuous.")
         actions[key] = modality
     return actions
 
 
 def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
-    """Returns the action as arrays of the spec's types, or raises ActionError."""
+    """Return the action as arrays with the dtypes of the task's modalities: int32 or float32.
+
+    Raises:
+      ActionError: The action has a wrong key, shape, dtype or value.
+    """
     if set(action) != set(task_spec.action):
-        raise ActionError(f"{task_spec.name}: an action has the keys {sorted(task_spec.action)}, got {sorted(action)}")
+        raise ActionError(
+            f"{task_spec.name}: the keys of the action are {sorted(action)}, expected {sorted(task_spec.action)}."
+        )
     checked = {}
     for key, modality in control_actions(task_spec).items():
         value = np.asarray(action[key])
         if value.shape != modality.shape:
-            raise ActionError(f"{task_spec.name}: action {key!r} has shape {value.shape}, needs {modality.shape}")
+            raise ActionError(f"{task_spec.name}: shape of action {key!r} is {value.shape}, expected {modality.shape}.")
         if isinstance(modality, Discrete):
             low, high = 0, modality.n - 1
             if not np.issubdtype(value.dtype, np.integer):
-                raise ActionError(f"{task_spec.name}: action {key!r} is {value.dtype}, needs an integer")
+                raise ActionError(f"{task_spec.name}: dtype of action {key!r} is {value.dtype}, expected integers.")
         else:
-            value = value.astype(np.float32)  # in which a limit such as 0.05 is a little more than 0.05
+            value = value.astype(np.float32)  # compared in float32, where the limit 0.05 is slightly more than 0.05
             low, high = limits(modality)
         if not np.all((value >= low) & (value <= high)):
-            raise ActionError(f"{task_spec.name}: action {key!r} is {value.tolist()}, outside [{low}, {high}]")
+            raise ActionError(
+                f"{task_spec.name}: action {key!r} is {value.tolist()}, outside the limits [{low}, {high}]. Clip it."
+            )
         checked[key] = value.astype(_dtype(modality))
     return checked
 
 
 def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
-    """`low` and `high` as float32 arrays of the modality's shape."""
+    """Return the lower and upper limits of a modality as float32 arrays of its shape."""
     low, high = (
         np.broadcast_to(limit, modality.shape) if np.ndim(limit) == 0 else np.reshape(limit, modality.shape)
         for limit in (modality.low, modality.high)
@@ -191,15 +214,17 @@ def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The tasks of one suite. Nothing here imports the suite's packages; `load` does.
+    """The tasks of one suite. Only `load`, and `spec` where it says so, import the suite's packages.
 
     Attributes:
-      tasks: names without the suite's own, as they are written after the slash.
-      packages: {module: the pip package that has it}.
-      licence: of these packages, for the provenance of the episodes that are played with them.
-      spec, load: take a task's name without the suite's.
-      spec_needs_package: whether `spec` imports the suite's packages.
-      unavailable: {task: why it does not run here}.
+      name: Name of the suite, the part of a task's name before the slash.
+      tasks: Names of the tasks without the suite, the part after the slash.
+      packages: For each module that the suite imports, the pip package that contains it.
+      licence: Licence of these packages, for the provenance of episodes that are played with them.
+      spec: Function that returns the TaskSpec of a task, which is named without the suite.
+      load: Function that returns a new environment of a task, which is named without the suite.
+      spec_needs_package: True if `spec` imports the suite's packages.
+      unavailable: For each task that does not run here, the reason.
     """
 
     name: str
@@ -212,7 +237,7 @@ class Suite:
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def missing(self) -> list[str]:
-        """The pip packages that are not installed."""
+        """Return the pip packages of the suite that are not installed."""
         return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
 
 

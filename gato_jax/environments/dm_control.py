@@ -1,8 +1,8 @@
-"""DM Control: the 51 tasks of DeepMind's Control Suite from state, an episode of 1,000 steps with rewards in [0, 1].
+"""DM Control: the 51 tasks of the DeepMind Control Suite, observed as state vectors.
 
-Observations keep the suite's own keys (`position`, `velocity`, `to_target`, ...), each as a vector; the action lies
-in [-1, 1], the suite's own limits. The seed is that of the task's random state, from which the first pose and the
-target are drawn.
+Observations have the suite's own keys (`position`, `velocity`, `to_target`, ...), each as a vector. Actions lie in
+[-1, 1], the suite's own limits. An episode has 1,000 steps with rewards in [0, 1]. The seed determines the first pose
+and the target.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_STEPS = 1000
 
 def _load(task: str, seed: int):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without a display it warns of the windows that nobody opens
+        warnings.simplefilter("ignore")  # without a display, it warns that no window can be opened
         from dm_control import suite
 
     domain, name = task.split("/")
@@ -44,19 +44,19 @@ def _load(task: str, seed: int):
 
 @functools.cache
 def spec(task: str) -> TaskSpec:
-    """The TaskSpec, from an instance of the task, once a process."""
+    """Return the TaskSpec of a task, which a temporary instance of the task provides; the result is cached."""
     environment = _load(task, seed=0)
     limits = environment.action_spec()
     model = environment.physics.model
     actuators = [model.id2name(number, "actuator") for number in range(model.nu)]
-    grasp = tuple(number for number, name in enumerate(actuators) if name == "grasp")  # of manipulator and stacker
+    grasp = tuple(number for number, name in enumerate(actuators) if name == "grasp")  # in manipulator and stacker
     return TaskSpec(
         suite="dm_control",
         task=task,
         observation={
             key: Continuous(shape=(int(np.prod(array.shape)),)) for key, array in environment.observation_spec().items()
         },
-        # lqr has no limits of its own; actions need some, and [-1, 1] are those of every other task.
+        # lqr has no limits of its own; it gets [-1, 1], which every other task has.
         action={"action": Continuous(shape=limits.shape, low=-1.0, high=1.0)},
         metric="return",
         control_rate_hz=round(1.0 / environment.control_timestep(), 3),
@@ -68,7 +68,11 @@ def spec(task: str) -> TaskSpec:
 
 
 class DMControl(Environment):
-    """One task of the Control Suite; `suite_environment` is the suite's own environment."""
+    """An environment of one task.
+
+    Attributes:
+      suite_environment: The suite's own environment.
+    """
 
     def __init__(self, task: str):
         super().__init__(spec(task))
@@ -79,7 +83,7 @@ class DMControl(Environment):
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         self._steps = 0
-        if self._task.startswith("lqr/"):  # its model is drawn when it is built
+        if self._task.startswith("lqr/"):  # its model is drawn at random when it is built
             self.suite_environment, self._ray_caster = _load(self._task, seed), None
         else:
             self.suite_environment.task.random.seed(seed)
@@ -92,7 +96,7 @@ class DMControl(Environment):
             observation=self._flatten(step.observation),
             reward=float(step.reward),
             terminated=bool(step.last() and step.discount == 0),
-            truncated=bool(step.last()) or self._steps >= MAX_STEPS,  # lqr knows no limit
+            truncated=bool(step.last()) or self._steps >= MAX_STEPS,  # lqr has no time limit
         )
 
     def render(self) -> np.ndarray:
@@ -114,5 +118,5 @@ SUITE = Suite(
     spec=spec,
     load=DMControl,
     spec_needs_package=True,
-    unavailable={"quadruped/escape": "it uploads its terrain to OpenGL, which is not used here"},
+    unavailable={"quadruped/escape": "it uploads its terrain to OpenGL, which gato_jax does not use"},
 )

@@ -1,14 +1,13 @@
-"""Fetch pick and place: a simulated robot seen by two fixed cameras, with state and action as bridge_dataset has them.
+"""Fetch pick and place: a simulated robot seen by two fixed cameras, with the state and action of bridge_dataset.
 
-The physics, block and target are gymnasium-robotics' FetchPickAndPlace, at 25 Hz. What an agent sees is what a robot's
-recording holds: two 64x64 images (ray cast, the target drawn as a green ball), an instruction, and the state: gripper
-position (3, metres, in the simulation's frame), roll, pitch and yaw (3, radians, from pointing straight down), opening
-(0 closed to 1 open). The
-action is a displacement (3, metres), a rotation (3, radians) and the gripper (0 closes, 1 opens). Fetch's controller
-keeps the gripper pointing down: the rotation is accepted and has no effect.
+Physics, block and target are those of gymnasium-robotics' FetchPickAndPlace, at 25 Hz. The observation is that of a
+robot recording: two ray-cast 64x64 images, in which the target is a green ball; an instruction; and the state of 7
+numbers: gripper position (3, metres, in the simulation's frame), roll, pitch and yaw (3, radians, relative to pointing
+straight down) and opening (0 closed to 1 open). The action is a displacement (3, metres), a rotation (3, radians) and
+the gripper (0 closes, 1 opens). Fetch's controller keeps the gripper pointing down: it ignores the rotation.
 
-An episode ends when the block is within 5 cm of the target, with reward 1, or after 50 steps. Starts are drawn
-again until block and target are 10 cm apart and the target is at most 25 cm above the table, where both cameras see it.
+An episode ends when the block is within 5 cm of the target, with reward 1, or after 50 steps. Starts are redrawn until
+block and target are 10 cm apart and the target is at most 25 cm above the table, where both cameras see it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, Ta
 SIDE = 64
 MAX_STEPS = 50
 CONTROL_RATE_HZ = 25.0
-MAX_DISPLACEMENT = 0.05  # metres a step, the controller's own limit
+MAX_DISPLACEMENT = 0.05  # metres per step, the controller's own limit
 FULL_OPENING = 0.1  # metres between the fingers
-MIN_START_DISTANCE, MAX_GOAL_HEIGHT = 0.1, 0.67  # metres; the table's top is at 0.42 less half a block
+MIN_START_DISTANCE, MAX_GOAL_HEIGHT = 0.1, 0.67  # metres; the table top is at 0.42 minus half a block
 _POINTING_DOWN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # the controller's orientation
 
 INSTRUCTIONS = (
@@ -44,7 +43,7 @@ _RED, _WOOD, _TARGET = (0.85, 0.10, 0.08), (0.80, 0.66, 0.48), (0.10, 0.70, 0.20
 
 
 def _camera(key: str, pose: Pose) -> Camera:
-    """Extrinsics in the convention of robot recordings: x right, y down, z forward."""
+    """Return a camera with extrinsics in the convention of robot recordings: x right, y down, z forward."""
     focal, centre = SIDE / (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), (SIDE - 1) / 2
     extrinsics = np.eye(4)
     extrinsics[:3, :3] = pose.rotation * [1.0, -1.0, -1.0]
@@ -53,7 +52,7 @@ def _camera(key: str, pose: Pose) -> Camera:
 
 
 def spec(task: str) -> TaskSpec:
-    """The TaskSpec, with the cameras' poses."""
+    """Return the TaskSpec, which includes the poses of the cameras."""
     limits = (MAX_DISPLACEMENT,) * 3 + (0.25,) * 3
     return TaskSpec(
         suite="fetch",
@@ -77,17 +76,25 @@ def spec(task: str) -> TaskSpec:
 
 
 class FetchPickAndPlace(Environment):
-    """`simulator` is gymnasium-robotics' environment; `block`, `gripper`, `goal` are positions for experts."""
+    """The environment; the positions of block, gripper and goal are for experts, as agents do not observe them.
+
+    Attributes:
+      simulator: gymnasium-robotics' own environment.
+    """
 
     def __init__(self, task: str):
-        with contextlib.redirect_stderr(io.StringIO()):  # its import prints a note about other tasks
+        with contextlib.redirect_stderr(io.StringIO()):  # the import prints a note about other tasks
             from gymnasium_robotics.envs.fetch.pick_and_place import MujocoFetchPickAndPlaceEnv
 
         super().__init__(spec(task))
         self.simulator = MujocoFetchPickAndPlaceEnv()
         model = self.simulator.model
         model.geom_rgba[model.geom_bodyid == model.body("robot0:mocap").id, 3] = 0.0  # the controller's handle
-        for part in ("base_link", "laser_link", "estop_link"):  # behind the table, and three quarters of a frame's time
+        for part in (
+            "base_link",
+            "laser_link",
+            "estop_link",
+        ):  # hidden by the table; they take 3/4 of the time of a frame
             model.geom(f"robot0:{part}").matid, model.geom(f"robot0:{part}").rgba[3] = -1, 0.0
         model.mat_rgba[model.geom("object0").matid[0], :3] = _RED
         table = int(model.body("table0").geomadr[0])
@@ -103,7 +110,7 @@ class FetchPickAndPlace(Environment):
 
     @property
     def opening(self) -> float:
-        """Metres between the fingers."""
+        """Distance between the fingers, in metres."""
         return float(sum(self.simulator.data.joint(f"robot0:{side}_gripper_finger_joint").qpos[0] for side in "lr"))
 
     @property
@@ -119,7 +126,7 @@ class FetchPickAndPlace(Environment):
     def _start(self, seed: int) -> dict:
         self.simulator.reset(seed=seed)
         while np.linalg.norm(self.block - self.goal) < MIN_START_DISTANCE or self.goal[2] > MAX_GOAL_HEIGHT:
-            self.simulator.reset()  # the next draw of the same generator
+            self.simulator.reset()  # draws again from the same generator
         self._instruction = INSTRUCTIONS[int(self.simulator.np_random.integers(len(INSTRUCTIONS)))]
         self._steps = 0
         return self._observe()

@@ -1,9 +1,10 @@
-"""Meta-World: 50 manipulation tasks of a simulated Sawyer arm, with goals and objects drawn anew by the seed.
+"""Meta-World: 50 manipulation tasks of a simulated Sawyer arm; the seed determines the goal and the objects.
 
-The observation `state` is Meta-World's own vector of 39: hand position (3, metres), gripper opening (0 to 1), up to two
-objects' positions and quaternions (14), the same 18 numbers of the step before, and the goal's position (3). Meta-World
-hides the goal in its multi-task mode; here it is shown, as in its single-task one (MT1). The action is the hand's
-displacement and the gripper's effort, all in [-1, 1]. An episode ends at success or after 500 steps.
+The observation `state` is Meta-World's own vector of 39 numbers: hand position (3, metres), gripper opening (0 to 1),
+positions and quaternions of up to two objects (14), the same 18 numbers of the previous step, and the goal position
+(3). Meta-World hides the goal in its multi-task mode; here it is visible, as in the single-task mode (MT1). The action
+is the displacement of the hand and the effort of the gripper, all in [-1, 1]. An episode ends at success or after 500
+steps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gato_jax.environments.raycast import RayCaster, Sphere, look_at
 from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
 
 MAX_STEPS = 500
-CONTROL_RATE_HZ = 80.0  # time step 2.5 ms, frame skip 5
+CONTROL_RATE_HZ = 80.0  # the time step is 2.5 ms and the frame skip 5
 
 TASKS = tuple(
     """
@@ -32,7 +33,7 @@ window-close-v3 window-open-v3
 
 
 def spec(task: str) -> TaskSpec:
-    """The TaskSpec; it is the same for all tasks but for the name."""
+    """Return the TaskSpec of a task; all tasks have the same one, except for the name."""
     return TaskSpec(
         suite="meta_world",
         task=task,
@@ -47,17 +48,22 @@ def spec(task: str) -> TaskSpec:
 
 
 class MetaWorld(Environment):
-    """One Meta-World task; `simulator` is Meta-World's own environment."""
+    """An environment of one task.
+
+    Attributes:
+      simulator: Meta-World's own environment.
+    """
 
     def __init__(self, task: str):
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
         super().__init__(spec(task))
         self.simulator = ALL_V3_ENVIRONMENTS[task]()
-        # The class itself builds in a third of a second; gym.make's MT1 wrappers take one to three. These four fields
-        # are what MT1 sets: the goal visible, and a new draw of goal and objects from the seeded generator.
+        # Building the class directly takes a third of a second; gym.make with the wrappers of MT1 takes one to three.
+        # The fields below are what MT1 sets: the goal is visible, and each reset draws goal and objects from the seeded
+        # generator.
         self.simulator._partially_observable = False
-        # The space that clips observations was cached with the goal hidden: every goal after reset would read 0, 0, 0.
+        # The space that clips observations was cached while the goal was hidden; it would clip every goal to 0, 0, 0.
         self.simulator.__dict__.pop("sawyer_observation_space", None)
         self.simulator._freeze_rand_vec = False
         self.simulator._set_task_called = True
@@ -67,7 +73,7 @@ class MetaWorld(Environment):
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         import mujoco
 
-        # reset() moves the arm before it clears what the last episode left, so that is cleared first
+        # reset() moves the arm before it clears the state of the last episode, so the state is cleared first.
         mujoco.mj_resetData(self.simulator.model, self.simulator.data)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self.simulator.seed(seed)
         state, _ = self.simulator.reset()

@@ -1,8 +1,8 @@
-"""Frames of a MuJoCo scene by casting one ray for each pixel: no GL, no display, the same image on every machine.
+"""Images of a MuJoCo scene by ray casting, which needs neither OpenGL nor a display.
 
-Shading is flat: a headlight and a lamp from above on the geoms' own colours, no shadows, no textures but a checker on
-planes. MuJoCo's `mj_multiRay` does the work, so all geoms are seen as they collide with rays, meshes included; sites
-are not, and a goal is drawn as a sphere by its position.
+One ray is cast for each pixel by MuJoCo's `mj_multiRay`, which hits all geoms, meshes included, but no sites; goals are
+drawn as spheres instead. Shading is flat: a headlight and a lamp above light the colours of the geoms, without shadows,
+and without textures except for a checker on planes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 _LAMP = np.array([0.35, -0.35, 0.87])
-_SKY = np.array([[0.93, 0.95, 0.98], [0.66, 0.75, 0.86]])  # at the horizon, overhead
+_SKY = np.array([[0.93, 0.95, 0.98], [0.66, 0.75, 0.86]])  # colours at the horizon and overhead
 _CHECKER = np.array([[0.74, 0.77, 0.80], [0.66, 0.70, 0.74]])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sphere:
-    """A marker: centre in the world (3,) and radius in metres, colour as red, green, blue and opacity in [0, 1]."""
+    """A spherical marker: centre (3,) and radius in metres; colour as red, green, blue and opacity in [0, 1]."""
 
     centre: np.ndarray
     radius: float
@@ -36,7 +36,7 @@ class Pose:
 
 
 def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> Pose:
-    """A camera that stands at `eye` and looks at `target`, z up."""
+    """Return the pose of a camera that stands at `eye` and looks at `target`, with the z axis upwards."""
     backward = np.subtract(eye, target) / np.linalg.norm(np.subtract(eye, target))
     right = np.cross([0.0, 0.0, 1.0], backward)
     right /= np.linalg.norm(right)
@@ -45,15 +45,14 @@ def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: flo
 
 
 class RayCaster:
-    """Renders one scene from one view.
+    """Renders one scene from one view. Geoms with an opacity of 0 are invisible.
 
     Args:
-      model: the MuJoCo model.
-      view: a fixed pose, or the index of one of the scene's own cameras, which may move.
-      height, width: of the frame in pixels.
-      supersampling: rays along each side of a pixel; 2 gives smooth edges for four times the work.
-
-    A geom whose opacity is 0 is not drawn.
+      model: MuJoCo model of the scene.
+      view: A fixed pose, or the index of one of the model's own cameras, which may move.
+      height: Height of the image in pixels.
+      width: Width of the image in pixels.
+      supersampling: Number of rays along each side of a pixel; 2 gives smooth edges at four times the cost.
     """
 
     def __init__(self, model, view: Pose | int, *, height: int, width: int, supersampling: int = 1):
@@ -69,7 +68,12 @@ class RayCaster:
         self._distances = np.zeros(rows * columns, np.float64)
 
     def render(self, data, spheres: Sequence[Sphere] = ()) -> np.ndarray:
-        """The frame, (height, width, 3) uint8, with these spheres drawn into it."""
+        """Return an image of the scene, (height, width, 3) uint8.
+
+        Args:
+          data: MuJoCo data with the state of the scene.
+          spheres: Markers to draw into the scene.
+        """
         import mujoco
 
         pose = self._pose(data)
@@ -77,10 +81,10 @@ class RayCaster:
         rays[:, :2], rays[:, 2] = self._plane * (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), -1.0
         rays = rays @ pose.rotation.T
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        static, bodies, cutoff = 1, -1, 1e10  # static geoms too, no body left out, distance unlimited
-        which, hits = (self._groups, static, bodies), (self._geom_ids, self._distances)
+        static, bodies, cutoff = 1, -1, 1e10  # static geoms are hit too, no body is excluded, no maximum distance
+        filters, hits = (self._groups, static, bodies), (self._geom_ids, self._distances)
         cast_rays = mujoco.mj_multiRay  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
-        cast_rays(self._model, data, pose.position, rays.ravel(), *which, *hits, len(rays), cutoff)
+        cast_rays(self._model, data, pose.position, rays.ravel(), *filters, *hits, len(rays), cutoff)
         hit = self._geom_ids >= 0
         depth = np.where(hit, self._distances, np.inf)
         points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]
@@ -110,7 +114,10 @@ class RayCaster:
         return colours
 
     def _normals(self, points: np.ndarray, rays: np.ndarray) -> np.ndarray:
-        """Surface normals from the neighbours' hit points on the same geom; towards the camera where there are none."""
+        """Return unit surface normals, estimated from the hit points of neighbouring rays on the same geom.
+
+        A hit without such neighbours gets the direction to the camera.
+        """
         grid = points.reshape(*self._shape, 3)
         geoms = self._geom_ids.reshape(self._shape)
         normals = np.cross(_tangent(grid, geoms, axis=0), _tangent(grid, geoms, axis=1)).reshape(-1, 3)
@@ -122,9 +129,12 @@ class RayCaster:
 
 
 def _tangent(grid: np.ndarray, geoms: np.ndarray, axis: int) -> np.ndarray:
-    """Differences to the next point along an axis, or from the one before where the next lies on another geom."""
+    """Return the difference of neighbouring points along an axis of a grid (rows, columns, 3).
+
+    It is taken to the next point, or from the previous one where the next lies on another geom.
+    """
     same = geoms == np.roll(geoms, -1, axis=axis)
-    same[(-1,) if axis == 0 else (slice(None), -1)] = False  # the last has no next one
+    same[(-1,) if axis == 0 else (slice(None), -1)] = False  # the last point has no next one
     forward = np.where(same[..., None], np.roll(grid, -1, axis=axis) - grid, 0.0)
     return np.where(same[..., None], forward, np.roll(forward, 1, axis=axis))
 
@@ -141,7 +151,7 @@ def _sky(rays: np.ndarray) -> np.ndarray:
 
 
 def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np.ndarray, rays: np.ndarray) -> None:
-    """Blends a sphere into `colours` (rays, 3) where it lies before `depth` (rays,)."""
+    """Blend a sphere into `colours` (rays, 3), in place, where it is closer to the camera than `depth` (rays,)."""
     along = rays @ (sphere.centre - eye)
     half_chord = sphere.radius**2 - (np.sum((sphere.centre - eye) ** 2) - along**2)  # squared
     near = along - np.sqrt(np.maximum(half_chord, 0.0))
@@ -153,7 +163,7 @@ def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np
 
 
 def _geom_colours(model) -> np.ndarray:
-    """(geoms, 3): each geom's colour, or its material's with the mean of its texture."""
+    """Return the colour of each geom, (geoms, 3): its own, or that of its material times the mean of the texture."""
     colours = model.geom_rgba[:, :3].astype(np.float64).copy()
     for geom in np.flatnonzero(model.geom_matid >= 0):
         material = model.geom_matid[geom]

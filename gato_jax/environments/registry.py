@@ -1,4 +1,4 @@
-"""Every task by its name, `suite/task`: what there is, what runs here, and how to load it."""
+"""The registry of tasks: their names, `suite/task`, their availability and their environments."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Status = Literal["runnable", "substitute", "unavailable"]
 
 
 class UnknownTaskError(ValueError):
-    """A name that no task has; the message names the nearest ones."""
+    """A name that is not in the registry; the message names the most similar tasks."""
 
 
 def task_names() -> list[str]:
-    """Every registered task, whether it runs here or not, suites and tasks in alphabetical order."""
+    """Return the names of all registered tasks, available here or not, in alphabetical order of suite and task."""
     return [f"{name}/{task}" for name, suite in sorted(_SUITES.items()) for task in sorted(suite.tasks)]
 
 
 def task_spec(name: str) -> TaskSpec:
-    """The task's TaskSpec. Only Atari and DM Control must load a task to know it, and they remember it.
+    """Return the TaskSpec of a task. The suites that must load the task for it, Atari and DM Control, cache the result.
 
     Raises:
-      UnknownTaskError: no task has this name.
-      MissingPackageError: the spec comes from a package that is not installed.
+      UnknownTaskError: No task has this name.
+      MissingPackageError: The spec comes from a package that is not installed.
     """
     suite, task = _find(name)
     if task in suite.unavailable or suite.spec_needs_package:
@@ -40,11 +40,11 @@ def task_spec(name: str) -> TaskSpec:
 
 
 def load(name: str) -> Environment:
-    """A new instance of the task.
+    """Return a new environment of a task.
 
     Raises:
-      UnknownTaskError: no task has this name.
-      MissingPackageError: the suite's package is not installed.
+      UnknownTaskError: No task has this name.
+      MissingPackageError: A package of the suite is not installed, or the task does not run here.
     """
     suite, task = _find(name)
     _refuse_unavailable(name)
@@ -54,7 +54,7 @@ def load(name: str) -> Environment:
 
 
 def status(name: str) -> tuple[Status, str]:
-    """Whether the task runs here, and the reason where it does not (empty where it does)."""
+    """Return whether a task runs here, and the reason if it does not (an empty string if it does)."""
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", f"pip install {' '.join(missing)}"
@@ -64,13 +64,13 @@ def status(name: str) -> tuple[Status, str]:
 
 
 def package_versions(name: str) -> list[str]:
-    """The pip packages that the task comes from, each with its version."""
+    """Return the pip packages that a task comes from, each with its installed version, such as `minigrid 3.1.0`."""
     suite, _ = _find(name)
     return [f"{package} {importlib.metadata.version(package)}" for package in suite.packages.values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:
-    """The message for a name that is not among the known ones."""
+    """Return the error message for a task name that is not among the known names."""
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
     return f"unknown task {name!r}; nearest: {', '.join(nearest)}"
 

@@ -1,6 +1,8 @@
-"""Which seeds are for what, so that no agent is scored on an episode it was trained on."""
+"""Ranges of seeds for each purpose, disjoint so that no agent is scored on an episode that it was trained on."""
 
 RECORDING_SEEDS = range(0, 1_000_000)
+"""Seeds of the episodes that agents are trained on."""
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)
+"""Seeds of the episodes that agents are scored on."""
 REFERENCE_SEEDS = range(2_000_000, 3_000_000)
-"""For the scores of random play, of constant actions and of the expert, against which agents are normalised."""
+"""Seeds of the reference scores of random play, constant actions and experts."""

@@ -1,4 +1,4 @@
-"""What an episode and a task are, and how they rest on disk as standard RLDS datasets. Imports nothing of ours."""
+"""Episodes and tasks, and their storage as standard RLDS datasets. Imports no other package of gato_jax."""
 
 from gato_jax.episodes.embodiment import Camera, Embodiment, Gripper, Joint
 from gato_jax.episodes.episode import Episode, EpisodeError, Provenance

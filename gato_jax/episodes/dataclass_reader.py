@@ -10,7 +10,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from gato_jax.episodes.errors import SpecError
@@ -59,18 +59,22 @@ class DataclassReader:
         known = _fields(kind)
         if (given := _items(fields)) is None:
             raise self.error(f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(known)}.")
-        unknown = [] if self.ignore_unknown_keys else [key for key in given if key not in known]
-        if unknown:
-            hint = _nearest(unknown[0], known) or f" Its keys are {', '.join(known)}."
-            raise self.error(f"{path} has the unknown key {', '.join(map(repr, unknown))}.{hint}")
+        if not self.ignore_unknown_keys:
+            self.require_known(given, known, path)
         for name, (_, required) in known.items():
             if required and name not in given:
                 raise self.error(f"{path} lacks the key {name!r}. Add it.")
         return {key: self.value(known[key][0], value, f"{path}.{key}") for key, value in given.items() if key in known}
 
+    def require_known(self, given: Iterable[str], known: Collection[str], path: str):
+        """Raise `error` for keys that are not known, with the nearest known key, or all of them if none is near."""
+        if unknown := [key for key in given if key not in known]:
+            hint = _nearest(unknown[0], known) or f" Its keys are {', '.join(known)}."
+            raise self.error(f"{path} has the unknown key {', '.join(map(repr, unknown))}.{hint}")
+
     def check(self, instance: Any, path: str):
         """Check the fields of a frozen dataclass in its `__post_init__`, and replace each by its converted value."""
-        for name, annotation in typing.get_type_hints(type(instance)).items():
+        for name, annotation in _hints(type(instance)).items():
             object.__setattr__(instance, name, self.value(annotation, getattr(instance, name), f"{path}.{name}"))
 
     def value(self, annotation: Any, value: Any, path: str) -> Any:
@@ -81,7 +85,8 @@ class DataclassReader:
             choices = [choice for member in members for choice in _choices(member)]
             hint = _nearest(value, choices)
             raise self.error(f"{path} is {value!r:.60}, expected {_words(annotation)}.{hint}")
-        origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
+        origin: Any = typing.get_origin(member) or member
+        arguments = typing.get_args(member)
         if _is_dataclass(origin):
             return value if isinstance(value, origin) else self._object(members, value, path)
         if origin is collections.abc.Mapping:
@@ -102,7 +107,7 @@ class DataclassReader:
     def _tuple(self, origin: Any, arguments: tuple[Any, ...], value: Sequence[Any], path: str) -> tuple[Any, ...]:
         named = origin is not tuple
         if named:
-            arguments = tuple(typing.get_type_hints(origin).values())
+            arguments = tuple(_hints(origin).values())
         elif arguments[1:] == (...,):
             arguments = (arguments[0],) * len(value)
         if len(value) != len(arguments):
@@ -127,9 +132,14 @@ def to_json(tree: Any) -> Any:
 
 
 @functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
 def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     """Return the annotation of each field that the constructor takes, and whether the field has no default."""
-    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
+    hints, missing = _hints(kind), dataclasses.MISSING
     return {
         field.name: (
             field.metadata.get("read_as", hints[field.name]),
@@ -207,7 +217,7 @@ def _word(member: Any) -> str:
     if _is_dataclass(origin):
         return f"an object with the keys {', '.join(_fields(origin))}"
     if origin is collections.abc.Mapping:
-        return f"an object whose values are {_words(arguments[1])}"
+        return "an object" if arguments[1] is Any else f"an object whose values are {_words(arguments[1])}"
     if _is_tuple(origin):
         return f"a list of {', '.join(dict.fromkeys(_words(item) for item in arguments if item is not ...))}"
     return "None" if origin is types.NoneType else getattr(origin, "__name__", str(origin))

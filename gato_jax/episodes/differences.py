@@ -1,15 +1,16 @@
-"""What differs between two trees of JSON, in words."""
+"""Differences between two descriptions in JSON, such as of two runs, in words."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-_SHOWN = 12
+_SHOWN = 12  # differences that a message lists
 
 
 class _Missing:
-    """What is there in one of two trees only: None is a value."""
+    """The value of a leaf that only one of two trees has; None is a value."""
 
     def __repr__(self) -> str:
         return "missing"
@@ -18,26 +19,38 @@ class _Missing:
 _MISSING = _Missing()
 
 
-def differences(
-    mine: Mapping[str, Any], theirs: Mapping[str, Any], where: str, order: Callable[[str], Any] = str
-) -> list[str]:
-    """A line for each leaf that differs, `path: value here, value in WHERE`, and how many more where there are many.
+def require_same(
+    wanted: Mapping[str, Any],
+    held: Mapping[str, Any],
+    *,
+    problem: str,
+    holder: str,
+    remedy: str = "",
+    error: type[ValueError],
+    order: Callable[[str], Any] = str,
+):
+    """Raise an error that lists the differences, unless two descriptions in JSON are the same.
 
     Args:
-      mine: a tree; an empty section is a leaf, too.
-      theirs: another.
-      where: what holds `theirs`.
-      order: of the paths, a key to sort by.
+      wanted: the description of what is asked for. An empty section counts as a value.
+      held: the description of what is there.
+      problem: first line of the message, without a colon.
+      holder: name of what `held` describes, as in "5 here, 3 in HOLDER".
+      remedy: last line of the message.
+      error: class of the error.
+      order: sort key of the paths of the differences. The first twelve are listed.
     """
-    here, there = dict(_leaves(mine)), dict(_leaves(theirs))
+    here, there = (dict(_leaves(json.loads(json.dumps(one)))) for one in (wanted, held))  # lists for tuples
     pairs = {path: (here.get(path, _MISSING), there.get(path, _MISSING)) for path in sorted({*here, *there}, key=order)}
-    lines = [f"  {path}: {one!r} here, {other!r} in {where}" for path, (one, other) in pairs.items() if one != other]
-    return lines[:_SHOWN] + ([f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else [])
+    lines = [f"  {path}: {a!r:.80} here, {b!r:.80} in {holder}" for path, (a, b) in pairs.items() if a != b]
+    if lines:
+        more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        raise error("\n".join([f"{problem}:", *lines[:_SHOWN], *more, *([remedy] if remedy else [])]))
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping) and tree:
         for key, value in tree.items():
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
+    elif path:
         yield path, tree

@@ -1,4 +1,4 @@
-"""The body that acts in a task: its joints, gripper and cameras, and which observations and actions are theirs."""
+"""Embodiment of a task: the joints, gripper and cameras of a robot, and their observation and action keys."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import SpecError, nearest
 from gato_jax.episodes.modalities import Continuous, Discrete, Image, Modality
 
-_RADIANS_AT_MOST = 4 * math.pi  # two turns; the limits of wrists and continuous joints are within, those in degrees not
-_LIMIT_TOLERANCE = 1e-6  # relative: limits of actions have often been float32
+_MAX_RADIANS = 4 * math.pi  # two turns: limits of real joints are within, most limits in degrees beyond
+_LIMIT_TOLERANCE = 1e-6  # relative, as limits of actions are often rounded to float32
 _ROTATION_TOLERANCE = 1e-3
 Part = TypeVar("Part")
 _READER = DataclassReader(error=SpecError)
@@ -22,7 +22,13 @@ _READER = DataclassReader(error=SpecError)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Joint:
-    """One joint. Its limits are radians (revolute) or metres (prismatic); both infinite: it turns without end."""
+    """One joint of a robot.
+
+    Attributes:
+      name: name of the joint.
+      kind: `revolute` turns, `prismatic` slides.
+      low, high: limits in radians (revolute) or metres (prismatic); both infinite for a joint that turns without end.
+    """
 
     name: str
     kind: Literal["revolute", "prismatic"]
@@ -30,32 +36,34 @@ class Joint:
     high: float
 
     def __post_init__(self):
-        where = f"joint {self.name!r}"
-        _READER.check(self, where)
+        label = f"joint {self.name!r}"
+        _READER.check(self, label)
         _require_name("Joint.name", self.name)
         for side in ("low", "high"):
             limit = getattr(self, side)
             if math.isinf(limit) and self.kind == "prismatic":
-                raise SpecError(f"{where}: {side} is {limit}, a prismatic joint has an end; give it in metres")
-            if self.kind == "revolute" and _RADIANS_AT_MOST < abs(limit) < math.inf:
-                raise SpecError(f"{where}: {side} is {limit}, which looks like degrees; give radians")
+                raise SpecError(
+                    f"{label}: {side} is {limit}, expected a finite limit of a prismatic joint; give it in metres"
+                )
+            if self.kind == "revolute" and _MAX_RADIANS < abs(limit) < math.inf:
+                raise SpecError(f"{label}: {side} is {limit}, which looks like degrees; give radians")
         if not self.low < self.high:
-            raise SpecError(f"{where}: low {self.low} is not below high {self.high}; swap or repair them")
+            raise SpecError(f"{label}: low {self.low} is not below high {self.high}; swap or repair them")
         if math.isinf(self.low) != math.isinf(self.high):
             raise SpecError(
-                f"{where}: limits {self.low} and {self.high}; a joint that turns without end has two infinite ones"
+                f"{label}: limits {self.low} and {self.high}; a joint that turns without end has two infinite ones"
             )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gripper:
-    """What grasps, and the part of the action that commands it.
+    """Gripper of a robot, and the elements of the action that command it.
 
     Attributes:
-      kind: `binary` is closed or open, 0 or 1 of a Discrete(n=2) or the two limits of a Continuous; `continuous` opens
-        by degrees on one element, an aperture or an effort; `pose` has two or more elements, as a hand with fingers.
-      action: the action key that commands it, None where nothing or nothing of its own does.
-      elements: which elements of that key, row-major; empty means all of them.
+      kind: `binary` is open or closed, commanded by a Discrete(n=2) or by the two limits of a Continuous; `continuous`
+        has one element, an aperture or an effort; `pose` has several elements, such as the fingers of a hand.
+      action: action key that commands the gripper; None if no key does.
+      elements: indices of the commanding elements of that key, in row-major order. Empty for all elements.
     """
 
     kind: Literal["binary", "continuous", "pose"]
@@ -66,50 +74,60 @@ class Gripper:
         _READER.check(self, "gripper")
         _require_name("gripper.action", self.action)
         if self.action is None and self.elements:
-            raise SpecError(f"gripper.elements is {self.elements} of no action; name gripper.action, or give none")
+            raise SpecError(
+                f"gripper.elements is {self.elements}, but gripper.action is None; name the action, or no elements"
+            )
         if min(self.elements, default=0) < 0 or len(set(self.elements)) < len(self.elements):
-            raise SpecError(f"gripper.elements is {self.elements}; count from 0, each element once")
+            raise SpecError(f"gripper.elements is {self.elements}, expected distinct indices from 0")
 
-    def check(self, where: str, action: Mapping[str, Modality]):
-        """Raises SpecError unless the action has the commanded elements, of the modality that `kind` needs."""
+    def check(self, label: str, action: Mapping[str, Modality]):
+        """Check the gripper against the action of a task.
+
+        Args:
+          label: name of the gripper in messages.
+          action: {key: modality} of the task.
+
+        Raises:
+          SpecError: the action lacks the commanding elements, or their modality does not fit `kind`.
+        """
         if self.action is None:
             return
-        modality = _look_up(f"{where}.action", self.action, "action", action, (Discrete, Continuous))
+        modality = _look_up(f"{label}.action", self.action, "action", action, (Discrete, Continuous))
         if max(self.elements, default=0) >= modality.size:
             raise SpecError(
-                f"{where}.elements is {self.elements}, action {self.action!r} has elements 0 to {modality.size - 1}"
+                f"{label}.elements is {self.elements}, action {self.action!r} has elements 0 to {modality.size - 1}"
             )
         elements = list(self.elements or range(modality.size))
         if (len(elements) == 1) == (self.kind == "pose") or not elements:
             needed = "two or more elements" if self.kind == "pose" else "one element"
             raise SpecError(
-                f"{where}: a {self.kind} gripper needs {needed}, got {len(elements)} of action {self.action!r}; "
+                f"{label}: a {self.kind} gripper needs {needed}, got {len(elements)} of action {self.action!r}; "
                 "name them in gripper.elements, or choose another kind"
             )
         if isinstance(modality, Discrete):
             if self.kind != "binary" or modality.n != 2:
                 raise SpecError(
-                    f"{where}: a {self.kind} gripper cannot be commanded by {self.action!r}, {modality}; "
-                    "it needs a Continuous, or Discrete(n=2) where it is binary"
+                    f"{label}: a {self.kind} gripper cannot be commanded by {self.action!r}, {modality}; "
+                    "it needs a Continuous, or Discrete(n=2) label it is binary"
                 )
             return
         low, high = (limit[elements] for limit in modality.limits)
         if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
             raise SpecError(
-                f"{where}: the elements of action {self.action!r} that command it have limits {low.tolist()} and "
+                f"{label}: the elements of action {self.action!r} that command it have limits {low.tolist()} and "
                 f"{high.tolist()}; give finite ones, low below high"
             )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Camera:
-    """One camera.
+    """Camera of a robot.
 
     Attributes:
-      key: the observation that holds its images.
-      intrinsics: (fx, fy, cx, cy) in pixels of that observation.
-      extrinsics: its pose, a row-major 4x4 that takes points of the camera (x right, y down, z forward, metres) to the
-        robot's base, or to the frame in which the task gives its positions.
+      key: observation key that holds the camera's images.
+      intrinsics: (fx, fy, cx, cy) in pixels of that observation; None if unknown.
+      extrinsics: pose as a row-major 4x4 matrix, which maps points from the camera's frame (x right, y down, z forward,
+        metres) to the frame of the robot's base, or to the one in which the task gives positions; None if unknown.
     """
 
     key: str
@@ -135,27 +153,36 @@ class Camera:
         if self.extrinsics and (problem := _pose_problem(np.array(self.extrinsics, np.float64).reshape(4, 4))):
             raise SpecError(f"camera {self.key!r}: extrinsics {problem}")
 
-    def check(self, where: str, observation: Mapping[str, Modality]):
-        """Raises SpecError unless `key` is an image that holds the principal point."""
-        image = _look_up(f"{where}.key", self.key, "observation", observation, (Image,))
+    def check(self, label: str, observation: Mapping[str, Modality]):
+        """Check the camera against the observation of a task.
+
+        Args:
+          label: name of the camera in messages.
+          observation: {key: modality} of the task.
+
+        Raises:
+          SpecError: `key` is not an image, or the principal point is outside of it.
+        """
+        image = _look_up(f"{label}.key", self.key, "observation", observation, (Image,))
         if self.intrinsics is not None:
             x, y = self.intrinsics[2:]
             if not (0 <= x < image.width and 0 <= y < image.height):
                 raise SpecError(
-                    f"{where}.intrinsics: the principal point ({x}, {y}) of {self.key!r} is outside its image, "
+                    f"{label}.intrinsics: the principal point ({x}, {y}) of {self.key!r} is outside its image, "
                     f"{image.width} wide and {image.height} high; scale fx, fy, cx, cy to the size of the observation"
                 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embodiment:
-    """The body that acts.
+    """Embodiment of a task: the robot that acts.
 
     Attributes:
-      robot: its name.
-      joints: in the order of `joint_targets`, where it is given. Empty where they are not known.
-      joint_targets: the action key that commands the joints' positions, one element a joint.
-      gripper, cameras: where there are any.
+      robot: name of the robot.
+      joints: the joints, in the order of the elements of `joint_targets`. Empty if they are unknown.
+      joint_targets: action key that commands the joints' positions, one element for each joint; None if no key does.
+      gripper: the gripper; None if there is none.
+      cameras: the cameras.
     """
 
     robot: str
@@ -170,37 +197,46 @@ class Embodiment:
         _require_name("embodiment.joint_targets", self.joint_targets)
         for side, names in (("joints", [j.name for j in self.joints]), ("cameras", [c.key for c in self.cameras])):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise SpecError(f"embodiment.{side}: {twice[0]!r} is there twice; leave one out or rename it")
+                raise SpecError(f"embodiment.{side}: {twice[0]!r} occurs twice; remove or rename one")
         if self.joint_targets is not None and not self.joints:
             raise SpecError(f"embodiment.joint_targets is {self.joint_targets!r}, but joints is empty; give them")
 
     def check(self, task: str, observation: Mapping[str, Modality], action: Mapping[str, Modality]):
-        """Raises SpecError unless this body fits the observation and action of `task`."""
-        where = f"{task}: embodiment"
-        for number, camera in enumerate(self.cameras):
-            camera.check(f"{where}.cameras[{number}]", observation)
-        if self.gripper is not None:
-            self.gripper.check(f"{where}.gripper", action)
-        if self.joint_targets is not None:
-            self._check_joint_targets(f"{where}.joint_targets", self.joint_targets, action)
+        """Check the embodiment against the observation and action of a task.
 
-    def _check_joint_targets(self, where: str, key: str, action: Mapping[str, Modality]):
-        targets = _look_up(where, key, "action", action, (Continuous,))
+        Args:
+          task: name of the task, for messages.
+          observation: {key: modality} of the task.
+          action: {key: modality} of the task.
+
+        Raises:
+          SpecError: a key is missing, or its modality does not fit.
+        """
+        label = f"{task}: embodiment"
+        for number, camera in enumerate(self.cameras):
+            camera.check(f"{label}.cameras[{number}]", observation)
+        if self.gripper is not None:
+            self.gripper.check(f"{label}.gripper", action)
+        if self.joint_targets is not None:
+            self._check_joint_targets(f"{label}.joint_targets", self.joint_targets, action)
+
+    def _check_joint_targets(self, label: str, key: str, action: Mapping[str, Modality]):
+        targets = _look_up(label, key, "action", action, (Continuous,))
         if targets.size != len(self.joints):
             raise SpecError(
-                f"{where}: {key!r} has {targets.size} elements for {len(self.joints)} joints; give one each"
+                f"{label}: {key!r} has {targets.size} elements for {len(self.joints)} joints; give one each"
             )
         for joint, low, high in zip(self.joints, *targets.limits, strict=True):
             below = low < joint.low - _LIMIT_TOLERANCE * max(1.0, abs(joint.low))
             if below or high > joint.high + _LIMIT_TOLERANCE * max(1.0, abs(joint.high)):
                 raise SpecError(
-                    f"{where}: {key!r} commands joint {joint.name!r} within [{low}, {high}], its limits are "
+                    f"{label}: {key!r} commands joint {joint.name!r} within [{low}, {high}], its limits are "
                     f"[{joint.low}, {joint.high}]; narrow the action or correct the joint"
                 )
 
 
 def _pose_problem(pose: np.ndarray) -> str | None:
-    """What is wrong with a (4, 4) pose and how to repair it, None if nothing is."""
+    """Return the problem of a (4, 4) pose and its remedy, to follow "extrinsics"; None if the pose is valid."""
     rotation = pose[:3, :3]
     if not np.array_equal(pose[3], [0, 0, 0, 1]):
         if np.array_equal(pose[:, 3], [0, 0, 0, 1]):
@@ -217,16 +253,16 @@ def _pose_problem(pose: np.ndarray) -> str | None:
     return None
 
 
-def _look_up(where: str, key: str, side: str, tree: Mapping[str, Modality], kinds: tuple[type[Part], ...]) -> Part:
-    """The modality of `key`, which has to be of one of `kinds`."""
+def _look_up(label: str, key: str, side: str, tree: Mapping[str, Modality], kinds: tuple[type[Part], ...]) -> Part:
+    """Return the modality of a key. Raises SpecError unless it is of `kinds`."""
     if isinstance(modality := tree.get(key), kinds):
         return modality
     right = [name for name, other in tree.items() if isinstance(other, kinds)]
     kind = " or ".join(kind.__name__ for kind in kinds)
-    problem = "is not there" if modality is None else f"is {modality}"
-    raise SpecError(f"{where} is {key!r}, but {side} {key!r} {problem}; nearest {kind}: {nearest(key, right)}")
+    problem = "is missing" if modality is None else f"is {modality}"
+    raise SpecError(f"{label} is {key!r}, but {side} {key!r} {problem}; nearest {kind}: {nearest(key, right)}")
 
 
-def _require_name(where: str, name: str | None):
+def _require_name(label: str, name: str | None):
     if name == "":
-        raise SpecError(f"{where} is '', expected a non-empty string")
+        raise SpecError(f"{label} is '', expected a non-empty string")

@@ -1,4 +1,4 @@
-"""What an episode is: time-major arrays with the RLDS step fields, and where they came from."""
+"""Episode: time-major arrays with the step fields of RLDS, and the provenance of the recording."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ class EpisodeError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where an episode came from. Text throughout, so that every format can hold it; empty where it is not known.
+    """Origin of an episode. All fields are text, so that every format can store them; empty if unknown.
 
     Attributes:
-      source: the package, dataset or laboratory, with version.
-      licence: SPDX identifier or the licence's name.
-      kind: recorded on real equipment, simulated, or synthetic (made from data without time, as captions are).
-      collector: who or what recorded it.
+      source: package, dataset or laboratory, with version.
+      licence: SPDX identifier or name of the licence.
+      kind: `real` (recorded on real equipment), `simulated`, or `synthetic` (made from data without time, such as
+        captions).
+      collector: person or program that recorded the episode.
       equipment: robot, simulator or emulator.
-      agent: what chose the actions, with the noise on them if any.
-      consent: what the people who are seen, heard or were teleoperating agreed to, and where that is written down.
-      serial_numbers: of the equipment, comma-separated.
-      calibration: of the equipment: when, how, and where its values lie.
-      recorded_at: ISO 8601, a time or the interval START/END.
-      annotator: who or what wrote the instructions and labels.
-      content_credentials: the C2PA manifest of the images, as JSON.
+      agent: what chose the actions, with the noise that was added to them, if any.
+      consent: consent of the people who are seen or heard or who teleoperated, and its place of record.
+      serial_numbers: serial numbers of the equipment, comma-separated.
+      calibration: date, method and place of the values of the equipment's calibration.
+      recorded_at: time in ISO 8601, or an interval START/END.
+      annotator: person or program that wrote the instructions and labels.
+      content_credentials: C2PA manifest of the images, as JSON.
     """
 
     source: str
@@ -56,8 +57,8 @@ class Provenance:
                 datetime.datetime.fromisoformat(time)
             except ValueError:
                 raise EpisodeError(
-                    f"provenance: recorded_at is {self.recorded_at!r}; write ISO 8601, as 2026-03-01T09:30:00+01:00, "
-                    "or START/END"
+                    f"provenance: recorded_at is {self.recorded_at!r}, expected ISO 8601, such as "
+                    "2026-03-01T09:30:00+01:00, or START/END"
                 ) from None
 
 
@@ -66,17 +67,19 @@ class Episode:
     """One episode of T steps.
 
     Attributes:
-      task: name of its TaskSpec, `suite/task`.
-      observation, action: {key: array of T leading}; text is an object array of str. Nested ones are
-        flattened to `a/b`.
-      reward: (T,) float32, what followed the step's action. discount: (T,) float32.
+      task: name of the task, `suite/task`.
+      observation: {key: array with leading axis T}; text is an object array of str. Nested keys are flattened to `a/b`.
+      action: {key: array with leading axis T}, flattened as well.
+      reward: (T,) float32, the reward that followed the step's action.
+      discount: (T,) float32.
       is_first, is_last, is_terminal: (T,) bool, as RLDS defines them.
-      final_observation: True where the last step holds only the observation that the last action led to, as RLDS
-        has it for environments; its action is a placeholder and is neither predicted nor scored.
-      success: whether the task's own criterion was met, None where it has none.
-      seed: of the environment's reset, None where there is none.
-      score: in the task's own metric, computed while the episode is played. It is not stored: None after reading.
-      frames: (acting steps, height, width, 3) uint8, the scene before each action; not stored, None unless asked for.
+      provenance: origin of the episode.
+      final_observation: True if the last step holds only the observation that the last action led to, as in RLDS
+        recordings of environments. The action of that step is a placeholder, which is neither predicted nor scored.
+      success: whether the task's own criterion was met; None if it has none.
+      seed: seed of the environment's reset; None if there is none.
+      score: score in the task's metric, computed while the episode is played. It is not stored: None after reading.
+      frames: (acting steps, height, width, 3) uint8, the scene before each action; None unless asked for, not stored.
     """
 
     task: str
@@ -99,9 +102,11 @@ class Episode:
             object.__setattr__(self, side, flatten(getattr(self, side), f"{self.task}: {side}", EpisodeError))
             for key, values in getattr(self, side).items():
                 if not isinstance(values, np.ndarray):
-                    raise EpisodeError(f"{self.task}: {side} {key!r} is a {type(values).__name__}, needs a NumPy array")
+                    raise EpisodeError(
+                        f"{self.task}: {side} {key!r} is a {type(values).__name__}, expected a NumPy array"
+                    )
         if len(self.reward) == 0:
-            raise EpisodeError(f"{self.task}: an episode needs at least one step")
+            raise EpisodeError(f"{self.task}: the episode has 0 steps, expected at least one")
         arrays = {f"observation {k!r}": v for k, v in self.observation.items()}
         arrays |= {f"action {k!r}": v for k, v in self.action.items()}
         arrays |= {name: getattr(self, name) for name in ("discount", "is_first", "is_last", "is_terminal")}
@@ -114,10 +119,10 @@ class Episode:
 
     @property
     def acting_steps(self) -> int:
-        """How many steps hold an action that was taken."""
+        """Number of steps whose action was taken; a final observation does not count."""
         return len(self) - int(self.final_observation)
 
     @property
     def episode_return(self) -> float:
-        """The undiscounted sum of rewards."""
+        """Undiscounted sum of the rewards."""
         return float(np.sum(self.reward, dtype=np.float64))

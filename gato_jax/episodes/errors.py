@@ -1,4 +1,4 @@
-"""The error of a specification, and the hint that it gives."""
+"""Errors of specifications and of writes, and the hint of the nearest name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SpecError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The name that `name` may have meant, quoted; all of them where none is near; `none` where there are none."""
+    """Return the name that is spelt most like `name`, in quotes; all names if none is near; "none" without names."""
     names = list(names)
     near = difflib.get_close_matches(name, names, n=1)
     return ", ".join(map(repr, near or names)) or "none"

@@ -1,4 +1,4 @@
-"""Keys: what a recording nests as {a: {b: x}} has the one flat key `a/b` in a spec and in an episode."""
+"""Flat keys of nested trees: {a: {b: x}} in a recording is the key `a/b` in a spec and in an episode."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from typing import Any
 from gato_jax.episodes.errors import SpecError
 
 
-def flatten(tree: Any, where: str, error: type[ValueError]) -> dict[str, Any]:
-    """{a: {b: x}} as {`a/b`: x}, in the same order; what is flat already stays as it is.
+def flatten(tree: Any, label: str, error: type[ValueError]) -> dict[str, Any]:
+    """Return a nested mapping as a flat one, {a: {b: x}} as {`a/b`: x}, in the same order.
 
     Args:
-      tree: a mapping of mappings; whatever is no mapping is a value.
-      where: what the tree is, to begin a message with.
-      error: raised for a tree or key of another type, an empty key or branch, and two keys that become the same.
+      tree: a mapping whose values may be mappings again. Values of other types are leaves.
+      label: name of the tree in messages.
+      error: class of the exception for a tree or key of another type, an empty key or branch, and two keys that become
+        the same.
     """
     if not isinstance(tree, Mapping):
-        raise error(f"{where} is {tree!r:.60}, needs a mapping of keys to values")
+        raise error(f"{label} is {tree!r:.60}, expected a mapping of keys to values")
     flat: dict[str, Any] = {}
-    for key, value in _leaves(tree, "", where, error):
+    for key, value in _leaves(tree, "", label, error):
         if key in flat:
-            raise error(f"{where}: two keys flatten to {key!r}; rename one")
+            raise error(f"{label}: two keys flatten to {key!r}; rename one")
         flat[key] = value
     return flat
 
 
-def _leaves(tree: Mapping, prefix: str, where: str, error: type[ValueError]) -> Iterator[tuple[str, Any]]:
+def _leaves(tree: Mapping, prefix: str, label: str, error: type[ValueError]) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if not isinstance(key, str) or not key:
-            at = f"{where} {prefix.rstrip('/')!r}" if prefix else where
+            at = f"{label} {prefix.rstrip('/')!r}" if prefix else label
             raise error(f"{at} has the key {key!r}; keys are non-empty strings")
         if isinstance(value, Mapping):
             if not value:
-                raise error(f"{where} {prefix + key!r} is an empty mapping; leave it out")
-            yield from _leaves(value, f"{prefix}{key}/", where, error)
+                raise error(f"{label} {prefix + key!r} is an empty mapping; leave it out")
+            yield from _leaves(value, f"{prefix}{key}/", label, error)
         else:
             yield prefix + key, value
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{`a/b`: x} as {a: {b: x}}. Raises SpecError where one key is a folder of another, which no tree can hold."""
+    """Return a flat mapping as a nested one, {`a/b`: x} as {a: {b: x}}.
+
+    Raises:
+      SpecError: one key is a prefix of another, as `a` is of `a/b`.
+    """
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *folders, leaf = key.split("/")
@@ -56,7 +61,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def look_up(tree: Any, key: str) -> Any:
-    """The value at `a/b` in {a: {b: value}}."""
+    """Return the value at the flat key `a/b` of the nested tree {a: {b: value}}."""
     for name in key.split("/"):
         tree = tree[name]
     return tree

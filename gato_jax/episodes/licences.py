@@ -1,6 +1,6 @@
-"""What licences permit and ask for, read from SPDX expressions; one that is not known here is never taken for free.
+"""Terms of licences, read from SPDX expressions. A licence that is unknown here permits nothing.
 
-No legal advice: the table says what the licences' own texts say of a copy of the work.
+This is no legal advice: the table restates what the texts of the licences say about a copy of the work.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a licence says; None where it is not known.
+    """Terms of a licence; a field is None if it is unknown.
 
     Attributes:
       commercial_use: whether commercial use is permitted.
-      attribution: whether its notice, or its authors' names, have to go with every copy.
-      share_alike: whether what is made of it has to be under the same licence.
+      attribution: whether every copy must carry the licence's notice or the authors' names.
+      share_alike: whether derived works must have the same licence.
     """
 
     commercial_use: bool | None = None
@@ -40,24 +40,24 @@ _GROUPS: dict[Terms, tuple[str, ...]] = {
     _SHARE_ALIKE: (
         "AGPL-3.0", "CDLA-Sharing-1.0", "EPL-2.0", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "MPL-2.0",
         "ODbL-1.0", "OFL-1.1",
-        "C-UDA-1.0",  # of the data; what is computed from them is free
+        "C-UDA-1.0",  # applies to the data; results computed from them are free
     ),
     _NON_COMMERCIAL: ("PolyForm-Noncommercial-1.0.0",),
 }  # fmt: skip
 _TABLE = {name.casefold(): terms for terms, names in _GROUPS.items() for name in names}
 
-# As package indices and dataset hubs write them. "BSD" alone, which has a non-commercial variant, is not among them.
+# Spellings of package indices and dataset hubs. "BSD" alone is left out, as it has a non-commercial variant.
 _ALSO_CALLED = {
     "apache-license-2.0": "apache-2.0", "apache-license,-version-2.0": "apache-2.0", "mit-license": "mit",
     "the-mit-license": "mit", "c-uda": "c-uda-1.0", "cc0": "cc0-1.0", "odbl": "odbl-1.0", "odc-by": "odc-by-1.0",
     "ofl": "ofl-1.1", "sil-open-font-license-1.1": "ofl-1.1", "pddl": "pddl-1.0", "public-domain": "public-domain",
 }  # fmt: skip
 
-# All versions, and the ports to a country's law, are alike in these terms.
+# All versions, and all ports to the law of a country, have the same terms.
 _CREATIVE_COMMONS = re.compile(r"cc-by(?P<nc>-nc)?(?P<last>-sa|-nd)?(-\d\.\d(-(at|au|de|fr|igo|jp|nl|uk|us))?)?")
 _VERSION_RANGE = re.compile(r"(\+|-only|-or-later)$")
 
-# Each permits more than the licence it goes with. Others, as the Commons Clause, take something away.
+# Each of these permits more than its licence alone. Others, such as the Commons Clause, permit less.
 _EXCEPTIONS = {
     "autoconf-exception-3.0", "bison-exception-2.2", "classpath-exception-2.0", "font-exception-2.0",
     "gcc-exception-3.1", "llvm-exception", "openjdk-assembly-exception-1.0",
@@ -69,17 +69,17 @@ _Join = Callable[[Sequence[bool | None]], bool | None]
 
 @dataclasses.dataclass(frozen=True)
 class _Joined:
-    """What AND or OR joins; a licence by itself is its name."""
+    """Operands of AND or OR in a parsed expression; an operand that is one licence is its name."""
 
     operator: str
     parts: tuple[str | _Joined, ...]
 
 
 def terms_of(expression: str) -> Terms:
-    """The terms of an SPDX expression, or of a licence's name.
+    """Return the terms of an SPDX expression, or of the name of a licence.
 
-    What is under two licences (AND) is permitted where both permit it and asks for what either does; of a choice (OR)
-    it is the other way round. Text that is no expression is taken for the name of one licence.
+    Under AND, a use is permitted if both licences permit it, and a duty holds if either licence has it. Under OR, it is
+    the other way round. A text that is not an expression counts as the name of one licence.
     """
     tree = _parse(expression)
 
@@ -94,12 +94,12 @@ def terms_of(expression: str) -> Terms:
 
 
 def commercial_use(expression: str) -> bool | None:
-    """Whether a licence or SPDX expression permits commercial use; None where it is not known."""
+    """Return whether a licence or SPDX expression permits commercial use; None if it is unknown."""
     return terms_of(expression).commercial_use
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
-    """Whether the licences that `expression` needs are all in `allowed`, upper and lower case alike."""
+    """Return whether all licences that an SPDX expression requires are in `allowed`, ignoring case."""
     names = {_normal(name) for name in allowed}
     if _normal(expression) in names:
         return True
@@ -115,7 +115,7 @@ def _some(values: Sequence[bool | None]) -> bool | None:
 
 
 def _judge(tree: str | _Joined, leaf: Callable[[str], bool | None], joined: _Join, chosen: _Join) -> bool | None:
-    """The verdict on a tree: of `joined` over what AND joins, of `chosen` over what OR does."""
+    """Evaluate a parsed expression: `leaf` for a licence, `joined` over operands of AND, `chosen` over those of OR."""
     if isinstance(tree, str):
         return leaf(tree)
     verdicts = [_judge(part, leaf, joined, chosen) for part in tree.parts]
@@ -123,7 +123,7 @@ def _judge(tree: str | _Joined, leaf: Callable[[str], bool | None], joined: _Joi
 
 
 def _normal(name: str) -> str:
-    """One spelling of a name: `CC BY 4.0` is `cc-by-4.0`."""
+    """Return the normal spelling of a name: `cc-by-4.0` for `CC BY 4.0`."""
     said = re.sub(r"[\s_]+", "-", name.strip().casefold())
     return _ALSO_CALLED.get(said, said)
 
@@ -140,7 +140,7 @@ def _terms_of_one(name: str) -> Terms:
 
 @functools.lru_cache(maxsize=256)
 def _parse(expression: str) -> str | _Joined:
-    """AND binds closer than OR, WITH closest."""
+    """Parse an SPDX expression, in which WITH binds closest, then AND, then OR; return other texts unchanged."""
     words = re.findall(r"[()]|[^\s()]+", expression)
     tree = _either(words)
     return expression if tree is None or words else tree
@@ -151,7 +151,7 @@ def _either(words: list[str]) -> str | _Joined | None:
 
 
 def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | None]) -> str | _Joined | None:
-    """One or more operands; takes its words off the front, None where they are no expression."""
+    """Take operands that an operator joins off the front of `words`; return None if they are not an expression."""
     parts = [read()]
     while words and words[0].upper() == operator:
         words.pop(0)
@@ -176,7 +176,7 @@ def _operand(words: list[str]) -> str | _Joined | None:
 
 
 def _name(words: list[str]) -> str:
-    """Neighbouring words are one name, as in `CC BY 4.0`."""
+    """Take a name off the front of `words`; neighbouring words are one name, as in `CC BY 4.0`."""
     taken = []
     while words and words[0] not in ("(", ")") and words[0].upper() not in ("AND", "OR", "WITH"):
         taken.append(words.pop(0))

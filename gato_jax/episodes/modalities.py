@@ -1,4 +1,4 @@
-"""The modalities: what one key of an observation or of an action holds at each step."""
+"""Modalities: the types of the values that one key of an observation or an action holds at each step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ class Text:
 class Image:
     """An image of shape (height, width, channels), uint8.
 
-    `fit` says how an image whose sides are no multiple of the patch gets there.
+    Attributes:
+      height, width: size in pixels.
+      channels: number of channels.
+      fit: method that brings an image to a multiple of the patch size: `resize` scales it, `pad` adds black pixels,
+        `crop` cuts its middle out.
     """
 
     height: int
@@ -60,9 +64,12 @@ class Discrete:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Continuous:
-    """Floats of the given shape. `low` and `high` are scalars or one value an element, row-major.
+    """Floats of the given shape, with limits.
 
-    Actions need finite limits, from which they are normalised to [-1, 1]; observations need none.
+    Attributes:
+      shape: shape at one step.
+      low, high: limits, either one number for all elements or one for each element in row-major order. Actions need
+        finite limits, from which they are normalised to [-1, 1]. Observations may have infinite ones.
     """
 
     shape: tuple[int, ...]
@@ -82,7 +89,7 @@ class Continuous:
                 )
             if isinstance(limit, tuple) and len(limit) != self.size:
                 raise SpecError(
-                    f"Continuous.{name} has {len(limit)} values for shape {self.shape}, needs {self.size} or one"
+                    f"Continuous.{name} has {len(limit)} values for shape {self.shape}, expected {self.size} or one"
                 )
         low, high = self.limits
         if (above := low > high).any():
@@ -95,7 +102,7 @@ class Continuous:
 
     @property
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """`low` and `high` of each element, row-major: (size,) float64 each."""
+        """`low` and `high` of each element in row-major order, each (size,) float64."""
         low, high = (np.broadcast_to(np.asarray(x, np.float64), (self.size,)) for x in (self.low, self.high))
         return low, high
 

@@ -1,4 +1,4 @@
-"""Files of records in the two formats that RLDS datasets come in, read at random and written without TensorFlow."""
+"""Files of records in both formats of RLDS datasets, with random access, read and written without TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 @runtime_checkable
 class Records(Protocol):
-    """The records of one file. What is read is what was written, or a RecordError is raised."""
+    """Random access to the records of one file. A damaged record raises RecordError."""
 
     @property
     def problem(self) -> str | None:
-        """What ends the file before its last byte, None where it is whole."""
+        """The reason why records at the end of the file cannot be read; None if the file is whole."""
         ...
 
     def __len__(self) -> int: ...
@@ -31,14 +31,17 @@ class Records(Protocol):
 
 @runtime_checkable
 class RecordWriter(Protocol):
-    """Writes the records of one file."""
+    """Writer of the records of one file."""
 
     def write(self, record: bytes) -> None: ...
     def close(self) -> None: ...
 
 
 class ArrayRecords:
-    """The records of one ArrayRecord file, which is whole or has none: its index lies at its end."""
+    """Random access to the records of one ArrayRecord file.
+
+    The index is at the end of the file, so a file that was cut short has no readable records.
+    """
 
     def __init__(self, file: Any):
         from array_record.python.array_record_module import ArrayRecordReader  # pyright: ignore: compiled
@@ -64,7 +67,7 @@ class ArrayRecords:
 
 
 def open_records(file: Path | Any) -> Records:
-    """Opens a file of either format, by its name. OSError where there is none."""
+    """Open a record file, whose name says its format. Raises OSError if it does not exist."""
     if ".tfrecord" in file.name:
         return TFRecords(file)
     if not file.exists():
@@ -73,7 +76,7 @@ def open_records(file: Path | Any) -> Records:
 
 
 def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> RecordWriter:
-    """A writer of a new file."""
+    """Return a writer of a new file."""
     if file_format == "tfrecord":
         return TFRecordWriter(file)
     from array_record.python.array_record_module import ArrayRecordWriter  # pyright: ignore: compiled
@@ -82,7 +85,7 @@ def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> Reco
 
 
 class SplitRecords:
-    """The records of a split's files, one after the other. A file is opened when it is first read."""
+    """Random access to the records of all files of a split, which are opened at the first access."""
 
     def __init__(self, files: Sequence[Path]):
         self._files = tuple(files)

@@ -1,8 +1,8 @@
-"""How one episode becomes one RLDS record and back: the only place that knows TFDS's features.
+"""Conversion of an episode to an RLDS record and back, and the only module that knows the features of TFDS.
 
-An observation or action key `a/b` is the nested feature {a: {b: ...}}. Images of 1, 3 or 4 channels are PNG, of any
-other number compressed arrays; text is UTF-8; a discrete value is int64, a continuous one float32. TFDS is imported by
-the functions that need it, TensorFlow by none.
+An observation or action key `a/b` is stored as the nested feature {a: {b: ...}}. Images with 1, 3 or 4 channels are
+stored as PNG, others as compressed arrays; text as UTF-8, discrete values as int64, continuous ones as float32. TFDS is
+imported by the functions that need it; no function imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ STEP_FIELDS = {
     "is_terminal": np.bool_,
 }
 PROVENANCE_FIELDS = tuple(field.name for field in dataclasses.fields(Provenance))
-NONE = -1  # success and seed of an episode that has none: TFDS features hold no nulls
+NONE = -1  # stored for a missing success or seed, as TFDS features cannot be null
 _PNG_CHANNELS = (1, 3, 4)
 
 
 def features(spec: TaskSpec) -> Any:
-    """The `tfds.features.FeaturesDict` of a task's episodes."""
+    """Return the `tfds.features.FeaturesDict` of the episodes of a task."""
     import tensorflow_datasets as tfds
 
     sides = {side: nest({k: _feature(m) for k, m in getattr(spec, side).items()}) for side in ("observation", "action")}
@@ -64,7 +64,7 @@ def _feature(modality: Modality) -> Any:
 
 
 def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
-    """The episode as the example that `features(spec)` serialises."""
+    """Return an episode as the example that `features(spec)` serialises."""
     columns = {
         side: {k: list(_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
         for side in ("observation", "action")
@@ -83,7 +83,7 @@ def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
 
 
 def _column(modality: Modality, values: np.ndarray) -> Iterator[Any]:
-    """One key's T values as TFDS takes them. PNG is written here, because TFDS would start TensorFlow to do it."""
+    """Yield the T values of one key as TFDS takes them, images as PNG, which TFDS itself would need TensorFlow for."""
     from PIL import Image as Picture
 
     match modality:
@@ -104,14 +104,17 @@ def _column(modality: Modality, values: np.ndarray) -> Iterator[Any]:
 
 
 class RecordReader:
-    """Reads the records of one split. Decodes whole columns, not steps: 20 times faster where there are no images."""
+    """Reader of the episodes of one split.
+
+    It decodes whole columns instead of steps, which is 20 times faster for episodes without images.
+    """
 
     def __init__(self, directory: Path, files: Sequence[Path], spec: TaskSpec):
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core import example_parser
 
         features: Any = tfds.builder_from_directory(directory).info.features
-        parser: Any = example_parser.ExampleParserNp  # TFDS's types promise less than it has
+        parser: Any = example_parser.ExampleParserNp  # the annotations of TFDS lack some of its methods
         self._records = SplitRecords(files)
         self._parser = parser(features.get_serialized_info())
         self._step_features = features["steps"].feature
@@ -143,7 +146,7 @@ class RecordReader:
 
 
 def _decode(modality: Modality, column: np.ndarray, feature: Any) -> np.ndarray:
-    """(T, ...) values of one key from the column of its record."""
+    """Return the (T, ...) values of one key from the column of its record."""
     match modality:
         case Text():
             return np.array([text.decode() for text in column], dtype=object)

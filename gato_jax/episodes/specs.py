@@ -1,4 +1,4 @@
-"""What a task is: the modalities it shows, the actions it takes, the body it has, and how success is counted."""
+"""Description of a task: modalities of its observations and actions, metric, control rate and embodiment."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ _MODALITIES = {"read_as": Mapping[str, Modality]}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """One task.
+    """Description of one task.
 
     Attributes:
-      suite, task: together the name, `suite/task`, in the suite's own spelling.
-      observation, action: modality of each key. Nested ones, {a: {b: modality}}, are flattened to `a/b`. A caption is a
-        task whose action is Text; in pure text there is no observation.
-      metric: what a score is, the undiscounted `return` of an episode or its `success` (0 or 1).
-      control_rate_hz: how often actions are taken, None where time has no unit.
-      instructions: phrasings of the instruction, where the task has any.
-      embodiment: the robot, where there is one; its keys are those of this observation and action.
+      suite: name of the suite.
+      task: name of the task within the suite, in the suite's own spelling.
+      observation: {key: modality}. Nested keys, {a: {b: modality}}, are flattened to `a/b`. Empty for pure text.
+      action: {key: modality}, flattened as well. For captions and dialogue, the action is a Text.
+      metric: the score of an episode: its undiscounted `return`, or its `success` (0 or 1).
+      control_rate_hz: number of actions a second; None where time has no unit.
+      instructions: phrasings of the task's instruction; None if it has none.
+      embodiment: the robot that acts; None if there is none. Its keys are keys of `observation` and `action`.
 
     Raises:
-      SpecError: a field contradicts itself or another.
+      SpecError: a field has a wrong type, or contradicts another field.
     """
 
     suite: str
@@ -51,7 +52,7 @@ class TaskSpec:
             for key, modality in getattr(self, side).items():
                 if not isinstance(modality, Modality):
                     raise SpecError(
-                        f"{self.name}: {side} {key!r} is {modality!r}; use Text, Image, Discrete or Continuous"
+                        f"{self.name}: {side} {key!r} is {modality!r}, expected Text, Image, Discrete or Continuous"
                     )
         if not self.observation and not self.action:
             raise SpecError(f"{self.name}: a task needs an observation or an action")

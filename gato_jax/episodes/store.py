@@ -1,8 +1,8 @@
-"""Episodes on disk, read back: standard RLDS datasets, opened at random without TensorFlow.
+"""Reader of episodes from standard RLDS datasets, with random access and without TensorFlow.
 
-A dataset is a folder `ROOT/NAME/VERSION/` that plain `tfds.builder_from_directory` opens. Beside the files of TFDS lie
-`task.json`, the TaskSpec, and `episode_index.npz`, one row for each episode: TFDS keeps no lengths, and whoever plans
-100,000 episodes must not read them first.
+A dataset is a folder `ROOT/NAME/VERSION/` that plain `tfds.builder_from_directory` opens. Beside the files of TFDS it
+holds `task.json`, the TaskSpec, and `episode_index.npz`, one row for each episode. TFDS stores no lengths of episodes;
+with the index, a mixture of 100,000 episodes is planned without reading them.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class DatasetError(ValueError):
 
 
 def dataset_name(task_name: str) -> str:
-    """The TFDS name of a task: `babyai/GoToRedBall-v0` is `babyai__go_to_red_ball_v0`."""
+    """Return the TFDS name of a task: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", task_name).lower()
     return "__".join(re.sub(r"\W+", "_", part).strip("_") for part in snake.split("/"))
 
 
 def list_datasets(root: str | Path) -> dict[str, Path]:
-    """The finished datasets below `root`: {task name: folder of its newest version}."""
+    """Return the finished datasets below `root` as {task name: folder of the newest version}."""
     found = {}
     for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
         if _version(file.parent.name):
@@ -51,24 +51,33 @@ def list_datasets(root: str | Path) -> dict[str, Path]:
 
 
 def find_dataset(root: str | Path, task_name: str) -> Path:
-    """The folder of one task's dataset below `root`. Raises DatasetError with the nearest names where it is missing."""
+    """Return the folder of a task's dataset below `root`.
+
+    Raises:
+      DatasetError: there is none; the message names the tasks that are spelt most like it.
+    """
     datasets = list_datasets(root)
     if task_name not in datasets:
         near = difflib.get_close_matches(task_name, datasets, n=3, cutoff=0.4)
-        there = f"nearest there: {', '.join(near)}" if near else f"it holds {len(datasets)} datasets, none like it"
-        raise DatasetError(f"{root}: no dataset of task {task_name!r}; {there}; record it with `gato collect`")
+        hint = f"nearest there: {', '.join(near)}" if near else f"it holds {len(datasets)} datasets, none like it"
+        raise DatasetError(f"{root}: no dataset of task {task_name!r}; {hint}; record it with `gato collect`")
     return datasets[task_name]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EpisodeIndex:
-    """The sidecar of one split of N episodes in F files.
+    """Index of one split of N episodes in F record files.
 
     Attributes:
-      length: (N,) int64, steps, with a final observation counted. final_observation: (N,) bool.
-      episode_return: (N,) float64. success: (N,) int8, -1 where the task has none. seed: (N,) int64, -1 for none.
-      digest: (N,) uint64, over the episode's content. offset: (N,) int64, the steps of the split before the episode.
-      file, size: (F,) name and bytes of each record file, in order.
+      length: (N,) int64, number of steps, including a final observation.
+      final_observation: (N,) bool, whether the last step is a final observation.
+      episode_return: (N,) float64, undiscounted return.
+      success: (N,) int8, 0 or 1; -1 if the task has no success.
+      seed: (N,) int64, seed of the reset; -1 if there is none.
+      digest: (N,) uint64, hash of the episode's content.
+      offset: (N,) int64, number of steps of the split before the episode.
+      file: (F,) names of the record files, in order.
+      size: (F,) their sizes in bytes.
     """
 
     length: np.ndarray
@@ -84,10 +93,17 @@ class EpisodeIndex:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EpisodeDataset:
-    """The episodes of one split, read one at a time in any order.
+    """Episodes of one split, with random access.
 
-    Records are opened at the first episode, so that a plan over many datasets touches sidecars only. Pickles as its
-    path, so that every loader process opens files of its own.
+    The record files are opened at the first access to an episode, so that a mixture of many datasets is planned from
+    their indices alone. A pickle holds the path only, so that each process opens files of its own.
+
+    Attributes:
+      directory: folder of the dataset.
+      split: name of the split.
+      spec: the task.
+      index: index of the episodes.
+      fingerprint: hash of the task and of all episodes, which does not depend on the folder.
     """
 
     directory: Path
@@ -101,17 +117,17 @@ class EpisodeDataset:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) int64, steps of each episode, with a final observation counted."""
+        """Number of steps of each episode, including a final observation, (N,) int64."""
         return self.index.length
 
     @property
     def acting_lengths(self) -> np.ndarray:
-        """(N,) int64, steps of each episode that hold an action that was taken."""
+        """Number of steps of each episode whose action was taken, (N,) int64."""
         return self.index.length - self.index.final_observation
 
     @property
     def returns(self) -> np.ndarray:
-        """(N,) float64, undiscounted."""
+        """Undiscounted return of each episode, (N,) float64."""
         return self.index.episode_return
 
     @property
@@ -124,13 +140,13 @@ class EpisodeDataset:
         return rlds_format.RecordReader(self.directory, files, self.spec)
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
-        """The episode at `position`; negative counts from the end. Raises DatasetError where the record is damaged."""
+        """Read the episode at `position`, where -1 is the last. Raises DatasetError if its record is damaged."""
         position = range(len(self))[position]
         try:
             episode = self._reader.read(position)
         except ImportError:
             raise
-        except Exception as error:  # array_record, protobuf and the image codecs each have their own
+        except Exception as error:  # array_record, protobuf and the image codecs raise errors of their own
             raise DatasetError(
                 f"{self.directory}: episode {position} of split {self.split!r} cannot be read ({error}); "
                 "the files are damaged or were changed: record or convert the dataset again"
@@ -153,11 +169,15 @@ class EpisodeDataset:
 
 
 def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
-    """Opens one split of a dataset in milliseconds, whatever its size; no record is read.
+    """Open one split of a dataset without reading a record, which takes milliseconds for any size.
+
+    Args:
+      directory: folder of the dataset, `ROOT/NAME/VERSION`.
+      split: name of the split.
 
     Raises:
-      DatasetError: the folder is missing or was not written by this project, the split is not there, a file is missing
-        or has another size than when it was written, or the sidecar contradicts what TFDS counts.
+      DatasetError: the folder is missing or not a dataset of gato_jax; it has no such split; a file is missing or has
+        another size than the index says; or the index and TFDS disagree on the number of episodes.
     """
     directory = Path(directory)
     if not (directory / TASK_FILE).is_file():
@@ -185,13 +205,13 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
 
 
 def _fingerprint(directory: Path, split: str, index: EpisodeIndex) -> str:
-    """Sixteen hexadecimal digits over the task and every episode's digest: equal data are equal wherever they lie."""
+    """Return 16 hexadecimal digits of a hash over the task, the split's name and the digests of its episodes."""
     task = (directory / TASK_FILE).read_bytes()
     return hashlib.sha256(task + split.encode() + index.digest.tobytes()).hexdigest()[:16]
 
 
 def _version(name: str) -> tuple[int, ...]:
-    """`1.0.0` as numbers that sort, empty for any other folder: an unfinished write is none."""
+    """Return a version such as `1.0.0` as numbers, empty for a folder with another name, such as an unfinished one."""
     return tuple(map(int, name.split("."))) if re.fullmatch(r"\d+\.\d+\.\d+", name) else ()
 
 

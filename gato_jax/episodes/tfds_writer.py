@@ -1,4 +1,4 @@
-"""A TFDS dataset that comes to be whole or not at all, whoever's features it has."""
+"""Writer of TFDS datasets with any features, each of which appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gato_jax.episodes.atomic_writes import atomic_folder
 from gato_jax.episodes.errors import StoreError
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat, open_records, record_writer
 
-_EXAMPLES_A_FILE = 1000
-_FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # how many files there will be is not known
+_EXAMPLES_PER_FILE = 1000
+_FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # the number of files is not known in advance
 
 
 @contextlib.contextmanager
-def staged(directory: Path) -> Iterator[Path]:
-    """Yield an empty folder, which replaces `directory` when the block ends without an error.
+def atomic_dataset(directory: Path) -> Iterator[Path]:
+    """Yield an empty folder, which becomes the dataset `directory` when the block ends without an error.
 
     Raises:
       StoreError: another process is writing the dataset, or the disk refuses.
@@ -39,14 +39,14 @@ def write_examples(
     *,
     file_format: FileFormat = "array_record",
 ) -> dict[str, int]:
-    """Writes TFDS's own files into `staging`; returns how many examples each split got.
+    """Write the record files and the description of a TFDS dataset, and return the number of examples of each split.
 
     Args:
-      staging: an empty folder, from `staged`.
-      directory: where the dataset will lie, `.../NAME/VERSION`: TFDS writes both names into its description.
+      staging: the empty folder to write to, from `atomic_dataset`.
+      directory: final folder of the dataset, `.../NAME/VERSION`. TFDS writes both names into the description.
       features: the `tfds.features.FeaturesDict`.
-      splits: examples as the features encode them. Consumed one split after the other, one example at a time.
-      file_format: `array_record`, or `tfrecord`, which is what older readers of RLDS know.
+      splits: {split: examples that the features encode}. The splits are consumed one after the other.
+      file_format: `array_record`, or `tfrecord` for older readers of RLDS.
 
     Raises:
       StoreError: a split is empty, or the disk refuses. Errors of the iterables pass through.
@@ -70,11 +70,12 @@ def write_examples(
 
 
 def serializer(features: Any) -> Callable[[Any], bytes]:
-    """An example to the bytes of its record: the same bytes in each process, where TFDS's own maps have no order."""
+    """Return the function that serialises an example to the bytes of its record, the same bytes in every process."""
     from tensorflow_datasets.core import example_serializer
 
-    made = example_serializer.ExampleSerializer(features.get_serialized_info())
-    return lambda example: made.get_tf_example(features.encode_example(example)).SerializeToString(deterministic=True)
+    serialize = example_serializer.ExampleSerializer(features.get_serialized_info()).get_tf_example
+    # The maps of a protocol buffer have no order unless it is asked for.
+    return lambda example: serialize(features.encode_example(example)).SerializeToString(deterministic=True)
 
 
 def write_description(
@@ -86,15 +87,15 @@ def write_description(
     file_format: FileFormat,
     file_name: str,
 ):
-    """Writes `dataset_info.json` and `features.json`.
+    """Write the description of a TFDS dataset: `dataset_info.json` and `features.json`.
 
     Args:
-      staging: the folder of the files.
-      directory: as in `write_examples`.
-      features: as in `write_examples`.
-      splits: {split: (how many records each file has, the bytes of all records)}.
-      file_format: of the files.
-      file_name: TFDS's template of their names.
+      staging: the folder to write to.
+      directory: final folder of the dataset, `.../NAME/VERSION`.
+      features: the `tfds.features.FeaturesDict`.
+      splits: {split: (number of records of each file, bytes of all records)}.
+      file_format: format of the record files.
+      file_name: template of their names, as TFDS defines it.
     """
     import tensorflow_datasets as tfds
 
@@ -134,14 +135,14 @@ def _template(staging: Path, directory: Path, split: str, file_format: FileForma
 def _write_records(
     template: Any, records: Iterator[bytes], directory: Path, file_format: FileFormat
 ) -> tuple[list[int], int]:
-    """Writes a split's files; returns how many records each has, and the bytes of all of them."""
+    """Write the files of a split, and return the number of records of each file and the bytes of all records."""
     lengths, size = [], 0
-    # Records are drawn outside of `disk_errors`: a fault of whoever makes them is not one of the disk.
+    # Records are drawn outside of `disk_errors`, because an error of their iterator is not one of the disk.
     while (first := next(records, None)) is not None:
         with disk_errors(directory):
             writer = record_writer(template.sharded_filepath(shard_index=len(lengths), num_shards=None), file_format)
         lengths.append(0)
-        for record in itertools.chain([first], itertools.islice(records, _EXAMPLES_A_FILE - 1)):
+        for record in itertools.chain([first], itertools.islice(records, _EXAMPLES_PER_FILE - 1)):
             with disk_errors(directory):
                 writer.write(record)
             lengths[-1] += 1
@@ -152,13 +153,16 @@ def _write_records(
 
 
 def record_files(directory: Path, split: str) -> list[Path]:
-    """The record files of a split, in order."""
+    """Return the record files of a split, in order."""
     return [file for format in FILE_FORMATS for file in sorted(directory.glob(f"*-{split}.{format}-*"))]
 
 
 @contextlib.contextmanager
 def disk_errors(directory: Path) -> Iterator[None]:
-    """Names the dataset and the remedy when the disk refuses. ArrayRecord says so in a RuntimeError."""
+    """Convert errors of the disk in the block to a StoreError that names the dataset and the remedy.
+
+    A RuntimeError is converted as well, because ArrayRecord raises it when the disk is full.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:

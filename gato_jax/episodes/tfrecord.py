@@ -1,7 +1,7 @@
-"""TFRecord files, read at random and written without TensorFlow.
+"""Reader with random access and writer of TFRecord files, without TensorFlow.
 
-A record is its length (uint64, little-endian), the length's CRC (uint32), the bytes, the bytes' CRC (uint32). Nothing
-says where the records are, so opening a file walks over the lengths: 60,000 episodes in seconds, whatever their size.
+A record is its length (uint64, little-endian), the CRC of the length (uint32), the bytes, and the CRC of the bytes
+(uint32). The file has no index, so opening it walks over the lengths, which takes seconds for 60,000 episodes.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ class RecordError(ValueError):
 
 
 class TFRecords:
-    """The records of one file.
+    """Random access to the records of one file.
 
     Args:
       file: a `pathlib.Path` or an `etils.epath.Path`.
 
     Attributes:
-      problem: what ends the file before its last byte, None where it is whole. The records before are readable.
+      problem: the reason why records at the end of the file cannot be read; None if the file is whole.
     """
 
     def __init__(self, file: Any):
         self._file = file
-        self._places, self.problem = _walk(file)
+        self._spans, self.problem = _walk(file)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._spans)
 
     def __getitem__(self, position: int) -> bytes:
-        """The bytes of a record. Raises RecordError where they are not those that were written."""
-        start, size = self._places[position]
+        """Return the bytes of a record. Raises RecordError if they differ from those that were written."""
+        start, size = self._spans[position]
         with self._file.open("rb") as content:
             content.seek(start)
             record = content.read(size + _FOOTER)
@@ -49,7 +49,7 @@ class TFRecords:
 
 
 class TFRecordWriter:
-    """Writes one file, which must not be there yet."""
+    """Writer of one file, which must not exist yet."""
 
     def __init__(self, file: str | os.PathLike[str]):
         self._file = open(file, "xb")
@@ -71,7 +71,7 @@ def _masked_crc(data: bytes) -> int:
 
 def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
     """Return the first byte and the size of each whole record, and the problem that ends the file early, if any."""
-    places, headers, problem, position = [], [], None, 0
+    spans, headers, problem, position = [], [], None, 0
     with file.open("rb") as content:
         end = content.seek(0, os.SEEK_END)
         while position < end:
@@ -81,12 +81,12 @@ def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
                 headers.append(header)
                 size = struct.unpack("<Q", header[:8])[0]
             if len(header) < _HEADER or position + _HEADER + size + _FOOTER > end:
-                problem = f"{file}: cut short at byte {end}, inside record {len(places)}; copy the file again"
+                problem = f"{file}: cut short at byte {end}, inside record {len(spans)}; copy the file again"
                 break
-            places.append((position + _HEADER, size))
+            spans.append((position + _HEADER, size))
             position += _HEADER + size + _FOOTER
     for number, header in enumerate(headers):
         if _masked_crc(header[:8]) != struct.unpack("<I", header[8:])[0]:
-            # Nothing says where a record begins after a length that is wrong.
-            return places[:number], f"{file}: the length of record {number} is damaged; copy the file again"
-    return places, problem
+            # The records after a wrong length cannot be found.
+            return spans[:number], f"{file}: the length of record {number} is damaged; copy the file again"
+    return spans, problem

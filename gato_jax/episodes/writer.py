@@ -1,4 +1,4 @@
-"""Episodes to disk: one dataset for each task, checked against its spec, that any RLDS user can open."""
+"""Writer of episodes: one RLDS dataset for each task, whose episodes are checked against the task's spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gato_jax.episodes.modalities import Discrete, Image, Modality, Text
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
-from gato_jax.episodes.tfds_writer import disk_errors, record_files, staged, write_examples
+from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, record_files, write_examples
 
 
 def write_dataset(
@@ -30,12 +30,18 @@ def write_dataset(
     overwrite: bool = False,
     file_format: FileFormat = "array_record",
 ) -> Path:
-    """Writes the episodes of one task to `root/NAME/version` and returns that folder.
+    """Write the episodes of one task to the dataset `root/NAME/version` and return that folder.
 
-    The splits are consumed one after the other, a few episodes at a time, so they may be generators. The files come to
-    be in a folder beside the final one that is renamed when it is whole: a killed write leaves nothing that looks
-    finished, and the next one starts clean. The `array_record` format is found at random without a walk over the file;
-    `tfrecord` is what older readers of RLDS know.
+    The dataset appears whole or not at all: a process that is killed leaves only `root/NAME/version.partial`.
+
+    Args:
+      root: folder of the datasets.
+      spec: the task.
+      splits: {split: episodes}. The splits are consumed one after the other, a few episodes at a time, so they may be
+        generators.
+      version: version of the dataset.
+      overwrite: whether to replace an existing dataset of this task.
+      file_format: `array_record`, which has an index, or `tfrecord` for older readers of RLDS.
 
     Raises:
       StoreError: the dataset exists and `overwrite` is False, another process writes it, a split is empty, an episode
@@ -45,7 +51,7 @@ def write_dataset(
     check_place(directory, spec, overwrite)
     rows: dict[str, list[EpisodeRow]] = {split: [] for split in splits}
     examples = {split: _examples(spec, split, episodes, rows[split]) for split, episodes in splits.items()}
-    with staged(directory) as staging:
+    with atomic_dataset(directory) as staging:
         write_examples(staging, directory, rlds_format.features(spec), examples, file_format=file_format)
         files = {split: record_files(staging, split) for split in splits}
         write_sidecars(staging, directory, spec, rows, files)
@@ -53,7 +59,16 @@ def write_dataset(
 
 
 def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
-    """Raises StoreError where `directory` holds another task, no dataset, or one that is not to be replaced."""
+    """Check that a dataset of a task may be written to a folder.
+
+    Args:
+      directory: folder of the dataset.
+      spec: the task.
+      overwrite: whether an existing dataset of the task may be replaced.
+
+    Raises:
+      StoreError: the folder holds a dataset of another task, something else, or a dataset and `overwrite` is False.
+    """
     if not directory.exists():
         return
     try:
@@ -72,16 +87,16 @@ def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
 
 
 def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[EpisodeRow]) -> Iterator[dict]:
-    """Checks each episode against the spec, notes its row for the sidecar and encodes it."""
+    """Yield the encoded episodes, each checked against the spec, and append its row of the index to `rows`."""
     for number, episode in enumerate(episodes):
         if problem := contradiction(spec, episode):
             raise StoreError(f"{spec.name}: episode {number} of split {split!r}: {problem}")
-        rows.append(EpisodeRow.of(episode))
+        rows.append(EpisodeRow.from_episode(episode))
         yield rlds_format.encode(spec, episode)
 
 
 def contradiction(spec: TaskSpec, episode: Episode) -> str | None:
-    """What keeps the episode out of a dataset of this task, None if nothing does."""
+    """Return the problem that keeps an episode out of a dataset of the task; None if there is none."""
     if episode.task != spec.name:
         return f"it is of task {episode.task!r}; one dataset holds one task"
     if episode.seed is not None and episode.seed < 0:
@@ -97,7 +112,7 @@ def contradiction(spec: TaskSpec, episode: Episode) -> str | None:
 
 
 def _contradiction(modality: Modality, values: np.ndarray) -> str | None:
-    """What is wrong with (T, ...) values of this modality, None if nothing is."""
+    """Return the problem of (T, ...) values of a modality; None if there is none."""
     if isinstance(modality, Text):
         wrong = [value for value in values if not isinstance(value, str)]
         return f"holds {wrong[0]!r}, text is str" if wrong else None
@@ -114,7 +129,7 @@ def _contradiction(modality: Modality, values: np.ndarray) -> str | None:
 
 
 def _digest(episode: Episode) -> int:
-    """64 bits over the episode's content, the same on every machine: records are not, for their maps have no order."""
+    """Return a 64-bit hash of the episode's content, which is the same on every machine, unlike that of its record."""
     digest = hashlib.blake2b(repr((episode.seed, episode.success, episode.final_observation)).encode(), digest_size=8)
     steps = {name: getattr(episode, name) for name in rlds_format.STEP_FIELDS}
     for tree in (episode.observation, episode.action, steps):
@@ -126,7 +141,7 @@ def _digest(episode: Episode) -> int:
 
 
 class EpisodeRow(NamedTuple):
-    """What the sidecar says of one episode; see EpisodeIndex."""
+    """Row of one episode in the index; EpisodeIndex describes the fields."""
 
     length: int
     final_observation: bool
@@ -136,7 +151,8 @@ class EpisodeRow(NamedTuple):
     digest: int
 
     @classmethod
-    def of(cls, episode: Episode) -> EpisodeRow:
+    def from_episode(cls, episode: Episode) -> EpisodeRow:
+        """Return the row of an episode."""
         return cls(
             length=len(episode),
             final_observation=bool(episode.final_observation),
@@ -154,7 +170,15 @@ def write_sidecars(
     rows: Mapping[str, Sequence[EpisodeRow]],
     files: Mapping[str, Sequence[Path]],
 ):
-    """Writes what lies beside TFDS's own files: the task, and {split: a row for each episode} with the closed files."""
+    """Write the files of a dataset that TFDS does not write: the task and the index.
+
+    Args:
+      staging: the folder to write to.
+      directory: final folder of the dataset, named in messages.
+      spec: the task.
+      rows: {split: a row for each episode}.
+      files: {split: the closed record files, in order}.
+    """
     with disk_errors(directory):
         (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
         index = {
@@ -166,7 +190,7 @@ def write_sidecars(
 
 
 def _index(files: Sequence[Path], rows: Sequence[EpisodeRow]) -> EpisodeIndex:
-    """The sidecar of a split whose files are closed."""
+    """Return the index of a split whose record files are closed."""
     length, final_observation, episode_return, success, seed, digest = zip(*rows, strict=True)
     lengths = np.array(length, np.int64)
     return EpisodeIndex(

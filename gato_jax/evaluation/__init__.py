@@ -1,4 +1,7 @@
-"""Scores of played episodes beside reference scores. May import policy, environments, experts, episodes."""
+"""Scores of played episodes beside reference scores.
+
+May import policy, rollouts, experts, environments, tokenization, episodes.
+"""
 
 from gato_jax.evaluation.measurement import gather_references, measure_references
 from gato_jax.evaluation.reference_table import MissingReferencesError, find_references, read_table, write_table

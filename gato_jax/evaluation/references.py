@@ -71,7 +71,7 @@ class References:
     published_random: float | None = None
 
     def __post_init__(self):
-        if not self.packages or not all(_PACKAGE.fullmatch(package) for package in self.packages):
+        if not all(_PACKAGE.fullmatch(package) for package in self.packages):
             raise ReferencesError(
                 f"{self.task}: packages is {self.packages!r}, expected pip packages as 'name version'. "
                 "Measure the task again."

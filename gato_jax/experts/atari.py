@@ -1,9 +1,9 @@
-"""A script for Gopher, which reads the screen: a farmer fills the holes of a gopher that digs for his carrots.
+"""A script for Gopher, in which a farmer fills the holes of a gopher that digs for his carrots; it reads the screen.
 
-Gopher is the game to learn first. Over ten episodes random play scores 198 and the script 856; every constant action
-scores nothing, as the farmer has to walk and to dig. What to do shows in a single frame (where the farmer stands, where
-the highest hole is, whether the shovel is up), and things are large even at 64x64. Mistakes cost time, not the game:
-over six episodes the script scored 713, and 717 with three tenths of its actions replaced by random ones.
+Gopher is easy to learn. Over ten episodes random play scores 198 and the script 856; every constant action scores
+nothing, as the farmer has to walk and to dig. The best action follows from a single frame (where the farmer stands,
+where the highest hole is, whether the shovel is up), and objects are large even at 64x64. Mistakes cost time, not the
+game: over six episodes the script scored 713, and 717 with three tenths of its actions replaced by random ones.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from gato_jax.environments.atari import Atari
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
-# Rows of the 210x160 screen, and its colours.
+# Rows of the 210x160 screen, and colours on it.
 _FARMER, _LEGS, _BELOW, _SOIL = slice(80, 146), slice(100, 146), slice(100, 200), slice(146, 184)
 _DUG, _GOPHER = np.array([223, 183, 85]), np.array([72, 44, 0])
 _TUNNEL_TOP = 180
-_STANDING_PIXELS = 351  # of the farmer; the raised shovel shows black before him
-_BUTTON_HELD = 70  # address in RAM: not zero until the console has seen the button released
-_REACH = 3  # pixels within which a blow fills a hole; a step is 4
+_STANDING_PIXELS = 351  # pixels of the farmer when the shovel is down; the raised shovel covers some with black
+_BUTTON_HELD = 70  # RAM address of a value that is not zero until the console has seen the button released
+_REACH = 3  # distance in pixels within which a blow fills a hole; the farmer moves by 4
 _HOLE_WIDTH = 4
 
 
 class GopherScript(Expert[Atari]):
-    """Goes to the gopher where it climbs, else to the highest hole, and digs there.
+    """Walks to the gopher if it climbs, else to the highest hole, and digs there.
 
-    The console digs once for each press of the button, and sees a release only when the shovel is down again. So after
-    each blow, while the shovel is up, the script steps aside and comes back, and every action follows from the frame
-    alone. The one look into RAM is for a release that sticky actions swallowed: then it steps aside too.
+    The console digs once for each press of the button, and sees a release only after the shovel is down again. So after
+    each blow, while the shovel is up, the script steps aside and comes back; every action then follows from the frame
+    alone. Sticky actions may swallow a release. The script reads RAM to notice it, and steps aside in this case too.
     """
 
     agent = "script for Gopher that reads the screen"
@@ -51,19 +51,19 @@ def _choose(screen: np.ndarray, console) -> str:
         return "RIGHT" if offset > 0 else "LEFT"
     digging = np.count_nonzero(screen[_FARMER].any(axis=-1)) < _STANDING_PIXELS
     if digging or console.getRAM()[_BUTTON_HELD]:
-        return "LEFT" if offset >= 0 else "RIGHT"  # the side that is farther from the target
+        return "LEFT" if offset >= 0 else "RIGHT"  # to the side that is farther from the target
     return "FIRE"
 
 
 def _farmer(screen: np.ndarray) -> float:
-    """The column at which the farmer stands."""
+    """Return the column at which the farmer stands."""
     legs = screen[_LEGS]
     columns = np.flatnonzero(((legs[..., 2] > 150) & (legs[..., 0] < 120)).any(axis=0))
     return float(columns[0] + columns[-1]) / 2 if columns.size else 80.0
 
 
 def _target(screen: np.ndarray, farmer: float) -> float:
-    """The column of the gopher where it is above its tunnel, else of the highest hole, the nearest of several."""
+    """Return the column of the gopher if it is above its tunnel, else that of the nearest of the highest holes."""
     gopher = np.abs(screen[_BELOW] - _GOPHER).sum(axis=-1) < 10
     rows = np.flatnonzero(gopher.sum(axis=1) >= 3)
     if rows.size and _BELOW.start + rows[0] < _TUNNEL_TOP:

@@ -1,4 +1,4 @@
-"""BabyAI's bot: keeps a stack of subgoals, explores what it has not seen, and replans after each action taken."""
+"""BabyAI's bot, which keeps a stack of subgoals, explores unseen cells, and replans after each executed action."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gato_jax.rollouts import Action, ActorFailure
 if TYPE_CHECKING:
     from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
 
-# The bot's authors exclude these: it has no plan for a key in a box, nor for an agent that starts with its hands full.
+# The bot's authors exclude these levels: it has no plan for a key in a box or for an agent that starts with an object.
 _BEYOND_THE_BOT = {"KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0"}
-_MOVES = 3  # left, right, forward
+_MOVES = 3  # the first three actions: left, right, forward
 
 
 class BabyAIBot(Expert[BabyAI]):
-    """minigrid's bot. It sees no more than the agent has seen, but remembers all of it.
+    """minigrid's bot, which knows the cells that the agent has seen so far.
 
-    Noise replaces its action by a move (left, right, forward) only: a random pick-up or toggle can make a mission
-    impossible, and the bot, told of the move, plans from where it led.
+    Noise replaces an action by a random move (left, right or forward) only, as a random pick-up or toggle can make a
+    mission impossible. The bot is told of the move and plans from the new position.
     """
 
     agent = "minigrid's BabyAIBot"
@@ -43,7 +43,7 @@ class BabyAIBot(Expert[BabyAI]):
     def act(self, environment: BabyAI, timestep: dm_env.TimeStep) -> Action:
         try:
             action = self._bot.replan(self._last_action)
-        except Exception as error:  # the bot asserts, and raises its own, wherever its plan does not fit the grid
+        except Exception as error:  # it asserts, or raises errors of its own, if its plan does not fit
             raise ActorFailure(f"the bot has no plan: {error!r}") from error
         if action is None:
             raise ActorFailure("the bot has no action")

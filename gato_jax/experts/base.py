@@ -51,9 +51,9 @@ class Expert(abc.ABC, Generic[Env]):
         Args:
           environment: The environment that the action is for.
           action: The expert's action.
-          noise: For continuous actions, the standard deviation of Gaussian noise, as a fraction of half the range between
-            the limits; the result is clipped to the limits. For discrete actions, the probability that the action is
-            replaced by a uniformly drawn one.
+          noise: For continuous actions, the standard deviation of Gaussian noise, as a fraction of half the range
+            between the limits; the result is clipped to the limits. For discrete actions, the probability that the
+            action is replaced by a uniformly drawn one.
           generator: Source of the noise.
         """
         disturbed = {}

@@ -1,8 +1,8 @@
-"""Planning for DM Control: model-predictive path integral control (MPPI) on the simulator itself.
+"""A planner for DM Control: model predictive path integral control (MPPI, arXiv 1509.01149) with the simulator itself.
 
-At every second step the planner draws action sequences around its last plan, rolls them out with `mujoco.rollout`,
-and takes their mean, weighted by the exponential of a hand-shaped objective (arXiv 1509.01149). It runs in one thread,
-so that several recordings can run side by side.
+At every second step the planner draws action sequences around its last plan, simulates them by `mujoco.rollout`, and
+takes their mean, weighted by the exponential of a hand-shaped objective. It runs in one thread, so that several
+processes can record side by side.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
 Objective = Callable[[Any, Any, np.ndarray, np.ndarray], np.ndarray]
-"""(MjModel, MjData, positions (..., nq), velocities (..., nv)) -> what each state is worth (...)."""
+"""Function of MjModel, MjData, positions (..., nq) and velocities (..., nv) that returns the values of states (...)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to plan one task.
+    """Objective and sampling parameters of the planner for one task.
 
     Attributes:
-      horizon: steps that each sequence looks ahead.
-      knots: points between which a sequence's noise is interpolated.
-      samples: sequences drawn each time.
-      sigma: the noise's standard deviation, as a share of the action's range.
+      objective: Value of a state, which is summed over a sequence.
+      horizon: Number of steps in each action sequence.
+      knots: Number of points between which the noise on a sequence is interpolated.
+      samples: Number of sequences that are drawn for each plan.
+      sigma: Standard deviation of the noise, as a fraction of half the action range.
+      replan_every: Number of steps between two plans.
+      discount: Discount of the value of each further step.
+      temperature: Temperature of the weights, as a fraction of the standard deviation of the sequences' values.
     """
 
     objective: Objective
@@ -40,7 +44,7 @@ class Plan:
     sigma: float
     replan_every: int = 2
     discount: float = 0.99
-    temperature: float = 0.15  # as a share of the spread of the sequences' worth
+    temperature: float = 0.15
 
 
 def _point_mass(model, data, position, velocity):
@@ -82,17 +86,17 @@ PLANS = {
 
 
 class Planner(Expert[DMControl]):
-    """MPPI with the task's Plan."""
+    """MPPI with the Plan of the task."""
 
     agent = "MPPI planner"
     default_noise = 0.1
 
     def __init__(self, task: str):
         self._plan = plan = PLANS[f"dm_control/{task}"]
-        # (horizon, knots): how much of each knot's noise a step takes
+        # The share (horizon, knots) of the noise of each knot in each step, by linear interpolation.
         times = np.linspace(0, plan.horizon - 1, plan.knots)
-        self._weights = np.stack([np.interp(np.arange(plan.horizon), times, one) for one in np.eye(plan.knots)], axis=1)
-        # Half of the samples explore widely, half refine, and the first is the last plan itself.
+        self._weights = np.stack([np.interp(np.arange(plan.horizon), times, row) for row in np.eye(plan.knots)], axis=1)
+        # Half of the samples explore widely, half refine the last plan, and the first sample is the last plan itself.
         self._scales = np.where(np.arange(plan.samples) < plan.samples // 2, plan.sigma, 0.35 * plan.sigma)
         self._scales[0] = 0.0
         self._discounts = plan.discount ** np.arange(plan.horizon)
@@ -124,12 +128,19 @@ class Planner(Expert[DMControl]):
         spread = np.einsum("hk,nku->nhu", self._weights, noise) * (high - low) / 2
         sequences = np.clip(self._sequence + spread, low, high)
         position, velocity = self._roll_out(sequences)
-        worth = plan.objective(self._model, self._data, position, velocity) @ self._discounts
-        weights = np.exp((worth - worth.max()) / max(plan.temperature * worth.std(), 1e-6))
+        values = plan.objective(self._model, self._data, position, velocity) @ self._discounts
+        weights = np.exp((values - values.max()) / max(plan.temperature * values.std(), 1e-6))
         self._sequence = np.tensordot(weights / weights.sum(), sequences, 1)
 
     def _roll_out(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (samples, horizon, nq) and velocities (..., nv) after each of (samples, horizon, nu) actions."""
+        """Simulate action sequences from the current state.
+
+        Args:
+          sequences: Actions, (samples, horizon, nu).
+
+        Returns:
+          Positions (samples, horizon, nq) and velocities (samples, horizon, nv) after each action.
+        """
         import mujoco
         from mujoco import rollout
 
@@ -139,7 +150,7 @@ class Planner(Expert[DMControl]):
         controls = np.repeat(sequences, self._substeps, axis=1)
         states, _ = rollout.rollout(self._model, self._scratch, np.tile(start, (len(sequences), 1)), controls)
         states = np.asarray(states)[:, self._substeps - 1 :: self._substeps]
-        split = 1 + self._model.nq  # a full state is time, positions, velocities, ...
+        split = 1 + self._model.nq  # a full state begins with time, positions, velocities
         return states[..., 1:split], states[..., split : split + self._model.nv]
 
 

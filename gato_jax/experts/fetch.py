@@ -1,7 +1,7 @@
-"""A script for Fetch pick and place: above the block, down, close, to the target.
+"""A script for Fetch pick and place: move above the block, go down, close the gripper, move to the target.
 
-Each action follows from where gripper, block and target are now, with no memory of a phase, so that single steps can be
-imitated and a dropped block is picked up again.
+Each action follows from the current positions of gripper, block and target alone. So single steps can be imitated
+without memory, and a block that was dropped is picked up again.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from gato_jax.environments.fetch import MAX_DISPLACEMENT, FetchPickAndPlace
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
-_GAIN = 0.5  # of the distance, in one step
-_ABOVE = 0.08  # metres over the block, from where the gripper goes down
-_ALIGNED, _AT_BLOCK = 0.015, 0.015  # metres: sideways of the block; between the fingers
-_SLACK = 0.03  # metres that a held block may slip
-_HELD_OPENING = 0.056  # metres between fingers that have closed on the block, which is 0.05 wide
+_GAIN = 0.5  # fraction of the distance to move in one step
+_ABOVE = 0.08  # height in metres above the block from which the gripper goes down
+_ALIGNED, _AT_BLOCK = 0.015, 0.015  # largest horizontal and total distance to the block in metres
+_SLACK = 0.03  # distance in metres that a held block may slip
+_HELD_OPENING = 0.056  # largest opening in metres with the block, 0.05 wide, between the fingers
 _OPEN, _CLOSED = 1.0, 0.0
 
 
 class FetchScript(Expert[FetchPickAndPlace]):
-    """Knows the block's and the target's position from the simulator; an imitator has to see them.
+    """A script that reads the positions of block and target from the simulator, whereas an imitator has to see them.
 
-    Noise moves the gripper only: it neither opens it nor turns it.
+    Noise affects the displacement only, not the rotation or the opening of the gripper.
     """
 
     agent = "script for pick and place that knows the block's position"
@@ -38,16 +38,16 @@ class FetchScript(Expert[FetchPickAndPlace]):
         offset = block - gripper
         sideways = np.linalg.norm(offset[:2])
         if np.linalg.norm(offset) < _SLACK and environment.opening < _HELD_OPENING:
-            way, hand = goal - block, _CLOSED
+            displacement, opening = goal - block, _CLOSED
         elif np.linalg.norm(offset) < _AT_BLOCK:
-            way, hand = offset, _CLOSED
+            displacement, opening = offset, _CLOSED
         elif sideways < _ALIGNED:
-            way, hand = offset, _OPEN
+            displacement, opening = offset, _OPEN
         else:
-            way, hand = offset + [0.0, 0.0, _ABOVE], _OPEN
+            displacement, opening = offset + [0.0, 0.0, _ABOVE], _OPEN
         action = np.zeros(7, np.float32)
-        action[:3] = np.clip(_GAIN * way, -MAX_DISPLACEMENT, MAX_DISPLACEMENT)
-        action[6] = hand
+        action[:3] = np.clip(_GAIN * displacement, -MAX_DISPLACEMENT, MAX_DISPLACEMENT)
+        action[6] = opening
         return {"action": action}
 
     def disturb(

@@ -1,4 +1,4 @@
-"""Meta-World's scripted policies: one controller for each of the 50 tasks, a function of the observation alone."""
+"""Meta-World's scripted policies, one for each of the 50 tasks; each is a function of the observation alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gato_jax.rollouts import Action
 
 
 class MetaWorldScript(Expert[MetaWorld]):
-    """The policy that Meta-World ships for the task; succeeds in 98% of episodes over all tasks."""
+    """The policy that comes with Meta-World for the task; over all tasks it succeeds in 98% of the episodes."""
 
     agent = "Meta-World's scripted policy"
     default_noise = 0.3
@@ -21,7 +21,7 @@ class MetaWorldScript(Expert[MetaWorld]):
     def __init__(self, task: str):
         from metaworld.policies import ENV_POLICY_MAP
 
-        warnings.filterwarnings("ignore", module=r"metaworld\.policies")  # each step whose action will be clipped
+        warnings.filterwarnings("ignore", module=r"metaworld\.policies")  # it warns of each action that will be clipped
         self._policy = ENV_POLICY_MAP[task]()
 
     def act(self, environment: MetaWorld, timestep: dm_env.TimeStep) -> Action:

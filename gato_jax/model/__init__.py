@@ -1,4 +1,4 @@
-"""Embedding, transformer and head: parameters only, no random state. May import tokenization."""
+"""Embedding, transformer and head: parameters only, no random state. May import tokenization, episodes."""
 
 from gato_jax.model.axes import constrain, mesh_axes, param_axes
 from gato_jax.model.config import ComputeConfig, ModelConfig

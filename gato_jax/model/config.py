@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization import Tokenization
+
+_READER = DataclassReader(error=ValueError)
 
 FUSED = ("cudnn", "splash")  # kernels without scores by distance, so for rope only
 
@@ -50,6 +53,7 @@ class ModelConfig:
     tokenization: Tokenization = Tokenization()
 
     def __post_init__(self):
+        _READER.check(self, "model")
         for name in ("layers", "width", "heads", "head_size", "hidden", "patch_channels", "patch_stride"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model.{name} must be positive, got {getattr(self, name)}")
@@ -66,9 +70,6 @@ class ModelConfig:
                 raise ValueError(f"model.{name} must be in [0, 1), got {getattr(self, name)}")
         if self.position == "rope" and self.head_size % 2:
             raise ValueError(f"model.head_size must be even for rope, which rotates pairs; got {self.head_size}")
-        require_one_of("model", self, "position", ("relative_xl", "rope"))
-        require_one_of("model", self, "image_trunk", ("residual_block", "resnet_50"))
-        require_one_of("model", self, "bin_init", ("normal", "fourier"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,10 @@ class ComputeConfig:
     loss_chunk: int = 2048
 
     def __post_init__(self):
+        _READER.check(self, "compute")
         for name in ("accumulate", "loss_chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"compute.{name} must be positive, got {getattr(self, name)}")
-        require_one_of("compute", self, "dtype", ("float32", "bfloat16"))
-        require_one_of("compute", self, "attention", ("dense", "blockwise", *FUSED))
-        require_one_of("compute", self, "remat", ("none", "dots", "full"))
 
     def require_fits(self, model: ModelConfig):
         """Raise ValueError if the attention kernel cannot compute this model or this dtype."""
@@ -111,9 +110,3 @@ class ComputeConfig:
             )
         if self.attention == "cudnn" and self.dtype != "bfloat16":
             raise ValueError("compute.attention=cudnn computes in 16 bits; set compute.dtype=bfloat16, or blockwise")
-
-
-def require_one_of(section: str, config: object, name: str, allowed: tuple[str, ...]):
-    """Raise ValueError unless the field `name` of a config has one of the allowed values."""
-    if (value := getattr(config, name)) not in allowed:
-        raise ValueError(f"{section}.{name} must be {' or '.join(allowed)}, got {value!r}")

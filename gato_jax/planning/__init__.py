@@ -1,4 +1,4 @@
-"""The preflight planner: memory, FLOPs and days of a run on chips that are not there.
+"""The preflight planner: memory, FLOPs and duration of a training run on accelerators that are not present.
 
 May import training, batching, model.
 """
@@ -7,7 +7,7 @@ from gato_jax.planning.budgets import PlanError, PoolBudgets
 from gato_jax.planning.compilation import CompileError, load_step, save_step
 from gato_jax.planning.plan import Plan
 from gato_jax.planning.preflight import Planned, make_plan
-from gato_jax.planning.sweep import Grid, SweepRow, best, sweep
+from gato_jax.planning.sweep import Grid, SweepRow, fastest, sweep
 from gato_jax.planning.tables import describe_plan, describe_sweep
 from gato_jax.planning.topologies import CHIPS, Chip, Topology, TopologyError, parse_topology
 
@@ -23,9 +23,9 @@ __all__ = [
     "SweepRow",
     "Topology",
     "TopologyError",
-    "best",
     "describe_plan",
     "describe_sweep",
+    "fastest",
     "load_step",
     "make_plan",
     "parse_topology",

@@ -1,4 +1,4 @@
-"""How many patches and targets a pool of the planned run has room for, and who says so."""
+"""Budgets of patches and targets of the planned run, and the source of each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ class PlanError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PoolBudgets:
-    """Of each of `pools` pools, which has `rows` rows: those of a device in a microbatch.
+    """Budgets of one pool of a batch: the rows of one device in one microbatch.
 
     Attributes:
-      patches_from, targets_from: the config's key, the data of a run, or, knowing neither, every position.
+      pools: number of pools in a batch.
+      rows: rows of a pool.
+      patches: number of patches that a pool has room for.
+      targets: number of targets that a pool has room for.
+      patches_from: source of `patches`: the config's patch_budget, the data of a run, or all positions of the rows.
+      targets_from: source of `targets`, as for `patches_from`.
     """
 
     pools: int
@@ -34,27 +39,32 @@ class PoolBudgets:
 
 
 def pool_budgets(config: TrainConfig, pools: int, mixture: Mixture | None) -> PoolBudgets:
-    """For the config, whose batch size need not be the mixture's.
+    """Return the budgets of a pool for the batch size of the config.
+
+    Args:
+      config: its patch_budget and target_budget, where they are set, come first.
+      pools: number of pools in a batch: devices over which rows are sharded, times microbatches.
+      mixture: the data of a run, whose own batch size is ignored; None to assume that every position may be a patch or
+        a target.
 
     Raises:
-      PlanError: the rows cannot be dealt out to so many pools.
+      PlanError: the batch size is not a multiple of `pools`.
     """
-    rows, left = divmod(config.batch_size, pools)
-    if left or not rows:
+    rows, rest = divmod(config.batch_size, pools)
+    if rest or not rows:
         raise PlanError(
-            f"batch_size {config.batch_size} is no multiple of {pools}, the devices that rows are spread over (data x "
-            "fsdp) times compute.accumulate; change one of them"
+            f"batch_size is {config.batch_size}, expected a multiple of {pools}, the devices that rows are sharded "
+            "over (data x fsdp) times compute.accumulate. Change one of them."
         )
-    most, source = Budgets(rows * config.context, rows * config.context), "worst case"
+    budgets, source = Budgets(rows * config.context, rows * config.context), "worst case"
     if mixture is not None:
-        most = dataclasses.replace(mixture, batch_size=config.batch_size).budgets(pools)
+        budgets = dataclasses.replace(mixture, batch_size=config.batch_size).budgets(pools)
         source = "data"
-    by_hand = config.patch_budget, config.target_budget
     return PoolBudgets(
         pools=pools,
         rows=rows,
-        patches=most.patches if by_hand[0] is None else by_hand[0],
-        targets=most.targets if by_hand[1] is None else by_hand[1],
-        patches_from=source if by_hand[0] is None else "config",
-        targets_from=source if by_hand[1] is None else "config",
+        patches=budgets.patches if config.patch_budget is None else config.patch_budget,
+        targets=budgets.targets if config.target_budget is None else config.target_budget,
+        patches_from=source if config.patch_budget is None else "config",
+        targets_from=source if config.target_budget is None else "config",
     )

@@ -1,8 +1,12 @@
-"""What devices send each other in a step, from the text of the compiled program.
+"""Communication between devices in a step, counted in the text of the compiled program.
 
-Bytes are those that a device sends, by the ring algorithms. Of n devices that hold A bytes each: to gather them
-everywhere it sends (n-1) A; to add them up in n pieces (n-1)/n A; to have the whole sum everywhere, twice that; to
-exchange pieces (n-1)/n A; to pass them on A.
+Bytes are those that one device sends, by the ring algorithms. With n devices that hold A bytes each, a device sends
+
+    all-gather          (n-1) A
+    reduce-scatter      (n-1)/n A
+    all-reduce          2 (n-1)/n A
+    all-to-all          (n-1)/n A
+    collective-permute  A
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\].*?\{([^}]*)\}")
 
 
 class Traffic(NamedTuple):
-    """Collectives of one kind, and the bytes that a device sends in them."""
+    """Number of collectives of one kind in a step, and the bytes that one device sends in them."""
 
     count: int
     bytes: int
@@ -29,19 +33,19 @@ class Traffic(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Collectives:
-    """Of one step.
+    """All collectives of one step.
 
     Attributes:
-      kinds: those that there are.
-      endless: loops with collectives of which the text does not say how often they run; counted once.
+      kinds: {kind of collective: traffic}, with the kinds that occur.
+      unbounded_loops: number of loops with collectives whose trip count is unknown; their collectives count once.
     """
 
     kinds: Mapping[str, Traffic]
-    endless: int = 0
+    unbounded_loops: int = 0
 
     @property
     def bytes(self) -> int:
-        """That a device sends in all."""
+        """Bytes that one device sends in a step."""
         return sum(traffic.bytes for traffic in self.kinds.values())
 
     def __add__(self, other: Collectives) -> Collectives:
@@ -49,66 +53,69 @@ class Collectives:
         for kind, (count, sent) in other.kinds.items():
             before = kinds.get(kind, Traffic(0, 0))
             kinds[kind] = Traffic(before.count + count, before.bytes + sent)
-        return Collectives(kinds, self.endless + other.endless)
+        return Collectives(kinds, self.unbounded_loops + other.unbounded_loops)
 
     def times(self, trips: int | None) -> Collectives:
-        """Of a loop's body, from what is in one trip."""
+        """Return the collectives of a loop whose body has these; `trips` is its trip count, None if unknown."""
         if trips is None:
-            return Collectives(self.kinds, self.endless + 1 if self.kinds else 0)
+            return Collectives(self.kinds, self.unbounded_loops + 1 if self.kinds else 0)
         kinds = {kind: Traffic(count * trips, sent * trips) for kind, (count, sent) in self.kinds.items()}
-        return Collectives(kinds if trips else {}, self.endless)
+        return Collectives(kinds if trips else {}, self.unbounded_loops)
 
 
 def collectives(text: str) -> Collectives:
-    """Of `compiled.as_text()`, as often as they run in one call of the program.
+    """Count the collectives in one call of a compiled program.
+
+    Args:
+      text: HLO, as `compiled.as_text()` returns it.
 
     Raises:
-      HloError: a line that is not understood.
+      HloError: a line cannot be parsed.
     """
     module = parse(text)
     return _in_computation(module, module.entry)
 
 
 def _in_computation(module: Module, name: str) -> Collectives:
-    computation, found, fused = module.computations[name], Collectives({}), set()
+    computation, total, fused = module.computations[name], Collectives({}), set()
     for instruction in computation.matching(_LINES):
         kind = instruction.opcode.removesuffix("-start")
         if kind in KINDS:
-            found += _one(module, computation, instruction, kind)
+            total += _collective(module, computation, instruction, kind)
         elif kind == "while":
             body = _in_computation(module, instruction.called("body"))
-            found += body.times(module.trips(instruction, computation)) if body.kinds else body
+            total += body.times(module.trips(instruction, computation)) if body.kinds else body
         elif kind == "conditional":
             branches = [_in_computation(module, branch) for branch in instruction.branches]
-            found += max(branches, key=lambda branch: branch.bytes)
+            total += max(branches, key=lambda branch: branch.bytes)
         elif kind == "fusion":
-            found += _in_fusion(module, instruction.called("calls"), fused)
+            total += _in_fusion(module, instruction.called("calls"), fused)
         else:
-            found += _in_computation(module, instruction.called("to_apply" if kind == "call" else "calls"))
-    return found
+            total += _in_computation(module, instruction.called("to_apply" if kind == "call" else "calls"))
+    return total
 
 
 def _in_fusion(module: Module, name: str, fused: set[str]) -> Collectives:
-    """Those that a TPU's compiler has fused with something, in two ways.
+    """Count the collectives that the compiler for TPUs has fused with other work.
 
-    One that goes on behind other work stands in the fusions at its start, in its middle and at its end, by the number
-    of its channel, which `fused` keeps. And a sum in pieces is a whole sum with taking one's piece of it, known by its
-    name only.
+    An asynchronous collective appears in several fusions, at its start, in its middle and at its end, with one channel
+    number; `fused` has the numbers that are already counted. A reduce-scatter appears as an all-reduce fused with the
+    slice of the result that a device keeps, and only the name of the fusion says so.
     """
-    computation, found = module.computations[name], Collectives({})
+    computation, total = module.computations[name], Collectives({})
     for instruction in computation.matching(_LINES):
         kind = instruction.opcode.removesuffix("-start")
         channel = re.search(r"channel_id=\d+", instruction.attributes)
         if kind not in KINDS or (channel is not None and channel[0] in fused):
             continue
         fused |= {channel[0]} if channel is not None else set()
-        in_pieces = kind == "all-reduce" and "all-reduce-scatter" in name
-        found += _one(module, computation, instruction, "reduce-scatter" if in_pieces else kind)
-    return found
+        scattered = kind == "all-reduce" and "all-reduce-scatter" in name
+        total += _collective(module, computation, instruction, "reduce-scatter" if scattered else kind)
+    return total
 
 
-def _one(module: Module, computation: Computation, instruction: Instruction, kind: str) -> Collectives:
-    """By what the device holds, the operands."""
+def _collective(module: Module, computation: Computation, instruction: Instruction, kind: str) -> Collectives:
+    """Return the traffic of one collective, from the size of its operands, which each device holds."""
     held = sum(computation[name].bytes for name in instruction.operands)
     n = _group_size(module, instruction)
     if n == 1:
@@ -124,17 +131,17 @@ def _one(module: Module, computation: Computation, instruction: Instruction, kin
 
 
 def _group_size(module: Module, instruction: Instruction) -> int:
-    """How many devices take part together; groups are lists, an array of them, or axes of a mesh."""
-    said = instruction.attributes
-    if "source_target_pairs=" in said:
+    """Return the number of devices in a group; HLO writes groups as lists, as an array, or as axes of a mesh."""
+    attributes = instruction.attributes
+    if "source_target_pairs=" in attributes:
         return module.devices
-    if (axes := _MESH.search(said)) is not None:
+    if (axes := _MESH.search(attributes)) is not None:
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", axes[1]))
         return math.prod(int(part or sizes[axis]) for axis, part in re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2]))
-    if (array := re.search(r"replica_groups=\[\d+,(\d+)\]", said)) is not None:
+    if (array := re.search(r"replica_groups=\[\d+,(\d+)\]", attributes)) is not None:
         return int(array[1])
-    if (first := re.search(r"replica_groups=\{\{([\d,]*)\}", said)) is not None:
+    if (first := re.search(r"replica_groups=\{\{([\d,]*)\}", attributes)) is not None:
         return len(first[1].split(","))
-    if "replica_groups={}" in said:
+    if "replica_groups={}" in attributes:
         return module.devices
-    raise HloError(f"groups of {instruction.opcode} are not understood: {said[:300]}")
+    raise HloError(f"the replica groups of {instruction.opcode} cannot be parsed: {attributes[:300]}")

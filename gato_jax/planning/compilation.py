@@ -1,4 +1,4 @@
-"""The train step, compiled for devices that need not be there, and what the compiler says of it."""
+"""Compilation of the train step for devices that need not be present, and the memory that the compiler reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gato_jax.planning.collectives import Collectives, collectives
 from gato_jax.training.program import Program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# How libtpu says it: "HLO temporaries (37.99G) exceeds available HBM (15.75G)", or "Used 37.99G of 15.75G hbm".
+# Messages of libtpu: "HLO temporaries (37.99G) exceeds available HBM (15.75G)", or "Used 37.99G of 15.75G hbm".
 _OUT_OF_HBM = (
     re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
     re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
@@ -22,17 +22,18 @@ _OUT_OF_HBM = (
 
 
 class CompileError(RuntimeError):
-    """What the compiler refuses for another reason than memory."""
+    """A step that the compiler refuses for another reason than memory; the message quotes the compiler."""
 
 
-class Step(NamedTuple):
-    """What a step takes of each device.
+class StepCost(NamedTuple):
+    """Memory and communication of one training step on each device.
 
     Attributes:
-      hbm: bytes at the worst moment, the program itself included; what it would need, where it does not compile.
-      limit: bytes that there are.
-      seconds: to compile; None of an estimate.
-      collectives, executable: None where it does not compile.
+      hbm: peak memory in bytes, with the program itself; the memory that it would need where it does not compile.
+      limit: memory that a program may use, in bytes.
+      seconds: duration of the compilation; None for an estimate.
+      collectives: communication of the step; None where it does not compile.
+      executable: the compiled step; None where it does not compile, and for an estimate.
     """
 
     hbm: int
@@ -46,49 +47,53 @@ class Step(NamedTuple):
         return self.hbm <= self.limit
 
 
-def compile_step(program: Program, limit: int) -> Step:
-    """For the devices of the program's mesh, of which each has `limit` bytes unless the compiler knows better.
+def compile_step(program: Program, limit: int) -> StepCost:
+    """Compile the step for the devices of the program's mesh.
+
+    Args:
+      program: the training step.
+      limit: memory of a device in bytes; where the step does not fit, the limit that the compiler reports replaces it.
 
     Raises:
-      CompileError: with the compiler's first words.
+      CompileError: the compiler refuses the step for another reason than memory.
     """
     started = time.monotonic()
     try:
         with jax.set_mesh(program.mesh):
             executable = program.step.lower(program.state, program.batch, program.key).compile()
     except jax.errors.JaxRuntimeError as error:
-        if (found := out_of_memory(str(error))) is None:
+        if (memory := out_of_memory(str(error))) is None:
             raise CompileError(f"the step does not compile: {str(error)[:300]}") from error
-        return Step(*found, time.monotonic() - started, None, None)
+        return StepCost(*memory, time.monotonic() - started, None, None)
     seconds = time.monotonic() - started
-    return Step(_hbm(executable), limit, seconds, collectives(executable.as_text()), executable)
+    return StepCost(_hbm(executable), limit, seconds, collectives(executable.as_text()), executable)
 
 
 def out_of_memory(message: str) -> tuple[int, int] | None:
-    """Bytes needed and available, where that is what the compiler complains of."""
+    """Return (bytes needed, bytes available) from a compiler's message, or None if it is about something else."""
     for pattern in _OUT_OF_HBM:
-        if (said := pattern.search(message)) is not None:
-            needed, unit, limit, limit_unit = said.groups()
+        if (match := pattern.search(message)) is not None:
+            needed, unit, limit, limit_unit = match.groups()
             return round(float(needed) * _UNITS[unit]), round(float(limit) * _UNITS[limit_unit])
     return None
 
 
 def _hbm(executable: jax.stages.Compiled) -> int:
-    """The compiler's own peak. Where it states none (a CPU's), the sum of what it allots, which shares less."""
+    """Return the peak memory that the compiler reports, or where it reports none (on a CPU), the sum of all buffers."""
     memory = executable.memory_analysis()
     if memory is None:
-        raise CompileError("the compiler does not say how much memory the step takes")
-    allotted = (
+        raise CompileError("the compiler does not report how much memory the step takes")
+    allocated = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
     )
-    return (memory.peak_memory_in_bytes or allotted) + memory.generated_code_size_in_bytes
+    return (memory.peak_memory_in_bytes or allocated) + memory.generated_code_size_in_bytes
 
 
 def save_step(executable: jax.stages.Compiled, path: pathlib.Path) -> int:
-    """Writes the executable, so that whoever has the chips need not compile, and returns its bytes."""
+    """Write a compiled step, for `load_step` on the accelerators, and return its size in bytes."""
     serialized, _, _ = serialize_executable.serialize(executable)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(serialized)
@@ -96,10 +101,13 @@ def save_step(executable: jax.stages.Compiled, path: pathlib.Path) -> int:
 
 
 def load_step(path: pathlib.Path, program: Program) -> jax.stages.Compiled:
-    """What `save_step` wrote, on the devices that it was compiled for, in place of `program.step`.
+    """Load a step that `save_step` wrote, to be called as `program.step` is: `(state, batch, key)`.
 
-    `program` is made of the same config, on those devices; `load_step(path, program)(state, batch, key)` then runs. It
-    is machine code of one version of libtpu, and loading it runs it: load your own only.
+    The file holds machine code for one version of libtpu, and loading it executes it: load only files of your own.
+
+    Args:
+      path: the file.
+      program: the program of the same config, on the devices that the step was compiled for.
     """
     with jax.set_mesh(program.mesh):
         out = jax.eval_shape(program.step, program.state, program.batch, program.key)

@@ -1,9 +1,9 @@
-"""What a step computes, in floating point operations.
+"""Floating-point operations of a training step, by convention and as they are executed.
 
-There are two counts. By convention (PaLM, arXiv 2204.02311, appendix B) a token costs 6N + 12LDT, with N all
-parameters, the token table that the head shares counted once, and no discount for causality: MFU is in these. What a
-step really multiplies is less where the head runs for targets alone, and more where distances have keys of their own
-or the backward pass computes blocks again. Shares, and times in a sweep, are of these.
+By convention (PaLM, arXiv 2204.02311, appendix B) a token costs 6N + 12LDT, with N all parameters, the token table
+that the head shares counted once, and no discount for causality. MFU is defined by this count. The operations that a
+step executes are fewer where the head computes logits of targets only, and more where distances have keys of their own
+or the backward pass computes blocks again. Expected speeds are derived from this second count.
 
 Axes:
     L layers   D heads times head size   T positions   N parameters
@@ -26,24 +26,24 @@ from gato_jax.batching import Budgets
 from gato_jax.model import ModelConfig, count_parameters, graphdef, initialise, param_path
 from gato_jax.training import TrainConfig
 
-TRAINING = 3  # times a forward pass: the backward one is of the same products, with respect to both of their factors
+TRAINING = 3  # forward passes that a step costs: the backward pass has two products for each of the forward pass
 
 
 def flops_per_token(model: ModelConfig, context: int) -> int:
-    """By the convention: 6N + 12LDT."""
-    return 6 * count_parameters(model_shapes(model)) + TRAINING * 2 * _score_product(model, context)
+    """Return the training FLOPs of one token by the convention, 6N + 12LDT."""
+    return 6 * count_parameters(model_shapes(model)) + TRAINING * 2 * _score_flops(model, context)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepFlops:
-    """Of one step over all devices; what only fills up a budget is multiplied, too.
+    """FLOPs that one step executes on all devices together, with those spent on padding of patches and targets.
 
     Attributes:
-      blocks: matrix products with the params of blocks.
-      attention: those of positions with positions.
-      patches: the patch block, on all places of all pools.
-      head: the token table, for all places of targets.
-      again: what the backward pass computes a second time.
+      blocks: products with the params of the transformer blocks.
+      attention: attention scores, and products of attention weights with values.
+      patches: the patch block, for the patch budgets of all pools.
+      head: logits, for the target budgets of all pools.
+      again: forward FLOPs that the backward pass executes a second time, by the remat policy.
     """
 
     blocks: int
@@ -58,18 +58,18 @@ class StepFlops:
 
 
 def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
-    """Of a batch in so many pools of these budgets."""
+    """Return the FLOPs of one step, for a batch of `pools` pools with these budgets each."""
     model, tokens = config.model, config.batch_size * config.context
-    # The keys of distances are made once for all rows: their matrix is no work for each token.
+    # The keys of distances are computed once for all rows, so their matrix costs nothing for each token.
     matrices = sum(
         leaf.size
-        for path, leaf in _named(model_shapes(model))
+        for path, leaf in _named_leaves(model_shapes(model))
         if path.startswith("blocks.") and leaf.ndim > 1 and "bias" not in path and not path.endswith(".relative")
     )
     blocks = 2 * matrices * tokens
-    # Scores by content and, with relative attention, by distance; and the mixture of values.
+    # Scores by content, scores by distance with relative_xl, and the weighted sum of values.
     products = 3 if model.position == "relative_xl" else 2
-    attention = products * _score_product(model, config.context) * tokens
+    attention = products * _score_flops(model, config.context) * tokens
     again = {"none": 0, "dots": attention, "full": blocks + attention}[config.compute.remat]
     vocabulary = model.tokenization.vocabulary.padded_size
     return StepFlops(
@@ -83,47 +83,47 @@ def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
 
 @functools.lru_cache(maxsize=8)
 def patch_flops(model: ModelConfig) -> int:
-    """Of the patch block's convolutions and projection, forward, for one patch; whatever the trunk is."""
+    """Return the FLOPs of one forward pass of the patch embedding for one patch, counted in its jaxpr."""
     side = model.tokenization.patch
     patch = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
-    graph = graphdef(model)
-    traced = jax.make_jaxpr(lambda params, patches: nnx.merge(graph, params).embedding.patch(patches))(
+    structure = graphdef(model)
+    traced = jax.make_jaxpr(lambda params, patches: nnx.merge(structure, params).embedding.patch(patches))(
         model_shapes(model), patch
     )
-    return sum(map(_flops_of, _equations(traced.jaxpr)))
+    return sum(map(_equation_flops, _equations(traced.jaxpr)))
 
 
 @functools.lru_cache(maxsize=8)
 def model_shapes(model: ModelConfig) -> nnx.State:
-    """The params as shapes."""
+    """Return the params of a model as ShapeDtypeStructs."""
     return jax.eval_shape(functools.partial(initialise, model), jax.eval_shape(lambda: jax.random.key(0)))
 
 
-def _score_product(model: ModelConfig, context: int) -> int:
-    """Of one product of all positions with all, in all layers, for one token."""
+def _score_flops(model: ModelConfig, context: int) -> int:
+    """Return the FLOPs of the products of one query with the keys of all positions, in all heads and layers."""
     return 2 * model.layers * model.heads * model.head_size * context
 
 
-def _named(params: nnx.State) -> Iterator[tuple[str, Any]]:
+def _named_leaves(params: nnx.State) -> Iterator[tuple[str, Any]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         yield param_path(path), leaf
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
-    """Those of a jaxpr and of all that it calls."""
+    """Yield the equations of a jaxpr and of all jaxprs that it calls."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jaxprs_in_params(equation.params):
             yield from _equations(inner)
 
 
-def _flops_of(equation: Any) -> int:
-    """Two for each multiplication; what is neither a product nor a convolution is not counted."""
-    made = math.prod(equation.outvars[0].aval.shape)
+def _equation_flops(equation: Any) -> int:
+    """Return the FLOPs of a dot product or a convolution, two for each multiplication, and 0 for anything else."""
+    outputs = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "dot_general":
         (summed, _), _ = equation.params["dimension_numbers"]
-        return 2 * made * math.prod(equation.invars[0].aval.shape[axis] for axis in summed)
+        return 2 * outputs * math.prod(equation.invars[0].aval.shape[axis] for axis in summed)
     if equation.primitive.name == "conv_general_dilated":
         kernel, axes = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
-        return 2 * made * math.prod(kernel) // kernel[axes[0]]
+        return 2 * outputs * math.prod(kernel) // kernel[axes[0]]
     return 0

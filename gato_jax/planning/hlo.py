@@ -1,7 +1,6 @@
-"""The text of a compiled program: computations, their instructions, and how often loops run.
+"""Parser of HLO, the text of a compiled program: its computations, their instructions, and trip counts of loops.
 
-Only what counting needs is understood, and a line is taken apart only when it is asked for: there are tens of
-thousands.
+It parses only what counting of collectives needs, and a line only when it is asked for: there are tens of thousands.
 """
 
 from __future__ import annotations
@@ -20,11 +19,18 @@ _OPERAND = re.compile(r"%([\w.-]+)")
 
 
 class HloError(RuntimeError):
-    """A program's text that is not understood; the message quotes it."""
+    """HLO text that cannot be parsed; the message quotes it."""
 
 
 class Instruction(NamedTuple):
-    """One line: `%name = shape opcode(operands), attributes`. `inside` is what stands between the parentheses."""
+    """Instruction of the form `%name = shape opcode(inside), attributes`.
+
+    Attributes:
+      shape: type of the result, as `bf16[8,128]{1,0}` or a tuple of such.
+      opcode: name of the operation.
+      inside: text between the parentheses: the operands, or the value of a constant.
+      attributes: text after the parentheses.
+    """
 
     shape: str
     opcode: str
@@ -37,59 +43,61 @@ class Instruction(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of its result, all arrays of a tuple together, without what the tiles of its layout waste."""
+        """Bytes of the result, summed over the arrays of a tuple, without padding to the tiles of a layout."""
         return sum(_array_bytes(kind, sides) for kind, sides in _ARRAY.findall(self.shape))
 
     def called(self, role: str) -> str:
-        """The computation that is named in this role: calls, body, condition.
+        """Return the name of the computation in the attribute `role`, such as calls, body or condition.
 
         Raises:
-          HloError: there is none.
+          HloError: the instruction has no such attribute.
         """
-        if (found := re.search(rf"\b{role}=%?([\w.-]+)", self.attributes)) is None:
-            raise HloError(f"{self.opcode} without {role}: {self.attributes[:300]}")
-        return found[1]
+        if (match := re.search(rf"\b{role}=%?([\w.-]+)", self.attributes)) is None:
+            raise HloError(f"{self.opcode} has no attribute {role}: {self.attributes[:300]}")
+        return match[1]
 
     @property
     def branches(self) -> list[str]:
-        """The computations of which a conditional runs one."""
-        if (found := re.search(r"\bbranch_computations=\{([^}]*)\}", self.attributes)) is not None:
-            return [name.strip().lstrip("%") for name in found[1].split(",")]
+        """Names of the computations of which a conditional runs one."""
+        if (match := re.search(r"\bbranch_computations=\{([^}]*)\}", self.attributes)) is not None:
+            return [name.strip().lstrip("%") for name in match[1].split(",")]
         return [self.called("true_computation"), self.called("false_computation")]
 
 
 class Computation:
-    """Instructions by name."""
+    """Computation of a module: its lines by name of the instruction, and the name of its root instruction."""
 
     def __init__(self):
         self.lines: dict[str, str] = {}
         self.root = ""
 
     def __getitem__(self, name: str) -> Instruction:
-        return _read(self.lines[name])
+        return _parse_line(self.lines[name])
 
     def matching(self, pattern: re.Pattern[str]) -> Iterator[Instruction]:
-        """Those whose line the pattern is found in."""
-        return (_read(line) for line in self.lines.values() if pattern.search(line))
+        """Yield the instructions whose line matches the pattern."""
+        return (_parse_line(line) for line in self.lines.values() if pattern.search(line))
 
     def origin(self, name: str) -> Instruction:
-        """What is copied under this name."""
-        found = self[name]
-        while found.opcode in ("copy", "bitcast"):
-            found = self[found.operands[0]]
-        return found
+        """Return the instruction that a chain of copies and bitcasts begins with."""
+        instruction = self[name]
+        while instruction.opcode in ("copy", "bitcast"):
+            instruction = self[instruction.operands[0]]
+        return instruction
 
     def constant(self, name: str) -> int | None:
-        """A whole number, None where it is computed."""
-        found = self.origin(name)
-        return int(found.inside) if found.opcode == "constant" and re.fullmatch(r"-?\d+", found.inside) else None
+        """Return the value of an integer constant, or None if the instruction is anything else."""
+        source = self.origin(name)
+        return int(source.inside) if source.opcode == "constant" and re.fullmatch(r"-?\d+", source.inside) else None
 
 
 class Module(NamedTuple):
-    """A program.
+    """Compiled program.
 
     Attributes:
-      devices: that run it together.
+      entry: name of the computation that a call of the program runs.
+      devices: number of devices that run it together.
+      computations: {name: computation}.
     """
 
     entry: str
@@ -97,13 +105,13 @@ class Module(NamedTuple):
     computations: Mapping[str, Computation]
 
     def trips(self, loop: Instruction, around: Computation) -> int | None:
-        """How often a `while` in `around` runs; None where only running it tells."""
+        """Return the trip count of a `while` instruction of the computation `around`, or None if it is unknown."""
         if (known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.attributes)) is not None:
             return int(known[1])
-        return self._counted(loop, around)
+        return self._count_trips(loop, around)
 
-    def _counted(self, loop: Instruction, around: Computation) -> int | None:
-        """Of a loop that counts from a constant to a constant, as those of lax.scan do."""
+    def _count_trips(self, loop: Instruction, around: Computation) -> int | None:
+        """Return the trip count of a loop whose counter runs from a constant to a constant, as those of lax.scan do."""
         condition = self.computations[loop.called("condition")]
         test, start = condition[condition.root], around[loop.operands[0]]
         if (test.opcode, start.opcode) != ("compare", "tuple") or "direction=LT" not in test.attributes:
@@ -116,20 +124,20 @@ class Module(NamedTuple):
         return None if first is None or not step else max(-(-(stop - first) // step), 0)
 
     def _step(self, loop: Instruction, place: int) -> int | None:
-        """What the body adds to the counter, which has this place in the loop's tuple."""
+        """Return the constant that the body adds to the counter, element `place` of the loop's tuple, or None."""
         body = self.computations[loop.called("body")]
         if body[body.root].opcode != "tuple":
             return None
-        made = body.origin(body[body.root].operands[place])
-        if made.opcode == "fusion":  # the addition may be wrapped up
-            body = self.computations[made.called("calls")]
-            made = body[body.root]
-        steps = [body.constant(name) for name in made.operands] if made.opcode == "add" else []
+        update = body.origin(body[body.root].operands[place])
+        if update.opcode == "fusion":  # The addition may be inside a fusion.
+            body = self.computations[update.called("calls")]
+            update = body[body.root]
+        steps = [body.constant(name) for name in update.operands] if update.opcode == "add" else []
         return next((step for step in steps if step is not None), None)
 
 
 def parse(text: str) -> Module:
-    """Of `compiled.as_text()`."""
+    """Parse HLO text, as `compiled.as_text()` returns it."""
     header = text.partition("\n")[0]
     devices = 1
     for number in re.findall(r"(?:num_partitions|replica_count)=(\d+)", header):
@@ -143,12 +151,12 @@ def parse(text: str) -> Module:
             current.lines[named[2]] = line
             current.root = named[2] if named[1] else current.root
     if entry is None:
-        raise HloError(f"a program without an entry: {header[:300]}")
+        raise HloError(f"the program has no entry computation: {header[:300]}")
     return Module(entry, devices, computations)
 
 
 @functools.lru_cache(maxsize=4096)
-def _read(line: str) -> Instruction:
+def _parse_line(line: str) -> Instruction:
     line = _COMMENT.sub("", line.partition(" = ")[2])
     end = _closing(line, 0) + 1 if line.startswith("(") else line.index(" ")
     shape, rest = line[:end], line[end:].lstrip()
@@ -158,17 +166,17 @@ def _read(line: str) -> Instruction:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Where the parenthesis that opens there is closed."""
+    """Return the index of the parenthesis that closes the one at index `opening`."""
     depth = 0
-    for found in re.finditer(r"[()]", text[opening:]):
-        depth += 1 if found[0] == "(" else -1
+    for parenthesis in re.finditer(r"[()]", text[opening:]):
+        depth += 1 if parenthesis[0] == "(" else -1
         if not depth:
-            return opening + found.start()
+            return opening + parenthesis.start()
     raise HloError(f"a parenthesis is not closed: {text[:300]}")
 
 
 def _array_bytes(kind: str, sides: str) -> int:
-    """Of f32[2,3], bf16[], s4[8]; pred takes a byte, and what has no size, a token, none."""
+    """Return the bytes of an array type, as f32[2,3], bf16[] or s4[8]; pred takes one byte, and a token none."""
     size = re.search(r"\d+", kind)
     bits = 8 if kind == "pred" else int(size[0]) if size else 0
     return -(-math.prod(int(side) for side in sides.split(",") if side) * bits // 8)

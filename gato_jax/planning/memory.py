@@ -1,7 +1,7 @@
-"""How much of a device's memory a step takes, by arithmetic: where no compiler says it, and to find what would fit.
+"""Estimate of a training step's memory by arithmetic, where no compiler reports it and to find a config that fits.
 
-Params and what the optimizer keeps of them are exact. Activations are those that the backward pass needs by the remat
-policy, and what is at hand while a block, the patches or a chunk of logits are computed; a compiler may do better.
+Params and optimizer state are exact. Activations are those that the remat policy keeps for the backward pass, and the
+temporaries of a block, of the patch embedding or of a chunk of logits; a compiler may need less.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from gato_jax.training.program import batch_shapes
 from gato_jax.training.sharding import row_groups, shard_batch, shard_params
 from gato_jax.training.step import make_initial_state
 
-_SCORES = 3  # arrays of the dense kernel's scores at a time, in float32: they themselves, weights and a gradient
+_SCORES = 3  # arrays of the size of the scores that the dense kernel holds at a time: scores, weights and a gradient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes of one device at the worst moment.
+    """Peak memory of one device, in bytes.
 
     Attributes:
-      state: params, moments and average.
-      copies: params in compute.dtype, in pieces; and whole the token table and two blocks.
-      activations: kept for the backward pass.
-      working: gradients so far, and what is being computed.
-      batch: as the step takes it.
+      state: params, optimizer moments and the moving average of params.
+      copies: params in compute.dtype: the shards of all, and the gathered token table and two gathered blocks.
+      activations: activations that are kept for the backward pass.
+      working: gradients, and temporaries of the operation that needs the most.
+      batch: the device's rows and patches.
     """
 
     state: int
@@ -50,34 +50,40 @@ class Memory:
 
 
 def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory:
-    """Of a step on a mesh of data, fsdp and tensor, with pools of these budgets.
+    """Estimate the memory of one training step on one device.
+
+    Args:
+      config: the run.
+      mesh: devices by the axes data, fsdp and tensor.
+      budgets: patches and targets that a pool has room for.
 
     Raises:
-      ConfigError: a param does not divide over the mesh.
+      ConfigError: an axis of a param does not divide over the mesh.
     """
     state = state_shapes(config.model, config.optimizer, config.steps)
     tensor, size = mesh.shape["tensor"], jnp.dtype(config.compute.dtype).itemsize
     pools = row_groups(mesh) * config.compute.accumulate
     tokens = config.batch_size // pools * config.context
     params = state.params
-    copies = _bytes(params, shard_params(mesh, params)) * size // 4
-    whole = count_parameters(params["embedding"]["tokens"]) + 2 * count_parameters(params["blocks"][0])
-    # Gradients come in the dtype of the copies, and are summed over microbatches in that of the params.
+    copies = _bytes_per_device(params, shard_params(mesh, params)) * size // 4
+    gathered = count_parameters(params["embedding"]["tokens"]) + 2 * count_parameters(params["blocks"][0])
+    # Gradients have the dtype of the copies; their sum over microbatches has the dtype of the params.
     gradients = copies if config.compute.accumulate == 1 else copies * (size + 4) // size
-    blocks_or_patches = max(tokens * _block(config.model, tensor), budgets.patches * _patch(config.model)) * size
+    block, patch = _block_temporaries(config.model, tensor), _patch_temporaries(config.model)
+    blocks_or_patches = max(tokens * block, budgets.patches * patch) * size
     batch = batch_shapes(config, pools, budgets)
     return Memory(
-        state=_bytes(state, shard_params(mesh, state)),
-        copies=copies + whole * size // tensor,
-        activations=config.model.layers * tokens * size * _kept(config, tensor),
-        working=max(gradients + blocks_or_patches, _head(config, budgets, tensor, size)),
-        batch=_bytes(batch, shard_batch(mesh, batch)),
+        state=_bytes_per_device(state, shard_params(mesh, state)),
+        copies=copies + gathered * size // tensor,
+        activations=config.model.layers * tokens * size * _saved_per_position(config, tensor),
+        working=max(gradients + blocks_or_patches, _head_bytes(config, budgets, tensor, size)),
+        batch=_bytes_per_device(batch, shard_batch(mesh, batch)),
     )
 
 
 @functools.lru_cache(maxsize=8)
 def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: int) -> TrainState:
-    """Everything that a step changes."""
+    """Return the shapes of the training state: params, optimizer state, step and moving average."""
     init = make_initial_state(
         functools.partial(initialise, model),
         optimizer(optimizer_config, model, steps),
@@ -86,38 +92,37 @@ def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: i
     return jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
 
 
-def _kept(config: TrainConfig, tensor: int) -> int:
-    """Elements of a position that a block keeps for its backward pass."""
+def _saved_per_position(config: TrainConfig, tensor: int) -> int:
+    """Return the number of elements for each position that one block saves for its backward pass."""
     model, heads = config.model, config.model.heads * config.model.head_size // tensor
     hidden = model.hidden // tensor
-    made = 3 * heads + hidden + 2 * model.width  # by the block's matrices
+    products = 3 * heads + hidden + 2 * model.width  # outputs of the block's matrix products
     if config.compute.remat == "full":
         return model.width
     if config.compute.remat == "dots":
-        return model.width + made
+        return model.width + products
     scores = _SCORES * model.heads // tensor * config.context if config.compute.attention == "dense" else 0
-    return 4 * model.width + made + 3 * heads + 2 * hidden + scores
+    return 4 * model.width + products + 3 * heads + 2 * hidden + scores
 
 
-def _block(model: ModelConfig, tensor: int) -> int:
-    """Elements of a position that the backward pass of a block has at hand; scores live in a kernel or briefly."""
+def _block_temporaries(model: ModelConfig, tensor: int) -> int:
+    """Return the number of temporary elements for each position in the backward pass of a block, without scores."""
     return 6 * model.width + (8 * model.heads * model.head_size + 3 * model.hidden) // tensor
 
 
-def _patch(model: ModelConfig) -> int:
-    """Elements of a patch that the backward pass of its block has at hand."""
+def _patch_temporaries(model: ModelConfig) -> int:
+    """Return the number of temporary elements for each patch in the backward pass of the patch block."""
     side = model.tokenization.patch
     return 6 * (side // model.patch_stride) ** 2 * model.patch_channels + 2 * side**2 * 3 + 4 * model.width
 
 
-def _head(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
-    """Bytes of a chunk's logits and their gradient, and of the sum of the table's gradient."""
+def _head_bytes(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
+    """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table."""
     vocabulary = config.model.tokenization.vocabulary.padded_size // tensor
     chunk = min(config.compute.loss_chunk, budgets.targets)
     return (4 + size) * chunk * vocabulary + 4 * vocabulary * config.model.width
 
 
-def _bytes(shapes: Any, placement: Any) -> int:
-    """Of one device's part."""
-    leaves = zip(jax.tree.leaves(shapes), jax.tree.leaves(placement), strict=True)
-    return sum(math.prod(where.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf, where in leaves)
+def _bytes_per_device(shapes: Any, shardings: Any) -> int:
+    leaves = zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings), strict=True)
+    return sum(math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf, sharding in leaves)

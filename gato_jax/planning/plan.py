@@ -1,4 +1,4 @@
-"""What a person wants to know before they rent a pod: does it fit, how fast is it, how many days does it take."""
+"""Plan of a run: whether it fits into memory, how fast it is, and how many days it takes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from gato_jax.planning.flops import StepFlops
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Host:
-    """RAM of one host, in bytes.
+    """Memory that the loader needs on one host, in bytes.
 
     Attributes:
-      batch: of the host's rows, with what the step leaves behind.
-      batches: that the loader holds at a time: those fetched ahead, one in the making, one under way to the devices.
-      row_index: lengths of all timesteps; None where there are no data to take them from.
-      memory: that the usual machine has; None where that differs.
+      hosts: number of hosts of the topology.
+      batch: size of the host's rows of one batch, with the fields that stay on the host.
+      batches: number of batches that the loader holds at a time: those prefetched, one being built, and one being
+        copied to the devices.
+      row_index: size of the index of all timesteps; None without data.
+      memory: memory of the usual machine; None where it differs between providers.
     """
 
     hosts: int
@@ -35,19 +37,32 @@ class Host:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run on a topology. Sizes are bytes.
+    """Plan of a training run on a topology. Sizes are in bytes.
 
     Attributes:
-      hbm_bytes_per_device: at the worst moment; of an estimate, within a fifth of what a compiler has made of the same.
-      hbm_limit: what a program may fill.
-      remedies: flags of which each would make it fit; none if it does.
-      estimated: by arithmetic, as there is no compiler for these devices here.
-      flops_per_token: 6N + 12LDT.
-      step_flops: what a step really multiplies.
-      tokens: to train on in all.
-      collectives: None where the step did not compile.
-      expected_tokens_per_second: at 50% of the peak in all that a step multiplies, or as fast as collectives go,
-        whichever is slower.
+      topology: name of the topology, such as v3:16x16.
+      parameters: number of parameters of the model.
+      context: positions of a row.
+      batch: rows of a batch.
+      devices: number of devices.
+      mesh: {axis: size} for data, fsdp and tensor.
+      hbm_bytes_per_device: peak memory of a device. An estimate is within a fifth of what compilers reported for the
+        same configs.
+      hbm_limit: memory of a device that a program may use.
+      fits: True if the peak is within the limit.
+      remedies: flags, each of which alone would make the step fit; empty if it fits.
+      estimated: True if memory and collectives are estimated because no compiler for these devices is present.
+      compile_seconds: duration of the compilation; None for an estimate.
+      flops_per_token: FLOPs of a token by the convention 6N + 12LDT.
+      step_flops: FLOPs that a step executes.
+      tokens: tokens to train on in all.
+      tokens_per_second_at_mfu: {percentage of MFU: speed}.
+      days: {percentage of MFU: duration of training on `tokens`}.
+      expected_tokens_per_second: speed where computation runs at 50% of the peak and overlaps with the collectives.
+      collectives: communication of a step; None where it did not compile.
+      pools: budgets of patches and targets.
+      host: memory of the loader.
+      serialized_bytes: size of the saved executable; None if it was not saved.
     """
 
     topology: str
@@ -75,25 +90,25 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What else there is to know, a sentence each."""
-        said = []
+        """Sentences about what limits the accuracy or the efficiency of the plan."""
+        notes = []
         if self.pools.rows == 1:
-            said.append(
-                "a device has one row at a time: its budget is that row's worst case, and pooling saves nothing"
+            notes.append(
+                "a device has one row at a time, so its budget is that row's worst case and pooling saves nothing"
             )
         if "worst case" in (self.pools.patches_from, self.pools.targets_from):
-            said.append(
-                "budgets are every position, as no data say less: name a run's --workdir, or set config.patch_budget "
-                "and config.target_budget"
+            notes.append(
+                "budgets are for the worst case, every position of a row; name a run's --workdir to take them from its "
+                "data, or set config.patch_budget and config.target_budget"
             )
-        if self.collectives is not None and self.collectives.endless:
-            said.append(f"{self.collectives.endless} loops of unknown length have collectives, which are counted once")
+        if self.collectives is not None and (loops := self.collectives.unbounded_loops):
+            notes.append(f"{loops} loops of unknown trip count have collectives, which are counted once")
         if self.estimated:
-            said.append("memory and collectives are estimated: there is no compiler for these devices here")
-        return said
+            notes.append("memory and collectives are estimated, as no compiler for these devices is present")
+        return notes
 
     def to_json(self) -> dict[str, Any]:
-        """As `gato plan --json` writes it."""
+        """Return the plan as `gato plan --json` writes it."""
         plan = dataclasses.asdict(self) | {"notes": self.notes, "collectives": None, "collective_bytes": None}
         if self.collectives is not None:
             plan["collectives"] = {kind: traffic._asdict() for kind, traffic in self.collectives.kinds.items()}

@@ -1,4 +1,4 @@
-"""From a config and a topology to a plan."""
+"""Planning of a run: `make_plan` turns a config and a topology into a plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gato_jax.batching.batch import batch_specs
 from gato_jax.model import count_parameters
 from gato_jax.planning.budgets import PlanError, PoolBudgets, pool_budgets
 from gato_jax.planning.collectives import Collectives
-from gato_jax.planning.compilation import Step, compile_step
+from gato_jax.planning.compilation import StepCost, compile_step
 from gato_jax.planning.estimation import estimate_step
 from gato_jax.planning.flops import StepFlops, flops_per_token, model_shapes, step_flops
 from gato_jax.planning.plan import Host, Plan
@@ -25,13 +25,13 @@ from gato_jax.training import TrainConfig
 from gato_jax.training.program import make_program
 from gato_jax.training.sharding import make_mesh, row_groups
 
-MFU = (40, 50, 60)  # percent of the peak, by the convention of flops_per_token
-_EXPECTED = 0.5  # of the peak, in all that a step multiplies
+MFU = (40, 50, 60)  # percentages of the peak, by the convention of flops_per_token
+_EXPECTED = 0.5  # share of the peak at which a step's FLOPs are expected to run
 _DAY = 24 * 60 * 60
 
 
 class Planned(NamedTuple):
-    """A plan, and the step where it was compiled."""
+    """A plan, and the compiled step, or None where it was estimated or does not compile."""
 
     plan: Plan
     executable: jax.stages.Compiled | None
@@ -40,23 +40,30 @@ class Planned(NamedTuple):
 def make_plan(
     config: TrainConfig, topology: Topology, mixture: Mixture | None = None, tokens: int | None = None
 ) -> Planned:
-    """Compiles the step of a run for a topology, or estimates it where there is no compiler for it.
+    """Compile the training step for a topology, or estimate it where no compiler for its devices is present.
 
-    The mixture of the run's data says its budgets; without it, a config that sets none is planned for the worst. Days
-    are those to so many tokens, or to the end of config.steps.
+    Args:
+      config: the run.
+      topology: accelerators, which need not be present.
+      mixture: the run's data, from which the budgets of patches and targets follow. Without it, budgets that the config
+        does not set are those of the worst case.
+      tokens: token budget for the estimate of training days. Default: all of config.steps.
 
     Raises:
-      ConfigError, PlanError, KernelError, TopologyError: the config cannot be run on this topology.
+      ConfigError: the mesh, or the model on this mesh, is not possible on this topology.
+      PlanError: batch size or `tokens` is not possible.
+      KernelError: the attention kernel is for another platform.
+      TopologyError: the topology does not exist, or libtpu is not installed.
     """
     if tokens is not None and tokens < 1:
-        raise PlanError(f"--tokens={tokens} must be positive; leave it out for those of config.steps")
+        raise PlanError(f"--tokens is {tokens}, expected a positive number. Leave it out for all of config.steps.")
     mesh = make_mesh(config.mesh, topology.mesh_devices())
     pools = pool_budgets(config, row_groups(mesh) * config.compute.accumulate, mixture)
-    step = _step(config, topology, mesh, pools)
-    convention, real = flops_per_token(config.model, config.context), step_flops(config, pools.budgets, pools.pools)
+    step = _step_cost(config, topology, mesh, pools)
+    convention, executed = flops_per_token(config.model, config.context), step_flops(config, pools.budgets, pools.pools)
     speeds = {str(mfu): mfu / 100 * topology.chip.flops * topology.devices / convention for mfu in MFU}
     tokens = tokens or config.steps * config.batch_size * config.context
-    would_fit = remedies(config, topology, mixture, needed=step.hbm, limit=step.limit) if not step.fits else []
+    flags = remedies(config, topology, mixture, needed=step.hbm, limit=step.limit) if not step.fits else []
     plan = Plan(
         topology=topology.name,
         parameters=count_parameters(model_shapes(config.model)),
@@ -67,23 +74,23 @@ def make_plan(
         hbm_bytes_per_device=step.hbm,
         hbm_limit=step.limit,
         fits=step.fits,
-        remedies=tuple(would_fit),
+        remedies=tuple(flags),
         estimated=step.seconds is None,
         compile_seconds=step.seconds,
         flops_per_token=convention,
-        step_flops=real,
+        step_flops=executed,
         tokens=tokens,
         tokens_per_second_at_mfu=speeds,
         days={mfu: tokens / speed / _DAY for mfu, speed in speeds.items()},
-        expected_tokens_per_second=_expected(config, topology, real, step.collectives),
+        expected_tokens_per_second=_expected_speed(config, topology, executed, step.collectives),
         collectives=step.collectives,
         pools=pools,
-        host=_host(config, topology, pools, mixture),
+        host=_host_memory(config, topology, pools, mixture),
     )
     return Planned(plan, step.executable)
 
 
-def _step(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolBudgets) -> Step:
+def _step_cost(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolBudgets) -> StepCost:
     device, limit = mesh.devices.flat[0], topology.chip.hbm_limit
     if isinstance(device, AbsentDevice):
         return estimate_step(config, mesh, pools.budgets, limit)
@@ -93,8 +100,10 @@ def _step(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolBudget
     return compile_step(make_program(config, mesh, pools.budgets, weights), limit)
 
 
-def _expected(config: TrainConfig, topology: Topology, flops: StepFlops, traffic: Collectives | None) -> float | None:
-    """Tokens a second, with computation and collectives side by side."""
+def _expected_speed(
+    config: TrainConfig, topology: Topology, flops: StepFlops, traffic: Collectives | None
+) -> float | None:
+    """Return the expected tokens per second, with computation and collectives overlapping, or None if unknown."""
     if traffic is None:
         return None
     chip = topology.chip
@@ -103,7 +112,7 @@ def _expected(config: TrainConfig, topology: Topology, flops: StepFlops, traffic
     return config.batch_size * config.context / seconds
 
 
-def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: Mixture | None) -> Host:
+def _host_memory(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: Mixture | None) -> Host:
     specs = batch_specs(
         rows=config.batch_size,
         context=config.context,
@@ -111,17 +120,17 @@ def _host(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: 
         patch=config.model.tokenization.patch,
         patch_budget=pools.patches,
     )
-    made = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs.values())
-    ahead = inspect.signature(Loader).parameters["prefetch"].default
+    batch = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs.values())
+    prefetched = inspect.signature(Loader).parameters["prefetch"].default
     return Host(
         hosts=topology.hosts,
-        batch=-(-made // min(topology.hosts, pools.pools)),
-        batches=ahead + 2,
+        batch=-(-batch // min(topology.hosts, pools.pools)),
+        batches=prefetched + 2,
         row_index=None if mixture is None else _row_index(mixture),
         memory=topology.chip.host_memory,
     )
 
 
 def _row_index(mixture: Mixture) -> int:
-    """Bytes of what a mixture knows of each timestep and episode, mapped from disk."""
+    """Return the bytes of the memory-mapped index of all timesteps and episodes of a mixture."""
     return sum(records.index.nbytes for records in mixture.records.values())

@@ -1,4 +1,4 @@
-"""What would make a step fit that does not: the keys to set, found by arithmetic."""
+"""Search for config keys that would make a step fit into memory, by the estimate of its memory."""
 
 from __future__ import annotations
 
@@ -12,68 +12,76 @@ from gato_jax.planning.topologies import Topology
 from gato_jax.training import ConfigError, TrainConfig
 from gato_jax.training.sharding import make_mesh, row_groups
 
-REMATS = ("none", "dots", "full")  # each keeps less than the one before
+REMATS = ("none", "dots", "full")  # remat policies; each saves fewer activations than the one before
 
 
 def remedies(config: TrainConfig, topology: Topology, mixture: Mixture | None, *, needed: int, limit: int) -> list[str]:
-    """Flags, each of which alone would do; what leaves the run as it is comes first.
+    """Return flags, each of which alone would make the step fit; those that do not change the run's results come first.
 
-    An estimate is scaled by how far that of the config itself is from what it is known to need. Where no single key
-    does, it is the first combination that does, and where none does, a larger slice.
+    If no single key is enough, the result is one combination of keys, and if no combination is enough, the advice to
+    use a larger slice.
+
+    Args:
+      config: the run, which does not fit.
+      topology: its accelerators.
+      mixture: its data, or None.
+      needed: memory that a device needs, in bytes, as compiled or estimated. Estimates of changed configs are scaled
+        by the ratio of this number to the estimate of the config itself.
+      limit: memory of a device that a program may use, in bytes.
     """
     devices = topology.mesh_devices()
-    scale = needed / _estimate(config, devices, mixture)
+    scale = needed / _estimated_bytes(config, devices, mixture)
 
     def fits(changed: TrainConfig) -> bool:
         try:
-            return _estimate(changed, devices, mixture) * scale <= limit
-        except (ConfigError, PlanError):  # it does not divide
+            return _estimated_bytes(changed, devices, mixture) * scale <= limit
+        except (ConfigError, PlanError):  # rows or params do not divide over the devices
             return False
 
-    ways = (_remats, _spreads, _accumulations, _batches)
-    alone = [next((changed for changed in way(config, len(devices)) if fits(changed)), None) for way in ways]
-    if any(alone):
-        return [_flags(config, changed) for changed in alone if changed is not None]
-    thrifty = [config, *_remats(config, len(devices))][-1]
-    for spread in (thrifty, *_spreads(thrifty, len(devices))):
-        for changed in (spread, *_accumulations(spread, len(devices))):
+    variants = (_stronger_remat, _more_fsdp, _more_microbatches, _smaller_batches)
+    single = [next((changed for changed in vary(config, len(devices)) if fits(changed)), None) for vary in variants]
+    if any(single):
+        return [_flags(config, changed) for changed in single if changed is not None]
+    full_remat = [config, *_stronger_remat(config, len(devices))][-1]
+    for sharded in (full_remat, *_more_fsdp(full_remat, len(devices))):
+        for changed in (sharded, *_more_microbatches(sharded, len(devices))):
             if fits(changed):
                 return [_flags(config, changed)]
     return [f"a larger slice than --topology={topology.name}, with --config.mesh.fsdp over it"]
 
 
-def _estimate(config: TrainConfig, devices: list, mixture: Mixture | None) -> int:
+def _estimated_bytes(config: TrainConfig, devices: list, mixture: Mixture | None) -> int:
     mesh = make_mesh(config.mesh, devices)
     pools = pool_budgets(config, row_groups(mesh) * config.compute.accumulate, mixture)
     return estimate_memory(config, mesh, pools.budgets).total
 
 
-def _remats(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
+def _stronger_remat(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
     for remat in REMATS[REMATS.index(config.compute.remat) + 1 :]:
         yield dataclasses.replace(config, compute=dataclasses.replace(config.compute, remat=remat))
 
 
-def _spreads(config: TrainConfig, devices: int) -> Iterator[TrainConfig]:
-    """Params over more devices, the rest of them along data; from the nearest on."""
+def _more_fsdp(config: TrainConfig, devices: int) -> Iterator[TrainConfig]:
+    """Yield configs whose params are sharded over 2, 4, ... times as many devices, with all others along data."""
     fsdp = max(config.mesh.fsdp, 1)
     while config.mesh.fsdp != -1 and (fsdp := 2 * fsdp) * config.mesh.tensor <= devices:
         yield dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=-1, fsdp=fsdp))
 
 
-def _accumulations(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
+def _more_microbatches(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
     accumulate = config.compute.accumulate
     while (accumulate := 2 * accumulate) <= config.batch_size:
         yield dataclasses.replace(config, compute=dataclasses.replace(config.compute, accumulate=accumulate))
 
 
-def _batches(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
+def _smaller_batches(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
     batch = config.batch_size
     while batch := batch // 2:
         yield dataclasses.replace(config, batch_size=batch)
 
 
 def _flags(config: TrainConfig, changed: TrainConfig) -> str:
-    """The keys in which they differ."""
+    """Return the flags that turn the first config into the second."""
     keys = [("batch_size", config.batch_size, changed.batch_size)]
     for section in ("compute", "mesh"):
         before, after = (dataclasses.asdict(getattr(c, section)) for c in (config, changed))

@@ -1,4 +1,4 @@
-"""The same run with other batches, spreads of its params and remat policies, to pick from."""
+"""Sweep of plans of one run over batch sizes, fsdp axes and remat policies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from gato_jax.training import ConfigError, TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What is tried: each batch with each fsdp with each remat policy."""
+    """All combinations of batch sizes, fsdp axes and remat policies to plan.
+
+    Attributes:
+      batches: batch sizes, in rows.
+      fsdps: sizes of the mesh axis fsdp.
+      remats: remat policies: none, dots or full.
+    """
 
     batches: tuple[int, ...]
     fsdps: tuple[int, ...]
@@ -25,9 +31,9 @@ class Grid:
     def __post_init__(self):
         for name, values in (("batches", self.batches), ("fsdps", self.fsdps)):
             if wrong := [value for value in values if value < 1]:
-                raise PlanError(f"--{name} must be positive, got {wrong[0]}")
+                raise PlanError(f"--{name} is {wrong[0]}, expected a positive number. Correct the list.")
         if wrong := [remat for remat in self.remats if remat not in REMATS]:
-            raise PlanError(f"--remats: no policy {wrong[0]!r}; there are {', '.join(REMATS)}")
+            raise PlanError(f"--remats is {wrong[0]}, expected some of {', '.join(REMATS)}. Correct the list.")
 
     @classmethod
     def around(
@@ -39,12 +45,20 @@ class Grid:
         fsdps: Sequence[int] = (),
         remats: Sequence[str] = (),
     ) -> Grid:
-        """With the config's batch, params on one device up to those on 64, and all policies, where nothing is given."""
+        """Return a grid with defaults for the lists that are empty.
+
+        Args:
+          config: its batch size is the default of `batches`.
+          topology: the default of `fsdps` are 1, 4, 16 and 64 as far as they divide its devices.
+          batches: batch sizes.
+          fsdps: sizes of the mesh axis fsdp.
+          remats: remat policies. Default: all.
+        """
         rest = topology.devices // config.mesh.tensor
-        spreads = [fsdp for fsdp in sorted({1, 4, 16, 64, min(rest, 64)}) if rest % fsdp == 0]
+        sizes = [fsdp for fsdp in sorted({1, 4, 16, 64, min(rest, 64)}) if rest % fsdp == 0]
         return cls(
             batches=tuple(batches) or (config.batch_size,),
-            fsdps=tuple(fsdps) or tuple(spreads),
+            fsdps=tuple(fsdps) or tuple(sizes),
             remats=tuple(remats) or REMATS,
         )
 
@@ -57,10 +71,17 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """One line of the table; of what cannot be, `refused` says why, and the rest is None.
+    """Row of the table of a sweep.
 
     Attributes:
-      again: share of the step's FLOPs that the remat policy costs.
+      batch: rows of a batch.
+      fsdp: size of the mesh axis fsdp.
+      remat: remat policy.
+      refused: reason why there is no such plan; None if there is. The attributes below are then None or False.
+      hbm_bytes_per_device: peak memory of a device, in bytes.
+      fits: True if the peak is within the limit.
+      again: share of the step's FLOPs that recompute activations, by the remat policy.
+      collective_bytes: bytes that a device sends in a step.
       expected_tokens_per_second: see Plan.
     """
 
@@ -76,7 +97,7 @@ class SweepRow:
 
 
 def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid: Grid) -> Iterator[SweepRow]:
-    """A row for each point of the grid, as they come: each is compiled, which takes its time."""
+    """Yield a row for each combination of the grid; each may take a compilation of minutes."""
     for batch, fsdp, remat in grid:
         changed = dataclasses.replace(
             config,
@@ -100,8 +121,8 @@ def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid
         )
 
 
-def best(rows: Sequence[SweepRow]) -> SweepRow | None:
-    """Of those that fit the fastest; of equals the one whose devices send the least."""
+def fastest(rows: Sequence[SweepRow]) -> SweepRow | None:
+    """Return the row with the highest expected speed of those that fit, with the least communication among equals."""
     fitting = [row for row in rows if row.fits]
     return max(
         fitting, key=lambda row: (row.expected_tokens_per_second or 0, -(row.collective_bytes or 0)), default=None

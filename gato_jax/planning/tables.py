@@ -1,4 +1,4 @@
-"""Plans as a person reads them on a terminal."""
+"""Plans and sweeps as text for a terminal."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from gato_jax.planning.collectives import Collectives
 from gato_jax.planning.plan import Plan
-from gato_jax.planning.sweep import SweepRow, best
+from gato_jax.planning.sweep import SweepRow, fastest
 from gato_jax.planning.topologies import GIB, Topology
 
 _GB = 1e9
 
 
 def describe_plan(plan: Plan, topology: Topology) -> str:
-    """A line for each thing to know, and then what else there is to say."""
+    """Return a plan as text: a line for each of model, devices, memory, speed and so on, then remedies and notes."""
     lines = [
         ("model", f"{plan.parameters / 1e6:,.1f} M parameters, context {plan.context}"),
         ("devices", f"{plan.devices} x {topology.chip.kind} on {_count(topology.hosts, 'host')}, mesh {_mesh(plan)}"),
@@ -27,7 +27,7 @@ def describe_plan(plan: Plan, topology: Topology) -> str:
     speeds = " / ".join(_tokens(speed) for speed in plan.tokens_per_second_at_mfu.values())
     days = " / ".join(f"{days:,.2f}" for days in plan.days.values())
     lines += [
-        ("speed", f"{speeds} tokens a second at {mfus}% MFU{_expected(plan)}"),
+        ("speed", f"{speeds} tokens/s at {mfus}% MFU{_expected(plan)}"),
         ("time", f"{days} days to {_tokens(plan.tokens)} tokens"),
         ("loader", _loader(plan)),
         *(("fits with", remedy) for remedy in plan.remedies),
@@ -37,20 +37,20 @@ def describe_plan(plan: Plan, topology: Topology) -> str:
 
 
 def describe_sweep(rows: Sequence[SweepRow]) -> str:
-    """A table; the line that one would pick has a star."""
-    picked, lines = best(rows), ["   batch  fsdp remat  HBM a device fits  again  collectives  tokens/s"]
+    """Return the table of a sweep as text; a star marks the fastest row that fits."""
+    picked, lines = fastest(rows), ["   batch  fsdp remat HBM per device fits  again  collectives  tokens/s"]
     for row in rows:
         line = f"{'*' if row is picked else ' '} {row.batch:>6} {row.fsdp:>5} {row.remat:<5} "
         if row.refused is not None:
-            lines.append(line + f"cannot be: {row.refused}")
+            lines.append(line + f"not possible: {row.refused}")
             continue
         line += f"{(row.hbm_bytes_per_device or 0) / GIB:>9.2f} GiB {'yes' if row.fits else 'no':<4}"
         if row.collective_bytes is not None and row.expected_tokens_per_second is not None:
             speed = _tokens(row.expected_tokens_per_second)
             line += f" {row.again or 0:>6.0%} {row.collective_bytes / _GB:>9.2f} GB {speed:>9}"
         lines.append(line)
-    lines.append("again: FLOPs of a step that remat adds; collectives: sent by a device in a step; tokens/s: at 50% of")
-    lines.append("the peak in all that a step multiplies, or as fast as its collectives go, whichever is slower")
+    lines.append("again: share of a step's FLOPs that remat adds; collectives: bytes that a device sends in a step;")
+    lines.append("tokens/s: with computation at 50% of the peak, overlapping with the collectives")
     return "\n".join(lines)
 
 
@@ -60,10 +60,10 @@ def _mesh(plan: Plan) -> str:
 
 def _batch(plan: Plan) -> str:
     pools = plan.pools
-    said = f"{plan.batch} rows = {_tokens(plan.batch * plan.context)} tokens a step, {_count(pools.rows, 'row')} "
-    said += "a device" if pools.pools == _row_groups(plan) else f"in each of {pools.pools} pools"
-    places = [f"{pools.patches:,} patches ({pools.patches_from})", f"{pools.targets:,} targets ({pools.targets_from})"]
-    return f"{said} with room for {' and '.join(places)}"
+    rows = f"{plan.batch} rows = {_tokens(plan.batch * plan.context)} tokens per step, {_count(pools.rows, 'row')} "
+    rows += "per device" if pools.pools == _row_groups(plan) else f"in each of {pools.pools} pools"
+    budgets = [f"{pools.patches:,} patches ({pools.patches_from})", f"{pools.targets:,} targets ({pools.targets_from})"]
+    return f"{rows} with room for {' and '.join(budgets)}"
 
 
 def _row_groups(plan: Plan) -> int:
@@ -71,27 +71,27 @@ def _row_groups(plan: Plan) -> int:
 
 
 def _memory(plan: Plan) -> str:
-    size = f"{plan.hbm_bytes_per_device / GIB:.2f} of {plan.hbm_limit / GIB:.2f} GiB a device"
+    size = f"{plan.hbm_bytes_per_device / GIB:.2f} of {plan.hbm_limit / GIB:.2f} GiB per device"
     if plan.compile_seconds is None:
-        how = "estimated"
+        source = "estimated"
     elif plan.collectives is None:
-        how = f"as the compiler said after {plan.compile_seconds:.0f} s"
+        source = f"as the compiler reported after {plan.compile_seconds:.0f} s"
     else:
-        how = f"compiled in {plan.compile_seconds:.0f} s"
-    return f"{size}: {'fits' if plan.fits else 'does not fit'} ({how})"
+        source = f"compiled in {plan.compile_seconds:.0f} s"
+    return f"{size}: {'fits' if plan.fits else 'does not fit'} ({source})"
 
 
 def _compute(plan: Plan) -> str:
     flops = plan.step_flops
     parts = {"patches": flops.patches, "head": flops.head, "computed again": flops.again}
     shares = ", ".join(f"{name} {part / flops.total:.1%}" for name, part in parts.items())
-    convention = f"{plan.flops_per_token / 1e9:.2f} GFLOP a token by 6N + 12LDT"
-    return f"{convention}; {flops.total / 1e12:,.1f} TFLOP a step, of which {shares}"
+    convention = f"{plan.flops_per_token / 1e9:.2f} GFLOP per token by 6N + 12LDT"
+    return f"{convention}; {flops.total / 1e12:,.1f} TFLOP per step, of which {shares}"
 
 
-def _collectives(found: Collectives) -> str:
-    each = [f"{kind} {traffic.count} x ({traffic.bytes / _GB:.2f} GB)" for kind, traffic in found.kinds.items()]
-    return f"{found.bytes / _GB:.2f} GB sent by a device in a step" + (f": {', '.join(each)}" if each else "")
+def _collectives(total: Collectives) -> str:
+    each = [f"{kind} {traffic.count} x ({traffic.bytes / _GB:.2f} GB)" for kind, traffic in total.kinds.items()]
+    return f"{total.bytes / _GB:.2f} GB sent by each device in a step" + (f": {', '.join(each)}" if each else "")
 
 
 def _expected(plan: Plan) -> str:
@@ -104,13 +104,12 @@ def _loader(plan: Plan) -> str:
     host = plan.host
     memory = "" if host.memory is None else f" of {host.memory / _GB:.0f}"
     index = "" if host.row_index is None else f" and a row index of {host.row_index / 1e6:,.1f} MB"
-    return (
-        f"{host.loader / _GB:.2f}{memory} GB of RAM a host: {host.batches} batches of {host.batch / 1e6:,.1f} MB{index}"
-    )
+    batches = f"{host.batches} batches of {host.batch / 1e6:,.1f} MB"
+    return f"{host.loader / _GB:.2f}{memory} GB of RAM per host: {batches}{index}"
 
 
 def _tokens(number: int | float) -> str:
-    """With three digits: 524 k, 2.05 M, 524 G."""
+    """Return a number with three digits and a unit: 524 k, 2.05 M, 524 G."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

@@ -1,6 +1,6 @@
-"""The accelerators that one can rent, as data, and their arrangement by the field's names: `v3:16x16`, `h100:8`.
+"""Accelerators that can be rented, as data, and arrangements of them by their usual names, such as v3:16x16 or h100:8.
 
-Of TPUs, JAX gives the devices without one being there, and its compiler their programs.
+For TPUs, libtpu describes devices that are not present and compiles programs for them.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ from jax.experimental import topologies
 
 GIB = 2**30
 GB = 10**9
-GPU_MEMORY_FRACTION = 0.95  # XLA_PYTHON_CLIENT_MEM_FRACTION; JAX takes 0.75 unless it is told
+GPU_MEMORY_FRACTION = 0.95  # value of XLA_PYTHON_CLIENT_MEM_FRACTION that plans assume; JAX's default is 0.75
 
 
 class TopologyError(ValueError):
-    """A topology that does not exist; the message names what does."""
+    """A topology that does not exist; the message names some that do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chip:
-    """Figures of one device as JAX sees it, which of a TPU v3 is half a chip.
+    """Figures of one device as JAX sees it; on a TPU v3, that is half of a chip.
 
     Attributes:
-      kind: how JAX calls it.
-      flops: bfloat16 peak, dense, FLOP/s.
-      hbm: bytes.
-      hbm_limit: of these what a program may fill: the rest is the system's.
-      bandwidth: of its HBM, bytes/s.
-      link: bytes/s that it can send round a ring of its neighbours: both ways along one axis of a TPU's torus, NVLink.
-      devices_per_chip, devices_per_host: the latter on the usual machine type of a slice.
-      host_memory: bytes of RAM of that machine; None where it differs from one provider to the next.
-      largest: chips that are wired up to each other at most; None where it is a matter of the network.
-      network: bytes/s between hosts, for each device, where that is another wire than `link`.
+      kind: `device_kind` in JAX.
+      platform: tpu or gpu.
+      flops: dense bfloat16 peak, in FLOP/s.
+      hbm: memory, in bytes.
+      hbm_limit: memory that a program may use, in bytes; the system needs the rest.
+      bandwidth: bandwidth of the memory, in bytes/s.
+      link: bytes/s that a device can send around a ring of its neighbours: in both directions along one axis of a TPU's
+        torus, or over NVLink.
+      devices_per_chip: number of devices that JAX shows for a chip.
+      devices_per_host: number of devices of the usual machine.
+      host_memory: memory of that machine, in bytes; None where it differs between providers.
+      largest: number of chips of the largest slice; None for GPUs, which a network connects.
+      network: bytes/s that a device can send to another host, where that is not over `link`.
     """
 
     kind: str
@@ -59,7 +62,7 @@ def _gib(size: float) -> int:
 
 
 def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, network: float) -> Chip:
-    """In the usual machine of eight; of its memory JAX may be told to take what GPU_MEMORY_FRACTION says."""
+    """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory for programs."""
     hbm = mib * 2**20
     return Chip(
         kind=kind, platform="gpu", flops=flops, hbm=hbm, hbm_limit=int(hbm * GPU_MEMORY_FRACTION),
@@ -67,10 +70,10 @@ def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, ne
     )  # fmt: skip
 
 
-# Peaks, HBM and RAM of TPUs: cloud.google.com/tpu/docs. Links: jax-ml.github.io/scaling-book/tpus; of the v3 "A
-# domain-specific supercomputer for training deep neural networks" (CACM 63(7)), 656 Gbit/s, shared by a chip's two
-# devices. Limits are what libtpu says when it runs out. GPUs: NVIDIA's data sheets, HBM as nvidia-smi counts it, and a
-# network card for each.
+# Sources for TPUs: peaks, HBM and RAM from cloud.google.com/tpu/docs; links from jax-ml.github.io/scaling-book/tpus,
+# for the v3 from "A domain-specific supercomputer for training deep neural networks" (CACM 63(7)), 656 Gbit/s, shared
+# by the two devices of a chip; limits from libtpu's messages when memory runs out. Sources for GPUs: NVIDIA's data
+# sheets, with HBM as nvidia-smi reports it and one network card for each GPU.
 CHIPS: dict[str, Chip] = {
     "v3": Chip(
         kind="TPU v3", platform="tpu", flops=61.5e12, hbm=16 * GIB, hbm_limit=_gib(15.48), bandwidth=450e9,
@@ -101,13 +104,13 @@ CHIPS: dict[str, Chip] = {
 _EXAMPLES = {
     "v3": "v3:16x16", "v4": "v4:8x8x4", "v5e": "v5e:16x16", "v5p": "v5p:4x4x4", "v6e": "v6e:8x8",
 }  # fmt: skip
-# What libtpu calls them, and how it is told to show two cores as one device.
+# {family: (name in libtpu, chip configuration that shows two cores as one device)}, where these are not the defaults.
 _LIBTPU = {"v4": ("v4", "megacore"), "v5p": ("v5", "megacore")}
 
 
 @dataclasses.dataclass(frozen=True)
 class AbsentDevice:
-    """A place in a mesh, for arithmetic: nothing can be compiled for it."""
+    """Stand-in for a GPU that is not present: it has a place in a mesh, but nothing can be compiled for it."""
 
     id: int
     process_index: int
@@ -117,7 +120,13 @@ class AbsentDevice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topology:
-    """So many chips, wired up as a mesh of `sides`."""
+    """Arrangement of chips of one kind.
+
+    Attributes:
+      name: name of the arrangement, such as v3:16x16.
+      chip: figures of one device.
+      sides: sides of the slice of a TPU; the number of GPUs.
+    """
 
     name: str
     chip: Chip
@@ -136,20 +145,22 @@ class Topology:
         return -(-self.devices // self.chip.devices_per_host)
 
     def mesh_devices(self) -> list[Any]:
-        """To make a mesh of: TPUs as libtpu describes them, for which JAX compiles; the GPUs that are here, if they are
-        of this kind and enough, else such as only have a place.
+        """Return the devices to make a mesh of.
+
+        TPUs are descriptions by libtpu, for which programs can be compiled. GPUs are those that are present, if they
+        are of this kind and enough, and otherwise AbsentDevices.
 
         Raises:
-          TopologyError: libtpu knows no such arrangement, or is not installed.
+          TopologyError: libtpu has no such arrangement, or is not installed.
         """
         if self.chip.platform == "tpu":
-            return self._described()
-        here = [device for device in jax.devices() if device.device_kind == self.chip.kind]
+            return self._describe_tpus()
+        present = [device for device in jax.devices() if device.device_kind == self.chip.kind]
         per_host = self.chip.devices_per_host
         absent = [AbsentDevice(number, number // per_host, self.chip.kind) for number in range(self.devices)]
-        return here[: self.devices] if len(here) >= self.devices else absent
+        return present[: self.devices] if len(present) >= self.devices else absent
 
-    def _described(self) -> list[Any]:
+    def _describe_tpus(self) -> list[Any]:
         family = self.name.partition(":")[0]
         libtpu_name, chip_config = _LIBTPU.get(family, (family, "default"))
         shape = "x".join(map(str, self.sides))
@@ -170,20 +181,20 @@ class Topology:
 
 
 def parse_topology(name: str) -> Topology:
-    """A chip's name, a colon, and how many: sides of a slice for a TPU, a number for GPUs.
+    """Return the topology of a name: a chip, a colon, and the sides of a TPU slice or the number of GPUs.
 
     Raises:
-      TopologyError: naming what there is.
+      TopologyError: there is no such chip or arrangement; the message names some that exist.
     """
     family, _, shape = name.partition(":")
     if family not in CHIPS:
         near = difflib.get_close_matches(family, CHIPS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CHIPS)}"
-        raise TopologyError(f"--topology={name}: no chip {family!r}; {hint} (as in v3:16x16 or h100:8)")
+        raise TopologyError(f"--topology={name}: unknown chip {family!r}; {hint} (as in v3:16x16 or h100:8)")
     chip = CHIPS[family]
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape):
         example = _EXAMPLES.get(family, f"{family}:8")
-        raise TopologyError(f"--topology={name}: {shape!r} is no number of chips; write it as in {example}")
+        raise TopologyError(f"--topology={name}: {shape!r} is not a number of chips; write it as in {example}")
     sides = tuple(map(int, shape.split("x")))
     wanted = 1 if chip.platform == "gpu" else len(_EXAMPLES[family].partition(":")[2].split("x"))
     if len(sides) != wanted:

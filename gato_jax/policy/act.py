@@ -1,4 +1,4 @@
-"""One environment step of the agent in one compiled call: observation prefill, then every action token.
+"""One compiled step of the agent: the observation is prefilled into the cache, then each action token is decoded.
 
 Axes:
     B environments   T observation positions, padded   P patches   A action tokens
@@ -20,7 +20,16 @@ from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, decode_action
 
 
 class Observation(NamedTuple):
-    """The observation of one step in B environments, one pool; slots of patches index the flattened (B T) positions."""
+    """Tokens and patches of one timestep's observation in B environments.
+
+    Attributes:
+      token_ids: (B, T) ids, padded.
+      local_position: (B, T) position of each token within its timestep.
+      real: (B, T) True where there is a token, False for padding.
+      patches: (1, P, p, p, C) pixels of all image patches of the batch, as one pool.
+      patch_slots: (1, P) place of each patch in the flattened (B T) positions.
+      patch_intervals: (1, P, 4) interval of rows and interval of columns of each patch, in bins of its image.
+    """
 
     token_ids: Int[Array, "B T"]
     local_position: Int[Array, "B T"]
@@ -31,14 +40,15 @@ class Observation(NamedTuple):
 
 
 class ActSettings(NamedTuple):
-    """What is fixed at compile time.
+    """Settings that are compile-time constants of `act`.
 
     Attributes:
-      action_ranges: ids [low, high) of each of the A action tokens.
-      action_codecs: (key, codec) of what they decode to, in their order; none where they are text.
-      action_position: the local position that action tokens share.
-      context, memory_steps: of the attention window (see cache.open_window).
-      temperature: of sampling; 0 takes the most probable id.
+      action_ranges: Range of ids [low, high) of each of the A action tokens.
+      action_codecs: Key and codec of each part of the action, in the order of its tokens; empty if the tokens are text.
+      action_position: Local position that all action tokens share.
+      context: Number of tokens in the attention window, see `cache.open_window`.
+      memory_steps: Number of timesteps in the attention window; None for as many as fit.
+      temperature: Temperature of sampling; 0 takes the most probable id.
     """
 
     action_ranges: tuple[tuple[int, int], ...]
@@ -60,10 +70,22 @@ def act(
     keys: Key[Array, " B"],
     settings: ActSettings,
 ) -> tuple[Int[Array, "B A"], dict[str, Array], DecodeState]:
-    """Action ids, each within its range; what they decode to, {key: (B, *shape)}; the state with this step in it.
+    """Choose the action of one timestep in each environment.
 
-    `fresh` are the environments whose episode begins here. Of `keys` each environment has one; its own step and token
-    are folded in, so an episode's randomness does not depend on which others are played beside it.
+    Args:
+      graph: Structure of the model.
+      params: Parameters of the model.
+      relative_keys: Position keys of each block, see `compute_relative_keys`.
+      state: Decode state before this timestep; its buffers are donated.
+      observation: Tokens and patches of the observation.
+      fresh: Environments in which an episode begins at this timestep.
+      keys: Random key of each environment's episode. The numbers of the timestep and of the token are folded in, so the
+        samples of an episode do not depend on the other environments.
+      settings: Compile-time constants.
+
+    Returns:
+      Ids of the action tokens, each within its range; the decoded action, with arrays (B, *shape); and the decode state
+      that includes this timestep.
     """
     model = nnx.merge(graph, params)
     state = forget(state, fresh)
@@ -84,7 +106,7 @@ def act(
 
     ranges = np.array(settings.action_ranges, np.int32)
     low, high = int(ranges[:, 0].min()), int(ranges[:, 1].max())
-    table = model.embedding.tokens[low:high]  # logits of ids that no action token may take are never computed
+    table = model.embedding.tokens[low:high]  # only the logits of ids that an action token may take
     local = model.embedding.local[settings.action_position]
 
     def next_token(carry, token):
@@ -106,10 +128,10 @@ def act(
 def _choose(
     logits: Float[Array, "B V"], valid: Bool[Array, " V"], keys: Key[Array, " B"], temperature: float
 ) -> Int[Array, " B"]:
-    """The number of a valid logit in each row, whatever the temperature makes of the others."""
+    """Sample the index of a valid logit in each row; with temperature 0, return the largest valid one."""
     masked = jnp.where(valid[None], logits, -jnp.inf)
     if temperature == 0:
         return jnp.argmax(masked, axis=-1).astype(jnp.int32)
     scaled = (masked - masked.max(axis=-1, keepdims=True)) / jnp.float32(temperature)
-    scaled = jnp.where(valid[None], scaled, -jnp.inf)  # once more: the largest temperatures make NaN of infinity
+    scaled = jnp.where(valid[None], scaled, -jnp.inf)  # again, as dividing -inf by an infinite temperature gives NaN
     return jax.vmap(jax.random.categorical)(keys, scaled).astype(jnp.int32)

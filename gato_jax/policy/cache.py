@@ -1,4 +1,4 @@
-"""The decode state: what the transformer remembers of each environment, in one donated pytree.
+"""The decode state: a ring buffer of keys and values for each environment, as one pytree.
 
 Axes:
     B environments   T new positions   S slots   N heads   H head size   D width
@@ -21,14 +21,14 @@ EMPTY = np.int32(-1)
 
 
 class DecodeState(NamedTuple):
-    """A ring of S slots for each of B environments.
+    """A ring buffer of S token slots for each of B environments.
 
     Attributes:
-      layers: keys and values of each block.
-      position: (B, S) position of the token in a slot, counted from the episode's start; -1 where a slot is empty.
-      step_start: (B, S) position at which that token's timestep began.
-      timestep: (B, S) number of that timestep.
-      next_position: (B,) position of the next token; also how many were written.
+      layers: Keys and values of each block.
+      position: (B, S) position of the token in a slot, counted from the start of the episode; -1 if the slot is empty.
+      step_start: (B, S) position of the first token of that token's timestep.
+      timestep: (B, S) number of that timestep in the episode.
+      next_position: (B,) position of the next token, which is the number of tokens so far.
       next_timestep: (B,) number of the current timestep.
     """
 
@@ -41,12 +41,12 @@ class DecodeState(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Which slots a timestep may look at: those of recent enough timesteps, so whole timesteps drop out at once.
+    """The recent timesteps that the current one may attend to; a timestep is in the window as a whole or not at all.
 
     Attributes:
-      first_position: (B,) the earliest position at which a timestep in the window may have begun.
-      first_timestep: (B,) the least number of a timestep in the window.
-      step_start: (B,) where the current timestep begins.
+      first_position: (B,) smallest position at which a timestep in the window may begin.
+      first_timestep: (B,) smallest number of a timestep in the window.
+      step_start: (B,) position of the first token of the current timestep.
     """
 
     first_position: Int[Array, " B"]
@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
 
 def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeState:
-    """Rings in which nothing has been written."""
+    """Return a decode state with empty ring buffers."""
     shape = (environments, config.heads, slots, config.head_size)
     layers = tuple(KeysValues(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(config.layers))
     table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
@@ -63,15 +63,19 @@ def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeSta
 
 
 def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
-    """Empties the rings of the environments that start a new episode."""
+    """Return the state with empty ring buffers in the environments that are `fresh`, which start a new episode."""
     counters = {name: jnp.where(fresh, 0, getattr(state, name)) for name in ("next_position", "next_timestep")}
     return state._replace(position=jnp.where(fresh[:, None], EMPTY, state.position), **counters)
 
 
 def open_window(state: DecodeState, tokens: Int[Array, " B"], context: int, memory_steps: int | None) -> Window:
-    """The window of the timestep that is about to write `tokens` tokens.
+    """Return the attention window of the timestep that begins.
 
-    It holds at most `context` tokens and at most `memory_steps` timesteps, this one included.
+    Args:
+      state: State before the timestep.
+      tokens: (B,) number of tokens that the timestep will have, actions included.
+      context: Maximum number of tokens in the window, this timestep included.
+      memory_steps: Maximum number of timesteps in the window, this one included; None for no such limit.
     """
     first_timestep = jnp.zeros_like(state.next_timestep)
     if memory_steps is not None:
@@ -87,10 +91,22 @@ def advance(
     real: Bool[Array, "B T"],
     window: Window,
 ) -> tuple[Float[Array, "B T D"], DecodeState]:
-    """Writes new positions into the ring; returns their final hidden vectors. Padding is neither written nor seen."""
+    """Run the transformer on new tokens, which attend to the window and to each other, and write them into the rings.
+
+    Args:
+      model: The transformer.
+      relative_keys: Position keys of each block, see `compute_relative_keys`.
+      state: State before these tokens.
+      x: Embedded tokens.
+      real: True where there is a token; padding is neither written nor attended to.
+      window: Attention window of the current timestep.
+
+    Returns:
+      Final hidden vectors of the tokens, and the state that includes them.
+    """
     environments, slots = state.position.shape
     position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
-    slot = jnp.where(real, position % slots, slots)  # past the last slot: dropped
+    slot = jnp.where(real, position % slots, slots)  # padding goes to a slot that does not exist, and is dropped
     row = jnp.arange(environments)[:, None]
 
     def write(table, values):
@@ -121,6 +137,6 @@ def _write_slots(old: Float[Array, "B N S H"], new: Float[Array, "B N T H"], row
     return old.at[row, :, slot].set(jnp.moveaxis(new, 1, 2), mode="drop")
 
 
-def relative_keys_of(model: Gato, context: int) -> tuple[jax.Array | None, ...]:
-    """The position keys of each block, computed once for a policy; with rope there are none."""
+def compute_relative_keys(model: Gato, context: int) -> tuple[jax.Array | None, ...]:
+    """Return the position keys of each block for distances below `context`; None for a block with rotary positions."""
     return tuple(block.attention.relative_keys(context) for block in model.blocks)

@@ -1,4 +1,4 @@
-"""The agent at work on one task, in many environments at once."""
+"""Batched inference with an agent on one task: actions in many environments, or many texts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from flax import nnx
 
 from gato_jax.policy.act import ActSettings, Observation, act
 from gato_jax.policy.agent import Agent
-from gato_jax.policy.cache import empty_state, relative_keys_of
+from gato_jax.policy.cache import compute_relative_keys, empty_state
 from gato_jax.tokenization import TextCodec, TokenizationError, TokenSequence
 
-_TEXT_ROWS = 32  # texts written side by side
+_TEXT_ROWS = 32  # number of texts that are written side by side
 
 
 class _Decoder:
-    """Holds the decode state of a batch of environments and calls the compiled `act`."""
+    """The decode state of a batch of B environments, which calls the compiled `act`."""
 
     def __init__(self, agent: Agent, task: str, environments: int, ranges, codecs, temperature: float):
         if not temperature >= 0:
-            raise ValueError(f"temperature must be 0 or more, got {temperature}")
+            raise ValueError(f"temperature is {temperature}, expected 0 or more. 0 takes the most probable token.")
         self.agent, self.layout, self.environments = agent, agent.layout(task), environments
         self.settings = ActSettings(
             action_ranges=tuple((int(low), int(high)) for low, high in ranges),
@@ -34,17 +34,26 @@ class _Decoder:
             temperature=float(temperature),
         )
         model = nnx.merge(agent.graph, agent.params)
-        self.relative_keys = relative_keys_of(model, agent.context)
-        # A window spans at most `context` consecutive positions, so a ring of as many never overwrites one still in it.
+        self.relative_keys = compute_relative_keys(model, agent.context)
+        # A window spans at most `context` consecutive positions, so a ring of that size overwrites only older ones.
         self.state = empty_state(agent.model, environments, agent.context)
         self.keys = jax.random.split(jax.random.key(0), environments)
 
     def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """(B, A) ids that follow these observations, and what they decode to, {key: (B, *shape)}."""
+        """Choose the action tokens after an observation in each environment.
+
+        Args:
+          steps: Tokens of each environment's observation.
+          fresh: (B,) True in an environment in which an episode begins.
+
+        Returns:
+          Ids of the action tokens (B, A), and the decoded actions {key: (B, *shape)}.
+        """
         tokens = max(len(step) for step in steps) + len(self.settings.action_ranges)
         if tokens > self.agent.context:
             raise TokenizationError(
-                f"a timestep of {tokens} tokens exceeds the agent's context of {self.agent.context}"
+                f"{self.layout.spec.name}: a timestep has {tokens} tokens, expected at most the agent's context of "
+                f"{self.agent.context}. Act with an agent of a longer context."
             )
         observation = batch_observations(steps, self.agent.contract.tokenization.patch)
         ids, actions, self.state = act(
@@ -55,11 +64,13 @@ class _Decoder:
 
 
 class Policy(_Decoder):
-    """Acts on a control task.
+    """Chooses actions on a control task in a fixed number of environments.
 
     Args:
-      environments: how many are played side by side.
-      temperature: of sampling; 0 takes the most probable action token.
+      agent: The agent.
+      task: Name of the task.
+      environments: Number of environments.
+      temperature: Temperature of sampling; 0 takes the most probable token.
     """
 
     def __init__(self, agent: Agent, task: str, environments: int, *, temperature: float = 1.0):
@@ -68,12 +79,12 @@ class Policy(_Decoder):
         self._fresh = np.ones(environments, bool)
 
     def reset(self, environment: int, seed: int):
-        """A new episode begins in this environment; its sampling depends on the seed alone."""
+        """Begin a new episode in one environment; its samples depend on the seed alone."""
         self._fresh[environment] = True
         self.keys = self.keys.at[environment].set(jax.random.key(seed))
 
     def act(self, observations: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
-        """The next action in each environment, in the task's own units."""
+        """Return the next action in each environment, in the units of the task, given its observation."""
         steps = [self.layout.encode_observation(observation) for observation in observations]
         _, actions = self.decode(steps, self._fresh)
         self._fresh = np.zeros(self.environments, bool)
@@ -81,13 +92,21 @@ class Policy(_Decoder):
 
 
 class TextPolicy(_Decoder):
-    """Writes the text that follows an observation: captions, answers."""
+    """Writes texts that follow observations: captions and answers.
+
+    Args:
+      agent: The agent.
+      task: Name of the task.
+      samples: Number of texts that are written side by side.
+      max_tokens: Maximum number of tokens in a text.
+      temperature: Temperature of sampling; 0 takes the most probable token.
+    """
 
     def __init__(self, agent: Agent, task: str, samples: int, *, max_tokens: int = 16, temperature: float = 0.9):
         super().__init__(agent, task, samples, [TextCodec.token_range] * max_tokens, (), temperature)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
-        """One text for each of the given beginnings."""
+        """Return one text for each beginning; its samples depend on its seed alone."""
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         ids, _ = self.decode(steps, np.ones(self.environments, bool))
         return [TextCodec().decode(row) for row in ids]
@@ -102,7 +121,16 @@ def write_texts(
     max_tokens: int = 16,
     seed: int = 0,
 ) -> list[str]:
-    """One text for each beginning; temperature 0 writes the most probable one."""
+    """Return one text for each beginning.
+
+    Args:
+      agent: The agent.
+      task: Name of the task.
+      beginnings: Tokens that each text follows.
+      temperature: Temperature of sampling; 0 takes the most probable token.
+      max_tokens: Maximum number of tokens in a text.
+      seed: Seed of the first text; the n-th text has seed + n.
+    """
     policy = TextPolicy(agent, task, _TEXT_ROWS, max_tokens=max_tokens, temperature=temperature)
     texts = []
     for start in range(0, len(beginnings), _TEXT_ROWS):
@@ -113,7 +141,15 @@ def write_texts(
 
 
 def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observation:
-    """Pads to a length of few values, so that texts of varying length compile a handful of times at most."""
+    """Return the observations of B environments as one batch of padded arrays.
+
+    Observations of different lengths are padded to a multiple of 16, so that texts of varying length need only a few
+    compilations of `act`.
+
+    Args:
+      steps: Tokens of each environment's observation.
+      patch: Side of an image patch in pixels.
+    """
     longest = max(len(step) for step in steps)
     length = longest if all(len(step) == longest for step in steps) else -(-longest // 16) * 16
     ids, local = np.zeros((2, len(steps), length), np.int32)

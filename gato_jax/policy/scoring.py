@@ -1,4 +1,4 @@
-"""How probable the agent finds tokens that others wrote: perplexity of text, error of predicted actions."""
+"""Log probabilities that an agent gives to recorded tokens."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class _Rows(NamedTuple):
 
 
 def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[np.ndarray]:
-    """For each sequence, the log probability (nats) of each of its targets given all tokens before it.
+    """Return the log probability (in nats) of each target of each sequence, given all tokens before it.
 
-    A sequence longer than the agent's context is cut there. Its first token follows nothing and is not scored.
+    A sequence is cut off at the agent's context. Its first token is never scored.
     """
     sequences = [sequence.slice(0, agent.context) for sequence in sequences]
     results = []
     for start in range(0, len(sequences), ROWS):
         rows = sequences[start : start + ROWS]
-        padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape, one compile
+        padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape needs one compilation
         observation = batch_observations(padded, agent.contract.tokenization.patch)
         target_ids = np.zeros(observation.token_ids.shape, np.int32)
         for row, sequence in enumerate(padded):
@@ -54,7 +54,7 @@ def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[
 
 @functools.partial(jax.jit, static_argnames="graph")
 def _score(graph: nnx.GraphDef, params: nnx.State, batch: _Rows, following: jax.Array) -> jax.Array:
-    """(B, T) log probability of what each position is to predict, `following`."""
+    """Return the log probability (B, T) of the id in `following` at each position."""
     model = nnx.merge(graph, params)
     logits = jax.nn.log_softmax(model.logits(model(batch)))
     return jnp.take_along_axis(logits, following[..., None], axis=-1)[..., 0]

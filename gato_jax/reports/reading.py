@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.reports.run import (
     Caption,
     Dataset,
@@ -24,6 +24,7 @@ from gato_jax.reports.run import (
 )
 
 _Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Making | Results | TaskScore)
+_READER = DataclassReader(error=ReportError, ignore_unknown_keys=True)
 
 
 def read_run(workdir: Path) -> Run:
@@ -67,6 +68,8 @@ def read_results(workdir: Path) -> Results:
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
+    if isinstance(aggregate := fields.get("aggregate"), dict):  # null where no task has that kind of score
+        built["aggregate"] = {name: value for name, value in aggregate.items() if value is not None}
     return _build(Results, fields | built, str(path), remedy)
 
 
@@ -158,32 +161,6 @@ def _build(kind: type[_Record], fields: Any, where: str, remedy: str) -> _Record
     `where` names the file and entry, and `remedy` is a sentence, for error messages.
     """
     try:
-        known = {field.name: str(field.type) for field in dataclasses.fields(kind)}
-        return kind(**{key: _fitted(key, known[key], value) for key, value in dict(fields).items() if key in known})
-    except (TypeError, ValueError) as error:
-        raise ReportError(f"{where}: {str(error).removeprefix(kind.__name__ + '.__init__() ')}. {remedy}") from None
-
-
-def _fitted(name: str, kind: str, value: Any) -> Any:
-    """Return a JSON value converted to the type `kind` of the field `name`.
-
-    Raises:
-      TypeError: the value is of another type.
-    """
-    if value is None and kind.endswith("None"):
-        return None
-    match kind.removesuffix(" | None"):
-        case "float" | "int" as wanted if isinstance(value, (float, int)):
-            return float(value) if wanted == "float" else int(value)
-        case "str" if isinstance(value, str):
-            return value
-        case "tuple[float, float]" if isinstance(value, list) and len(value) == 2:
-            return tuple(_fitted(name, "float", end) for end in value)
-        case "tuple[str, ...]" if isinstance(value, list):
-            return tuple(_fitted(name, "str", text) for text in value)
-        case "Mapping[str, float]" | "Mapping[str, str]" as wanted if isinstance(value, dict):
-            inner = wanted.removeprefix("Mapping[str, ").removesuffix("]")
-            return {key: _fitted(f"{name}: {key}", inner, entry) for key, entry in value.items() if entry is not None}
-        case "Making" | "tuple[TaskScore, ...]" | "tuple[HeldOut, ...]":
-            return value  # already a dataclass
-    raise TypeError(f"{name!r} is {value!r}, expected {kind}")
+        return _READER.read(kind, fields, where)
+    except ReportError as error:
+        raise ReportError(f"{error} {remedy}") from None

@@ -23,7 +23,7 @@ class Job(NamedTuple):
       position: Place of the episode in the order in which `play` yields them.
       task: Name of the task.
       seed: Seed of the environment and of the actor.
-      render: Whether to keep frames.
+      render: True to keep frames.
     """
 
     position: int

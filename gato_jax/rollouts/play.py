@@ -33,7 +33,7 @@ def play(
         chooses the actions of all of them.
       workers: Number of processes that each play one episode at a time; 0 plays in this process.
       frames: Number of episodes, from the first, that keep a rendered frame of each step.
-      skip_failures: Whether to leave out the episodes that the actor gives up, instead of raising.
+      skip_failures: True to leave out the episodes that the actor gives up, instead of raising.
       load: Function that returns a new environment of a task. With `workers` it must be picklable.
 
     Raises:

@@ -16,7 +16,7 @@ class Recorder:
     Args:
       environment: The environment, whose episode has just been started.
       first: The first timestep of the episode.
-      render: Whether to keep a frame of the scene before each action.
+      render: True to keep a frame of the scene before each action.
     """
 
     def __init__(self, environment: Environment, first: dm_env.TimeStep, *, render: bool):

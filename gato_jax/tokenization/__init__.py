@@ -1,4 +1,7 @@
-"""Codecs, the vocabulary, the layout of an episode as one token sequence, and the contract. May import episodes."""
+"""Codecs, the vocabulary, the layout of an episode as a token sequence and back, and the contract.
+
+May import episodes.
+"""
 
 from gato_jax.tokenization.codecs import (
     CodeCodec,
@@ -9,9 +12,9 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.contract import Contract, ContractError
+from gato_jax.tokenization.decoding import Timesteps, Token, decode, describe
 from gato_jax.tokenization.layout import Layout, decode_action
 from gato_jax.tokenization.limits import Limits, measure_action_limits
-from gato_jax.tokenization.reading import Timesteps, Token, decode, describe
 from gato_jax.tokenization.sequence import TokenSequence
 from gato_jax.tokenization.settings import Tokenization
 from gato_jax.tokenization.vocabulary import Vocabulary

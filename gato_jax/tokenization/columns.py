@@ -1,4 +1,4 @@
-"""The columns of a task's timestep: its keys in their order, each with the codec that the settings ask for."""
+"""Columns of a task's timestep: its keys in the order of their tokens, each with its codec."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.error_context import episode_context, key_context
 from gato_jax.tokenization.limits import Limits
-from gato_jax.tokenization.refusals import of_episode, of_key
 from gato_jax.tokenization.settings import ACTION_BINS, Tokenization
 from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
 
 
 class Column(NamedTuple):
-    """One key of a timestep."""
+    """One key of a timestep and its codec.
 
-    side: str  # "observation" or "action"
+    Attributes:
+      side: "observation" or "action".
+      key: name of the key, with the names of nested keys joined by slashes.
+      codec: codec of its values.
+    """
+
+    side: str
     key: str
     codec: Codec
 
@@ -34,7 +40,16 @@ class Column(NamedTuple):
 def observation_columns(
     spec: TaskSpec, settings: Tokenization, image_tokenizer: ImageTokenizer | None
 ) -> tuple[Column, ...]:
-    """In the order of their tokens. A key that no codec can hold is a TokenizationError that names it."""
+    """Return the columns of a task's observations, in the order of their tokens.
+
+    Args:
+      spec: the task.
+      settings: settings of the codecs.
+      image_tokenizer: tokenizer that encodes images as codes; None to encode them as patches.
+
+    Raises:
+      TokenizationError: a key has values that the codec cannot hold; the message names the key.
+    """
 
     def codec(key: str, modality: Modality) -> Codec:
         match modality:
@@ -48,7 +63,16 @@ def observation_columns(
 
 
 def action_columns(spec: TaskSpec, settings: Tokenization, limits: Mapping[str, Limits] | None) -> tuple[Column, ...]:
-    """In the order of their tokens. A key that no codec can hold is a TokenizationError that names it."""
+    """Return the columns of a task's actions, in the order of their tokens.
+
+    Args:
+      spec: the task.
+      settings: settings of the codecs.
+      limits: {key: limits measured on the data}, which actions="rt_2" needs; None otherwise.
+
+    Raises:
+      TokenizationError: a key has values that the codec cannot hold; the message names the key.
+    """
 
     def codec(key: str, modality: Modality) -> Codec:
         if isinstance(modality, Continuous):
@@ -63,13 +87,13 @@ def _columns(
 ) -> tuple[Column, ...]:
     columns = []
     for key, modality in sorted(modalities.items(), key=lambda item: item[0].split("/")):
-        with of_episode(task, steps=False), of_key(side, key):
+        with episode_context(task, steps=False), key_context(side, key):
             columns.append(Column(side, key, codec(key, modality)))
     return tuple(columns)
 
 
 def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
-    """Of text and of discrete values, which are the same in observations and in actions."""
+    """Return the codec of text or of discrete values, which is the same for observations and actions."""
     match modality:
         case Text():
             if vocabulary.text < TEXT_PIECES:
@@ -77,10 +101,10 @@ def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
             return TextCodec()
         case Discrete():
             for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces
-                if modality.n > (most := getattr(vocabulary, name)):
-                    raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {most}; raise it")
+                if modality.n > (limit := getattr(vocabulary, name)):
+                    raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {limit}; raise it")
             return DiscreteCodec(modality=modality)
-    raise TokenizationError(f"is {modality}, which has no codec here")
+    raise TokenizationError(f"has modality {modality}, for which there is no codec")
 
 
 def _image_codec(modality: Image, settings: Tokenization, tokenizer: ImageTokenizer | None) -> Codec:

@@ -1,4 +1,4 @@
-"""What a trained agent assumes about tokens: it travels with every checkpoint and every set of token records."""
+"""Contract: the tokenization and tasks of an agent, stored with each checkpoint and each set of token records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gato_jax.episodes import TaskSpec
-from gato_jax.episodes.differences import differences
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.codecs.text import text_model_fingerprint
 from gato_jax.tokenization.layout import Layout
@@ -18,33 +19,41 @@ from gato_jax.tokenization.settings import Tokenization
 
 
 class ContractError(ValueError):
-    """Two contracts that differ; the message shows where."""
+    """A contract that differs from the expected one or cannot be read; the message lists the differences."""
+
+
+_READER = DataclassReader(error=ContractError)
+_ActionLimits = Mapping[str, Mapping[str, Limits]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """The tokenization and the tasks that were trained under it.
+    """Tokenization, and the tasks that are encoded by it.
 
-    `action_limits` holds, for each task, the limits of its actions that were measured on its data, where the
-    tokenization asks for such (`actions="rt_2"`); all other normalisation follows from the tasks' own limits.
+    Attributes:
+      tokenization: settings of all codecs.
+      tasks: {name: spec}, sorted by name.
+      action_limits: {task: {action key: limits measured on the data}}, for tokenizations with actions="rt_2". All other
+        codecs use the limits in the specs.
     """
 
     tokenization: Tokenization
     tasks: Mapping[str, TaskSpec]
-    action_limits: Mapping[str, Mapping[str, Limits]] = dataclasses.field(default_factory=dict)
+    action_limits: _ActionLimits = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         tokenization: Tokenization,
         specs: Iterable[TaskSpec],
-        action_limits: Mapping[str, Mapping[str, Limits]] | None = None,
+        action_limits: _ActionLimits | None = None,
     ) -> Contract:
+        """Return the contract of a tokenization and the given tasks, in any order."""
         tasks = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
         return cls(tokenization, tasks, dict(action_limits or {}))
 
     def layout(self, task: str, image_tokenizer: ImageTokenizer | None = None) -> Layout:
-        """The layout of one of the tasks; a KeyError if it is not one of them."""
+        """Return the layout of one of the tasks; raise KeyError if there is no task of this name."""
         return Layout(
             self.tasks[task],
             self.tokenization,
@@ -53,7 +62,7 @@ class Contract:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All that decides which token means what, the vocabulary spelt out, as strict JSON."""
+        """Return everything that decides the meaning of tokens, with the vocabulary written out, as strict JSON."""
         vocabulary = self.tokenization.vocabulary.table
         limits = {task: {key: vars(pair) for key, pair in keys.items()} for task, keys in self.action_limits.items()}
         fields = {
@@ -66,35 +75,44 @@ class Contract:
         return json.loads(json.dumps(fields))
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], where: str = "the file") -> Contract:
-        """The inverse of `to_json`. What this version would write differently is a ContractError that shows it."""
+    def from_json(cls, fields: Mapping[str, Any], source: str = "the file") -> Contract:
+        """Return the contract that `to_json` wrote.
+
+        Args:
+          fields: the JSON object.
+          source: name of its file or folder, for messages.
+
+        Raises:
+          ContractError: the object cannot be read, or this version of gato_jax would write it differently.
+        """
         try:
             tasks = [TaskSpec.from_json(spec) for spec in fields["tasks"].values()]
-            limits = {
-                task: {key: Limits(tuple(pair["low"]), tuple(pair["high"])) for key, pair in keys.items()}
-                for task, keys in fields["action_limits"].items()
-            }
-            contract = cls.of(Tokenization.from_json(fields["tokenization"]), tasks, limits)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:  # a ValueError: a setting or spec refused
+            tokenization = _READER.read(Tokenization, fields["tokenization"], "tokenization")
+            limits = _READER.value(_ActionLimits, fields["action_limits"], "action_limits")
+            contract = cls.of(tokenization, tasks, limits)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:  # ValueError: an invalid setting or spec
             raise ContractError(
-                f"the contract in {where} is of another version ({type(error).__name__}: {error}); make it again"
+                f"the contract in {source} is of another version ({type(error).__name__}: {error}); make it again"
             ) from None
-        _require_equal(contract.to_json(), fields, where)
+        _require_equal(contract.to_json(), fields, source)
         return contract
 
     @property
     def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that identify the contract."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def require_equal(self, other: Contract, where: str):
-        """Raises ContractError, with each difference on its own line, unless `other` is the same contract."""
-        _require_equal(self.to_json(), other.to_json(), where)
+    def require_equal(self, other: Contract, source: str):
+        """Raise ContractError, with a line for each difference, unless `other`, the contract in `source`, is equal."""
+        _require_equal(self.to_json(), other.to_json(), source)
 
 
-def _require_equal(mine: Mapping[str, Any], theirs: Mapping[str, Any], where: str):
+def _require_equal(expected: Mapping[str, Any], actual: Mapping[str, Any], source: str):
     def settings_first(path: str) -> tuple[bool, str]:
         return path.startswith("tasks."), path
 
-    if lines := differences(mine, theirs, where, settings_first):
-        raise ContractError(f"the tokenization of {where} differs:\n" + "\n".join(lines))
+    require_same(
+        expected, actual, problem=f"the tokenization of {source} differs", holder=source, error=ContractError,
+        order=settings_first,
+    )  # fmt: skip

@@ -58,7 +58,7 @@ class PerToken:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PerPatch:
-    """Declaration of a field that has one array for each patch; all of them are stored and read by the step.
+    """Declaration of a field that has one value for each patch; all such fields are stored, and the step reads them.
 
     Attributes:
       dtype: NumPy scalar type of the values.
@@ -73,7 +73,7 @@ class PerPatch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TokenFields:
-    """Fields that a sequence of L positions and a batch of such sequences have in common.
+    """Arrays that a sequence of L positions and a batch of such sequences have in common, annotated by declarations.
 
     Attributes:
       token_ids: (L,) int32, the token at each position; 0 at patches and padding.
@@ -145,14 +145,15 @@ class TokenFields:
     ]
 
     def replace(self: _Fields, **fields: Any) -> _Fields:
-        """Return the same with other arrays in `fields`."""
+        """Return a copy with the arrays in `fields` replaced."""
         return dataclasses.replace(self, **fields)
 
 
-def _declared(kind: type[_Kind]) -> dict[str, _Kind]:
+def _declarations(kind: type[_Kind]) -> dict[str, _Kind]:
+    """Return {field: declaration} of the fields of `TokenFields` whose declaration is of this class."""
     hints = get_type_hints(TokenFields, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if isinstance(hint.__metadata__[0], kind)}
 
 
-PER_TOKEN = _declared(PerToken)  # {field: declaration}, in the order of the class
-PER_PATCH = _declared(PerPatch)
+PER_TOKEN = _declarations(PerToken)  # in the order of the class
+PER_PATCH = _declarations(PerPatch)

@@ -1,8 +1,8 @@
-"""Images as codes: a trained VQ-VAE as a codec with a fingerprint, and how it rests on disk. Agents train on it frozen.
+"""Trained image tokenizer: a frozen VQ-VAE that encodes images as codes, its fingerprint and its files.
 
 A folder holds:
     image_tokenizer.json   config and fingerprint
-    image_tokenizer.npz    the weights, each under its place in the model
+    image_tokenizer.npz    params, each under its path in the model
 
 Axes:
     N images   S side of an image   L codes of an image
@@ -13,10 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import math
-import os
 import pathlib
 import zipfile
 import zlib
@@ -30,26 +28,39 @@ import PIL.Image
 from flax import nnx
 from jaxtyping import Array, Int32, UInt8
 
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 
-_BATCH = 8  # images of one call: few, as an agent that acts has one or two at a time
+_BATCH = 8  # images of one call; few, as an acting agent has one or two at a time
 
 Tree = TypeVar("Tree")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageTokenizer:
-    """A frozen VQ-VAE as a codec: images to codes and back, with a loss.
+    """Frozen VQ-VAE as a lossy codec between images and codes.
 
-    All arithmetic is in full float32. Codes do not depend on what else is encoded at the same time; on another kind of
-    device a vector that is as near to two codes may get the other one.
+    All arithmetic is in full float32. The codes of an image do not depend on the other images of a call. On another
+    kind of device, an encoded vector that is equally near to two code vectors may get the other code.
+
+    Attributes:
+      config: architecture.
+      params: params of the VQ-VAE.
     """
 
     config: ImageTokenizerConfig
     params: nnx.State
 
     def encode(self, images: npt.ArrayLike) -> Int32[np.ndarray, "..."]:
-        """(..., height, width, 3) uint8 of any size to (..., grid * grid) codes in [0, codes), in raster order."""
+        """Encode images as codes.
+
+        Args:
+          images: (..., height, width, 3) uint8, of any size.
+
+        Returns:
+          (..., grid * grid) int32 codes in [0, codes), in raster order.
+        """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
             raise ImageTokenizerError(
@@ -59,12 +70,19 @@ class ImageTokenizer:
         flat = images.reshape(math.prod(lead), *images.shape[-3:])
         codes = np.empty((len(flat), self.config.token_count), np.int32)
         for start in range(0, len(flat), _BATCH):
-            part = fit(flat[start : start + _BATCH], self.config.side)
+            part = resize_to_square(flat[start : start + _BATCH], self.config.side)
             codes[start : start + _BATCH] = self._call(_encode, part)
         return codes.reshape(*lead, self.config.token_count)
 
     def decode(self, codes: npt.ArrayLike) -> UInt8[np.ndarray, "..."]:
-        """(..., grid * grid) codes to (..., side, side, 3), the images that they stand for."""
+        """Decode codes to images.
+
+        Args:
+          codes: (..., grid * grid) integers.
+
+        Returns:
+          (..., side, side, 3) uint8 reconstructions.
+        """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu" or not codes.ndim or codes.shape[-1] != self.config.token_count:
             raise ImageTokenizerError(
@@ -81,13 +99,13 @@ class ImageTokenizer:
         return images.reshape(*lead, side, side, 3)
 
     def _call(self, compiled, rows: np.ndarray) -> np.ndarray:
-        """The last rows are padded, so that there is one program and an image's codes are those that it always has."""
+        """Call a compiled function with rows padded to `_BATCH`, so that one program computes all images alike."""
         padding = [(0, _BATCH - len(rows))] + [(0, 0)] * (rows.ndim - 1)
         return np.asarray(compiled(self.config, self.params, np.pad(rows, padding)))[: len(rows)]
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that only this config with these weights has."""
+        """Sixteen hexadecimal digits that identify config and params."""
         return self._digest
 
     @functools.cached_property
@@ -99,17 +117,18 @@ class ImageTokenizer:
         return digest.hexdigest()[:16]
 
     def save(self, directory: pathlib.Path):
-        """Writes image_tokenizer.npz, then image_tokenizer.json; each is whole or not there."""
+        """Write image_tokenizer.npz, then image_tokenizer.json, each whole or not at all."""
         about = {"config": dataclasses.asdict(self.config), "fingerprint": self.fingerprint}
         write_arrays(directory / "image_tokenizer.npz", self.params)
-        write_whole(directory / "image_tokenizer.json", (json.dumps(about, indent=2) + "\n").encode())
+        with atomic_file(directory / "image_tokenizer.json") as partial:
+            partial.write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: pathlib.Path) -> ImageTokenizer:
-        """What `save` wrote.
+        """Read a tokenizer that `save` wrote.
 
         Raises:
-          ImageTokenizerError: files are missing, damaged, or not of one and the same tokenizer.
+          ImageTokenizerError: a file is missing or damaged, or the two files are not of the same tokenizer.
         """
         remedy = f"train an image tokenizer into {directory} again, or name another folder"
         about_path, arrays_path = directory / "image_tokenizer.json", directory / "image_tokenizer.npz"
@@ -118,7 +137,8 @@ class ImageTokenizer:
                 raise ImageTokenizerError(f"no {path.name} in {directory}; {remedy}")
         try:
             about = json.loads(about_path.read_text())
-            config, fingerprint = ImageTokenizerConfig(**about["config"]), about["fingerprint"]
+            config = DataclassReader(error=ImageTokenizerError).read(ImageTokenizerConfig, about["config"], "config")
+            fingerprint = about["fingerprint"]
         except (ValueError, KeyError, TypeError) as error:
             raise ImageTokenizerError(f"{about_path} is damaged ({error}); {remedy}") from None
         like = jax.eval_shape(lambda: initialise(config, jax.random.key(0)))
@@ -133,7 +153,7 @@ class ImageTokenizer:
 
 @functools.partial(jax.jit, static_argnames="config")
 def _encode(config: ImageTokenizerConfig, params: nnx.State, images: UInt8[Array, "N S S 3"]):
-    with jax.default_matmul_precision("highest"):  # a code must not hang on a device's short floats
+    with jax.default_matmul_precision("highest"):  # a code must not depend on the short floats of a device
         model = nnx.merge(graphdef(config), params)
         grid = model.encoder(to_pixels(images))
         return model.quantizer.nearest(grid.reshape(-1, config.code_size)).reshape(len(images), -1)
@@ -148,66 +168,51 @@ def _decode(config: ImageTokenizerConfig, params: nnx.State, codes: Int32[Array,
         return jnp.rint(jnp.clip((pixels + 1) * 127.5, 0, 255)).astype(jnp.uint8)
 
 
-def fit(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
-    """Resized: the mean over each new pixel's area where an image shrinks, interpolated where it grows."""
+def resize_to_square(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
+    """Resize images to side by side pixels, by the mean over areas to shrink and bilinearly to enlarge."""
     height, width = images.shape[1:3]
     if (height, width) == (side, side):
         return images
     if not height or not width:
         raise ImageTokenizerError(f"an image of {height} by {width} pixels is empty; leave it out")
     shrinks = height >= side and width >= side
-    how = PIL.Image.Resampling.BOX if shrinks else PIL.Image.Resampling.BILINEAR
-    resized = [np.asarray(PIL.Image.fromarray(image).resize((side, side), how)) for image in images]
+    resampling = PIL.Image.Resampling.BOX if shrinks else PIL.Image.Resampling.BILINEAR
+    resized = [np.asarray(PIL.Image.fromarray(image).resize((side, side), resampling)) for image in images]
     return np.stack(resized) if resized else np.empty((0, side, side, 3), np.uint8)
 
 
-def write_whole(path: pathlib.Path, content: bytes):
-    """Writes beside the path and renames: whoever reads it finds all of it, the old or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ImageTokenizerError(f"{path}: {error.strerror}; free space or name another folder") from None
-
-
 def write_arrays(path: pathlib.Path, tree: Any):
-    """The arrays of a pytree as an .npz, each under its place in the tree; `read_arrays` is its inverse."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **_named_arrays(tree))
-    write_whole(path, content.getvalue())
+    """Write the arrays of a pytree as an .npz file, each under its path in the tree, for `read_arrays`."""
+    with atomic_file(path) as partial:
+        np.savez(partial, allow_pickle=False, **_named_arrays(tree))
 
 
 def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
-    """The pytree that was written, on the device.
+    """Read a pytree that `write_arrays` wrote, as arrays on the default device.
 
     Args:
-      path: what `write_arrays` wrote.
-      like: a tree of arrays, or of their shapes, as the file must have them.
-      remedy: what to do about a file that is damaged or has other arrays, for the error's message.
+      path: the file.
+      like: tree of arrays or ShapeDtypeStructs with the paths, shapes and dtypes that the file must have.
+      remedy: end of the error's message: the action to take if the file is damaged or has other arrays.
 
     Raises:
-      ImageTokenizerError: there is such a file no more, or never was.
+      ImageTokenizerError: the file cannot be read, or has other arrays than `like`.
     """
-    places, structure = jax.tree_util.tree_flatten_with_path(like)
-    expected = {_name(place): (leaf.shape, leaf.dtype) for place, leaf in places}
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    expected = {_name(key_path): (leaf.shape, leaf.dtype) for key_path, leaf in leaves}
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            content = {name: arrays[name] for name in arrays.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); {remedy}") from None
-    if {name: (array.shape, array.dtype) for name, array in found.items()} != expected:
-        raise ImageTokenizerError(f"{path} holds other arrays than its config asks for; {remedy}")
-    return jax.tree.unflatten(structure, [jnp.asarray(found[name]) for name in expected])
+    if {name: (array.shape, array.dtype) for name, array in content.items()} != expected:
+        raise ImageTokenizerError(f"{path} has other arrays than its config asks for; {remedy}")
+    return jax.tree.unflatten(structure, [jnp.asarray(content[name]) for name in expected])
 
 
 def _named_arrays(tree: Any) -> dict[str, np.ndarray]:
-    return {_name(place): np.asarray(leaf) for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {_name(key_path): np.asarray(leaf) for key_path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
-def _name(place: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(place, simple=True, separator="/")
+def _name(key_path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(key_path, simple=True, separator="/")

@@ -1,12 +1,12 @@
-"""The order of tokens within a timestep, for training and for acting alike (paper, section 2.2 and appendix B).
+"""Layout of episodes as token sequences, for training and acting (paper, section 2.2 and appendix B).
 
     one timestep:   observation keys in lexicographic order | separator | action keys in lexicographic order
 
-Nested keys are in the order of their tree: `a/b` comes before `a-b`, since `a` does.
-A task without an observation is pure text or pure action: it has no separator and no local positions.
+Nested keys are sorted as a tree: `a/b` comes before `a-b`, as `a` comes before `a-b`.
+A task without observations, pure text or pure actions, has no separator and no local positions.
 
 Axes:
-    T timesteps   n tokens of one key at one step   L tokens of all
+    T timesteps   n tokens of one key at one timestep   L positions   A action tokens of a timestep   p side of a patch
 """
 
 from __future__ import annotations
@@ -29,24 +29,33 @@ from gato_jax.tokenization.codecs import (
 )
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.columns import Column, action_columns, observation_columns
+from gato_jax.tokenization.error_context import episode_context, key_context
 from gato_jax.tokenization.limits import Limits
-from gato_jax.tokenization.refusals import of_episode, of_key
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
 from gato_jax.tokenization.settings import Tokenization
 
 
-class _Tokens(NamedTuple):
-    """What one key, or the separator, brings to every step."""
+class _ColumnTokens(NamedTuple):
+    """Tokens of one key, or of the separator, at all timesteps.
 
-    ids: Any  # (T, n) int32; of text, whose length may change, T arrays of (n,)
-    mask: np.ndarray  # (T,) bool: whether this step's are targets
-    targets: Any = None  # (T, n), where they are not the ids themselves
-    valid: tuple[int, int] = (0, 0)  # of an action: the ids that it may take
-    patches: np.ndarray | None = None  # (T, n, p, p, 3)
-    intervals: np.ndarray | None = None  # (n, 4)
+    Attributes:
+      ids: (T, n) int32; for text, whose length differs between timesteps, a list of T arrays of shape (n,).
+      mask: (T,) bool, True where the tokens of the timestep are targets.
+      targets: (T, n) int32, the ids to predict, or None if these are `ids`.
+      valid: range [low, high) of the ids that an action token may take.
+      patches: (T, n, p, p, 3) uint8, or None.
+      intervals: (n, 4) int32, intervals of the patches within the image, or None.
+    """
+
+    ids: Any
+    mask: np.ndarray
+    targets: Any = None
+    valid: tuple[int, int] = (0, 0)
+    patches: np.ndarray | None = None
+    intervals: np.ndarray | None = None
 
     def width(self, step: int) -> int:
-        """How many tokens the step has; text has none where there is no step."""
+        """Return the number of tokens at a timestep; text of an episode without timesteps has none."""
         if isinstance(self.ids, np.ndarray):
             return self.ids.shape[1]
         return len(self.ids[step]) if step < len(self.ids) else 0
@@ -54,7 +63,14 @@ class _Tokens(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The layout of one task under one tokenization. Contract.layout gives it what the last two fields hold."""
+    """Layout of one task under one tokenization; `Contract.layout` builds it.
+
+    Attributes:
+      spec: the task.
+      tokenization: settings of the codecs.
+      action_limits: {action key: limits measured on the data}, which actions="rt_2" needs.
+      image_tokenizer: the tokenizer that the settings name, or None.
+    """
 
     spec: TaskSpec
     tokenization: Tokenization
@@ -62,30 +78,32 @@ class Layout:
     image_tokenizer: ImageTokenizer | None = None
 
     def __post_init__(self):
-        wanted, given = self.tokenization.image_tokenizer, self.image_tokenizer
-        if wanted != (given and given.fingerprint):
-            found = "none" if given is None else given.fingerprint
+        expected, tokenizer = self.tokenization.image_tokenizer, self.image_tokenizer
+        if expected != (tokenizer and tokenizer.fingerprint):
+            given = "none" if tokenizer is None else tokenizer.fingerprint
             raise TokenizationError(
-                f"{self.spec.name}: the settings name the image tokenizer {wanted}, given is {found}"
+                f"{self.spec.name}: the settings name the image tokenizer {expected}, given is {given}; pass that one"
             )
-        if given is not None and given.config.codes != self.tokenization.vocabulary.image_codes:
+        if tokenizer is not None and tokenizer.config.codes != self.tokenization.vocabulary.image_codes:
             raise TokenizationError(
-                f"{self.spec.name}: the image tokenizer has {given.config.codes} codes, "
+                f"{self.spec.name}: the image tokenizer has {tokenizer.config.codes} codes, "
                 f"vocabulary.image_codes is {self.tokenization.vocabulary.image_codes}; make them equal"
             )
-        _ = self.observation_columns, self.action_columns  # what has no codec is said here, not at the first episode
+        _ = self.observation_columns, self.action_columns  # a key without a codec is an error now, not later
 
     @functools.cached_property
     def observation_columns(self) -> tuple[Column, ...]:
+        """Keys of observations with their codecs, in the order of their tokens."""
         return observation_columns(self.spec, self.tokenization, self.image_tokenizer)
 
     @functools.cached_property
     def action_columns(self) -> tuple[Column, ...]:
+        """Keys of actions with their codecs, in the order of their tokens."""
         return action_columns(self.spec, self.tokenization, self.action_limits)
 
     @property
     def action_codecs(self) -> tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]:
-        """(key, codec) of an action of fixed length; one with text is a TokenizationError."""
+        """Pairs (key, codec) of an action of fixed length; raises TokenizationError if the action has text."""
         codecs = []
         for _, key, codec in self.action_columns:
             if not isinstance(codec, (DiscreteCodec, ContinuousCodec)):
@@ -95,7 +113,7 @@ class Layout:
 
     @property
     def action_ranges(self) -> np.ndarray:
-        """(A, 2) int32: the valid ids [low, high) of each action token; only for actions of fixed length."""
+        """Range [low, high) of valid ids of each action token, (A, 2) int32, for actions of fixed length."""
         ranges = [codec.token_range for _, codec in self.action_codecs for _ in range(codec.token_count)]
         return np.array(ranges, np.int32).reshape(-1, 2)
 
@@ -105,13 +123,19 @@ class Layout:
 
     @property
     def action_position(self) -> int:
-        """The local position that all action tokens share."""
+        """Local position of all action tokens (appendix C.3)."""
         return self.tokenization.local_positions - 1 if self.has_observation else 0
 
     def encode(self, episode: Episode, *, prompt: Episode | None = None, predict_prompt: bool = False) -> TokenSequence:
-        """The steps of an episode at which an action was taken, behind those of a prompt if there is one.
+        """Return the tokens of all timesteps of an episode at which an action was taken.
 
-        A value without an exact token is a TokenizationError that names task, step, key and value.
+        Args:
+          episode: an episode of the task.
+          prompt: another episode, whose tokens come first as a prompt.
+          predict_prompt: True if the targets of the prompt count in the loss.
+
+        Raises:
+          TokenizationError: a value has no exact token; the message names task, step, key and value.
         """
         tokens = concatenate([run for run, _ in self._encode_runs(episode)])
         if prompt is None:
@@ -119,7 +143,15 @@ class Layout:
         return concatenate([self.encode(prompt).as_prompt(predict=predict_prompt), tokens])
 
     def encode_timesteps(self, episode: Episode, number: int | None = None) -> list[TokenSequence]:
-        """The same tokens, one sequence for each timestep; a refusal names the episode's number if it has one."""
+        """Return the tokens of `encode` as one sequence for each timestep.
+
+        Args:
+          episode: an episode of the task.
+          number: number of the episode in its dataset, for messages.
+
+        Raises:
+          TokenizationError: a value has no exact token; the message names task, episode, step, key and value.
+        """
         sequences = []
         for run, steps in self._encode_runs(episode, number):
             width = len(run) // max(steps, 1)
@@ -127,71 +159,71 @@ class Layout:
         return sequences
 
     def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
-        """Observation and separator of one step, the very tokens that `encode` puts before the action."""
+        """Return the tokens that `encode` would put before the action of a timestep: its observation and separator."""
         one = {key: [value] for key, value in observation.items()}
-        with of_episode(self.spec.name, steps=False):
+        with episode_context(self.spec.name, steps=False):
             ((run, _),) = self._split_into_runs(1, self._encode_observations(1, one), [])
         return run
 
     def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
-        """The action tokens of one step, the very ones that `encode` puts behind the observation."""
+        """Return the action tokens that `encode` would put after the observation of a timestep."""
         one = {key: [value] for key, value in action.items()}
-        with of_episode(self.spec.name, steps=False):
+        with episode_context(self.spec.name, steps=False):
             ((run, _),) = self._split_into_runs(1, [], self._encode_actions(1, one))
         return run
 
     def decode_action(self, ids) -> dict[str, Any]:
-        """(..., A) ids of an action of fixed length, in NumPy or JAX, to {key: (..., *shape)}."""
+        """Decode ids (..., A) of an action of fixed length, in NumPy or JAX, to {key: values (..., *shape)}."""
         return decode_action(self.action_codecs, ids)
 
     def _encode_runs(self, episode: Episode, number: int | None = None) -> list[tuple[TokenSequence, int]]:
-        """Runs of steps of the same length, each as one sequence, and how many steps it holds."""
+        """Return (sequence, number of timesteps) for each run of timesteps with the same number of tokens."""
         if episode.task != self.spec.name:
-            which = "an episode" if number is None else f"episode {number}"
-            raise TokenizationError(f"{which} of {episode.task} does not fit the layout of {self.spec.name}")
+            name = "an episode" if number is None else f"episode {number}"
+            raise TokenizationError(f"{name} of {episode.task} does not fit the layout of {self.spec.name}")
         steps = episode.acting_steps
         observation = {key: values[:steps] for key, values in episode.observation.items()}
         action = {key: values[:steps] for key, values in episode.action.items()}
-        with of_episode(self.spec.name, number):
+        with episode_context(self.spec.name, number):
             columns = self._encode_observations(steps, observation), self._encode_actions(steps, action)
             return self._split_into_runs(steps, *columns)
 
-    def _encode_observations(self, steps: int, values: Mapping[str, Any]) -> list[_Tokens]:
+    def _encode_observations(self, steps: int, values: Mapping[str, Any]) -> list[_ColumnTokens]:
         self._require_keys("observation", values, self.observation_columns)
         columns = [self._encode_column(column, values[column.key], steps) for column in self.observation_columns]
         if not columns:
             return []
         separator = np.full((steps, 1), self.tokenization.vocabulary.separator, np.int32)
-        return [*columns, _Tokens(separator, np.zeros(steps, bool))]
+        return [*columns, _ColumnTokens(separator, np.zeros(steps, bool))]
 
-    def _encode_actions(self, steps: int, values: Mapping[str, Any]) -> list[_Tokens]:
+    def _encode_actions(self, steps: int, values: Mapping[str, Any]) -> list[_ColumnTokens]:
         self._require_keys("action", values, self.action_columns)
         return [self._encode_column(column, values[column.key], steps) for column in self.action_columns]
 
-    def _encode_column(self, column: Column, values: Any, steps: int) -> _Tokens:
+    def _encode_column(self, column: Column, values: Any, steps: int) -> _ColumnTokens:
         codec, settings = column.codec, self.tokenization
         ids: Any
-        with of_key(column.side, column.key):
+        with key_context(column.side, column.key):
             if isinstance(codec, TextCodec):
                 ids = codec.encode_each(values[:steps])
             else:
                 ids = codec.encode(values)
-                _require_one_value_a_step(codec, ids, steps)
+                _require_one_value_per_step(codec, ids, steps)
         match codec:
             case ImageCodec():
-                none = np.zeros(ids.shape[:2], np.int32)
-                return _Tokens(none, np.zeros(steps, bool), patches=ids, intervals=codec.intervals)
+                zeros = np.zeros(ids.shape[:2], np.int32)
+                return _ColumnTokens(zeros, np.zeros(steps, bool), patches=ids, intervals=codec.intervals)
             case _ if column.side == "action":
-                return _Tokens(ids, np.ones(steps, bool), valid=codec.token_range)
+                return _ColumnTokens(ids, np.ones(steps, bool), valid=codec.token_range)
             case TextCodec():
-                return _Tokens(ids, np.full(steps, settings.predict_text_observations))
+                return _ColumnTokens(ids, np.full(steps, settings.predict_text_observations))
             case CodeCodec() if settings.image_ahead is not None:
                 later = np.arange(steps) + settings.image_ahead
-                return _Tokens(ids, later < steps, targets=ids[np.minimum(later, steps - 1)])
-        return _Tokens(ids, np.zeros(steps, bool))
+                return _ColumnTokens(ids, later < steps, targets=ids[np.minimum(later, steps - 1)])
+        return _ColumnTokens(ids, np.zeros(steps, bool))
 
     def _split_into_runs(
-        self, steps: int, observation: Sequence[_Tokens], action: Sequence[_Tokens]
+        self, steps: int, observation: Sequence[_ColumnTokens], action: Sequence[_ColumnTokens]
     ) -> list[tuple[TokenSequence, int]]:
         columns = (*observation, *action)
         texts = [column.ids for column in columns if isinstance(column.ids, list)]
@@ -201,16 +233,17 @@ class Layout:
         runs = zip(edges[:-1], edges[1:], strict=True)
         return [(self._join_columns(slice(a, b), columns, len(observation)), b - a) for a, b in runs]
 
-    def _join_columns(self, steps: slice, columns: Sequence[_Tokens], observed: int) -> TokenSequence:
-        """Steps that all have the same number of tokens; the first `observed` columns are the observation."""
+    def _join_columns(self, steps: slice, columns: Sequence[_ColumnTokens], observed: int) -> TokenSequence:
+        """Return the tokens of timesteps of equal length; the first `observed` columns are observations."""
         count = steps.stop - steps.start
         widths = [column.width(steps.start) for column in columns]
         ends = np.cumsum([0, *widths]).tolist()
-        seen, width = ends[observed], ends[-1]
-        most = self.tokenization.local_positions - 1
-        if seen > most:
+        observation_width, width = ends[observed], ends[-1]
+        limit = self.tokenization.local_positions - 1
+        if observation_width > limit:
             raise TokenizationError(
-                f"the observation's {seen} tokens exceed local_positions - 1 = {most}; raise it", step=steps.start
+                f"the observation's {observation_width} tokens exceed local_positions - 1 = {limit}; raise it",
+                step=steps.start,
             )
         ids, targets = np.zeros((2, count, width), np.int32)
         mask = np.zeros((count, width), bool)
@@ -221,7 +254,7 @@ class Layout:
             mask[:, start:stop] = column.mask[steps, None]
             valid[start:stop] = column.valid
         local = np.full(width, self.action_position, np.int32)
-        local[:seen] = np.arange(seen)
+        local[:observation_width] = np.arange(observation_width)
         return TokenSequence.from_arrays(
             token_ids=ids.reshape(-1),
             target_ids=targets.reshape(-1),
@@ -232,13 +265,22 @@ class Layout:
         )
 
     def _require_keys(self, side: str, values: Mapping[str, Any], columns: Sequence[Column]):
-        wanted = [column.key for column in columns]
-        if values.keys() != set(wanted):
-            raise TokenizationError(f"the {side} has keys {sorted(values, key=str)}, the task has {wanted}")
+        expected = [column.key for column in columns]
+        if values.keys() != set(expected):
+            raise TokenizationError(
+                f"the {side} has keys {sorted(values, key=str)}, the task has {expected}; give exactly these"
+            )
 
 
 def decode_action(codecs: Sequence[tuple[str, DiscreteCodec | ContinuousCodec]], ids) -> dict[str, Any]:
-    """(..., A) action ids to {key: (..., *shape)}. Runs on the host and, traced, on the device, bit-equal."""
+    """Decode action ids (..., A) to {key: values (..., *shape)}.
+
+    Ids are NumPy arrays, or JAX arrays, traced or not; both give equal bits.
+
+    Args:
+      codecs: pairs (key, codec) in the order of their tokens, as `Layout.action_codecs`.
+      ids: int32 ids.
+    """
     action, start = {}, 0
     for key, codec in codecs:
         action[key] = codec.decode(ids[..., start : start + codec.token_count])
@@ -246,15 +288,15 @@ def decode_action(codecs: Sequence[tuple[str, DiscreteCodec | ContinuousCodec]],
     return action
 
 
-def _require_one_value_a_step(codec: DiscreteCodec | ContinuousCodec | ImageCodec | CodeCodec, ids: Any, steps: int):
-    """Codecs keep any leading axes; here there is one, that of the steps."""
+def _require_one_value_per_step(codec: DiscreteCodec | ContinuousCodec | ImageCodec | CodeCodec, ids: Any, steps: int):
+    """Raise TokenizationError unless the leading axes of encoded values are just the axis of timesteps."""
     lead, shape = ids.shape[: -4 if isinstance(codec, ImageCodec) else -1], codec.modality.shape
     if lead != (steps,):
         raise TokenizationError(f"a value must have shape {shape}, got one of shape {lead[1:] + shape}")
 
 
-def _pool_patches(steps: slice, columns: Sequence[_Tokens], ends: Sequence[int]) -> dict[str, np.ndarray]:
-    """Patches of all image columns in the order of their positions, with slots and intervals."""
+def _pool_patches(steps: slice, columns: Sequence[_ColumnTokens], ends: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return the per-patch fields of a sequence, with the patches of all image columns in the order of positions."""
     starts = zip(columns, ends[:-1], strict=True)
     images = [(c.patches, c.intervals, at) for c, at in starts if c.patches is not None and c.intervals is not None]
     if not images:

@@ -1,4 +1,4 @@
-"""Limits of actions that are measured on the data, as RT-2 and OpenVLA have them."""
+"""Action limits measured on the data, as RT-2 (arXiv 2307.15818) and OpenVLA (arXiv 2406.09246) use them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Episode, TaskSpec
 from gato_jax.tokenization.codecs import TokenizationError
-from gato_jax.tokenization.codecs.values import flatten
-from gato_jax.tokenization.refusals import of_episode, of_key
+from gato_jax.tokenization.codecs.values import flatten_values
+from gato_jax.tokenization.error_context import episode_context, key_context
 from gato_jax.tokenization.settings import ACTION_BINS
 
 PERCENTILES = (1, 99)
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """One value an element, row-major."""
+    """Lower and upper limits of one action key, one number for each element, row-major."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -33,62 +33,61 @@ class Limits:
 
 
 def measure_action_limits(spec: TaskSpec, episodes: Iterable[Episode]) -> dict[str, Limits]:
-    """The 1st and the 99th percentile of every element of the continuous actions that were taken.
+    """Return {key: 1st and 99th percentiles of each element} of the continuous actions in the episodes.
 
-    An element hardly varies where fewer than 256 steps of float32, one for each bin, lie between its percentiles: its
-    bins would not decode to different values. It keeps the task's own limits, and the log says so; where the task has
-    no finite limits either, it is a TokenizationError.
+    An element hardly varies if its percentiles are less than 256 float32 steps apart, so that its 256 bins would not
+    decode to different values. Such an element gets the limits in the task's spec, with a warning in the log.
 
     Raises:
-      TokenizationError: also of an episode that is of another task, lacks an action or has one of another shape or
-        kind, with its number, and of values that are not finite.
+      TokenizationError: an element hardly varies and has no finite limits in the spec, a value is not finite, or an
+        episode is of another task or lacks an action of the right shape; the message names the episode's number.
     """
     modalities = {key: modality for key, modality in spec.action.items() if isinstance(modality, Continuous)}
-    taken: dict[str, list[np.ndarray]] = {key: [] for key in modalities}
+    values: dict[str, list[np.ndarray]] = {key: [] for key in modalities}
     for number, episode in enumerate(episodes if modalities else ()):
         if episode.task != spec.name:
             raise TokenizationError(f"an episode of {episode.task} among those of {spec.name}; measure each task alone")
         for key, modality in modalities.items():
-            with of_episode(spec.name, number), of_key("action", key):
-                taken[key].append(_one_value_a_step(episode, key, modality))
-    return {key: _limits(f"{spec.name}: action {key!r}", modality, taken[key]) for key, modality in modalities.items()}
+            with episode_context(spec.name, number), key_context("action", key):
+                values[key].append(_action_values(episode, key, modality))
+    return {key: _limits(f"{spec.name}: action {key!r}", modality, values[key]) for key, modality in modalities.items()}
 
 
-def _one_value_a_step(episode: Episode, key: str, modality: Continuous) -> np.ndarray:
-    """(T, size) float64 of the actions that were taken."""
+def _action_values(episode: Episode, key: str, modality: Continuous) -> np.ndarray:
+    """Return the actions of one key at the T steps at which the agent acted, (T, size) float64."""
     if key not in episode.action:
-        raise TokenizationError(f"is not there, only {sorted(episode.action)}; repair or filter the data")
-    values = flatten(episode.action[key][: episode.acting_steps], modality.shape, "biuf", "real numbers")
+        raise TokenizationError(f"is missing, the episode has {sorted(episode.action)}; repair or filter the data")
+    values = flatten_values(episode.action[key][: episode.acting_steps], modality.shape, "biuf", "real numbers")
     if values.ndim != 2:
         found = episode.action[key].shape[1:]
         raise TokenizationError(f"a value must have shape {modality.shape}, got one of shape {found}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with the percentiles
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused with the percentiles
         return values.astype(np.float64)
 
 
-def _limits(name: str, modality: Continuous, taken: list[np.ndarray]) -> Limits:
-    flat = np.concatenate([np.empty((0, modality.size)), *taken])
+def _limits(name: str, modality: Continuous, values: list[np.ndarray]) -> Limits:
+    flat = np.concatenate([np.empty((0, modality.size)), *values])
     if not len(flat) or not np.isfinite(flat).all():
         raise TokenizationError(f"{name} has no finite percentiles; repair or filter the data")
     low, high = np.percentile(flat, PERCENTILES, axis=0)
-    own_low, own_high = modality.limits
-    bounded = np.isfinite(own_low) & np.isfinite(own_high)
+    spec_low, spec_high = modality.limits
+    bounded = np.isfinite(spec_low) & np.isfinite(spec_high)
     span, magnitude = high - low, np.maximum(np.abs(low), np.abs(high))
     step = np.maximum(magnitude * float(_FLOAT32.eps), float(_FLOAT32.smallest_subnormal))
     degenerate = span <= ACTION_BINS * step
     if (unusable := np.flatnonzero(degenerate & ~bounded)).size:
         raise TokenizationError(
-            f"{name}: elements {unusable.tolist()} do not vary, their percentiles are {_listed(span[unusable])} apart, "
+            f"{name}: elements {unusable.tolist()} do not vary, their percentiles are {_format(span[unusable])} apart, "
             "and they have no limits; declare some in the task's spec"
         )
-    if (kept := np.flatnonzero(degenerate)).size:
+    if (narrow := np.flatnonzero(degenerate)).size:
         _log.warning(
             "%s: elements %s hardly vary, their percentiles are %s apart; they keep the task's limits",
-            name, kept.tolist(), _listed(span[kept]),
+            name, narrow.tolist(), _format(span[narrow]),
         )  # fmt: skip
-    low, high = np.where(degenerate, own_low, low), np.where(degenerate, own_high, high)
+    low, high = np.where(degenerate, spec_low, low), np.where(degenerate, spec_high, high)
     return Limits(tuple(low.tolist()), tuple(high.tolist()))
 
 
-def _listed(spans: np.ndarray) -> str:
+def _format(spans: np.ndarray) -> str:
     return "[" + ", ".join(f"{span:.3g}" for span in spans) + "]"

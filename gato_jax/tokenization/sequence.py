@@ -1,4 +1,4 @@
-"""A sequence of tokens with what is known of each: the one form in which all data reaches the model."""
+"""Token sequences with patches and targets, the one form in which all data reaches the model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN, TokenFields
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TokenSequence(TokenFields):
-    """L positions, P of which are image patches; `TokenFields` describes the arrays."""
+    """Sequence of L positions, P of which are image patches; `TokenFields` describes the arrays."""
 
     @classmethod
     def from_arrays(cls, **arrays: np.ndarray) -> TokenSequence:
-        """Build a sequence, with the default of each per-token field that is not given at all of its positions."""
+        """Build a sequence; per-token fields that are not given have their default at all positions."""
         length = len(arrays["token_ids"])
         defaults = {
             name: np.full((length, *field.shape), field.default, field.dtype)
@@ -29,7 +29,7 @@ class TokenSequence(TokenFields):
         return len(self.token_ids)
 
     def slice(self, start: int, stop: int) -> TokenSequence:
-        """Positions [start, stop) with their patches."""
+        """Return positions [start, stop) with their patches."""
         first, last = np.searchsorted(self.patch_slots, (start, stop))  # slots ascend
         per_token = {name: getattr(self, name)[start:stop] for name in PER_TOKEN}
         return TokenSequence(
@@ -40,13 +40,13 @@ class TokenSequence(TokenFields):
         )
 
     def as_prompt(self, *, predict: bool) -> TokenSequence:
-        """The same tokens as a prompt (paper, section 2.2), whose targets count only if `predict`."""
+        """Return the tokens marked as a prompt (paper, section 2.2); targets count in the loss only if `predict`."""
         mask = self.loss_mask if predict else np.zeros(len(self), bool)
         return self.replace(prompt_mask=np.ones(len(self), bool), loss_mask=mask)
 
 
 def concatenate(sequences: Sequence[TokenSequence]) -> TokenSequence:
-    """One after the other; segments are kept as they are."""
+    """Return the sequences one after the other as one sequence; `segment_ids` do not change."""
     if len(sequences) == 1:
         return sequences[0]
     lengths = [len(sequence) for sequence in sequences]

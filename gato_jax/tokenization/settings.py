@@ -1,36 +1,38 @@
-"""The settings of all codecs; the defaults are the paper's (section 2.1, appendix B and C.3)."""
+"""Settings of all codecs; the defaults are the paper's (section 2.1, appendices B and C.3)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
 
-OBSERVATIONS = ("mu_law", "linear")
-ACTIONS = ("gato", "rt_1", "rt_2")
-ACTION_BINS = 256  # of RT-1, RT-2 and OpenVLA
+ACTION_BINS = 256  # bins of an action element in RT-1, RT-2 and OpenVLA
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokenization:
-    """How everything becomes tokens.
+    """Settings of the codecs of all modalities.
 
     Attributes:
-      observations: what continuous observations go through before they are binned: `mu_law`, or `linear`, scaled from
-        their finite limits.
-      mu, m: of the mu-law. m=1 is the formula that secondary sources print, without M: it clips beyond [-1, 1].
-      actions: how continuous actions become ids:
+      vocabulary: sizes of the id ranges.
+      observations: transformation of continuous observations to [-1, 1] before they are binned: `mu_law`, or `linear`
+        scaling from their finite limits.
+      mu: parameter mu of the mu-law.
+      m: parameter M of the mu-law, the largest magnitude that is not clipped. With m=1, the formula that secondary
+        sources print, values beyond [-1, 1] are clipped.
+      actions: encoding of continuous actions:
         `gato`  as many uniform bins as `vocabulary.bins` between the task's limits, on the continuous ids;
         `rt_1`  256 uniform bins between the task's limits, on the first continuous ids (RT-1, arXiv 2212.06817);
         `rt_2`  256 uniform bins between the 1st and the 99th percentile of the data, on the 256 least used text ids, in
                 falling order (RT-2, arXiv 2307.15818; OpenVLA, arXiv 2406.09246).
       patch: side of an image patch in pixels.
-      image_tokenizer: fingerprint of the trained tokenizer whose codes stand for images instead of patches, or None.
-      image_ahead: how many steps ahead image codes are predicted (RoboCat: 5); 0 predicts the code itself, None none.
-      local_positions: rows of the local position table; the last is the one that all action tokens share.
-      predict_text_observations: whether text in an observation is a target, as the paper's loss mask reads literally.
+      image_tokenizer: fingerprint of the trained tokenizer that encodes images as codes; None for patches.
+      image_ahead: number of timesteps ahead of which image codes are predicted (RoboCat: 5); 0 to predict the code
+        itself, None to predict no image codes.
+      local_positions: rows of the local position table; all action tokens share the last one.
+      predict_text_observations: True if text in observations is a target, the literal reading of the paper's loss mask.
     """
 
     vocabulary: Vocabulary = Vocabulary()
@@ -45,18 +47,16 @@ class Tokenization:
     predict_text_observations: bool = True
 
     def __post_init__(self):
-        for name in ("mu", "m"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # 100 and 100.0 have one fingerprint
+        DataclassReader(error=ValueError).check(self, "tokenization")
         for name in ("mu", "m", "patch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"tokenization.{name} must be positive, got {getattr(self, name)}")
-        for name, allowed in (("observations", OBSERVATIONS), ("actions", ACTIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"tokenization.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
         if self.local_positions < 2:
             raise ValueError(f"tokenization.local_positions must be 2 or more, got {self.local_positions}")
         if self.actions == "rt_1" and self.vocabulary.bins < ACTION_BINS:
-            raise ValueError(f"tokenization.actions rt_1 needs vocabulary.bins >= {ACTION_BINS}")
+            raise ValueError(
+                f"tokenization.actions rt_1 needs vocabulary.bins >= {ACTION_BINS}, got {self.vocabulary.bins}"
+            )
         if self.actions == "rt_2" and self.vocabulary.text != TEXT_PIECES:
             raise ValueError(
                 f"tokenization.actions rt_2 uses the last of {TEXT_PIECES} text pieces, vocabulary.text is "
@@ -65,13 +65,9 @@ class Tokenization:
         if (self.image_tokenizer is None) != (self.vocabulary.image_codes == 0):
             raise ValueError(
                 f"vocabulary.image_codes is {self.vocabulary.image_codes} and tokenization.image_tokenizer "
-                f"{self.image_tokenizer}; an image tokenizer brings both, and without one there are no codes"
+                f"{self.image_tokenizer}; set both for an image tokenizer, or neither"
             )
         if self.image_ahead is not None and (self.image_tokenizer is None or self.image_ahead < 0):
             raise ValueError(
                 f"tokenization.image_ahead is {self.image_ahead}: it must be 0 or more, and needs an image tokenizer"
             )
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
-        return cls(**{**fields, "vocabulary": Vocabulary(**fields["vocabulary"])})

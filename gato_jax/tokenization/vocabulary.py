@@ -1,15 +1,23 @@
-"""The one vocabulary that all modalities share (paper, section 2.1)."""
+"""Vocabulary of token ids that all modalities share (paper, section 2.1)."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import NamedTuple
 
-TEXT_PIECES = 32_000  # of the SentencePiece model in third_party/mistral_tokenizer
+from gato_jax.episodes.dataclass_reader import DataclassReader
+
+TEXT_PIECES = 32_000  # pieces of the SentencePiece model in third_party/mistral_tokenizer
 
 
 class VocabularyRow(NamedTuple):
-    """The ids [first, stop) of one kind of token."""
+    """Range of ids [first, stop) of one kind of token.
+
+    Attributes:
+      tokens: name of the kind.
+      first: lowest id.
+      stop: the id after the highest one.
+    """
 
     tokens: str
     first: int
@@ -18,13 +26,13 @@ class VocabularyRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Which id means what.
+    """Sizes of the ranges of ids.
 
         [0, text)                     SentencePiece pieces
         [0, bins)                     discrete values: the same ids as the first text pieces, as in the paper
         [text, text + bins)           bins of continuous values
         text + bins                   the separator between observation and action
-        [text + bins + 1, ...)        codes of images, where an image tokenizer makes them
+        [text + bins + 1, ...)        codes of images, with an image tokenizer
 
     Attributes:
       text: number of text pieces.
@@ -37,6 +45,7 @@ class Vocabulary:
     image_codes: int = 0
 
     def __post_init__(self):
+        DataclassReader(error=ValueError).check(self, "vocabulary")
         if self.text < 1:
             raise ValueError(f"vocabulary.text must be positive, got {self.text}")
         if not 2 <= self.bins <= 65_536:
@@ -46,7 +55,7 @@ class Vocabulary:
 
     @property
     def continuous(self) -> int:
-        """The id of bin 0."""
+        """Id of the first bin of continuous values."""
         return self.text
 
     @property
@@ -63,12 +72,12 @@ class Vocabulary:
 
     @property
     def padded_size(self) -> int:
-        """Rows of the embedding table: the size rounded up to a multiple of 128, for the hardware's tiles."""
+        """Rows of the embedding table: the size, rounded up to a multiple of 128 for the tiles of accelerators."""
         return -(-self.size // 128) * 128
 
     @property
     def table(self) -> tuple[VocabularyRow, ...]:
-        """The ranges above, to be printed and to be compared."""
+        """Ranges of ids by kind of token, for printing and for comparison."""
         rows = (
             VocabularyRow("text", 0, self.text),
             VocabularyRow("discrete", 0, self.bins),

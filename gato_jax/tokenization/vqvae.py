@@ -1,17 +1,18 @@
-"""The VQ-VAE that reads images as codes of a learned table: its settings and modules.
+"""VQ-VAE that encodes images as codes of a learned table: its config and modules.
 
-RoboCat (arXiv 2306.11706) reads images so, instead of by Gato's patches, and predicts the codes of later images. What
-it says of its VQ-GAN, and what is here:
+RoboCat (arXiv 2306.11706) encodes images by a VQ-GAN instead of Gato's patches and predicts the codes of later images.
+This VQ-VAE differs from the published facts of that VQ-GAN as follows:
 
-    codes of an image   8 by 8; the same
-    code table          4096 codes in its ablation, "64 embeddings of dimension 128" in its appendix; here 1024 of 32
-                        numbers, which a short run can fill
-    encoder             2 groups of 2 residual blocks, 3 attention layers; here a group for each side from a quarter
-                        of the image down to the codes (2 groups for 64 pixels) and no attention, so that two cores do
-    decoder             3 attention layers, 2 groups of 3 blocks; here the encoder's mirror
-    loss                0.25 discretisation + l2 + 0.1 log-Laplace; the same (training/image_tokenizer.py)
+                       RoboCat                                      here
+    codes of an image  8 by 8                                       the same
+    code table         4096 codes (ablation), "64 embeddings of     1024 codes of 32 numbers, as a short run can fill it
+                       dimension 128" (appendix)
+    encoder            2 groups of 2 residual blocks, 3 attention   one group for each side from a quarter of the image
+                       layers                                       to that of the codes; no attention, for two cores
+    decoder            3 attention layers, 2 groups of 3 blocks     the mirror of the encoder
+    loss               0.25 discretisation + l2 + 0.1 log-Laplace   the same (training/image_tokenizer.py)
 
-Sides, channels and norms of RoboCat's are not known to us; ours are choices.
+RoboCat does not publish image sides, channels and norms; those here are our choices.
 
 Axes:
     N images   S side of an image   G side of the grid of codes   M vectors   E numbers of a code vector   C channels
@@ -29,25 +30,28 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
+
 NORM_GROUPS = 8
-STEM_STRIDE = 4  # at most: blocks at the full side would take most of the time
+STEM_STRIDE = 4  # largest stride of the first convolution; blocks at the full side would take most of the time
 
 
 class ImageTokenizerError(ValueError):
-    """Settings, images, codes or files of an image tokenizer that cannot be used; the message has the remedy."""
+    """A config, image, code or file of an image tokenizer that cannot be used; the message has the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageTokenizerConfig:
-    """Attributes:
+    """Architecture of the VQ-VAE.
 
-    side: pixels; an image of any size is resized to side by side.
-    grid: codes in a row and in a column; side is grid times a power of two.
-    codes: code vectors in the table.
-    code_size: numbers of a code vector.
-    channels: of all convolutions.
-    blocks: residual blocks at each resolution.
-    commitment: weight of the loss that keeps the encoder near its codes.
+    Attributes:
+      side: side in pixels to which images of any size are resized.
+      grid: number of codes in a row and in a column; `side` must be `grid` times a power of two.
+      codes: number of code vectors in the table.
+      code_size: size of a code vector.
+      channels: channels of all convolutions.
+      blocks: number of residual blocks at each resolution.
+      commitment: weight of the commitment loss, which keeps the encoder's vectors near their code vectors.
     """
 
     side: int = 64
@@ -59,10 +63,10 @@ class ImageTokenizerConfig:
     commitment: float = 0.25
 
     def __post_init__(self):
+        DataclassReader(error=ImageTokenizerError).check(self, "image tokenizer")
         for name in ("side", "grid", "codes", "code_size", "channels", "blocks"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ImageTokenizerError(f"image tokenizer: {name} must be a positive whole number, got {value!r}")
+            if (value := getattr(self, name)) < 1:
+                raise ImageTokenizerError(f"image tokenizer: {name} is {value}, expected a positive number")
         factor, rest = divmod(self.side, self.grid)
         if rest or factor & (factor - 1):
             raise ImageTokenizerError(
@@ -78,19 +82,19 @@ class ImageTokenizerConfig:
 
     @property
     def token_count(self) -> int:
-        """Codes of one image."""
+        """Number of codes of one image."""
         return self.grid * self.grid
 
     @property
     def strides(self) -> list[int]:
-        """Of the encoder's convolutions, from pixels to codes: the first takes up to four at once."""
+        """Strides of the encoder's convolutions, from pixels to codes."""
         factor = self.side // self.grid
         stem = min(factor, STEM_STRIDE)
         return [stem] + [2] * int(math.log2(factor // stem))
 
 
 class ResidualBlock(nnx.Module):
-    """Two convolutions, each behind its norm and activation, beside the identity."""
+    """Pre-activation residual block: two 3x3 convolutions, each after GroupNorm and GELU."""
 
     def __init__(self, channels: int, rngs: nnx.Rngs):
         self.norm_1 = nnx.GroupNorm(channels, NORM_GROUPS, rngs=rngs)
@@ -104,9 +108,10 @@ class ResidualBlock(nnx.Module):
 
 
 class DownsampleConv(nnx.Module):
-    """A convolution of stride s, as one of stride 1 over squares of s by s pixels folded into channels.
+    """Convolution of stride s, computed with stride 1 over squares of s by s pixels folded into channels.
 
-    Its windows of 3s by 3s overlap, so codes leave no seams; on a CPU its gradient takes a fraction of a strided one's.
+    Its windows of 3s by 3s pixels overlap, so reconstructions have no seams between codes. On a CPU its gradient takes
+    a fraction of the time of a strided convolution's.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs):
@@ -121,7 +126,7 @@ class DownsampleConv(nnx.Module):
 
 
 class UpsampleConv(nnx.Module):
-    """The mirror: a convolution to s by s times the channels, unfolded into squares of s by s pixels."""
+    """Convolution to s * s times the channels, which are unfolded into squares of s by s pixels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs):
         self.conv = nnx.Conv(inputs, stride * stride * outputs, (3, 3), rngs=rngs)
@@ -135,7 +140,7 @@ class UpsampleConv(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """From pixels to one vector for each place of the grid: at each stride a convolution, then residual blocks."""
+    """Encoder of pixels to one vector for each code of the grid: for each stride a convolution and residual blocks."""
 
     def __init__(self, config: ImageTokenizerConfig, rngs: nnx.Rngs):
         c = config.channels
@@ -151,25 +156,25 @@ class Encoder(nnx.Module):
         x = pixels
         for layer in self.layers:
             x = layer(x)
-        return self.out(x)  # with no norm, which would take an image's mean colour away
+        return self.out(x)  # without a norm, which would remove the image's mean colour
 
 
 class Quantizer(nnx.Module):
-    """The table of code vectors."""
+    """Table of code vectors."""
 
     def __init__(self, config: ImageTokenizerConfig, rngs: nnx.Rngs):
         self.vectors = nnx.Param(jax.random.normal(rngs.params(), (config.codes, config.code_size)))
 
     def nearest(self, encoded: Float[Array, "M E"]) -> Int32[Array, " M"]:
-        """The code whose vector is nearest by l2, the lowest where several are."""
+        """Return the code whose vector has the smallest l2 distance, the lowest code in a tie."""
         vectors = self.vectors[...]
-        # |z - e|^2 less |z|^2, which is the same for every code
+        # This is |z - e|^2 without |z|^2, which is the same for every code.
         distances = jnp.sum(vectors * vectors, -1)[None] - 2 * encoded @ vectors.T
         return jnp.argmin(distances, -1).astype(jnp.int32)
 
 
 class Decoder(nnx.Module):
-    """The encoder's mirror: residual blocks, then, at each stride, a convolution to a finer side."""
+    """Decoder, the mirror of the encoder: for each stride residual blocks and a convolution to a finer side."""
 
     def __init__(self, config: ImageTokenizerConfig, rngs: nnx.Rngs):
         c = config.channels
@@ -189,16 +194,23 @@ class Decoder(nnx.Module):
 
 
 class Reconstruction(NamedTuple):
-    """What a VQ-VAE makes of images."""
+    """Output of the VQ-VAE.
+
+    Attributes:
+      pixels: reconstruction, scaled to [-1, 1].
+      encoded: vectors of the encoder.
+      quantized: code vectors nearest to them.
+      codes: numbers of these code vectors.
+    """
 
     pixels: Float[Array, "N S S 3"]
     encoded: Float[Array, "M E"]
-    chosen: Float[Array, "M E"]
+    quantized: Float[Array, "M E"]
     codes: Int32[Array, " M"]
 
 
 class VQVAE(nnx.Module):
-    """Encoder, code table and decoder; pixels are scaled to [-1, 1] (see `to_pixels`)."""
+    """Vector-quantised autoencoder: encoder, code table and decoder, for pixels scaled to [-1, 1]."""
 
     def __init__(self, config: ImageTokenizerConfig, rngs: nnx.Rngs):
         self.encoder = Encoder(config, rngs)
@@ -206,25 +218,25 @@ class VQVAE(nnx.Module):
         self.decoder = Decoder(config, rngs)
 
     def __call__(self, pixels: Float[Array, "N S S 3"]) -> Reconstruction:
-        """The reconstruction; its gradient passes the choice of codes as if that were the identity."""
+        """Reconstruct images; the gradient with respect to the encoder passes straight through the quantization."""
         grid = self.encoder(pixels)
         encoded = grid.reshape(-1, grid.shape[-1])
         codes = self.quantizer.nearest(jax.lax.stop_gradient(encoded))
-        chosen = self.quantizer.vectors[...][codes]
-        straight_through = encoded + jax.lax.stop_gradient(chosen - encoded)
-        return Reconstruction(self.decoder(straight_through.reshape(grid.shape)), encoded, chosen, codes)
+        quantized = self.quantizer.vectors[...][codes]
+        straight_through = encoded + jax.lax.stop_gradient(quantized - encoded)
+        return Reconstruction(self.decoder(straight_through.reshape(grid.shape)), encoded, quantized, codes)
 
 
 def to_pixels(images: UInt8[Array, "*lead"]) -> Float[Array, "*lead"]:
-    """0..255 to [-1, 1]."""
+    """Scale uint8 images to float32 pixels in [-1, 1]."""
     return images.astype(jnp.float32) / 127.5 - 1
 
 
 def graphdef(config: ImageTokenizerConfig) -> nnx.GraphDef:
-    """The VQ-VAE without its arrays."""
+    """Return the structure of the VQ-VAE without its arrays, to be merged with params."""
     return nnx.split(nnx.eval_shape(lambda: VQVAE(config, nnx.Rngs(0))))[0]
 
 
 def initialise(config: ImageTokenizerConfig, key: Key[Array, ""]) -> nnx.State:
-    """Untrained params, a plain pytree of arrays; jit it, or it is compiled piece by piece."""
+    """Return random params, a plain pytree of arrays; call it under jit, as it is otherwise compiled op by op."""
     return nnx.split(VQVAE(config, nnx.Rngs(params=key)))[1]

@@ -1,10 +1,14 @@
-"""Loss, optimizer, sharding, train step, loop. May import episodes, tokenization, batching, model, checkpoints."""
+"""Loss, optimizer, sharding, training step, training loop and fine-tuning.
+
+May import batching, sources, model, checkpoints, tokenization, episodes.
+"""
 
 from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
-from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start
+from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start, select_episodes
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
 from gato_jax.training.processes import first_process_first, join_processes
+from gato_jax.training.run_data import open_image_tokenizer, open_run_mixture
 from gato_jax.training.start import from_params, from_scratch, with_image_trunk
 from gato_jax.training.step import TrainState
 
@@ -21,10 +25,13 @@ __all__ = [
     "from_scratch",
     "identity",
     "join_processes",
+    "open_image_tokenizer",
+    "open_run_mixture",
     "read_finetuning",
     "require_same_model",
     "require_same_run",
     "require_same_start",
+    "select_episodes",
     "train",
     "with_image_trunk",
 ]

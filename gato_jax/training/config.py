@@ -1,22 +1,21 @@
-"""The frozen form of a training config. A ConfigDict stops here."""
+"""Configs of training as frozen dataclasses, read from a ConfigDict or from JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import pathlib
-import types
-import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from ml_collections import ConfigDict
 
-from gato_jax.batching import DatasetConfig, MixtureError
+from gato_jax.batching import DatasetConfig
 from gato_jax.batching.admission import AdmissionConfig
-from gato_jax.batching.weights import WEIGHTINGS, Weighting
+from gato_jax.batching.opening import Missing
+from gato_jax.batching.weights import Weighting
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ComputeConfig, ModelConfig
-from gato_jax.tokenization import Tokenization, Vocabulary
+from gato_jax.tokenization import Tokenization
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 Fields: TypeAlias = Mapping[str, Any] | ConfigDict
@@ -26,14 +25,25 @@ class ConfigError(ValueError):
     """A config that cannot run; the message names the key, the value and the remedy."""
 
 
+READER = DataclassReader(error=ConfigError)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW; the defaults are the paper's for pretraining (appendix D).
+    """Settings of AdamW; the defaults are the paper's for pretraining (appendix D).
 
-    schedule: after the warm-up, `cosine` falls to `final_fraction` of the peak at the last step; `constant` stays
-      there, as in the paper's fine-tuning (appendix E).
-    clip_norm: global gradient norm, None for no clipping (the paper states none).
-    ema_decay: of a moving average of the params, with which the agent then acts; None for no average.
+    Attributes:
+      schedule: Learning rate after the warm-up. `cosine` falls to `final_fraction` of the peak at the last step;
+        `constant` stays at the peak, as in the paper's fine-tuning (appendix E).
+      peak_learning_rate: Learning rate at the end of the warm-up.
+      initial_learning_rate: Learning rate at the first step.
+      final_fraction: Learning rate at the last step of `cosine`, divided by the peak.
+      warmup_steps: Steps of the linear warm-up.
+      beta_1, beta_2: Decays of the moments.
+      epsilon: Constant in the denominator of the update.
+      weight_decay: Decoupled weight decay of matrices and tables.
+      clip_norm: Maximum of the global gradient norm; None for no clipping (the paper states none).
+      ema_decay: Decay of a moving average of the params, with which the agent then acts; None for no average.
     """
 
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -49,19 +59,18 @@ class OptimizerConfig:
     ema_decay: float | None = None
 
     def __post_init__(self):
-        if self.schedule not in ("cosine", "constant"):
-            raise ConfigError(f"optimizer.schedule must be cosine or constant, got {self.schedule!r}")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"optimizer.ema_decay must be in [0, 1), got {self.ema_decay}; None keeps no average")
+            raise ConfigError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1); None keeps no average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Devices along each axis of the mesh; -1 takes all that are left.
+    """Number of devices along each axis of the mesh; -1 takes all that are left.
 
-    data: rows are spread over it, params are not.
-    fsdp: rows and params are.
-    tensor: heads, hidden units and the vocabulary are; rows are not.
+    Attributes:
+      data: Axis that rows are spread over, but not params.
+      fsdp: Axis that both rows and params are spread over.
+      tensor: Axis that heads, hidden units and the vocabulary are spread over, but not rows.
     """
 
     data: int = -1
@@ -71,17 +80,30 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All that a training run depends on.
+    """Everything that a training run depends on.
 
-    datasets: {name: where the dataset is and how it is sampled}; losses and errors name a dataset by its name here.
-    compute: how a step is computed; a run may go on with another.
-    weighting: how the datasets' weights become shares of the rows (see batching.weigh).
-    admission: which data the run may learn from, by licence and kind.
-    patch_budget, target_budget: of the rows of one device in one microbatch. None for the worst that the mixture can
-      bring; a number below that is an error before the first step.
-    image_tokenizer: folder of a trained image tokenizer, whose codes then stand for images instead of patches.
-    image_trunk_weights: a local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
-    distributed: several processes are one run; each is started with the same command (see docs/training.md).
+    Attributes:
+      seed: Seed of the initial params, of the order of the rows and of dropout.
+      batch_size: Rows of a batch, over all devices.
+      context: Positions of a row.
+      steps: Number of steps of the run.
+      model: Sizes and settings of the model, with its tokenization.
+      optimizer: Settings of the optimizer.
+      mesh: Number of devices along each axis of the mesh.
+      datasets: {name: where the dataset is and how it is sampled}. Losses and errors use this name of a dataset.
+      compute: How a step is computed. A run may be continued with other settings.
+      weighting: How the weights of the datasets become shares of the rows (see `batching.weigh`).
+      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
+      admission: The data that the run may learn from, by licence and kind.
+      patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
+        the upper bound of the mixture; a smaller number is an error before the first step.
+      image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
+      image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
+      distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
+      predict_prompts: Whether the targets of prompts count in the loss.
+      log_every: Steps between two lines of metrics.
+      checkpoint_every: Steps between two checkpoints.
+      loader_threads: Threads that build rows.
     """
 
     seed: int
@@ -89,11 +111,12 @@ class TrainConfig:
     context: int
     steps: int
     model: ModelConfig
-    optimizer: OptimizerConfig
-    mesh: MeshConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
     datasets: Mapping[str, DatasetConfig]
     compute: ComputeConfig = ComputeConfig()
     weighting: Weighting = "by_hand"
+    missing: Missing = "error"
     admission: AdmissionConfig = AdmissionConfig()
     patch_budget: int | None = None
     target_budget: int | None = None
@@ -108,7 +131,7 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("batch_size", "context", "steps", "log_every", "checkpoint_every", "loader_threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         if self.checkpoint_every % self.log_every:
             raise ConfigError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
@@ -126,8 +149,6 @@ class TrainConfig:
             raise ConfigError(
                 f"image_trunk_weights are of a ResNet-50, model.image_trunk is {self.model.image_trunk}; set resnet_50"
             )
-        if self.weighting not in WEIGHTINGS:
-            raise ConfigError(f"weighting must be {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 
@@ -143,28 +164,20 @@ class TrainConfig:
           ConfigError: A key is unknown, in which case the error names the nearest one, or a value cannot be.
         """
         fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
-        tokenization = as_section(fields.pop("tokenization", {}), "tokenization")
-        vocabulary = as_section(tokenization.pop("vocabulary", {}), "tokenization.vocabulary")
-        if (folder := fields.get("image_tokenizer")) is not None:
-            images = ImageTokenizer.load(pathlib.Path(_typed(folder, str, "config.image_tokenizer")))
+        tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
+        if (folder := READER.value(str | None, fields.get("image_tokenizer"), "config.image_tokenizer")) is not None:
+            images = ImageTokenizer.load(pathlib.Path(folder))
+            vocabulary = read_section(tokenization.get("vocabulary", {}), "config.tokenization.vocabulary")
+            tokenization["vocabulary"] = vocabulary
             for section, key, value in (
                 (tokenization, "image_tokenizer", images.fingerprint),
                 (vocabulary, "image_codes", images.config.codes),
             ):
                 if section.setdefault(key, value) != value:
                     raise ConfigError(f"{key} is {section[key]!r}, that of {folder} is {value!r}; leave it out")
-        vocabulary = build_section(Vocabulary, vocabulary, "tokenization.vocabulary")
-        tokenization = build_section(Tokenization, {**tokenization, "vocabulary": vocabulary}, "tokenization")
-        fields["model"] = build_section(ModelConfig, {**fields.get("model", {}), "tokenization": tokenization}, "model")
-        fields["optimizer"] = build_section(OptimizerConfig, fields.get("optimizer", {}), "optimizer")
-        fields["compute"] = build_section(ComputeConfig, fields.get("compute", {}), "compute")
-        fields["admission"] = build_section(AdmissionConfig, fields.get("admission", {}), "admission")
-        fields["mesh"] = build_section(MeshConfig, fields.get("mesh", {}), "mesh")
-        fields["datasets"] = {
-            name: build_section(DatasetConfig, entry, f"datasets.{name}")
-            for name, entry in as_section(fields.get("datasets", {}), "datasets").items()
-        }
-        return build_section(cls, fields, "config")
+        model = read_section(fields.get("model", {}), "config.model")
+        model["tokenization"] = READER.read(Tokenization, tokenization, "config.tokenization")
+        return READER.read(cls, {**fields, "model": model}, "config")
 
 
 def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:
@@ -178,59 +191,6 @@ def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]
     return fill(config.to_dict() if isinstance(config, ConfigDict) else config)
 
 
-def as_section(fields: Any, where: str) -> dict[str, Any]:
-    """The keys and values of a section. Raises ConfigError where it is something else."""
-    if not hasattr(fields, "items"):
-        raise ConfigError(f"{where} must be a section of keys and values, got {fields!r}")
-    return dict(fields)
-
-
-T = TypeVar("T")
-
-
-def _typed(value: Any, wanted: Any, where: str) -> Any:
-    """A plain value of the type that its field declares; a whole number serves as a float, a list as a tuple."""
-    if types.NoneType in typing.get_args(wanted):
-        if value is None:
-            return None
-        (wanted,) = set(typing.get_args(wanted)) - {types.NoneType}
-    if wanted is float and type(value) is int:
-        return float(value)
-    if wanted == tuple[str, ...]:
-        if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
-            raise ConfigError(f"{where} must be a tuple of str, got {value!r}")
-        return tuple(value)
-    if wanted in (int, float, bool, str) and type(value) is not wanted:
-        raise ConfigError(f"{where} must be {wanted.__name__}, got {value!r}")
-    return value
-
-
-def build_section(kind: type[T], fields: Fields, where: str) -> T:
-    """The dataclass `kind` of a section. Raises ConfigError for a key or a value that it does not take."""
-    fields = as_section(fields, where)
-    known = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
-    require_known(fields, known, where)
-    required = [n for n, field in known.items() if field.default is field.default_factory is dataclasses.MISSING]
-    if lacking := [name for name in required if name not in fields]:
-        raise ConfigError(f"{where} lacks {', '.join(lacking)}")
-    try:
-        hints = typing.get_type_hints(kind)
-        return kind(**{key: _typed(value, hints[key], f"{where}.{key}") for key, value in fields.items()})
-    except MixtureError as error:  # it does not know the dataset's name
-        raise ConfigError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def require_known(fields: Iterable[str], known: Iterable[str], where: str):
-    """Refuses a key that is not known.
-
-    Raises:
-      ConfigError: naming the nearest, or all that are known.
-    """
-    known = list(known)
-    for key in fields:
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(known)}"
-            raise ConfigError(f"{where} has no key {key!r}{hint}")
+def read_section(fields: Any, path: str) -> dict[str, Any]:
+    """Return a copy of a section of a config. Raises ConfigError if it is not one."""
+    return READER.value(Mapping[str, Any], fields, path)

@@ -1,4 +1,4 @@
-"""What fine-tuning is: one task, the model and tokens of a checkpoint, and the paper's values (appendix E)."""
+"""Fine-tuning on one task, with the model and tokenization of a checkpoint and the paper's values (appendix E)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from flax import nnx
 
 from gato_jax.batching import DatasetConfig
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
+from gato_jax.episodes import TaskSpec
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.differences import require_same
+from gato_jax.sources import Fields as SourceFields
+from gato_jax.sources import open_source
+from gato_jax.sources.selection import Selection, select
 from gato_jax.tokenization import Contract
-from gato_jax.training.config import (
-    ConfigError,
-    Fields,
-    TrainConfig,
-    as_section,
-    build_section,
-    plain_fields,
-    require_known,
-)
+from gato_jax.training.config import READER, ConfigError, Fields, TrainConfig, plain_fields, read_section
 
-# What a config may leave out; the defaults of TrainConfig are those of pretraining.
+# Defaults of fine-tuning; those of TrainConfig are for pretraining.
 _ADAM = {"schedule": "constant", "peak_learning_rate": 1e-5, "warmup_steps": 0, "weight_decay": 0.0}
 _REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
-# What a config may not set.
+# Keys that a config may not set, with the reason and the remedy.
 _FIXED = {
     "datasets": "it has one dataset; fill the section dataset",
     "checkpoint_every": "each evaluation is of a checkpoint; set evaluate_every",
@@ -41,17 +39,18 @@ _FIXED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """What fine-tuning has beside a training run; the defaults are the paper's.
+    """Settings of fine-tuning beyond those of a training run; the defaults are the paper's.
 
-    task: its name; the dataset has to be of it.
-    episodes: how many to learn from.
-    keep_best: how many of the dataset, those of the highest return, they are drawn from.
-    series: which repetition; each draws other episodes.
-    evaluate_every: steps.
-    rollouts: of each evaluation; 0 for a task without an environment, which is then not evaluated.
-    smoothing: evaluations in the moving average whose maximum is the score.
-    environments: played side by side.
-    temperature: of sampling in the rollouts; 0 is greedy.
+    Attributes:
+      task: Name of the task; the dataset must be of it.
+      episodes: Number of episodes to learn from.
+      keep_best: Number of episodes of the dataset, those of the highest return, that they are drawn from.
+      series: Index of the repetition; each repetition draws other episodes.
+      evaluate_every: Steps between two evaluations.
+      rollouts: Episodes of each evaluation; 0 for no evaluation, for a task without an environment.
+      smoothing: Number of evaluations in the moving average whose maximum is the score.
+      environments: Number of episodes that are played side by side.
+      temperature: Temperature of sampling in the rollouts; 0 is greedy.
     """
 
     task: str
@@ -67,24 +66,25 @@ class FinetuneConfig:
     def __post_init__(self):
         for name in ("episodes", "keep_best", "evaluate_every", "smoothing", "environments"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         for name in ("series", "rollouts", "temperature"):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.episodes > self.keep_best:
             raise ConfigError(f"episodes {self.episodes} cannot be drawn from keep_best {self.keep_best}; raise it")
 
     def require_fits(self, training: TrainConfig):
-        """Refuses steps that evaluations do not fill, and several processes, of which one would play.
+        """Check that a training run fits these settings.
 
         Raises:
-          ConfigError: naming the values.
+          ConfigError: The steps are no multiple of `evaluate_every` or too few for `smoothing`, or the run has several
+            processes, of which only one would play.
         """
         if training.steps % self.evaluate_every:
             raise ConfigError(f"steps {training.steps} must be a multiple of evaluate_every {self.evaluate_every}")
         if self.rollouts and (evaluations := training.steps // self.evaluate_every) < self.smoothing:
             raise ConfigError(
-                f"smoothing is over {self.smoothing} evaluations, and steps {training.steps} have {evaluations}; "
+                f"smoothing is {self.smoothing} evaluations, and steps {training.steps} have {evaluations}; "
                 "lower smoothing or evaluate_every"
             )
         if training.distributed:
@@ -110,14 +110,14 @@ def read_finetuning(
     if fixed := sorted(_FIXED.keys() & fields.keys()):
         raise ConfigError(f"config has {fixed[0]}, which fine-tuning cannot set: {_FIXED[fixed[0]]}")
     own, training = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
-    require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
-    finetuning = build_section(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
+    READER.require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
+    finetuning = READER.read(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
     if "dataset" not in fields:
         raise ConfigError("config lacks dataset, a section with the source of the task's episodes")
-    dataset = {"weight": 1.0, **as_section(fields.pop("dataset"), "dataset")}
-    fields["datasets"] = {finetuning.task: dataclasses.asdict(build_section(DatasetConfig, dataset, "dataset"))}
-    fields["model"], fields["tokenization"] = _of_checkpoint(fields, checkpoint)
-    fields["optimizer"] = {**_ADAM, **as_section(fields.get("optimizer", {}), "optimizer")}
+    dataset = {"weight": 1.0, **read_section(fields.pop("dataset"), "config.dataset")}
+    fields["datasets"] = {finetuning.task: READER.read(DatasetConfig, dataset, "config.dataset")}
+    fields["model"], fields["tokenization"] = _checkpoint_sections(fields, checkpoint)
+    fields["optimizer"] = {**_ADAM, **read_section(fields.get("optimizer", {}), "config.optimizer")}
     if checkpoint.model.tokenization.image_tokenizer is not None:
         fields["image_tokenizer"] = str(path / "image_tokenizer")
     log_every = fields.get("log_every", TrainConfig.log_every)
@@ -132,28 +132,57 @@ def read_finetuning(
     return finetuning, training
 
 
-def _of_checkpoint(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sections model and tokenization: the checkpoint's, under what the config says of them."""
+def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sections model and tokenization: those of the checkpoint, overridden by those of the config."""
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
-    stated = as_section(fields.get("model", {}), "model")
+    stated = read_section(fields.get("model", {}), "config.model")
     if others := sorted(stated.keys() - _REGULARISATION.keys()):
         raise ConfigError(f"model.{others[0]} is the checkpoint's; a config sets {' and '.join(_REGULARISATION)} only")
-    tokens = as_section(fields.get("tokenization", {}), "tokenization")
-    vocabulary = as_section(tokens.pop("vocabulary", {}), "tokenization.vocabulary")
+    tokens = read_section(fields.get("tokenization", {}), "config.tokenization")
+    vocabulary = read_section(tokens.pop("vocabulary", {}), "config.tokenization.vocabulary")
     tokens = {**tokenization, **tokens, "vocabulary": {**tokenization["vocabulary"], **vocabulary}}
     return {**model, **_REGULARISATION, **stated}, tokens
 
 
+def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: TaskSpec | None) -> Selection:
+    """Draw the episodes to learn from.
+
+    Args:
+      config: Settings of fine-tuning.
+      training: Config of the training run, whose one dataset is the recording.
+      environment: Spec of the environment that the agent is going to act in; None if it does not act.
+
+    Raises:
+      ConfigError: The recording is of another task.
+      ContractError: The recording and the environment contradict each other.
+      SelectionError: The recording has too few episodes.
+    """
+    dataset = training.datasets[config.task]
+    if dataset.kind == "tokens":
+        raise ConfigError(f"{dataset.source} can be trained on alone; name the dataset that it was made from")
+    reader = open_source(dataset.source, fields=None if dataset.fields is None else SourceFields.read(dataset.fields))
+    if reader.spec.name != config.task:
+        raise ConfigError(
+            f"dataset.source={dataset.source} is of task {reader.spec.name}, the config's task is {config.task}; "
+            "change one of them"
+        )
+    if environment is not None:
+        settings = training.model.tokenization
+        recorded = Contract.of(settings, [reader.spec])
+        recorded.require_equal(Contract.of(settings, [environment]), f"the environment {config.task}")
+    return select(reader, episodes=config.episodes, keep_best=config.keep_best, series=config.series)
+
+
 def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:
-    """What one run of fine-tuning is told from another by, besides its training config."""
+    """Return the JSON that identifies a run of fine-tuning, besides its training config."""
     names = ("task", "episodes", "keep_best", "series", "evaluate_every", "rollouts", "temperature")
     start = {"step": checkpoint.step, "params": digest(checkpoint.params)}
     return {"from": start, **{name: getattr(config, name) for name in names}}
 
 
 def digest(params: nnx.State) -> str:
-    """Sixteen hexadecimal digits over all params."""
+    """Return sixteen hexadecimal digits of a hash of all params."""
     content = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         content.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
@@ -161,22 +190,26 @@ def digest(params: nnx.State) -> str:
 
 
 def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workdir: pathlib.Path):
-    """Notes in `file` what the run in `workdir` begins with.
+    """Write what a run begins with to a file, or check that it is the same if the run has a checkpoint already.
+
+    Args:
+      file: File in the folder of the run.
+      begins_with: Identity of the run and its episodes, as JSON.
+      workdir: Folder of the run.
 
     Raises:
-      CheckpointError: the folder has a checkpoint, and what it began with is not that; it names the first difference.
+      CheckpointError: The run in the folder began with something else; the message shows the differences.
     """
     latest = None
     if (workdir / "checkpoints").is_dir():
         with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
             latest = store.latest_step()
     if latest is None:
-        file.write_text(json.dumps(begins_with, indent=2))
+        with atomic_file(file) as partial:
+            partial.write_text(json.dumps(begins_with, indent=2))
         return
     there = json.loads(file.read_text()) if file.exists() else {}
-    for name, mine in begins_with.items():
-        if there.get(name) != mine:
-            raise CheckpointError(
-                f"{workdir} holds another run's checkpoint: {name} is {there.get(name)!r:.80} there, {mine!r:.80} "
-                "here; name another --workdir"
-            )
+    require_same(
+        begins_with, there, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
+        remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip

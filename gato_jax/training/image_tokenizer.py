@@ -7,8 +7,8 @@ The loss is RoboCat's (appendix D), on pixels in [-1, 1], each term a mean:
 log-Laplace is the negative log-density of a Laplace distribution of scale 1 about the reconstruction, less its constant
 log 2: the absolute error. Discretisation is the squared distance of the encoder's vectors to their codes.
 
-A code's vector is the moving average of the encoder's vectors that chose it: no learning rate of its own, and it
-keeps up with an encoder that moves. A code that nothing has chosen for a while starts anew where the encoder now is.
+The vector of a code is the moving average of the encoder's vectors that chose it, so it needs no learning rate and
+follows an encoder that changes. A code that no vector has chosen for a while restarts at a vector of the encoder.
 
 Axes:
     M vectors of a batch   K codes   E numbers of a code vector
@@ -31,20 +31,22 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 from tqdm import tqdm
 
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit, read_arrays, write_arrays, write_whole
+from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.episodes.differences import require_same
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 from gato_jax.training.metrics import NonFiniteLossError
 
 LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
-CODE_DECAY = 0.99  # of the moving averages
+CODE_DECAY = 0.99  # decay of the moving averages
 REVIVE_AFTER = 20  # steps without use; at batch 64 an average code of 1024 is chosen 80 times in them
-FINAL_FRACTION = 0.1  # of the learning rate, at the end of its cosine
-_SAMPLED = 64  # images that are hashed to tell one source from another
+FINAL_FRACTION = 0.1  # learning rate at the end of its cosine, divided by that at the beginning
+_SAMPLED = 64  # number of images that are hashed to tell one source from another
 
 
 @runtime_checkable
 class Images(Protocol):
-    """Images by number, (height, width, 3) uint8 of any size: a list of arrays, one array of many, or a reader."""
+    """Images by their index, each (height, width, 3) uint8 of any size: a list of arrays, one array, or a reader."""
 
     def __len__(self) -> int: ...
 
@@ -54,8 +56,13 @@ class Images(Protocol):
 class TokenizerState(NamedTuple):
     """Everything that a step changes.
 
-    counts and sums are the moving averages, over steps, of how many vectors chose a code and of their sum; unused is
-    for how many steps none has.
+    Attributes:
+      params: The parameters.
+      optimizer: The state of the optimizer.
+      counts: Moving average over steps of the number of vectors that chose a code.
+      sums: Moving average over steps of the sum of these vectors.
+      unused: Number of steps since a vector last chose a code.
+      step: Number of steps done.
     """
 
     params: nnx.State
@@ -77,14 +84,24 @@ def train_image_tokenizer(
     seed: int,
     checkpoint_every: int = 500,
 ) -> dict[str, float]:
-    """Trains into `directory`, from its checkpoint if it has one, and returns the last step's metrics.
+    """Train an image tokenizer, from the newest checkpoint if there is one, and return the metrics of the last step.
 
     The folder then holds a tokenizer for `ImageTokenizer.load`. A run that was killed and started again ends with the
-    same weights as one that was not: a step's batch hangs on seed and step alone.
+    same weights as one that was not, because a batch depends on seed and step alone.
+
+    Args:
+      config: Sizes of the tokenizer.
+      images: Images to train on.
+      directory: Folder of the tokenizer.
+      steps: Number of steps.
+      batch_size: Images of a batch.
+      learning_rate: Learning rate at the first step.
+      seed: Seed of the initial params and of the batches.
+      checkpoint_every: Steps between two checkpoints.
 
     Raises:
-      ImageTokenizerError: an argument cannot be used, or the folder holds a run with other arguments.
-      NonFiniteLossError: the loss or its gradient was NaN or infinite.
+      ImageTokenizerError: An argument cannot be used, or the folder holds a run with other arguments.
+      NonFiniteLossError: The loss or its gradient is NaN or infinite.
     """
     for name, value in {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every}.items():
         if value < 1:
@@ -127,12 +144,12 @@ def train_image_tokenizer(
 
 
 def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Adam; its rate falls along a cosine to a tenth."""
+    """Return Adam, with a learning rate that falls along a cosine to a tenth."""
     return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, FINAL_FRACTION))
 
 
 def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTransformation):
-    """`init(key) -> TokenizerState`, pure."""
+    """Return the pure function `init(key) -> TokenizerState`."""
 
     def init(key: Key[Array, ""]) -> TokenizerState:
         params = initialise(config, key)
@@ -148,29 +165,29 @@ def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTr
 def make_train_step(
     config: ImageTokenizerConfig, optimizer: optax.GradientTransformation
 ) -> Callable[[TokenizerState, Any, Any], tuple[TokenizerState, dict[str, Array]]]:
-    """`train_step(state, images, key) -> (state, metrics)`, pure; jit it with the state donated."""
+    """Return the pure function `train_step(state, images, key) -> (state, metrics)`; jit it with the state donated."""
     graph = graphdef(config)
 
     def loss_fn(params: nnx.State, images: UInt8[Array, "N S S 3"]):
         pixels = to_pixels(images)
-        found = nnx.merge(graph, params)(pixels)
-        error = found.pixels - pixels
+        output = nnx.merge(graph, params)(pixels)
+        error = output.pixels - pixels
         l2, laplace = jnp.mean(error * error), jnp.mean(jnp.abs(error))
-        away = found.encoded - jax.lax.stop_gradient(found.chosen)
-        commitment = jnp.mean(away * away)
+        distance = output.encoded - jax.lax.stop_gradient(output.quantized)
+        commitment = jnp.mean(distance * distance)
         loss = l2 + LAPLACE_WEIGHT * laplace + config.commitment * commitment
-        return loss, (found, {"loss": loss, "l2": l2, "laplace": laplace, "commitment": commitment})
+        return loss, (output, {"loss": loss, "l2": l2, "laplace": laplace, "commitment": commitment})
 
     def train_step(state: TokenizerState, images: UInt8[Array, "N S S 3"], key: Key[Array, ""]):
-        (_, (found, metrics)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params, images)
+        (_, (output, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, images)
         with jax.numpy_dtype_promotion("standard"):  # optax's bias correction has an integer power of a float
-            updates, moments = optimizer.update(gradients, state.optimizer, state.params)
+            updates, moments = optimizer.update(grads, state.optimizer, state.params)
         params = cast(nnx.State, optax.apply_updates(state.params, updates))
-        drawn_by = jax.random.fold_in(key, state.step)
-        counts, sums, unused, hits = move_codes(state, found.encoded, found.codes, drawn_by)
+        step_key = jax.random.fold_in(key, state.step)
+        counts, sums, unused, hits = move_codes(state, output.encoded, output.codes, step_key)
         model = nnx.merge(graph, params)
         model.quantizer.vectors[...] = sums / counts[:, None]
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.global_norm(grads)
         metrics["codes_used"] = jnp.sum(hits > 0)
         metrics["revived"] = jnp.sum((unused == 0) & (hits == 0))
         after = TokenizerState(nnx.state(model), moments, counts, sums, unused, state.step + 1)
@@ -185,14 +202,25 @@ def move_codes(
     codes: Int32[Array, " M"],
     key: Key[Array, ""],
 ) -> tuple[Float[Array, " K"], Float[Array, "K E"], Int32[Array, " K"], Float[Array, " K"]]:
-    """(counts, sums, unused, hits) after a batch; a code's vector is sums over counts, hits are its vectors now.
+    """Return (counts, sums, unused, hits) after a batch; the vector of a code is sums / counts.
 
-    A code that was unused for REVIVE_AFTER steps restarts at a vector of this batch, drawn by the key.
+    A code that was unused for REVIVE_AFTER steps restarts at a random vector of this batch.
+
+    Args:
+      state: State before the step.
+      encoded: Vectors of the encoder.
+      codes: Code that each vector chose.
+      key: Random key.
+
+    Returns:
+      The new counts, sums and unused steps, and the number of vectors of this batch that chose each code.
     """
-    chose = jax.nn.one_hot(codes, len(state.counts), dtype=jnp.float32)  # a product: sums in one order on a GPU, too
-    hits = jnp.sum(chose, 0)
+    choices = jax.nn.one_hot(
+        codes, len(state.counts), dtype=jnp.float32
+    )  # a matrix product sums in the same order on every run, also on a GPU
+    hits = jnp.sum(choices, 0)
     counts = CODE_DECAY * state.counts + (1 - CODE_DECAY) * hits
-    sums = CODE_DECAY * state.sums + (1 - CODE_DECAY) * (chose.T @ encoded)
+    sums = CODE_DECAY * state.sums + (1 - CODE_DECAY) * (choices.T @ encoded)
     unused = jnp.where(hits > 0, 0, state.unused + 1)
     revived = unused > REVIVE_AFTER
     drawn = encoded[jax.random.randint(key, counts.shape, 0, len(encoded))]
@@ -203,7 +231,7 @@ def move_codes(
 
 def _batch(images: Images, seed: int, step: int, batch_size: int, side: int) -> np.ndarray:
     chosen = np.random.default_rng([seed, step]).integers(len(images), size=batch_size)
-    return np.concatenate([fit(np.asarray(images[int(index)])[None], side) for index in chosen])
+    return np.concatenate([resize_to_square(np.asarray(images[int(index)])[None], side) for index in chosen])
 
 
 def _require_finite(metrics: dict[str, Array], step: int):
@@ -215,7 +243,7 @@ def _require_finite(metrics: dict[str, Array], step: int):
 
 
 def _sample_hash(images: Images) -> str:
-    """Of images spread over the whole source: all of them would take as long as a pass over the data."""
+    """Return a hash of images spread over the whole source; hashing all would take as long as a pass over the data."""
     digest = hashlib.sha256()
     for index in np.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).astype(int):
         image = np.asarray(images[int(index)])
@@ -228,18 +256,20 @@ def _sample_hash(images: Images) -> str:
 
 
 def _require_same_run(directory: pathlib.Path, run: dict[str, Any]):
-    """The run's arguments rest beside its state; checkpoint_every is none of them, as it does not change the result."""
+    """Write the arguments of the run to run.json, or check that those of an earlier run are the same.
+
+    `checkpoint_every` is not among them, because it does not change the result.
+    """
     path = directory / "run.json"
     if not path.exists():
-        write_whole(path, (json.dumps(run, indent=2) + "\n").encode())
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(run, indent=2) + "\n")
         return
     try:
         there = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); name another folder") from None
-    for name, mine in run.items():
-        if there.get(name) != mine:
-            raise ImageTokenizerError(
-                f"{directory} holds another image tokenizer: {name} is {there.get(name)!r} there, {mine!r} here; "
-                "name another folder"
-            )
+    require_same(
+        run, there, problem=f"{directory} holds another image tokenizer", holder=path.name,
+        remedy="name another folder", error=ImageTokenizerError,
+    )  # fmt: skip

@@ -1,4 +1,7 @@
-"""The training loop: shapes, placement, restore, then step after step; metrics are fetched one step late."""
+"""The training loop: build the program, restore the newest checkpoint, then run step after step.
+
+Metrics are fetched one step late, so that the device does not wait for the host.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ import jax
 from tqdm import tqdm
 
 from gato_jax.batching import Budgets, Loader, Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
-from gato_jax.episodes.differences import differences
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.episodes.differences import require_same
 from gato_jax.model import count_parameters
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import ConfigError, TrainConfig
 from gato_jax.training.metrics import MetricsLog
 from gato_jax.training.program import Program, make_program
-from gato_jax.training.sharding import make_mesh, my_pools, placed_ahead, row_groups
+from gato_jax.training.sharding import local_pools, make_mesh, place_ahead, row_groups
 from gato_jax.training.start import Start, from_scratch
 
 _log = logging.getLogger(__name__)
@@ -35,16 +38,21 @@ def train(
     start: Start = from_scratch,
     after_checkpoint: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains into `workdir`, from its newest checkpoint if it has one, and returns the last metrics.
+    """Train an agent, from the newest checkpoint of the folder if it has one, and return the last metrics.
 
     Args:
-      config: the run's; what it is computed with may change when a run goes on, what is computed may not.
-      mixture: of rows, under the config's seed, batch size and context.
-      workdir: holds checkpoints, metrics.jsonl and TensorBoard's events.
-      stop_after: stop, with a checkpoint, after this many steps of the run: for planned interruptions.
-      start: makes what a run without a checkpoint begins with.
-      after_checkpoint: called with the step when a checkpoint is on disk, before the next step; of a run that goes on
-        first with the step that it goes on from, as it may have been killed before the call.
+      config: Config of the run. When a run is continued, the sections compute and mesh may differ, nothing else.
+      mixture: The rows, under the seed, batch size and context of the config.
+      workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
+      stop_after: Step of the run after which to stop, with a checkpoint.
+      start: Function that makes the initial state of a run that has no checkpoint.
+      after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
+        continued calls it first with the step that it continues from, because it may have been killed before the call.
+
+    Raises:
+      CheckpointError, ContractError: The folder has checkpoints of another run.
+      ConfigError: A budget is too small, or the mesh does not fit the devices.
+      NonFiniteLossError: The loss or a gradient is NaN or infinite.
     """
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
     contract.require_equal(mixture.contract, "the token records")
@@ -55,24 +63,24 @@ def train(
     budgets = _budgets(config, mixture, pools)
     program = make_program(config, mesh, budgets, [dataset.loss_weight for dataset in mixture.datasets.values()])
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=program.key.sharding)()
-    _describe(config, mixture, program, budgets)
+    _log_sizes(config, mixture, program, budgets)
 
-    about = _about(config, mixture)
+    description = _description(config, mixture)
     store = CheckpointStore(workdir)
     first_step = store.latest_step() or 0
     with jax.set_mesh(mesh):
         if first_step:
-            state, read = store.restore_training(first_step, program.state)
-            next_batch = read["next_step"]
-            _tell(after_checkpoint, first_step)
+            state, loader_state = store.restore_training(first_step, program.state)
+            next_batch = loader_state["next_step"]
+            _call_outside_mesh(after_checkpoint, first_step)
         else:
             state, next_batch = start(program, key), 0
         stop = min(config.steps, stop_after or config.steps)
         loader = Loader(
             mixture, steps=config.steps, first_step=next_batch, threads=config.loader_threads,
-            pools=pools, mine=my_pools(mesh, config.compute.accumulate), budgets=budgets,
+            pools=pools, local=local_pools(mesh, config.compute.accumulate), budgets=budgets,
         )  # fmt: skip
-        batches = placed_ahead(mesh, loader)
+        batches = place_ahead(mesh, loader)
         log = MetricsLog(workdir, mixture.names, config, first_step)
         metrics = None
         bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
@@ -89,23 +97,23 @@ def train(
                 if done % config.checkpoint_every == 0 or done == stop:
                     log.add(step, metrics, progress)
                     metrics = None
-                    store.save(done, state, loader=loader.state_at(done), **about)
+                    store.save(done, state, loader=loader.state_at(done), **description)
                     if after_checkpoint is not None:
                         store.wait()
-                        _tell(after_checkpoint, done)
+                        _call_outside_mesh(after_checkpoint, done)
             store.wait()
     return {**log.close(), "parameters": count_parameters(program.state.params)}
 
 
-def _tell(after_checkpoint: Callable[[int], None] | None, step: int):
-    """Calls it outside of the mesh, in which params on one device, as agents have them, could not be used."""
+def _call_outside_mesh(after_checkpoint: Callable[[int], None] | None, step: int):
+    """Call a function with the mesh of the run unset: within it, an agent with params on one device cannot act."""
     if after_checkpoint is not None:
         with jax.set_mesh(None):
             after_checkpoint(step)
 
 
-def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
-    """What a checkpoint says of itself besides its arrays."""
+def _description(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
+    """Return the contract, the model and the identity of the run, which a checkpoint holds besides its arrays."""
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
     rows = {name: value for name, value in mixture.to_json().items() if name not in run}
     run |= {"mixture": rows, "memory_steps": mixture.memory_steps}
@@ -114,40 +122,38 @@ def _about(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
 
 
 def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path):
-    """Refuses a folder whose checkpoints are of a run on other rows or with another optimizer.
+    """Check that the checkpoints in a folder, if there are any, are of a run on the same rows with the same optimizer.
 
     Raises:
-      CheckpointError, ContractError: showing what differs.
+      CheckpointError, ContractError: They are not; the message shows each difference.
     """
-    if (about := _newest(workdir)) is None:
+    if (found := _newest_description(workdir)) is None:
         return
-    if lines := differences(_about(config, mixture)["run"], about["run"], "its checkpoint"):
-        raise CheckpointError(
-            f"{workdir} holds another run's checkpoint:\n" + "\n".join(lines) + "\nname another --workdir"
-        )
-    Contract.from_json(about["contract"], str(workdir)).require_equal(mixture.contract, "this config")
+    require_same(
+        _description(config, mixture)["run"], found["run"], problem=f"{workdir} holds another run's checkpoint",
+        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip
+    Contract.from_json(found["contract"], str(workdir)).require_equal(mixture.contract, "this config")
 
 
 def require_same_model(config: TrainConfig, workdir: pathlib.Path):
-    """Refuses a folder whose checkpoints are of another model or tokenization, before anything of it is changed.
+    """Check that the checkpoints in a folder, if there are any, are of the same model and tokenization.
 
     Raises:
-      CheckpointError, ContractError: naming what differs.
+      CheckpointError, ContractError: They are not; the message shows each difference.
     """
-    if (about := _newest(workdir)) is None:
+    if (found := _newest_description(workdir)) is None:
         return
-    there = model_from_json(about["model"])
+    there = model_from_json(found["model"])
     Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
-    for name in (field.name for field in dataclasses.fields(there)):
-        if (theirs := getattr(there, name)) != (mine := getattr(config.model, name)):
-            raise CheckpointError(
-                f"{workdir} holds another model's checkpoint: {name} is {theirs!r} there, {mine!r} here; "
-                "name another --workdir"
-            )
+    require_same(
+        model_to_json(config.model), model_to_json(there), problem=f"{workdir} holds another model's checkpoint",
+        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
+    )  # fmt: skip
 
 
-def _newest(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a folder says of itself, None where there is none."""
+def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Return the description in the newest checkpoint of a folder, None if there is no checkpoint."""
     if not (workdir / "checkpoints").is_dir():
         return None
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
@@ -156,19 +162,23 @@ def _newest(workdir: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:
-    """Of a pool: those set by hand, which have to hold the worst that the mixture can bring, or just that."""
+    """Return the budgets of a pool: those of the config, or else the upper bounds of the mixture.
+
+    Raises:
+      ConfigError: A budget of the config is below the upper bound.
+    """
     worst = mixture.budgets(pools)
-    by_hand = Budgets(config.patch_budget or worst.patches, config.target_budget or worst.targets)
-    for name, budget, needed in zip(("patch_budget", "target_budget"), by_hand, worst, strict=True):
+    budgets = Budgets(config.patch_budget or worst.patches, config.target_budget or worst.targets)
+    for name, budget, needed in zip(("patch_budget", "target_budget"), budgets, worst, strict=True):
         if budget < needed:
             raise ConfigError(
-                f"{name} is {budget}, and the {config.batch_size // pools} rows of a device can bring {needed}; set "
+                f"{name} is {budget}, and the {config.batch_size // pools} rows of a device can have {needed}; set "
                 "that, or leave it out"
             )
-    return by_hand
+    return budgets
 
 
-def _describe(config: TrainConfig, mixture: Mixture, program: Program, budgets: Budgets):
+def _log_sizes(config: TrainConfig, mixture: Mixture, program: Program, budgets: Budgets):
     if jax.process_index():
         return
     pools = program.batch.patch_slots.shape[0]

@@ -1,4 +1,4 @@
-"""What a run says of itself step by step: metrics.jsonl and TensorBoard events."""
+"""Metrics of a run: the lines of metrics.jsonl and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient was NaN or infinite; the message names the step. The last checkpoint is from before."""
+    """A loss or gradient that is NaN or infinite. The message names the step; the last checkpoint is from before it."""
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard events: one line for every `log_every` steps, with their mean loss.
+    """Writer of metrics.jsonl and of TensorBoard events, with one line for every `log_every` steps and their mean loss.
 
-    Of several processes each but the first writes them into a folder of its own, `process_N`.
+    A line has the mean loss of the targets of each dataset as `loss/NAME`. Every process but the first writes into a
+    folder of its own, `process_N`.
+
+    Args:
+      workdir: Folder of the run.
+      datasets: Names of the datasets, in the order of their indices.
+      config: Config of the run.
+      first_step: Step that the run continues from; later lines of an interrupted run are dropped.
     """
 
     def __init__(self, workdir: pathlib.Path, datasets: list[str], config: TrainConfig, first_step: int):
@@ -33,19 +41,18 @@ class MetricsLog:
             workdir.mkdir(exist_ok=True)
         self.path = workdir / "metrics.jsonl"
         self.schedule = learning_rate(config.optimizer, config.steps)
-        kept = [line for line in self._lines() if line["step"] <= first_step]
-        rewritten = self.path.with_suffix(".partial")
-        rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        rewritten.replace(self.path)
-        self.seconds_before = kept[-1]["seconds"] if kept else 0.0
-        self.last = kept[-1] if kept else {}
+        earlier = [line for line in self._lines() if line["step"] <= first_step]
+        with atomic_file(self.path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in earlier))
+        self.seconds_before = earlier[-1]["seconds"] if earlier else 0.0
+        self.last = earlier[-1] if earlier else {}
         self.file = self.path.open("a")
         self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
         self.started = self.previous = time.monotonic()
         self.window: list[dict] = []
 
     def add(self, step: int, metrics: dict, progress: tqdm):
-        """Takes the metrics of one step (counted from 0); writes a line for every `log_every` steps."""
+        """Add the metrics of one step, counted from 0, and write a line after every `log_every` steps."""
         metrics = jax.device_get(metrics)
         loss, norm = metrics["loss"], metrics["gradient_norm"]
         if not np.isfinite([loss, norm]).all():  # a gradient that is not finite would be in the next checkpoint
@@ -77,10 +84,13 @@ class MetricsLog:
         self.window, self.previous, self.last = [], now, line
 
     def close(self) -> dict[str, Any]:
+        """Close the files and return the last line."""
         self.file.close()
         self.board.close()
         return self.last
 
     def _lines(self) -> list[dict]:
         text = self.path.read_text() if self.path.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]  # one may be torn
+        return [
+            json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")
+        ]  # the last one is incomplete if a process was killed

@@ -10,7 +10,7 @@ from gato_jax.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Linear from the initial to the peak rate, then by cosine to a fraction of it at the last step, or constant."""
+    """Return the schedule: linear to the peak rate, then a cosine to a fraction of it at the last step, or constant."""
     if config.schedule == "constant":
         warmup = optax.linear_schedule(config.initial_learning_rate, config.peak_learning_rate, config.warmup_steps)
         constant = optax.constant_schedule(config.peak_learning_rate)
@@ -25,22 +25,25 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW of the params that are not frozen, behind a clip of the global norm if the config asks for one."""
+    """Return AdamW for the params that are not frozen, with clipping by global norm if the config asks for it."""
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.beta_1,
         b2=config.beta_2,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
-        mask=decayed,
+        mask=decay_mask,
     )
     clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    freeze = [optax.masked(optax.set_to_zero(), frozen)] if model.freeze_image_trunk else []
+    freeze = [optax.masked(optax.set_to_zero(), frozen_mask)] if model.freeze_image_trunk else []
     return optax.chain(*clip, adamw, *freeze)
 
 
-def decayed(params):
-    """Matrices and tables decay; biases and norms do not (the paper states no exclusions; docs/decisions.md)."""
+def decay_mask(params):
+    """Return a tree of bools, True for the params with weight decay: matrices and tables, not biases and norms.
+
+    The paper states no exclusions (docs/decisions.md).
+    """
 
     def is_weight(path, leaf) -> bool:
         return leaf.ndim > 1 and "bias" not in param_path(path)  # attention's biases are (heads, size)
@@ -48,6 +51,6 @@ def decayed(params):
     return jax.tree_util.tree_map_with_path(is_weight, params)
 
 
-def frozen(params):
-    """What model.freeze_image_trunk leaves as it is."""
+def frozen_mask(params):
+    """Return a tree of bools, True for the params that model.freeze_image_trunk keeps constant."""
     return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(param_path(path)), params)

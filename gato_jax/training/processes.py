@@ -1,4 +1,4 @@
-"""Several processes as one run, each with the devices of its host, by `jax.distributed`."""
+"""Runs of several processes, each with the devices of its host, by `jax.distributed`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from jax.experimental import multihost_utils
 
 from gato_jax.training.config import ConfigError
 
-_BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def join_processes():
-    """Meets the other processes, before anything touches a device.
+    """Connect this process to the others of the run. Call it before anything uses a device.
 
-    On TPU pods and under SLURM they find each other. Elsewhere three variables say how: JAX_COORDINATOR_ADDRESS
+    On TPU pods and under SLURM the processes find each other. Elsewhere set three variables: JAX_COORDINATOR_ADDRESS
     (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
     Raises:
-      ConfigError: some of the three are set and others are not, or a number is none.
+      ConfigError: Only some of the three are set, or one is no number.
     """
-    given = {name: os.environ[name] for name in _BY_HAND if name in os.environ}
+    given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if not given:
         jax.distributed.initialize()
         return
-    if lacking := [name for name in _BY_HAND if name not in given]:
+    if lacking := [name for name in _VARIABLES if name not in given]:
         raise ConfigError(f"distributed=True: {', '.join(given)} set, {', '.join(lacking)} not; set all three or none")
     address, *numbers = given.values()
-    if bad := [name for name, number in zip(_BY_HAND[1:], numbers, strict=True) if not number.isdecimal()]:
+    if bad := [name for name, number in zip(_VARIABLES[1:], numbers, strict=True) if not number.isdecimal()]:
         raise ConfigError(f"distributed=True: {bad[0]} must be a whole number, got {given[bad[0]]!r}")
     count, number = map(int, numbers)
     if number >= count:
@@ -39,7 +39,11 @@ def join_processes():
 
 @contextlib.contextmanager
 def first_process_first(what: str):
-    """The body runs in process 0, and only then in the others: what it writes to a shared folder is then there."""
+    """Run the block in process 0 first, then in the others, which find there what it wrote to a shared folder.
+
+    Args:
+      what: Name of the block, for the barrier.
+    """
     if jax.process_index():
         multihost_utils.sync_global_devices(what)
     yield

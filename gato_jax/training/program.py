@@ -1,6 +1,6 @@
-"""The training step as a program for a mesh: shapes, placements and the jitted step, with nothing allocated yet.
+"""The training step as a program for a mesh: shapes, placements and the jitted step, before anything is allocated.
 
-The loop runs it, and the planner compiles it for devices that are not there.
+The loop runs it, and the planner compiles it for devices that this machine does not have.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from gato_jax.training.step import TrainState, make_initial_state, make_train_st
 
 
 class Program(NamedTuple):
-    """Attributes:
+    """The jitted training step and what it takes.
 
-    mesh: on which it runs; `with jax.set_mesh(program.mesh):` around whatever traces it.
-    state, batch, key: what the step takes, as ShapeDtypeStructs with their shardings.
-    init: jitted, key -> state, each device making its own part.
-    step: jitted, (state, batch, key) -> (state, metrics); the state is donated.
+    Attributes:
+      mesh: The mesh that it runs on. Trace the functions within `with jax.set_mesh(program.mesh):`.
+      state, batch, key: Arguments of the step, as ShapeDtypeStructs with their shardings.
+      init: Jitted function key -> state, in which each device makes its own part.
+      step: Jitted function (state, batch, key) -> (state, metrics). The state is donated.
     """
 
     mesh: Mesh
@@ -39,7 +40,14 @@ class Program(NamedTuple):
 
 
 def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights: Sequence[float]) -> Program:
-    """`budgets` are those of a pool: the rows of one device in one microbatch."""
+    """Build the program of a run.
+
+    Args:
+      config: Config of the run.
+      mesh: Mesh of devices, which need not be here.
+      budgets: Patches and targets that a pool has room for, the rows of one device in one microbatch.
+      loss_weights: Weight of the targets of each dataset.
+    """
     tx = optimizer(config.optimizer, config.model, config.steps)
     average = config.optimizer.ema_decay is not None
     init = make_initial_state(functools.partial(initialise, config.model), tx, average=average)
@@ -57,9 +65,9 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
     )
     return Program(
         mesh,
-        placed(shapes, placement),
-        placed(batch, shard_batch(mesh, batch)),
-        placed(key, replicated(mesh)),
+        with_shardings(shapes, placement),
+        with_shardings(batch, shard_batch(mesh, batch)),
+        with_shardings(key, replicated(mesh)),
         jax.jit(init, out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
     )
@@ -78,6 +86,6 @@ def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
     return Batch(**{**shapes, **HOST_ONLY})
 
 
-def placed(shapes, placement):
-    """Shapes with their shardings."""
+def with_shardings(shapes, placement):
+    """Return a tree of ShapeDtypeStructs with the shardings of a tree of the same form."""
     return jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)

@@ -1,6 +1,6 @@
-"""Where arrays live: a mesh of three axes, over which the table of gato_jax.model.axes spreads params and rows.
+"""Placement of params and batches on a mesh of three axes, by the table in gato_jax.model.axes.
 
-`jax.jit` with NamedSharding is what pjit has become: the compiler partitions the program by these placements.
+The compiler partitions the program of `jax.jit` according to these NamedShardings.
 """
 
 from __future__ import annotations
@@ -24,41 +24,54 @@ AXES = ("data", "fsdp", "tensor")
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh ("data", "fsdp", "tensor") over all devices, or over those of a topology."""
+    """Return the mesh ("data", "fsdp", "tensor") over all devices, or over the given ones.
+
+    Raises:
+      ConfigError: The sizes of the axes do not fit the number of devices.
+    """
     devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
     if any(size != -1 and size < 1 for size in sizes):
-        raise ConfigError(f"mesh data x fsdp x tensor = {sizes}: each must be positive, or -1 for all that are left")
+        raise ConfigError(
+            f"mesh data x fsdp x tensor is {sizes}, expected positive numbers, or -1 for all devices that are left"
+        )
     if sizes.count(-1) > 1:
-        raise ConfigError(f"mesh {sizes}: at most one axis may be -1")
+        raise ConfigError(f"mesh data x fsdp x tensor is {sizes}, expected at most one -1")
     if -1 in sizes:
         rest = -sizes[0] * sizes[1] * sizes[2]
         sizes[sizes.index(-1)] = max(len(devices) // rest, 1)
     if sizes[0] * sizes[1] * sizes[2] != len(devices):
         raise ConfigError(
-            f"mesh data x fsdp x tensor = {sizes} does not cover {len(devices)} devices; set one axis to -1"
+            f"mesh data x fsdp x tensor is {sizes}, expected a product of {len(devices)}, the devices; set one to -1"
         )
     laid_out = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(laid_out, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 def row_groups(mesh: Mesh) -> int:
-    """How many devices have rows of their own; those along `tensor` share theirs."""
+    """Return the number of groups of devices with rows of their own; devices along `tensor` share theirs."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def my_pools(mesh: Mesh, accumulate: int) -> list[int]:
-    """The pools of a batch that devices of this process need: of each group of devices one for each microbatch."""
+def local_pools(mesh: Mesh, accumulate: int) -> list[int]:
+    """Return the indices of the pools of a batch that the devices of this process need.
+
+    A batch has one pool for each group of devices (see `row_groups`) and each of `accumulate` microbatches.
+    """
     groups = np.reshape(mesh.devices, (row_groups(mesh), -1))
     here = [n for n, group in enumerate(groups) if any(d.process_index == jax.process_index() for d in group)]
     return [group * accumulate + n for group in here for n in range(accumulate)]
 
 
 def shard_params(mesh: Mesh, shapes):
-    """Of params and of what an optimizer keeps of them.
+    """Return the NamedShardings of params and of the optimizer's state.
+
+    Args:
+      mesh: The mesh.
+      shapes: A tree of arrays or ShapeDtypeStructs; each leaf is placed by its path.
 
     Raises:
-      ConfigError: an axis of a param does not divide over the devices it is spread over.
+      ConfigError: The size of an axis is no multiple of the devices that it is spread over.
     """
 
     def place(path, leaf):
@@ -74,7 +87,7 @@ def shard_params(mesh: Mesh, shapes):
 
 
 def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
-    """Rows and pools over data and fsdp."""
+    """Return the NamedShardings of a batch: rows and pools are spread over the axes data and fsdp."""
     return jax.tree.map(lambda _: NamedSharding(mesh, mesh_axes("batch")), batch)
 
 
@@ -87,8 +100,8 @@ def place_batch(mesh: Mesh, batch: Batch) -> Batch:
     return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
 
 
-def placed_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
-    """Each batch as `place_batch` gives it, begun so many batches early: copies and steps overlap."""
+def place_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Yield each batch placed by `place_batch`, begun `ahead` batches early so that copies and steps overlap."""
     queue = collections.deque()
     for batch in batches:
         queue.append(place_batch(mesh, batch))
@@ -98,5 +111,5 @@ def placed_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterat
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """Return the sharding of an array that every device holds whole."""
     return NamedSharding(mesh, P())

@@ -1,4 +1,4 @@
-"""What a run begins with: new params, an image trunk from a file, or the params of another run."""
+"""Initial states of a run: new params, an image trunk from a file, or the params of another run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ Start = Callable[[Program, jax.Array], TrainState]
 
 
 def from_scratch(program: Program, key: jax.Array) -> TrainState:
-    """New params, each device making its own part."""
+    """Return a state with new params, of which each device makes its own part."""
     return program.init(key)
 
 
 def from_params(params: nnx.State) -> Start:
-    """The given params, which the first step uses up, and an optimizer that knows nothing of how they came to be."""
+    """Return a function that starts a run with the given params and a new state of the optimizer.
+
+    The first step donates the params, so they cannot be used afterwards.
+    """
 
     def start(program: Program, key: jax.Array) -> TrainState:
         state = program.init(key)
@@ -34,7 +37,11 @@ def from_params(params: nnx.State) -> Start:
 
 
 def with_image_trunk(path: pathlib.Path) -> Start:
-    """New params, but for the ResNet-50 that embeds patches: its weights are torchvision's, from a local file."""
+    """Return a function that starts a run with new params and torchvision's weights in the ResNet-50.
+
+    Args:
+      path: Local file of the weights.
+    """
     weights = load_resnet50(path)
 
     def start(program: Program, key: jax.Array) -> TrainState:

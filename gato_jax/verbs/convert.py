@@ -5,16 +5,18 @@ from __future__ import annotations
 import pathlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 
-if TYPE_CHECKING:
-    from gato_jax.sources import EpisodeReader
-    from gato_jax.sources.conversion import Conversion, Filter, TooManyRejectedError, Transform
+with epy.lazy_imports():
+    from gato_jax import sources
+    from gato_jax.sources import conversion, instructions
+
 
 _BEAM = "--beam."
 _LISTED = 10
@@ -62,14 +64,11 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
     parse_flags(flag, [word for word in argv if not word.startswith(_BEAM)])
     require(flag, "source", "output", "splits")
-    from gato_jax.sources import Fields, open_source
-    from gato_jax.sources.conversion import TooManyRejectedError
-    from gato_jax.sources.conversion import convert as convert_source
 
-    fields = None if flag.fields is None else Fields.read(flag.fields)
-    readers = [open_source(flag.source, split, fields=fields) for split in flag.splits]
+    fields = None if flag.fields is None else sources.Fields.read(flag.fields)
+    readers = [sources.open_source(flag.source, split, fields=fields) for split in flag.splits]
     try:
-        result = convert_source(
+        result = conversion.convert(
             readers,
             flag.output,
             file_format=flag.file_format,
@@ -81,22 +80,19 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
             overwrite=flag.overwrite,
             beam_options=[f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)],
         )
-    except TooManyRejectedError as error:
+    except conversion.TooManyRejectedError as error:
         write_json(flag.json, _report(error))
         _print_omitted(error)
         raise
     write_json(flag.json, _report(result))
     _print_omitted(result)
     counts = f"{_count(result.episodes, 'episode')}, {_count(result.steps, 'step')}, {len(result.rejected)} rejected"
-    place = f"already converted, kept in {result.directory}" if result.kept else f"in {result.directory}"
+    place = f"already converted, kept in {result.directory}" if result.reused else f"in {result.directory}"
     print(f"{result.directory.parent.name}: {counts}, {place}")
 
 
-def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform | None:
+def _reviewed(flag: flags.FlagValues, readers: list[sources.EpisodeReader]) -> conversion.Transform | None:
     """Return the transform that gives each episode its instruction from --review, or None without a review."""
-    from gato_jax.sources.conversion import Transform
-    from gato_jax.sources.instructions import Review, apply_review
-
     if flag.review is None:
         return None
     if len(readers) > 1:
@@ -104,10 +100,12 @@ def _reviewed(flag: flags.FlagValues, readers: list[EpisodeReader]) -> Transform
             f"--review is {flag.review}, which is for one split, but --splits names {len(readers)}. Convert one "
             "split at a time."
         )
-    review = Review.read(flag.review)
+    review = instructions.Review.read(flag.review)
     review.require_data(readers[0])
-    instruct = apply_review(review, allow_unreviewed=flag.allow_unreviewed)
-    return Transform(apply=instruct, spec=review.spec(readers[0].spec), fingerprint=review.fingerprint, reviewed=True)
+    instruct = instructions.apply_review(review, allow_unreviewed=flag.allow_unreviewed)
+    return conversion.Transform(
+        apply=instruct, spec=review.spec(readers[0].spec), fingerprint=review.fingerprint, reviewed=True
+    )
 
 
 def _with_absolute_path(source: str) -> str:
@@ -117,15 +115,14 @@ def _with_absolute_path(source: str) -> str:
     return f"{kind}:{path.resolve()}" if path.exists() else source
 
 
-def _filters(flag: flags.FlagValues) -> list[Filter]:
-    from gato_jax.sources.conversion import Deduplicate, ExpertShare, SuccessOnly
+def _filters(flag: flags.FlagValues) -> list[conversion.Filter]:
 
-    classes = {"deduplicate": Deduplicate, "success_only": SuccessOnly}
-    filters: list[Filter] = [filter_class() for name, filter_class in classes.items() if flag[name].value]
-    return filters if flag.expert_share is None else [*filters, ExpertShare(share=flag.expert_share)]
+    classes = {"deduplicate": conversion.Deduplicate, "success_only": conversion.SuccessOnly}
+    filters: list[conversion.Filter] = [filter_class() for name, filter_class in classes.items() if flag[name].value]
+    return filters if flag.expert_share is None else [*filters, conversion.ExpertShare(share=flag.expert_share)]
 
 
-def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
+def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) -> dict[str, Any]:
     """Return the content of --json; a failed conversion has the dataset null and no episodes."""
     result = None if isinstance(outcome, ValueError) else outcome
     return {
@@ -137,7 +134,7 @@ def _report(outcome: Conversion | TooManyRejectedError) -> dict[str, Any]:
     }
 
 
-def _print_omitted(outcome: Conversion | TooManyRejectedError):
+def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedError):
     """Print rejected episodes, the number of rejections by reason, and the number of episodes that filters removed."""
     for one in outcome.rejected[:_LISTED]:
         print(f"rejected: {one.location}: {one.reason}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.reports.recordings import DataStatistics
-    from gato_jax.sources import EpisodeReader
+with epy.lazy_imports():
+    from gato_jax import sources
+    from gato_jax.reports import recordings
 
 
 def data_report(flag: flags.FlagValues, argv: Sequence[str]):
@@ -32,23 +33,21 @@ def data_report(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "data", "output")
     page = pathlib.Path(flag.output)
     require_output_file(page)
-    from gato_jax.reports.recordings import compare, comparison_table, table, write_page
-    from gato_jax.verbs.data import open_data
 
     readers = [open_data(where, flag.split) for where in (flag.data, flag.against) if where]
     data, *others = (measure_with_progress(reader) for reader in readers)
-    comparison = compare(data, others[0]) if others else None
-    write_page(page, data, comparison)
+    comparison = recordings.compare(data, others[0]) if others else None
+    recordings.write_page(page, data, comparison)
     numbers = {"data": data.to_json(), "against": others[0].to_json() if others else None}
     write_json(flag.json, {**numbers, "comparison": comparison and comparison.to_json()})
-    print(table(data))
+    print(recordings.table(data))
     if comparison is not None:
-        print(f"\n{comparison_table(comparison)}")
+        print(f"\n{recordings.comparison_table(comparison)}")
     print(f"report: {page}")
 
 
-def measure_with_progress(reader: EpisodeReader) -> DataStatistics:
+def measure_with_progress(reader: sources.EpisodeReader) -> recordings.DataStatistics:
     """Return the statistics of a dataset and show a progress bar over its episodes."""
-    from gato_jax.reports.recordings import measure
-
-    return measure(reader, show_progress(iter(range(len(reader))), total=len(reader), desc="measure", unit="episode"))
+    return recordings.measure(
+        reader, show_progress(iter(range(len(reader))), total=len(reader), desc="measure", unit="episode")
+    )

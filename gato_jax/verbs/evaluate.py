@@ -7,9 +7,14 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import show_progress, write_json
+from gato_jax.verbs.outputs import write_json
+
+with epy.lazy_imports():
+    from gato_jax import evaluation, policy
+    from gato_jax.evaluation import agent_results
 
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
@@ -42,36 +47,22 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = pathlib.Path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
-    from functools import partial
-
-    from gato_jax.environments import EVALUATION_SEEDS, load, task_names, task_spec
-    from gato_jax.evaluation import aggregate, gather_references, save_rollout, task_result
-    from gato_jax.policy import Agent, AgentActor
-    from gato_jax.rollouts import play
-
-    agent = Agent.restore(workdir)
-    names = flag.tasks or [name for name in agent.contract.tasks if name in task_names()]
-    if not names:
-        known = ", ".join(agent.contract.tasks)
-        raise UsageError(f"{workdir}: the agent was trained on {known}, expected at least one task to play.")
-    specs = {name: task_spec(name) for name in names}
-    for spec in specs.values():  # all tasks are checked before the first is played
-        agent.require_task(spec)
-    references = gather_references(
-        names, workdir, measure_episodes=flag.reference_episodes if flag.measure_references else None
+    agent = policy.Agent.restore(workdir)
+    references = evaluation.gather_references(
+        agent_results.playable_tasks(agent, flag.tasks),
+        workdir,
+        measure_episodes=flag.reference_episodes if flag.measure_references else None,
     )
     results = {}
-    for name in names:
-        starts = [(name, seed) for seed in EVALUATION_SEEDS[: flag.episodes]]
-        actor = partial(AgentActor, agent, temperature=flag.temperature)
-        playing = play(actor, starts, environments=flag.environments, frames=1)
-        episodes = list(show_progress(playing, total=len(starts), desc=f"evaluate {name}", unit="episode"))
-        save_rollout(episodes[0], load(name).action_names, workdir / "rollouts")
-        results[name] = task_result(episodes, specs[name].metric, references[name])
-        print(f"{name}: {_describe(results[name])}")
+    for name, result in agent_results.evaluate_agent(
+        agent, references, workdir / "rollouts",
+        episodes=flag.episodes, environments=flag.environments, temperature=flag.temperature,
+    ):  # fmt: skip
+        results[name] = result
+        print(f"{name}: {_describe(result)}")
     path = pathlib.Path(flag.json or workdir / "results.json")
     kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # other fields of the run's script
-    totals = aggregate(results)
+    totals = evaluation.aggregate(results)
     write_json(path, {**kept, "tasks": results, "aggregate": totals})
     if totals["tasks"]:
         print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(results)} tasks")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+from gato_jax.verbs.outputs import require_output_file, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.episodes import Episode
-    from gato_jax.sources import EpisodeReader
+with epy.lazy_imports():
+    import jax
+
+    from gato_jax import batching, checkpoints, model, tokenization, training
+    from gato_jax.tokenization import image_tokenizer
+
 
 _DATA_FORMATS = ("array_record", "parquet")
 _AGENT_FORMATS = ("safetensors",)
@@ -67,16 +71,12 @@ def _export_agent(flag: flags.FlagValues):
     require_output_file(output)
     if output.exists() and not flag.overwrite:
         raise UsageError(f"--output is {output}, which exists already. Name another file, or replace it (--overwrite).")
-    import jax
 
-    from gato_jax.checkpoints import CheckpointStore, export_params
-    from gato_jax.model import count_parameters
-
-    with contextlib.closing(CheckpointStore(pathlib.Path(flag.workdir), read_only=True)) as store:
+    with contextlib.closing(checkpoints.CheckpointStore(pathlib.Path(flag.workdir), read_only=True)) as store:
         agent = store.restore_agent()
-    export_params(agent, output, dtype=flag.dtype)
+    checkpoints.export_params(agent, output, dtype=flag.dtype)
     counts = {
-        "parameters": count_parameters(agent.params),
+        "parameters": model.count_parameters(agent.params),
         "tensors": len(jax.tree.leaves(agent.params)),
         "bytes": output.stat().st_size,
         "step": agent.step,
@@ -90,12 +90,10 @@ def _export_agent(flag: flags.FlagValues):
 def _export_data(flag: flags.FlagValues, config: Any):
     """Write a dataset as token records or as Parquet rows."""
     require(flag, "data")
-    from gato_jax.batching import Export
-    from gato_jax.verbs.data import open_data
 
     output, settings = pathlib.Path(flag.output), _tokenization(config)
     reader = open_data(flag.data, flag.split)
-    job = Export(
+    job = batching.Export(
         spec=reader.spec,
         split=flag.split,
         fingerprint=reader.fingerprint,
@@ -103,40 +101,23 @@ def _export_data(flag: flags.FlagValues, config: Any):
         context=flag.context,
         **settings,
     )
-    with contextlib.ExitStack() as bars:
-        counts = job.write(output, _WithProgress(reader, bars), overwrite=flag.overwrite)
+    counts = job.write(output, reader, overwrite=flag.overwrite)
     write_json(flag.json, counts._asdict())
     unit, use = ("rows", "") if flag.format == "parquet" else ("timesteps", f"; train on it as tokens:{output}")
     print(f"{reader.spec.name}: {counts.rows} {unit}, {counts.tokens} tokens in {output}{use}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _WithProgress:
-    """Iterable over the episodes of a reader that shows a progress bar each time; `bars` closes the bars."""
-
-    reader: EpisodeReader
-    bars: contextlib.ExitStack
-
-    def __iter__(self) -> Iterator[Episode]:
-        bar = show_progress(
-            iter(self.reader), total=len(self.reader), desc=f"export {self.reader.spec.name}", unit="episode"
-        )
-        return self.bars.enter_context(contextlib.closing(bar))
-
-
 def _tokenization(config: Any) -> dict[str, Any]:
     """Return the tokenization and image tokenizer of a config as keyword arguments; the paper's without a config."""
-    from gato_jax.tokenization import Tokenization
-
     if config is None:
-        return {"tokenization": Tokenization()}
-    from gato_jax.tokenization.image_tokenizer import ImageTokenizer
-    from gato_jax.training import TrainConfig
+        return {"tokenization": tokenization.Tokenization()}
 
     if "{workdir}" in (config.get("image_tokenizer") or ""):
         raise UsageError(
             f"--config.image_tokenizer is {config.image_tokenizer}, but an export has no workdir. Name a folder."
         )
-    run = TrainConfig.from_mapping(config)
-    images = None if run.image_tokenizer is None else ImageTokenizer.load(pathlib.Path(run.image_tokenizer))
+    run = training.TrainConfig.from_mapping(config)
+    images = (
+        None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(pathlib.Path(run.image_tokenizer))
+    )
     return {"tokenization": run.model.tokenization, "image_tokenizer": images}

@@ -1,4 +1,4 @@
-"""`gato finetune`: an agent and some episodes of one task become its learning curve there (paper, appendix E)."""
+"""`gato finetune`: an agent is adapted to one task and scored along its learning curve (paper, appendix E)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
+
+with epy.lazy_imports():
+    import jax
+
+    from gato_jax import checkpoints, environments, evaluation, policy, training
+    from gato_jax.evaluation import learning_curve
+    from gato_jax.reports import provenance
 
 if TYPE_CHECKING:
     from gato_jax.checkpoints import AgentCheckpoint
@@ -19,50 +27,51 @@ if TYPE_CHECKING:
     from gato_jax.evaluation.learning_curve import LearningCurve
     from gato_jax.policy import Agent
     from gato_jax.sources.selection import Selection
-    from gato_jax.training import FinetuneConfig, TrainConfig
+    from gato_jax.training import FinetuneConfig
+
+_SHOWN = 10  # episodes that are listed
 
 
 def finetune(flag: flags.FlagValues, argv: Sequence[str]):
-    """Adapts an agent to one task, as the paper does; run again, it goes on from its newest checkpoint."""
+    """Adapt an agent to one task with some of its episodes, as in the paper's appendix E.
+
+    A run that was interrupted continues from its newest checkpoint when the command is repeated.
+    """
     config_file = define_config(flag, argv)
-    flags.DEFINE_string("from", None, "what it begins as: a run's folder or a .safetensors file", flag_values=flag)
-    flags.DEFINE_string("workdir", None, "folder of this run", flag_values=flag)
-    flags.DEFINE_string("json", None, "write learning curve and score here, too", flag_values=flag)
+    flags.DEFINE_string("from", None, "Agent to begin with: a run's folder or a .safetensors file.", flag_values=flag)
+    flags.DEFINE_string("workdir", None, "Folder of the new run.", flag_values=flag)
+    flags.DEFINE_string("json", None, "File for the learning curve and the score.", flag_values=flag)
     flags.DEFINE_integer(
-        "stop_after", None, "stop, with a checkpoint, after this step", lower_bound=1, flag_values=flag
+        "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
-    from gato_jax.evaluation import gather_references
-    from gato_jax.evaluation.learning_curve import LearningCurve
-    from gato_jax.reports.provenance import describe_data
-    from gato_jax.training import from_params, identity, read_finetuning, require_same_run, require_same_start, train
-    from gato_jax.verbs.data import open_mixture
-
     path = pathlib.Path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, training = read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
-    selection = _select(config, training)
+    config, train_config = training.read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    spec = _environment_spec(config.task) if config.rollouts else None
+    selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)
     start_file = workdir / "finetune_start.json"
-    require_same_start(start_file, identity(config, checkpoint) | selection.to_json(), workdir)
-    references = gather_references([config.task], workdir)[config.task] if config.rollouts else None
-    print(f"{_said(selection, config)}, all in {start_file}")
-    mixture = open_mixture(training, workdir, lambda source: selection)
-    require_same_run(training, mixture, workdir)
-    write_json(workdir / "data.json", describe_data(mixture))
-    curve = LearningCurve(
+    identity = training.identity(config, checkpoint) | selection.to_json()
+    training.require_same_start(start_file, identity, workdir)
+    references = evaluation.gather_references([config.task], workdir)[config.task] if config.rollouts else None
+    print(f"{_describe_selection(selection, config)}, all in {start_file}")
+    mixture = training.open_run_mixture(train_config, workdir, {config.task: selection})
+    training.require_same_run(train_config, mixture, workdir)
+    write_json(workdir / "data.json", provenance.describe_data(mixture))
+    curve = learning_curve.LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
         environments=config.environments, temperature=config.temperature,
     )  # fmt: skip
 
-    def start(program, key):  # of a run that has no checkpoint yet
-        curve.forget()
-        return from_params(checkpoint.params)(program, key)
+    def start(program, key):
+        curve.forget()  # evaluations of a run that was killed before its first checkpoint
+        return training.from_params(checkpoint.params)(program, key)
 
-    metrics = train(
-        training, mixture, workdir, stop_after=flag.stop_after, start=start,
-        after_checkpoint=lambda step: curve.reach(step, lambda: _on_one_device(workdir)),
+    metrics = training.train(
+        train_config, mixture, workdir, stop_after=flag.stop_after, start=start,
+        after_checkpoint=lambda step: curve.reach(step, lambda: _restore_on_one_device(workdir)),
     )  # fmt: skip
     result = {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
     result |= _score(config, selection.spec, curve, references)
@@ -75,69 +84,37 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"curve in {workdir / 'finetune.json'}, the newest checkpoints in {workdir / 'checkpoints'}")
 
 
-def _on_one_device(workdir: pathlib.Path) -> Agent:
-    """The newest agent, which acts sooner on a device of its own than spread as it is trained."""
-    import jax
-
-    from gato_jax.policy import Agent
-
-    agent = Agent.restore(workdir)
+def _restore_on_one_device(workdir: pathlib.Path) -> Agent:
+    """Return the newest agent on one device, where it acts faster than spread over the mesh of training."""
+    agent = policy.Agent.restore(workdir)
     return dataclasses.replace(agent, params=jax.device_put(agent.params, jax.local_devices()[0]))
 
 
 def _open_checkpoint(path: pathlib.Path) -> AgentCheckpoint:
-    from gato_jax.checkpoints import restore_agent
-
     if not path.is_file() and not (path / "checkpoints").is_dir():
         raise UsageError(
             f"--from={path}: no checkpoint there; give the folder of a run that was trained, or the .safetensors file "
             "that gato export wrote"
         )
-    return restore_agent(path)
+    return checkpoints.restore_agent(path)
 
 
-def _select(config: FinetuneConfig, training: TrainConfig) -> Selection:
-    """The episodes to learn from, once they are known to be of the task and as its environment has them."""
-    from gato_jax.sources.selection import select
-    from gato_jax.tokenization import Contract
-    from gato_jax.verbs.data import open_data
-
-    played = _spec_of_environment(config.task) if config.rollouts else None
-    source = training.datasets[config.task].source
-    reader = open_data(source)
-    if reader.spec.name != config.task:
-        raise UsageError(
-            f"dataset.source={source} is of task {reader.spec.name}, the config's task is {config.task}; change one "
-            "of them"
-        )
-    if played is not None:
-        settings = training.model.tokenization
-        recorded = Contract.of(settings, [reader.spec])
-        recorded.require_equal(Contract.of(settings, [played]), f"the environment {config.task}")
-    return select(reader, episodes=config.episodes, keep_best=config.keep_best, series=config.series)
-
-
-def _spec_of_environment(task: str) -> TaskSpec:
-    """Of the environment itself: what cannot be loaded is an error before the first step, not at the first rollout."""
-    from gato_jax.environments import UnknownTaskError, load
-
+def _environment_spec(task: str) -> TaskSpec:
+    """Return the spec of the task's environment, which is loaded now, so that an error comes before training."""
     try:
-        return load(task).task_spec
-    except UnknownTaskError as error:
+        return environments.load(task).task_spec
+    except environments.UnknownTaskError as error:
         raise UsageError(f"{error}; rollouts=0 fine-tunes on a task that has no environment") from None
 
 
-def _said(selection: Selection, config: FinetuneConfig) -> str:
-    recorded, shown = len(selection.reader), 10
-    kept = (
-        f"the best {selection.candidates}"
-        if selection.candidates < recorded
-        else f"all, no more than {config.keep_best},"
-    )
-    pairs = zip(selection.positions.tolist()[:shown], selection.returns.tolist()[:shown], strict=True)
-    more = f", {len(selection) - shown} more" if len(selection) > shown else ""
+def _describe_selection(selection: Selection, config: FinetuneConfig) -> str:
+    """Return a line that says which episodes were drawn from which."""
+    recorded, candidates = len(selection.reader), selection.candidates
+    best = f"the best {candidates}" if candidates < recorded else f"all, no more than {config.keep_best},"
+    pairs = zip(selection.positions.tolist()[:_SHOWN], selection.returns.tolist()[:_SHOWN], strict=True)
+    more = f", {len(selection) - _SHOWN} more" if len(selection) > _SHOWN else ""
     return (
-        f"{len(selection)} episodes, series {config.series}, drawn from {kept} of {recorded}; numbers (and returns): "
+        f"{len(selection)} episodes, series {config.series}, drawn from {best} of {recorded}; numbers (and returns): "
         + ", ".join(f"{number} ({value:.4g})" for number, value in pairs)
         + more
     )
@@ -146,21 +123,18 @@ def _said(selection: Selection, config: FinetuneConfig) -> str:
 def _score(
     config: FinetuneConfig, spec: TaskSpec, curve: LearningCurve, references: References | None
 ) -> dict[str, Any]:
-    """The learning curve as the JSON has it."""
-    from gato_jax.evaluation import normalise
-    from gato_jax.evaluation.learning_curve import best, smooth
-
+    """Return the learning curve and the score, the maximum of the smoothed curve, as JSON."""
     evaluations = curve.evaluations()
-    smoothed = smooth(evaluations, config.smoothing)
-    highest = best(smoothed)
+    smoothed = learning_curve.smooth(evaluations, config.smoothing)
+    highest = learning_curve.best(smoothed)
     return {
         "task": config.task,
         "episodes": config.episodes,
         "series": config.series,
-        "curve": [evaluation.to_json() for evaluation in evaluations],
-        "smoothed": [evaluation.to_json() for evaluation in smoothed],
+        "curve": [point.to_json() for point in evaluations],
+        "smoothed": [point.to_json() for point in smoothed],
         "best_step": None if highest is None else highest.step,
         "score": None if highest is None else highest.mean,
         "metric": spec.metric,
-        "normalised": None if highest is None else normalise(highest.mean, references),
+        "normalised": None if highest is None else evaluation.normalise(highest.mean, references),
     }

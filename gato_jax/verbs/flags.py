@@ -1,4 +1,4 @@
-"""The flags of a verb: parsed, required, or refused in one line that names the flag, the value and the remedy."""
+"""Definition and parsing of the flags of verbs, with errors of one line."""
 
 from __future__ import annotations
 
@@ -8,36 +8,45 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
-# A flag that is defined here for a verb is listed in its help beside those it defines itself.
+with epy.lazy_imports():
+    from ml_collections import config_flags
+
+# Flags that this module defines for a verb are then listed in the help of the verb with its own flags.
 flags.disclaim_key_flags()
 
-# What loading a config file and setting its keys may raise: the file is a person's Python.
+# Errors that loading a config file and setting its keys may raise; the file is Python code of the user.
 _CONFIG_ERRORS = (
     AttributeError, ImportError, IndexError, KeyError, NameError, OSError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be done; the message names the flag, the value and the remedy."""
+    """A flag or value that cannot be used; the message names the flag, the value and the remedy."""
 
 
 def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
-    """Parses the flags; what ml_collections says of a config in its own way becomes one line.
+    """Parse the flags of a verb.
+
+    Args:
+      flag: the flags, whose values are set.
+      argv: the words of the command line, the first of which is the program.
 
     Raises:
-      UsageError, flags.Error: an unknown flag, a value or config that cannot be, a word that is no flag.
+      UsageError: a config cannot be loaded or a key of it set, or a word is not a flag.
+      flags.Error: a flag is unknown, or has a wrong value.
     """
     try:
         left_over = flag(argv)[1:]
         if "config" in flag and flag.config is not None:
-            flag.config.to_dict()  # a file that is missing is said when it is first used
+            flag.config.to_dict()  # raises the error of a missing file, which is loaded at its first use
     except flags.IllegalFlagValueError as error:
         raise UsageError(_ends_of_traceback(str(error))) from error
     except flags.Error:
         raise
     except _CONFIG_ERRORS as error:
-        raise UsageError(f"--config: {_said(error)}") from error
+        raise UsageError(f"--config: {_config_message(error)}") from error
     if left_over:
         raise UsageError(f"unexpected {left_over[0]!r}; everything is a flag, --name=value")
     if "json" in flag and flag.json and pathlib.Path(flag.json).is_dir():
@@ -45,40 +54,41 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def require(flag: flags.FlagValues, *names: str):
-    """Refuses a flag that is not given, or empty.
-
-    Raises:
-      UsageError: naming the first.
-    """
+    """Raise UsageError for the first of the named flags that is missing or empty."""
     for name in names:
         if not flag[name].value:
             raise UsageError(f"--{name} is missing")
 
 
 def define_config(flag: flags.FlagValues, argv: Sequence[str]):
-    """The flag --config=FILE and one --config.KEY for each key in the file; argv is what parse_flags will be given.
+    """Define the flag --config=FILE, and a flag --config.KEY for each key of the config in the file.
 
-    The file may import its neighbours by the name of their folder, from wherever it is run.
+    The folder above that of the file is added to `sys.path`, so that configs can import each other.
+
+    Args:
+      flag: the flags to add to.
+      argv: the words of the command line, as `parse_flags` takes them.
+
+    Returns:
+      The holder of the flag, whose `value` is the config after parsing.
     """
-    from ml_collections import config_flags
-
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
         sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
     return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
 
 
-def _said(error: Exception) -> str:
-    """The message in one line, without the quotes that each KeyError on its way has put around it."""
+def _config_message(error: Exception) -> str:
+    """Return the message of a config's error as one line, without the quotes that each KeyError adds to it."""
     text = str(error)
     while text[:1] in ("'", '"') and text[-1] == text[0]:
         text = ast.literal_eval(text)
-    if text.replace(".", "_").isidentifier():  # with no key near enough to be named, it says the wrong one only
+    if text.replace(".", "_").isidentifier():  # ml_collections names the wrong key only, if no other is near
         text = f"no key {text!r} in the config; set it there first (a section: = ConfigDict())"
     return _ends_of_traceback(text)
 
 
 def _ends_of_traceback(text: str) -> str:
-    """A message of several lines in one: of a traceback its two ends, of what was tried the end."""
+    """Return a message of several lines as one: first and last line of a traceback, last line of several attempts."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         lines = [lines[0], lines[-1]]

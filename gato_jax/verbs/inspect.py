@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
-from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+from gato_jax.verbs.outputs import require_output_file, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.batching import Mixture
-    from gato_jax.reports.inspection import InspectedRow
+with epy.lazy_imports():
+    from gato_jax import batching, episodes, reports, tokenization, training
 
 
 def inspect(flag: flags.FlagValues, argv: Sequence[str]):
@@ -48,11 +48,10 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "output")
     _require_one_source(flag)
     require_output_file(pathlib.Path(flag.output))
-    from gato_jax.reports import inspection_json, write_inspection
 
     rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)
-    write_json(flag.json, inspection_json(rows))
-    print(write_inspection(rows, pathlib.Path(flag.output)))
+    write_json(flag.json, reports.inspection_json(rows))
+    print(reports.write_inspection(rows, pathlib.Path(flag.output)))
 
 
 def _require_one_source(flag: flags.FlagValues):
@@ -65,32 +64,27 @@ def _require_one_source(flag: flags.FlagValues):
             raise UsageError(f"--{name} does not apply with --{'data' if flag.data else 'config'}. Leave it out.")
 
 
-def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[InspectedRow]:
+def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedRow]:
     """Return rows of a run, exactly as `gato train` reads them."""
     require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
-    from gato_jax.training import TrainConfig
-    from gato_jax.verbs.data import open_image_tokenizer, open_mixture
 
-    run = TrainConfig.from_mapping(config, workdir)
+    run = training.TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
     if flag.row >= total:
         raise UsageError(
             f"--row is {flag.row}, expected 0 to {total - 1} (steps times batch_size rows). Name such a row."
         )
-    mixture = open_mixture(run, workdir)
-    return _inspected(mixture, range(flag.row, min(flag.row + flag.rows, total)), open_image_tokenizer(run, workdir))
+    mixture = training.open_run_mixture(run, workdir)
+    return _inspected(
+        mixture, range(flag.row, min(flag.row + flag.rows, total)), training.open_image_tokenizer(run, workdir)
+    )
 
 
-def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
+def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
     """Return rows of datasets in the paper's tokenization, whose token records go to a temporary folder."""
-    from gato_jax.batching import Mixture, write_records
-    from gato_jax.episodes import dataset_name
-    from gato_jax.tokenization import Tokenization
-    from gato_jax.verbs.data import open_data
-
     places = list(_datasets(flag.data))
     readers = {where: open_data(where) for where in places}
     if len(readers) < len(places):
@@ -100,25 +94,22 @@ def _rows_of_data(flag: flags.FlagValues) -> list[InspectedRow]:
         for where, reader in readers.items():
             task, count = reader.spec.name, min(len(reader), flag.episodes)
             name = where if task in made else task
-            directory = pathlib.Path(folder) / f"{len(made)}_{dataset_name(task)}"
-            episodes = show_progress(
-                itertools.islice(reader, count), total=count, desc=f"tokenize {name}", unit="episode"
+            directory = pathlib.Path(folder) / f"{len(made)}_{episodes.dataset_name(task)}"
+            first = [reader[position] for position in range(count)]
+            made[name] = batching.write_records(
+                directory, reader.spec, first, reader.fingerprint, tokenization.Tokenization()
             )
-            made[name] = write_records(directory, reader.spec, episodes, reader.fingerprint, Tokenization())
-        mixture = Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
+        mixture = batching.Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
         return _inspected(mixture, range(flag.row, flag.row + flag.rows))
 
 
 def _datasets(data: Sequence[str]) -> Iterator[str]:
     """Yield the datasets that --data names, with a folder of several datasets replaced by its datasets."""
-    from gato_jax.episodes import list_datasets
-
     for where in data:
-        found = list_datasets(where) if pathlib.Path(where).is_dir() else {}
+        found = episodes.list_datasets(where) if pathlib.Path(where).is_dir() else {}
         yield from map(str, found.values()) if found else [where]
 
 
-def _inspected(mixture: Mixture, rows: range, image_tokenizer: Any = None) -> list[InspectedRow]:
-    from gato_jax.reports import inspect_row
+def _inspected(mixture: batching.Mixture, rows: range, image_tokenizer: Any = None) -> list[reports.InspectedRow]:
 
-    return [inspect_row(mixture, row, image_tokenizer) for row in rows]
+    return [reports.inspect_row(mixture, row, image_tokenizer) for row in rows]

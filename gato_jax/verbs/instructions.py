@@ -6,9 +6,14 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+
+with epy.lazy_imports():
+    from gato_jax.sources import instructions as library
 
 
 def instructions(flag: flags.FlagValues, argv: Sequence[str]):
@@ -43,28 +48,19 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "data", "output")
     output = pathlib.Path(flag.output)
     require_output_file(output)
-    from gato_jax.sources.instructions import (
-        Review,
-        Template,
-        find_problems,
-        propose_review,
-        read_instructions,
-        read_metadata,
-    )
-    from gato_jax.verbs.data import open_data
 
-    templates = [Template(text) for text in flag.template]
+    templates = [library.Template(text) for text in flag.template]
     reader = open_data(flag.data, flag.split)
-    metadata = None if flag.metadata is None else read_metadata(flag.metadata, len(reader))
+    metadata = None if flag.metadata is None else library.read_metadata(flag.metadata, len(reader))
     numbers = iter(range(len(reader)))
     progress = show_progress(numbers, total=len(reader), desc=f"read {reader.spec.name}", unit="episode")
-    texts, rejected = read_instructions(reader, progress)
-    review = propose_review(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
+    texts, rejected = library.read_instructions(reader, progress)
+    review = library.propose_review(reader, texts, metadata=metadata, templates=templates, count=flag.phrasings)
     if not flag.check:
         review = review.write(output)
     elif output.exists():
-        review = review.with_edits_of(Review.read(output))
-    findings = find_problems(review.episodes_by_instruction, metadata)
+        review = review.with_edits_of(library.Review.read(output))
+    findings = library.find_problems(review.episodes_by_instruction, metadata)
     report = {
         "task": review.task,
         "entries": len(review.entries),

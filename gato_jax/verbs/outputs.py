@@ -7,7 +7,12 @@ import pathlib
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from etils import epy
+
 from gato_jax.verbs.flags import UsageError
+
+with epy.lazy_imports():
+    import tqdm
 
 
 def write_json(path: str | pathlib.Path | None, value: Any):
@@ -15,6 +20,12 @@ def write_json(path: str | pathlib.Path | None, value: Any):
     if path is not None:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_text(json.dumps(value, indent=2))
+
+
+def one_line(message: str) -> str:
+    """Return a message of several lines, the first of which ends with a colon, as one line."""
+    first, _, rest = message.partition("\n")
+    return f"{first} {'; '.join(line.strip() for line in rest.splitlines())}".rstrip()
 
 
 def require_output_file(path: pathlib.Path):
@@ -46,7 +57,5 @@ def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None
       items: the items.
       **bar: options of tqdm, such as `total` and `desc`.
     """
-    from tqdm import tqdm
-
-    with tqdm(items, **bar) as progress:
+    with tqdm.tqdm(items, **bar) as progress:
         yield from progress

@@ -6,17 +6,19 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.batching import Mixture
-    from gato_jax.planning import Topology
-    from gato_jax.training import TrainConfig
+with epy.lazy_imports():
+    import jax
+
+    from gato_jax import batching, planning, training
+
 
 # Settings that let libtpu compile for TPUs that are not present. Without them it queries the cloud for its location,
 # logs an error, and refuses to be loaded by two processes. They do not affect the code that it compiles.
@@ -63,12 +65,9 @@ def plan(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "config", "topology")
     _require_fitting_flags(flag)
-    from gato_jax.planning import parse_topology
 
-    topology = parse_topology(flag.topology)
+    topology = planning.parse_topology(flag.topology)
     if topology.chip.platform == "tpu":
-        import jax
-
         jax.config.update("jax_platforms", "cpu")  # the planned TPU is not present, and local devices are not needed
     config, mixture = _read(config_file.value, flag.workdir)
     if flag.sweep:
@@ -88,34 +87,32 @@ def _require_fitting_flags(flag: flags.FlagValues):
         raise UsageError(f"--serialize is {flag.serialize}, a folder, expected a file. Name a file.")
 
 
-def _read(fields: Any, workdir: str | None) -> tuple[TrainConfig, Mixture | None]:
+def _read(fields: Any, workdir: str | None) -> tuple[training.TrainConfig, batching.Mixture | None]:
     """Return the train config, and the mixture of the run in `workdir` if it is given."""
-    from gato_jax.training import TrainConfig
-    from gato_jax.verbs.data import open_mixture
-
     if workdir is None:
         if "{workdir}" in (fields.get("image_tokenizer") or ""):
             raise UsageError(
                 f"--config.image_tokenizer is {fields.image_tokenizer}, but --workdir is missing. Name its folder."
             )
-        return TrainConfig.from_mapping(fields), None
+        return training.TrainConfig.from_mapping(fields), None
     if not pathlib.Path(workdir).is_dir():
         raise UsageError(
             f"--workdir is {workdir}, expected a folder. Name a run, or leave it out to plan for the worst case."
         )
-    config = TrainConfig.from_mapping(fields, pathlib.Path(workdir))
-    return config, open_mixture(config, pathlib.Path(workdir))
+    config = training.TrainConfig.from_mapping(fields, pathlib.Path(workdir))
+    return config, training.open_run_mixture(config, pathlib.Path(workdir))
 
 
-def _plan(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixture: Mixture | None):
-    from gato_jax.planning import describe_plan, make_plan, save_step
+def _plan(
+    flag: flags.FlagValues, config: training.TrainConfig, topology: planning.Topology, mixture: batching.Mixture | None
+):
 
-    planned, executable = make_plan(config, topology, mixture, flag.tokens)
+    planned, executable = planning.make_plan(config, topology, mixture, flag.tokens)
     if flag.serialize and executable is not None:
-        size = save_step(executable, pathlib.Path(flag.serialize))
+        size = planning.save_step(executable, pathlib.Path(flag.serialize))
         planned = dataclasses.replace(planned, serialized_bytes=size)
     write_json(flag.json, planned.to_json())
-    print(describe_plan(planned, topology), flush=True)
+    print(planning.describe_plan(planned, topology), flush=True)
     if not planned.fits:
         gib = f"{planned.hbm_bytes_per_device / 2**30:.2f} of {planned.hbm_limit / 2**30:.2f} GiB"
         raise UsageError(f"{topology.name}: the step needs {gib} per device. Set {' or '.join(planned.remedies)}.")
@@ -127,17 +124,19 @@ def _plan(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixtu
         print(f"step in {flag.serialize}, {planned.serialized_bytes} bytes")
 
 
-def _sweep(flag: flags.FlagValues, config: TrainConfig, topology: Topology, mixture: Mixture | None):
-    from gato_jax.planning import Grid, best, describe_sweep, sweep
-
+def _sweep(
+    flag: flags.FlagValues, config: training.TrainConfig, topology: planning.Topology, mixture: batching.Mixture | None
+):
     batches, fsdps = _integers("batches", flag.batches), _integers("fsdps", flag.fsdps)
-    grid = Grid.around(config, topology, batches=batches, fsdps=fsdps, remats=flag.remats)
-    rows = list(show_progress(sweep(config, topology, mixture, grid), total=len(grid), desc="plan", unit="plan"))
-    picked = best(rows)
+    grid = planning.Grid.around(config, topology, batches=batches, fsdps=fsdps, remats=flag.remats)
+    rows = list(
+        show_progress(planning.sweep(config, topology, mixture, grid), total=len(grid), desc="plan", unit="plan")
+    )
+    picked = planning.fastest(rows)
     pick = None if picked is None else rows.index(picked)
     table = {"topology": topology.name, "rows": [dataclasses.asdict(row) for row in rows], "pick": pick}
     write_json(flag.json, table)
-    print(describe_sweep(rows), flush=True)
+    print(planning.describe_sweep(rows), flush=True)
     if picked is None:
         raise UsageError(
             f"{topology.name}: none of these {len(rows)} plans fits. Try larger --fsdps or smaller --batches."

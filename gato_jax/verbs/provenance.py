@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
+from gato_jax.verbs.data_report import measure_with_progress
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.reports.provenance import Lineage
+with epy.lazy_imports():
+    from gato_jax.reports import provenance as library
 
 
 def provenance(flag: flags.FlagValues, argv: Sequence[str]):
@@ -44,31 +46,26 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
         raise UsageError("Expected one of --data and --workdir. Name a dataset or a run.")
     output = pathlib.Path(flag.output)
     require_output_file(output)
-    from gato_jax.reports.provenance import ai_act_record, prov_graph
 
     lineage = _read(flag)
     if flag.format == "prov":
-        graph = prov_graph(lineage)
+        graph = library.prov_graph(lineage)
         write_json(output, graph)
         write_json(flag.json, lineage.to_json())
         print(f"{len(graph['@graph'])} nodes in {output}")
         return
-    record = ai_act_record(lineage)
+    record = library.ai_act_record(lineage)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(record.to_markdown(), encoding="utf-8")
     write_json(flag.json, lineage.to_json() | {"record": record.to_json()})
     print(f"{len(record.points)} points, each with a blank for a person to fill, in {output}")
 
 
-def _read(flag: flags.FlagValues) -> Lineage:
+def _read(flag: flags.FlagValues) -> library.Lineage:
     """Return the lineage of the dataset or run that the flags name."""
-    from gato_jax.reports.provenance import dataset_lineage, run_lineage
-
     if flag.workdir:
-        return run_lineage(pathlib.Path(flag.workdir))
-    from gato_jax.verbs.data import open_data
-    from gato_jax.verbs.data_report import measure_with_progress
+        return library.run_lineage(pathlib.Path(flag.workdir))
 
     reader = open_data(flag.data, flag.split)
     folder = pathlib.Path(flag.data.removeprefix("recorded:"))
-    return dataset_lineage(reader.spec, measure_with_progress(reader), folder if folder.is_dir() else None)
+    return library.dataset_lineage(reader.spec, measure_with_progress(reader), folder if folder.is_dir() else None)

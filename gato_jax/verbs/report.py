@@ -6,8 +6,12 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import parse_flags, require
+
+with epy.lazy_imports():
+    from gato_jax import reports
 
 
 def report(flag: flags.FlagValues, argv: Sequence[str]):
@@ -15,6 +19,5 @@ def report(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "workdir")
-    from gato_jax.reports import write_report
 
-    print(write_report(pathlib.Path(flag.workdir)))
+    print(reports.write_report(pathlib.Path(flag.workdir)))

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
+
+with epy.lazy_imports():
+    from gato_jax.environments import registry
+    from gato_jax.evaluation import task_list
 
 
 def tasks(flag: flags.FlagValues, argv: Sequence[str]):
@@ -15,12 +20,9 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("suite", None, "Suite to list. Default: all suites.", flag_values=flag)
     flags.DEFINE_string("json", None, "File for the list as JSON.", flag_values=flag)
     parse_flags(flag, argv)
-    from gato_jax.environments import task_names
-    from gato_jax.evaluation.task_list import describe_tasks, format_tasks
-
-    suites = sorted({name.split("/")[0] for name in task_names()})
+    suites = sorted({name.split("/")[0] for name in registry.task_names()})
     if flag.suite not in (None, *suites):
         raise UsageError(f"--suite: no suite {flag.suite!r}, expected one of {', '.join(suites)}.")
-    rows = describe_tasks(name for name in task_names() if flag.suite in (None, name.split("/")[0]))
+    rows = task_list.describe_tasks(name for name in registry.task_names() if flag.suite in (None, name.split("/")[0]))
     write_json(flag.json, {"tasks": rows})
-    print("\n".join(format_tasks(rows)))
+    print("\n".join(task_list.format_tasks(rows)))

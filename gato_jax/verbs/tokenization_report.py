@@ -8,9 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
+
+with epy.lazy_imports():
+    from gato_jax.reports import tokenization
 
 
 def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
@@ -38,10 +43,8 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "data", "output")
     page = pathlib.Path(flag.output)
     require_output_file(page)
-    from gato_jax.reports.tokenization import Grid, measure, table, write_page
-    from gato_jax.verbs.data import open_data
 
-    grid = Grid(
+    grid = tokenization.Grid(
         mu=_numbers(flag, "mu", float, "numbers"),
         m=_numbers(flag, "m", float, "numbers"),
         bins=_numbers(flag, "bins", int, "whole numbers"),
@@ -50,10 +53,10 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     dataset = open_data(flag.data)
     count = min(len(dataset), flag.episodes or len(dataset))
     episodes = show_progress(itertools.islice(dataset, count), total=count, desc="tokenize", unit="episode")
-    report = measure(dataset.spec, episodes, grid, context=flag.context)
-    write_page(report, page)
+    report = tokenization.measure(dataset.spec, episodes, grid, context=flag.context)
+    tokenization.write_page(report, page)
     write_json(flag.json, report.to_json())
-    print(table(report))
+    print(tokenization.table(report))
     print(f"report: {page}")
 
 

@@ -1,4 +1,4 @@
-"""`gato train`: a config, its datasets and a folder become an agent."""
+"""`gato train`: an agent is trained from a config into the folder of a run."""
 
 from __future__ import annotations
 
@@ -6,46 +6,42 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import flags
+from etils import epy
 
 from gato_jax.verbs.flags import define_config, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
+with epy.lazy_imports():
+    import jax
+
+    from gato_jax import training
+    from gato_jax.reports import provenance
+
+RESULT = ("step", "loss", "tokens", "tokens_per_second", "parameters")
+
 
 def train(flag: flags.FlagValues, argv: Sequence[str]):
-    """Trains an agent; run again, it goes on from its newest checkpoint."""
+    """Train an agent. A run that was interrupted continues from its newest checkpoint when the command is repeated."""
     config_file = define_config(flag, argv)
-    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=flag)
-    flags.DEFINE_string("json", None, "write the last metrics here", flag_values=flag)
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
+    flags.DEFINE_string("json", None, "File for the last metrics.", flag_values=flag)
     flags.DEFINE_integer(
-        "stop_after", None, "stop, with a checkpoint, after this step", lower_bound=1, flag_values=flag
+        "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
-    from gato_jax.reports.provenance import describe_data
-    from gato_jax.training import (
-        TrainConfig,
-        first_process_first,
-        from_scratch,
-        join_processes,
-        require_same_run,
-        with_image_trunk,
-    )  # fmt: skip
-    from gato_jax.training import train as run_training
-    from gato_jax.verbs.data import open_mixture
-
-    config = TrainConfig.from_mapping(config_file.value, pathlib.Path(flag.workdir))
+    config = training.TrainConfig.from_mapping(config_file.value, pathlib.Path(flag.workdir))
     if config.distributed:
-        join_processes()
+        training.join_processes()
     trunk = config.image_trunk_weights
-    start = from_scratch if trunk is None else with_image_trunk(pathlib.Path(trunk))
+    start = training.from_scratch if trunk is None else training.with_image_trunk(pathlib.Path(trunk))
     workdir = make_folder(flag.workdir)
-    with first_process_first("records"):
-        mixture = open_mixture(config, workdir)
-        require_same_run(config, mixture, workdir)
-        write_json(workdir / "data.json", describe_data(mixture))
-    metrics = run_training(config, mixture, workdir, stop_after=flag.stop_after, start=start)
-    write_json(
-        flag.json, {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
-    )
+    with training.first_process_first("records"):
+        mixture = training.open_run_mixture(config, workdir)
+        training.require_same_run(config, mixture, workdir)
+        if not jax.process_index():
+            write_json(workdir / "data.json", provenance.describe_data(mixture))
+    metrics = training.train(config, mixture, workdir, stop_after=flag.stop_after, start=start)
+    write_json(flag.json, {name: metrics.get(name) for name in RESULT})
     reached = f"trained to step {metrics['step']}, loss {metrics['loss']:.4f}" if "step" in metrics else "stopped early"
     print(f"{reached}; run in {workdir}")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
+from etils import epy
 
+from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
 
-if TYPE_CHECKING:
-    from gato_jax.episodes import Episode
-    from gato_jax.sources import EpisodeReader
+with epy.lazy_imports():
+    from gato_jax import episodes, sources
+    from gato_jax.reports import reconstructions
+    from gato_jax.sources import image_samples
+    from gato_jax.tokenization import image_tokenizer, vqvae
+    from gato_jax.training import image_tokenizer as tokenizer_training
 
 
 def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
@@ -40,22 +44,16 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the final metrics to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
-    from gato_jax.reports.reconstructions import write_reconstructions
-    from gato_jax.sources.image_samples import sample_images
-    from gato_jax.tokenization.image_tokenizer import ImageTokenizer
-    from gato_jax.tokenization.vqvae import ImageTokenizerConfig
-    from gato_jax.training.image_tokenizer import train_image_tokenizer as run_training
-    from gato_jax.verbs.data import open_data
 
-    config = ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
+    config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
     output = pathlib.Path(flag.output)
-    images = sample_images([open_data(path) for path in flag.data], flag.images, _episodes_with_progress)
-    metrics = run_training(
+    images = image_samples.sample_images([open_data(path) for path in flag.data], flag.images, _episodes_with_progress)
+    metrics = tokenizer_training.train_image_tokenizer(
         config, images, output,
         steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
     )  # fmt: skip
-    tokenizer = ImageTokenizer.load(output)
-    write_reconstructions(tokenizer, images, output / "reconstructions.png")
+    tokenizer = image_tokenizer.ImageTokenizer.load(output)
+    reconstructions.write_reconstructions(tokenizer, images, output / "reconstructions.png")
     write_json(flag.json, {**metrics, "fingerprint": tokenizer.fingerprint})
     print(
         f"image tokenizer {tokenizer.fingerprint} in {output}: mean squared error {metrics['l2']:.4f} of pixels in "
@@ -63,6 +61,6 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     )
 
 
-def _episodes_with_progress(reader: EpisodeReader) -> Iterable[Episode]:
+def _episodes_with_progress(reader: sources.EpisodeReader) -> Iterable[episodes.Episode]:
     """Return the episodes of a reader under a progress bar."""
     return show_progress(iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode")

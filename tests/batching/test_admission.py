@@ -82,12 +82,12 @@ def test_a_share_beyond_its_bound_names_the_datasets_it_comes_from(mixture):
 @pytest.mark.parametrize(
     "admission, said",
     [
-        ({"commercial": True}, "admission has no key 'commercial'; did you mean 'commercial_only'?"),
-        ({"commercial_only": 1}, "admission.commercial_only must be bool, got 1"),
-        ({"allowed_licences": "MIT"}, "admission.allowed_licences must be a tuple of str, got 'MIT'"),
-        ({"allowed_licences": [1]}, "admission.allowed_licences must be a tuple of str, got [1]"),
-        ({"synthetic_share_at_most": 1.5}, "admission.synthetic_share_at_most must be in [0, 1], got 1.5"),
-        ({"simulated_share_at_most": -1}, "admission.simulated_share_at_most must be in [0, 1], got -1.0"),
+        ({"commercial": True}, "config.admission has the unknown key 'commercial'. Did you mean 'commercial_only'?"),
+        ({"commercial_only": 1}, "config.admission.commercial_only is 1, expected bool."),
+        ({"allowed_licences": "MIT"}, "config.admission.allowed_licences is 'MIT', expected a list of str or None."),
+        ({"allowed_licences": [1]}, "config.admission.allowed_licences[0] is 1, expected str."),
+        ({"synthetic_share_at_most": 1.5}, "synthetic_share_at_most is 1.5, expected a number in [0, 1]"),
+        ({"simulated_share_at_most": -1}, "simulated_share_at_most is -1.0, expected a number in [0, 1]"),
     ],
 )
 def test_a_wrong_rule_is_named(admission, said):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, read_rows, write_records
+from gato_jax.episodes.errors import StoreError
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
@@ -114,25 +115,27 @@ def test_scaled_by_the_data_the_limits_are_in_the_contract(tmp_path):
 def test_the_same_export_is_kept(format, tmp_path):
     made = job(format=format).write(tmp_path / "out", episodes_of())
     before = contents(tmp_path / "out")
-    assert job(format=format).write(tmp_path / "out", iter(())) == made  # no episode is read
+    assert job(format=format).write(tmp_path / "out", []) == made  # no episode is read
     assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"fingerprint": "new"}, "dataset_fingerprint data, not new"),
-        ({"context": 64}, "context 1024, not 64"),
-        ({"format": "array_record"}, "format parquet, not array_record"),
-        ({"split": "test"}, "split train, not test"),
-        ({"tokenization": Tokenization(mu=50.0)}, "another contract"),
+        ({"fingerprint": "new"}, "dataset_fingerprint: 'new' here, 'data' in contract.json"),
+        ({"context": 64}, "context: 64 here, 1024 in contract.json"),
+        ({"format": "array_record"}, "format: 'array_record' here, 'parquet' in contract.json"),
+        ({"split": "test"}, "split: 'test' here, 'train' in contract.json"),
+        ({"tokenization": Tokenization(mu=50.0)}, "contract.tokenization.mu: 50.0 here, 100.0 in contract.json"),
     ],
 )
 def test_another_export_is_replaced_only_when_asked_to(change, said, tmp_path):
     out = tmp_path / "out"
     job().write(out, episodes_of())
     before = contents(out)
-    with pytest.raises(ExportError, match=rf"{out} holds another export \({said}.*--overwrite"):
+    with pytest.raises(
+        ExportError, match=rf"{out} holds another export:\n  {said}\n(.*\n)*name another folder.*--overwrite"
+    ):
         job(**change).write(out, episodes_of())
     assert contents(out) == before
     job(**change).write(out, episodes_of(), overwrite=True)
@@ -187,23 +190,29 @@ def test_a_damaged_export_says_so_and_is_made_again(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_error_leaves_what_was_there(format, tmp_path):
-    def breaks():
-        yield from episodes_of()
-        raise KeyboardInterrupt
+    class Breaks(list):
+        def __getitem__(self, index):
+            return self.broken() if index == len(self) - 1 else super().__getitem__(index)
+
+        def __iter__(self):
+            return (self[index] for index in range(len(self)))
+
+        def broken(self):
+            raise KeyboardInterrupt
 
     for present in (False, True):
         if present:
             job(format=format).write(tmp_path / "out", episodes_of())
         before = contents(tmp_path / "out") if present else None
         with pytest.raises(KeyboardInterrupt):
-            job(format=format, fingerprint="new").write(tmp_path / "out", breaks(), overwrite=True)
+            job(format=format, fingerprint="new").write(tmp_path / "out", Breaks(episodes_of()), overwrite=True)
         assert [file.name for file in tmp_path.iterdir()] == ["out"] * present
         assert not present or contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_a_killed_export_left_is_no_obstacle(format, tmp_path):
-    left = tmp_path / "out.partial" / "export" / "records.partial"
+    left = tmp_path / "out.partial" / "content" / "records.partial"
     left.mkdir(parents=True)
     (left / "steps.array_record").write_bytes(b"half")
     job(format=format).write(tmp_path / "out", episodes_of())
@@ -215,7 +224,7 @@ def test_two_processes_do_not_write_one_export(tmp_path):
     partial.mkdir()
     lock = os.open(partial, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(ExportError, match=f"{partial}: another process exports there"):
+    with pytest.raises(StoreError, match=f"{partial}: another process is writing there"):
         job().write(tmp_path / "out", episodes_of())
     assert partial.exists()
     os.close(lock)
@@ -233,7 +242,7 @@ def test_what_cannot_be_exported_is_named(format, tmp_path):
 
 
 def test_what_no_export_can_be_is_named():
-    with pytest.raises(ExportError, match="context must be positive, got 0"):
+    with pytest.raises(ExportError, match="context is 0, expected a positive number"):
         job(context=0)
-    with pytest.raises(ExportError, match="format must be array_record or parquet, got 'csv'"):
+    with pytest.raises(ExportError, match="format is 'csv', expected array_record or parquet"):
         unchecked(Export, **{**vars(job()), "format": "csv"})

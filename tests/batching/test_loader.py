@@ -104,14 +104,14 @@ def test_pools_hold_the_same_rows_dealt_out_with_their_patches(mixture, batches,
         np.testing.assert_array_equal(vectors(many, 64)[order], vectors(one, 64))
 
 
-@pytest.mark.parametrize("mine", [[0], [1, 2], [2]])
-def test_a_host_loads_only_its_own_pools(mixture, mine):
+@pytest.mark.parametrize("local", [[0], [1, 2], [2]])
+def test_a_host_loads_only_its_own_pools(mixture, local):
     whole = next(Loader(mixture, steps=STEPS, pools=3))
-    part = next(Loader(mixture, steps=STEPS, pools=3, mine=mine))
-    rows = np.concatenate([np.arange(2) + 2 * pool for pool in mine])
+    part = next(Loader(mixture, steps=STEPS, pools=3, local=local))
+    rows = np.concatenate([np.arange(2) + 2 * pool for pool in local])
     np.testing.assert_array_equal(part.token_ids, whole.token_ids[rows])
-    np.testing.assert_array_equal(part.patch_slots, whole.patch_slots[mine])
-    np.testing.assert_array_equal(part.patches, whole.patches[mine])
+    np.testing.assert_array_equal(part.patch_slots, whole.patch_slots[local])
+    np.testing.assert_array_equal(part.patches, whole.patches[local])
 
 
 def test_every_pool_looks_like_the_mixture(mixture):
@@ -150,7 +150,7 @@ def test_one_then_four_then_two_hosts_see_the_rows_of_one(records):
     step = 0
     for hosts in (1, 4, 2):
         loaders = [
-            Loader(made, steps=9, first_step=step, pools=4, mine=range(host * 4 // hosts, (host + 1) * 4 // hosts))
+            Loader(made, steps=9, first_step=step, pools=4, local=range(host * 4 // hosts, (host + 1) * 4 // hosts))
             for host in range(hosts)
         ]
         for _ in range(3):

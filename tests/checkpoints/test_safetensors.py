@@ -22,7 +22,7 @@ from gato_jax.checkpoints import (
     restore_agent,
     safetensors_format,
 )
-from gato_jax.model import graphdef, cast_params, param_path
+from gato_jax.model import cast_params, graphdef, param_path
 from gato_jax.tokenization import Contract, Vocabulary
 from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 from tests.model.made_model import TINY, alive
@@ -205,11 +205,11 @@ def model_with(**fields):
         ({"run": "[" * 100_000}, "run of its metadata is missing or no JSON"),
         ({"step": "true"}, "step of its metadata is True, no int"),
         ({"contract": "[]"}, r"contract of its metadata is \[\], no dict"),
-        ({"model": model_with(experts=8)}, "its model is none that this version knows .*'experts'.*the version that w"),
-        ({"model": model_with(layers=2.0)}, "its model is none that this version knows"),
-        ({"model": model_with(width="32")}, "its model is none that this version knows"),
-        ({"model": model_with(layers=0)}, "its model is none that this version knows .*layers must be positive, got 0"),
-        ({"model": model_with(tokenization={})}, "its model is none that this version knows"),
+        ({"model": model_with(experts=8)}, "this version does not know its model .*'experts'.*the version that w"),
+        ({"model": model_with(layers=2.0)}, r"does not know its model \(model.layers is 2.0, expected int"),
+        ({"model": model_with(width="32")}, r"does not know its model \(model.width is '32', expected int"),
+        ({"model": model_with(layers=0)}, "this version does not know its model .*layers must be positive, got 0"),
+        ({"model": model_with(tokenization={})}, "its model has another tokenization than its contract"),
         ({"model": model_with(layers=3)}, "lacks 16 tensors, the first of them blocks.2.attention.content_bias"),
         ({"contract": "{}"}, "its contract is of another version; export it again with this version"),
         ({"run": '{"context": 64}'}, "memory_steps, with each of the tasks .*it has 64 and None"),
@@ -292,7 +292,7 @@ def test_a_byte_that_is_flipped_anywhere_is_found_or_does_not_matter(
 
 
 def test_a_path_that_cannot_be_is_refused(checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match=f"{tmp_path}/agent.bin: .*end it in .safetensors"):
+    with pytest.raises(CheckpointError, match=f"{tmp_path}/agent.bin has the suffix .*, expected .safetensors; name another file"):
         export_params(checkpoint, tmp_path / "agent.bin")
     with pytest.raises(CheckpointError, match=f"{tmp_path}/folder.safetensors: Is a directory; .*name another file"):
         (tmp_path / "folder.safetensors").mkdir()
@@ -304,7 +304,7 @@ def test_a_path_that_cannot_be_is_refused(checkpoint, tmp_path):
 
 
 def test_a_dtype_that_cannot_be_is_refused(checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match="dtype must be float32 or bfloat16, got 'int8'"):
+    with pytest.raises(CheckpointError, match="dtype is 'int8', expected float32 or bfloat16"):
         export_params.__wrapped__(checkpoint, tmp_path / "a.safetensors", dtype="int8")
     assert not list(tmp_path.iterdir())
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from gato_jax.environments import ActionError, load, task_spec
+from gato_jax.environments import ActionError, load, package_versions, task_spec
 from gato_jax.episodes import Text
 from gato_jax.rollouts import random_action
+from tests.rollouts.made_drift import Drift
 
 TASKS = ["atari/gopher", "babyai/GoToLocal-v0", "dm_control/reacher/easy", "fetch/pick_and_place", "meta_world/push-v3"]
 
@@ -91,6 +92,21 @@ def test_frames_for_people(environment):
     frame = environment.render()
     assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
     assert frame.std() > 5
+
+
+def test_an_environment_names_its_packages_and_their_licence(environment):
+    versions = package_versions(environment.task_spec.name)
+    assert environment.source == ", ".join(versions) and environment.licence
+
+
+def test_success_is_that_of_the_last_step():
+    drift = Drift()
+    for seed, success in ((1, True), (2, False)):
+        drift.seed(seed)
+        drift.reset()
+        assert drift.success is None
+        drift.step({"action": np.zeros(2, np.float32)})
+        assert drift.success is success
 
 
 def test_meta_world_shows_a_goal_that_varies_and_stays():

@@ -71,7 +71,10 @@ def through_json(spec: TaskSpec) -> TaskSpec:
         ({"high": 90.0}, "joint 'elbow': high is 90.0, which looks like degrees; give radians"),
         ({"low": -4 * math.pi - 1e-9}, "low is -12.56.*, which looks like degrees"),
         ({"low": -math.inf}, "limits -inf and 1.0; a joint that turns without end has two infinite ones"),
-        ({"kind": "prismatic", "high": math.inf}, "high is inf, a prismatic joint has an end; give it in metres"),
+        (
+            {"kind": "prismatic", "high": math.inf},
+            "high is inf, expected a finite limit of a prismatic joint; give it in metres",
+        ),
     ],
 )
 def test_a_joint_that_contradicts_itself(fields, said):
@@ -89,9 +92,9 @@ def test_joints_at_the_border_of_what_is_allowed():
     [
         ({"kind": "suction"}, "gripper.kind is 'suction', expected 'binary' or 'continuous' or 'pose'"),
         ({"action": ["grip"]}, r"gripper.action is \['grip'\], expected str or None"),
-        ({"elements": (6,)}, r"gripper.elements is \(6,\) of no action; name gripper.action"),
-        ({"action": "grip", "elements": (0, 0)}, r"gripper.elements is \(0, 0\); count from 0, each element once"),
-        ({"action": "grip", "elements": (-1,)}, r"gripper.elements is \(-1,\); count from 0"),
+        ({"elements": (6,)}, r"gripper.elements is \(6,\), but gripper.action is None; name the action"),
+        ({"action": "grip", "elements": (0, 0)}, r"gripper.elements is \(0, 0\), expected distinct indices from 0"),
+        ({"action": "grip", "elements": (-1,)}, r"gripper.elements is \(-1,\), expected distinct indices from 0"),
         ({"action": "grip", "elements": (0.0,)}, r"gripper.elements\[0\] is 0.0, expected int"),
     ],
 )
@@ -103,7 +106,7 @@ def test_a_gripper_that_contradicts_itself(fields, said):
 @pytest.mark.parametrize(
     ("gripper", "said"),
     [
-        ({"action": "grp"}, "action is 'grp', but action 'grp' is not there; nearest .*: 'grip'"),
+        ({"action": "grp"}, "action is 'grp', but action 'grp' is missing; nearest .*: 'grip'"),
         ({"action": "say"}, r"action is 'say', but action 'say' is Text\(\)"),
         ({"action": "hand", "elements": (4,)}, r"elements is \(4,\), action 'hand' has elements 0 to 3"),
         ({"action": "arm"}, "a continuous gripper needs one element, got 3 of action 'arm'; name them"),
@@ -181,7 +184,7 @@ def test_extrinsics_may_be_rounded():
 @pytest.mark.parametrize(
     ("camera", "said"),
     [
-        ({"key": "front/rbg"}, r"cameras\[1\].key is 'front/rbg', but .* is not there; nearest Image: 'front/rgb'"),
+        ({"key": "front/rbg"}, r"cameras\[1\].key is 'front/rbg', but .* is missing; nearest Image: 'front/rgb'"),
         ({"key": "joints"}, r"cameras\[1\].key is 'joints', but observation 'joints' is Continuous.*; nearest Image: "),
         ({"intrinsics": (60.0, 60.0, 64.0, 24.0)}, r"principal point \(64.0, 24.0\) .* 64 wide and 48 high; scale"),
         ({"intrinsics": (60.0, 60.0, 32.0, 48.0)}, r"principal point \(32.0, 48.0\) of 'front/rgb' is outside"),
@@ -197,8 +200,8 @@ def test_a_camera_that_its_observation_contradicts(camera, said):
     ("body", "said"),
     [
         ({"robot": ""}, "embodiment.robot is '', expected a non-empty string"),
-        ({"cameras": (Camera(key="a"), Camera(key="a"))}, "embodiment.cameras: 'a' is there twice; leave one out"),
-        ({"joints": (JOINTS[0], JOINTS[0])}, "embodiment.joints: 'turn' is there twice"),
+        ({"cameras": (Camera(key="a"), Camera(key="a"))}, "embodiment.cameras: 'a' occurs twice; remove or rename one"),
+        ({"joints": (JOINTS[0], JOINTS[0])}, "embodiment.joints: 'turn' occurs twice"),
         (
             {"joints": (JOINTS[0], "elbow")},
             r"embodiment.joints\[1\] is 'elbow', expected an object with the keys name, kind",
@@ -220,7 +223,7 @@ def test_a_body_that_contradicts_itself(body, said):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"joint_targets": "arn"}, "joint_targets is 'arn', but action 'arn' is not there; nearest Continuous: 'arm'"),
+        ({"joint_targets": "arn"}, "joint_targets is 'arn', but action 'arn' is missing; nearest Continuous: 'arm'"),
         ({"joint_targets": "level"}, r"joint_targets is 'level', but action 'level' is Discrete\(n=5"),
         (
             {"joints": JOINTS[1:2], "joint_targets": "free"},

@@ -90,7 +90,7 @@ ANY = {"suite": "any", "task": "one", "observation": {"x": Text()}, "action": {"
         (Continuous, dict(shape=(2,), low=0.0, high=(1.0, -1.0)), "low 0.0 is above high -1.0 at element 1"),
         (Continuous, dict(shape=(2,), low=(0.0, math.nan)), "Continuous.low is .*nan.*, expected numbers"),
         (Continuous, dict(shape=(), high=math.nan), "Continuous.high is nan, expected numbers"),
-        (Continuous, dict(shape=(2, 2), high=(1.0, 1.0)), r"high has 2 values for shape \(2, 2\), needs 4 or one"),
+        (Continuous, dict(shape=(2, 2), high=(1.0, 1.0)), r"high has 2 values for shape \(2, 2\), expected 4 or one"),
         (Continuous, dict(shape=(2, -1)), r"Continuous.shape is \(2, -1\), expected sides of 0 or more"),
         (Continuous, dict(shape=3), "Continuous.shape is 3, expected a list of int"),
         (Discrete, dict(n=2, shape=(-1,)), r"Discrete.shape is \(-1,\), expected sides of 0 or more"),
@@ -128,8 +128,8 @@ def test_an_element_may_have_one_value_or_none():
             "any/one: TaskSpec.embodiment is 'arm', expected an object with the keys robot, .* or None",
         ),
         ({"observation": {}, "action": {}}, "any/one: a task needs an observation or an action"),
-        ({"observation": [Text()]}, "any/one: observation is .*, needs a mapping of keys to values"),
-        ({"observation": {"x": "text"}}, "any/one: observation 'x' is 'text'; use Text, Image"),
+        ({"observation": [Text()]}, "any/one: observation is .*, expected a mapping of keys to values"),
+        ({"observation": {"x": "text"}}, "any/one: observation 'x' is 'text', expected Text, Image"),
         ({"observation": {"x": Text(), "": Text()}}, "any/one: observation has the key ''; keys are non-empty strings"),
         ({"action": {3: Text()}}, "any/one: action has the key 3; keys are non-empty strings"),
         ({"action": {"arm": {"": Text()}}}, "any/one: action 'arm' has the key ''; keys are non-empty strings"),
@@ -170,7 +170,7 @@ def test_an_episode_of_nested_arrays_is_that_of_flat_ones(make_episode):
         dataclasses.replace(flat, observation={"robot": {"joints": joints[:2]}})
     with pytest.raises(EpisodeError, match="any/nested: action: two keys flatten to 'arm/grip'"):
         dataclasses.replace(flat, action={"arm": {"grip": grip}, "arm/grip": grip})
-    with pytest.raises(EpisodeError, match="any/nested: observation 'robot/joints' is a list, needs a NumPy array"):
+    with pytest.raises(EpisodeError, match="any/nested: observation 'robot/joints' is a list, expected a NumPy array"):
         dataclasses.replace(flat, observation={"robot": {"joints": joints.tolist()}})
     with pytest.raises(EpisodeError, match="any/nested: observation 'robot' has the key 1; keys are non-empty strings"):
         dataclasses.replace(flat, observation={"robot": {1: joints}})

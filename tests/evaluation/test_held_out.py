@@ -67,6 +67,18 @@ def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_action_beyond_the_tasks_limits_is_scored_too(agent, monkeypatch):
+    """A codec whose limits were measured on data decodes such actions; nothing executes them here."""
+
+    class FarActor(StillActor):
+        def act(self, timesteps):
+            return [{"action": np.array([1.5, 0.0], np.float32)} for _ in timesteps]
+
+    monkeypatch.setattr(held_out, "AgentActor", FarActor)
+    test = [control_episode([[0.5, 0.0], [1.0, 0.0]])]
+    assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx((1.0 + 0 + 0.5 + 0) / 4)
+
+
 def test_the_agents_most_probable_actions_are_what_is_scored(agent):
     test = [random_episode(CONTROL, seed, steps=3) for seed in range(2)]
     first = action_error(agent, CONTROL.name, test, test)

@@ -114,7 +114,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], 'Did you mean "width" instead of "widht"?'),
         (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "no key 'zzz' in the config;"),
         (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "--config.steps=many: invalid literal"),
-        (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size must be positive, got 0"),
+        (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size is 0, expected a positive number"),
         (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "model.hidden must be even"),
         (["train", "--workdir={tmp}", TINY, "--stop_after=0"], "--stop_after=0: 0 is not a positive integer"),
         (["train", "--workdir={tmp}", TINY, "loose"], "unexpected 'loose'; everything is a flag, --name=value"),
@@ -133,10 +133,13 @@ def test_a_wrong_word_is_one_line(words, said, tmp_path):
 @pytest.mark.parametrize(
     "lines, said",
     [
-        ("config.setps = 3", "config has no key 'setps'; did you mean 'steps'?"),
-        ("config.model.widht = 3", "model has no key 'widht'; did you mean 'width'?"),
-        ("config.datasets.grid.weihgt = 3", "datasets.grid has no key 'weihgt'; did you mean 'weight'?"),
-        ("del config.seed", "config lacks seed"),
+        ("config.setps = 3", "config has the unknown key 'setps'. Did you mean 'steps'?"),
+        ("config.model.widht = 3", "config.model has the unknown key 'widht'. Did you mean 'width'?"),
+        (
+            "config.datasets.grid.weihgt = 3",
+            "config.datasets.grid has the unknown key 'weihgt'. Did you mean 'weight'?",
+        ),
+        ("del config.seed", "config lacks the key 'seed'. Add it."),
         ("config.steps = 2", "optimizer.warmup_steps 2 must be below steps 2"),
         ("config.steps = int('x')", "invalid literal for int"),
         ("config.steps = undefined", "name 'undefined' is not defined"),

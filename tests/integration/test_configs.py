@@ -1,6 +1,7 @@
 """Every config file is one that trains or plans, from whatever folder the command is run in."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from ml_collections import config_flags
 
 from configs.data import table_1
+from gato_jax.environments import task_names
 from gato_jax.model import count_parameters, initialise
 from gato_jax.training import TrainConfig
 from tests.integration.conftest import gato
@@ -40,22 +42,51 @@ def test_a_config_finds_its_neighbours_from_another_folder(tmp_path):
     assert done.returncode == 2 and "no chip 'v9'" in done.stderr
 
 
-def test_table_1_is_the_papers(tmp_path):
-    made = table_1.datasets(tmp_path)
-    assert len(table_1.TABLE_1) == len(made) == 24
-    assert sum(dataset.tasks for dataset in table_1.TABLE_1.values()) == 604
-    assert sum(entry.weight for entry in made.values()) == pytest.approx(99.93)
-    assert all(entry.source.startswith("unavailable:") for entry in made.values())
+def test_table_1_is_the_papers():
+    rows, entries = table_1.TABLE_1, table_1.datasets()
+    assert len(rows) == 24 and sum(row.tasks for row in rows.values()) == 604
+    assert sum(entry.weight for entry in entries.values()) == pytest.approx(99.93)
+    for name, row in rows.items():
+        assert sum(entry.weight for key, entry in entries.items() if key.split("__")[0] == name) == pytest.approx(
+            row.weight
+        )
+        tasks = row.recorded if row.recorded and row.tasks > 1 else ()
+        assert not tasks or len(set(tasks)) == row.tasks
+        assert set(tasks) <= set(task_names()) - set(table_1.HELD_OUT)
 
 
-def test_what_is_recorded_has_the_weight_of_its_dataset_and_what_is_not_says_so(tmp_path, collected):
-    made = table_1.datasets(collected[0] / "data")
-    (key,) = [key for key, entry in made.items() if entry.source.startswith("recorded:")]
-    assert key.startswith("babyai__babyai_gotoredball") and made[key].weight == 9.06
+PURE = """
+import sys
+from configs import article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart
+from configs.data import table_1
+for module in (article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+    module.get_config()  # imports may happen
+read = []
+sys.addaudithook(lambda event, args: event in ("open", "os.listdir", "os.scandir") and read.append(args))
+for module in (article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+    module.get_config()
+assert not read, read
+"""
+
+
+def test_configs_read_no_disk(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PURE], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_what_is_not_on_disk_is_skipped_and_said(tmp_path, collected, caplog):
     config = f"{ROOT}/configs/gato_79m.py:{collected[0] / 'data'}"
-    said = gato("train", f"--config={config}", f"--workdir={tmp_path}", "--config.steps=20000", "--config.context=90")
-    assert "left out, 9.36% of the weight: dm_lab: DeepMind Lab has no package" in said.out
-    assert "90.93% of the weight goes to the other 1 datasets" in said.out
+    words = [f"--workdir={tmp_path}", "--config.steps=20000", "--config.context=90"]
+    with caplog.at_level("WARNING"):
+        said = gato("train", f"--config={config}", *words)
     assert "exceeds context 90" in said.complaint()
+    total, present = len(table_1.datasets()), 100 * 9.06 / 46 / 99.93
+    assert f"skipped {total - 1} of {total} datasets; their {100 - present:.2f}% of the weight goes to" in caplog.text
+    assert "  ale_atari_extended, 10.01%: its 28 games, modes and difficulties are not published" in caplog.text
+    assert f"  and {total - 1 - 12} more" in caplog.text
     nothing = gato("train", f"--config={ROOT}/configs/gato_79m.py:{tmp_path}", f"--workdir={tmp_path}")
-    assert "no dataset of the config is available" in nothing.complaint()
+    assert f"none of the {total} datasets of the config is there" in nothing.complaint()
+    strict = gato("train", f"--config={config}", f"--workdir={tmp_path}", "--config.missing=error").complaint()
+    assert "ale_atari_extended is unavailable: its 28 games" in strict and "set config.missing to skip" in strict

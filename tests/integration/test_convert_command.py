@@ -94,9 +94,9 @@ def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
     assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, in {directory}\n"
     assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, already converted, kept in {directory}\n"
     refused = gato(*words, "--deduplicate").complaint()
-    assert "1.0.0: already there, made of other data or fields, or with other settings:" in refused
+    assert "1.0.0: exists already, made of other data or fields, or with other settings:" in refused
     assert (
-        "filters.deduplicate: {} here, missing in what is there; name another output, or replace it (--overwrite)"
+        "filters.deduplicate: {} here, missing in conversion.json; choose another output, or replace it (--overwrite)"
         in refused
     )
 
@@ -134,7 +134,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
         (["--source=made:{file}"], "--output is missing"),
         (["--source=made:{file}", "--output={tmp}/out", "--splits="], "--splits is missing"),
         (["--source=mode:{file}", "--output={tmp}/out"], "unknown kind 'mode'; did you mean 'made'?"),
-        (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "name one or more, each once"),
+        (["--source=made:{file}", "--output={tmp}/out", "--splits=train,train"], "expected one or more, each once"),
         (["--source=made:{file}", "--output={tmp}/out", "--fields={tmp}/none"], "none: cannot be read as fields"),
         (
             ["--source=made:{file}", "--output={tmp}/out", "--expert_share=80"],

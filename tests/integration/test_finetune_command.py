@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from gato_jax.batching import TokenRecords
 from gato_jax.checkpoints import AgentCheckpoint, export_params
 from gato_jax.environments import EVALUATION_SEEDS, dm_control, load, package_versions
 from gato_jax.episodes import dataset_name, write_dataset
@@ -149,10 +148,8 @@ def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
     assert [entry["return"] for entry in began["selection"]] == index["train/episode_return"][chosen].tolist()
     assert "3 episodes, series 0, drawn from the best 4 of 5" in out
     assert all(f"{entry['episode']} ({entry['return']:.4g})" in out for entry in began["selection"])
-    records = TokenRecords.open(workdir / "records" / dataset_name(TASK))
-    assert records.index.episode_steps.tolist() == [STEPS] * 3
     [row] = json.loads((workdir / "data.json").read_text())
-    assert (row["dataset"], row["episodes"]) == (TASK, 3)
+    assert (row["dataset"], row["episodes"], row["steps"]) == (TASK, 3, 3 * STEPS)
 
 
 def test_the_new_agent_has_the_old_ones_tokens_and_the_new_task(tuned):
@@ -282,11 +279,11 @@ def test_recordings_that_the_environment_contradicts_are_one_line(run, recorded,
 @pytest.mark.parametrize(
     "change, said",
     [
-        ("episodes=2", "episodes is 3 there, 2 here"),
-        ("series=1", "series is 0 there, 1 here"),
-        ("rollouts=3", "rollouts is 2 there, 3 here"),
+        ("episodes=2", "episodes: 2 here, 3 in"),
+        ("series=1", "series: 1 here, 0 in"),
+        ("rollouts=3", "rollouts: 3 here, 2 in"),
         ("seed=1", "seed: 1 here, 0 in its checkpoint"),
-        ("model.dropout=0.2", "dropout is 0.1 there, 0.2 here"),
+        ("model.dropout=0.2", "dropout: 0.2 here, 0.1 in"),
     ],
 )
 def test_a_folder_with_another_run_is_left_as_it_is(change, said, run, tuned):
@@ -298,4 +295,5 @@ def test_a_folder_with_another_run_is_left_as_it_is(change, said, run, tuned):
 
 def test_a_folder_that_began_as_another_agent_is_left_as_it_is(tuned, config):
     words = ["finetune", f"--from={tuned[0]}", f"--config={config}", f"--workdir={tuned[0]}"]
-    assert "holds another run's checkpoint: from is {'step': 40, 'params': '" in gato(*words).complaint()
+    complaint = gato(*words).complaint()
+    assert "holds another run's checkpoint: from.params: '" in complaint and "from.step: " in complaint

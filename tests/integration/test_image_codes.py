@@ -10,8 +10,7 @@ from PIL import Image as Pillow
 from gato_jax.episodes import write_dataset
 from gato_jax.policy import Agent, Policy
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, ImageTokenizerError
-from gato_jax.training import ConfigError, TrainConfig
-from gato_jax.verbs.data import open_image_tokenizer, open_mixture
+from gato_jax.training import ConfigError, TrainConfig, open_image_tokenizer, open_run_mixture
 from tests.integration.conftest import gato
 from tests.tokenization.made_tasks import GAME, random_episode
 
@@ -59,7 +58,7 @@ def test_an_agent_trains_on_codes_and_acts_on_them(workdir):
     run = config(workdir)
     vocabulary = run.model.tokenization.vocabulary
     assert vocabulary.image_codes == CODES and vocabulary.size == 33_025 + CODES
-    mixture = open_mixture(run, workdir)
+    mixture = open_run_mixture(run, workdir)
     assert mixture.budgets().patches == 0
     _, tokens = mixture.build(0)
     codes = tokens.token_ids >= vocabulary.first_image_code
@@ -77,7 +76,7 @@ def test_without_its_tokenizer_a_run_is_refused(workdir):
 
 
 def test_the_targets_of_codes_are_those_of_later_images(workdir):
-    mixture = open_mixture(config(workdir), workdir)
+    mixture = open_run_mixture(config(workdir), workdir)
     records = mixture.records["game"]
     steps = records.timesteps(0, int(records.index.episode_steps[0]))
     for step, later in zip(steps, steps[AHEAD:], strict=False):
@@ -88,7 +87,7 @@ def test_the_targets_of_codes_are_those_of_later_images(workdir):
 
 def test_a_runs_copy_of_its_tokenizer_is_never_overwritten(workdir, tmp_path):
     run = config(workdir)
-    open_mixture(run, workdir)
+    open_run_mixture(run, workdir)
     kept = ImageTokenizer.load(workdir / "image_tokenizer").fingerprint
     said = gato(
         "train_image_tokenizer", f"--data={workdir}/data/made__game/1.0.0", f"--output={tmp_path}/other", "--steps=1",

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gato_jax.training import TrainConfig
-from gato_jax.verbs.data import open_mixture
+from gato_jax.training import TrainConfig, open_run_mixture
 from tests.integration import tiny_config
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato, tiny
 
@@ -30,7 +29,7 @@ def test_a_config_shows_the_rows_that_training_sees(workdir, tmp_path):
     assert [row["row"] for row in rows] == [157, 158, 159]  # of 20 steps of 8 rows
     config = tiny_config.get_config()
     config.seed = 3
-    mixture = open_mixture(TrainConfig.from_mapping(config, workdir), workdir)
+    mixture = open_run_mixture(TrainConfig.from_mapping(config, workdir), workdir)
     for row in rows:
         _, tokens = mixture.build(row["row"])
         assert (row["dataset"], row["context"]) == ("grid", 176)

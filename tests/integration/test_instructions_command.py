@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from gato_jax.batching import DatasetConfig
+from gato_jax.batching import DatasetConfig, open_episodes
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.sources.instructions import Review
-from gato_jax.verbs.data import _phrased
 from tests.integration.conftest import gato
 from tests.sources.made_readers import MadeEpisodes
 from tests.tokenization.made_tasks import CONTROL, ROBOT
@@ -131,11 +130,8 @@ def test_the_next_conversion_obeys_what_a_person_edited(dataset, tmp_path):
 
 def test_training_sees_each_episode_in_several_phrasings(dataset, tmp_path):
     instructions(dataset, tmp_path, "--phrasings=3")
-    entry = DatasetConfig(source="", weight=1.0, phrasings=3, review=str(tmp_path / "review.json"))
-    phrased = _phrased(open_dataset(dataset), entry)
+    settings = {"source": f"recorded:{dataset}", "weight": 1.0}
+    phrased = open_episodes(DatasetConfig(**settings, phrasings=3, review=str(tmp_path / "review.json")))
     assert len(phrased) == 12
     assert all(len({str(phrased[3 * i + j].observation["instruction"][0]) for j in range(3)}) == 3 for i in range(4))
-    assert (
-        _phrased(open_dataset(dataset), DatasetConfig(source="", weight=1.0)).fingerprint
-        == open_dataset(dataset).fingerprint
-    )
+    assert open_episodes(DatasetConfig(**settings)).fingerprint == open_dataset(dataset).fingerprint

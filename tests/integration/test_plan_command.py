@@ -58,10 +58,10 @@ def test_a_gpu_that_is_not_here_is_estimated(tmp_path):
 @pytest.mark.parametrize(
     "topology, changes, said",
     [
-        ("v9:1", [], "no chip 'v9'"),
+        ("v9:1", [], "unknown chip 'v9'"),
         ("v3:2", [], "v3:2"),
         ("v3:2x2", ["--config.mesh.fsdp=3"], "mesh"),
-        ("v3:2x2", ["--config.batch_size=6"], "batch_size 6"),
+        ("v3:2x2", ["--config.batch_size=6"], "batch_size is 6"),
         ("v3:2x2", ["--tokens=5", "--sweep"], "--tokens is given with --sweep, but applies to a single plan"),
         ("v3:2x2", ["--batches=4"], "--batches is given without --sweep"),
         ("v3:2x2", ["--workdir=nowhere"], "--workdir is nowhere, expected a folder"),

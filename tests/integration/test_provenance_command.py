@@ -10,8 +10,7 @@ import pytest
 
 from gato_jax.episodes import Provenance, write_dataset
 from gato_jax.reports.provenance import describe_data
-from gato_jax.training import TrainConfig
-from gato_jax.verbs.data import open_mixture
+from gato_jax.training import TrainConfig, open_run_mixture
 from gato_jax.verbs.outputs import write_json
 from tests.integration.conftest import CONFIG, DATASET, TASK, gato
 from tests.reports.test_report_page import Page
@@ -91,7 +90,7 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     (dataset / "rejected.json").write_text(json.dumps(left_out))
     (dataset / "conversion.json").write_text(json.dumps({"source": "hdf5:raw", "shard_episodes": 7, "splits": {}}))
     config = TrainConfig.from_mapping(runpy.run_path(str(CONFIG))["get_config"](), run)
-    write_json(run / "data.json", describe_data(open_mixture(config, run)))
+    write_json(run / "data.json", describe_data(open_run_mixture(config, run)))
 
     def said_of(*words):
         said = gato("provenance", *words, f"--output={tmp_path / 'p'}", f"--json={tmp_path / 'f.json'}")
@@ -133,6 +132,6 @@ def test_training_on_what_is_not_admitted_is_refused_before_it_begins(workdir, t
     file = tmp_path / "config.py"
     file.write_text(CONFIG.read_text().replace("    return config\n", f"    {lines}\n    return config\n"))
     complaint = gato("train", f"--config={file}", f"--workdir={workdir}").complaint()
-    assert f"{TASK}: licence 'Apache-2.0' is not among allowed_licences (CC0-1.0)" in complaint
-    assert f"100.0% of the rows are simulated ({TASK} 100.0%), simulated_share_at_most is 50.0%" in complaint
+    assert "grid: licence 'Apache-2.0' is not among allowed_licences (CC0-1.0)" in complaint
+    assert "100.0% of the rows are simulated (grid 100.0%), simulated_share_at_most is 50.0%" in complaint
     assert not (workdir / "checkpoints").exists() and not (workdir / "metrics.jsonl").exists()

@@ -44,7 +44,7 @@ def test_a_finished_run_says_so_in_seconds(finished):
 def test_a_changed_config_is_refused_with_its_key(finished):
     said = run_quickstart(finished, "--config.steps=70")
     assert said.status == 2 and said.err == (
-        f"quickstart: {finished} holds a run of another config: steps is {DEFAULTS.steps} in that run, expected 70. "
+        f"quickstart: {finished} holds a run of another config: steps: 70 here, {DEFAULTS.steps} in config.json; "
         "Remove the folder or choose another --workdir.\n"
     )
 

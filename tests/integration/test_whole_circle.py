@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from gato_jax.batching import record_writer
 from gato_jax.episodes import open_dataset
-from tests.integration.conftest import DATASET, TASK, WITHOUT_TENSORFLOW, finish, gato, metrics_of, start, tiny
+from tests.integration.conftest import DATASET, TASK, WITHOUT_TENSORFLOW, finish, gato, metrics_of, start, tiny, train
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,29 @@ def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, t
     said = finish(start(*command))
     assert said.status == 0, said.err
     assert metrics_of(workdir) == metrics_of(trained)
+
+
+COUNTED = """
+import atexit
+from gato_jax import cli
+from gato_jax.batching import record_writer
+pack, written = record_writer.pack, []
+record_writer.pack = lambda chunk: written.append(chunk) or pack(chunk)
+atexit.register(lambda: print("records written:", len(written)))
+cli.main()
+"""
+
+
+def test_the_second_run_on_the_same_data_starts_without_tokenizing(workdir, own_cache, tmp_path, monkeypatch):
+    written, pack = [], record_writer.pack
+    monkeypatch.setattr(record_writer, "pack", lambda chunk: written.append(chunk) or pack(chunk))
+    assert "exceeds context 100" in train(workdir, "--config.context=100").complaint()  # once its tokens are known
+    assert written and not (workdir / "records").exists()
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "data").symlink_to(workdir / "data")
+    said = finish(start("-c", COUNTED, "train", *tiny(second), "--stop_after=1"))
+    assert said.status == 0 and said.out.endswith("records written: 0\n"), said
 
 
 def test_a_planned_stop_is_no_failure_even_before_the_first_line_of_metrics(workdir):

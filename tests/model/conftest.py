@@ -1,4 +1,4 @@
-"""One tiny model for all tests of this folder."""
+"""A tiny model for all tests of this folder."""
 
 import jax
 import numpy as np
@@ -21,13 +21,13 @@ def model(params):
 
 @pytest.fixture(scope="session")
 def pure(params):
-    """The same parameters as nested dicts of float64."""
+    """Return the params as nested dicts of float64 arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(params))
 
 
 @pytest.fixture(scope="session")
 def forward(params):
-    """`forward(batch)` gives the hidden vectors; compiled once."""
+    """Return `forward(batch)`, which computes the hidden vectors and is compiled once."""
     graph = graphdef(TINY)
     compiled = jax.jit(lambda params, batch, key: nnx.merge(graph, params)(batch, key))
     return lambda batch, key=None: compiled(params, batch, key)

@@ -1,4 +1,4 @@
-"""A model of two small layers with parameters that are all alive, and a batch for it."""
+"""A model of two small layers whose params are all random, and a random batch for it."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ TINY = ModelConfig(
 
 
 def alive(config: ModelConfig, seed: int = 0):
-    """Params of which none is zero or one, as many are when training begins."""
+    """Return params none of which is zero or one; many of the initial params are."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: initialise(config, jax.random.key(0)))
 
@@ -29,9 +29,9 @@ def alive(config: ModelConfig, seed: int = 0):
 
 
 def made_batch(rows: int = 2, length: int = 20, seed: int = 0, pools: int = 1) -> Batch:
-    """Two segments and some padding in each row, one or two patches of which its pool could hold three a row.
+    """Return a batch with two segments and some padding in each row, and one or two patches, with room for three.
 
-    The same rows whatever the pools; they are dealt out to these as the loader does.
+    The rows do not depend on `pools`; they are dealt out to the pools as the loader does.
     """
     rng = np.random.default_rng(seed)
     ids = rng.integers(SMALL_VOCABULARY.size, size=(rows, length), dtype=np.int32)
@@ -69,5 +69,5 @@ def made_batch(rows: int = 2, length: int = 20, seed: int = 0, pools: int = 1) -
 
 
 def without_patches(batch: Batch) -> Batch:
-    """The same tokens, with nothing but tokens in the rows."""
+    """Return the batch with all patches turned into padding."""
     return batch.replace(patch_slots=jnp.full_like(batch.patch_slots, batch.token_ids.size))

@@ -1,4 +1,4 @@
-"""The model once more in NumPy float64, one loop for each sum of the paper; slow, and independent of ours."""
+"""Slow reference model in NumPy float64, with a loop for each sum in the paper, independent of the package."""
 
 import numpy as np
 
@@ -47,20 +47,20 @@ def sinusoid(distance, width):
 
 
 def relative_score(p, n, q, k, distance):
-    """((q + u) . k + (q + v) . r_distance) of head n."""
+    """Return ((q + u) . k + (q + v) . r_distance) of head n."""
     r = sinusoid(distance, len(p["relative"])) @ p["relative"][:, n]
     return (q + p["content_bias"][n]) @ k + (q + p["position_bias"][n]) @ r
 
 
 def rope_score(p, n, q, k, distance):
-    """q . k after a turn of the pair (h, h + H/2) of q by distance * 10000^(-2h/H), as one of complex numbers."""
+    """Return q . k after rotating each pair (h, h + H/2) of q by distance * 10000^(-2h/H), as complex numbers."""
     half = len(q) // 2
     turn = np.exp(1j * distance * 10_000.0 ** -(np.arange(half) / half))
     return (((q[:half] + 1j * q[half:]) * turn) @ (k[:half] - 1j * k[half:])).real
 
 
 def attention(p, x, segments):
-    """x (T, D) of one row; softmax of score(i, j) / sqrt(H) over j <= i of the same segment."""
+    """Apply attention to x (T, D) of one row: softmax of score(i, j) / sqrt(H) over j <= i of the same segment."""
     length, width = x.shape
     _, heads, size = p["query"].shape
     score = relative_score if "relative" in p else rope_score
@@ -92,7 +92,7 @@ def embed(p, batch, stride):
 
 
 def gato(p, batch, stride):
-    """(B, T, D) final hidden vectors, without stochastic depth and with patch positions at their mean."""
+    """Return final hidden vectors (B, T, D), without stochastic depth and with patch positions at their mean."""
     x = embed(p["embedding"], batch, stride)
     for b, segments in enumerate(batch.segment_ids):
         for number in sorted(p["blocks"]):
@@ -103,7 +103,7 @@ def gato(p, batch, stride):
 
 
 def cross_entropy(p, hidden, batch, vocabulary, row_weights):
-    """sum_b w_b sum_l m(b, l) (- log p(s_l | s_<l)) / sum_b w_b sum_l m(b, l)."""
+    """Return sum_b w_b sum_l m(b, l) (- log p(s_l | s_<l)) / sum_b w_b sum_l m(b, l)."""
     total = weight = 0.0
     for b, at in np.argwhere(batch.loss_mask):
         if at == 0 or batch.segment_ids[b, at - 1] != batch.segment_ids[b, at]:

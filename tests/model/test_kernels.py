@@ -1,4 +1,4 @@
-"""Every kernel gives the numbers and gradients of the plain one, packed rows included, or says that it cannot run."""
+"""Tests of the kernels: outputs and gradients of the dense one, for packed rows too, or an error."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What may flow where, what is random and when, and how many parameters there are."""
+"""Tests of the flow of information between positions, of randomness, and of parameter counts."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from tests.model.made_model import TINY, alive, made_batch, without_patches
 
 
 def changed(forward, batch, **fields):
-    """(B, T) whether a position's hidden vector is another one when these fields are."""
+    """Return (B, T) bool, True where a position's hidden vector changes with these fields of the batch."""
     return np.asarray((forward(batch) != forward(batch.replace(**fields))).any(axis=-1))
 
 
@@ -54,7 +54,7 @@ def test_only_distances_matter_in_attention(forward):
 
 @pytest.fixture(scope="module")
 def deep():
-    """forward(batch, seed) of the tiny model with stochastic depth 0.25."""
+    """Return forward(batch, seed) of the tiny model with stochastic depth 0.25."""
     config = dataclasses.replace(TINY, layers=1, stochastic_depth=0.25)
     graph, params = graphdef(config), alive(config)
     compiled = jax.jit(lambda batch, keys: nnx.merge(graph, params)(batch, keys))

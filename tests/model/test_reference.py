@@ -1,4 +1,4 @@
-"""Each block, and all of them together, against NumPy float64."""
+"""Tests of each block and of the whole model against NumPy float64."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The ResNet-50 trunk against NumPy float64, which reads the weights under torchvision's names; and bad files."""
+"""Tests of the ResNet-50 trunk against NumPy float64 with torchvision's names of weights, and of bad files."""
 
 import pathlib
 import pickle
@@ -17,7 +17,12 @@ from gato_jax.model.resnet import FEATURES, Bottleneck, FrozenBatchNorm, ResNet5
 WIDTH = 24
 FROZEN = published_config("79m", width=WIDTH, image_trunk="resnet_50", freeze_image_trunk=True)
 TRAINED = published_config("79m", width=WIDTH, image_trunk="resnet_50")
-BLOCKS = {"layer1": (64, 3), "layer2": (128, 4), "layer3": (256, 6), "layer4": (512, 3)}  # channels, how many
+BLOCKS = {
+    "layer1": (64, 3),
+    "layer2": (128, 4),
+    "layer3": (256, 6),
+    "layer4": (512, 3),
+}  # {stage: (channels, number of blocks)}
 STATISTICS = ("mean", "variance")
 
 
@@ -55,7 +60,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def loaded(weights, tmp_path_factory):
-    """As read from a file that has, like torchvision's, what is of no use, too."""
+    """Return params read from a file that also has tensors that are not used, as torchvision's has."""
     path = tmp_path_factory.mktemp("weights") / "resnet50.safetensors"
     more = {"fc.weight": np.zeros((1000, 2048), np.float16), "bn1.num_batches_tracked": np.array(7)}
     save_file({**weights, **more}, path)
@@ -81,7 +86,7 @@ def params(shapes, loaded):
 
 @pytest.fixture(scope="module")
 def run(shapes):
-    """`run(params, patches)` gives vectors, and the gradients of their sum."""
+    """Return `run(params, patches)`, which computes vectors and the gradients of their sum."""
 
     def loss(params, patches):
         vectors = nnx.merge(shapes[0], params)(patches)
@@ -141,7 +146,7 @@ def made_patches(side, count=2):
 
 @pytest.fixture(scope="module")
 def features_of_16(weights):
-    """Those of 16x16 patches, of which the last feature map is a point."""
+    """Return the features of 16x16 patches, whose last feature map is a single point."""
     return features(weights, made_patches(16))
 
 
@@ -168,7 +173,7 @@ def test_the_stem(shapes, params, weights):
 
 @pytest.fixture(scope="module")
 def small_block():
-    """A Bottleneck that projects its shortcut, and its weights under torchvision's names."""
+    """Return a Bottleneck that projects its shortcut, and its weights under torchvision's names."""
     rng = np.random.default_rng(3)
     graph, state = nnx.split(nnx.eval_shape(lambda: Bottleneck(12, 4, 2, nnx.Rngs(0))))
     weights = {}
@@ -228,7 +233,7 @@ def test_a_frozen_trunk_goes_back_through_no_convolution(shapes):
 
     forward = sum(name.endswith("weight") and len(shape) == 4 for name, shape in torchvision_shapes().items())
     assert convolutions(FROZEN) == forward == 53
-    assert convolutions(TRAINED) == 3 * forward - 1  # to each kernel, and to each input but the pixels
+    assert convolutions(TRAINED) == 3 * forward - 1  # one for each kernel, and one for each input but the pixels
 
 
 def test_in_bfloat16_norms_stay_float32(shapes, params):
@@ -249,7 +254,7 @@ def test_a_norm_computes_in_float32_whatever_flows_through_it():
 
 @pytest.fixture
 def refusal(tmp_path):
-    """`refusal(content)` says why a file of those tensors or bytes is refused, after its path."""
+    """Return `refusal(content)`: the message about a file of those tensors or bytes, without its path."""
     path = tmp_path / "weights.safetensors"
 
     def refuse(content: dict | bytes) -> str:
@@ -293,7 +298,7 @@ def test_a_file_of_another_format_or_broken_off(refusal, content):
 
 
 class Trap:
-    """Unpickled, it leaves a file."""
+    """Object that writes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

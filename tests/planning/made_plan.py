@@ -28,5 +28,5 @@ LARGE = config(
 
 
 def computed(run: TrainConfig, **compute) -> TrainConfig:
-    """The same run, computed otherwise."""
+    """Return the run with other settings of its computation."""
     return dataclasses.replace(run, compute=dataclasses.replace(run.compute, **compute))

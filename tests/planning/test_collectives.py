@@ -1,4 +1,4 @@
-"""Counts and bytes known by hand: eight devices, and A bytes on each."""
+"""Tests of counts and bytes of collectives that are known by hand, on eight devices."""
 
 import functools
 
@@ -22,7 +22,7 @@ def mesh():
 
 
 def found(mesh, function, *shapes):
-    """What each device does with its part of arrays that are spread over their first axis."""
+    """Return the collectives of a function of arrays that are sharded over their first axis."""
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, P("x"))) for shape in shapes]
     mapped = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=P("x"), out_specs=P("x"), check_vma=False))
     return collectives(mapped.lower(*arguments).compile().as_text())
@@ -96,12 +96,12 @@ def test_a_loop_that_only_running_it_ends_is_said(mesh):
         return jax.lax.while_loop(lambda x: jax.lax.pmax(x.max(), "x") > 1, lambda x: add_up(x) / 16, x)
 
     traffic = found(mesh, until_small, SHAPE)
-    assert traffic.endless == 1 and traffic.kinds["all-reduce"].count >= 1
+    assert traffic.unbounded_loops == 1 and traffic.kinds["all-reduce"].count >= 1
 
 
 @functools.cache
 def tpu_text(topology: str) -> str:
-    """Params in pieces over four devices, gathered in each of six layers, and gradients added up in pieces."""
+    """Return the program of six layers whose params and gradients are sharded over four devices."""
     devices = parse_topology(topology).mesh_devices()
     mesh = Mesh(devices, "fsdp", axis_types=(AxisType.Auto,))
     pieces = NamedSharding(mesh, P(None, "fsdp"))
@@ -117,7 +117,7 @@ def tpu_text(topology: str) -> str:
 
 @pytest.mark.parametrize("topology", ["v4:2x2x1", "v5e:2x2", "v6e:2x2"])
 def test_of_a_tpus_program(topology):
-    """The compiler gathers each layer's 2 MiB forward and backward, and adds up its gradients, once; no activation."""
+    """Each layer's 2 MiB are gathered in both passes, its gradients are reduce-scattered, and no activation is sent."""
     kinds = collectives(tpu_text(topology)).kinds
     piece = 1024 * 1024 * 2 // 4
     assert kinds["all-gather"] == Traffic(12, 12 * 3 * piece)
@@ -126,5 +126,5 @@ def test_of_a_tpus_program(topology):
 
 
 def test_a_text_that_is_no_program_is_refused():
-    with pytest.raises(HloError, match="without an entry: HloModule nothing"):
+    with pytest.raises(HloError, match="has no entry computation: HloModule nothing"):
         parse("HloModule nothing\n")

@@ -1,4 +1,4 @@
-"""The real step, on the eight devices of a test instead of a pod's."""
+"""Tests of the compiled training step, on eight CPU devices in place of a pod."""
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +28,10 @@ def step(program):
 
 
 def test_what_a_step_takes(step, program):
-    """Its state at least, which a device holds half of, with what it computes; and the params are gathered."""
+    """A device needs at least its half of the state, and the params are gathered."""
     held = sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) * 4 for leaf in jax.tree.leaves(program.state))
     assert step.fits and held < step.hbm < step.limit == GIB
-    assert step.seconds > 0 and step.collectives.kinds["all-gather"].bytes > 0 and not step.collectives.endless
+    assert step.seconds > 0 and step.collectives.kinds["all-gather"].bytes > 0 and not step.collectives.unbounded_loops
 
 
 def test_a_saved_step_runs_where_it_is_loaded(step, program, tmp_path):

@@ -18,7 +18,7 @@ def test_the_convention_is_6n_and_12ldt():
 
 
 def test_a_patch_costs_its_convolutions_and_its_projection():
-    """Stem 4x4 of stride 4 on 3 channels, two 3x3 of 32 on 4x4 positions, and 512 features to 32."""
+    """A patch has a 4x4 stem of stride 4 on 3 channels, two 3x3 convolutions of 32 on 4x4 positions, and 512 x 32."""
     assert patch_flops(MODEL) == 2 * (16 * 16 * 3 * 32 + 2 * 16 * 9 * 32 * 32 + 16 * 32 * 32)
 
 
@@ -31,7 +31,7 @@ def test_a_resnet_is_counted_as_it_is_traced():
 def test_a_step_by_hand(remat, again):
     step = step_flops(config(compute=ComputeConfig(remat=remat)), Budgets(patches=16, targets=32), pools=8)
     tokens, width, heads, hidden, layers, context = 8 * 128, 32, 32, 64, 2, 128
-    matrices = 4 * width * heads + width * hidden + hidden // 2 * width  # but that of distances
+    matrices = 4 * width * heads + width * hidden + hidden // 2 * width  # without that of distances
     assert step.blocks == 6 * tokens * layers * matrices
     assert step.attention == 3 * tokens * layers * 3 * 2 * heads * context
     assert step.patches == 3 * 16 * 8 * patch_flops(MODEL)
@@ -47,7 +47,7 @@ def test_rope_has_a_product_less():
 
 
 def test_what_is_counted_is_what_a_compiler_counts():
-    """Of one block's feed-forward, forward: its two matrices, whatever else there is being far less."""
+    """The forward pass of a feed-forward layer costs its two matrices; everything else is far less."""
     rows, width, hidden = 64, 512, 2048
     x, wide, back = (
         jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows, width), (width, 2 * hidden), (hidden, width))

@@ -54,7 +54,7 @@ def test_state_is_exact():
     ],
 )
 def test_an_estimate_is_near_what_tpu_compilers_have_made(name, batch, context, devices, fsdp, patches, measured):
-    """GiB of bfloat16, scanned, with full remat, by the compilers for v4, v5e, v5e, v5e, v3 and v4."""
+    """The measured GiB are of bfloat16, scanned, full remat, by the compilers for v4, v5e, v5e, v5e, v3 and v4."""
     compute = ComputeConfig(dtype="bfloat16", remat="full", scan=True)
     run = config(model=published_config(name), batch_size=batch, context=context, compute=compute)
     budgets = Budgets(patches, batch // devices * context)
@@ -72,7 +72,7 @@ def test_remat_and_microbatches_hold_less():
 
 
 def test_traffic_by_hand():
-    """Over fsdp every matrix is gathered twice and its gradient added up in pieces; over data the pieces are added."""
+    """Over fsdp, matrices are gathered twice and gradients reduce-scattered; over data, shards are all-reduced."""
     run = config()
     params = state_shapes(run.model, run.optimizer, run.steps).params
     matrices = [leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim > 1]

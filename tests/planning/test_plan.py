@@ -24,12 +24,12 @@ def test_figures_of_a_plan():
 
 def test_tokens_are_those_of_the_steps_unless_they_are_named():
     assert make_plan(config(), H100).plan.tokens == 100 * 8 * 128
-    with pytest.raises(PlanError, match="--tokens=0 must be positive"):
+    with pytest.raises(PlanError, match="--tokens is 0, expected a positive number"):
         make_plan(config(), H100, tokens=0)
 
 
 def test_a_slow_wire_is_what_one_waits_for():
-    """A step of little computation, over two machines: its gradients go by the network."""
+    """A small step on two machines takes as long as its gradients need on the network."""
     plan, _ = make_plan(config(batch_size=16), parse_topology("h100:16"))
     seconds = plan.collectives.bytes / 50e9
     assert plan.expected_tokens_per_second == pytest.approx(16 * 128 / seconds)
@@ -47,7 +47,7 @@ def test_remedies_do_what_they_say():
 
 
 def test_a_remedy_is_scaled_to_what_is_known():
-    """Where a compiler needs twice the estimate, it is taken to need twice that of the remedy, too."""
+    """If a compiler needs twice the estimate, the estimate of a remedy is doubled, too."""
     estimated, limit = make_plan(LARGE, H100).plan.hbm_bytes_per_device, H100.chip.hbm_limit
     assert remedies(LARGE, H100, None, needed=2 * estimated, limit=limit) == [
         "--config.compute.remat=full", "--config.compute.accumulate=8", "--config.batch_size=64"
@@ -68,8 +68,8 @@ def test_budgets_are_the_configs_or_every_position():
     by_hand = pool_budgets(config(target_budget=None), 4, None)
     assert (by_hand.rows, by_hand.patches, by_hand.patches_from) == (2, 16, "config")
     assert (by_hand.targets, by_hand.targets_from) == (2 * 128, "worst case")
-    assert any("every position" in note for note in make_plan(LARGE, H100).plan.notes)
-    assert not any("every position" in note for note in make_plan(config(), H100).plan.notes)
+    assert any("every position of a row" in note for note in make_plan(LARGE, H100).plan.notes)
+    assert not any("every position of a row" in note for note in make_plan(config(), H100).plan.notes)
 
 
 def test_one_row_a_device_is_noted():
@@ -78,7 +78,7 @@ def test_one_row_a_device_is_noted():
 
 
 def test_the_loaders_ram():
-    """Of each position 4 + 4 + 1 + 4 + 4 bytes go to the devices, 1 + 8 + 4 stay; patches have 768 + 20; rows 8."""
+    """A position has 4 + 4 + 1 + 4 + 4 bytes on devices and 1 + 8 + 4 on the host; a patch 768 + 20; a row 8."""
     host = make_plan(config(batch_size=32), parse_topology("h100:16")).plan.host
     assert host.hosts == 2 and host.batch == (32 * 128 * (17 + 13) + 16 * 16 * (768 + 20) + 32 * 8) // 2
     assert host.batches == 4 and host.loader == 4 * host.batch and host.row_index is None
@@ -88,8 +88,8 @@ def test_the_loaders_ram():
     "changes, error, said",
     [
         ({"mesh": MeshConfig(data=3, fsdp=2)}, ConfigError, r"\[3, 2, 1\] does not cover 8 devices"),
-        ({"batch_size": 12}, PlanError, "batch_size 12 is no multiple of 8"),
-        ({"batch_size": 4}, PlanError, "batch_size 4 is no multiple of 8"),
+        ({"batch_size": 12}, PlanError, "batch_size is 12, expected a multiple of 8"),
+        ({"batch_size": 4}, PlanError, "batch_size is 4, expected a multiple of 8"),
     ],
 )
 def test_what_cannot_be_planned_says_why(changes, error, said):
@@ -102,9 +102,9 @@ def test_a_person_reads_what_matters():
     for words in (
         "1,250.8 M parameters",
         "8 x NVIDIA H100 80GB HBM3 on 1 host, mesh data 8 x fsdp 1 x tensor 1",
-        "64 rows a device with room for 65,536 patches (worst case)",
+        "64 rows per device with room for 65,536 patches (worst case)",
         "does not fit (estimated)",
-        "7.81 GFLOP a token by 6N + 12LDT",
+        "7.81 GFLOP per token by 6N + 12LDT",
         "at 40 / 50 / 60% MFU",
         "to 52.4 M tokens",
         "fits with    --config.compute.remat=dots",

@@ -1,6 +1,6 @@
 import pytest
 
-from gato_jax.planning import Grid, PlanError, best, describe_sweep, make_plan, parse_topology, sweep
+from gato_jax.planning import Grid, PlanError, describe_sweep, fastest, make_plan, parse_topology, sweep
 from tests.planning.made_plan import LARGE
 
 H100 = parse_topology("h100:8")
@@ -23,7 +23,7 @@ def test_each_point_is_a_plan(rows):
 
 
 def test_what_cannot_be_is_a_line_too(rows):
-    assert all("batch_size 12 is no multiple of 8" in row.refused and not row.fits for row in rows[6:])
+    assert all("batch_size is 12, expected a multiple of 8" in row.refused and not row.fits for row in rows[6:])
 
 
 def test_remat_is_paid_for_and_spreading_is_sent(rows):
@@ -34,13 +34,13 @@ def test_remat_is_paid_for_and_spreading_is_sent(rows):
 
 
 def test_the_pick_is_the_fastest_that_fits(rows):
-    picked = best(rows)
+    picked = fastest(rows)
     assert picked is not None and (picked.fsdp, picked.remat) == (1, "dots")
-    assert best([row for row in rows if not row.fits]) is None
+    assert fastest([row for row in rows if not row.fits]) is None
     table = describe_sweep(rows).splitlines()
     starred = [line for line in table if line.startswith("*")]
     assert len(starred) == 1 and "512     1 dots" in starred[0] and "yes" in starred[0]
-    assert sum("cannot be: batch_size 12" in line for line in table) == 6
+    assert sum("not possible: batch_size is 12" in line for line in table) == 6
 
 
 def test_a_grid_has_defaults():
@@ -51,9 +51,9 @@ def test_a_grid_has_defaults():
 @pytest.mark.parametrize(
     "given, said",
     [
-        ({"remats": ["some"]}, "--remats: no policy 'some'; there are none, dots, full"),
-        ({"fsdps": [0]}, "--fsdps must be positive, got 0"),
-        ({"batches": [-8]}, "--batches must be positive, got -8"),
+        ({"remats": ["some"]}, "--remats is some, expected some of none, dots, full"),
+        ({"fsdps": [0]}, "--fsdps is 0, expected a positive number"),
+        ({"batches": [-8]}, "--batches is -8, expected a positive number"),
     ],
 )
 def test_a_grid_that_is_none_is_refused(given, said):

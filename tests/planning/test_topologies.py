@@ -29,7 +29,7 @@ def test_tpus_are_as_libtpu_describes_them(name, devices, hosts):
 
 @pytest.mark.parametrize("name", ["v3:2x2", "v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
 def test_limits_are_the_compilers(name):
-    """Of a program that needs more than any chip has, the compiler says how much there is."""
+    """The compiler reports the limit when a program needs more memory than any chip has."""
     topology = parse_topology(name)
     mesh = Mesh(topology.mesh_devices(), "all")
     rows = topology.devices * 120 * 2**10
@@ -53,10 +53,10 @@ def test_gpus_that_are_not_here_have_places_only():
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("v7:2x2", "no chip 'v7'; there are v3, v4, v5e, v5p, v6e, a100, h100, h200, b200"),
-        ("h10:8", "no chip 'h10'; did you mean 'h100'?"),
-        ("v5e", "'' is no number of chips; write it as in v5e:16x16"),
-        ("v5e:0x4", "'0x4' is no number of chips"),
+        ("v7:2x2", "unknown chip 'v7'; there are v3, v4, v5e, v5p, v6e, a100, h100, h200, b200"),
+        ("h10:8", "unknown chip 'h10'; did you mean 'h100'?"),
+        ("v5e", "'' is not a number of chips; write it as in v5e:16x16"),
+        ("v5e:0x4", "'0x4' is not a number of chips"),
         ("v4:2x2", "v4 has 3 sides, not 2; write v4:8x8x4"),
         ("h100:2x4", "h100 has 1 sides, not 2; write h100:8"),
         ("v5e:32x32", "1024 chips, a pod of v5e has 256; name a smaller slice"),

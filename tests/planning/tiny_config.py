@@ -1,4 +1,4 @@
-"""A run that a compiler lays out in seconds, with every key that the planner's tests set."""
+"""Config of a run that compiles in seconds, with every key that the planner's tests set."""
 
 from ml_collections import ConfigDict
 

@@ -13,7 +13,7 @@ from flax import nnx
 from gato_jax.batching.batch import collate
 from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
-from gato_jax.policy.cache import advance, empty_state, forget, open_window, relative_keys_of
+from gato_jax.policy.cache import advance, compute_relative_keys, empty_state, forget, open_window
 from gato_jax.policy.policy import batch_observations
 from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
@@ -44,7 +44,7 @@ class StepByStep:
 
     def __init__(self, agent: Agent, environments: int, actions: int, *, slots: int | None = None):
         model = nnx.merge(agent.graph, agent.params)
-        relative_keys = relative_keys_of(model, agent.context)
+        relative_keys = compute_relative_keys(model, agent.context)
         memory_steps = next(iter(agent.memory_steps.values()))
         self.actions = actions
         self.state = empty_state(agent.model, environments, slots or agent.context)

@@ -118,7 +118,7 @@ def test_it_writes_text(agent):
 
 def test_a_timestep_longer_than_the_context_is_refused():
     agent = made_agent(context=7)
-    with pytest.raises(TokenizationError, match="a timestep of 8 tokens exceeds the agent's context of 7"):
+    with pytest.raises(TokenizationError, match="a timestep has 8 tokens, expected at most the agent's context of 7"):
         Policy(agent, CONTROL.name, 1).act(observations(CONTROL, 0, 1))
 
 
@@ -130,7 +130,7 @@ def test_an_observation_that_has_no_tokens_is_refused(agent):
 
 @pytest.mark.parametrize("temperature", [-1.0, float("nan")])
 def test_a_temperature_below_zero_is_refused(agent, temperature):
-    with pytest.raises(ValueError, match="temperature must be 0 or more"):
+    with pytest.raises(ValueError, match="temperature is .*, expected 0 or more"):
         Policy(agent, CONTROL.name, 1, temperature=temperature)
 
 

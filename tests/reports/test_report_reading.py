@@ -72,7 +72,7 @@ def test_results_of_the_wrong_shape_are_named(own_run, key, value):
 
 def test_a_score_without_its_agent_is_named(own_run):
     (own_run / "results.json").write_text('{"tasks": {"a/b": {"episodes": 1, "metric": "return"}}}')
-    with pytest.raises(ReportError, match="a/b: missing.*'agent'"):
+    with pytest.raises(ReportError, match="a/b lacks the key 'agent'.*gato evaluate"):
         read_results(own_run)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from gato_jax.episodes.tfds_writer import staged, write_examples
+from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 
 # A leaf: `480x640x3 image`, `7 float32`, ` bool` and so on. _STEP holds the fields of every step.
 _STEP = {"is_first": " bool", "is_last": " bool", "is_terminal": " bool", "reward": " float32"}
@@ -306,6 +306,6 @@ def write_open_x(root: Path, name: str, file_format: str = "array_record", episo
         {"steps": tfds.features.Dataset({key: _feature(leaf) for key, leaf in step.items()}), **_feature(others)}
     )
     directory = root / name / "0.1.0"
-    with staged(directory) as staging:
+    with atomic_dataset(directory) as staging:
         write_examples(staging, directory, features, {"train": examples}, file_format=file_format)
     return directory, examples

@@ -208,7 +208,7 @@ def test_fields_as_a_person_writes_them(tmp_path):
             {"provenance": {"source": "x", "license": "MIT"}},
             "provenance has the unknown key 'license'. Did you mean 'licence'",
         ),
-        ({"embodiment": {"robot": "Arm", "cameras": [{"key": "back"}]}}, "'back', but observation 'back' is not there"),
+        ({"embodiment": {"robot": "Arm", "cameras": [{"key": "back"}]}}, "'back', but observation 'back' is missing"),
         ({"metric": "wins"}, "wins"),
     ],
 )

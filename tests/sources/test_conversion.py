@@ -25,7 +25,7 @@ from gato_jax.sources.conversion import (
     TooManyRejectedError,
     convert,
     pipeline,
-    recording,
+    shard_worker,
 )
 from gato_jax.sources.conversion.shards import plan_shards
 from tests.sources.made_reader import (
@@ -130,10 +130,12 @@ def test_splits_lie_beside_each_other(tmp_path):
 
 
 def test_readers_that_contradict_each_other_are_refused(tmp_path, made):
-    with pytest.raises(ConversionError, match=r"the splits are \['train', 'train'\]; name one or more, each once"):
+    with pytest.raises(ConversionError, match=r"the splits are \['train', 'train'\], expected one or more, each once"):
         converted([made, made], tmp_path / "out")
     other = dataclasses.replace(made, split="test", spec=dataclasses.replace(SPEC, control_rate_hz=20.0))
-    with pytest.raises(ConversionError, match="split 'test' has another spec than split 'train'; convert it apart"):
+    with pytest.raises(
+        ConversionError, match="split 'test' has another task spec than split 'train'. Convert it separately"
+    ):
         converted([made, other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -181,7 +183,7 @@ def test_too_many_rejected_stop_it_and_nothing_is_done_twice(tmp_path, monkeypat
     listed = json.loads((folder / "1.0.0.converting" / "rejected.json").read_text())
     assert listed["rejected"] == [one.to_json() for one in refusal.value.rejected] and len(listed["rejected"]) == 4
     assert not (folder / "1.0.0").exists()
-    monkeypatch.setattr(recording.Recording, "convert", never)
+    monkeypatch.setattr(shard_worker.ShardWorker, "convert", never)
     assert converted(reader, tmp_path / "out", max_rejected=0.4).episodes == 6
     assert [one.name for one in folder.iterdir()] == ["1.0.0"]
 
@@ -196,7 +198,7 @@ def test_of_few_episodes_one_is_more_than_the_share(tmp_path):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
 def test_the_share_that_may_be_rejected_is_between_0_and_1(tmp_path, made, share):
-    with pytest.raises(ConversionError, match="max_rejected is .*; it is a share of the episodes, from 0 to 1"):
+    with pytest.raises(ConversionError, match=r"max_rejected is .*, expected a share of the episodes in \[0, 1\]"):
         converted(made, tmp_path / "out", max_rejected=share)
 
 
@@ -207,7 +209,7 @@ def test_the_share_that_may_be_rejected_is_between_0_and_1(tmp_path, made, share
 def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_path, made, monkeypatch, limits, said):
     action = {**SPEC.action, "torque": Continuous(shape=(2,), **limits)}
     reader = dataclasses.replace(made, spec=dataclasses.replace(SPEC, action=action))
-    monkeypatch.setattr(recording.Recording, "convert", never)
+    monkeypatch.setattr(shard_worker.ShardWorker, "convert", never)
     with pytest.raises(ConversionError, match="laboratory/StackCubes: action 'torque' has limits ") as refusal:
         converted(reader, tmp_path / "out")
     assert said in str(refusal.value) and "Set both in the fields" in str(refusal.value)
@@ -230,7 +232,7 @@ def test_a_filter_on_what_was_not_recorded_is_refused(tmp_path, made, judge, sai
 def test_a_split_of_which_nothing_is_left_is_refused(tmp_path):
     file = write_recording(tmp_path / "made.json", train=30, test=1, damaged={})
     readers = [open_made(file, "train"), open_made(file, "test")]
-    with pytest.raises(StoreError, match="split 'test' would hold no episodes; leave the split out"):
+    with pytest.raises(StoreError, match="split 'test' would hold no episodes. Omit the split"):
         converted(readers, tmp_path / "out", filters=[SuccessOnly()])
 
 
@@ -251,7 +253,7 @@ def test_damaged_episodes_are_not_judged(tmp_path):
 
 def test_what_our_own_datasets_know_of_their_episodes_is_not_read_again(tmp_path, made, monkeypatch):
     dataset = open_dataset(write_dataset(tmp_path / "first", SPEC, {"train": made}))
-    monkeypatch.setattr(recording.Recording, "survey", never)
+    monkeypatch.setattr(shard_worker.ShardWorker, "survey", never)
     done = converted(dataset, tmp_path / "out", filters=[ExpertShare()])
     assert done.filtered == {"expert_share": 8} and open_dataset(done.directory).returns.tolist() == [8.0, 9.0]
 
@@ -319,13 +321,13 @@ def test_only_a_finished_shard_that_is_damaged_is_made_anew(tmp_path, made, with
         case _:
             entry = work / "convert" / "train-00001.json"
             entry.write_text(entry.read_text()[:-9])
-    shards, convert_shard = [], recording.Recording.convert
+    shards, convert_shard = [], shard_worker.ShardWorker.convert
 
     def watched(self, shard):
         shards.append(shard.number)
         return convert_shard(self, shard)
 
-    monkeypatch.setattr(recording.Recording, "convert", watched)
+    monkeypatch.setattr(shard_worker.ShardWorker, "convert", watched)
     assert contents(converted(made, tmp_path / "out").directory) == whole
     assert shards == [1] and not work.exists()
 
@@ -335,7 +337,11 @@ def test_another_source_or_other_settings_are_refused_with_the_difference(tmp_pa
     before = contents(work)
     other = open_made(write_recording(tmp_path / "other.json", train=11, salt=1))
     for reader, settings, lines in [
-        (other, {}, ["splits.train.episodes: 11 here, 10 in what is there", "splits.train.fingerprint: 'train-11-1'"]),
+        (
+            other,
+            {},
+            ["splits.train.episodes: 11 here, 10 in conversion.json", "splits.train.fingerprint: 'train-11-1'"],
+        ),
         (made, {"shard_episodes": 4}, ["shard_episodes: 4 here, 3 in"]),
         (made, {"filters": [ExpertShare()]}, ["filters.expert_share.share: 0.8 here, missing in"]),
         (made, {"file_format": "tfrecord"}, ["file_format: 'tfrecord' here, 'array_record' in"]),
@@ -344,7 +350,7 @@ def test_another_source_or_other_settings_are_refused_with_the_difference(tmp_pa
         with pytest.raises(ConversionError) as refusal:
             converted(reader, tmp_path / "out", **settings)
         assert "an unfinished conversion of other data or fields, or with other settings" in str(refusal.value)
-        assert "go on with the same, name another output, or begin anew (--overwrite)" in str(refusal.value)
+        assert "continue with the same, choose another output, or start again (--overwrite)" in str(refusal.value)
         assert all(line in str(refusal.value) for line in lines), refusal.value
     assert contents(work) == before
 
@@ -364,19 +370,21 @@ def test_begun_anew_and_killed_nothing_of_the_old_one_is_left(tmp_path, made, wi
 def test_a_finished_one_is_kept_or_replaced(tmp_path, made, without_beam, monkeypatch):
     done = converted(made, tmp_path / "out")
     times = {file: file.stat().st_mtime_ns for file in done.directory.iterdir()}
-    monkeypatch.setattr(recording.Recording, "convert", never)
+    monkeypatch.setattr(shard_worker.ShardWorker, "convert", never)
     again = converted(made, tmp_path / "out")
-    assert again == done and again.kept and not done.kept
+    assert again == done and again.reused and not done.reused
     assert {file: file.stat().st_mtime_ns for file in done.directory.iterdir()} == times
     file = done.directory / open_dataset(done.directory).index.file[1]
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ConversionError, match=r"is damaged since .*truncated.*; convert it again \(--overwrite\)"):
+    with pytest.raises(
+        ConversionError, match=r"the converted dataset is damaged .*truncated.*. Convert it again \(--overwrite\)"
+    ):
         converted(made, tmp_path / "out")
     monkeypatch.undo()
-    with pytest.raises(ConversionError, match=r"1.0.0: already there, made of other data .*") as refusal:
+    with pytest.raises(ConversionError, match=r"1.0.0: exists already, made of other data .*") as refusal:
         converted(made, tmp_path / "out", shard_episodes=4)
-    assert "shard_episodes: 4 here, 3 in what is there" in str(refusal.value)
-    assert "name another output, or replace it (--overwrite)" in str(refusal.value)
+    assert "shard_episodes: 4 here, 3 in conversion.json" in str(refusal.value)
+    assert "choose another output, or replace it (--overwrite)" in str(refusal.value)
     assert converted(made, tmp_path / "out", filters=[Deduplicate()], overwrite=True).episodes == 9
     assert [folder.name for folder in (tmp_path / "out" / NAME).iterdir()] == ["1.0.0"]
 

@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 from gato_jax.episodes import Continuous, Provenance, StoreError
-from gato_jax.episodes.tfds_writer import staged, write_examples
+from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.sources import EpisodeReader, SourceError, open_rlds, open_source, write_bridge_dataset
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
@@ -251,7 +251,7 @@ def _small():
 def test_an_episode_that_is_not_as_it_should_be_is_refused_and_the_rest_is_read(tmp_path):
     changes = [lambda steps: None, *FAULTS.values(), lambda steps: steps.clear(), lambda steps: None]
     directory = tmp_path / "bridge_dataset" / "1.0.0"
-    with staged(directory) as staging:
+    with atomic_dataset(directory) as staging:
         examples = [_steps(number, change) for number, change in enumerate(changes)]
         write_examples(staging, directory, bridge_features(), {"train": examples})
     sized = dataclasses.replace(FIELDS, recorded_sizes={"image_0": (256, 256)})

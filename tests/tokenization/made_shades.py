@@ -1,4 +1,4 @@
-"""A made-up image tokenizer, for the tests of several rooms."""
+"""Synthetic image tokenizer for tests of several packages."""
 
 import types
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Shades:
-    """An image tokenizer of four codes for an image: the means of its quarters."""
+    """Image tokenizer with four codes for an image: the means of its quarters."""
 
     config = types.SimpleNamespace(grid=2, token_count=4, codes=256)
     fingerprint = "shades"

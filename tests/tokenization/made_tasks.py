@@ -1,4 +1,4 @@
-"""Made-up tasks of every kind, and episodes of theirs: what the tests of several rooms work on."""
+"""Synthetic tasks of every kind with random episodes, for tests of several packages."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ ALL = (CONTROL, GRID, GAME, ROBOT, CAPTION, DIALOGUE)
 
 
 def draw(modality: Modality, rng: np.random.Generator, steps: int) -> np.ndarray:
-    """Random values of `steps` timesteps."""
+    """Return random values for `steps` timesteps."""
     match modality:
         case Text():
             return np.array([SENTENCES[i] for i in rng.integers(len(SENTENCES), size=steps)], object)
@@ -59,7 +59,7 @@ def draw(modality: Modality, rng: np.random.Generator, steps: int) -> np.ndarray
 
 
 def episode_of(spec: TaskSpec, observation: dict, action: dict, **fields) -> Episode:
-    """An episode of these observations and actions, without rewards."""
+    """Return an episode of these observations and actions, without rewards."""
     steps = len(next(iter({**observation, **action}.values())))
     at = np.arange(steps)
     return Episode(
@@ -72,7 +72,7 @@ def episode_of(spec: TaskSpec, observation: dict, action: dict, **fields) -> Epi
 
 
 def random_episode(spec: TaskSpec, seed: int, steps: int, **fields) -> Episode:
-    """An episode of random observations and random actions."""
+    """Return an episode of random observations and random actions."""
     rng = np.random.default_rng(seed)
     observation = {key: draw(modality, rng, steps) for key, modality in spec.observation.items()}
     action = {key: draw(modality, rng, steps) for key, modality in spec.action.items()}

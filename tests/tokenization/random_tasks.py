@@ -1,4 +1,4 @@
-"""Random tasks of any mix of modalities, and random episodes of theirs, a pure function of a seed."""
+"""Random tasks with any mix of modalities and their random episodes, as pure functions of a seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORDS = (
 
 @dataclasses.dataclass(frozen=True)
 class RandomTask:
-    """`observation` and `action` of the spec as nested as they were given."""
+    """A task whose `observation` and `action` keep the nested structure that its spec flattens."""
 
     spec: TaskSpec
     observation: dict[str, Any]

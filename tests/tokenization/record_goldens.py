@@ -1,4 +1,4 @@
-"""The first steps of one real episode of each mix of modalities, as goldens/*.npz: what test_goldens.py tokenizes.
+"""Recorder of goldens/*.npz, the first steps of one real episode of each mix of modalities, for test_goldens.py.
 
     python -m tests.tokenization.record_goldens
 
@@ -27,7 +27,7 @@ def recorded_path(task: str) -> pathlib.Path:
 
 
 def save(spec: TaskSpec, episode: Episode):
-    """Writes up to four steps. Instructions and body decide no token and stay out."""
+    """Write up to four steps, without instructions and embodiment, on which no token depends."""
     spec = dataclasses.replace(spec, instructions=None, embodiment=None)
     arrays = {}
     for side in ("observation", "action"):
@@ -39,7 +39,7 @@ def save(spec: TaskSpec, episode: Episode):
 
 
 def load(path: pathlib.Path) -> tuple[TaskSpec, Episode]:
-    """What `save` wrote; rewards and discounts, which have no tokens, are zero."""
+    """Read an episode that `save` wrote; rewards and discounts, which have no tokens, are zero."""
     with np.load(path, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
         sides = {"observation": {}, "action": {}}

@@ -1,4 +1,4 @@
-"""Each codec and its inverse: exact, or within the width of a bin."""
+"""Tests of each codec and its inverse: exact, or within the width of a bin."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def test_companded_bins_are_those_of_the_paper(value, with_m, without_m):
 
 
 def positive(low: float, high: float) -> st.SearchStrategy[float]:
-    """Of every order of magnitude alike."""
+    """Return numbers whose orders of magnitude are uniformly distributed."""
     return st.floats(np.log10(low), np.log10(high)).map(lambda exponent: float(10**exponent))
 
 
@@ -171,7 +171,7 @@ def test_discrete_values_come_back_exactly(data):
     values = data.draw(hnp.arrays(np.int64, (2, *modality.shape), elements=st.integers(0, modality.n - 1)))
     ids = codec.encode(values)
     assert ids.shape == (2, codec.token_count)
-    np.testing.assert_array_equal(ids.reshape(-1), values.reshape(-1))  # row-major, and its own number is the id
+    np.testing.assert_array_equal(ids.reshape(-1), values.reshape(-1))  # row-major; the value itself is the id
     np.testing.assert_array_equal(codec.decode(ids), values)
 
 
@@ -230,7 +230,7 @@ def test_a_resized_image_of_one_colour_keeps_it():
 
 
 def test_patch_intervals_are_those_of_the_papers_figure():
-    """80 wide and 64 high: the patch in row 1 and column 2 covers rows [0.25, 0.5] and columns [0.4, 0.6]."""
+    """In an image 80 by 64, the patch in row 1 and column 2 covers rows [0.25, 0.5] and columns [0.4, 0.6]."""
     codec = ImageCodec(modality=Image(height=64, width=80))
     assert codec.grid == (4, 5)
     np.testing.assert_array_equal(codec.intervals[1 * 5 + 2], [32, 64, 51, 77])
@@ -307,7 +307,7 @@ def test_ids_of_another_kind_do_not_decode():
         OBSERVATION.decode(np.array([33_024]))
     with pytest.raises(TokenizationError, match=r"not all of a discrete value, \[0, 4\)"):
         DiscreteCodec(modality=Discrete(n=4)).decode(np.array([4]))
-    with pytest.raises(TokenizationError, match="id 32000 is no piece of text"):
+    with pytest.raises(TokenizationError, match="id 32000 is not that of a text piece"):
         TextCodec().decode(np.array([32_000, 2]))
 
 

@@ -1,4 +1,4 @@
-"""Whatever is given becomes exactly its tokens, or a TokenizationError that says which value of which step it is."""
+"""Fuzz tests: every input becomes exactly its tokens, or a TokenizationError that names value and step."""
 
 import re
 import unicodedata
@@ -28,7 +28,7 @@ MODALITIES = {
 
 
 def layout_of(key: str) -> Layout:
-    """The value under test is an action where its modality has limits, else an observation."""
+    """Return a layout whose action is under test if the modality has limits, and its observation otherwise."""
     fixed = {"go": Discrete(n=2)}
     sides = ({"see": Discrete(n=2)}, {key: MODALITIES[key]}) if key == "limited" else ({key: MODALITIES[key]}, fixed)
     return Layout(TaskSpec(suite="fuzz", task=key, observation=sides[0], action=sides[1]), Tokenization())
@@ -39,7 +39,7 @@ SIDES = {key: "action" if key == "limited" else "observation" for key in MODALIT
 
 
 def episode(key: str, values: np.ndarray):
-    """The values under test beside zeros."""
+    """Return an episode with the values under test, and zeros for the other side."""
     zeros = np.zeros(len(values), np.int64)
     given, other = {key: values}, {"see" if key == "limited" else "go": zeros}
     sides = (other, given) if key == "limited" else (given, other)
@@ -58,7 +58,7 @@ SHAPES = ((), (1,), (2,), (3,), (0,), (2, 2), (1, 2), (2, 1))
 
 @st.composite
 def arrays(draw, key: str) -> np.ndarray:
-    """(T, ...) of any dtype and, three times in four, of the right shape; the bits are any bits."""
+    """Draw an array (T, ...) of any dtype with random bits, three times out of four of the right shape."""
     steps = draw(st.integers(1, 3))
     right = MODALITIES[key].shape
     shape = (steps, *(draw(st.sampled_from(SHAPES)) if draw(st.integers(0, 3)) == 0 else right))
@@ -92,7 +92,7 @@ def arrays(draw, key: str) -> np.ndarray:
 
 
 def encode(key: str, values: np.ndarray):
-    """The tokens, or the error's message; whatever else is raised or warned of is a failure."""
+    """Return the tokens or the message of the TokenizationError; any other error and any warning fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -102,20 +102,20 @@ def encode(key: str, values: np.ndarray):
 
 
 def check_refusal(found, key: str, *, step: int | None = None, said: str = ""):
-    """`step` is that of the one value at fault; where it is not one value, any may be named, or none."""
+    """Check the context of a message; without `step`, the message may name any step or none."""
     at = r"(, step \d)?" if step is None else f", step {step}"
     where = f"^fuzz/{key}{at}, {SIDES[key]} {key!r}: "
     assert isinstance(found, str) and re.match(where, found) and said in found, (found, where, said)
 
 
 def first(bad: np.ndarray) -> tuple[int, str]:
-    """The step of the first bad value, and how the message gives its place."""
+    """Return the step of the first bad value, and the place of its element as in the message."""
     step, *element = (int(i) for i in np.argwhere(bad)[0])
     return step, f" at element {tuple(element)}" if element else ""
 
 
 def ids_of(found, key: str, values: np.ndarray) -> np.ndarray:
-    """The ids of the key under test, one row for each step."""
+    """Return the ids of the key under test, one row for each step."""
     rows = found.token_ids.reshape(len(values), -1)
     width = int(np.prod(values.shape[1:]))
     return rows[:, -width:] if key == "limited" else rows[:, :width]
@@ -199,7 +199,7 @@ def check_texts(said: list):
 
 
 class Unwilling:
-    """Will not become an array, as one on another device."""
+    """Object that refuses to become an array, like one on another device."""
 
     def __array__(self, *args, **kwargs):
         raise TypeError("copy me to the host first")
@@ -213,7 +213,7 @@ things = st.one_of(
 
 
 def check_thing(key: str, thing):
-    """A single observation that is no array."""
+    """Check a single observation that need not be an array."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -265,14 +265,14 @@ def test_anything_is_exact_or_refused_a_hundred_thousand_times(case):
 
 @pytest.mark.parametrize("key", ["continuous", "limited"])
 def test_every_exponent_and_sign_of_float32_is_exact_or_refused(key):
-    """All exponents and signs, with mantissas at both ends and between."""
+    """Values have all exponents and signs, with mantissas at both ends and between."""
     exponents, mantissas = np.arange(512, dtype=np.uint32) << 23, np.array([0, 1, 0x2AAAAA, 0x7FFFFF], np.uint32)
     for value in (exponents[:, None] | mantissas).reshape(-1).view(np.float32):
         check_numbers(key, np.array([[0.5, value]], np.float32))
 
 
 def test_text_of_every_plane_of_unicode_comes_back_or_is_refused():
-    """The first, the last and some characters between of each plane, in one text with what joins and combines."""
+    """A text has the first, the last and some other characters of each plane, with joiners and combining marks."""
     for plane in range(17):
         points = [plane * 0x10000 + at for at in (1, 0x41, 0x300, 0xD7FF, 0xE000, 0xFEFF, 0xFFFD, 0xFFFF)]
         check_texts([f"a{''.join(map(chr, points))}\u0301\u200db"])
@@ -280,7 +280,7 @@ def test_text_of_every_plane_of_unicode_comes_back_or_is_refused():
 
 @pytest.mark.parametrize("key", MODALITIES)
 def test_an_episode_without_actions_has_no_tokens(key):
-    """One step, which holds the final observation only."""
+    """The episode has one step, with the final observation only."""
     modality = MODALITIES[key]
     value = np.array(["a"], object) if isinstance(modality, Text) else np.zeros((1, *modality.shape), np.uint8)
     other = {"see" if key == "limited" else "go": np.zeros(1, np.int64)}

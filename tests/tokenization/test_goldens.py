@@ -1,4 +1,4 @@
-"""Tables that a person can read: the mu-law, and how the first steps of real episodes are laid out.
+"""Golden tables that a person can read: the mu-law, and the layout of the first steps of real episodes.
 
 The episodes are those of record_goldens.py. `WRITE_GOLDENS=1 pytest tests/tokenization/test_goldens.py` writes the
 tables anew; read the difference before committing.
@@ -78,7 +78,7 @@ def test_a_real_episode_is_laid_out_as_committed(path):
 
 
 def step_lines(step: TokenSequence, tokens: list[Token]) -> list[str]:
-    """One line for each position."""
+    """Return a table with one line for each position."""
     patches = {int(slot): patch for patch, slot in enumerate(step.patch_slots)}
     lines = []
     for i, token in enumerate(tokens):

@@ -1,4 +1,4 @@
-"""Codes of a trained tokenizer in the place of patches, and those of later images as targets."""
+"""Tests of codes of an image tokenizer in place of patches, and of later codes as targets."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from gato_jax.tokenization.codecs import CodeCodec
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from tests.tokenization.made_tasks import random_episode
 
-FIRST = 33_025  # behind the separator, 33024
+FIRST = 33_025  # after the separator, 33024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Corners:
-    """The codes of an image are the reds of its four corners, in 64 shades: as good as a trained one to count with."""
+    """Image tokenizer whose codes are the red values of the four corners of an image, in 64 shades."""
 
     config: Config = Config()
     fingerprint: str = "made"
@@ -55,7 +55,7 @@ def settings(ahead: int | None) -> Tokenization:
 
 
 def rows(ahead: int | None):
-    """The episode, and its tokens, targets and loss mask as (steps, tokens of a step)."""
+    """Return an episode, and its tokens, targets and loss mask as (steps, tokens of a step)."""
     episode = random_episode(SPEC, seed=0, steps=STEPS)
     tokens = Layout(SPEC, settings(ahead), image_tokenizer=TOKENIZER).encode(episode)
     return episode, *(getattr(tokens, n).reshape(STEPS, WIDTH) for n in ("token_ids", "target_ids", "loss_mask"))

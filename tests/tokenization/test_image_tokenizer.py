@@ -1,4 +1,4 @@
-"""Codes are the same whatever the batch, in range, of any image; what is saved is loaded or refused by name."""
+"""Tests of the image tokenizer: codes do not depend on the batch, and damaged files are refused by name."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer, fit
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer, resize_to_square
 from gato_jax.tokenization.vqvae import (
     VQVAE,
     ImageTokenizerConfig,
@@ -97,7 +97,7 @@ def test_the_reconstructions_gradient_reaches_the_encoder_and_not_the_code_table
 def test_images_shrink_by_the_mean_over_an_area():
     image = np.zeros((1, 4, 4, 3), np.uint8)
     image[0, :2, :2] = [[[40, 0, 0], [80, 0, 0]], [[0, 0, 0], [120, 0, 8]]]
-    np.testing.assert_array_equal(fit(image, 2)[0, 0, 0], [60, 0, 2])
+    np.testing.assert_array_equal(resize_to_square(image, 2)[0, 0, 0], [60, 0, 2])
 
 
 def test_what_is_saved_is_loaded(tokenizer, tmp_path):
@@ -177,7 +177,7 @@ def test_files_that_are_missing_damaged_or_do_not_match_are_refused(tokenizer, t
         ({"side": 60}, "power of two, got side 60 and grid 8; for this grid take 32, 64"),
         ({"grid": 9}, "power of two"),
         ({"side": 4}, "power of two"),
-        ({"codes": 0}, "codes must be a positive whole number, got 0"),
+        ({"codes": 0}, "codes is 0, expected a positive number"),
         ({"channels": 20}, "channels must be a multiple of 8"),
         ({"commitment": -1.0}, "commitment must not be negative"),
         ({"commitment": float("nan")}, "commitment must not be negative"),

@@ -1,4 +1,4 @@
-"""The order of a timestep's tokens, what is a target, where a token is, and what is refused."""
+"""Tests of the layout: order of tokens, targets, local positions and errors."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def test_text_in_an_observation_is_a_target_only_where_the_option_says_so(spec):
     np.testing.assert_array_equal(without.loss_mask, actions)
     text = with_text.loss_mask & ~actions
     assert text.any() and (with_text.token_ids[text][-1] == 2)  # the end-of-text piece is one of them
-    assert not with_text.action_range[text].any()  # and no action
+    assert not with_text.action_range[text].any()  # text is no action of fixed length
 
 
 @pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.task)
@@ -179,7 +179,7 @@ def test_a_nested_key_is_in_the_order_of_its_tree():
 
 
 def test_discrete_values_without_ids_are_refused():
-    """Their ids are those of the first text pieces, so there must be as many."""
+    """Discrete values have the ids of the first text pieces, so there must be at least as many pieces."""
     spec = TaskSpec(suite="made", task="wide", observation={"x": Discrete(n=1025)}, action={"a": Discrete(n=2)})
     with pytest.raises(
         TokenizationError, match=r"made/wide, observation 'x': has 1025 values, .*bins = 1024; raise it"

@@ -1,4 +1,4 @@
-"""Percentiles of actions: measured on what was done, and refused or warned of where they say nothing."""
+"""Tests of measured action limits: percentiles of the data, errors and warnings for elements that do not vary."""
 
 import dataclasses
 import logging
@@ -103,7 +103,7 @@ def test_data_of_another_task_or_shape_are_refused():
 @pytest.mark.parametrize(
     "arm, said",
     [
-        (None, r"is not there, only \['grip'\]"),
+        (None, r"is missing, the episode has \['grip'\]"),
         (np.zeros((1, 3)), r"a value must have shape \(2,\), got an array of shape \(1, 3\)"),
         (np.zeros((1, 5, 2)), r"a value must have shape \(2,\), got one of shape \(5, 2\)"),
         (np.array([["a", "b"]]), "needs real numbers, got dtype <U1"),

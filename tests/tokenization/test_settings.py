@@ -1,4 +1,4 @@
-"""The other published action tokens, RT-1's and RT-2's, by hand; and settings that contradict themselves."""
+"""Tests of the action tokens of RT-1 and RT-2 by hand, and of settings that contradict each other."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,9 @@ def test_rt_2_uses_the_256_least_probable_pieces_of_the_text_model():
     model = sentencepiece.SentencePieceProcessor(model_file=str(TOKENIZER_MODEL))
     scores = np.array([model.GetScore(token) for token in range(model.vocab_size())])
     fixed = [model.IsControl(i) or model.IsByte(i) or model.IsUnknown(i) for i in range(len(scores))]
-    spaces = [set(model.IdToPiece(i)) == {"\u2581"} for i in range(len(scores))]  # which its makers gave -1e9 by hand
+    spaces = [
+        set(model.IdToPiece(i)) == {"\u2581"} for i in range(len(scores))
+    ]  # their scores were set to -1e9 by hand
     learned = ~np.array(fixed) & ~np.array(spaces)
     assert model.vocab_size() == 32_000 and learned[31_744:].all()
     least = np.flatnonzero(learned)[np.argsort(scores[learned], kind="stable")[:256]]

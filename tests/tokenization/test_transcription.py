@@ -1,4 +1,4 @@
-"""The paper's tokenization once more, slowly and word by word, gives the same tokens on random episodes."""
+"""Test against a slow transcription of the paper's tokenization, sentence by sentence, on random episodes."""
 
 import dataclasses
 import math
@@ -44,7 +44,7 @@ def row_major(value) -> list:
 
 
 def text_tokens(text) -> list[Token]:
-    """Text is predicted wherever it stands; our end-of-text piece closes it."""
+    """Text is always predicted; our end-of-text piece closes it."""
     return [Token(id=piece, target=True) for piece in [*PIECES.encode(text), 2]]
 
 

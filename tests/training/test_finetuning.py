@@ -96,24 +96,24 @@ def test_the_image_tokenizer_is_the_one_beside_the_checkpoint(tmp_path, checkpoi
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"epsiodes": 3}, "config has no key 'epsiodes'; did you mean 'episodes'?"),
-        ({"batchsize": 3}, "config has no key 'batchsize'; did you mean 'batch_size'?"),
-        ({"dataset": {"sorce": "a"}}, "dataset has no key 'sorce'; did you mean 'source'?"),
-        ({"dataset": {}}, "dataset lacks source"),
-        ({"dataset": "recorded:a"}, "dataset must be a section"),
+        ({"epsiodes": 3}, "config has the unknown key 'epsiodes'. Did you mean 'episodes'?"),
+        ({"batchsize": 3}, "config has the unknown key 'batchsize'. Did you mean 'batch_size'?"),
+        ({"dataset": {"sorce": "a"}}, "config.dataset has the unknown key 'sorce'. Did you mean 'source'?"),
+        ({"dataset": {}}, "config.dataset lacks the key 'source'. Add it."),
+        ({"dataset": "recorded:a"}, "config.dataset is 'recorded:a', expected an object"),
         ({"datasets": {}}, "config has datasets, which fine-tuning cannot set: it has one dataset"),
         ({"checkpoint_every": 4}, "config has checkpoint_every, which fine-tuning cannot set: .* set evaluate_every"),
         ({"image_trunk_weights": "a"}, "config has image_trunk_weights, which fine-tuning cannot set"),
         ({"model": {"width": 64}}, "model.width is the checkpoint's; a config sets dropout and stochastic_depth only"),
         ({"model": {"dropout": 1.0}}, "model.dropout must be in"),
-        ({"optimizer": {"beta1": 0.9}}, "optimizer has no key 'beta1'"),
-        ({"episodes": 0}, "episodes must be positive, got 0"),
-        ({"episodes": "all"}, "config.episodes must be int, got 'all'"),
+        ({"optimizer": {"beta1": 0.9}}, "config.optimizer has the unknown key 'beta1'"),
+        ({"episodes": 0}, "episodes is 0, expected a positive number"),
+        ({"episodes": "all"}, "config.episodes is 'all', expected int."),
         ({"episodes": 3000}, "episodes 3000 cannot be drawn from keep_best 2000"),
-        ({"series": -1}, "series must be 0 or more, got -1"),
-        ({"temperature": float("nan")}, "temperature must be 0 or more, got nan"),
+        ({"series": -1}, "series is -1, expected 0 or more"),
+        ({"temperature": float("nan")}, "temperature is nan, expected 0 or more"),
         ({"steps": 21}, "steps 21 must be a multiple of evaluate_every 2"),
-        ({"steps": 8}, "smoothing is over 5 evaluations, and steps 8 have 4; lower smoothing or evaluate_every"),
+        ({"steps": 8}, "smoothing is 5 evaluations, and steps 8 have 4; lower smoothing or evaluate_every"),
         ({"log_every": 3}, "evaluate_every 2 must be a multiple of log_every 3"),
         ({"distributed": True}, "distributed=True: fine-tuning runs in one process"),
     ],
@@ -149,8 +149,13 @@ def test_until_there_is_a_checkpoint_a_run_may_begin_otherwise(checkpoint, tmp_p
     store.save(2, state, loader={}, contract=checkpoint.contract, model=checkpoint.model, run=run)
     store.close()
     require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)
-    with pytest.raises(CheckpointError, match="another run's checkpoint: episodes is 5 there, 3 here; name another"):
+    with pytest.raises(
+        CheckpointError, match="another run's checkpoint:\n  episodes: 3 here, 5 in start.json\nname another --workdir"
+    ):
         require_same_start(file, {"task": "a", "episodes": 3}, tmp_path)
     file.unlink()
-    with pytest.raises(CheckpointError, match="another run's checkpoint: task is None there, 'a' here"):
+    with pytest.raises(
+        CheckpointError,
+        match="another run's checkpoint:\n  episodes: 5 here, missing in start.json\n  task: 'a' here, missing",
+    ):
         require_same_start(file, {"task": "a", "episodes": 5}, tmp_path)

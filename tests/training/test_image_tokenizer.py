@@ -97,11 +97,11 @@ def test_a_finished_run_is_not_run_again(uninterrupted):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"learning_rate": 0.002}, "learning_rate is 0.001 there, 0.002 here"),
-        ({"steps": 13}, "steps is 12 there, 13 here"),
-        ({"config": ImageTokenizerConfig(side=16, grid=4, codes=65, channels=16)}, "codes is 64 there, 65 here"),
-        ({"images": IMAGES[1:]}, "images is 512 there, 511 here"),
-        ({"images": 255 - IMAGES}, "images_hash is"),
+        ({"learning_rate": 0.002}, "learning_rate: 0.002 here, 0.001 in run.json"),
+        ({"steps": 13}, "steps: 13 here, 12 in run.json"),
+        ({"config": ImageTokenizerConfig(side=16, grid=4, codes=65, channels=16)}, "codes: 65 here, 64 in run.json"),
+        ({"images": IMAGES[1:]}, "images: 511 here, 512 in run.json"),
+        ({"images": 255 - IMAGES}, "images_hash: .* here, .* in run.json"),
     ],
 )
 def test_a_folder_of_another_run_is_refused_with_the_difference(uninterrupted, changed, said):

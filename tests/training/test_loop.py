@@ -119,7 +119,10 @@ def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
         ({"batch_size": 16}, "batch_size: 16 here, 8 in"),
         ({"context": 32}, "context: 32 here, 24 in"),
         ({"steps": 60}, "steps: 60 here, 50 in"),
-        ({"model": dataclasses.replace(MODEL, layers=2)}, "another model's checkpoint: layers is 1 there, 2 here"),
+        (
+            {"model": dataclasses.replace(MODEL, layers=2)},
+            "another model's checkpoint:\n  layers: 2 here, 1 in its checkpoint\nname another --workdir",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

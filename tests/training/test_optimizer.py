@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gato_jax.training import OptimizerConfig
-from gato_jax.training.optimizer import decayed, frozen, learning_rate, optimizer
+from gato_jax.training.optimizer import decay_mask, frozen_mask, learning_rate, optimizer
 from tests.model.made_model import TINY, alive
 
 
@@ -28,14 +28,14 @@ def test_a_constant_rate_is_constant_after_its_warm_up():
 
 
 def test_matrices_and_tables_decay_and_biases_and_norms_do_not():
-    mask = names_of(decayed(alive(TINY)))
+    mask = names_of(decay_mask(alive(TINY)))
     for name, decays in mask.items():
         assert decays == ("bias" not in name and "norm" not in name), name
     assert any("content_bias" in name for name in mask) and any("tokens" in name for name in mask)
 
 
 def test_what_is_frozen_is_the_trunk_without_its_projection():
-    found = {name for name, is_frozen in names_of(frozen(alive(TINY))).items() if is_frozen}
+    found = {name for name, is_frozen in names_of(frozen_mask(alive(TINY))).items() if is_frozen}
     assert found and all("'patch'" in name and "'out" not in name for name in found)
 
 

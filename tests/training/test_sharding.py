@@ -6,7 +6,7 @@ import pytest
 
 from gato_jax.model import param_axes
 from gato_jax.training import ConfigError, MeshConfig
-from gato_jax.training.sharding import make_mesh, my_pools, place_batch, placed_ahead, row_groups, shard_params
+from gato_jax.training.sharding import make_mesh, local_pools, place_batch, place_ahead, row_groups, shard_params
 from tests.model.made_model import TINY, alive, made_batch
 
 
@@ -50,15 +50,15 @@ def test_rows_and_pools_are_spread_over_data_and_fsdp():
     placed = place_batch(mesh, made_batch(rows=8, pools=4))
     assert placed.token_ids.addressable_shards[0].data.shape == (2, 20)
     assert placed.patches.addressable_shards[0].data.shape == (1, 6, 16, 16, 3)
-    assert row_groups(mesh) == 4 and my_pools(mesh, 2) == list(range(8))
+    assert row_groups(mesh) == 4 and local_pools(mesh, 2) == list(range(8))
 
 
 @pytest.mark.parametrize(
     "mesh, said",
     [
-        (MeshConfig(data=3), "does not cover 8 devices"),
-        (MeshConfig(fsdp=-1), "at most one axis may be -1"),
-        (MeshConfig(data=0), "each must be positive"),
+        (MeshConfig(data=3), "expected a product of 8, the devices"),
+        (MeshConfig(fsdp=-1), "expected at most one -1"),
+        (MeshConfig(data=0), "is .0, 1, 1., expected positive numbers"),
     ],
 )
 def test_a_mesh_that_does_not_fit_is_refused(mesh, said):
@@ -71,7 +71,7 @@ def test_a_param_that_does_not_divide_is_named():
         shard_params(make_mesh(MeshConfig(data=1, tensor=8)), alive(TINY))
 
 
-def test_batches_are_placed_ahead_in_their_order_and_all_of_them():
+def test_batches_are_place_ahead_in_their_order_and_all_of_them():
     mesh, taken = make_mesh(MeshConfig()), []
 
     def batches():
@@ -79,6 +79,6 @@ def test_batches_are_placed_ahead_in_their_order_and_all_of_them():
             taken.append(number)
             yield made_batch(rows=8, pools=row_groups(mesh)).replace(row_ids=np.full(8, number, np.int32))
 
-    placed = placed_ahead(mesh, batches())
+    placed = place_ahead(mesh, batches())
     assert next(placed).row_ids.tolist() == [0] * 8 and taken == [0, 1, 2]
     assert [int(batch.row_ids[0]) for batch in placed] == [1, 2, 3, 4]

@@ -36,16 +36,6 @@ class ConversionLineage:
     filtered: Mapping[str, int] = dataclasses.field(default_factory=dict)
     missing: str = ""
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> ConversionLineage:
-        """Return the record from the JSON form of `dataclasses.asdict`.
-
-        Raises:
-          KeyError, TypeError, ValueError: the fields are not those of a record.
-        """
-        rejected = tuple((str(where), str(reason)) for where, reason in fields["rejected"])
-        return cls(**{**fields, "rejected": rejected})
-
 
 def read_conversions(folder: Path) -> tuple[ConversionLineage, ...]:
     """Read the conversions that produced the dataset in `folder`, the newest first; none if it was recorded directly.

@@ -13,11 +13,14 @@ from typing import Any
 
 from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.reports.provenance.conversions import ConversionLineage, read_conversions, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
 from gato_jax.tokenization import Contract
+
+_READER = DataclassReader(error=ReportError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,7 @@ def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
         return (
             ConversionLineage(missing="the run does not record the folder of the dataset: its conversion is unknown"),
         )
-    steps = [ConversionLineage.from_json(fields) for fields in conversions]
+    steps = list(_READER.value(tuple[ConversionLineage, ...], conversions, "conversions"))
     if steps and not Path(steps[0].folder).is_dir():
         gone = f"{steps[0].folder} no longer exists: this was recorded when the agent was trained"
         steps[0] = dataclasses.replace(steps[0], missing="; ".join(filter(None, (steps[0].missing, gone))))

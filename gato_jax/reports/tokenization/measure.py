@@ -25,7 +25,7 @@ from gato_jax.tokenization import (
     TextCodec,
 )
 from gato_jax.tokenization.columns import Column
-from gato_jax.tokenization.refusals import of_episode, of_key
+from gato_jax.tokenization.error_context import episode_context, key_context
 
 _SIDES = ("observation", "action")
 
@@ -93,16 +93,16 @@ class _Totals:
         steps = episode.acting_steps
         values = {("observation", key): array[:steps] for key, array in episode.observation.items()}
         values |= {("action", key): array[:steps] for key, array in episode.action.items()}
-        with of_episode(spec.name, number):
+        with episode_context(spec.name, number):
             for column, errors in self.errors.items():
-                with of_key(column.side, column.key):
+                with key_context(column.side, column.key):
                     errors.add(values[column.side, column.key])
             for name, (codec, seen) in self.seen.items():
-                with of_key(*name):
+                with key_context(*name):
                     seen.add(codec, values[name])
             lengths = {}
             for name, codec in self.text_codecs.items():
-                with of_key(*name):
+                with key_context(*name):
                     lengths[name] = np.array([len(ids) for ids in codec.encode_each(values[name])], np.int64)
         for name, moments in self.moments.items():
             moments.add(values[name].reshape(steps, len(moments.low)).astype(np.float64))

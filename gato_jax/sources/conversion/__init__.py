@@ -1,10 +1,10 @@
-"""Recordings of others into our own store, on Apache Beam. May import episodes, and the readers beside it."""
+"""Conversion of recordings into datasets of gato_jax, on Apache Beam. May import episodes and the other sources."""
 
+from gato_jax.sources.conversion.conditions import TooManyRejectedError
 from gato_jax.sources.conversion.filters import Deduplicate, EpisodeFacts, ExpertShare, Filter, SuccessOnly
 from gato_jax.sources.conversion.job import Conversion, convert
 from gato_jax.sources.conversion.manifest import ConversionError
-from gato_jax.sources.conversion.recording import Transform
-from gato_jax.sources.conversion.refusals import TooManyRejectedError
+from gato_jax.sources.conversion.shard_worker import Transform
 
 __all__ = [
     "Conversion",

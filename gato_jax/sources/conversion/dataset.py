@@ -1,8 +1,9 @@
-"""Finished shards to one dataset: files are renamed, not rewritten, and described as TFDS and our store do it."""
+"""Assembly of finished shards into a dataset, by renaming their files and writing the descriptions of TFDS."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gato_jax.episodes import StoreError, TaskSpec, rlds_format
 from gato_jax.episodes.tfds_writer import disk_errors, write_description
 from gato_jax.episodes.writer import write_sidecars
-from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_whole
+from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_json
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection
 
@@ -26,45 +27,57 @@ def assemble_dataset(
     rejected: Sequence[Rejection],
     filtered: Mapping[str, int],
 ):
-    """Makes `manifest.dataset` a whole dataset. Killed in the middle, it is called again and goes on.
+    """Complete the unfinished dataset of a conversion whose shards are all finished.
+
+    A call that was interrupted can be repeated.
+
+    Args:
+      manifest: work folder of the conversion.
+      header: description of the data and the settings.
+      spec: the task.
+      entries: the entries of all shards.
+      rejected: the damaged episodes.
+      filtered: number of episodes that each filter dropped.
 
     Raises:
-      StoreError: a split would be empty, or the disk refuses.
+      StoreError: a split would be empty, or the disk is full or not writable.
     """
     directory, final = manifest.directory, manifest.final_files(entries)
-    held = {split: [shard for shard in final if shard.split == split] for split in header["splits"]}
-    for split, shards in held.items():
+    shards_by_split = {split: [shard for shard in final if shard.split == split] for split in header["splits"]}
+    for split, shards in shards_by_split.items():
         if not shards:
-            raise StoreError(f"{directory}: split {split!r} would hold no episodes; leave the split out")
+            raise StoreError(f"{directory}: split {split!r} would hold no episodes. Omit the split.")
     with disk_errors(directory):
         for shard, file in final.items():
             if (finished := manifest.record_file(shard)).exists():
                 os.replace(finished, file)
-        for file in set(manifest.dataset.iterdir()) - set(final.values()):  # of a shard that was done anew since
-            file.unlink()
+        for file in set(manifest.dataset.iterdir()) - set(final.values()):  # left by an earlier attempt at a shard
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
     write_description(
         manifest.dataset,
         directory,
         rlds_format.features(spec),
-        {split: _sizes([entries[shard] for shard in shards]) for split, shards in held.items()},
+        {split: _count_records([entries[shard] for shard in shards]) for split, shards in shards_by_split.items()},
         file_format=manifest.file_format,
         file_name=_FILE_NAME,
     )
-    rows = {split: [row for shard in shards for row in entries[shard].rows] for split, shards in held.items()}
-    files = {split: [final[shard] for shard in shards] for split, shards in held.items()}
+    rows = {
+        split: [row for shard in shards for row in entries[shard].rows] for split, shards in shards_by_split.items()
+    }
+    files = {split: [final[shard] for shard in shards] for split, shards in shards_by_split.items()}
     write_sidecars(manifest.dataset, directory, spec, rows, files)
     with disk_errors(directory):
         write_rejected(manifest.dataset, rejected, filtered)
-        write_whole(manifest.dataset / HEADER_FILE, header)
+        write_json(manifest.dataset / HEADER_FILE, header)
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
-    """Lists what is left out, and returns the file."""
+    """Write the list of damaged episodes and the counts of filtered ones to a folder, and return the file."""
     file = folder / REJECTED_FILE
-    write_whole(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
+    write_json(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
     return file
 
 
-def _sizes(entries: Sequence[ShardEntry]) -> tuple[list[int], int]:
-    """How many records each file has, and the bytes of all records."""
+def _count_records(entries: Sequence[ShardEntry]) -> tuple[list[int], int]:
+    """Return the number of records in each file, and the size of all records in bytes."""
     return [len(entry.rows) for entry in entries], sum(entry.record_bytes for entry in entries)

@@ -1,4 +1,4 @@
-"""Recordings of others become one dataset of ours, shard by shard: what a kill interrupts goes on where it was."""
+"""Conversion of a recording into a dataset of gato_jax, shard by shard. An interrupted conversion continues."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
 from gato_jax.episodes.atomic_writes import locked_folder, replace_folder
+from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_place
+from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import ConversionError, Manifest, read_header, require_same
+from gato_jax.sources.conversion.manifest import HEADER_FILE, OTHER_INPUTS, ConversionError, Manifest, read_header
 from gato_jax.sources.conversion.pipeline import check_options, run_shards
-from gato_jax.sources.conversion.recording import Recording, Transform
-from gato_jax.sources.conversion.refusals import require_few, require_limits
+from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
 from gato_jax.sources.reader import EpisodeReader, Rejection
@@ -30,14 +31,15 @@ _SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """A finished conversion.
+    """The result of a finished conversion.
 
     Attributes:
-      directory: of the dataset, `.../NAME/VERSION`.
-      episodes: how many it holds, of all splits. steps: those that hold an action that was taken.
-      rejected: what is damaged and therefore left out.
-      filtered: {name of a filter: how many episodes it left out that those before it kept}.
-      kept: whether it was there already, made from the same data in the same way.
+      directory: folder of the dataset, `.../NAME/VERSION`.
+      episodes: number of episodes in all splits.
+      steps: number of steps at which an action was taken, in all splits.
+      rejected: the damaged episodes, which are not in the dataset.
+      filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
+      reused: whether the same dataset existed already, so that nothing was converted.
     """
 
     directory: Path
@@ -45,7 +47,7 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
-    kept: bool = dataclasses.field(default=False, compare=False)
+    reused: bool = dataclasses.field(default=False, compare=False)
 
 
 def convert(
@@ -62,38 +64,43 @@ def convert(
     beam_options: Sequence[str] = (),
     source: str | None = None,
 ) -> Conversion:
-    """Writes the episodes of one task to `output/NAME/version`, or goes on with it where it was interrupted.
+    """Convert the episodes of one task to the dataset `output/NAME/version`.
 
-    What is written depends on the arguments alone, not on the workers nor on interruptions. Until all is there, it lies
-    in a folder beside, `VERSION.converting`. Asked for again, a finished conversion is kept as it is.
+    The result depends on the arguments only, not on the number of workers. Until it is complete, it is in the folder
+    `VERSION.converting` beside, from which an interrupted conversion continues. A finished conversion with the same
+    arguments is returned as it is.
 
     Args:
-      readers: one for each split; they pickle, for every worker opens files of its own.
-      output: the folder of the datasets. Every worker has to see it.
-      file_format: of the record files.
-      filters: each judges all splits together.
-      max_rejected: the share of episodes that may be rejected, from 0 to 1.
-      transform: what is done to each episode; filters judge them as they were recorded.
-      shard_episodes: at most, in one record file.
-      version: of the dataset.
-      overwrite: whether another dataset, finished or not, is replaced.
-      beam_options: options of Apache Beam, as `--runner=DataflowRunner`.
-      source: by which the readers were opened, KIND:WHERE, for whoever asks where the dataset comes from.
+      readers: one reader for each split. They must be picklable, because every worker opens the files itself.
+      output: folder of the datasets. It must be visible to all workers.
+      file_format: format of the record files.
+      filters: filters, each of which judges the episodes of all splits together.
+      max_rejected: share of episodes that may be damaged, in [0, 1].
+      transform: change to make to each episode. Filters judge episodes before it.
+      shard_episodes: maximum number of episodes in a record file.
+      version: version of the dataset.
+      overwrite: whether to replace another dataset, finished or not, in the same place.
+      beam_options: options of Apache Beam, such as `--runner=DataflowRunner`.
+      source: KIND:WHERE that the readers were opened with, recorded as the origin of the dataset.
+
+    Returns:
+      Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits, a filter cannot
-        judge this recording, or a conversion in this place, finished or not, is of other data or has other settings.
-      TooManyRejectedError: a ConversionError; all that are rejected are listed in `VERSION.converting`.
-      StoreError: another dataset is there, another process writes it, a split would be empty, or the disk refuses.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits, the recording lacks
+        a property that a filter judges by, or a conversion of other data or with other settings is in the same place.
+      TooManyRejectedError: too many episodes are damaged. They are listed in `VERSION.converting`.
+      StoreError: another dataset is in the same place, another process is writing it, a split would be empty, or the
+        disk is full or not writable.
     """
-    splits = _by_split(readers)
+    splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
     if not 0 <= max_rejected <= 1:
-        raise ConversionError(f"max_rejected is {max_rejected}; it is a share of the episodes, from 0 to 1")
+        raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
     directory = Path(output) / dataset_name(spec.name) / version
     if file_format not in FILE_FORMATS:
-        raise ConversionError(f"no file format {file_format!r}; write {' or '.join(FILE_FORMATS)}")
+        raise ConversionError(f"file_format is {file_format!r}, expected {' or '.join(FILE_FORMATS)}")
     manifest = Manifest(directory, file_format)
     settings = {
         "file_format": file_format,
@@ -103,92 +110,99 @@ def convert(
         "reviewed": transform is not None and transform.reviewed,
         "source": source,
     }
-    header = _header(spec, splits, settings)
+    header = _describe(spec, splits, settings)
     held = read_header(directory)
     if not overwrite and held == header:
-        if manifest.folder.exists():  # killed after the last rename
+        if manifest.folder.exists():  # a process was killed after the last rename
             with _locked(manifest):
                 shutil.rmtree(manifest.folder)
-        return dataclasses.replace(_finished(directory, splits), kept=True)
+        return dataclasses.replace(_read_result(directory, splits), reused=True)
     check_place(directory, spec, overwrite or held is not None)
     if held is not None and not overwrite:
-        require_same(directory, header, held)
+        require_same(
+            header, held, problem=f"{directory}: exists already, made {OTHER_INPUTS}", holder=HEADER_FILE,
+            remedy="choose another output, or replace it (--overwrite)", error=ConversionError,
+        )  # fmt: skip
     check_options(beam_options)
-    recording = Recording(readers=splits, manifest=manifest, transform=transform)
+    worker = ShardWorker(readers=splits, manifest=manifest, transform=transform)
     with _locked(manifest):
-        manifest.begin(header, anew=overwrite)
-        _write(recording, header, filters, max_rejected, beam_options)
+        manifest.begin(header, restart=overwrite)
+        _convert_all(worker, header, filters, max_rejected, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             shutil.rmtree(manifest.folder)
-    return _finished(directory, splits)
+    return _read_result(directory, splits)
 
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Keep other processes out of the folder in which the dataset is made."""
+    """Lock the work folder against other processes, inside the `with` block."""
     with contextlib.ExitStack() as stack:
         with disk_errors(manifest.directory):
             stack.enter_context(locked_folder(manifest.folder))
         yield
 
 
-def _write(
-    recording: Recording,
+def _convert_all(
+    worker: ShardWorker,
     header: Mapping[str, Any],
     filters: Sequence[Filter],
     max_rejected: float,
     beam_options: Sequence[str],
 ):
-    """Does what is left to do until the manifest's folder holds a whole dataset."""
-    readers, manifest = recording.readers, recording.manifest
+    """Convert all unfinished shards and assemble the dataset in the work folder."""
+    readers, manifest = worker.readers, worker.manifest
     shards = [
         shard
         for split, reader in readers.items()
-        for shard in plan_shards(recording.spec, split, reader.lengths, header["shard_episodes"])
+        for shard in plan_shards(worker.spec, split, reader.lengths, header["shard_episodes"])
     ]
-    left_out, filtered = apply_filters(recording, shards, filters, beam_options) if filters else ({}, {})
-    recording = dataclasses.replace(recording, left_out=left_out)
-    entries = run_shards(recording.convert, "convert", shards, manifest, beam_options)
+    excluded, filtered = apply_filters(worker, shards, filters, beam_options) if filters else ({}, {})
+    worker = dataclasses.replace(worker, excluded=excluded)
+    entries = run_shards(worker.convert, "convert", shards, manifest, beam_options)
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
-    require_few(rejected, filtered, episodes, max_rejected, manifest)
-    assemble_dataset(manifest, header, recording.spec, entries, rejected, filtered)
+    require_few_rejections(rejected, filtered, episodes, max_rejected, manifest)
+    assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered)
 
 
-def _by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:
+def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:
+    """Return {split: reader}, or raise ConversionError if a split repeats or the tasks differ."""
     splits = {reader.split: reader for reader in readers}
     if not readers or len(splits) < len(readers):
-        raise ConversionError(f"the splits are {[reader.split for reader in readers]}; name one or more, each once")
+        raise ConversionError(f"the splits are {[reader.split for reader in readers]}, expected one or more, each once")
     first, *others = readers
     for other in others:
         if other.spec != first.spec:
             raise ConversionError(
-                f"split {other.split!r} has another spec than split {first.split!r}; convert it apart"
+                f"split {other.split!r} has another task spec than split {first.split!r}. Convert it separately."
             )
     return splits
 
 
-def _header(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the result depends on, as JSON has it: a conversion goes on only where all of it is the same."""
+def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON description of everything that the result depends on.
+
+    A conversion continues only if the description is the same.
+    """
     read = {split: {"fingerprint": reader.fingerprint, "episodes": len(reader)} for split, reader in splits.items()}
     return json.loads(json.dumps({"schema": _SCHEMA, **settings, "splits": read, "task": spec.to_json()}))
 
 
-def _finished(directory: Path, splits: Iterable[str]) -> Conversion:
-    """What a dataset says of how it was made. Raises ConversionError where it is not whole."""
+def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
+    """Return the result of the finished conversion in a folder, or raise ConversionError if it is damaged."""
     try:
         datasets = [open_dataset(directory, split) for split in splits]
-        left = json.loads((directory / REJECTED_FILE).read_text())
+        omitted = json.loads((directory / REJECTED_FILE).read_text())
         return Conversion(
             directory=directory,
             episodes=sum(map(len, datasets)),
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
-            rejected=tuple(map(Rejection.from_json, left["rejected"])),
-            filtered=left["filtered"],
+            rejected=tuple(map(Rejection.from_json, omitted["rejected"])),
+            filtered=omitted["filtered"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(
-            f"{directory}: was converted and is damaged since ({error}); convert it again (--overwrite)"
+            f"{directory}: the converted dataset is damaged ({error}). Convert it again (--overwrite)."
         ) from None

@@ -1,7 +1,7 @@
-"""What a conversion has done so far, on disk: an entry for each finished shard, so that a kill loses unfinished ones.
+"""State of a conversion on disk: one entry for each finished shard, so that an interrupted conversion can continue.
 
-`VERSION.converting` holds `conversion.json`, what is converted and how; `survey/` and `convert/`, the entries; and
-`dataset/`, which becomes the dataset's folder.
+The folder `VERSION.converting` holds `conversion.json`, a description of the data and the settings, `survey/` and
+`convert/`, the entries of the two phases, and `dataset/`, which becomes the folder of the dataset.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gato_jax.episodes.differences import differences
+from gato_jax.episodes.atomic_writes import PARTIAL, atomic_file
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EpisodeRow
@@ -25,23 +25,30 @@ from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection, SourceError
 
 HEADER_FILE = "conversion.json"
-_TEMPORARY = ".unfinished-"
+# A fingerprint covers the data and the meaning of the fields.
+OTHER_INPUTS = "of other data or fields, or with other settings"
 
-Kind = Literal["survey", "convert"]
+Phase = Literal["survey", "convert"]
 
 
 class ConversionError(SourceError):
-    """A conversion that cannot be done, or not be gone on with; the message names the numbers and the remedy."""
+    """A conversion that cannot be started or continued. The message names the numbers and the remedy."""
+
+
+_READER = DataclassReader(error=ConversionError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardEntry:
-    """What became of the episodes of one shard.
+    """Accepted and rejected episodes of one shard, and a description of its record file.
 
     Attributes:
-      rows: of the episodes that are in the file, in order. positions: theirs in the reader.
-      rejected: the episodes that are in no file because they are damaged.
-      record_bytes: of all records. size, digest: of the file; 0 and empty where there is none.
+      rows: properties of the accepted episodes, in the order of the file.
+      positions: positions of the accepted episodes in the reader of the split.
+      rejected: the damaged episodes.
+      record_bytes: size of all records, in bytes.
+      size: size of the file in bytes, or 0 if there is no file.
+      digest: digest of the content of the file, or empty if there is no file.
     """
 
     rows: tuple[EpisodeRow, ...]
@@ -51,91 +58,107 @@ class ShardEntry:
     size: int = 0
     digest: str = ""
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> ShardEntry:
-        rows = tuple(EpisodeRow(*row) for row in fields["rows"])
-        rejected = tuple(Rejection(*one) for one in fields["rejected"])
-        return cls(**{**fields, "rows": rows, "rejected": rejected, "positions": tuple(fields["positions"])})
-
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The folder in which `directory`, `.../NAME/VERSION`, comes to be."""
+    """The work folder of a conversion, `VERSION.converting`, beside the future folder of the dataset.
+
+    Attributes:
+      directory: future folder of the dataset, `.../NAME/VERSION`.
+      file_format: format of the record files.
+    """
 
     directory: Path
     file_format: FileFormat
 
     @property
     def folder(self) -> Path:
+        """Path of the work folder."""
         return self.directory.with_name(f"{self.directory.name}.converting")
 
     @property
     def dataset(self) -> Path:
+        """Path of the unfinished dataset within the work folder."""
         return self.folder / "dataset"
 
-    def begin(self, header: Mapping[str, Any], *, anew: bool = False):
-        """Makes the folders, or goes on in those that are there, and clears away what a kill left.
+    def begin(self, header: Mapping[str, Any], *, restart: bool = False):
+        """Create the work folder, or continue with the one that exists, and remove partially written files.
 
         Args:
-          header: what is converted and how.
-          anew: whether what was begun with another header is thrown away.
+          header: description of the data and the settings.
+          restart: whether to discard a work folder with another header.
 
         Raises:
-          ConversionError: it was begun with another header.
+          ConversionError: the work folder has another header.
         """
         with disk_errors(self.directory):
             begun = read_header(self.folder)
-            if begun is None or (anew and begun != header):
+            if begun is None or (restart and begun != header):
                 self._clear()
-                for name in (self.dataset.name, *get_args(Kind)):
+                for name in (self.dataset.name, *get_args(Phase)):
                     (self.folder / name).mkdir(parents=True)
-                write_whole(self.folder / HEADER_FILE, header)
-            elif begun != header:
-                raise ConversionError(
-                    f"{self.folder}: an unfinished conversion {_of_others(header, begun)}\n"
-                    "go on with the same, name another output, or begin anew (--overwrite)"
-                )
-            for leftover in self.folder.rglob(f"{_TEMPORARY}*"):
-                leftover.unlink()
+                write_json(self.folder / HEADER_FILE, header)
+            else:
+                require_same(
+                    header, begun, holder=HEADER_FILE,
+                    problem=f"{self.folder}: an unfinished conversion {OTHER_INPUTS}",
+                    remedy="continue with the same, choose another output, or start again (--overwrite)",
+                    error=ConversionError,
+                )  # fmt: skip
+            for leftover in list(self.folder.rglob(f"*{PARTIAL}-*")):
+                shutil.rmtree(leftover)
 
     def _clear(self):
-        """Empties the folder, the header first: what is left without one, killed here, nobody goes on with."""
+        """Delete the content of the work folder.
+
+        The header goes first: if the process is killed here, no conversion continues with the incomplete rest.
+        """
         (self.folder / HEADER_FILE).unlink(missing_ok=True)
         for part in self.folder.iterdir():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
-    def finished(self, kind: Kind, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
-        """The entries of the shards that are finished, in order. One whose file is not what it was is forgotten."""
-        read = {shard: entry for shard in shards if (entry := self.entry(kind, shard))}
+    def read_finished(self, phase: Phase, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
+        """Return the entries of the finished shards, in order, and delete entries whose record file has changed.
+
+        Args:
+          phase: phase of the conversion.
+          shards: all shards of the recording.
+        """
+        read = {shard: entry for shard in shards if (entry := self.read_entry(phase, shard))}
         final = self.final_files(read) if len(read) == len(shards) else {}
         with concurrent.futures.ThreadPoolExecutor() as pool:  # hashing lets other threads run
             whole = pool.map(lambda shard: self._is_whole(shard, read[shard], final.get(shard)), read)
         found = {shard: read[shard] for shard, is_whole in zip(read, whole, strict=True) if is_whole}
         for shard in shards:
             if shard not in found:
-                self._entry_file(kind, shard).unlink(missing_ok=True)
+                self._entry_file(phase, shard).unlink(missing_ok=True)
         return found
 
-    def entry(self, kind: Kind, shard: Shard) -> ShardEntry | None:
-        """What was noted of a shard, None where it is not finished."""
+    def read_entry(self, phase: Phase, shard: Shard) -> ShardEntry | None:
+        """Return the entry of a shard, or None if the shard is not finished in this phase."""
         try:
-            return ShardEntry.from_json(json.loads(self._entry_file(kind, shard).read_text()))
-        except (FileNotFoundError, ValueError, TypeError, KeyError):  # cut short by a crash of the machine
+            return _READER.read(ShardEntry, json.loads(self._entry_file(phase, shard).read_text()), shard.name)
+        except (FileNotFoundError, ValueError):  # cut short by a crash of the machine
             return None
 
-    def names(self, kind: Kind) -> set[str]:
-        """The names of the shards that have an entry."""
-        return {file.stem for file in (self.folder / kind).glob("*.json")} if self.folder.is_dir() else set()
+    def finished_names(self, phase: Phase) -> set[str]:
+        """Return the names of the shards that are finished in this phase."""
+        return {file.stem for file in (self.folder / phase).glob("*.json")} if self.folder.is_dir() else set()
 
-    def write(self, kind: Kind, shard: Shard, entry: ShardEntry):
-        write_whole(self._entry_file(kind, shard), dataclasses.asdict(entry))
+    def write_entry(self, phase: Phase, shard: Shard, entry: ShardEntry):
+        """Write the entry of a shard, which marks it as finished in this phase."""
+        write_json(self._entry_file(phase, shard), dataclasses.asdict(entry))
 
     def record_file(self, shard: Shard) -> Path:
-        """Where the shard's records lie until all shards are finished."""
+        """Return the path of the record file of a shard until all shards are finished."""
         return self.dataset / f"{shard.name}.{self.file_format}"
 
     def final_files(self, entries: Mapping[Shard, ShardEntry]) -> dict[Shard, Path]:
-        """Where TFDS looks for the files of a conversion that is finished; shards without records have none."""
+        """Return the final paths of the record files, which follow the naming of TFDS and number the files of a split.
+
+        Args:
+          entries: the entries of all shards. A shard without records has no file.
+        """
         files = {}
         for split in dict.fromkeys(shard.split for shard in entries):
             shards = [shard for shard, entry in entries.items() if shard.split == split and entry.size]
@@ -143,53 +166,40 @@ class Manifest:
             files |= {s: self.dataset / f"{stem}-{n:05}-of-{len(shards):05}" for n, s in enumerate(shards)}
         return files
 
-    def _entry_file(self, kind: Kind, shard: Shard) -> Path:
-        return self.folder / kind / f"{shard.name}.json"
+    def _entry_file(self, phase: Phase, shard: Shard) -> Path:
+        return self.folder / phase / f"{shard.name}.json"
 
     def _is_whole(self, shard: Shard, entry: ShardEntry, final_file: Path | None) -> bool:
+        """Return whether the record file of a shard is unchanged since its entry was written.
+
+        Args:
+          shard: the shard.
+          entry: its entry.
+          final_file: final path of the file, where it is if a process was killed while renaming files.
+        """
         if not entry.size:
             return True
         file = self.record_file(shard)
-        if final_file and not file.exists():  # killed while the files were renamed
+        if final_file and not file.exists():
             file = final_file
-        return file.is_file() and file.stat().st_size == entry.size and digest_of(file) == entry.digest
+        return file.is_file() and file.stat().st_size == entry.size and hash_file(file) == entry.digest
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """What a conversion in this folder was begun with, None where there is none."""
+    """Return the description of data and settings of the conversion in a folder, or None if there is none."""
     try:
         return json.loads((folder / HEADER_FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
-def require_same(directory: Path, header: Mapping[str, Any], held: Mapping[str, Any]):
-    """Raises ConversionError where the finished dataset in `directory` was made with another header."""
-    if held != header:
-        raise ConversionError(
-            f"{directory}: already there, made {_of_others(header, held)}\n"
-            "name another output, or replace it (--overwrite)"
-        )
+def write_json(file: Path, value: Any):
+    """Write JSON that appears whole or not at all, also when a worker that was taken for dead writes it, too."""
+    with atomic_file(file, shared=True) as partial:
+        partial.write_text(json.dumps(value))
 
 
-def _of_others(header: Mapping[str, Any], held: Mapping[str, Any]) -> str:
-    """In which way another conversion is another; a fingerprint covers the data and what the fields mean."""
-    return "\n".join(["of other data or fields, or with other settings:", *differences(header, held, "what is there")])
-
-
-def temporary(file: Path) -> Path:
-    """A name beside `file` that nobody else writes to: a worker that was thought dead may still be there."""
-    return file.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{file.name}")
-
-
-def write_whole(file: Path, value: Any):
-    """Writes JSON that is there whole or not at all."""
-    written = temporary(file)
-    written.write_text(json.dumps(value))
-    os.replace(written, file)
-
-
-def digest_of(file: Path) -> str:
-    """Of the bytes of a file, in hexadecimal."""
+def hash_file(file: Path) -> str:
+    """Return the digest of the content of a file, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gato_jax.episodes import StoreError
-from gato_jax.sources.conversion.manifest import ConversionError, Kind, Manifest, ShardEntry
+from gato_jax.sources.conversion.manifest import ConversionError, Manifest, Phase, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
 
 _POLL_SECONDS = 0.5  # between updates of the progress bar
@@ -21,7 +21,7 @@ Work = Callable[[Shard], ShardEntry]
 
 
 def run_shards(
-    work: Work, phase: Kind, shards: Sequence[Shard], manifest: Manifest, options: Sequence[str] = ()
+    work: Work, phase: Phase, shards: Sequence[Shard], manifest: Manifest, options: Sequence[str] = ()
 ) -> dict[Shard, ShardEntry]:
     """Do the work on every unfinished shard, under a progress bar, and return the entries of all shards.
 
@@ -39,12 +39,12 @@ def run_shards(
       StoreError: the disk is full or not writable.
       ConversionError: an option of Beam is unknown.
     """
-    entries = manifest.finished(phase, shards)
+    entries = manifest.read_finished(phase, shards)
     if unfinished := [shard for shard in shards if shard not in entries]:
         with _progress_bar(phase, shards, manifest):
             run_on_beam(work, phase, unfinished, options)
             for shard in unfinished:
-                if (entry := manifest.entry(phase, shard)) is None:
+                if (entry := manifest.read_entry(phase, shard)) is None:
                     # A worker failed to write the entry. Repeating it here raises the error of the disk to the user.
                     entry = work(shard)
                 entries[shard] = entry
@@ -56,7 +56,7 @@ def check_options(options: Sequence[str]):
     _create_pipeline(0, options)
 
 
-def run_on_beam(work: Work, phase: Kind, shards: Sequence[Shard], options: Sequence[str]):
+def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequence[str]):
     """Process shards with Beam. A shard whose entry cannot be written to disk is skipped without an error.
 
     Args:
@@ -143,15 +143,15 @@ def _import_beam() -> Any:
 
 
 @contextlib.contextmanager
-def _progress_bar(phase: Kind, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
-    """Show a progress bar over the episodes of all shards within the context.
+def _progress_bar(phase: Phase, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
+    """Show a progress bar over the episodes of all shards, inside the `with` block.
 
     A thread counts the entries in the folder of the manifest, because workers may run on other machines.
     """
     from tqdm import tqdm
 
     def finished() -> int:
-        done = manifest.names(phase)
+        done = manifest.finished_names(phase)
         return sum(len(shard) for shard in shards if shard.name in done)
 
     stop, begun, total = threading.Event(), finished(), sum(map(len, shards))

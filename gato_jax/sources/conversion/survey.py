@@ -11,7 +11,7 @@ from gato_jax.episodes import EpisodeDataset
 from gato_jax.sources.conversion.filters import EpisodeFacts, Filter
 from gato_jax.sources.conversion.manifest import ConversionError
 from gato_jax.sources.conversion.pipeline import run_shards
-from gato_jax.sources.conversion.recording import Recording
+from gato_jax.sources.conversion.shard_worker import ShardWorker
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import SourceError
 
@@ -27,14 +27,14 @@ class _EpisodeSummary(NamedTuple):
 
 
 def apply_filters(
-    recording: Recording, shards: Sequence[Shard], filters: Iterable[Filter], beam_options: Sequence[str] = ()
+    worker: ShardWorker, shards: Sequence[Shard], filters: Iterable[Filter], beam_options: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """Apply filters to a recording.
+    """Return which episodes of a recording its filters drop, and how many each filter drops.
 
     Damaged episodes are neither judged nor excluded, because the conversion rejects them.
 
     Args:
-      recording: the recording to convert.
+      worker: the readers of the recording, and the work folder.
       shards: all of its shards.
       filters: the filters, in the order in which dropped episodes are counted.
       beam_options: options of Apache Beam.
@@ -46,7 +46,7 @@ def apply_filters(
     Raises:
       ConversionError: the recording lacks a property that a filter judges by.
     """
-    episodes = list(_summarize_episodes(recording, shards, beam_options))
+    episodes = list(_summarize_episodes(worker, shards, beam_options))
     facts = EpisodeFacts(
         episode_return=np.array([one.episode_return for one in episodes], np.float64),
         success=np.array([one.success for one in episodes], np.int8),
@@ -57,25 +57,25 @@ def apply_filters(
         try:
             keep = episode_filter.keep_mask(facts)
         except SourceError as error:
-            raise ConversionError(f"{recording.spec.name}: {error}") from None
+            raise ConversionError(f"{worker.spec.name}: {error}") from None
         counts[episode_filter.name] = int((kept & ~keep).sum())
         kept &= keep
-    excluded = {split: np.zeros(len(reader), bool) for split, reader in recording.readers.items()}
+    excluded = {split: np.zeros(len(reader), bool) for split, reader in worker.readers.items()}
     for number in np.flatnonzero(~kept):
         excluded[episodes[number].split][episodes[number].position] = True
     return excluded, counts
 
 
 def _summarize_episodes(
-    recording: Recording, shards: Sequence[Shard], beam_options: Sequence[str]
+    worker: ShardWorker, shards: Sequence[Shard], beam_options: Sequence[str]
 ) -> Iterator[_EpisodeSummary]:
     """Yield a summary of each readable episode, in order.
 
     An EpisodeDataset stores the summaries. Other recordings are read in full.
     """
-    unread = [shard for shard in shards if not isinstance(recording.readers[shard.split], EpisodeDataset)]
-    entries = run_shards(recording.survey, "survey", unread, recording.manifest, beam_options)
-    for split, reader in recording.readers.items():
+    unread = [shard for shard in shards if not isinstance(worker.readers[shard.split], EpisodeDataset)]
+    entries = run_shards(worker.survey, "survey", unread, worker.manifest, beam_options)
+    for split, reader in worker.readers.items():
         if isinstance(reader, EpisodeDataset):
             index = reader.index
             columns = (index.episode_return.tolist(), index.success.tolist(), index.digest.tolist())

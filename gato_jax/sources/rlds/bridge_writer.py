@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from gato_jax.episodes import Episode, Provenance, StoreError
-from gato_jax.episodes.tfds_writer import disk_errors, staged, write_examples
+from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, write_examples
 from gato_jax.sources.rlds.reader import PROVENANCE_FILE
 
 _SIDE = 256
@@ -80,7 +80,7 @@ def write_bridge_dataset(
         )
     provenances: set[Provenance] = set()
     examples = {split: _examples(split, episodes, provenances) for split, episodes in splits.items()}
-    with staged(directory) as staging:
+    with atomic_dataset(directory) as staging:
         write_examples(staging, directory, bridge_features(), examples)
         fields = dataclasses.asdict(provenances.pop()) | {"control_rate_hz": control_rate_hz}
         with disk_errors(directory):

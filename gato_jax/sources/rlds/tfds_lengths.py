@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.sources.reader import Rejection
@@ -55,9 +56,9 @@ class RecordLengths:
             pass  # the file is missing or damaged, so the lengths are counted again
         lengths = _count(dataset, feature)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
             rejected = json.dumps(lengths.rejected)
-            np.savez(file, about=key, length=lengths.length, place=lengths.address, rejected=rejected)
+            with atomic_file(file, shared=True) as partial:
+                np.savez(partial, about=key, length=lengths.length, place=lengths.address, rejected=rejected)
         except OSError as error:
             warnings.warn(
                 f"cannot write {file} ({error}); the whole dataset is read each time it is opened", stacklevel=3

@@ -1,10 +1,11 @@
-"""One codec for each modality: `encode` to token ids (or patches), `decode` back, each the other's inverse to a bound.
+"""Codecs of all modalities: `encode` maps values to token ids or patches, and `decode` maps them back.
 
-All are vectorised. Leading axes are kept, a value's own axes are flattened row-major into one axis of tokens:
+All codecs are vectorised. They keep leading axes and flatten a value's own axes, row-major, into one axis of tokens:
 
     values (..., *shape)  <->  ids (..., token_count)
 
-What has no exact token is a TokenizationError; nothing is ever given the token of something else.
+Decoding inverts encoding, exactly or up to the precision that each codec states. A value that has no token raises
+TokenizationError; it never gets the token of another value.
 """
 
 from typing import TypeAlias

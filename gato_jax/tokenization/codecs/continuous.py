@@ -1,4 +1,4 @@
-"""Continuous values: proprioception, joint torques, end-effector poses (paper, section 2.1 and appendix B)."""
+"""Codec of continuous values, such as proprioception and joint torques (paper, section 2.1 and appendix B)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gato_jax.episodes import Continuous
-from gato_jax.tokenization.codecs.values import TokenizationError, flatten, refuse
+from gato_jax.tokenization.codecs.values import TokenizationError, flatten_values, raise_if_any
 from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
 _LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
@@ -18,19 +18,20 @@ _LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContinuousCodec:
-    """Floats to uniform bins on [-1, 1].
+    """Codec that maps floats to the ids of uniform bins on [-1, 1].
 
     Observations are mu-law companded, F(x) = sgn(x) ln(|x| mu + 1) / ln(M mu + 1), and clipped to [-1, 1]. Actions are
-    not companded: they are scaled from their limits to [-1, 1], and clipped there. A value decodes to its bin's centre,
-    so one that was not clipped comes back within half a bin, in the domain where bins are uniform.
+    scaled linearly from their limits to [-1, 1] and clipped. A value decodes to the centre of its bin, so a value that
+    was not clipped comes back within half a bin, measured after companding or scaling.
 
     Attributes:
-      modality: shape; without companding also the finite limits.
-      companded: whether mu-law comes first.
-      first_id: the lowest id.
-      bins: their number, 2 to 65,536.
-      mu, m: of the companding; m=1 is the formula without M, which maps [-1, 1] to [-1, 1].
-      descending: whether ids fall while values rise, from the highest id on.
+      modality: shape of a value, and its finite limits, which are needed without companding.
+      companded: True for mu-law companding, False for linear scaling.
+      first_id: lowest id.
+      bins: number of bins, 2 to 65,536.
+      mu: parameter mu of the mu-law.
+      m: parameter M of the mu-law; m=1 is the formula without M, which maps [-1, 1] to [-1, 1].
+      descending: True if the highest id is that of the lowest bin.
     """
 
     modality: Continuous
@@ -58,19 +59,21 @@ class ContinuousCodec:
 
     @property
     def token_count(self) -> int:
+        """Number of tokens of one value."""
         return math.prod(self.modality.shape)
 
     @property
     def token_range(self) -> tuple[int, int]:
+        """Range [low, high) of ids."""
         return self.first_id, self.first_id + self.bins
 
     def encode(self, values: npt.ArrayLike) -> np.ndarray:
-        """(..., *shape) real numbers of any width to (..., token_count) int32 ids."""
+        """Encode real numbers (..., *shape) of any dtype as int32 ids (..., token_count)."""
         bins = self._unit(self._real(values))
         np.clip(bins, -1, 1, out=bins)
         bins += 1
         bins *= self.bins / 2
-        ids = bins.astype(np.int32)  # truncation is floor: no bin is negative
+        ids = bins.astype(np.int32)  # truncation equals floor, as no number is negative
         np.minimum(ids, self.bins - 1, out=ids)
         if self.descending:
             np.subtract(self.bins - 1, ids, out=ids)
@@ -78,9 +81,9 @@ class ContinuousCodec:
         return ids
 
     def decode(self, ids):
-        """(..., token_count) ids to (..., *shape) float32, the centres of their bins.
+        """Decode ids (..., token_count) to float32 values (..., *shape), the centres of their bins.
 
-        NumPy or JAX arrays, bit-equal: both read one table. Of JAX arrays the ids are not checked.
+        NumPy and JAX arrays decode to equal bits, as both read one table. Ids in JAX arrays are not checked.
         """
         if isinstance(ids, np.ndarray) and ((ids < self.first_id) | (ids >= self.first_id + self.bins)).any():
             raise TokenizationError(f"ids {ids} are not all continuous ids {self.token_range}")
@@ -93,7 +96,7 @@ class ContinuousCodec:
 
     @functools.cached_property
     def centres(self) -> np.ndarray:
-        """(token_count or 1, bins) float32: the value of each bin's centre; one row where all elements share limits."""
+        """Value of the centre of each bin, (token_count or 1, bins) float32; one row if all elements share limits."""
         unit = (np.arange(self.bins) + 0.5) / self.bins * 2 - 1
         if self.companded:
             return (np.sign(unit) * np.expm1(np.abs(unit) * self._largest) / self.mu).astype(np.float32)[None]
@@ -101,13 +104,13 @@ class ContinuousCodec:
         return ((unit + 1) / 2 * (high - low) + low).astype(np.float32)
 
     def clips(self, values: npt.ArrayLike) -> np.ndarray:
-        """(..., *shape) values to (..., token_count) bool: True where one lies outside what bins cover."""
+        """Return True for each element of values (..., *shape) that `encode` clips, as bool (..., token_count)."""
         real = self._real(values)
-        return np.abs(real) > self.m if self.companded else np.abs(self._unit(real)) > 1  # F(M) is 1 but for rounding
+        return np.abs(real) > self.m if self.companded else np.abs(self._unit(real)) > 1  # F(M) is 1 up to rounding
 
     @property
     def _largest(self) -> float:
-        """ln(M mu + 1)."""
+        """The denominator ln(M mu + 1) of the mu-law."""
         return math.log1p(self.m * self.mu)
 
     @property
@@ -115,16 +118,16 @@ class ContinuousCodec:
         return np.asarray(self.modality.low, np.float64), np.asarray(self.modality.high, np.float64)
 
     def _real(self, values: npt.ArrayLike) -> np.ndarray:
-        flat = flatten(values, self.modality.shape, "biuf", "real numbers")
+        flat = flatten_values(values, self.modality.shape, "biuf", "real numbers")
         with np.errstate(over="ignore", invalid="ignore"):  # a longdouble beyond float64 is refused as infinite
             real = flat.astype(np.float64)
         if not np.isfinite(real).all():
-            refuse(~np.isfinite(real), flat, self.modality.shape, "is not finite; filter or repair the recording")
+            raise_if_any(~np.isfinite(real), flat, self.modality.shape, "is not finite; filter or repair the recording")
         return real
 
     def _unit(self, real: np.ndarray) -> np.ndarray:
-        """Companded or scaled, before it is clipped to [-1, 1]."""
-        with np.errstate(over="ignore"):  # beyond float64 is beyond the last bin, too
+        """Compand or scale numbers, so that [-1, 1] holds those that are not clipped."""
+        with np.errstate(over="ignore"):  # a number beyond float64 is beyond the last bin, too
             if not self.companded:
                 low, high = self._limits
                 return (real - low) / (high - low) * 2 - 1

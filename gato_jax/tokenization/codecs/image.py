@@ -1,4 +1,4 @@
-"""Images: patches (paper, section 2.1), or the codes of a trained image tokenizer (RoboCat, arXiv 2306.11706)."""
+"""Codecs of images as patches (paper, section 2.1) or as codes of an image tokenizer (RoboCat, arXiv 2306.11706)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import numpy.typing as npt
 from gato_jax.episodes import Image
 from gato_jax.tokenization.codecs.values import TokenizationError
 
-PATCH_POSITIONS = 128  # vocabulary of within-image positions (paper, appendix C.3)
+PATCH_POSITIONS = 128  # number of row and column positions within an image (paper, appendix C.3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageCodec:
-    """Images to non-overlapping square patches in raster order. Exact, once an image has been fitted to the patch.
+    """Codec of images as non-overlapping square patches in raster order, exact up to fitting the image to the patches.
 
-    Patches stay uint8 until the device; there the model scales pixels to [-1, 1] and divides by sqrt(patch).
+    Patches are uint8; the model scales their pixels to [-1, 1] and divides them by sqrt(patch).
+
+    Attributes:
+      modality: height, width and fit of the images.
+      patch: side of a patch in pixels.
     """
 
     modality: Image
@@ -34,7 +38,7 @@ class ImageCodec:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Numbers of rows and columns of patches."""
         height, width, _ = self.modality.shape
         if self.modality.fit == "crop":
             return height // self.patch, width // self.patch
@@ -42,11 +46,12 @@ class ImageCodec:
 
     @property
     def token_count(self) -> int:
+        """Number of patches of one image."""
         return self.grid[0] * self.grid[1]
 
     @property
     def intervals(self) -> np.ndarray:
-        """(token_count, 4) int32: row and column interval [low, high) of each patch, of 128 (appendix C.3)."""
+        """Row interval [low, high) and column interval [low, high) of each patch, of 128, (token_count, 4) int32."""
         rows, columns = self.grid
         row = np.rint(np.arange(rows + 1) * PATCH_POSITIONS / rows).astype(np.int32)
         column = np.rint(np.arange(columns + 1) * PATCH_POSITIONS / columns).astype(np.int32)
@@ -54,7 +59,7 @@ class ImageCodec:
         return np.stack([row[r], row[r + 1], column[c], column[c + 1]], -1)
 
     def encode(self, images: npt.ArrayLike) -> np.ndarray:
-        """(..., height, width, 3) uint8 to (..., token_count, patch, patch, 3) uint8."""
+        """Encode images (..., height, width, 3) uint8 as patches (..., token_count, patch, patch, 3) uint8."""
         images = _require_pixels(images, self.modality)
         (rows, columns), p = self.grid, self.patch
         fitted = fit_image(images, rows * p, columns * p, self.modality.fit)
@@ -63,7 +68,7 @@ class ImageCodec:
         return tiles.reshape(*lead, rows * columns, p, p, 3)
 
     def decode(self, patches: np.ndarray) -> np.ndarray:
-        """(..., token_count, patch, patch, 3) to the fitted image (..., rows*patch, columns*patch, 3)."""
+        """Decode patches (..., token_count, patch, patch, 3) to fitted images (..., rows*patch, columns*patch, 3)."""
         (rows, columns), p = self.grid, self.patch
         lead = patches.shape[:-4]
         tiles = patches.reshape(*lead, rows, columns, p, p, 3).swapaxes(-4, -3)
@@ -72,29 +77,38 @@ class ImageCodec:
 
 @runtime_checkable
 class ImageTokenizer(Protocol):
-    """A trained tokenizer of images, as tokenization/image_tokenizer.py has it."""
+    """Protocol of a trained tokenizer of images, which tokenization/image_tokenizer.py implements."""
 
     @property
-    def config(self) -> Any: ...
+    def config(self) -> Any:
+        """Config with `codes`, the number of codes, and `token_count`, the codes of one image."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Digits that identify config and params."""
+        ...
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """(..., height, width, 3) uint8 to (..., grid*grid) int32 codes."""
+        """Encode images (..., height, width, 3) uint8 as int32 codes (..., grid*grid)."""
         ...
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """(..., grid*grid) codes to (..., side, side, 3) uint8."""
+        """Decode codes (..., grid*grid) to images (..., side, side, 3) uint8."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CodeCodec:
-    """Images to the codes of a trained tokenizer, in an id range of their own. Lossy, as the tokenizer is.
+    """Lossy codec of images as codes of a trained tokenizer, in a range of ids of their own.
 
-    The tokenizer resizes any image to its own square. An image whose fit is `pad` is padded to a square before, below
-    or to the right, and one whose fit is `crop` is cropped to one at its centre, so that neither is distorted.
+    The tokenizer resizes images to its own square. Before that, an image whose fit is `pad` is padded to a square,
+    below or to the right, and one whose fit is `crop` is cropped to a square at its centre, so neither is distorted.
+
+    Attributes:
+      modality: height, width and fit of the images.
+      tokenizer: the trained tokenizer.
+      first_id: id of code 0.
     """
 
     modality: Image
@@ -106,14 +120,16 @@ class CodeCodec:
 
     @property
     def token_count(self) -> int:
+        """Number of codes of one image."""
         return self.tokenizer.config.token_count
 
     @property
     def token_range(self) -> tuple[int, int]:
+        """Range [low, high) of ids."""
         return self.first_id, self.first_id + self.tokenizer.config.codes
 
     def encode(self, images: npt.ArrayLike) -> np.ndarray:
-        """(..., height, width, 3) uint8 to (..., token_count) int32 ids."""
+        """Encode images (..., height, width, 3) uint8 as int32 ids (..., token_count)."""
         images, (height, width, _) = _require_pixels(images, self.modality), self.modality.shape
         if (fit := self.modality.fit) != "resize":
             side = max(height, width) if fit == "pad" else min(height, width)
@@ -121,7 +137,7 @@ class CodeCodec:
         return self.tokenizer.encode(images) + np.int32(self.first_id)
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """(..., token_count) ids to the tokenizer's reconstruction of the fitted image, (..., side, side, 3) uint8."""
+        """Decode ids (..., token_count) to the tokenizer's reconstructions (..., side, side, 3) uint8."""
         low, high = self.token_range
         if ((ids < low) | (ids >= high)).any():
             raise TokenizationError(f"ids {ids} are not all image codes {self.token_range}")
@@ -129,7 +145,14 @@ class CodeCodec:
 
 
 def fit_image(images: np.ndarray, height: int, width: int, fit: str) -> np.ndarray:
-    """(..., H, W, 3) to (..., height, width, 3): resized, padded below and to the right, or cropped at the centre."""
+    """Fit images (..., H, W, 3) uint8 to (..., height, width, 3).
+
+    Args:
+      images: uint8 images.
+      height: new height in pixels.
+      width: new width in pixels.
+      fit: `crop` at the centre, `pad` with zeros below and to the right, or `resize` by the mean over areas.
+    """
     if images.shape[-3:-1] == (height, width):
         return images
     if fit == "crop":

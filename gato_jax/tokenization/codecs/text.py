@@ -1,4 +1,4 @@
-"""Text (paper, section 2.1): SentencePiece with 32,000 pieces."""
+"""Codec of text by SentencePiece with 32,000 pieces (paper, section 2.1)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from gato_jax.tokenization.vocabulary import TEXT_PIECES
 
 # The 32,000-piece SentencePiece model of mistral-common (Apache-2.0); see third_party/mistral_tokenizer.
 TOKENIZER_MODEL = pathlib.Path(__file__).parents[3] / "third_party" / "mistral_tokenizer" / "tokenizer.model.v1"
-END_OF_TEXT = 2  # the model's </s>
+END_OF_TEXT = 2  # id of the piece </s>
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextCodec:
-    """Text to SentencePiece ids, closed by the end-of-text piece, so that a sequence can be read back. Exact."""
+    """Exact codec of text as SentencePiece ids, closed by the end-of-text piece so that a sequence can be decoded."""
 
-    token_count = None  # as many as the text takes
+    token_count = None  # depends on the text
     token_range = (0, TEXT_PIECES)
 
     def encode(self, text: Any) -> np.ndarray:
-        """(n,) int32 ids of a str."""
+        """Encode a str as int32 ids (n,)."""
         if not isinstance(text, str):
             raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
         return _encode(text)
 
     def encode_each(self, texts: Iterable[Any]) -> list[np.ndarray]:
-        """The ids of each text; a refusal carries its number as the step."""
+        """Encode each of several texts; a TokenizationError has the index of its text as `step`."""
         ids = []
         for number, text in enumerate(texts):
             try:
@@ -43,7 +43,7 @@ class TextCodec:
         return ids
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """The text up to the first end-of-text piece."""
+        """Decode ids up to the first end-of-text piece."""
         pieces = []
         for token in ids:
             if token == END_OF_TEXT:
@@ -52,20 +52,20 @@ class TextCodec:
         return _sentencepiece().decode(pieces)
 
     def pieces(self, ids: np.ndarray) -> list[str]:
-        """Each id's own piece, as the model spells it: a space is an underscore-like sign."""
+        """Return the piece of each id, as the model spells it, with U+2581 for a space."""
         return [_sentencepiece().id_to_piece(self._piece(token)) for token in ids]
 
     def _piece(self, token: Any) -> int:
         low, high = self.token_range
         if not low <= token < high:
-            raise TokenizationError(f"id {token} is no piece of text, [{low}, {high})")
+            raise TokenizationError(f"id {token} is not that of a text piece, [{low}, {high})")
         return int(token)
 
 
 @functools.lru_cache(maxsize=65_536)  # an instruction is the same at every step
 def _encode(text: str) -> np.ndarray:
     try:
-        text.encode()  # SentencePiece itself says of a lone surrogate only that it cannot cast
+        text.encode()  # SentencePiece's own message about a lone surrogate names neither text nor place
     except UnicodeEncodeError as error:
         raise TokenizationError(f"text {text!r:.60} is not Unicode ({error.reason} at {error.start})") from None
     pieces = _sentencepiece().encode(text)
@@ -73,7 +73,7 @@ def _encode(text: str) -> np.ndarray:
         at = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
         raise TokenizationError(f"text {text!r:.60} has no exact pieces: {text[at : at + 1]!r} at {at}; replace it")
     ids = np.array([*pieces, END_OF_TEXT], np.int32)
-    ids.setflags(write=False)  # shared by all who ask
+    ids.setflags(write=False)  # the cached array is shared by all callers
     return ids
 
 
@@ -86,12 +86,12 @@ def _sentencepiece():
 
 @functools.cache
 def text_model_fingerprint() -> str:
-    """Of the model file: two agents with different pieces do not speak the same language."""
+    """Return sixteen hexadecimal digits that identify the SentencePiece model, as part of the contract."""
     return hashlib.sha256(_model()).hexdigest()[:16]
 
 
 def _model() -> bytes:
-    """The model file's content; a TokenizationError where it cannot be read."""
+    """Return the content of the model file, or raise TokenizationError if it cannot be read."""
     try:
         return TOKENIZER_MODEL.read_bytes()
     except OSError as error:

@@ -42,7 +42,7 @@ def require_limits(spec: TaskSpec):
             )
 
 
-def require_few(
+def require_few_rejections(
     rejected: Sequence[Rejection],
     filtered: Mapping[str, int],
     episodes: int,

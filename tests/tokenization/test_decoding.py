@@ -1,4 +1,4 @@
-"""The way back: what was encoded is read again, exactly or within its bin, and only from whole timesteps."""
+"""Tests of decoding: encoded values come back, exactly or within a bin, and only from whole timesteps."""
 
 import dataclasses
 
@@ -30,12 +30,12 @@ in_batches = pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: str(seeds
 
 def assert_same_tokens(one, two, said=""):
     assert len(one.patches) == len(two.patches), said
-    for name in (*PER_TOKEN, *(PER_PATCH if len(one.patches) else ())):  # no patches have no size
+    for name in (*PER_TOKEN, *(PER_PATCH if len(one.patches) else ())):  # without patches, their shape is not defined
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=f"{said} {name}")
 
 
 def assert_comes_back(layout, episode, decoded, said):
-    """Every value of every key; a value beyond the bins comes back as the outermost one's centre."""
+    """Check every value of every key; a clipped value comes back as the centre of the outermost bin."""
     steps = episode.acting_steps
     for side, columns in (("observation", layout.observation_columns), ("action", layout.action_columns)):
         given, back = getattr(episode, side), getattr(decoded, side)
@@ -197,7 +197,7 @@ def test_a_sequence_of_another_task_is_refused(spec, other):
 
 
 def test_patches_are_not_read_as_values_of_another_task():
-    """Both have one token, the separator and one action, at the same places."""
+    """Timesteps of both tasks have one observation token, the separator and one action token."""
     pixels = TaskSpec(suite="m", task="a", observation={"x": Image(height=16, width=16)}, action={"a": Discrete(n=2)})
     number = dataclasses.replace(pixels, observation={"x": Discrete(n=4)})
     for spec, other in ((pixels, number), (number, pixels)):

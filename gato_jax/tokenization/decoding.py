@@ -1,7 +1,7 @@
-"""The way back: from a token sequence to observations and actions, and to what each single token says.
+"""Decoding of token sequences to observations and actions, and a description of each single token.
 
 Axes:
-    S timesteps   K columns of a timestep (its keys and the separator)   L tokens
+    S timesteps   K columns of a timestep (its keys and the separator)   L positions   p side of a patch
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ _KINDS = {
 
 
 class Timesteps(NamedTuple):
-    """What tokens say of S timesteps: {key: array of S leading}; text is an object array of str."""
+    """Decoded observations and actions of S timesteps.
+
+    Attributes:
+      observation: {key: values (S, ...)}; text is an object array of str.
+      action: {key: values (S, ...)}, likewise.
+    """
 
     observation: dict[str, np.ndarray]
     action: dict[str, np.ndarray]
@@ -42,13 +47,14 @@ class Timesteps(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Token:
-    """What one position says.
+    """Meaning of the token at one position.
 
     Attributes:
       kind: text, discrete, continuous, image patch, image code or separator.
-      side, key: where it comes from; the separator has neither.
-      element: its number among the tokens of that key at that step.
-      value: the piece of text, the integer, or the centre of the bin; None of images and of the separator.
+      side: "observation" or "action"; empty for the separator.
+      key: key of the observation or action; empty for the separator.
+      element: index among the tokens of this key at this timestep.
+      value: the piece of text, the integer, or the centre of the bin; None for images and the separator.
     """
 
     kind: str
@@ -59,10 +65,11 @@ class Token:
 
 
 def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
-    """The inverse of Layout.encode: whole timesteps, each value to within its codec's bound.
+    """Decode whole timesteps, the inverse of `Layout.encode` up to the precision of each codec.
 
-    A sequence that begins or ends inside a timestep, or is of another task, is a TokenizationError; only of a task
-    without an observation do tokens not tell whether the beginning is that of a timestep.
+    Raises:
+      TokenizationError: the sequence begins or ends inside a timestep, or is of another task. For a task without
+        observations, a sequence that begins inside a timestep cannot be told from one that does not.
     """
     edges = _edges(layout, sequence)
     decoded = Timesteps({}, {})
@@ -83,7 +90,11 @@ def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
 
 
 def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
-    """What each of the L tokens of whole timesteps says."""
+    """Return the meaning of each of the L tokens of whole timesteps.
+
+    Raises:
+      TokenizationError: as for `decode`.
+    """
     tokens = []
     for edges in _edges(layout, sequence).tolist():
         for column, start, stop in zip(_columns(layout), edges[:-1], edges[1:], strict=True):
@@ -100,13 +111,13 @@ def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
 
 
 def _columns(layout: Layout) -> list[Column | None]:
-    """In the order of their tokens, None for the separator."""
+    """Return the columns of a timestep in the order of their tokens, with None for the separator."""
     separator = [None] if layout.has_observation else []
     return [*layout.observation_columns, *separator, *layout.action_columns]
 
 
 def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
-    """(S, K + 1): where each column of each timestep begins; the last entry is the end of the timestep."""
+    """Return the first position of each column of each timestep, and the timestep's end, as (S, K + 1) integers."""
     columns = _columns(layout)
     counts = [1 if column is None else column.codec.token_count for column in columns]
     fixed = [count for count in counts if count is not None]
@@ -125,7 +136,7 @@ def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
 
 
 def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
-    """Whether separators, first local positions and patches are where these timesteps have them."""
+    """Return True if separators, first local positions and patches are where timesteps with these edges have them."""
     columns = _columns(layout)
     side, is_patch = layout.tokenization.patch, np.zeros(len(sequence), bool)
     for k, column in enumerate(columns):
@@ -143,7 +154,7 @@ def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
 
 
 def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[list[int]]:
-    """Texts end where their closing piece stands, so timesteps are read one after the other."""
+    """Return the edges of timesteps with text, which ends at its closing piece, one timestep after the other."""
     closing = np.flatnonzero(sequence.token_ids == END_OF_TEXT)
     edges, at = [], 0
     while at < len(sequence):
@@ -151,7 +162,7 @@ def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[
         for count in counts:
             if count is None:
                 following = np.searchsorted(closing, at)
-                # Without a closing piece the text runs beyond the end, which is no whole timestep.
+                # Without a closing piece the text runs beyond the end, so the timestep is not whole.
                 at = int(closing[following]) + 1 if following < len(closing) else len(sequence) + 1
             else:
                 at += count
@@ -161,7 +172,7 @@ def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[
 
 
 def _patches_by_key(layout: Layout, sequence: TokenSequence, steps: int) -> dict[str, np.ndarray]:
-    """{key: (S, n, p, p, 3)} of the image columns."""
+    """Return {key: patches (S, n, p, p, 3)} of the image columns."""
     images = [(key, codec) for _, key, codec in layout.observation_columns if isinstance(codec, ImageCodec)]
     if not images:
         return {}

@@ -1,4 +1,4 @@
-"""Where a refusal happened: codecs name the value, here task, episode, step and key are put before it."""
+"""Context managers that add task, episode, step and key to the messages of TokenizationErrors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from gato_jax.tokenization.codecs.values import TokenizationError
 
 
 @contextlib.contextmanager
-def of_key(side: str, key: str) -> Iterator[None]:
-    """Says of which key of an observation or action a TokenizationError is; its step is kept."""
+def key_context(side: str, key: str) -> Iterator[None]:
+    """Prefix the TokenizationErrors of a block with the key of an observation or action, and keep their step."""
     try:
         yield
     except TokenizationError as error:
@@ -18,13 +18,13 @@ def of_key(side: str, key: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def of_episode(task: str, number: int | None = None, *, steps: bool = True) -> Iterator[None]:
-    """Says of which task a TokenizationError is, and of which episode and step; its step is kept.
+def episode_context(task: str, number: int | None = None, *, steps: bool = True) -> Iterator[None]:
+    """Prefix the TokenizationErrors of a block with task, episode and step, and keep their step.
 
     Args:
-      task: its name.
-      number: of the episode among others; None where there are no others.
-      steps: whether there are several steps to choose from.
+      task: name of the task.
+      number: number of the episode in its dataset; None to leave it out.
+      steps: False to leave the step out, for a block that encodes a single timestep.
     """
     try:
         yield

@@ -1,0 +1,152 @@
+"""The entries of the cache of token records: listed, verified and removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from gato_jax.batching.cache import LAST_USED_FILE, cache_root, entries_in_use, lock_path
+from gato_jax.batching.file_locks import LockedError, locked_file
+from gato_jax.batching.records import RecordsError, RecordsMeta, TokenRecords
+from gato_jax.episodes.atomic_writes import PARTIAL
+from gato_jax.tokenization import ContractError, Tokenization
+
+_DAY = 24 * 60 * 60
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheEntry:
+    """One entry of the cache.
+
+    Attributes:
+      directory: Its folder.
+      task: Name of its task; empty if the entry is not complete or damaged.
+      origin: The dataset that it was made from, as the first run that used it described it.
+      bytes: Size of all its files.
+      last_used: Seconds since 1970 at which a run opened it last.
+      tokenization: {setting: value} that differ from the paper's.
+      complete: Whether it can be opened. An entry is incomplete while it is made, and after its maker was killed.
+      in_use: Whether a running process uses or makes it.
+    """
+
+    directory: pathlib.Path
+    task: str
+    origin: str
+    bytes: int
+    last_used: float
+    tokenization: dict[str, Any]
+    complete: bool
+    in_use: bool
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.directory.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
+        return {**dataclasses.asdict(self), "directory": str(self.directory)}
+
+
+def cache_entries() -> list[CacheEntry]:
+    """Return all entries of the cache, the one that was used last first."""
+    root = cache_root()
+    used, folders = entries_in_use(root), (root / "records").glob("*")
+    names = {folder.name.removesuffix(PARTIAL) for folder in folders if folder.is_dir()}
+    entries = [_describe(root / "records" / name, used) for name in names]
+    return sorted(entries, key=lambda entry: (-entry.last_used, entry.name))
+
+
+def prune_cache(*, older_than_days: float = 0.0, max_gib: float = 0.0) -> list[CacheEntry]:
+    """Remove entries that no process uses, and return them.
+
+    Args:
+      older_than_days: Only entries that no run has opened for so many days.
+      max_gib: Remove the entries that were used longest ago, until all that are left have at most this size; 0 removes
+        every entry that the other conditions allow.
+    """
+    entries, removed = cache_entries(), []
+    left = sum(entry.bytes for entry in entries)
+    for entry in reversed(entries):
+        if max_gib and left <= max_gib * 2**30:
+            break
+        if time.time() - entry.last_used < older_than_days * _DAY:
+            continue
+        if _remove(entry.directory):
+            removed.append(entry)
+            left -= entry.bytes
+    return removed
+
+
+def verify_cache(entries: Iterable[CacheEntry]) -> dict[str, str]:
+    """Read entries whole, and return {name: problem} of those that are damaged."""
+    problems = {}
+    for entry in entries:
+        if entry.complete:
+            try:
+                TokenRecords.open(entry.directory).verify()
+            except (RecordsError, ContractError) as error:
+                problems[entry.name] = str(error)
+    return problems
+
+
+def _describe(directory: pathlib.Path, used: set[str]) -> CacheEntry:
+    partial = directory.with_name(directory.name + PARTIAL)
+    meta = RecordsMeta.read(directory)
+    files = [path for folder in (directory, partial) for path in folder.rglob("*") if path.is_file()]
+    stats = [stat for path in files if (stat := _stat(path)) is not None]
+    last_used = _stat(directory / LAST_USED_FILE)
+    return CacheEntry(
+        directory=directory,
+        task="" if meta is None else ", ".join(meta.contract.get("tasks", {})),
+        origin="" if meta is None else meta.origin,
+        bytes=sum(stat.st_size for stat in stats),
+        last_used=last_used.st_mtime if last_used else max((stat.st_mtime for stat in stats), default=0.0),
+        tokenization={} if meta is None else _changed_settings(meta),
+        complete=meta is not None,
+        in_use=directory.name in used or _is_locked(directory),
+    )
+
+
+def _changed_settings(meta: RecordsMeta) -> dict[str, Any]:
+    """Return the settings of a tokenization that are not the paper's."""
+    defaults = dataclasses.asdict(Tokenization())
+    settings = meta.contract.get("tokenization", {})
+    return {name: value for name, value in settings.items() if value != defaults.get(name)}
+
+
+def _remove(directory: pathlib.Path) -> bool:
+    """Remove an entry unless a process uses or makes it, and return whether it was removed."""
+    partial = directory.with_name(directory.name + PARTIAL)
+    try:
+        with locked_file(lock_path(directory)):
+            # A process notes the entry that it uses while it holds this lock, so the list is complete.
+            if directory.name in entries_in_use(directory.parent.parent):
+                return False
+            shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            lock_path(directory).unlink(missing_ok=True)
+            return True
+    except LockedError:
+        return False
+
+
+def _is_locked(directory: pathlib.Path) -> bool:
+    """Return whether a process makes an entry at this moment."""
+    try:
+        with locked_file(lock_path(directory)):
+            return False
+    except LockedError:
+        return True
+
+
+def _stat(path: pathlib.Path):
+    """Return the status of a file, None if it is gone: another process may be making or removing the entry."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

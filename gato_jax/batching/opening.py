@@ -1,0 +1,184 @@
+"""Opening of a mixture: its datasets are found, tokenized unless they are in the cache, and weighed."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Literal
+
+from gato_jax.batching.admission import AdmissionConfig, require_admissible
+from gato_jax.batching.cache import cached_records
+from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
+from gato_jax.batching.mixture import Mixture
+from gato_jax.batching.records import TokenRecords
+from gato_jax.batching.weights import Weighting, weigh
+from gato_jax.sources import EpisodeReader, Fields, open_source
+from gato_jax.sources.instructions import PhrasedEpisodes, Review
+from gato_jax.tokenization import Contract, Tokenization
+from gato_jax.tokenization.codecs.image import ImageTokenizer
+
+Missing = Literal["error", "skip"]
+
+_TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows
+_LISTED = 12  # datasets that are named one by one when they are skipped
+
+_log = logging.getLogger(__name__)
+
+
+def open_mixture(
+    datasets: Mapping[str, DatasetConfig],
+    tokenization: Tokenization,
+    *,
+    batch_size: int,
+    context: int,
+    seed: int,
+    predict_prompts: bool = False,
+    weighting: Weighting = "by_hand",
+    admission: AdmissionConfig | None = None,
+    missing: Missing = "error",
+    image_tokenizer: ImageTokenizer | None = None,
+    readers: Mapping[str, EpisodeReader] | None = None,
+) -> Mixture:
+    """Open the datasets of a config as one mixture; a dataset that is not in the cache yet is tokenized now.
+
+    Args:
+      datasets: {name: where the dataset is and how it is sampled}.
+      tokenization: Settings of all codecs.
+      batch_size: Rows of a batch.
+      context: Positions of a row.
+      seed: Seed of the run.
+      predict_prompts: Whether the targets of prompts count in the loss.
+      weighting: How the weights of the datasets become shares of the rows (see `weigh`).
+      admission: The licences and kinds of data that the mixture may hold; None for all.
+      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which logs it and gives its weight to
+        the others in proportion to theirs.
+      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
+      readers: {name: episodes} of datasets that are already open; their sources are not opened.
+
+    Raises:
+      AdmissionError: `admission` refuses a dataset.
+      MixtureError: No dataset is there, one is missing, or two of one task contradict each other.
+      SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized.
+    """
+    readers = readers or {}
+    present = _present_datasets(datasets, missing, open_already=set(readers))
+    records = {
+        name: open_records(name, dataset, tokenization, image_tokenizer, reader=readers.get(name))
+        for name, dataset in present.items()
+    }
+    weights = weigh(present, records, weighting)
+    weighed = {name: dataclasses.replace(dataset, weight=weights[name]) for name, dataset in present.items()}
+    run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
+    mixture = Mixture(datasets=weighed, records=records, **run)
+    require_admissible(mixture, admission or AdmissionConfig())
+    return mixture
+
+
+def open_records(
+    name: str,
+    dataset: DatasetConfig,
+    tokenization: Tokenization,
+    image_tokenizer: ImageTokenizer | None = None,
+    *,
+    reader: EpisodeReader | None = None,
+) -> TokenRecords:
+    """Return the token records of one dataset: the export that it names, or else those of the cache.
+
+    Args:
+      name: Name of the dataset.
+      dataset: Where it is.
+      tokenization: Settings of all codecs; an export must have been made under the same.
+      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
+      reader: Its episodes if they are open already.
+    """
+    if dataset.kind == "tokens":
+        if not dataset.location:
+            raise MixtureError(
+                f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote."
+            )
+        records = TokenRecords.open(pathlib.Path(dataset.location))
+        contract = records.contract
+        wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
+        wanted.require_equal(contract, dataset.location)
+        return records
+    reader = _add_phrasings(reader, dataset) if reader else open_episodes(dataset)
+    return cached_records(reader, tokenization, image_tokenizer, origin=f"{name}, {dataset.source}")
+
+
+def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
+    """Return the training episodes of a dataset, each as often as it says, every time with another instruction."""
+    fields = None if dataset.fields is None else Fields.read(dataset.fields)
+    return _add_phrasings(open_source(dataset.source, fields=fields), dataset)
+
+
+def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:
+    if dataset.phrasings == 1:
+        return reader
+    own = reader.spec.instructions
+    phrasings = Review.read(dataset.review).phrasings if dataset.review else (own,) if own else ()
+    return PhrasedEpisodes(reader=reader, phrasings=phrasings, copies=dataset.phrasings)
+
+
+def missing_reason(dataset: DatasetConfig) -> str | None:
+    """Return why a dataset is not on disk, None if it is there or if only opening it can tell.
+
+    Only opening can tell of an address such as gs://..., and of a location that may be a name, such as captions:emoji.
+    """
+    if dataset.kind == "unavailable":
+        return dataset.location
+    path = pathlib.Path(dataset.location.partition("#")[0]).expanduser()
+    roots = [pathlib.Path()]
+    if dataset.kind in _TFDS_KINDS:
+        roots.append(pathlib.Path(os.environ.get("TFDS_DATA_DIR", pathlib.Path.home() / "tensorflow_datasets")))
+    elif len(path.parts) < 2:  # perhaps a name, such as emoji
+        return None
+    if "://" in dataset.location or any((root / path).exists() for root in roots):
+        return None
+    return f"{' and '.join(str(root / path) for root in roots)} not found"
+
+
+def _present_datasets(
+    datasets: Mapping[str, DatasetConfig], missing: Missing, open_already: set[str]
+) -> dict[str, DatasetConfig]:
+    """Return the datasets that are on disk, and log which are not.
+
+    With `error`, a path that does not exist is left to the reader of its kind, which names the nearest one.
+    """
+    reasons = {
+        name: reason
+        for name, dataset in datasets.items()
+        if name not in open_already and (reason := missing_reason(dataset)) is not None
+    }
+    if missing == "error":
+        for name, reason in reasons.items():
+            if datasets[name].kind == "unavailable":
+                raise MixtureError(
+                    f"{name} is unavailable: {reason}. Remove it from config.datasets, or set config.missing to skip."
+                )
+        return dict(datasets)
+    if datasets and len(reasons) == len(datasets):
+        name, reason = next(iter(reasons.items()))
+        raise MixtureError(
+            f"none of the {len(datasets)} datasets of the config is there ({name}: {reason}). Record, convert or name "
+            "one (config.datasets)."
+        )
+    if reasons:
+        _log_skipped(datasets, reasons)
+    return {name: dataset for name, dataset in datasets.items() if name not in reasons}
+
+
+def _log_skipped(datasets: Mapping[str, DatasetConfig], reasons: Mapping[str, str]):
+    total = sum(dataset.weight for dataset in datasets.values())
+    share = sum(datasets[name].weight for name in reasons) / total
+    _log.warning(
+        "skipped %d of %d datasets; their %.2f%% of the weight goes to the others, in proportion to theirs",
+        len(reasons), len(datasets), 100 * share,
+    )  # fmt: skip
+    heaviest = sorted(reasons, key=lambda name: -datasets[name].weight)
+    for name in heaviest[:_LISTED]:
+        _log.warning("  %s, %.2f%%: %s", name, 100 * datasets[name].weight / total, reasons[name])
+    if len(reasons) > _LISTED:
+        _log.warning("  and %d more", len(reasons) - _LISTED)

@@ -1,0 +1,271 @@
+"""Tokenization of a dataset into token records, in shards that worker processes make in parallel.
+
+A shard holds whole episodes, and its bounds follow from the lengths of the episodes alone, so the records are the same
+whatever the number of processes. A shard that is complete has a file steps-NNNNN.npz, which holds its part of the index
+until all shards are there.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import concurrent.futures.process
+import dataclasses
+import json
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import pickle
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+from tqdm import tqdm
+
+from gato_jax.batching.chunks import LAYOUT, chunks_of, pack
+from gato_jax.batching.record_files import FileState
+from gato_jax.batching.record_index import RecordIndex
+from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
+from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.episodes.atomic_writes import PARTIAL, replace_folder
+from gato_jax.sources import EpisodeReader
+from gato_jax.tokenization import Contract, Layout, Tokenization, measure_action_limits
+from gato_jax.tokenization.codecs.image import ImageTokenizer
+
+SHARD_STEPS = 1 << 14  # timesteps of a shard at least; a change changes the bytes, so it needs another SCHEMA
+_MAX_SHARDS = 1 << 10
+_MIN_SHARDS = 3  # fewer are made in this process: starting workers takes seconds
+BAR_DELAY = 1.0  # seconds before a progress bar appears
+
+_log = logging.getLogger(__name__)
+
+Episodes = EpisodeReader | Sequence[Episode]
+
+
+def write_records(
+    directory: pathlib.Path,
+    spec: TaskSpec,
+    episodes: Episodes,
+    fingerprint: str,
+    tokenization: Tokenization,
+    image_tokenizer: ImageTokenizer | None = None,
+    *,
+    workers: int | None = None,
+    resume: bool = False,
+    origin: str = "",
+) -> TokenRecords:
+    """Tokenize episodes into a folder, which replaces the one that is there when it is complete.
+
+    Args:
+      directory: Folder of the records.
+      spec: Task of the episodes.
+      episodes: The episodes, by their index. They are read twice if actions are scaled by the data.
+      fingerprint: Fingerprint of the dataset that the episodes come from.
+      tokenization: Settings of all codecs.
+      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
+      workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
+        another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
+      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They must be of the same
+        episodes and settings, as in the cache, where the name of the folder depends on both.
+      origin: Description of the dataset, for people.
+
+    Raises:
+      RecordsError: There are no episodes, one has no step at which an action was taken, or images are to be predicted
+        further ahead than any episode is long.
+      TokenizationError: A value has no exact token. The error names episode, step and key.
+    """
+    if not len(episodes):
+        raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
+    limits = {spec.name: measure_action_limits(spec, episodes)} if tokenization.actions == "rt_2" else None
+    contract = Contract.of(tokenization, [spec], limits)
+    partial = directory.with_name(directory.name + PARTIAL)
+    if not resume:
+        shutil.rmtree(partial, ignore_errors=True)
+    job = _Job(partial / "content", contract.to_json(), episodes)
+    job.content.mkdir(parents=True, exist_ok=True)
+    shards = shard_ranges(_lengths(episodes))
+    try:
+        _write_shards(job, contract.layout(spec.name, image_tokenizer), shards, workers, image_tokenizer is None)
+        _write_index(job.content, contract, len(shards), fingerprint, origin)
+        replace_folder(job.content, directory)
+        shutil.rmtree(partial, ignore_errors=True)
+    except BaseException:
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return TokenRecords.open(directory)
+
+
+def shard_ranges(lengths: Sequence[int] | np.ndarray) -> list[range]:
+    """Return the ranges of episodes that make the shards, given the timesteps of each episode."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    target = max(SHARD_STEPS, -(-int(ends[-1]) // _MAX_SHARDS))
+    shard = (ends - lengths) // target
+    firsts = [0, *(np.flatnonzero(np.diff(shard)) + 1).tolist(), len(ends)]
+    return [range(first, stop) for first, stop in zip(firsts, firsts[1:], strict=False)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What a worker process needs to make shards; it can be pickled if the reader of the episodes can."""
+
+    content: pathlib.Path
+    contract: dict[str, Any]
+    episodes: Episodes
+
+
+def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: int | None, parallel: bool):
+    waiting = [number for number in range(len(shards)) if not _part_path(job.content, number).exists()]
+    total, done = len(job.episodes), len(job.episodes) - sum(len(shards[number]) for number in waiting)
+    workers = min(workers or _available_cores(), len(waiting))
+    title = f"tokenize {layout.spec.name}"
+    with tqdm(total=total, initial=done, desc=title, unit="episode", delay=BAR_DELAY) as bar:
+        if not parallel or workers < 2 or len(waiting) < _MIN_SHARDS or not _can_be_sent(job):
+            for number in waiting:
+                _write_shard(job, layout, number, shards[number], bar.update)
+            return
+        context = multiprocessing.get_context("spawn")  # a fork would copy the locks of the threads of JAX
+        pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(job,))
+        try:
+            with pool:
+                made = pool.map(_write_shard_in_worker, waiting, [shards[number] for number in waiting])
+                for number, _ in zip(waiting, made, strict=True):
+                    bar.update(len(shards[number]))
+        except concurrent.futures.process.BrokenProcessPool:
+            raise RecordsError(
+                f"{layout.spec.name}: a worker process died while it tokenized, perhaps for lack of memory; free some "
+                "and run again"
+            ) from None
+
+
+def _write_shard(
+    job: _Job, layout: Layout, number: int, episodes: range, tell: Callable[[int], Any] = lambda count: None
+):
+    """Write one shard of records, then its part of the index, which says that the shard is complete.
+
+    Both get their names when they are complete, so that the worker of a killed process, which may not have ended yet,
+    does no harm.
+    """
+    sizes, episode_steps, chunk_steps, owners = [], [], [], []
+    provenances: dict[Provenance, int] = {}
+    path = shard_path(job.content, number)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    writer = array_record_module.ArrayRecordWriter(str(unfinished), "group_size:1,uncompressed")
+    for index in episodes:
+        episode = job.episodes[index]
+        steps = layout.encode_timesteps(episode, index)
+        if not steps:
+            raise RecordsError(f"{layout.spec.name}: episode {index} holds no action that was taken; filter it out")
+        for count, chunk in chunks_of(steps):
+            writer.write(pack(chunk))
+            chunk_steps.append(count)
+        owners.append(provenances.setdefault(episode.provenance, len(provenances)))
+        sizes += [(len(step), len(step.patch_slots), int(step.loss_mask.sum())) for step in steps]
+        episode_steps.append(len(steps))
+        tell(1)
+    writer.close()
+    unfinished.replace(path)
+    part = unfinished.with_name(f"{unfinished.name}.npz")
+    np.savez(
+        part, sizes=np.array(sizes, np.int32).T, episode_steps=episode_steps, chunk_steps=chunk_steps, owners=owners,
+        provenances=json.dumps([dataclasses.asdict(provenance) for provenance in provenances]),
+    )  # fmt: skip
+    part.replace(_part_path(job.content, number))
+
+
+def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerprint: str, origin: str):
+    """Join the parts of the index that the shards left, and write meta.json last."""
+    parts = [_read_part(content, number) for number in range(shards)]
+    provenances: dict[Provenance, int] = {}
+    owners = []
+    for part in parts:
+        told = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
+        numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in told])
+        owners.append(numbers[part["owners"]])
+    joined = {
+        name: np.concatenate([part[name] for part in parts], -1) for name in ("sizes", "episode_steps", "chunk_steps")
+    }
+    (spec,) = contract.tasks.values()
+    _require_image_targets(spec, contract.tokenization, int(joined["episode_steps"].max()))
+    index = RecordIndex.build(**joined, provenances=np.concatenate(owners))
+    files = {path.name: FileState.of(path, checksum=False) for path in (shard_path(content, n) for n in range(shards))}
+    files |= index.write(content)
+    meta = {
+        "schema": SCHEMA, "layout": LAYOUT, "fingerprint": fingerprint, "contract": contract.to_json(),
+        "provenances": [dataclasses.asdict(provenance) for provenance in provenances],
+        "maxima": dataclasses.asdict(index.maxima), "origin": origin,
+        "files": {name: dataclasses.asdict(state) for name, state in files.items()},
+        "shards": [len(part["chunk_steps"]) for part in parts],
+    }  # fmt: skip
+    (content / META_FILE).write_text(json.dumps(meta))
+    for path in content.iterdir():
+        if path.name not in files and path.name != META_FILE:
+            path.unlink()
+
+
+def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: int):
+    """Check that at least one image is a target, if images are to be predicted some steps ahead."""
+    ahead = tokenization.image_ahead
+    if ahead is None or longest > ahead or not any(isinstance(m, Image) for m in spec.observation.values()):
+        return
+    raise RecordsError(
+        f"{spec.name}: tokenization.image_ahead is {ahead}, but its longest episode has {longest} steps, so no image "
+        f"is ever a target; set it below {longest}, or leave it out so that images are not predicted"
+    )
+
+
+def _lengths(episodes: Episodes) -> np.ndarray:
+    """Return the timesteps of each episode: what the reader knows of them, or else by looking at all episodes."""
+    lengths = getattr(episodes, "lengths", None)
+    return np.array([len(episode) for episode in episodes]) if lengths is None else np.asarray(lengths)
+
+
+def _part_path(content: pathlib.Path, number: int) -> pathlib.Path:
+    """Return the path of the part of the index that belongs to a shard."""
+    return content / f"steps-{number:05d}.npz"
+
+
+def _read_part(content: pathlib.Path, number: int) -> dict[str, np.ndarray]:
+    with np.load(_part_path(content, number), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _can_be_sent(job: _Job) -> bool:
+    """Return whether the reader of the episodes can be sent to another process, and say it if it cannot."""
+    try:
+        pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        _log.info("tokenizing in one process: the reader of the episodes cannot be sent to others (%s)", error)
+        return False
+    return True
+
+
+_worker: dict[str, Any] = {}  # the job and the layout of this process, if it is a worker
+
+
+def _begin_worker(job: _Job):
+    """Prepare a worker process: it ignores Ctrl-C, which reaches its parent too, and ends when its parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    contract = Contract.from_json(job.contract)
+    _worker["job"], _worker["layout"] = job, contract.layout(next(iter(contract.tasks)))
+
+
+def _exit_with_parent():
+    if (parent := multiprocessing.parent_process()) is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _write_shard_in_worker(number: int, episodes: range):
+    _write_shard(_worker["job"], _worker["layout"], number, episodes)

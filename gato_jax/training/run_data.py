@@ -1,0 +1,63 @@
+"""The data of a training run: its mixture, and its copy of the image tokenizer."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+
+from gato_jax.batching import Mixture, open_mixture
+from gato_jax.sources import EpisodeReader
+from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+from gato_jax.training.config import ConfigError, TrainConfig
+from gato_jax.training.loop import require_same_model
+
+
+def open_run_mixture(
+    config: TrainConfig, workdir: pathlib.Path, readers: Mapping[str, EpisodeReader] | None = None
+) -> Mixture:
+    """Open the mixture that a run trains on.
+
+    Args:
+      config: Config of the run.
+      workdir: Folder of the run, which gets a copy of the image tokenizer if the config names one.
+      readers: {name: episodes} of datasets that are already open; their sources are not opened.
+
+    Raises:
+      CheckpointError, ContractError: The folder holds checkpoints of another model or tokenization.
+      ValueError: A dataset cannot be used (see `batching.open_mixture`).
+    """
+    require_same_model(config, workdir)
+    return open_mixture(
+        config.datasets,
+        config.model.tokenization,
+        batch_size=config.batch_size,
+        context=config.context,
+        seed=config.seed,
+        predict_prompts=config.predict_prompts,
+        weighting=config.weighting,
+        admission=config.admission,
+        missing=config.missing,
+        image_tokenizer=open_image_tokenizer(config, workdir),
+        readers=readers,
+    )
+
+
+def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTokenizer | None:
+    """Return the image tokenizer that the config names, None if it names none.
+
+    The run keeps a copy in WORKDIR/image_tokenizer, because its checkpoints are of no use without it.
+
+    Raises:
+      ConfigError: The folder holds a copy of another image tokenizer.
+    """
+    if config.image_tokenizer is None:
+        return None
+    tokenizer, copy = ImageTokenizer.load(pathlib.Path(config.image_tokenizer)), workdir / "image_tokenizer"
+    if not (copy / "image_tokenizer.json").exists():  # the file that is written last
+        tokenizer.save(copy)
+    elif (present := ImageTokenizer.load(copy)).fingerprint != tokenizer.fingerprint:
+        raise ConfigError(
+            f"{copy} is the image tokenizer {present.fingerprint}, the config names {tokenizer.fingerprint} in "
+            f"{config.image_tokenizer}; name another --workdir, or that copy"
+        )
+    return tokenizer
