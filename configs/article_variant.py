@@ -1,17 +1,17 @@
-r"""The model that a secondary article describes instead of the paper's: an ablation.
+r"""An ablation: the model that a secondary article describes instead of the paper's.
 
-What it reproduces: not the paper. The article has a ResNet-50, pretrained on ImageNet and frozen, on each patch; 256
-rows a batch; Adam at 1e-4; and mu-law companding without M. What of that contradicts the paper is in docs/decisions.md.
-The article also puts a task's text before each episode. Here a text is an observation of its timestep, as in the paper.
+What it reproduces: not the paper. The article has a ResNet-50, pretrained on ImageNet and frozen, on each patch;
+batches of 256 rows; Adam at 1e-4; and mu-law companding without M. docs/decisions.md lists the contradictions to the
+paper. The article also puts the text of a task before each episode. Here it is an observation, as in the paper.
 
-ResNet-50's weights are not downloaded. Without a file the trunk starts from nothing and is trained; with one, in
-torchvision's naming as .safetensors, it is frozen:
+The weights of ResNet-50 are not downloaded. Without a file the trunk is initialised at random and trained. With a
+.safetensors file that has torchvision's names, it can be frozen:
 
     gato train --config=configs/article_variant.py --workdir=runs/article_variant \
         --config.image_trunk_weights=resnet50.safetensors --config.model.freeze_image_trunk=True
 
 Hardware: as configs/gato_1_18b.py.
-Expected score: not known; the article gives none that the paper does not.
+Expected score: not known. The article has no scores of its own.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from configs.paper import DATA, pretraining
 
 
 def get_config(data: str = DATA) -> Any:
-    """The article's values where it has any, else the paper's."""
+    """Return the article's values, and the paper's where the article has none."""
     config = pretraining("1.18b", data, peak_learning_rate=1e-4)
     config.batch_size = 256
     config.tokenization.m = 1.0  # ln(1 + mu |x|) / ln(1 + mu)

@@ -1,13 +1,13 @@
-"""Fine-tuning on one task: an agent, 1 to 1000 episodes of it, and the maximum of the smoothed learning curve.
+"""Fine-tuning of an agent on 1 to 1000 episodes of one task, scored by the maximum of its smoothed learning curve.
 
-What it reproduces: the protocol of the paper's appendix E, behind its figures 9 and 10; by default on
-cartpole/swingup, one of the four tasks that the paper held out. The model is the checkpoint's.
+What it reproduces: the protocol of the paper's appendix E, behind its figures 9 and 10, by default on cartpole/swingup,
+one of the four tasks that the paper held out. The model is that of the checkpoint.
 
-Hardware: one GPU or TPU that trains the checkpoint's model at batch 64. On a CPU, --config.compute.dtype=float32.
-How long: 10,000 steps of 65,536 tokens, 655 million in all, at the tokens per second that this model reaches there;
-and 1,000 rollouts, as long as their environment takes.
-Expected score: not known. The paper shows curves without a table, of models pretrained on all of its data; nobody has
-published such a checkpoint, and none was made here yet.
+Hardware: one GPU or TPU that trains the model of the checkpoint at batch 64. On a CPU set
+--config.compute.dtype=float32.
+Time: 10,000 steps of 65,536 tokens, 655 million in all, at the throughput of this model there, and 1,000 rollouts.
+Expected score: not known. The paper shows curves without a table, of models that were pretrained on all of its data.
+Nobody has published such a checkpoint, and none has been trained with this code.
 
     gato collect --tasks=dm_control/cartpole/swingup --episodes=2000 --output=data
     gato finetune --from=RUN --config=configs/finetune.py --config.episodes=10 --workdir=runs/swingup_10_0
@@ -21,16 +21,16 @@ from gato_jax.episodes import dataset_name
 
 
 def get_config(task: str = "dm_control/cartpole/swingup") -> ConfigDict:
-    """The paper's values (appendix E where nothing else is said); what it does not state says so."""
+    """Return the paper's values, of appendix E unless another section is named. What it does not state says so."""
     config = ConfigDict()
     config.task = task
-    config.episodes = 1000  # then 100, 10, 5, 3 and 1 of them
+    config.episodes = 1000  # the paper also has 100, 10, 5, 3 and 1
     config.keep_best = 2000
-    config.series = 0  # 0, 1 and 2: three repetitions with other draws
+    config.series = 0  # 0, 1 and 2 are three repetitions with other episodes
     config.evaluate_every = 100
     config.rollouts = 10
-    config.smoothing = 5  # evaluations, of 50 rollouts together
-    config.environments = 10  # side by side; no score depends on it
+    config.smoothing = 5  # evaluations, which have 50 rollouts together
+    config.environments = 10  # played side by side; the scores do not depend on it
     config.temperature = 1.0  # not stated
 
     config.seed = 0  # not stated
@@ -41,7 +41,7 @@ def get_config(task: str = "dm_control/cartpole/swingup") -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.dropout = 0.1
-    config.model.stochastic_depth = 0.0  # appendix D has it for pretraining
+    config.model.stochastic_depth = 0.0  # appendix D has stochastic depth for pretraining only
 
     config.optimizer = ConfigDict()  # Adam: no weight decay
     config.optimizer.schedule = "constant"
@@ -68,5 +68,5 @@ def get_config(task: str = "dm_control/cartpole/swingup") -> ConfigDict:
     config.dataset = ConfigDict()
     config.dataset.source = f"recorded:data/{dataset_name(task)}/1.0.0"
     config.dataset.window = "tokens"  # section 2.3: any subsequence of L tokens
-    config.dataset.prompt_share = 0.25  # section 2.2, for pretraining; of fine-tuning nothing else is said
+    config.dataset.prompt_share = 0.25  # section 2.2, for pretraining; not stated for fine-tuning
     return config

@@ -1,7 +1,7 @@
 """Gato 1.18B with rotary positions: for fused attention kernels and a sliding KV cache; 1,078.8M parameters.
 
-What it reproduces: nothing of the paper, whose sizes imply relative attention; it is configs/gato_1_18b.py with the
-attention that GPUs and TPUs have kernels for. On a TPU compute.attention is `splash`, on a GPU `cudnn`.
+What it reproduces: nothing of the paper, whose sizes imply relative attention. It is configs/gato_1_18b.py with the
+attention that has fused kernels on GPUs and TPUs. Set compute.attention to `splash` on a TPU, to `cudnn` on a GPU.
 
 Hardware: as configs/gato_1_18b.py.
 Expected score: not known; an ablation.
@@ -16,7 +16,7 @@ from configs.paper import DATA, pretraining
 
 
 def get_config(data: str = DATA) -> Any:
-    """The paper's values, each with its section in configs/paper.py, but for attention."""
+    """Return the paper's values, each with its section in configs/paper.py, except for attention."""
     config = pretraining("1.18b", data, peak_learning_rate=1e-4)
     config.model.position = "rope"
     config.compute.attention = "splash"

@@ -1,8 +1,8 @@
-"""One small Gato on eight datasets, in minutes on a laptop: real environments, every modality, every stage.
+"""A small Gato on eight datasets, trained in minutes on a laptop: real environments, every modality, every stage.
 
-What it reproduces: nothing of the paper's scale, everything of its shape. One set of weights learns two Meta-World
-tasks, a BabyAI level, a DM Control task, an Atari game, a robot's recordings, captions and dialogue, and is then
-played, scored and reported on.
+What it reproduces: every stage of the paper at a small scale, none of its numbers. One set of weights learns two
+Meta-World tasks, a BabyAI level, a DM Control task, an Atari game, a robot's recordings, captions and dialogue. Then it
+is played and scored, and a report is written.
 
 Hardware: two CPU cores, 6 GiB of memory. Time and scores: see the README, from experiments/results/quickstart.json.
 
@@ -17,17 +17,17 @@ ROBOT = "bridge_dataset"
 
 
 def get_config() -> ConfigDict:
-    """The quickstart. What differs from the paper says why."""
+    """Return the config of the quickstart. Values that differ from the paper's say why."""
     config = ConfigDict()
     config.seed = 0
     config.steps = 1250
     config.batch_size = 32  # paper: 512 (section 2.3)
-    config.context = 176  # paper: 1024; on two cores the budget is tokens, and one BabyAI timestep takes 158
+    config.context = 176  # paper: 1024; two cores process few tokens, and one BabyAI timestep has 158
     config.log_every = 20
     config.checkpoint_every = 100
 
     config.tokenization = ConfigDict()
-    # A mission is the same words at each step, and the task's only: nothing to learn, and a costly head to pay for.
+    # A mission has the same words at each step, so there is nothing to learn, and predicting them is expensive.
     config.tokenization.predict_text_observations = False
 
     config.model = ConfigDict()
@@ -37,9 +37,9 @@ def get_config() -> ConfigDict:
     config.model.head_size = 32
     config.model.hidden = 512
     config.model.patch_channels = 32
-    config.model.patch_stride = 4  # see the patch block's cost in docs/decisions.md
-    config.model.stochastic_depth = 0.0  # paper: 0.1; a run of minutes sees no example often
-    config.model.bin_init = "fourier"  # numerically ordered from the start
+    config.model.patch_stride = 4  # docs/decisions.md has the cost of the patch block
+    config.model.stochastic_depth = 0.0  # paper: 0.1; a run of minutes does not overfit
+    config.model.bin_init = "fourier"  # the embeddings of bins are numerically ordered from the start
 
     config.optimizer = ConfigDict()
     config.optimizer.peak_learning_rate = 3e-3  # paper: 1e-4 for 1M steps
@@ -68,8 +68,8 @@ def get_config() -> ConfigDict:
     return config
 
 
-# Weights are rows of each batch of 32; robot, captions and dialogue take the other 2 + 1 + 1. A row of Meta-World holds
-# 16 targets, one of BabyAI a single one, which its loss weight makes up for in part.
+# The weights are rows of each batch of 32; robot, captions and dialogue have the other 2 + 1 + 1. A row of Meta-World
+# has 16 targets and a row of BabyAI one, for which its loss weight compensates in part.
 CONTROL_TASKS = {
     "meta_world/plate-slide-v3": {"weight": 3.0},
     "meta_world/button-press-v3": {"weight": 3.0},
@@ -80,13 +80,13 @@ CONTROL_TASKS = {
 
 
 def dataset(task: str, **settings) -> ConfigDict:
-    """One recorded dataset. Pieces of one timestep: on a small budget, many episodes teach more than long ones."""
+    """Return one recorded dataset in pieces of one timestep: a short run learns more from many episodes."""
     source = f"recorded:{{workdir}}/data/{dataset_name(task)}/1.0.0"
     return ConfigDict({"source": source, "window": 1, "prompt_steps": 1, **settings})
 
 
 def experiment() -> ConfigDict:
-    """What experiments/quickstart.py does around the training."""
+    """Return the settings of experiments/quickstart.py, which runs everything around the training."""
     config = ConfigDict()
     config.tasks = tuple(CONTROL_TASKS)
     config.episodes = ConfigDict({dataset_name(task): episodes for task, episodes in EPISODES.items()})

@@ -25,7 +25,8 @@ HOST_ONLY: dict[str, Any] = {name: None for name, field in PER_TOKEN.items() if 
 class Batch(TokenFields):
     """B rows of T positions in G pools of B/G consecutive rows, each pool with room for P patches; a pytree.
 
-    A pool is what one device embeds at a time, so that only real patches are carried, and none between devices.
+    A pool is what one device embeds at a time, its rows in one microbatch, so that only real patches are carried, and
+    none between devices.
 
     Attributes:
       token_ids, ...: (B, T, ...), the per-token fields of `TokenFields`. Those in `HOST_ONLY` are None on devices.
@@ -77,7 +78,16 @@ def collate(
     patch_budget: int,
     pools: int = 1,
 ) -> Batch:
-    """Pad rows to `context` positions and pool their patches.
+    """Pad rows to `context` positions and gather the patches of each pool in one array.
+
+    Args:
+      rows: The rows, at most `context` tokens each; the first B/G make the first pool, and so on.
+      row_ids: Number of each row in the run.
+      dataset_ids: Index of each row's dataset in the mixture.
+      context: T.
+      patch: p.
+      patch_budget: P.
+      pools: G, a divisor of B.
 
     Raises:
       ValueError: a pool has more patches than `patch_budget`; it names the row.

@@ -91,7 +91,7 @@ def cached_records(
 
 
 def _require_main_guard():
-    """Refuse to run in a worker process that imports the script of its parent.
+    """Raise CacheError in a worker process that imports the script of its parent.
 
     A worker imports that script before it works. Without a guard, the script would open the same records again, and
     wait forever for the lock that its parent holds.
@@ -117,7 +117,7 @@ def lock_path(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
-    """Return the records of an entry, None if they are not there or damaged, which is said."""
+    """Return the records of an entry, None if they are not there, or damaged, which is logged."""
     if not (directory / META_FILE).exists():
         return None
     try:

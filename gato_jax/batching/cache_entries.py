@@ -65,7 +65,7 @@ def prune_cache(*, older_than_days: float = 0.0, max_gib: float = 0.0) -> list[C
     """Remove entries that no process uses, and return them.
 
     Args:
-      older_than_days: Only entries that no run has opened for so many days.
+      older_than_days: Only entries that no run has opened for this number of days.
       max_gib: Remove the entries that were used longest ago, until all that are left have at most this size; 0 removes
         every entry that the other conditions allow.
     """

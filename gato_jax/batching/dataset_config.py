@@ -1,4 +1,4 @@
-"""The settings of one dataset of a mixture: where it is and how it is sampled."""
+"""The settings of one dataset of a mixture: its place and the way it is sampled."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class MixtureError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Where one dataset of a mixture is, and how it is sampled.
+    """The place of one dataset of a mixture and the way it is sampled.
 
     Attributes:
       source: `KIND:WHERE`. `recorded:DIR` is a dataset of our own; the other kinds are those of `gato_jax.sources`;
         `tokens:DIR` is what `gato export` wrote; `unavailable:WHY` stands for a dataset that nobody can obtain.
       weight: Share of the rows, relative to the weights of the other datasets.
       window: The unit that rows are cut from, called a piece. `tokens`: any consecutive tokens, as many as fit in a row
-        (paper, section 2.3). `timesteps`: as many whole timesteps as fit. A number: at most so many whole timesteps. A
-        row holds as many pieces, each from a random place of a random episode, as fit.
+        (paper, section 2.3). `timesteps`: as many whole timesteps as fit. A number: at most this many whole timesteps.
+        A row holds as many pieces, each from a random place of a random episode, as fit.
       prompt_share: Share of the pieces that follow a prompt from another episode of the dataset (paper: 0.25).
       prompt_steps: Maximum number of timesteps in a prompt; None for as many as fit. No prompt where none fits.
       pieces: Number of pieces that are joined in one segment to make a row, which is then padded or cropped at random:
@@ -72,5 +72,5 @@ class DatasetConfig:
 
     @property
     def location(self) -> str:
-        """The part of `source` after the colon: a folder, a name, or a reason."""
+        """The part of `source` after the colon: a folder, a name, or the reason of `unavailable`."""
         return self.source.partition(":")[2]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 
 class LockedError(OSError):
-    """A file that another process has locked."""
+    """Failure to lock a file at once because another process holds the lock."""
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ class _Rows:
 
     Attributes:
       mixture: All rows of the run.
-      steps: Batches of the run.
-      pools: Pools of a batch.
+      steps: Number of batches of the run.
+      pools: Number of pools of a batch; a pool is the rows of one device in one microbatch.
       local: Indices of the pools whose rows are wanted.
     """
 
@@ -53,16 +53,21 @@ class Loader:
 
     Args:
       mixture: All rows of the run.
-      steps: Batches of the run.
-      first_step: The first batch.
-      threads: Threads that build rows.
-      prefetch: Number of rows to build ahead.
-      pools: Number of pools of a batch. The rows of a batch do not depend on it.
+      steps: Number of batches of the whole run.
+      first_step: Index of the first batch to load, of `steps`.
+      threads: Threads that build batches, each a whole one at a time.
+      prefetch: Number of batches to build ahead; no more threads than this are at work.
+      pools: Number of pools of a batch; a pool is the rows of one device in one microbatch. The rows of a batch do not
+        depend on it.
       local: Indices of the pools to load, those of the devices of this host; None for all.
       budgets: Patches and targets that a pool has room for; None for the upper bounds of the mixture.
 
     Attributes:
       dataset: The batches as a grain dataset.
+
+    Raises:
+      MixtureError: The batch size is no multiple of `pools`, or, while iterating, a pool is over its budget of targets.
+      ValueError: While iterating, a pool is over its budget of patches.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class Row:
 
 
 class Budgets(NamedTuple):
-    """Numbers of patches and of targets that a pool of a batch has room for."""
+    """Numbers of patches and of targets that a pool, the rows of one device in one microbatch, has room for."""
 
     patches: int
     targets: int
@@ -185,8 +185,11 @@ class Mixture:
         """Return upper bounds on the patches and targets of one pool.
 
         Args:
-          pools: Number of pools that the rows of a batch are dealt out to. Pool p has the rows p, p + pools, ... of the
-            batch, so it holds the datasets in proportion to their weights, too.
+          pools: Number of pools that the rows of a batch are dealt out to. The loader gives pool p the rows p,
+            p + pools, ... of the batch, so it holds the datasets in proportion to their weights, too.
+
+        Raises:
+          MixtureError: The batch size is no multiple of `pools`.
         """
         self.require_pools(pools)
         rows = self.batch_size // pools
@@ -214,7 +217,7 @@ class Mixture:
 
         Args:
           budget: Patches that a pool has room for.
-          pools: Pools of a batch.
+          pools: Number of pools of a batch.
           rows: Number of rows to look at, rounded up to whole batches.
         """
         batches = -(-rows // self.batch_size)

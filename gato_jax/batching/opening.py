@@ -93,6 +93,10 @@ def open_records(
       tokenization: Settings of all codecs; an export must have been made under the same.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       reader: Its episodes if they are open already.
+
+    Raises:
+      MixtureError, RecordsError, ContractError: The export is not named, is damaged, or is of another tokenization.
+      RecordsError, TokenizationError: The episodes cannot be tokenized (see `write_records`).
     """
     if dataset.kind == "tokens":
         if not dataset.location:
@@ -146,6 +150,9 @@ def _present_datasets(
     """Return the datasets that are on disk, and log which are not.
 
     With `error`, a path that does not exist is left to the reader of its kind, which names the nearest one.
+
+    Raises:
+      MixtureError: With `error`, one is `unavailable`; with `skip`, none is on disk.
     """
     reasons = {
         name: reason

@@ -17,10 +17,10 @@ _MASK = 0xFFFFFFFF
 
 
 def permutation(size: int, seed: int) -> Int[np.ndarray, " size"]:
-    """Return index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(size).
+    """Return grain's index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(size).
 
     Args:
-      size: Length of the range, at most 2^16.
+      size: Length of the range, at most 2^16; this is not checked.
       seed: Seed of the permutation, a 32-bit integer.
     """
     left, right = (half.astype(np.uint8) for half in divmod(np.arange(_BLOCKS), 256))
@@ -43,7 +43,7 @@ def _mix(half: UInt8[np.ndarray, " N"]) -> UInt8[np.ndarray, " N"]:
 
 
 def _round_keys(seed: int) -> list[int]:
-    """Return the numbers that C++'s std::seed_seq{seed} generates for the rounds; the standard defines them."""
+    """Return the key of each of the `ROUNDS` rounds of the cipher, as C++'s std::seed_seq{seed} generates them."""
     count, offset, shift = ROUNDS, 1, 2  # n, p and q of the standard
     values = [0x8B8B8B8B] * count
 

@@ -71,8 +71,8 @@ def write_records(
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
         another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
-      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They must be of the same
-        episodes and settings, as in the cache, where the name of the folder depends on both.
+      resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They are not checked to
+        be of the same episodes and settings; in the cache, the name of the folder depends on both.
       origin: Description of the dataset, for people.
 
     Raises:
@@ -113,7 +113,13 @@ def shard_ranges(lengths: Sequence[int] | np.ndarray) -> list[range]:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What a worker process needs to make shards; it can be pickled if the reader of the episodes can."""
+    """Everything that a worker process needs to make shards. It can be pickled if the reader of the episodes can.
+
+    Attributes:
+      content: Folder of the shards.
+      contract: Contract of the tokenization, as JSON.
+      episodes: The episodes.
+    """
 
     content: pathlib.Path
     contract: dict[str, Any]
@@ -134,8 +140,8 @@ def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: i
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(job,))
         try:
             with pool:
-                made = pool.map(_write_shard_in_worker, waiting, [shards[number] for number in waiting])
-                for number, _ in zip(waiting, made, strict=True):
+                results = pool.map(_write_shard_in_worker, waiting, [shards[number] for number in waiting])
+                for number, _ in zip(waiting, results, strict=True):
                     bar.update(len(shards[number]))
         except concurrent.futures.process.BrokenProcessPool:
             raise RecordsError(
@@ -185,8 +191,8 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
     provenances: dict[Provenance, int] = {}
     owners = []
     for part in parts:
-        told = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
-        numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in told])
+        part_provenances = [Provenance(**fields) for fields in json.loads(str(part["provenances"]))]
+        numbers = np.array([provenances.setdefault(provenance, len(provenances)) for provenance in part_provenances])
         owners.append(numbers[part["owners"]])
     joined = {
         name: np.concatenate([part[name] for part in parts], -1) for name in ("sizes", "episode_steps", "chunk_steps")
@@ -241,7 +247,7 @@ def _available_cores() -> int:
 
 
 def _can_be_sent(job: _Job) -> bool:
-    """Return whether the reader of the episodes can be sent to another process, and say it if it cannot."""
+    """Return whether the reader of the episodes can be sent to another process, and log that it cannot."""
     try:
         pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -163,7 +163,7 @@ class TokenRecords:
         return int(self.index.first_step[episode] + self.index.episode_steps[episode]) - 1
 
     def another_episode(self, episode: int, rng: np.random.Generator) -> int | None:
-        """Return a random other episode of the same agent, None if there is no other one."""
+        """Return a random other episode with the actions of the same `Provenance.agent`, None if there is no other."""
         if self._by_agent is None:
             if self.episodes == 1:
                 return None
@@ -288,5 +288,5 @@ class TokenRecords:
 
 
 def shard_path(directory: pathlib.Path, number: int) -> pathlib.Path:
-    """Return the path of a shard of records."""
+    """Return the path of the ArrayRecord file of shard `number`."""
     return directory / f"steps-{number:05d}.array_record"

@@ -80,7 +80,8 @@ def _next_segment(
 ) -> Segment | None:
     """Return a piece that fits into `room` tokens, perhaps with a prompt before it, or None when the row is full.
 
-    A prompt takes at most half of the room if the piece takes all that is left.
+    A prompt takes at most half of the room if the piece takes all that is left. `first` is True for the first segment
+    of a row, which may be cropped where a later one is left out; the other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
     has_prompt = rng.random() < dataset.prompt_share
@@ -110,7 +111,7 @@ def _piece_start(dataset: DatasetConfig, records: TokenRecords, unit: int, *, fi
     """Return the timestep that a piece begins with, and the number of its tokens that are left out.
 
     The first piece of a row may begin at any token, the others begin with a timestep. So a row is cut at its two ends
-    alone.
+    alone. `unit` is the next of the `starts` of `fill_row`.
     """
     if dataset.window != "tokens":
         return unit, 0
@@ -119,7 +120,14 @@ def _piece_start(dataset: DatasetConfig, records: TokenRecords, unit: int, *, fi
 
 
 def _token_window(records: TokenRecords, start: int, skip: int, room: int) -> Piece:
-    """Return the piece up to the end of the episode, or up to `room` tokens if the end is further."""
+    """Return the piece up to the end of the episode, or up to `room` tokens if the end is further.
+
+    Args:
+      records: The tokens of the dataset.
+      start: Its first timestep, counted over the whole dataset.
+      skip: Number of tokens of this timestep to leave out.
+      room: Maximum number of tokens.
+    """
     episode = records.episode_of(start)
     end = min(records.last_step(episode) + 1, start + skip + room)  # every timestep has at least one token
     ends = np.cumsum(records.index.step_tokens[start:end]) - skip
@@ -150,7 +158,8 @@ def _choose_prompt(
 ) -> Piece | None:
     """Return whole timesteps of another episode of the same agent: half of the time its end, else any window of it.
 
-    None if not even one timestep fits into `room` tokens, or if the agent has no other episode (paper, section 2.2).
+    The agent is the one that acted in the episode, not the model. None if not even one timestep fits into `room`
+    tokens, or if the agent has no other episode (paper, section 2.2).
     """
     if (source := records.another_episode(episode, rng)) is None:
         return None
@@ -170,7 +179,7 @@ def _join_pieces(dataset: DatasetConfig, records: TokenRecords, starts: Iterator
 
 
 def _crop(pieces: Segment, room: int, crop_rng: Generator) -> Segment:
-    """Return at most `room` tokens of the pieces, from a random token on if they are longer."""
+    """Return the pieces as they are if they fit into `room` tokens, else `room` tokens of them from a random one on."""
     excess = sum(piece.keep for piece in pieces) - room
     if excess <= 0:
         return pieces

@@ -138,9 +138,11 @@ def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
     expected = {param_path(place): leaf.shape for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
     found = set(file.keys())
     if missing := sorted(expected.keys() - found):
-        raise CheckpointError(f"{path} lacks {_listed(missing)}, which its model has; export it again, or add them")
+        raise CheckpointError(
+            f"{path} lacks {_describe_names(missing)}, which its model has; export it again, or add them"
+        )
     if unknown := sorted(found - expected.keys()):
-        raise CheckpointError(f"{path} holds {_listed(unknown)}, which its model does not have; leave them out")
+        raise CheckpointError(f"{path} holds {_describe_names(unknown)}, which its model does not have; leave them out")
     for name, shape in expected.items():
         tensor = file.get_slice(name)
         if (found_shape := tuple(tensor.get_shape())) != shape:
@@ -149,6 +151,6 @@ def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
             raise CheckpointError(f"{path}: {name} is {dtype}; convert it to {' or '.join(DTYPES.values())}")
 
 
-def _listed(names: list[str]) -> str:
+def _describe_names(names: list[str]) -> str:
     """Return one name as it is, and several as their number and the first one."""
     return names[0] if len(names) == 1 else f"{len(names)} tensors, the first of them {names[0]}"

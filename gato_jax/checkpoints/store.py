@@ -127,15 +127,19 @@ class CheckpointStore:
         items = {name: ocp.args.StandardRestore(tree) for name, tree in _arrays(like).items()}
         restored = self._restore(step, **items, loader=ocp.args.JsonRestore())
         state = like._replace(
-            params=_into(like.params, restored["params"]),
+            params=_with_arrays(like.params, restored["params"]),
             optimizer=jax.tree.unflatten(jax.tree.structure(like.optimizer), restored["optimizer"]),
             step=jax.device_put(np.int32(step), like.step.sharding),
-            average=None if like.average is None else _into(like.average, restored["average"]),
+            average=None if like.average is None else _with_arrays(like.average, restored["average"]),
         )
         return state, restored["loader"]
 
     def restore_agent(self) -> AgentCheckpoint:
-        """Return the agent of the newest checkpoint, with the moving average of the params if there is one."""
+        """Return the agent of the newest checkpoint, with the moving average of the params if there is one.
+
+        Raises:
+          CheckpointError: there is no checkpoint, or it cannot be restored.
+        """
         step = self.latest_step()
         if step is None:
             raise CheckpointError(f"no finished checkpoint in {self.directory}; train there first")
@@ -144,7 +148,7 @@ class CheckpointStore:
         shapes = jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
         item = "params" if about["run"]["optimizer"]["ema_decay"] is None else "average"
         restored = self._restore(step, **{item: ocp.args.StandardRestore(nnx.to_pure_dict(shapes))})
-        params, contract = _into(shapes, restored[item]), Contract.from_json(about["contract"])
+        params, contract = _with_arrays(shapes, restored[item]), Contract.from_json(about["contract"])
         return AgentCheckpoint(step, model, graphdef(model), params, contract, about["run"])
 
     @contextlib.contextmanager
@@ -177,7 +181,7 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _into(like, pure):
+def _with_arrays(like, pure):
     """Return a copy of an nnx.State with the arrays of a pure dict."""
     state = jax.tree.map(lambda leaf: leaf, like)
     nnx.replace_by_pure_dict(state, pure)

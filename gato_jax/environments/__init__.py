@@ -1,7 +1,15 @@
 """One dm_env.Environment for every task of every suite, behind one registry. May import episodes."""
 
 from gato_jax.environments.base import ActionError, Environment, MissingPackageError
-from gato_jax.environments.registry import UnknownTaskError, load, package_versions, status, task_names, task_spec
+from gato_jax.environments.registry import (
+    UnknownTaskError,
+    load,
+    package_versions,
+    require_runnable,
+    status,
+    task_names,
+    task_spec,
+)
 from gato_jax.environments.seeds import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "UnknownTaskError",
     "load",
     "package_versions",
+    "require_runnable",
     "status",
     "task_names",
     "task_spec",

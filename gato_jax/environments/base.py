@@ -113,6 +113,9 @@ class Environment(dm_env.Environment):
 
         Returns:
           The return itself, or the success as 0 or 1, as `task_spec.metric` says.
+
+        Raises:
+          RuntimeError: the metric is success, and the environment did not set it.
         """
         if self.task_spec.metric == "return":
             return episode_return

@@ -36,7 +36,10 @@ class Pose:
 
 
 def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> Pose:
-    """Return the pose of a camera that stands at `eye` and looks at `target`, with the z axis upwards."""
+    """Return the pose of a camera that stands at `eye` and looks at `target`, with the z axis upwards.
+
+    `field_of_view` is the vertical one, in degrees.
+    """
     backward = np.subtract(eye, target) / np.linalg.norm(np.subtract(eye, target))
     right = np.cross([0.0, 0.0, 1.0], backward)
     right /= np.linalg.norm(right)

@@ -35,7 +35,7 @@ def task_spec(name: str) -> TaskSpec:
     """
     suite, task = _find(name)
     if task in suite.unavailable or suite.spec_needs_package:
-        _refuse_unavailable(name)
+        require_runnable(name)
     return suite.spec(task)
 
 
@@ -47,7 +47,7 @@ def load(name: str) -> Environment:
       MissingPackageError: A package of the suite is not installed, or the task does not run here.
     """
     suite, task = _find(name)
-    _refuse_unavailable(name)
+    require_runnable(name)
     environment = suite.load(task)
     environment.source, environment.licence = ", ".join(package_versions(name)), suite.licence
     return environment
@@ -75,7 +75,13 @@ def unknown_task(name: str, known: list[str]) -> str:
     return f"unknown task {name!r}; nearest: {', '.join(nearest)}"
 
 
-def _refuse_unavailable(name: str) -> None:
+def require_runnable(name: str) -> None:
+    """Raise MissingPackageError, with the remedy, if the task does not run here.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+      MissingPackageError: The suite's package is not installed, or the task needs what is not there.
+    """
     state, reason = status(name)
     if state == "unavailable":
         raise MissingPackageError(f"{name} does not run here: {reason}")

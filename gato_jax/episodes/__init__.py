@@ -14,7 +14,7 @@ from gato_jax.episodes.store import (
     list_datasets,
     open_dataset,
 )
-from gato_jax.episodes.writer import write_dataset
+from gato_jax.episodes.writer import require_writable, write_dataset
 
 __all__ = [
     "Camera",
@@ -39,5 +39,6 @@ __all__ = [
     "find_dataset",
     "list_datasets",
     "open_dataset",
+    "require_writable",
     "write_dataset",
 ]

@@ -55,7 +55,7 @@ class DataclassReader:
             raise self.error(f"{path}: {refusal}") from None
 
     def arguments(self, kind: type, fields: Any, path: str) -> dict[str, Any]:
-        """Return the checked and converted values that `read` would construct the dataclass with."""
+        """Return the checked and converted values that `read` would construct the dataclass with, or raise `error`."""
         known = _fields(kind)
         if (given := _items(fields)) is None:
             raise self.error(f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(known)}.")

@@ -47,7 +47,7 @@ _GROUPS: dict[Terms, tuple[str, ...]] = {
 _TABLE = {name.casefold(): terms for terms, names in _GROUPS.items() for name in names}
 
 # Spellings of package indices and dataset hubs. "BSD" alone is left out, as it has a non-commercial variant.
-_ALSO_CALLED = {
+_SYNONYMS = {
     "apache-license-2.0": "apache-2.0", "apache-license,-version-2.0": "apache-2.0", "mit-license": "mit",
     "the-mit-license": "mit", "c-uda": "c-uda-1.0", "cc0": "cc0-1.0", "odbl": "odbl-1.0", "odc-by": "odc-by-1.0",
     "ofl": "ofl-1.1", "sil-open-font-license-1.1": "ofl-1.1", "pddl": "pddl-1.0", "public-domain": "public-domain",
@@ -64,18 +64,18 @@ _EXCEPTIONS = {
 }  # fmt: skip
 
 
-_Join = Callable[[Sequence[bool | None]], bool | None]
+_Combine = Callable[[Sequence[bool | None]], bool | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Joined:
+class _Expression:
     """Operands of AND or OR in a parsed expression; an operand that is one licence is its name."""
 
     operator: str
-    parts: tuple[str | _Joined, ...]
+    parts: tuple[str | _Expression, ...]
 
 
-def terms_of(expression: str) -> Terms:
+def parse_terms(expression: str) -> Terms:
     """Return the terms of an SPDX expression, or of the name of a licence.
 
     Under AND, a use is permitted if both licences permit it, and a duty holds if either licence has it. Under OR, it is
@@ -83,74 +83,78 @@ def terms_of(expression: str) -> Terms:
     """
     tree = _parse(expression)
 
-    def judge(field: str, joined: _Join, chosen: _Join) -> bool | None:
-        return _judge(tree, lambda name: getattr(_terms_of_one(name), field), joined, chosen)
+    def evaluate(field: str, over_and: _Combine, over_or: _Combine) -> bool | None:
+        return _evaluate(tree, lambda name: getattr(_terms(name), field), over_and, over_or)
 
     return Terms(
-        commercial_use=judge("commercial_use", _every, _some),
-        attribution=judge("attribution", _some, _every),
-        share_alike=judge("share_alike", _some, _every),
+        commercial_use=evaluate("commercial_use", _all, _any),
+        attribution=evaluate("attribution", _any, _all),
+        share_alike=evaluate("share_alike", _any, _all),
     )
 
 
 def commercial_use(expression: str) -> bool | None:
     """Return whether a licence or SPDX expression permits commercial use; None if it is unknown."""
-    return terms_of(expression).commercial_use
+    return parse_terms(expression).commercial_use
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
     """Return whether all licences that an SPDX expression requires are in `allowed`, ignoring case."""
-    names = {_normal(name) for name in allowed}
-    if _normal(expression) in names:
+    names = {_normalise(name) for name in allowed}
+    if _normalise(expression) in names:
         return True
-    return bool(_judge(_parse(expression), lambda name: _normal(name) in names, _every, _some))
+    return bool(_evaluate(_parse(expression), lambda name: _normalise(name) in names, _all, _any))
 
 
-def _every(values: Sequence[bool | None]) -> bool | None:
+def _all(values: Sequence[bool | None]) -> bool | None:
     return False if False in values else None if None in values else True
 
 
-def _some(values: Sequence[bool | None]) -> bool | None:
+def _any(values: Sequence[bool | None]) -> bool | None:
     return True if True in values else None if None in values else False
 
 
-def _judge(tree: str | _Joined, leaf: Callable[[str], bool | None], joined: _Join, chosen: _Join) -> bool | None:
-    """Evaluate a parsed expression: `leaf` for a licence, `joined` over operands of AND, `chosen` over those of OR."""
+def _evaluate(
+    tree: str | _Expression, leaf: Callable[[str], bool | None], over_and: _Combine, over_or: _Combine
+) -> bool | None:
+    """Evaluate an expression by `leaf` for a licence, `over_and` for operands of AND and `over_or` for those of OR."""
     if isinstance(tree, str):
         return leaf(tree)
-    verdicts = [_judge(part, leaf, joined, chosen) for part in tree.parts]
-    return (joined if tree.operator == "AND" else chosen)(verdicts)
+    verdicts = [_evaluate(part, leaf, over_and, over_or) for part in tree.parts]
+    return (over_and if tree.operator == "AND" else over_or)(verdicts)
 
 
-def _normal(name: str) -> str:
+def _normalise(name: str) -> str:
     """Return the normal spelling of a name: `cc-by-4.0` for `CC BY 4.0`."""
-    said = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    return _ALSO_CALLED.get(said, said)
+    spelling = re.sub(r"[\s_]+", "-", name.strip().casefold())
+    return _SYNONYMS.get(spelling, spelling)
 
 
-def _terms_of_one(name: str) -> Terms:
+def _terms(name: str) -> Terms:
     name, _, exception = name.partition(" WITH ")
     if exception and exception.casefold() not in _EXCEPTIONS:
         return Terms()
-    said = _normal(_VERSION_RANGE.sub("", name))
-    if (found := _CREATIVE_COMMONS.fullmatch(said)) is not None:
+    spelling = _normalise(_VERSION_RANGE.sub("", name))
+    if (found := _CREATIVE_COMMONS.fullmatch(spelling)) is not None:
         return Terms(commercial_use=found["nc"] is None, attribution=True, share_alike=found["last"] == "-sa")
-    return _TABLE.get(said, Terms())
+    return _TABLE.get(spelling, Terms())
 
 
 @functools.lru_cache(maxsize=256)
-def _parse(expression: str) -> str | _Joined:
+def _parse(expression: str) -> str | _Expression:
     """Parse an SPDX expression, in which WITH binds closest, then AND, then OR; return other texts unchanged."""
     words = re.findall(r"[()]|[^\s()]+", expression)
-    tree = _either(words)
+    tree = _parse_alternatives(words)
     return expression if tree is None or words else tree
 
 
-def _either(words: list[str]) -> str | _Joined | None:
-    return _joined(words, "OR", lambda: _joined(words, "AND", lambda: _operand(words)))
+def _parse_alternatives(words: list[str]) -> str | _Expression | None:
+    return _parse_operands(words, "OR", lambda: _parse_operands(words, "AND", lambda: _parse_operand(words)))
 
 
-def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | None]) -> str | _Joined | None:
+def _parse_operands(
+    words: list[str], operator: str, read: Callable[[], str | _Expression | None]
+) -> str | _Expression | None:
     """Take operands that an operator joins off the front of `words`; return None if they are not an expression."""
     parts = [read()]
     while words and words[0].upper() == operator:
@@ -159,23 +163,23 @@ def _joined(words: list[str], operator: str, read: Callable[[], str | _Joined | 
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return known[0] if len(known) == 1 else _Joined(operator, tuple(known))
+    return known[0] if len(known) == 1 else _Expression(operator, tuple(known))
 
 
-def _operand(words: list[str]) -> str | _Joined | None:
+def _parse_operand(words: list[str]) -> str | _Expression | None:
     if words and words[0] == "(":
         words.pop(0)
-        inner = _either(words)
+        inner = _parse_alternatives(words)
         return inner if words and words.pop(0) == ")" else None
-    name = _name(words)
+    name = _parse_name(words)
     if name and words and words[0].upper() == "WITH":
         words.pop(0)
-        exception = _name(words)
+        exception = _parse_name(words)
         return f"{name} WITH {exception}" if exception else None
     return name or None
 
 
-def _name(words: list[str]) -> str:
+def _parse_name(words: list[str]) -> str:
     """Take a name off the front of `words`; neighbouring words are one name, as in `CC BY 4.0`."""
     taken = []
     while words and words[0] not in ("(", ")") and words[0].upper() not in ("AND", "OR", "WITH"):

@@ -66,7 +66,7 @@ def _feature(modality: Modality) -> Any:
 def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
     """Return an episode as the example that `features(spec)` serialises."""
     columns = {
-        side: {k: list(_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
+        side: {k: list(_encode_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
         for side in ("observation", "action")
     }
     steps = []
@@ -82,7 +82,7 @@ def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
     return {"steps": steps, "episode_metadata": metadata | provenance}
 
 
-def _column(modality: Modality, values: np.ndarray) -> Iterator[Any]:
+def _encode_column(modality: Modality, values: np.ndarray) -> Iterator[Any]:
     """Yield the T values of one key as TFDS takes them, images as PNG, which TFDS itself would need TensorFlow for."""
     from PIL import Image as Picture
 
@@ -128,7 +128,7 @@ class RecordReader:
         steps, metadata = columns["steps"], columns["episode_metadata"]
         sides = {
             side: {
-                key: _decode(modality, look_up(steps[side], key), look_up(self._step_features[side], key))
+                key: _decode_column(modality, look_up(steps[side], key), look_up(self._step_features[side], key))
                 for key, modality in getattr(self._spec, side).items()
             }
             for side in ("observation", "action")
@@ -145,7 +145,7 @@ class RecordReader:
         )
 
 
-def _decode(modality: Modality, column: np.ndarray, feature: Any) -> np.ndarray:
+def _decode_column(modality: Modality, column: np.ndarray, feature: Any) -> np.ndarray:
     """Return the (T, ...) values of one key from the column of its record."""
     match modality:
         case Text():

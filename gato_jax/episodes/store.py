@@ -43,11 +43,11 @@ def dataset_name(task_name: str) -> str:
 
 def list_datasets(root: str | Path) -> dict[str, Path]:
     """Return the finished datasets below `root` as {task name: folder of the newest version}."""
-    found = {}
+    datasets = {}
     for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
         if _version(file.parent.name):
-            found[_read_task(file).name] = file.parent
-    return found
+            datasets[_read_task(file).name] = file.parent
+    return datasets
 
 
 def find_dataset(root: str | Path, task_name: str) -> Path:
@@ -181,7 +181,7 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
     """
     directory = Path(directory)
     if not (directory / TASK_FILE).is_file():
-        raise _missing(directory)
+        raise _missing_error(directory)
     spec = _read_task(directory / TASK_FILE)
     index = _read_index(directory, split)
     for name, size in zip(index.file.tolist(), index.size.tolist(), strict=True):
@@ -193,7 +193,7 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
                 f"{file}: holds {file.stat().st_size} bytes, was written with {size}: truncated or changed; "
                 "copy the dataset's folder again or record it again"
             )
-    counted = _episodes_of_tfds(directory / TFDS_FILE, split)
+    counted = _count_tfds_episodes(directory / TFDS_FILE, split)
     if counted != len(index.length):
         raise DatasetError(
             f"{directory / INDEX_FILE}: lists {len(index.length)} episodes of split {split!r}, "
@@ -240,7 +240,7 @@ def _read_index(directory: Path, split: str) -> EpisodeIndex:
         raise DatasetError(f"{file}: not a readable episode index ({error}); record the dataset again") from error
 
 
-def _episodes_of_tfds(file: Path, split: str) -> int:
+def _count_tfds_episodes(file: Path, split: str) -> int:
     try:
         splits = {entry["name"]: entry for entry in json.loads(file.read_text())["splits"]}
         return sum(map(int, splits[split]["shardLengths"]))
@@ -248,7 +248,7 @@ def _episodes_of_tfds(file: Path, split: str) -> int:
         raise DatasetError(f"{file}: not a readable TFDS description ({error!r}); record the dataset again") from error
 
 
-def _missing(directory: Path) -> DatasetError:
+def _missing_error(directory: Path) -> DatasetError:
     if (directory / TFDS_FILE).is_file():
         return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; read it as rlds:DIR")
     if datasets := list_datasets(directory):

@@ -31,7 +31,7 @@ class TFRecords:
 
     def __init__(self, file: Any):
         self._file = file
-        self._spans, self.problem = _walk(file)
+        self._spans, self.problem = _find_records(file)
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -69,7 +69,7 @@ def _masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _walk(file: Any) -> tuple[list[tuple[int, int]], str | None]:
+def _find_records(file: Any) -> tuple[list[tuple[int, int]], str | None]:
     """Return the first byte and the size of each whole record, and the problem that ends the file early, if any."""
     spans, headers, problem, position = [], [], None, 0
     with file.open("rb") as content:

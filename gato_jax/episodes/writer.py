@@ -48,7 +48,7 @@ def write_dataset(
         contradicts the spec, or the disk refuses.
     """
     directory = Path(root) / dataset_name(spec.name) / version
-    check_place(directory, spec, overwrite)
+    check_destination(directory, spec, overwrite)
     rows: dict[str, list[EpisodeRow]] = {split: [] for split in splits}
     examples = {split: _examples(spec, split, episodes, rows[split]) for split, episodes in splits.items()}
     with atomic_dataset(directory) as staging:
@@ -58,7 +58,12 @@ def write_dataset(
     return directory
 
 
-def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
+def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0", overwrite: bool = False) -> None:
+    """Raise StoreError if `write_dataset` would refuse these arguments, before any episode has been made."""
+    check_destination(Path(root) / dataset_name(spec.name) / version, spec, overwrite)
+
+
+def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
     """Check that a dataset of a task may be written to a folder.
 
     Args:
@@ -89,13 +94,13 @@ def check_place(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
 def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[EpisodeRow]) -> Iterator[dict]:
     """Yield the encoded episodes, each checked against the spec, and append its row of the index to `rows`."""
     for number, episode in enumerate(episodes):
-        if problem := contradiction(spec, episode):
+        if problem := find_contradiction(spec, episode):
             raise StoreError(f"{spec.name}: episode {number} of split {split!r}: {problem}")
         rows.append(EpisodeRow.from_episode(episode))
         yield rlds_format.encode(spec, episode)
 
 
-def contradiction(spec: TaskSpec, episode: Episode) -> str | None:
+def find_contradiction(spec: TaskSpec, episode: Episode) -> str | None:
     """Return the problem that keeps an episode out of a dataset of the task; None if there is none."""
     if episode.task != spec.name:
         return f"it is of task {episode.task!r}; one dataset holds one task"
@@ -106,12 +111,12 @@ def contradiction(spec: TaskSpec, episode: Episode) -> str | None:
         if set(modalities) != set(arrays):
             return f"it has {side} keys {sorted(arrays)}, its spec {sorted(modalities)}"
         for key, modality in modalities.items():
-            if problem := _contradiction(modality, arrays[key]):
+            if problem := _find_value_problem(modality, arrays[key]):
                 return f"{side} {key!r}: {problem}"
     return None
 
 
-def _contradiction(modality: Modality, values: np.ndarray) -> str | None:
+def _find_value_problem(modality: Modality, values: np.ndarray) -> str | None:
     """Return the problem of (T, ...) values of a modality; None if there is none."""
     if isinstance(modality, Text):
         wrong = [value for value in values if not isinstance(value, str)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gato_jax.environments import EVALUATION_SEEDS, load, task_names, task_spec
+from gato_jax.environments import EVALUATION_SEEDS, load, require_runnable, task_names, task_spec
 from gato_jax.evaluation.references import References
 from gato_jax.evaluation.rollout_file import save_rollout
 from gato_jax.evaluation.scores import task_result
@@ -30,14 +30,16 @@ def playable_tasks(agent: Agent, tasks: Sequence[str] = ()) -> list[str]:
 
     Raises:
       NoTaskError: `tasks` is empty and no task of the agent has an environment.
+      MissingPackageError: a package of a task is not installed.
       UnknownTaskError: no such task, or the agent was not trained on it.
       ContractError: the installed task has another TaskSpec than the one that the agent was trained on.
     """
-    names = list(tasks) or [name for name in agent.contract.tasks if name in task_names()]
+    names = list(dict.fromkeys(tasks)) or [name for name in agent.contract.tasks if name in task_names()]
     if not names:
         known = ", ".join(agent.contract.tasks)
-        raise NoTaskError(f"the agent was trained on {known}, expected at least one task with an environment.")
+        raise NoTaskError(f"the agent was trained on {known}, expected a task with an environment. Name another run.")
     for name in names:
+        require_runnable(name)
         agent.require_task(task_spec(name))
     return names
 

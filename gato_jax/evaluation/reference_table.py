@@ -52,8 +52,9 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
         try:
             entry = References.from_json(json.loads(line))
         except ValueError as error:
+            reason = str(error).rstrip(".")
             raise ReferencesError(
-                f"{path}, line {number}: {error}. Delete the line and measure the task again."
+                f"{path}, line {number}: {reason}. Delete the line and measure the task again."
             ) from None
         table[entry.task] = entry
     return table

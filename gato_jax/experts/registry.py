@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gato_jax.environments import UnknownTaskError, task_names
+from gato_jax.environments import UnknownTaskError, require_runnable, task_names
 from gato_jax.environments.registry import unknown_task
 from gato_jax.experts import atari, babyai, dm_control, fetch, meta_world
 from gato_jax.experts.base import Expert
@@ -27,8 +27,11 @@ def expert(name: str) -> Expert:
     Raises:
       UnknownTaskError: No task has this name.
       NoExpertError: The task has no expert.
+      MissingPackageError: The packages of the task are not installed; some experts come with them.
     """
-    return expert_class(name)(name.partition("/")[2])
+    kind = expert_class(name)
+    require_runnable(name)
+    return kind(name.partition("/")[2])
 
 
 def description(name: str) -> str:

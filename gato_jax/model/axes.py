@@ -52,6 +52,9 @@ def param_axes(path: str, ndim: int) -> P:
     Args:
       path: names on the way to the param, joined by dots, as `param_path` returns them.
       ndim: number of axes of the param.
+
+    Raises:
+      ValueError: the table has another number of axes for the param.
     """
     ending = ".".join(path.split(".")[-2:])
     names = _PARAMS.get(ending, (None,) * ndim)

@@ -2,6 +2,8 @@
 
 Axes:
     B rows   T positions   D width   G pools of B/G rows   P patches of a pool   p side of a patch   V vocabulary
+
+A pool is the rows of one device in one microbatch.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ class Embedding(nnx.Module):
             are padding and dropped.
           patch_intervals: row interval [low, high) and column interval [low, high) of each patch within its image.
           keys: one key for each row in training, to draw the position of each patch from its intervals; None in
-            evaluation, to use the rounded mean (appendix C.3).
+            evaluation, to use the mean, rounded down (appendix C.3).
         """
         vectors = self.tokens[token_ids]
         pools, count = patch_slots.shape
@@ -120,8 +122,8 @@ def patch_position(
     """Return a row index and a column index within the intervals of each patch (appendix C.3).
 
     Args:
-      intervals: row interval [low, high) and column interval [low, high), of 128.
-      uniform: numbers in [0, 1) that choose row and column; None for the rounded mean of each interval.
+      intervals: row interval [low, high) and column interval [low, high), in 128ths of the image.
+      uniform: numbers in [0, 1) that choose row and column; None for (low + high) / 2, rounded down.
     """
     low, high = intervals[..., 0::2], intervals[..., 1::2]
     if uniform is None:

@@ -119,7 +119,10 @@ def initialise(config: ModelConfig, key: Key[Array, ""]) -> nnx.State:
 
 
 def param_path(path) -> str:
-    """Return the names on the way to a param, joined by dots, for a key path of `jax.tree_util`."""
+    """Return the keys on the way to a param, joined by dots, for its key path in an nnx.State.
+
+    Names of attributes, such as `.value`, and indices of tuples are left out.
+    """
     return ".".join(str(key.key) for key in path if hasattr(key, "key"))
 
 

@@ -33,8 +33,8 @@ class RelativePosition(NamedTuple):
     """Queries and keys of the scores that relative attention adds, query_i . keys_{i-j}.
 
     Attributes:
-      query: scaled queries for distances.
-      keys: keys of the distances R - 1, ..., 0, in this descending order.
+      query: scaled queries for distances, with their own bias added.
+      keys: keys of the distances R - 1, ..., 0, in this descending order, the reverse of `Attention.relative_keys`.
     """
 
     query: Float[Array, "B N T H"]
@@ -80,7 +80,10 @@ def require_platform(kernel: str):
 
 
 def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, "B N T S"]:
-    """Return the masked float32 scores of queries start, start + 1, ... of each row to its keys 0, 1, ..."""
+    """Return the masked float32 scores of queries start, start + 1, ... of each row to its keys 0, 1, ...
+
+    `operands` are query, keys and relative, as in `attend`.
+    """
     query, keys, relative = operands
     scores = einsum_f32("BNTH,BNSH->BNTS", query, keys)
     if relative is not None:
@@ -108,7 +111,7 @@ def _blockwise(operands, values, segment_ids):
 
     That is half of the work of `dense`, and the scores of one block are all that is held. The backward pass computes
     the scores of each block again and derives all gradients from them and from the normalisers that the forward pass
-    kept, as in FlashAttention (arXiv 2205.14135).
+    kept, as in FlashAttention (arXiv 2205.14135). `operands` are query, keys and relative, as in `attend`.
     """
     return _blockwise_forward(operands, values, segment_ids)[0]
 
@@ -179,7 +182,10 @@ def _blocks(length: int) -> list[range]:
 
 
 def _block_scores(operands, segment_ids, block: range):
-    """Return the masked scores of the queries of a block to the keys up to its end."""
+    """Return the masked scores of the queries of a block to the keys up to its end.
+
+    `operands` are query, keys and relative, as in `attend`.
+    """
     query, keys, relative = operands
     rows, seen = slice(block.start, block.stop), slice(0, block.stop)
     if relative is not None:  # The nearest distances are the last keys of `relative`.

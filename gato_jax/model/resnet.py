@@ -78,7 +78,7 @@ class ResNet50(nnx.Module):
         return x.mean((1, 2))
 
     def first_features(self, pixels: Float[Array, "P p p 3"]) -> Float[Array, "P S S C"]:
-        """Return the input of the first stage: the stem, then max pooling."""
+        """Return the input of the first stage from normalised pixels: the stem, then max pooling; S = p/4, C = 64."""
         # Zero padding is right for a maximum after ReLU, as nothing is below zero.
         x = nnx.relu(self.stem_norm(self.stem(pixels)))
         return nnx.max_pool(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (2, 2))

@@ -15,7 +15,11 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def published_config(size: str, **changes: Any) -> ModelConfig:
-    """Return the config of a published size, `79m`, `364m` or `1.18b`, with the fields in `changes` replaced."""
+    """Return the config of a published size, `79m`, `364m` or `1.18b`, with the fields in `changes` replaced.
+
+    Raises:
+      ValueError: there is no such size.
+    """
     if size not in SIZES:
         raise ValueError(f"published_config: size is {size!r}, expected one of {', '.join(SIZES)}. Name one of these.")
     return ModelConfig(**{**SIZES[size], **changes})

@@ -48,6 +48,9 @@ class _Decoder:
 
         Returns:
           Ids of the action tokens (B, A), and the decoded actions {key: (B, *shape)}.
+
+        Raises:
+          TokenizationError: A timestep is longer than the agent's context.
         """
         tokens = max(len(step) for step in steps) + len(self.settings.action_ranges)
         if tokens > self.agent.context:

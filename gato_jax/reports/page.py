@@ -110,7 +110,10 @@ def _loss(run: Run) -> _Curve:
 
 
 def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the mean loss of each suite over its datasets, at every step at which one of them was logged."""
+    """Return {suite: (steps, mean losses)} from {dataset: (steps, losses)}.
+
+    A mean is over the datasets of the suite that were logged at its step.
+    """
     means = {}
     for suite in {_suite(name) for name in parts}:
         steps, values = (

@@ -127,6 +127,9 @@ def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tu
       path: the file.
       kind: the dataclass.
       remedy: a sentence for error messages. Without one the file may be absent, which gives no records.
+
+    Raises:
+      ReportError: the file is not such a list.
     """
     if not path.exists() and remedy is None:
         return ()
@@ -158,7 +161,7 @@ def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -
 def _build(kind: type[_Record], fields: Any, where: str, remedy: str) -> _Record:
     """Return a dataclass from JSON fields, and ignore unknown keys, which newer runs may have.
 
-    `where` names the file and entry, and `remedy` is a sentence, for error messages.
+    `where` names the file and entry, and `remedy` is a sentence, for the ReportError of fields that do not fit.
     """
     try:
         return _READER.read(kind, fields, where)

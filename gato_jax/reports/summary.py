@@ -33,7 +33,10 @@ def score(value: float | None, metric: str) -> str:
 
 
 def number(value: float | int | None) -> str:
-    """Format a number with about three significant digits and separated thousands; "-" for None."""
+    """Format a number with separated thousands; "-" for None.
+
+    Integers and numbers from 100 on have no decimals, numbers from 10 on have one, others three significant digits.
+    """
     if value is None:
         return _NONE
     if not math.isfinite(value):
@@ -44,7 +47,7 @@ def number(value: float | int | None) -> str:
 
 
 def short(value: float | int) -> str:
-    """Format a number with a unit of magnitude, such as 4.9M for 4900000."""
+    """Format a number with three significant digits and k, M or B, such as 4.9M for 4900000."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"

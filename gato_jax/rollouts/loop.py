@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import dm_env
@@ -54,7 +54,7 @@ class _Slot:
 
 def play_side_by_side(
     actor: Actor, jobs: Iterator[Job], environments: int, load: Load
-) -> Iterator[tuple[Job, Episode | ActorFailure]]:
+) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
     """Yield each job with its episode as soon as it ends, or with the failure of the actor.
 
     The next job is taken only after a finished one has been yielded, so `jobs` may wait for whoever takes the results.

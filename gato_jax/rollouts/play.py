@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from gato_jax.environments import load as load_task
 from gato_jax.episodes import Episode
@@ -55,19 +56,22 @@ def play(
     return _in_order(results, skip_failures)
 
 
-def _in_order(results: Iterator[tuple[Job, Episode | ActorFailure]], skip_failures: bool) -> Iterator[Episode]:
+def _in_order(
+    results: Generator[tuple[Job, Episode | ActorFailure], None, None], skip_failures: bool
+) -> Iterator[Episode]:
     """Yield the episodes in the order of their jobs; an episode that ends early waits for those before it."""
     finished: dict[int, Episode | ActorFailure] = {}
     position = 0
-    for job, result in results:
-        if isinstance(result, ActorFailure) and not skip_failures:
-            raise ActorFailure(
-                f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or skip the episodes "
-                "that it gives up."
-            ) from result
-        finished[job.position] = result
-        while position in finished:
-            episode = finished.pop(position)
-            position += 1
-            if isinstance(episode, Episode):
-                yield episode
+    with contextlib.closing(results):  # workers end with the episodes, also where an error is kept for later
+        for job, result in results:
+            if isinstance(result, ActorFailure) and not skip_failures:
+                raise ActorFailure(
+                    f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or leave such "
+                    "episodes out by skip_failures=True (`gato collect --successes_only`)."
+                ) from result
+            finished[job.position] = result
+            while position in finished:
+                episode = finished.pop(position)
+                position += 1
+                if isinstance(episode, Episode):
+                    yield episode

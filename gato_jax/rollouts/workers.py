@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.resource_tracker
+import pickle
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
 
 from gato_jax.episodes import Episode
 from gato_jax.rollouts.actor import Actor, ActorFailure
@@ -21,6 +24,12 @@ class WorkerError(RuntimeError):
     """A worker process that died while it played; the message names task, seed and exit code."""
 
 
+class _Raised(NamedTuple):
+    """An error that ended a worker, as it is sent to the parent."""
+
+    error: Exception
+
+
 class _Worker:
     """One process, this side of its pipe, and the episode that it plays."""
 
@@ -29,14 +38,16 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         self._process = context.Process(target=_work, args=(theirs, make_actor, load), daemon=True)
-        self._process.start()
+        with _sigint_blocked():
+            self._process.start()
         theirs.close()  # while it is open here, the death of the process does not end the connection
 
     def start(self, job: Job | None) -> None:
         """Begin an episode, or idle with None."""
         self.job = job
         if job is not None:
-            self.connection.send(job)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker died: `result` reports it
+                self.connection.send(job)
 
     def result(self) -> tuple[Job, Episode | ActorFailure]:
         """Return the episode that has been played, or raise what the worker raised."""
@@ -51,8 +62,8 @@ class _Worker:
                 f"{job.task}, seed {job.seed}: the worker process died, its exit code is {self._process.exitcode}. "
                 "Play the episode with workers=0 to see why."
             ) from None
-        if isinstance(result, Exception) and not isinstance(result, ActorFailure):
-            raise result
+        if isinstance(result, _Raised):
+            raise result.error
         return job, result
 
     def stop(self) -> None:
@@ -64,7 +75,7 @@ class _Worker:
 
 def play_in_workers(
     make_actor: Callable[[], Actor], jobs: Sequence[Job], workers: int, load: Load
-) -> Iterator[tuple[Job, Episode | ActorFailure]]:
+) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
     """Yield each job with its episode as soon as it ends, or with the failure of the actor.
 
     Args:
@@ -97,13 +108,38 @@ def play_in_workers(
 def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -> None:
     """Play the jobs that arrive, and send back the result of each, or the error that ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         for _, result in play_side_by_side(make_actor(), _received_jobs(connection), environments=1, load=load):
             connection.send(result)
     except Exception as error:
+        error = _picklable(error)
         error.add_note(f"In a worker process:\n{traceback.format_exc()}")
         with contextlib.suppress(BrokenPipeError):  # the parent has stopped listening
-            connection.send(error)
+            connection.send(_Raised(error))
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return the error, or a RuntimeError with its type and message if it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, so that a process that is started inherits the block until it handles the signal.
+
+    Otherwise Ctrl-C while the process still imports its modules ends it with a traceback.
+    """
+    multiprocessing.resource_tracker.ensure_running()  # it would unblock SIGINT if it were started within the block
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _received_jobs(connection: Connection) -> Iterator[Job]:

@@ -40,7 +40,7 @@ class Column(NamedTuple):
 def observation_columns(
     spec: TaskSpec, settings: Tokenization, image_tokenizer: ImageTokenizer | None
 ) -> tuple[Column, ...]:
-    """Return the columns of a task's observations, in the order of their tokens.
+    """Return the columns of a task's observations, in the order of their tokens: keys sorted as a tree.
 
     Args:
       spec: the task.
@@ -48,7 +48,8 @@ def observation_columns(
       image_tokenizer: tokenizer that encodes images as codes; None to encode them as patches.
 
     Raises:
-      TokenizationError: a key has values that the codec cannot hold; the message names the key.
+      TokenizationError: no codec holds the values of a key, such as discrete ones of more values than there are bins;
+        the message names the key.
     """
 
     def codec(key: str, modality: Modality) -> Codec:
@@ -63,15 +64,17 @@ def observation_columns(
 
 
 def action_columns(spec: TaskSpec, settings: Tokenization, limits: Mapping[str, Limits] | None) -> tuple[Column, ...]:
-    """Return the columns of a task's actions, in the order of their tokens.
+    """Return the columns of a task's actions, in the order of their tokens: keys sorted as a tree.
 
     Args:
       spec: the task.
       settings: settings of the codecs.
-      limits: {key: limits measured on the data}, which actions="rt_2" needs; None otherwise.
+      limits: {key: limits measured on the data}, which actions="rt_2" needs for each continuous key and other settings
+        ignore; None without any.
 
     Raises:
-      TokenizationError: a key has values that the codec cannot hold; the message names the key.
+      TokenizationError: no codec holds the values of a key, such as an image or continuous values without finite
+        limits; the message names the key.
     """
 
     def codec(key: str, modality: Modality) -> Codec:
@@ -93,7 +96,11 @@ def _columns(
 
 
 def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
-    """Return the codec of text or of discrete values, which is the same for observations and actions."""
+    """Return the codec of text or of discrete values, which is the same for observations and actions.
+
+    Raises:
+      TokenizationError: the vocabulary has too few text pieces or bins, or the modality is another one.
+    """
     match modality:
         case Text():
             if vocabulary.text < TEXT_PIECES:

@@ -48,12 +48,27 @@ class Contract:
         specs: Iterable[TaskSpec],
         action_limits: _ActionLimits | None = None,
     ) -> Contract:
-        """Return the contract of a tokenization and the given tasks, in any order."""
+        """Return the contract of a tokenization and tasks.
+
+        Args:
+          tokenization: settings of all codecs.
+          specs: the tasks, in any order; the contract sorts them by name.
+          action_limits: as the attribute; None for {}.
+        """
         tasks = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
         return cls(tokenization, tasks, dict(action_limits or {}))
 
     def layout(self, task: str, image_tokenizer: ImageTokenizer | None = None) -> Layout:
-        """Return the layout of one of the tasks; raise KeyError if there is no task of this name."""
+        """Return the layout of one of the tasks.
+
+        Args:
+          task: name of the task.
+          image_tokenizer: the tokenizer whose fingerprint the settings name; None if they name none.
+
+        Raises:
+          KeyError: the contract has no task of this name.
+          TokenizationError: the image tokenizer is not the one that the settings name.
+        """
         return Layout(
             self.tasks[task],
             self.tokenization,
@@ -62,7 +77,11 @@ class Contract:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that decides the meaning of tokens, with the vocabulary written out, as strict JSON."""
+        """Return everything that decides the meaning of tokens, as an object of JSON types for `from_json`.
+
+        The keys are `vocabulary` ({kind of token: [first id, stop]}), `text_model`, `tokenization`, `tasks` and
+        `action_limits`.
+        """
         vocabulary = self.tokenization.vocabulary.table
         limits = {task: {key: vars(pair) for key, pair in keys.items()} for task, keys in self.action_limits.items()}
         fields = {
@@ -80,7 +99,7 @@ class Contract:
 
         Args:
           fields: the JSON object.
-          source: name of its file or folder, for messages.
+          source: name of the file or folder that it was read from, for messages only.
 
         Raises:
           ContractError: the object cannot be read, or this version of gato_jax would write it differently.
@@ -104,7 +123,7 @@ class Contract:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def require_equal(self, other: Contract, source: str):
-        """Raise ContractError, with a line for each difference, unless `other`, the contract in `source`, is equal."""
+        """Raise ContractError, with a line for each difference, if `other` is not equal; `source` names its file."""
         _require_equal(self.to_json(), other.to_json(), source)
 
 

@@ -54,7 +54,8 @@ class Token:
       side: "observation" or "action"; empty for the separator.
       key: key of the observation or action; empty for the separator.
       element: index among the tokens of this key at this timestep.
-      value: the piece of text, the integer, or the centre of the bin; None for images and the separator.
+      value: the piece of text (str, with U+2581 for a space, `</s>` at the end of a text), the integer of a discrete
+        token, or the float at the centre of the bin; None for images and the separator.
     """
 
     kind: str
@@ -67,9 +68,12 @@ class Token:
 def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
     """Decode whole timesteps, the inverse of `Layout.encode` up to the precision of each codec.
 
+    Images come back as the codec sees them: cropped, padded or resized to whole patches, or as the image tokenizer's
+    square reconstruction.
+
     Raises:
-      TokenizationError: the sequence begins or ends inside a timestep, or is of another task. For a task without
-        observations, a sequence that begins inside a timestep cannot be told from one that does not.
+      TokenizationError: the sequence begins or ends inside a timestep, is of another task, or has an id that its key
+        cannot have. For a task without observations, a sequence that begins inside a timestep may go unnoticed.
     """
     edges = _edges(layout, sequence)
     decoded = Timesteps({}, {})
@@ -90,7 +94,7 @@ def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
 
 
 def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
-    """Return the meaning of each of the L tokens of whole timesteps.
+    """Return the meaning of each of the L tokens of whole timesteps, in their order.
 
     Raises:
       TokenizationError: as for `decode`.
@@ -117,7 +121,11 @@ def _columns(layout: Layout) -> list[Column | None]:
 
 
 def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
-    """Return the first position of each column of each timestep, and the timestep's end, as (S, K + 1) integers."""
+    """Return the first position of each column of each timestep, and the timestep's end, as (S, K + 1) integers.
+
+    Raises:
+      TokenizationError: the sequence is not whole timesteps of this layout.
+    """
     columns = _columns(layout)
     counts = [1 if column is None else column.codec.token_count for column in columns]
     fixed = [count for count in counts if count is not None]
@@ -136,7 +144,13 @@ def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
 
 
 def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
-    """Return True if separators, first local positions and patches are where timesteps with these edges have them."""
+    """Return True if patches, separators and first local positions are where timesteps with these edges have them.
+
+    Args:
+      layout: without observations, it has no separators, and nothing but the absence of patches is checked.
+      sequence: the tokens.
+      edges: (S, K + 1) positions, as `_edges` returns them, all within the sequence.
+    """
     columns = _columns(layout)
     side, is_patch = layout.tokenization.patch, np.zeros(len(sequence), bool)
     for k, column in enumerate(columns):
@@ -154,7 +168,12 @@ def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
 
 
 def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[list[int]]:
-    """Return the edges of timesteps with text, which ends at its closing piece, one timestep after the other."""
+    """Return the K + 1 edges of each timestep of a layout with text, whose tokens end with the end-of-text piece.
+
+    Args:
+      counts: number of tokens of each of the K columns, None for text.
+      sequence: the tokens. If they end inside a timestep, the last edge lies beyond their end.
+    """
     closing = np.flatnonzero(sequence.token_ids == END_OF_TEXT)
     edges, at = [], 0
     while at < len(sequence):
@@ -172,7 +191,7 @@ def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[
 
 
 def _patches_by_key(layout: Layout, sequence: TokenSequence, steps: int) -> dict[str, np.ndarray]:
-    """Return {key: patches (S, n, p, p, 3)} of the image columns."""
+    """Return {key: patches (S, n, p, p, 3)} of the columns of image patches, in `steps` = S timesteps."""
     images = [(key, codec) for _, key, codec in layout.observation_columns if isinstance(codec, ImageCodec)]
     if not images:
         return {}

@@ -10,7 +10,12 @@ from gato_jax.tokenization.codecs.values import TokenizationError
 
 @contextlib.contextmanager
 def key_context(side: str, key: str) -> Iterator[None]:
-    """Prefix the TokenizationErrors of a block with the key of an observation or action, and keep their step."""
+    """Prefix the TokenizationErrors of a block with `SIDE 'KEY': `, and keep their step.
+
+    Args:
+      side: "observation" or "action".
+      key: key of the observation or action.
+    """
     try:
         yield
     except TokenizationError as error:
@@ -19,7 +24,9 @@ def key_context(side: str, key: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def episode_context(task: str, number: int | None = None, *, steps: bool = True) -> Iterator[None]:
-    """Prefix the TokenizationErrors of a block with task, episode and step, and keep their step.
+    """Prefix the TokenizationErrors of a block with `TASK, episode NUMBER, step STEP, `, and keep their step.
+
+    An error without a step has no step in its message either.
 
     Args:
       task: name of the task.

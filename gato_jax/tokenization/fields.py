@@ -35,7 +35,7 @@ class PerToken:
         stored: readers of records and of Parquet files fill it with `default`.
       shape: axes of one position's value, () for a number.
       default: value at every position of a sequence that is built without this field; None if it must be given.
-      padding: value behind the end of a row of a batch.
+      padding: value that fills a row of a batch behind its last token.
       on_device: True if the training step reads the field. Others stay on the host.
     """
 
@@ -58,12 +58,12 @@ class PerToken:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PerPatch:
-    """Declaration of a field that has one value for each patch; all such fields are stored, and the step reads them.
+    """Declaration of a field of one value for each patch; all such fields are stored and read by the training step.
 
     Attributes:
       dtype: NumPy scalar type of the values.
       column: description of its Parquet column, which has the field's name.
-      shape: axes of one patch's value; None stands for the side of a patch in pixels.
+      shape: axes of one patch's value, () for a number; None stands for the side of a patch in pixels.
     """
 
     dtype: type[np.generic]
@@ -80,7 +80,8 @@ class TokenFields:
       target_ids: (L,) int32, the token to predict at a position from those before it: its own, or, for an image code,
         the code at the same place some timesteps later.
       loss_mask: (L,) bool, the paper's m(b, l): True where the target at l is predicted, from l-1.
-      local_position: (L,) int32, index within the timestep's observation; all action tokens share one.
+      local_position: (L,) int32, index within the timestep's observation; all action tokens share one, the last row of
+        the local position table, or 0 in a task without observations.
       segment_ids: (L,) int32; attention stays within a segment; 0 is padding.
       prompt_mask: (L,) bool, True on tokens of a prompt.
       action_range: (L, 2) int32, the ids [low, high) that are valid at an action position, (0, 0) elsewhere.
@@ -145,7 +146,7 @@ class TokenFields:
     ]
 
     def replace(self: _Fields, **fields: Any) -> _Fields:
-        """Return a copy with the arrays in `fields` replaced."""
+        """Return a copy in which the fields named by the keyword arguments have these arrays."""
         return dataclasses.replace(self, **fields)
 
 

@@ -41,8 +41,9 @@ Tree = TypeVar("Tree")
 class ImageTokenizer:
     """Frozen VQ-VAE as a lossy codec between images and codes.
 
-    All arithmetic is in full float32. The codes of an image do not depend on the other images of a call. On another
-    kind of device, an encoded vector that is equally near to two code vectors may get the other code.
+    Images are resized to a square, whatever their aspect ratio. All arithmetic is in full float32. The codes of an
+    image do not depend on the other images of a call. On another kind of device, an encoded vector that is equally near
+    to two code vectors may get the other code.
 
     Attributes:
       config: architecture.
@@ -60,6 +61,9 @@ class ImageTokenizer:
 
         Returns:
           (..., grid * grid) int32 codes in [0, codes), in raster order.
+
+        Raises:
+          ImageTokenizerError: the images are of another dtype or shape, or have no pixels.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
@@ -82,6 +86,9 @@ class ImageTokenizer:
 
         Returns:
           (..., side, side, 3) uint8 reconstructions.
+
+        Raises:
+          ImageTokenizerError: the codes are of another dtype or shape, or outside [0, codes).
         """
         codes = np.asarray(codes)
         if codes.dtype.kind not in "iu" or not codes.ndim or codes.shape[-1] != self.config.token_count:
@@ -99,7 +106,10 @@ class ImageTokenizer:
         return images.reshape(*lead, side, side, 3)
 
     def _call(self, compiled, rows: np.ndarray) -> np.ndarray:
-        """Call a compiled function with rows padded to `_BATCH`, so that one program computes all images alike."""
+        """Return what `compiled(config, params, rows)` does for at most `_BATCH` images or code rows.
+
+        Rows are padded to `_BATCH`, so that one program computes all images alike, and the padding is cut off again.
+        """
         padding = [(0, _BATCH - len(rows))] + [(0, 0)] * (rows.ndim - 1)
         return np.asarray(compiled(self.config, self.params, np.pad(rows, padding)))[: len(rows)]
 
@@ -117,7 +127,10 @@ class ImageTokenizer:
         return digest.hexdigest()[:16]
 
     def save(self, directory: pathlib.Path):
-        """Write image_tokenizer.npz, then image_tokenizer.json, each whole or not at all."""
+        """Write image_tokenizer.npz, then image_tokenizer.json, into a folder, which is made if it is missing.
+
+        Each file replaces an older one and appears whole or not at all.
+        """
         about = {"config": dataclasses.asdict(self.config), "fingerprint": self.fingerprint}
         write_arrays(directory / "image_tokenizer.npz", self.params)
         with atomic_file(directory / "image_tokenizer.json") as partial:
@@ -169,7 +182,14 @@ def _decode(config: ImageTokenizerConfig, params: nnx.State, codes: Int32[Array,
 
 
 def resize_to_square(images: UInt8[np.ndarray, "N height width 3"], side: int) -> UInt8[np.ndarray, "N side side 3"]:
-    """Resize images to side by side pixels, by the mean over areas to shrink and bilinearly to enlarge."""
+    """Resize images to side by side pixels, whatever their aspect ratio.
+
+    Pixels are means over areas if neither height nor width is below `side`, and bilinearly interpolated otherwise.
+    Images that have this size already are returned as they are.
+
+    Raises:
+      ImageTokenizerError: the images have no pixels.
+    """
     height, width = images.shape[1:3]
     if (height, width) == (side, side):
         return images
@@ -182,13 +202,16 @@ def resize_to_square(images: UInt8[np.ndarray, "N height width 3"], side: int) -
 
 
 def write_arrays(path: pathlib.Path, tree: Any):
-    """Write the arrays of a pytree as an .npz file, each under its path in the tree, for `read_arrays`."""
+    """Write the arrays of a pytree as an .npz file for `read_arrays`, each under its path, such as `encoder/out/bias`.
+
+    The file replaces an older one and appears whole or not at all; missing parent folders are made.
+    """
     with atomic_file(path) as partial:
         np.savez(partial, allow_pickle=False, **_named_arrays(tree))
 
 
 def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
-    """Read a pytree that `write_arrays` wrote, as arrays on the default device.
+    """Read a pytree that `write_arrays` wrote, with the structure of `like`, as arrays on the default device.
 
     Args:
       path: the file.

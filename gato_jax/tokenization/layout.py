@@ -42,7 +42,7 @@ class _ColumnTokens(NamedTuple):
       ids: (T, n) int32; for text, whose length differs between timesteps, a list of T arrays of shape (n,).
       mask: (T,) bool, True where the tokens of the timestep are targets.
       targets: (T, n) int32, the ids to predict, or None if these are `ids`.
-      valid: range [low, high) of the ids that an action token may take.
+      valid: range [low, high) of the ids that an action token may take; (0, 0) for observations.
       patches: (T, n, p, p, 3) uint8, or None.
       intervals: (n, 4) int32, intervals of the patches within the image, or None.
     """
@@ -55,7 +55,7 @@ class _ColumnTokens(NamedTuple):
     intervals: np.ndarray | None = None
 
     def width(self, step: int) -> int:
-        """Return the number of tokens at a timestep; text of an episode without timesteps has none."""
+        """Return the number of tokens at timestep `step`; text of an episode without timesteps has none."""
         if isinstance(self.ids, np.ndarray):
             return self.ids.shape[1]
         return len(self.ids[step]) if step < len(self.ids) else 0
@@ -64,6 +64,8 @@ class _ColumnTokens(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Layout of one task under one tokenization; `Contract.layout` builds it.
+
+    Construction raises TokenizationError if a key has no codec, or the image tokenizer is not the one in the settings.
 
     Attributes:
       spec: the task.
@@ -113,7 +115,7 @@ class Layout:
 
     @property
     def action_ranges(self) -> np.ndarray:
-        """Range [low, high) of valid ids of each action token, (A, 2) int32, for actions of fixed length."""
+        """Range [low, high) of valid ids of each action token, (A, 2) int32; raises TokenizationError as above."""
         ranges = [codec.token_range for _, codec in self.action_codecs for _ in range(codec.token_count)]
         return np.array(ranges, np.int32).reshape(-1, 2)
 
@@ -123,7 +125,7 @@ class Layout:
 
     @property
     def action_position(self) -> int:
-        """Local position of all action tokens (appendix C.3)."""
+        """Local position of all action tokens (appendix C.3): the last one, or 0 for a task without observations."""
         return self.tokenization.local_positions - 1 if self.has_observation else 0
 
     def encode(self, episode: Episode, *, prompt: Episode | None = None, predict_prompt: bool = False) -> TokenSequence:
@@ -131,11 +133,12 @@ class Layout:
 
         Args:
           episode: an episode of the task.
-          prompt: another episode, whose tokens come first as a prompt.
+          prompt: another episode of the task, all of whose tokens come first as a prompt.
           predict_prompt: True if the targets of the prompt count in the loss.
 
         Raises:
-          TokenizationError: a value has no exact token; the message names task, step, key and value.
+          TokenizationError: a value has no token, the message names task, step, key and value; or the episode is of
+            another task or has other keys, or its observation has more than local_positions - 1 tokens.
         """
         tokens = concatenate([run for run, _ in self._encode_runs(episode)])
         if prompt is None:
@@ -150,7 +153,7 @@ class Layout:
           number: number of the episode in its dataset, for messages.
 
         Raises:
-          TokenizationError: a value has no exact token; the message names task, episode, step, key and value.
+          TokenizationError: as for `encode`; the message also names the episode's number.
         """
         sequences = []
         for run, steps in self._encode_runs(episode, number):
@@ -159,25 +162,52 @@ class Layout:
         return sequences
 
     def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
-        """Return the tokens that `encode` would put before the action of a timestep: its observation and separator."""
+        """Return the tokens that `encode` would put before the action of a timestep: its observation and separator.
+
+        Args:
+          observation: {key: value of one timestep, without an axis of time}, with exactly the keys of the task; {} for
+            a task without observations, which gives no tokens.
+
+        Raises:
+          TokenizationError: as for `encode`.
+        """
         one = {key: [value] for key, value in observation.items()}
         with episode_context(self.spec.name, steps=False):
             ((run, _),) = self._split_into_runs(1, self._encode_observations(1, one), [])
         return run
 
     def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
-        """Return the action tokens that `encode` would put after the observation of a timestep."""
+        """Return the action tokens that `encode` would put after the observation of a timestep.
+
+        Args:
+          action: {key: value of one timestep, without an axis of time}, with exactly the keys of the task.
+
+        Raises:
+          TokenizationError: as for `encode`.
+        """
         one = {key: [value] for key, value in action.items()}
         with episode_context(self.spec.name, steps=False):
             ((run, _),) = self._split_into_runs(1, [], self._encode_actions(1, one))
         return run
 
     def decode_action(self, ids) -> dict[str, Any]:
-        """Decode ids (..., A) of an action of fixed length, in NumPy or JAX, to {key: values (..., *shape)}."""
+        """Decode ids (..., A) of an action of fixed length, in NumPy or JAX, to {key: values (..., *shape)}.
+
+        Raises:
+          TokenizationError: the action has text, or ids in a NumPy array are not those of their key.
+        """
         return decode_action(self.action_codecs, ids)
 
     def _encode_runs(self, episode: Episode, number: int | None = None) -> list[tuple[TokenSequence, int]]:
-        """Return (sequence, number of timesteps) for each run of timesteps with the same number of tokens."""
+        """Return (sequence, number of timesteps) for each run of consecutive timesteps of equal numbers of tokens.
+
+        Args:
+          episode: an episode of the task, of which only the timesteps with an action are encoded.
+          number: number of the episode in its dataset, for messages.
+
+        Raises:
+          TokenizationError: as for `encode`.
+        """
         if episode.task != self.spec.name:
             name = "an episode" if number is None else f"episode {number}"
             raise TokenizationError(f"{name} of {episode.task} does not fit the layout of {self.spec.name}")
@@ -234,7 +264,16 @@ class Layout:
         return [(self._join_columns(slice(a, b), columns, len(observation)), b - a) for a, b in runs]
 
     def _join_columns(self, steps: slice, columns: Sequence[_ColumnTokens], observed: int) -> TokenSequence:
-        """Return the tokens of timesteps of equal length; the first `observed` columns are observations."""
+        """Return the tokens of consecutive timesteps of equal numbers of tokens as one sequence.
+
+        Args:
+          steps: range of the timesteps within the columns.
+          columns: tokens of each key and of the separator, in their order.
+          observed: number of columns before the actions, with that of the separator.
+
+        Raises:
+          TokenizationError: the observation and separator have more than local_positions - 1 tokens.
+        """
         count = steps.stop - steps.start
         widths = [column.width(steps.start) for column in columns]
         ends = np.cumsum([0, *widths]).tolist()
@@ -261,7 +300,7 @@ class Layout:
             loss_mask=mask.reshape(-1),
             local_position=np.tile(local, count),
             action_range=np.tile(valid, (count, 1)),
-            **_pool_patches(steps, columns, ends),
+            **_patch_fields(steps, columns, ends),
         )
 
     def _require_keys(self, side: str, values: Mapping[str, Any], columns: Sequence[Column]):
@@ -280,6 +319,9 @@ def decode_action(codecs: Sequence[tuple[str, DiscreteCodec | ContinuousCodec]],
     Args:
       codecs: pairs (key, codec) in the order of their tokens, as `Layout.action_codecs`.
       ids: int32 ids.
+
+    Raises:
+      TokenizationError: ids in a NumPy array are not those of their key; ids in JAX arrays are not checked.
     """
     action, start = {}, 0
     for key, codec in codecs:
@@ -295,8 +337,17 @@ def _require_one_value_per_step(codec: DiscreteCodec | ContinuousCodec | ImageCo
         raise TokenizationError(f"a value must have shape {shape}, got one of shape {lead[1:] + shape}")
 
 
-def _pool_patches(steps: slice, columns: Sequence[_ColumnTokens], ends: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return the per-patch fields of a sequence, with the patches of all image columns in the order of positions."""
+def _patch_fields(steps: slice, columns: Sequence[_ColumnTokens], ends: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return the per-patch fields of a sequence, with the patches of all image columns in the order of positions.
+
+    Args:
+      steps: range of the timesteps, all of equal numbers of tokens, within the columns.
+      columns: tokens of each key and of the separator, in their order.
+      ends: first position of each column within a timestep, and the timestep's number of tokens.
+
+    Returns:
+      {"patches": (P, p, p, 3), "patch_slots": (P,), "patch_intervals": (P, 4)}, with P = 0 without image columns.
+    """
     starts = zip(columns, ends[:-1], strict=True)
     images = [(c.patches, c.intervals, at) for c, at in starts if c.patches is not None and c.intervals is not None]
     if not images:

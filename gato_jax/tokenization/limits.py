@@ -35,12 +35,13 @@ class Limits:
 def measure_action_limits(spec: TaskSpec, episodes: Iterable[Episode]) -> dict[str, Limits]:
     """Return {key: 1st and 99th percentiles of each element} of the continuous actions in the episodes.
 
-    An element hardly varies if its percentiles are less than 256 float32 steps apart, so that its 256 bins would not
-    decode to different values. Such an element gets the limits in the task's spec, with a warning in the log.
+    Only timesteps at which the agent acted count. A task without continuous actions has {}, and its episodes are not
+    read. An element hardly varies if its percentiles are at most 256 float32 steps apart, so that its 256 bins would
+    not decode to different values. Such an element gets the limits in the task's spec, with a warning in the log.
 
     Raises:
-      TokenizationError: an element hardly varies and has no finite limits in the spec, a value is not finite, or an
-        episode is of another task or lacks an action of the right shape; the message names the episode's number.
+      TokenizationError: there are no timesteps, a value is not finite, or an element hardly varies and has no finite
+        limits in the spec; or an episode is of another task, or lacks an action of the right shape and dtype.
     """
     modalities = {key: modality for key, modality in spec.action.items() if isinstance(modality, Continuous)}
     values: dict[str, list[np.ndarray]] = {key: [] for key in modalities}
@@ -54,7 +55,11 @@ def measure_action_limits(spec: TaskSpec, episodes: Iterable[Episode]) -> dict[s
 
 
 def _action_values(episode: Episode, key: str, modality: Continuous) -> np.ndarray:
-    """Return the actions of one key at the T steps at which the agent acted, (T, size) float64."""
+    """Return the actions of one key at the T steps at which the agent acted, (T, size) float64, finite or not.
+
+    Raises:
+      TokenizationError: the episode lacks the key, or its values have another shape or are not real numbers.
+    """
     if key not in episode.action:
         raise TokenizationError(f"is missing, the episode has {sorted(episode.action)}; repair or filter the data")
     values = flatten_values(episode.action[key][: episode.acting_steps], modality.shape, "biuf", "real numbers")

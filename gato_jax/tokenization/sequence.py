@@ -16,7 +16,11 @@ class TokenSequence(TokenFields):
 
     @classmethod
     def from_arrays(cls, **arrays: np.ndarray) -> TokenSequence:
-        """Build a sequence; per-token fields that are not given have their default at all positions."""
+        """Build a sequence from arrays by name of their field.
+
+        `segment_ids` (default 1), `prompt_mask` (False) and `episode_ids` (-1) may be left out; all other fields must
+        be given. Shapes and dtypes are not checked.
+        """
         length = len(arrays["token_ids"])
         defaults = {
             name: np.full((length, *field.shape), field.default, field.dtype)
@@ -29,7 +33,7 @@ class TokenSequence(TokenFields):
         return len(self.token_ids)
 
     def slice(self, start: int, stop: int) -> TokenSequence:
-        """Return positions [start, stop) with their patches."""
+        """Return positions [start, stop) with their patches, whose `patch_slots` then count from `start`."""
         first, last = np.searchsorted(self.patch_slots, (start, stop))  # slots ascend
         per_token = {name: getattr(self, name)[start:stop] for name in PER_TOKEN}
         return TokenSequence(
@@ -40,13 +44,17 @@ class TokenSequence(TokenFields):
         )
 
     def as_prompt(self, *, predict: bool) -> TokenSequence:
-        """Return the tokens marked as a prompt (paper, section 2.2); targets count in the loss only if `predict`."""
+        """Return the tokens marked as a prompt (paper, section 2.2), with `prompt_mask` True at all positions.
+
+        Args:
+          predict: True to keep `loss_mask`, False to set it to False at all positions.
+        """
         mask = self.loss_mask if predict else np.zeros(len(self), bool)
         return self.replace(prompt_mask=np.ones(len(self), bool), loss_mask=mask)
 
 
 def concatenate(sequences: Sequence[TokenSequence]) -> TokenSequence:
-    """Return the sequences one after the other as one sequence; `segment_ids` do not change."""
+    """Return one or more sequences joined in their order as one; `patch_slots` are shifted, `segment_ids` are not."""
     if len(sequences) == 1:
         return sequences[0]
     lengths = [len(sequence) for sequence in sequences]

@@ -13,7 +13,7 @@ ACTION_BINS = 256  # bins of an action element in RT-1, RT-2 and OpenVLA
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tokenization:
-    """Settings of the codecs of all modalities.
+    """Settings of the codecs of all modalities; construction raises ValueError for a bad value or combination.
 
     Attributes:
       vocabulary: sizes of the id ranges.

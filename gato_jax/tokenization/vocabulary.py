@@ -14,7 +14,7 @@ class VocabularyRow(NamedTuple):
     """Range of ids [first, stop) of one kind of token.
 
     Attributes:
-      tokens: name of the kind.
+      tokens: name of the kind: text, discrete, continuous, separator or image codes.
       first: lowest id.
       stop: the id after the highest one.
     """
@@ -26,7 +26,7 @@ class VocabularyRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Sizes of the ranges of ids.
+    """Sizes of the ranges of ids; construction raises ValueError for a size that is not possible.
 
         [0, text)                     SentencePiece pieces
         [0, bins)                     discrete values: the same ids as the first text pieces, as in the paper
@@ -77,7 +77,7 @@ class Vocabulary:
 
     @property
     def table(self) -> tuple[VocabularyRow, ...]:
-        """Ranges of ids by kind of token, for printing and for comparison."""
+        """Ranges of ids by kind of token, the discrete ones within the text ones; image codes only if there are any."""
         rows = (
             VocabularyRow("text", 0, self.text),
             VocabularyRow("discrete", 0, self.bins),

@@ -42,14 +42,14 @@ class ImageTokenizerError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageTokenizerConfig:
-    """Architecture of the VQ-VAE.
+    """Architecture of the VQ-VAE, and the weight of its commitment loss.
 
     Attributes:
-      side: side in pixels to which images of any size are resized.
+      side: side in pixels of the square to which images of any size are resized.
       grid: number of codes in a row and in a column; `side` must be `grid` times a power of two.
       codes: number of code vectors in the table.
       code_size: size of a code vector.
-      channels: channels of all convolutions.
+      channels: channels of all convolutions, a multiple of 8.
       blocks: number of residual blocks at each resolution.
       commitment: weight of the commitment loss, which keeps the encoder's vectors near their code vectors.
     """
@@ -87,7 +87,7 @@ class ImageTokenizerConfig:
 
     @property
     def strides(self) -> list[int]:
-        """Strides of the encoder's convolutions, from pixels to codes."""
+        """Strides of the encoder's convolutions, from pixels to codes, with product side / grid; e.g. [4, 2]."""
         factor = self.side // self.grid
         stem = min(factor, STEM_STRIDE)
         return [stem] + [2] * int(math.log2(factor // stem))
@@ -126,7 +126,7 @@ class DownsampleConv(nnx.Module):
 
 
 class UpsampleConv(nnx.Module):
-    """Convolution to s * s times the channels, which are unfolded into squares of s by s pixels."""
+    """Convolution that enlarges a map by s: s * s times the output channels, unfolded into squares of s by s pixels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs):
         self.conv = nnx.Conv(inputs, stride * stride * outputs, (3, 3), rngs=rngs)
@@ -160,13 +160,13 @@ class Encoder(nnx.Module):
 
 
 class Quantizer(nnx.Module):
-    """Table of code vectors."""
+    """Table of code vectors, (codes, code_size)."""
 
     def __init__(self, config: ImageTokenizerConfig, rngs: nnx.Rngs):
         self.vectors = nnx.Param(jax.random.normal(rngs.params(), (config.codes, config.code_size)))
 
     def nearest(self, encoded: Float[Array, "M E"]) -> Int32[Array, " M"]:
-        """Return the code whose vector has the smallest l2 distance, the lowest code in a tie."""
+        """Return for each of M vectors the code whose vector has the smallest l2 distance, the lowest code in a tie."""
         vectors = self.vectors[...]
         # This is |z - e|^2 without |z|^2, which is the same for every code.
         distances = jnp.sum(vectors * vectors, -1)[None] - 2 * encoded @ vectors.T
@@ -194,13 +194,13 @@ class Decoder(nnx.Module):
 
 
 class Reconstruction(NamedTuple):
-    """Output of the VQ-VAE.
+    """Output of the VQ-VAE for N images, with M = N * G * G vectors, image by image and in raster order.
 
     Attributes:
-      pixels: reconstruction, scaled to [-1, 1].
+      pixels: reconstruction, scaled to [-1, 1] but not clipped to it.
       encoded: vectors of the encoder.
       quantized: code vectors nearest to them.
-      codes: numbers of these code vectors.
+      codes: rows of these code vectors in the table.
     """
 
     pixels: Float[Array, "N S S 3"]
@@ -218,7 +218,7 @@ class VQVAE(nnx.Module):
         self.decoder = Decoder(config, rngs)
 
     def __call__(self, pixels: Float[Array, "N S S 3"]) -> Reconstruction:
-        """Reconstruct images; the gradient with respect to the encoder passes straight through the quantization."""
+        """Reconstruct images of pixels in [-1, 1]; gradients pass straight through the quantization to the encoder."""
         grid = self.encoder(pixels)
         encoded = grid.reshape(-1, grid.shape[-1])
         codes = self.quantizer.nearest(jax.lax.stop_gradient(encoded))
@@ -233,10 +233,10 @@ def to_pixels(images: UInt8[Array, "*lead"]) -> Float[Array, "*lead"]:
 
 
 def graphdef(config: ImageTokenizerConfig) -> nnx.GraphDef:
-    """Return the structure of the VQ-VAE without its arrays, to be merged with params."""
+    """Return the structure of the VQ-VAE without its arrays, for `nnx.merge` with params."""
     return nnx.split(nnx.eval_shape(lambda: VQVAE(config, nnx.Rngs(0))))[0]
 
 
 def initialise(config: ImageTokenizerConfig, key: Key[Array, ""]) -> nnx.State:
-    """Return random params, a plain pytree of arrays; call it under jit, as it is otherwise compiled op by op."""
+    """Return random params, for `nnx.merge` with `graphdef`; under jit it compiles once, otherwise op by op."""
     return nnx.split(VQVAE(config, nnx.Rngs(params=key)))[1]

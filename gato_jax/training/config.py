@@ -96,14 +96,14 @@ class TrainConfig:
       missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
-        the upper bound of the mixture; a smaller number is an error before the first step.
+        the upper bound of the mixture; training accepts no smaller number. Set them to plan a run without data.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
       checkpoint_every: Steps between two checkpoints.
-      loader_threads: Threads that build rows.
+      loader_threads: Threads that build batches, each a whole one at a time.
     """
 
     seed: int

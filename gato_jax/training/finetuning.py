@@ -133,7 +133,13 @@ def read_finetuning(
 
 
 def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the sections model and tokenization: those of the checkpoint, overridden by those of the config."""
+    """Return the sections model and tokenization: those of the checkpoint, with the values that the config sets.
+
+    Of the model, a config sets dropout and stochastic depth alone, which are not taken from the checkpoint.
+
+    Raises:
+      ConfigError: The config sets another value of the model.
+    """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
     stated = read_section(fields.get("model", {}), "config.model")
@@ -154,7 +160,7 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
       environment: Spec of the environment that the agent is going to act in; None if it does not act.
 
     Raises:
-      ConfigError: The recording is of another task.
+      ConfigError: The recording is of another task, or it is an export of tokens.
       ContractError: The recording and the environment contradict each other.
       SelectionError: The recording has too few episodes.
     """
@@ -208,8 +214,8 @@ def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workd
         with atomic_file(file) as partial:
             partial.write_text(json.dumps(begins_with, indent=2))
         return
-    there = json.loads(file.read_text()) if file.exists() else {}
+    earlier = json.loads(file.read_text()) if file.exists() else {}
     require_same(
-        begins_with, there, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
+        begins_with, earlier, problem=f"{workdir} holds another run's checkpoint", holder=file.name,
         remedy="name another --workdir", error=CheckpointError,
     )  # fmt: skip

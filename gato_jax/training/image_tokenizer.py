@@ -266,10 +266,10 @@ def _require_same_run(directory: pathlib.Path, run: dict[str, Any]):
             partial.write_text(json.dumps(run, indent=2) + "\n")
         return
     try:
-        there = dict(json.loads(path.read_text()))
+        earlier = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); name another folder") from None
     require_same(
-        run, there, problem=f"{directory} holds another image tokenizer", holder=path.name,
+        run, earlier, problem=f"{directory} holds another image tokenizer", holder=path.name,
         remedy="name another folder", error=ImageTokenizerError,
     )  # fmt: skip

@@ -144,10 +144,10 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
     """
     if (found := _newest_description(workdir)) is None:
         return
-    there = model_from_json(found["model"])
-    Contract(config.model.tokenization, {}).require_equal(Contract(there.tokenization, {}), f"{workdir}'s checkpoint")
+    trained = model_from_json(found["model"])
+    Contract(config.model.tokenization, {}).require_equal(Contract(trained.tokenization, {}), f"{workdir}'s checkpoint")
     require_same(
-        model_to_json(config.model), model_to_json(there), problem=f"{workdir} holds another model's checkpoint",
+        model_to_json(config.model), model_to_json(trained), problem=f"{workdir} holds another model's checkpoint",
         holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
     )  # fmt: skip
 
@@ -163,6 +163,8 @@ def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
 
 def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:
     """Return the budgets of a pool: those of the config, or else the upper bounds of the mixture.
+
+    A pool is the rows of one device in one microbatch.
 
     Raises:
       ConfigError: A budget of the config is below the upper bound.

@@ -4,6 +4,8 @@ Only targets reach the head, one chunk of them at a time, so the logits of a who
 
 Axes:
     B rows   T positions   G pools of B/G rows   K targets of a pool   D width   V vocabulary
+
+A pool is the rows of one device in one microbatch.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Targets(NamedTuple):
       predictors: Position, among those of the pool, whose hidden vector predicts the target.
       ids: Token to predict.
       weights: Weight of the target in the loss; 0 at padding.
-      rows: Row of the batch that holds the target.
+      rows: Row of the whole batch, not of the pool, that holds the target.
     """
 
     predictors: Int[Array, "G K"]
@@ -85,7 +87,10 @@ def cross_entropy(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chunked_cross_entropy(vocabulary: int, table, predictors, ids, weights):
-    """Return the sum and the losses of (C, G, K) chunks, pools and targets.
+    """Return the weighted sum and the losses of (C, G, K) chunks, pools and targets.
+
+    `vocabulary` is the number of rows of `table` (V, D) that are not padding, `predictors` (C, G, K, D) are the hidden
+    vectors.
 
     The gradient is computed in the forward pass, while the logits of a chunk are in memory.
     """

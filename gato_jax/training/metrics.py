@@ -52,7 +52,11 @@ class MetricsLog:
         self.window: list[dict] = []
 
     def add(self, step: int, metrics: dict, progress: tqdm):
-        """Add the metrics of one step, counted from 0, and write a line after every `log_every` steps."""
+        """Add the metrics of one step, counted from 0, and write a line after every `log_every` steps.
+
+        Raises:
+          NonFiniteLossError: The loss or the gradient norm is NaN or infinite.
+        """
         metrics = jax.device_get(metrics)
         loss, norm = metrics["loss"], metrics["gradient_norm"]
         if not np.isfinite([loss, norm]).all():  # a gradient that is not finite would be in the next checkpoint
@@ -84,7 +88,7 @@ class MetricsLog:
         self.window, self.previous, self.last = [], now, line
 
     def close(self) -> dict[str, Any]:
-        """Close the files and return the last line."""
+        """Close the files and return the last line of metrics, {} if there is none."""
         self.file.close()
         self.board.close()
         return self.last

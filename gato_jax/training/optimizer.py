@@ -25,7 +25,7 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.GradientTransformation:
-    """Return AdamW for the params that are not frozen, with clipping by global norm if the config asks for it."""
+    """Return AdamW for the params that are not frozen, with the schedule and, if any, the clipping of the config."""
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.beta_1,
@@ -52,5 +52,5 @@ def decay_mask(params):
 
 
 def frozen_mask(params):
-    """Return a tree of bools, True for the params that model.freeze_image_trunk keeps constant."""
+    """Return a tree of bools, True for the params of `is_frozen`, whether or not model.freeze_image_trunk is set."""
     return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(param_path(path)), params)

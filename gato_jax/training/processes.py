@@ -17,10 +17,10 @@ def join_processes():
     """Connect this process to the others of the run. Call it before anything uses a device.
 
     On TPU pods and under SLURM the processes find each other. Elsewhere set three variables: JAX_COORDINATOR_ADDRESS
-    (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID. If none is set there, JAX raises its own error.
 
     Raises:
-      ConfigError: Only some of the three are set, or one is no number.
+      ConfigError: Only some of the three are set, one is no number, or the process id is not below the number of them.
     """
     given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if not given:

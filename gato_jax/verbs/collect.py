@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 from etils import epy
@@ -52,8 +52,15 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "tasks", "output")
+    if not all(flag.tasks):
+        raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
+    _require_seeds(flag.episodes)
+    for name in flag.tasks:
+        environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}
     make_actor = _actor(flag, specs)
+    for spec in specs.values():  # all datasets are checked before the first is recorded
+        episodes.require_writable(flag.output, spec, overwrite=flag.overwrite)
     side_by_side = flag.environments if flag.policy and not flag.workers else 1
     report = {}
     for name, spec in specs.items():
@@ -62,7 +69,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
             make_actor, starts, environments=side_by_side, workers=flag.workers, skip_failures=flag.successes_only
         )
         if flag.successes_only:
-            played = (episode for episode in played if episode.success is not False)
+            played = _successes(played, name)
         shown = show_progress(played, total=len(starts), desc=f"record {name}", unit="episode")
         with contextlib.closing(shown) as recorded:
             directory = episodes.write_dataset(flag.output, spec, {"train": recorded}, overwrite=flag.overwrite)
@@ -78,10 +85,37 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     write_json(flag.json, {"tasks": report})
 
 
+def _require_seeds(count: int):
+    available = len(environments.RECORDING_SEEDS)
+    if count > available:
+        raise UsageError(f"--episodes is {count}, expected at most {available}. Record fewer episodes.")
+
+
+def _successes(played: Iterator[episodes.Episode], task: str) -> Iterator[episodes.Episode]:
+    """Yield the episodes that did not fail, and raise UsageError after the last if all did."""
+    found = False
+    for episode in played:
+        if episode.success is not False:
+            found = True
+            yield episode
+    if not found:
+        raise UsageError(f"{task}: no episode succeeded. Play more episodes, or remove --successes_only.")
+
+
 def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Callable[[], rollouts.Actor]:
     """Return the function that makes the actor, once it is known that the actor can play all of the tasks."""
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
+    if flag.policy is None:
+        for name in ("temperature", "environments"):
+            if flag[name].present:
+                raise UsageError(f"--{name} is {flag[name].value}, expected it only with --policy. Remove the flag.")
+    elif not flag.policy:
+        raise UsageError("--policy is empty, expected the folder of a run or a .safetensors file. Name one.")
+    elif flag.workers and flag["environments"].present:
+        raise UsageError(
+            f"--environments is {flag.environments} and --workers is {flag.workers}, expected one. Remove one of them."
+        )
     if flag.policy:
         if flag["actor"].present:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What several verbs do to open a dataset that a flag names."""
+"""Opening of the dataset that a flag names, for several verbs."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from etils import epy
@@ -13,7 +14,7 @@ from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
-    from gato_jax import evaluation, policy
+    from gato_jax import environments, evaluation, policy
     from gato_jax.evaluation import agent_results
 
 
@@ -47,6 +48,11 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     workdir = pathlib.Path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
+    available = len(environments.EVALUATION_SEEDS)
+    if flag.episodes > available:
+        raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
+    path = pathlib.Path(flag.json or workdir / "results.json")
+    kept = {} if flag.json else _other_fields(path)
     agent = policy.Agent.restore(workdir)
     references = evaluation.gather_references(
         agent_results.playable_tasks(agent, flag.tasks),
@@ -60,13 +66,24 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     ):  # fmt: skip
         results[name] = result
         print(f"{name}: {_describe(result)}")
-    path = pathlib.Path(flag.json or workdir / "results.json")
-    kept = json.loads(path.read_text()) if path.exists() and not flag.json else {}  # other fields of the run's script
     totals = evaluation.aggregate(results)
     write_json(path, {**kept, "tasks": results, "aggregate": totals})
     if totals["tasks"]:
         print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(results)} tasks")
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
+
+
+def _other_fields(path: pathlib.Path) -> dict[str, Any]:
+    """Return the fields of an existing results.json, of which an evaluation replaces only its own."""
+    if not path.exists():
+        return {}
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not JSON ({error}). Delete the file, or name another one with --json.") from None
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path} is {fields!r:.40}, expected an object. Delete it, or name another file with --json.")
+    return fields
 
 
 def _describe(result) -> str:

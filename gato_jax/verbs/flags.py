@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -49,8 +50,25 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
         raise UsageError(f"--config: {_config_message(error)}") from error
     if left_over:
         raise UsageError(f"unexpected {left_over[0]!r}; everything is a flag, --name=value")
-    if "json" in flag and flag.json and pathlib.Path(flag.json).is_dir():
-        raise UsageError(f"--json={flag.json} is a folder; name a file")
+    for name in flag:
+        if isinstance(flag[name].value, float) and not math.isfinite(flag[name].value):
+            raise UsageError(f"--{name} is {flag[name].value}, expected a finite number. Give a number.")
+    if "json" in flag and flag.json:
+        require_file_path("json", flag.json)
+
+
+def require_file_path(name: str, path: str | pathlib.Path):
+    """Raise an error if no file can be written to `path`, the value of the flag `name`.
+
+    Raises:
+      UsageError: The path is a folder, or a parent of it is a file.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise UsageError(f"--{name} is {path}, a folder, expected a file. Name a file.")
+    for above in path.parents:
+        if above.is_file():
+            raise UsageError(f"--{name} is {path}, but {above} is a file, expected a folder. Name another folder.")
 
 
 def require(flag: flags.FlagValues, *names: str):

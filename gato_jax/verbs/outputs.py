@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epy
 
-from gato_jax.verbs.flags import UsageError
+from gato_jax.verbs.flags import require_file_path
 
 with epy.lazy_imports():
     import tqdm
@@ -34,11 +34,7 @@ def require_output_file(path: pathlib.Path):
     Raises:
       UsageError: the path is a folder, or a parent of it is a file.
     """
-    if path.is_dir():
-        raise UsageError(f"--output is {path}, a folder, expected a file. Name a file.")
-    for above in path.parents:
-        if above.is_file():
-            raise UsageError(f"--output is {path}, but {above} is a file, expected a folder. Name another folder.")
+    require_file_path("output", path)
 
 
 def make_folder(path: str) -> pathlib.Path:

@@ -8,7 +8,7 @@ from gato_jax.episodes import open_dataset
 from gato_jax.tokenization import Tokenization
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)  # absl has set a handler
     written = []
     write_shard = record_writer._write_shard
 

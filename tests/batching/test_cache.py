@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -210,6 +211,13 @@ def test_verification_reads_everything(datasets):
     assert name == directory.name and "index_step_targets.npy: its checksum is" in problem
 
 
+def test_a_worker_that_runs_the_script_of_its_parent_is_refused(datasets, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(cache.CacheError, match='below if __name__ == "__main__":'):
+        opened(datasets, "ours")
+
+
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_told_so(datasets, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -117,3 +117,10 @@ def test_published_scores_are_those_of_their_source():
         assert (entry.published_random, entry.human) == (
             (published["random"], published["human"]) if published else (None, None)
         )
+
+
+def test_a_line_that_is_no_entry_names_the_file_the_line_and_the_remedy(tmp_path):
+    table = tmp_path / "reference_scores.jsonl"
+    table.write_text('{"task": "suite/task"}\n')
+    with pytest.raises(ReferencesError, match=r"line 1: references lacks .*[^.]\. Delete the line and measure"):
+        read_table(table)

@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from gato_jax.environments import MissingPackageError
+from gato_jax.experts import expert
 from tests.integration.conftest import DATASET, TASK, gato, train
 
 
@@ -60,6 +62,42 @@ def test_a_flipped_sidecar_is_found(own_data, part):
 def test_an_existing_dataset_is_not_replaced_unless_asked_to(collected):
     said = gato("collect", f"--tasks={TASK}", "--episodes=1", f"--output={collected[0] / 'data'}").complaint()
     assert "already there" in said and "overwrite" in said
+
+
+def test_all_datasets_are_checked_before_the_first_is_recorded(collected, tmp_path):
+    output = tmp_path / "data"
+    output.mkdir()
+    (output / DATASET).symlink_to(collected[0] / "data" / DATASET)
+    said = gato("collect", f"--tasks=babyai/GoToObj-v0,{TASK}", "--episodes=1", f"--output={output}").complaint()
+    assert "already there" in said and [path.name for path in output.iterdir()] == [DATASET]
+
+
+def test_a_recording_without_a_success_says_so(tmp_path):
+    words = ["--tasks=babyai/PutNextLocal-v0", "--episodes=2", "--actor=random", "--successes_only"]
+    said = gato("collect", *words, f"--output={tmp_path / 'data'}").complaint()
+    assert "babyai/PutNextLocal-v0: no episode succeeded. Play more episodes, or remove --successes_only." in said
+
+
+@pytest.mark.parametrize("words", [["collect", f"--tasks={TASK}", "--output={tmp}"], ["evaluate", "--workdir={run}"]])
+def test_a_task_whose_package_is_missing_is_one_line(trained, tmp_path, monkeypatch, words):
+    monkeypatch.setattr("gato_jax.environments.base.Suite.missing", lambda suite: ["minigrid"])
+    said = gato(*(word.format(tmp=tmp_path, run=trained) for word in words)).complaint()
+    assert f"{TASK} does not run here: pip install minigrid" in said and not any(tmp_path.iterdir())
+
+
+def test_an_expert_whose_package_is_missing_names_it(monkeypatch):
+    monkeypatch.setattr("gato_jax.environments.base.Suite.missing", lambda suite: ["metaworld"])
+    with pytest.raises(MissingPackageError, match="meta_world/reach-v3 does not run here: pip install metaworld"):
+        expert("meta_world/reach-v3")
+
+
+@pytest.mark.parametrize("content", ["not json", "[1]"])
+def test_scores_that_cannot_be_added_to_a_file_are_refused_before_the_agent_plays(trained, tmp_path, content):
+    (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
+    (tmp_path / "results.json").write_text(content)
+    said = gato("evaluate", f"--workdir={tmp_path}", "--episodes=1").complaint()
+    assert f"{tmp_path / 'results.json'} is " in said and "--json" in said
+    assert not (tmp_path / "rollouts").exists()
 
 
 def test_a_dataset_beyond_the_context_is_refused(workdir):

@@ -79,3 +79,22 @@ class DyingActor(QuittingActor):
 class BrokenActor(RandomActor):
     def act(self, timesteps):
         raise KeyError("a mistake in the actor")
+
+
+class Mistake(Exception):
+    """An error that pickle cannot restore."""
+
+    def __init__(self, task: str, seed: int):
+        super().__init__(f"{task}: {seed}")
+
+
+class MistakenActor(RandomActor):
+    def act(self, timesteps):
+        raise Mistake(TASK, 5)
+
+
+class RaisingActor(RandomActor):
+    """Raises the failure instead of returning it."""
+
+    def act(self, timesteps):
+        raise ActorFailure("no idea")

@@ -1,12 +1,27 @@
 """The one loop: episodes are the same however they are played, and say how they ended."""
 
 import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from gato_jax.rollouts import ActorFailure, ConstantActor, RandomActor, WorkerError, play
-from tests.rollouts.made_drift import TASK, BrokenActor, Drift, DyingActor, NoisyActor, QuittingActor
+from tests.rollouts.made_drift import (
+    TASK,
+    BrokenActor,
+    Drift,
+    DyingActor,
+    MistakenActor,
+    NoisyActor,
+    QuittingActor,
+    RaisingActor,
+)
 
 SEEDS = [7, 3, 5, 4, 11]
 
@@ -81,7 +96,7 @@ def test_what_is_executed_may_differ_from_what_is_recorded():
 
 @pytest.mark.parametrize("options", [{}, {"environments": 3}, {"workers": 2}])
 def test_an_episode_that_the_actor_gives_up_is_an_error_or_left_out(one_by_one, options):
-    with pytest.raises(ActorFailure, match=f"{TASK}, seed [45]: the actor gave up .no idea."):
+    with pytest.raises(ActorFailure, match=f"{TASK}, seed [45]: the actor gave up .no idea.*--successes_only"):
         played(QuittingActor, **options)
     rest = [episode for episode in one_by_one if episode.seed not in QuittingActor.quits_at]
     assert_same(played(QuittingActor, skip_failures=True, **options), rest)
@@ -96,6 +111,59 @@ def test_an_error_in_a_worker_is_raised_here():
     with pytest.raises(KeyError, match="a mistake in the actor") as error:
         played(BrokenActor, workers=1)
     assert "made_drift.py" in error.value.__notes__[0]
+
+
+def test_an_error_that_cannot_be_pickled_is_raised_with_its_message():
+    with pytest.raises(RuntimeError, match=f"Mistake: {TASK}: 5") as error:
+        played(MistakenActor, workers=1)
+    assert "made_drift.py" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failure_that_is_raised_is_never_skipped(workers):
+    with pytest.raises(ActorFailure, match="^no idea"):
+        played(RaisingActor, workers=workers, skip_failures=True)
+
+
+def test_a_worker_that_is_killed_between_two_episodes_is_a_worker_error():
+    episodes = play(RandomActor, [(TASK, seed) for seed in range(20)], load=Drift, workers=2)
+    next(episodes)
+    time.sleep(1)  # both workers have sent an episode and wait for the next
+    for worker in multiprocessing.active_children():
+        assert worker.pid
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match="the worker process died, its exit code is -9"):
+        list(episodes)
+
+
+def test_an_error_that_is_kept_keeps_no_worker():
+    with pytest.raises(ActorFailure) as error:  # it holds the traceback, and with it the generators
+        played(QuittingActor, workers=2)
+    assert error.tb and not multiprocessing.active_children()
+
+
+INTERRUPTED = """
+import os, signal, threading
+from gato_jax.rollouts import RandomActor, play
+from tests.rollouts.made_drift import TASK, Drift
+
+def play_episodes():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.2, os.killpg, (os.getpgrp(), signal.SIGINT)).start()  # the workers still import their modules
+    try:
+        list(play(RandomActor, [(TASK, seed) for seed in range(10)], load=Drift, workers=2))
+    except KeyboardInterrupt:
+        print("interrupted")
+
+if __name__ == "__main__":
+    play_episodes()
+"""
+
+
+def test_ctrl_c_while_workers_start_prints_no_traceback():
+    words = [sys.executable, "-c", INTERRUPTED]
+    ended = subprocess.run(words, capture_output=True, text=True, start_new_session=True, timeout=100)
+    assert ended.stdout == "interrupted\n" and "Traceback" not in ended.stderr, ended.stderr
 
 
 def test_whoever_stops_early_leaves_no_process_behind():

@@ -22,7 +22,7 @@ _LISTED = 20  # the most rejections and dimensions that are listed; the data rep
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
-    """One point of the article.
+    """One point of article 10(2).
 
     Attributes:
       paragraph: its number, such as "10(2)(a)".
@@ -39,7 +39,7 @@ class Point:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """A record on a dataset or an agent, with the points in the order of the article."""
+    """A record on a dataset or a trained agent, with the points in the order of article 10(2)."""
 
     subject: str
     points: tuple[Point, ...]
@@ -76,7 +76,7 @@ def _for_each(facts: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage
 
 
 def _design(lineage: Lineage) -> list[str]:
-    """Return facts for point (a): keys, control rate, weights and training settings."""
+    """Return facts for article 10(2)(a): keys, control rate, weights and training settings."""
     facts = [
         f"{d.name}: {side}s are {', '.join(f'{key} ({_describe_modality(value)})' for key, value in keys.items())}."
         for d in lineage.datasets
@@ -109,7 +109,7 @@ def _describe_modality(modality: Modality) -> str:
 
 
 def _origin(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (b): who collected the episodes, with what, under which licence and consent."""
+    """Return facts for article 10(2)(b): who collected the episodes, with what, under which licence and consent."""
     facts = []
     for origin, episodes in dataset.provenances.items():
         parts = [f"{pluralize(episodes, 'episode')} from {origin.source}, {origin.kind}"]
@@ -131,7 +131,7 @@ def _use(licence: str) -> str:
 
 
 def _preparation(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (c): filters, settings of conversions and damaged parts."""
+    """Return facts for article 10(2)(c): filters, settings of conversions and damaged parts."""
     facts = [f"{pluralize(count, 'episode')} removed by the filter {name}." for name, count in dataset.filtered.items()]
     for later, conversion in enumerate(dataset.conversions):
         which = f"conversion {later} before the last" if later else "the last conversion"
@@ -148,7 +148,7 @@ def _preparation(dataset: DatasetLineage) -> list[str]:
 
 
 def _assumptions(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (d): dimensions with values beyond their limits."""
+    """Return facts for article 10(2)(d): dimensions with values beyond their limits."""
     if (data := dataset.measured) is None:
         return []
     clipped = [dimension for dimension in data.dimensions if dimension.clip_rate]
@@ -159,7 +159,7 @@ def _assumptions(dataset: DatasetLineage) -> list[str]:
 
 
 def _suitability(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (e): numbers of episodes and steps, returns, lengths and success rate."""
+    """Return facts for article 10(2)(e): numbers of episodes and steps, returns, lengths and success rate."""
     facts = [f"{pluralize(dataset.episodes, 'episode')} of {pluralize(dataset.steps, 'step')}."]
     if (data := dataset.measured) is not None:
         rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
@@ -169,7 +169,7 @@ def _suitability(dataset: DatasetLineage) -> list[str]:
 
 
 def _biases(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (f): shares of kinds of data, and the most frequent equipment, agent and collector."""
+    """Return facts for article 10(2)(f): shares of kinds, most frequent equipment, agent, collector (`Provenance`)."""
     shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
     facts = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]
     for field, words in (("equipment", "on the equipment"), ("agent", "with the actions of"), ("collector", "from")):
@@ -182,12 +182,12 @@ def _biases(dataset: DatasetLineage) -> list[str]:
 
 
 def _measures(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (g): the filters."""
+    """Return facts for article 10(2)(g): the filters."""
     return [f"filter {name}, {pluralize(count, 'episode')} removed." for name, count in dataset.filtered.items()]
 
 
 def _gaps(dataset: DatasetLineage) -> list[str]:
-    """Return facts for point (h): unknown licence terms, degenerate dimensions and values that are not finite."""
+    """Return facts for article 10(2)(h): unknown licence terms, degenerate dimensions, values that are not finite."""
     unknown = [licence for licence in dataset.episodes_by("licence") if commercial_use(licence) is None]
     facts = [
         f"the terms of the licence {licence} are not known." if licence else "some episodes state no licence."

@@ -26,7 +26,7 @@ class ConversionLineage:
       folder: folder of the dataset that the conversion wrote.
       settings: settings of the conversion.
       rejected: (place, reason) of each damaged part of the source.
-      filtered: {filter: number of sound episodes that it removed}.
+      filtered: {filter: number of undamaged episodes that it removed}.
       missing: a sentence on what is unknown about the conversion; empty if nothing is.
     """
 

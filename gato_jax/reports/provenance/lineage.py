@@ -58,7 +58,7 @@ class DatasetLineage:
 
     @property
     def filtered(self) -> dict[str, int]:
-        """{filter: number of sound episodes that it removed} over all conversions."""
+        """{filter: number of undamaged episodes that it removed} over all conversions."""
         total: Counter[str] = Counter()
         for conversion in self.conversions:
             total.update(conversion.filtered)

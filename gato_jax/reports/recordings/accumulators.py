@@ -119,7 +119,7 @@ class ImageSums:
         self._squares = np.zeros(modality.channels)
 
     def add(self, images: np.ndarray):
-        """Add images, uint8 (T, H, W, C)."""
+        """Add images, uint8 (T, H, W, C), to all statistics."""
         for first in range(0, len(images), _IMAGES):
             self._add(images[first : first + _IMAGES])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Provenance
-from gato_jax.episodes.licences import terms_of
+from gato_jax.episodes.licences import parse_terms
 from gato_jax.sources.reader import Rejection
 
 
@@ -235,7 +235,7 @@ class DataStatistics:
             {"episodes": count, **dataclasses.asdict(origin)} for origin, count in self.provenances.items()
         ]
         fields["licences"] = [
-            {"licence": licence, "episodes": count, **vars(terms_of(licence))}
+            {"licence": licence, "episodes": count, **vars(parse_terms(licence))}
             for licence, count in self.episodes_by("licence").items()
         ]
         fields["rejected"] = [rejection.to_json() for rejection in self.rejected]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gato_jax.episodes.licences import terms_of
+from gato_jax.episodes.licences import parse_terms
 from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import bars
 from gato_jax.reports.recordings.comparison import Comparison, histogram
@@ -26,7 +26,7 @@ def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
     """Return the data report as HTML, with a section on the differences if there is a comparison."""
     environment = page_environment(Path(__file__).parent)
     environment.filters |= {"percent": percent, "bars": bars, "cells": histogram}
-    licences = [(name, episodes, terms_of(name)) for name, episodes in data.episodes_by("licence").items()]
+    licences = [(name, episodes, parse_terms(name)) for name, episodes in data.episodes_by("licence").items()]
     return environment.get_template("recordings.html").render(
         data=data,
         comparison=comparison,

@@ -73,7 +73,8 @@ def constancy_reason(modality: Continuous, element: int, low: float, high: float
 def _single_bin_reason(errors: CodecErrors, element: int, span: float) -> str:
     """Return why an element is degenerate for lack of resolution; "" if it is not.
 
-    Its values lie in one bin, or on both sides of an edge between two bins and closer together than their centres.
+    Its values lie in one bin, or in two neighbouring bins with a span (maximum less minimum) that is smaller than the
+    distance between the centres of these bins.
     """
     first, last = np.flatnonzero(errors.seen[element])[[0, -1]].tolist()
     if first == last:

@@ -151,7 +151,7 @@ class TokenizationReport:
       context: length of the context in tokens.
       settings: results of each tokenization of the grid.
       article_settings: the same with m=1, the formula of a secondary article.
-      sweep: errors of both formulas on values of all magnitudes.
+      sweep: errors of both formulas, the paper's and the one with m=1, on values of all magnitudes.
       exact: keys that tokens represent exactly.
     """
 
@@ -178,7 +178,7 @@ class TokenizationReport:
 
     @property
     def best(self) -> Setting:
-        """The setting with the smallest mean error.
+        """The setting with the smallest mean absolute error.
 
         Ties go to the fewest tokens, then to the fewest bins, then to the patch and mu nearest to the paper's.
         """

@@ -53,7 +53,7 @@ def render(report: TokenizationReport) -> str:
 
 
 def headline(report: TokenizationReport) -> str:
-    """Return the main finding in one sentence: the dimension with the largest error relative to its spread."""
+    """Return the main finding in one sentence: the dimension with the largest error in standard deviations."""
     if not report.shown.dimensions:
         return f"{report.dataset}: no continuous values, and all others are exact"
     shares = {d: d.mean_abs_error / d.standard_deviation for d in report.shown.dimensions if not d.degenerate}
@@ -85,7 +85,10 @@ def _runs(elements: list[int]) -> str:
 
 
 def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:
-    """Return (title, chart, curves) of the absolute and the relative error over the magnitude, for both formulas."""
+    """Return (title, chart, curves) of the absolute and the relative error over the magnitude.
+
+    The curves are those of the two companding formulas in `FORMULAS`, the paper's and the one without M.
+    """
     curves = {formula: curve(formula, shown.mu, shown.bins) for formula in FORMULAS}
     charts = []
     for field in ("absolute", "relative"):
@@ -100,6 +103,6 @@ def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:
 
 
 def _decades(sweep: tuple[SweepCell, ...], shown: Setting) -> list[tuple[SweepCell, SweepCell]]:
-    """Return the cells of the paper's and of the article's formula for each decade, at the shown mu and bins."""
+    """Return the cells of both `FORMULAS`, the paper's first, for each decade, at the shown mu and bins."""
     cells = {f: [c for c in sweep if (c.formula, c.mu, c.bins) == (f, shown.mu, shown.bins)] for f in FORMULAS}
     return list(zip(cells["paper"], cells["article"], strict=True))

@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 def sweep(grid: Grid) -> Iterable[SweepCell]:
-    """Yield the errors of both formulas in each decade of magnitudes, for each mu and number of bins of the grid."""
+    """Yield the errors of both `FORMULAS` in each decade of magnitudes, for each mu and number of bins of the grid."""
     for formula in FORMULAS:
         for mu in grid.mu:
             for bins in grid.bins:
@@ -66,7 +66,7 @@ def _cell(formula: Formula, mu: float, bins: int, low: float, high: float) -> Sw
 def _round_trip_errors(formula: Formula, mu: float, bins: int, low: float, high: float):
     """Encode and decode values with magnitudes in (low, high), each value next to its negative.
 
-    No value lies on an end of the range, since 1 belongs to the last decade that the article's formula covers.
+    No value lies on an end of the range, since 1 belongs to the last decade that the formula without M covers.
 
     Returns:
       Magnitudes, absolute errors and whether each value was clipped, (2 * _POINTS,) each.

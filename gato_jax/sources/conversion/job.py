@@ -15,7 +15,7 @@ from gato_jax.episodes.atomic_writes import locked_folder, replace_folder
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
-from gato_jax.episodes.writer import check_place
+from gato_jax.episodes.writer import check_destination
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
@@ -117,7 +117,7 @@ def convert(
             with _locked(manifest):
                 shutil.rmtree(manifest.folder)
         return dataclasses.replace(_read_result(directory, splits), reused=True)
-    check_place(directory, spec, overwrite or held is not None)
+    check_destination(directory, spec, overwrite or held is not None)
     if held is not None and not overwrite:
         require_same(
             header, held, problem=f"{directory}: exists already, made {OTHER_INPUTS}", holder=HEADER_FILE,
@@ -191,7 +191,7 @@ def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Map
 
 
 def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
-    """Return the result of the finished conversion in a folder, or raise ConversionError if it is damaged."""
+    """Return the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged."""
     try:
         datasets = [open_dataset(directory, split) for split in splits]
         omitted = json.loads((directory / REJECTED_FILE).read_text())

@@ -93,7 +93,7 @@ def _create_pipeline(shards: int, options: Sequence[str]) -> Any:
 
 
 def _parse_options(options: Sequence[str]) -> Any:
-    """Parse command-line options into PipelineOptions, and refuse unknown ones."""
+    """Parse command-line options into PipelineOptions, or raise ConversionError for unknown ones and invalid values."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parsed, stderr = PipelineOptions(list(options)), io.StringIO()

@@ -13,7 +13,7 @@ from gato_jax.episodes import Continuous, DatasetError, Episode, EpisodeError, T
 from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
-from gato_jax.episodes.writer import EpisodeRow, contradiction
+from gato_jax.episodes.writer import EpisodeRow, find_contradiction
 from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry, hash_file
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
@@ -120,7 +120,7 @@ class ShardWorker:
             try:
                 episode = self.readers[shard.split][position]
                 episode = self.transform.apply(position, episode) if self.transform else episode
-                if problem := contradiction(self.spec, episode) or _find_nonfinite(self.spec, episode):
+                if problem := find_contradiction(self.spec, episode) or _find_nonfinite(self.spec, episode):
                     raise EpisodeRejected(location, problem)
                 yield position, episode
             except EpisodeRejected as error:

@@ -177,6 +177,6 @@ class Hdf5Episode:
 
 
 def _iter_rows(dataset: Any) -> Iterator[np.ndarray]:
-    """Yield the rows of a dataset, read in groups that fit memory."""
+    """Yield the rows of an `h5py.Dataset`, of which `_IMAGES_PER_READ` are read at a time."""
     for start in range(0, len(dataset), _IMAGES_PER_READ):
         yield from dataset[start : start + _IMAGES_PER_READ]

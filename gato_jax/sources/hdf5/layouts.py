@@ -144,7 +144,11 @@ def _read_droid_metadata(file: Path) -> dict[str, Any]:
 
 
 def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
-    """Return the values of a field from the metadata, from a video, or from the HDF5 file."""
+    """Return the values of a field from the metadata, from a video, or from the HDF5 file.
+
+    Paths of the first two begin with `metadata/` and `recordings/`. `{key}` in a path of a video or of the HDF5
+    file stands for a value of the metadata.
+    """
     if path.startswith("metadata/"):
         return _read_droid_metadata(episode.file)[path.removeprefix("metadata/")]
     if "{" in path:

@@ -163,7 +163,10 @@ def _file_sizes(folder: Path) -> dict[str, int]:
 
 
 def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | None:
-    """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder."""
+    """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder.
+
+    `sizes`, from `_file_sizes`, spares a look-up on disk for the names that it has.
+    """
     try:
         if name in sizes or resolve_within(folder, name).is_file():
             return None

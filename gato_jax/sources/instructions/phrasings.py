@@ -130,6 +130,6 @@ def spec_with_instruction(spec: TaskSpec, key: str, instructions: tuple[str, ...
 
 
 def with_instruction(episode: Episode, key: str, text: str) -> Episode:
-    """Return a copy of the episode that has the observation `text` under `key` at every step."""
+    """Return a copy of the episode in which the observation `key` has the value `text` at every step."""
     texts = np.full(len(episode), text, object)
     return dataclasses.replace(episode, observation={**episode.observation, key: texts})

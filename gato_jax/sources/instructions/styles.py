@@ -175,7 +175,12 @@ def _duplicates(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
 
 
 def _contradictions(groups: Mapping[str, tuple[int, ...]], metadata: Mapping[int, Mapping[str, Any]]) -> list[Finding]:
-    """Return one finding for each instruction and each way in which it contradicts metadata, with the episodes."""
+    """Return one finding for each contradiction of an instruction, with the episodes whose metadata it contradicts.
+
+    Args:
+      groups: {instruction: numbers of its episodes}.
+      metadata: {episode number: metadata}; see `find_contradictions` for what contradicts them.
+    """
     nouns = frozenset().union(*map(named_nouns, metadata.values()))
     found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for text, episodes in groups.items():

@@ -22,8 +22,8 @@ def get_field_value(message: SimpleNamespace, field: str) -> Any:
     Returns:
       A string for text; a number or a sequence of numbers; (H, W, C) uint8 for a sensor_msgs/Image; the bytes of the
       encoded file for a sensor_msgs/CompressedImage. A message that holds only numbers, such as a Twist, becomes the
-      list of them in the order of its definition. A message whose only field is `data`, such as a std_msgs/String,
-      becomes the value of that field.
+      list of them in the order of its definition. A message whose only field but `layout` is `data`, such as a
+      std_msgs/String, becomes the value of that field.
 
     Raises:
       KeyError: there is no such field, or its value has none of these types.
@@ -56,10 +56,10 @@ def image_pixels(message: Any) -> np.ndarray:
     """Convert a sensor_msgs/Image to an array, without the padding of its rows.
 
     Returns:
-      (H, W, 3) uint8 RGB, or (H, W, 1) uint8 grey.
+      (H, W, 3) uint8 RGB of an rgb8 or bgr8 image, or (H, W, 1) uint8 grey of a mono8 one.
 
     Raises:
-      ValueError: the encoding is not supported, or the data are not `height` rows of `step` bytes.
+      ValueError: the encoding is another one, or the data are not `height` rows of `step` bytes.
     """
     if message.encoding not in _ENCODINGS:
         known = ", ".join(_ENCODINGS)

@@ -77,7 +77,7 @@ def addresses_by_row(files: Sequence[Path], list_path: str | None) -> tuple[list
 
 
 def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
-    """Return the number of steps of the episode in each row of a file, (rows,) int."""
+    """Return the number of steps in each row of a file, (rows,) int: its list's length; 1 if `list_path` is None."""
     location = str(file)
     if list_path is None:
         return np.ones(count_rows(file, location), np.int64)

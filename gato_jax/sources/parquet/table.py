@@ -105,7 +105,7 @@ def get_column(table: Any, path: str, location: str) -> Any:
 
 
 def describe(schema: Any) -> str:
-    """Return the columns of a `pyarrow.Schema` and their types, for an error message."""
+    """Return a clause for error messages on the columns of a `pyarrow.Schema`: "its columns are name (type), ..."."""
     return f"its columns are {', '.join(f'{field.name} ({field.type})' for field in schema)}"
 
 

@@ -18,7 +18,9 @@ _LARGEST_DECODED = float(np.finfo(np.float32).max)  # values decode to float32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContinuousCodec:
-    """Codec that maps floats to the ids of uniform bins on [-1, 1].
+    """Codec that maps floats to the ids of uniform bins on [-1, 1], after companding or scaling them.
+
+    Construction raises TokenizationError if bins, mu, m or the limits are not possible.
 
     Observations are mu-law companded, F(x) = sgn(x) ln(|x| mu + 1) / ln(M mu + 1), and clipped to [-1, 1]. Actions are
     scaled linearly from their limits to [-1, 1] and clipped. A value decodes to the centre of its bin, so a value that
@@ -68,7 +70,11 @@ class ContinuousCodec:
         return self.first_id, self.first_id + self.bins
 
     def encode(self, values: npt.ArrayLike) -> np.ndarray:
-        """Encode real numbers (..., *shape) of any dtype as int32 ids (..., token_count)."""
+        """Encode real numbers (..., *shape) of any dtype as int32 ids (..., token_count), with clipping.
+
+        Raises:
+          TokenizationError: a value is not finite, or the array has another shape or kind of dtype.
+        """
         bins = self._unit(self._real(values))
         np.clip(bins, -1, 1, out=bins)
         bins += 1
@@ -84,6 +90,9 @@ class ContinuousCodec:
         """Decode ids (..., token_count) to float32 values (..., *shape), the centres of their bins.
 
         NumPy and JAX arrays decode to equal bits, as both read one table. Ids in JAX arrays are not checked.
+
+        Raises:
+          TokenizationError: ids in a NumPy array are not all of this codec.
         """
         if isinstance(ids, np.ndarray) and ((ids < self.first_id) | (ids >= self.first_id + self.bins)).any():
             raise TokenizationError(f"ids {ids} are not all continuous ids {self.token_range}")
@@ -96,7 +105,10 @@ class ContinuousCodec:
 
     @functools.cached_property
     def centres(self) -> np.ndarray:
-        """Value of the centre of each bin, (token_count or 1, bins) float32; one row if all elements share limits."""
+        """Values of the centres of the bins, ascending, (token_count or 1, bins) float32.
+
+        One row serves all elements if the values are companded or the modality's limits are single numbers.
+        """
         unit = (np.arange(self.bins) + 0.5) / self.bins * 2 - 1
         if self.companded:
             return (np.sign(unit) * np.expm1(np.abs(unit) * self._largest) / self.mu).astype(np.float32)[None]
@@ -104,7 +116,11 @@ class ContinuousCodec:
         return ((unit + 1) / 2 * (high - low) + low).astype(np.float32)
 
     def clips(self, values: npt.ArrayLike) -> np.ndarray:
-        """Return True for each element of values (..., *shape) that `encode` clips, as bool (..., token_count)."""
+        """Return True for each element of values (..., *shape) that `encode` clips, as bool (..., token_count).
+
+        Raises:
+          TokenizationError: as for `encode`.
+        """
         real = self._real(values)
         return np.abs(real) > self.m if self.companded else np.abs(self._unit(real)) > 1  # F(M) is 1 up to rounding
 
@@ -126,7 +142,7 @@ class ContinuousCodec:
         return real
 
     def _unit(self, real: np.ndarray) -> np.ndarray:
-        """Compand or scale numbers, so that [-1, 1] holds those that are not clipped."""
+        """Compand or scale numbers (..., token_count) without clipping, so that [-1, 1] holds the unclipped."""
         with np.errstate(over="ignore"):  # a number beyond float64 is beyond the last bin, too
             if not self.companded:
                 low, high = self._limits

@@ -29,7 +29,11 @@ class DiscreteCodec:
         return 0, self.modality.n
 
     def encode(self, values: npt.ArrayLike) -> np.ndarray:
-        """Encode integers (..., *shape) of any dtype as int32 ids (..., token_count)."""
+        """Encode integers or bools (..., *shape) of any dtype as int32 ids (..., token_count).
+
+        Raises:
+          TokenizationError: a value is outside [0, n), or the array has another shape or is of floats.
+        """
         flat = flatten_values(values, self.modality.shape, "biu", "integers")
         n = self.modality.n
         outside = (flat < 0) | (flat >= n)
@@ -37,7 +41,11 @@ class DiscreteCodec:
         return flat.astype(np.int32)
 
     def decode(self, ids):
-        """Decode ids (..., token_count), in NumPy or JAX, to int32 (..., *shape); ids in JAX arrays are not checked."""
+        """Decode ids (..., token_count), in NumPy or JAX, to int32 (..., *shape); ids in JAX arrays are not checked.
+
+        Raises:
+          TokenizationError: ids in a NumPy array are not all in [0, n).
+        """
         if isinstance(ids, np.ndarray) and ((ids < 0) | (ids >= self.modality.n)).any():
             raise TokenizationError(f"ids {ids} are not all of a discrete value, [0, {self.modality.n})")
         return ids.reshape((*ids.shape[:-1], *self.modality.shape)).astype(np.int32)

@@ -18,7 +18,8 @@ PATCH_POSITIONS = 128  # number of row and column positions within an image (pap
 class ImageCodec:
     """Codec of images as non-overlapping square patches in raster order, exact up to fitting the image to the patches.
 
-    Patches are uint8; the model scales their pixels to [-1, 1] and divides them by sqrt(patch).
+    Patches are uint8; the model scales their pixels to [-1, 1] and divides them by sqrt(patch). Construction raises
+    TokenizationError unless images are RGB and hold at least one patch.
 
     Attributes:
       modality: height, width and fit of the images.
@@ -38,7 +39,7 @@ class ImageCodec:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Numbers of rows and columns of patches."""
+        """Numbers of rows and columns of patches, rounded down for fit=crop and up for fit=pad and fit=resize."""
         height, width, _ = self.modality.shape
         if self.modality.fit == "crop":
             return height // self.patch, width // self.patch
@@ -51,7 +52,10 @@ class ImageCodec:
 
     @property
     def intervals(self) -> np.ndarray:
-        """Row interval [low, high) and column interval [low, high) of each patch, of 128, (token_count, 4) int32."""
+        """Row interval [low, high) and column interval [low, high) of each patch, (token_count, 4) int32.
+
+        Height and width of an image are 128 positions each, and edges of patches are rounded to the nearest position.
+        """
         rows, columns = self.grid
         row = np.rint(np.arange(rows + 1) * PATCH_POSITIONS / rows).astype(np.int32)
         column = np.rint(np.arange(columns + 1) * PATCH_POSITIONS / columns).astype(np.int32)
@@ -59,7 +63,11 @@ class ImageCodec:
         return np.stack([row[r], row[r + 1], column[c], column[c + 1]], -1)
 
     def encode(self, images: npt.ArrayLike) -> np.ndarray:
-        """Encode images (..., height, width, 3) uint8 as patches (..., token_count, patch, patch, 3) uint8."""
+        """Encode images (..., height, width, 3) uint8 as patches (..., token_count, patch, patch, 3) uint8.
+
+        Raises:
+          TokenizationError: the images are not uint8 or not of the modality's shape.
+        """
         images = _require_pixels(images, self.modality)
         (rows, columns), p = self.grid, self.patch
         fitted = fit_image(images, rows * p, columns * p, self.modality.fit)
@@ -68,7 +76,10 @@ class ImageCodec:
         return tiles.reshape(*lead, rows * columns, p, p, 3)
 
     def decode(self, patches: np.ndarray) -> np.ndarray:
-        """Decode patches (..., token_count, patch, patch, 3) to fitted images (..., rows*patch, columns*patch, 3)."""
+        """Decode patches (..., token_count, patch, patch, 3) to images (..., rows*patch, columns*patch, 3).
+
+        They keep the size to which they were cropped, padded or resized, which may not be that of the modality.
+        """
         (rows, columns), p = self.grid, self.patch
         lead = patches.shape[:-4]
         tiles = patches.reshape(*lead, rows, columns, p, p, 3).swapaxes(-4, -3)
@@ -86,7 +97,7 @@ class ImageTokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Digits that identify config and params."""
+        """Hexadecimal digits that identify config and params."""
         ...
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -129,7 +140,11 @@ class CodeCodec:
         return self.first_id, self.first_id + self.tokenizer.config.codes
 
     def encode(self, images: npt.ArrayLike) -> np.ndarray:
-        """Encode images (..., height, width, 3) uint8 as int32 ids (..., token_count)."""
+        """Encode images (..., height, width, 3) uint8 as int32 ids (..., token_count), in raster order.
+
+        Raises:
+          TokenizationError: the images are not uint8 or not of the modality's shape.
+        """
         images, (height, width, _) = _require_pixels(images, self.modality), self.modality.shape
         if (fit := self.modality.fit) != "resize":
             side = max(height, width) if fit == "pad" else min(height, width)
@@ -137,7 +152,13 @@ class CodeCodec:
         return self.tokenizer.encode(images) + np.int32(self.first_id)
 
     def decode(self, ids: np.ndarray) -> np.ndarray:
-        """Decode ids (..., token_count) to the tokenizer's reconstructions (..., side, side, 3) uint8."""
+        """Decode ids (..., token_count) to the tokenizer's square reconstructions (..., side, side, 3) uint8.
+
+        They are not resized to the modality's height and width.
+
+        Raises:
+          TokenizationError: ids are not all image codes.
+        """
         low, high = self.token_range
         if ((ids < low) | (ids >= high)).any():
             raise TokenizationError(f"ids {ids} are not all image codes {self.token_range}")
@@ -145,12 +166,12 @@ class CodeCodec:
 
 
 def fit_image(images: np.ndarray, height: int, width: int, fit: str) -> np.ndarray:
-    """Fit images (..., H, W, 3) uint8 to (..., height, width, 3).
+    """Fit images (..., H, W, 3) uint8 to (..., height, width, 3); those of this size are returned as they are.
 
     Args:
       images: uint8 images.
-      height: new height in pixels.
-      width: new width in pixels.
+      height: new height in pixels, at most H to crop and at least H to pad.
+      width: new width in pixels, at most W to crop and at least W to pad.
       fit: `crop` at the centre, `pad` with zeros below and to the right, or `resize` by the mean over areas.
     """
     if images.shape[-3:-1] == (height, width):

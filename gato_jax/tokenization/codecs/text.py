@@ -27,13 +27,17 @@ class TextCodec:
     token_range = (0, TEXT_PIECES)
 
     def encode(self, text: Any) -> np.ndarray:
-        """Encode a str as int32 ids (n,)."""
+        """Encode a str as int32 ids (n,), the last of which is the end-of-text piece; the array is read-only.
+
+        Raises:
+          TokenizationError: the text is of another type, or its pieces do not decode to exactly this text.
+        """
         if not isinstance(text, str):
             raise TokenizationError(f"text must be str, got {type(text).__name__} {text!r:.60}")
         return _encode(text)
 
     def encode_each(self, texts: Iterable[Any]) -> list[np.ndarray]:
-        """Encode each of several texts; a TokenizationError has the index of its text as `step`."""
+        """Encode each of several texts, in their order; a TokenizationError has the index of its text as `step`."""
         ids = []
         for number, text in enumerate(texts):
             try:
@@ -43,7 +47,11 @@ class TextCodec:
         return ids
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """Decode ids up to the first end-of-text piece."""
+        """Decode ids up to the first end-of-text piece, or all ids without one.
+
+        Raises:
+          TokenizationError: an id before the end of the text is not that of a text piece.
+        """
         pieces = []
         for token in ids:
             if token == END_OF_TEXT:
@@ -52,7 +60,11 @@ class TextCodec:
         return _sentencepiece().decode(pieces)
 
     def pieces(self, ids: np.ndarray) -> list[str]:
-        """Return the piece of each id, as the model spells it, with U+2581 for a space."""
+        """Return the piece of each id, with U+2581 for a space and `</s>` for the end of a text.
+
+        Raises:
+          TokenizationError: an id is not that of a text piece.
+        """
         return [_sentencepiece().id_to_piece(self._piece(token)) for token in ids]
 
     def _piece(self, token: Any) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class TokenizationError(ValueError):
-    """A value that has no exact token; the message names the value and the remedy.
+    """A value or id that a codec refuses, or a task that has no codecs; the message names it and mostly the remedy.
 
     Attributes:
       step: index of the value along the first axis, None without such an axis; the layout adds it to the message.
@@ -21,12 +21,12 @@ class TokenizationError(ValueError):
 
 
 def flatten_values(values: Any, shape: tuple[int, ...], kinds: str, expected: str) -> np.ndarray:
-    """Return values (..., *shape) as an array (..., size).
+    """Return values (..., *shape) as an array (..., size) of the same dtype.
 
     Args:
       values: array or nested lists.
       shape: shape of one value.
-      kinds: allowed kinds of the dtype, as in `np.dtype.kind`.
+      kinds: allowed kinds of the dtype, one letter of `np.dtype.kind` each, such as "biu" for bools and integers.
       expected: name of the allowed kinds, for messages.
 
     Raises:
