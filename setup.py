@@ -24,6 +24,7 @@ EXTRAS = {
     "dev": [
         "beartype",
         "datasets",  # opens the exported Parquet files in tests
+        "filelock",
         "hypothesis",
         "import-linter",
         "jaxtyping",
