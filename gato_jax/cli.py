@@ -113,7 +113,7 @@ def _run(name: str, argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(f"gato {name}: interrupted; run it again to continue", file=sys.stderr)
+        print(f"gato {name}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if not _is_bad_input(error):

@@ -15,7 +15,7 @@ from gato_jax.episodes.licences import commercial_use, is_allowed
 
 
 class AdmissionError(ValueError):
-    """A mixture that the rules do not admit; the message names every dataset, its licence or share, and the remedy."""
+    """A mixture that the rules do not admit, or a rule out of range; the message names datasets, reason and remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,14 @@ class AdmissionConfig:
     """Rules of admission; the defaults admit everything.
 
     Attributes:
-      allowed_licences: SPDX identifiers or names of licences; None for any. Of a choice (OR) one must be among them.
+      allowed_licences: SPDX identifiers or names of licences, in any case; None for any, empty for none. Of a choice
+        (OR) one must be among them, of a conjunction (AND) all.
       commercial_only: Whether every licence must permit commercial use. A licence that is not known does not.
-      synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, by the weights of the
-        mixture; None for any.
+      synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, in [0, 1], by the
+        weights of the mixture; None for any.
+
+    Raises:
+      AdmissionError: A share is not in [0, 1].
     """
 
     allowed_licences: tuple[str, ...] | None = None
@@ -42,12 +46,12 @@ class AdmissionConfig:
                 )
 
     def share_at_most(self, kind: str) -> float | None:
-        """Return the maximum share of rows of a kind, None for any."""
+        """Return the maximum share of rows of a kind, `synthetic` or `simulated`; None for any."""
         return getattr(self, f"{kind}_share_at_most")
 
 
 def require_admissible(mixture: Mixture, rules: AdmissionConfig):
-    """Check that a mixture obeys the rules.
+    """Check that a mixture obeys the rules; a dataset is refused if any one of its licences is.
 
     Raises:
       AdmissionError: It does not; the message names every dataset that is refused, the reason and the remedy.
@@ -61,12 +65,15 @@ def require_admissible(mixture: Mixture, rules: AdmissionConfig):
 
 
 def share_of(mixture: Mixture, kind: str) -> float:
-    """Return the share of rows, by the weights, whose episodes are of a kind: real, simulated or synthetic."""
+    """Return the share of rows, in [0, 1], whose episodes are of a kind: `real`, `simulated` or `synthetic`.
+
+    Datasets count by their weights in the mixture, and within a dataset each episode counts the same.
+    """
     return math.fsum(share for _, share in _shares(mixture, kind))
 
 
 def _refusals(records: TokenRecords, rules: AdmissionConfig) -> Iterator[str]:
-    """Yield the reason why each licence of a dataset is not admitted."""
+    """Yield a clause for each licence not admitted: `licence 'X' (3 of 10 episodes) forbids commercial use`."""
     episodes: dict[str, int] = {}
     for provenance, count in records.provenance_counts.items():
         episodes[provenance.licence] = episodes.get(provenance.licence, 0) + count
@@ -77,7 +84,7 @@ def _refusals(records: TokenRecords, rules: AdmissionConfig) -> Iterator[str]:
 
 
 def _reason(licence: str, rules: AdmissionConfig) -> str:
-    """Return the reason why a licence is not admitted, empty if it is."""
+    """Return why a licence is not admitted, e.g. `forbids commercial use`; empty if it is admitted."""
     allowed = rules.allowed_licences
     if allowed is not None and not is_allowed(licence, allowed):
         return f"is not among allowed_licences ({', '.join(allowed) or 'none'})"
@@ -87,7 +94,7 @@ def _reason(licence: str, rules: AdmissionConfig) -> str:
 
 
 def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
-    """Return a message if the share of rows of a kind is too large, else an empty string."""
+    """Return a sentence that says which share of rows of a kind is too large, and the remedy; empty if none is."""
     cap, share = rules.share_at_most(kind), share_of(mixture, kind)
     if cap is None or share <= cap + 1e-9:  # shares are quotients of floats
         return ""
@@ -99,7 +106,7 @@ def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
 
 
 def _shares(mixture: Mixture, kind: str) -> list[tuple[str, float]]:
-    """Return the datasets that have episodes of a kind, each with the share of all rows that these are."""
+    """Return (name, share) of the datasets that have episodes of a kind; the share is of all rows of the mixture."""
     parts = []
     for (name, records), share in zip(mixture.records.items(), mixture.shares, strict=True):
         counts = records.provenance_counts

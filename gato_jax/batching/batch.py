@@ -41,7 +41,7 @@ class Batch(TokenFields):
 
 
 class ArraySpec(NamedTuple):
-    """Shape, dtype and padding value of one array of a batch."""
+    """Shape, dtype and padding value of one array of a batch; padding fills it where there is no token or patch."""
 
     shape: tuple[int, ...]
     dtype: type[np.generic]
@@ -52,11 +52,11 @@ def batch_specs(*, rows: int, context: int, pools: int, patch: int, patch_budget
     """Return {field: ArraySpec} of a whole `Batch`, with the fields that stay on the host.
 
     Args:
-      rows: B.
-      context: T.
-      pools: G.
-      patch: p.
-      patch_budget: P.
+      rows: Number of rows B.
+      context: Positions of a row, T.
+      pools: Number of pools G, a divisor of B.
+      patch: Side of a patch p, in pixels.
+      patch_budget: Number of patches P that a pool has room for.
     """
     specs = {
         name: ArraySpec((rows, context, *field.shape), field.dtype, field.padding) for name, field in PER_TOKEN.items()
@@ -78,19 +78,20 @@ def collate(
     patch_budget: int,
     pools: int = 1,
 ) -> Batch:
-    """Pad rows to `context` positions and gather the patches of each pool in one array.
+    """Pad rows to `context` positions and gather the patches of each pool in one array; all arrays are NumPy's.
 
     Args:
       rows: The rows, at most `context` tokens each; the first B/G make the first pool, and so on.
       row_ids: Number of each row in the run.
       dataset_ids: Index of each row's dataset in the mixture.
-      context: T.
-      patch: p.
-      patch_budget: P.
-      pools: G, a divisor of B.
+      context: Positions of a row, T.
+      patch: Side of a patch p, in pixels.
+      patch_budget: Number of patches P that a pool has room for.
+      pools: Number of pools G, a divisor of B.
 
     Raises:
-      ValueError: a pool has more patches than `patch_budget`; it names the row.
+      ValueError: A pool has more patches than `patch_budget`, in which case the message names the row, or a row is
+        longer than `context`.
     """
     specs = batch_specs(rows=len(rows), context=context, pools=pools, patch=patch, patch_budget=patch_budget)
     # np.zeros reserves pages without touching them, and most of a large patch pool may stay empty.

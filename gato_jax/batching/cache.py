@@ -36,11 +36,13 @@ _log = logging.getLogger(__name__)
 
 
 class CacheError(ValueError):
-    """A cache that cannot be used; the message names the folder and the remedy."""
+    """A cache that cannot be used, as in a bucket or without a main guard; the message names the reason and remedy."""
 
 
 def cache_root() -> pathlib.Path:
-    """Return the folder of the cache: the variable GATO_CACHE, or ~/.cache/gato_jax.
+    """Return the folder of the cache as an absolute path: the variable GATO_CACHE, or ~/.cache/gato_jax.
+
+    An empty variable counts as unset. The folder is not made.
 
     Raises:
       CacheError: The variable names a bucket, in which files cannot be locked.
@@ -61,14 +63,18 @@ def cached_records(
 ) -> TokenRecords:
     """Return the token records of a dataset, from the cache if they are there, else made now and kept there.
 
+    A damaged entry is made again. While another process makes the same entry, the call waits. The entry counts as in
+    use, so that `prune_cache` leaves it, until this process ends.
+
     Args:
       reader: The episodes.
       tokenization: Settings of all codecs.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
-      origin: Description of the dataset, for people who list the cache.
+      origin: Description of the dataset, for people who list the cache. It is kept only when the entry is made.
       workers: Number of processes that tokenize; None for one for each core.
 
     Raises:
+      CacheError: GATO_CACHE names a bucket, or a worker process has imported the script of its parent.
       RecordsError, TokenizationError: The episodes cannot be tokenized (see `write_records`).
     """
     _require_main_guard()
@@ -104,7 +110,11 @@ def _require_main_guard():
 
 
 def entry_name(reader: EpisodeReader, tokenization: Tokenization) -> str:
-    """Return the name of the cache entry of a dataset under a tokenization: its task and its key."""
+    """Return the name of the cache entry of a dataset under a tokenization, TASK-KEY.
+
+    TASK is the task's name as `dataset_name` spells it, KEY 24 hexadecimal digits of a hash of episodes, split, format
+    and contract: `babyai__go_to_red_ball_v0-0123456789abcdef01234567`.
+    """
     contract = Contract.of(tokenization, [reader.spec])
     content = [SCHEMA, LAYOUT, reader.fingerprint, reader.split, contract.to_json()]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
@@ -112,12 +122,12 @@ def entry_name(reader: EpisodeReader, tokenization: Tokenization) -> str:
 
 
 def lock_path(directory: pathlib.Path) -> pathlib.Path:
-    """Return the lock file of a cache entry."""
+    """Return the path of the lock file of a cache entry, NAME.lock beside its folder; it is not made."""
     return directory.with_name(f"{directory.name}.lock")
 
 
 def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
-    """Return the records of an entry, None if they are not there, or damaged, which is logged."""
+    """Return the records of an entry, None if it has no meta.json or, after a logged warning, if it is damaged."""
     if not (directory / META_FILE).exists():
         return None
     try:
@@ -129,7 +139,11 @@ def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
 
 @functools.cache
 def _open_lease(root: pathlib.Path, process: int) -> int:
-    """Return the open and locked file in which this process lists the entries that it uses."""
+    """Return the descriptor of the open and locked file in which this process lists the entries that it uses.
+
+    The first call makes the file `in_use/PROCESS-ID` in the folder of the cache, `root`; later calls return the same.
+    `process` is the id of this process, so that a fork gets a file of its own.
+    """
     name = f"{process}-{uuid.uuid4().hex}"
     handle = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -139,12 +153,15 @@ def _open_lease(root: pathlib.Path, process: int) -> int:
 
 
 def mark_in_use(root: pathlib.Path, name: str):
-    """Note that this process uses an entry until it ends. The caller holds the lock of the entry."""
+    """Note that this process uses the entry `name` until the process ends. The caller holds the lock of the entry."""
     os.write(_open_lease(root, os.getpid()), f"{name}\n".encode())
 
 
 def entries_in_use(root: pathlib.Path) -> set[str]:
-    """Return the names of the entries that running processes use, and remove the lists of those that have ended."""
+    """Return the names of the entries that running processes use, this one included.
+
+    The files below `in_use` of processes that have ended are removed.
+    """
     names: set[str] = set()
     for path in (root / "in_use").glob("*"):
         with path.open("r+") as file:  # for writing, as network file systems need it

@@ -24,12 +24,13 @@ class CacheEntry:
 
     Attributes:
       directory: Its folder.
-      task: Name of its task; empty if the entry is not complete or damaged.
-      origin: The dataset that it was made from, as the first run that used it described it.
-      bytes: Size of all its files.
-      last_used: Seconds since 1970 at which a run opened it last.
-      tokenization: {setting: value} that differ from the paper's.
-      complete: Whether it can be opened. An entry is incomplete while it is made, and after its maker was killed.
+      task: Name of its task; empty if the entry is not complete.
+      origin: The dataset that it was made from, as the run that made it described it; empty if it is not complete.
+      bytes: Size of all its files, those of an unfinished copy included.
+      last_used: Seconds since 1970 at which a run opened it last; if none has, at which its newest file was written.
+      tokenization: {setting: value} of the settings that differ from the defaults, which are the paper's.
+      complete: Whether it has a meta.json that this version can read; its other files are not checked. An entry is
+        incomplete while it is made, and after its maker was killed.
       in_use: Whether a running process uses or makes it.
     """
 
@@ -44,16 +45,16 @@ class CacheEntry:
 
     @property
     def name(self) -> str:
-        """Name of its folder."""
+        """Name of its folder, TASK-KEY (see `entry_name`)."""
         return self.directory.name
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON."""
+        """Return the fields as JSON, with `directory` as a string."""
         return {**dataclasses.asdict(self), "directory": str(self.directory)}
 
 
 def cache_entries() -> list[CacheEntry]:
-    """Return all entries of the cache, the one that was used last first."""
+    """Return all entries of the cache, incomplete ones too, the one that was used last first; [] without a cache."""
     root = cache_root()
     used, folders = entries_in_use(root), (root / "records").glob("*")
     names = {folder.name.removesuffix(PARTIAL) for folder in folders if folder.is_dir()}
@@ -62,12 +63,14 @@ def cache_entries() -> list[CacheEntry]:
 
 
 def prune_cache(*, older_than_days: float = 0.0, max_gib: float = 0.0) -> list[CacheEntry]:
-    """Remove entries that no process uses, and return them.
+    """Remove entries that no process uses, and return them, the one that was used longest ago first.
+
+    With both defaults, every entry that no process uses is removed.
 
     Args:
-      older_than_days: Only entries that no run has opened for this number of days.
-      max_gib: Remove the entries that were used longest ago, until all that are left have at most this size; 0 removes
-        every entry that the other conditions allow.
+      older_than_days: Remove only entries that no run has opened for this number of days.
+      max_gib: Remove the entries that were used longest ago, until all that are left, those in use included, have at
+        most this size in GiB together; 0 removes every entry that the other conditions allow.
     """
     entries, removed = cache_entries(), []
     left = sum(entry.bytes for entry in entries)
@@ -83,7 +86,7 @@ def prune_cache(*, older_than_days: float = 0.0, max_gib: float = 0.0) -> list[C
 
 
 def verify_cache(entries: Iterable[CacheEntry]) -> dict[str, str]:
-    """Read entries whole, and return {name: problem} of those that are damaged."""
+    """Read complete entries whole, and return {name: message} of those that are damaged; skip incomplete ones."""
     problems = {}
     for entry in entries:
         if entry.complete:
@@ -113,14 +116,14 @@ def _describe(directory: pathlib.Path, used: set[str]) -> CacheEntry:
 
 
 def _changed_settings(meta: RecordsMeta) -> dict[str, Any]:
-    """Return the settings of a tokenization that are not the paper's."""
+    """Return {name: value} of the top-level tokenization settings that differ from the defaults of `Tokenization`."""
     defaults = dataclasses.asdict(Tokenization())
     settings = meta.contract.get("tokenization", {})
     return {name: value for name, value in settings.items() if value != defaults.get(name)}
 
 
 def _remove(directory: pathlib.Path) -> bool:
-    """Remove an entry unless a process uses or makes it, and return whether it was removed."""
+    """Remove an entry and its unfinished copy unless a process uses or makes it; return whether they were removed."""
     partial = directory.with_name(directory.name + PARTIAL)
     try:
         with locked_file(lock_path(directory)):
@@ -136,7 +139,7 @@ def _remove(directory: pathlib.Path) -> bool:
 
 
 def _is_locked(directory: pathlib.Path) -> bool:
-    """Return whether a process makes an entry at this moment."""
+    """Return whether a process makes or opens an entry at this moment. Its lock file is made if it is missing."""
     try:
         with locked_file(lock_path(directory)):
             return False

@@ -25,7 +25,13 @@ LAYOUT = tuple(f"{name} {np.dtype(dtype).name}" for name, dtype in _STORED.items
 
 
 def chunks_of(steps: Sequence[TokenSequence]) -> Iterator[tuple[int, TokenSequence]]:
-    """Yield the number of timesteps, at least one, and the tokens of each chunk of an episode."""
+    """Yield the number of timesteps and the tokens of each chunk of an episode, in order.
+
+    A chunk has at most 512 tokens and 64 KiB of patches, unless a single timestep has more.
+
+    Args:
+      steps: Tokens of each timestep of the episode.
+    """
     chunk: list[TokenSequence] = []
     tokens = patches = 0
     for step in steps:
@@ -39,13 +45,16 @@ def chunks_of(steps: Sequence[TokenSequence]) -> Iterator[tuple[int, TokenSequen
 
 
 def pack(chunk: TokenSequence) -> bytes:
-    """Return a chunk as the bytes of a record."""
+    """Return a chunk as the bytes of a record: shapes and contents of the stored arrays in the order of `LAYOUT`."""
     arrays = [getattr(chunk, name) for name in _STORED]
     return cast(bytes, msgpack.packb([(array.shape, array.tobytes()) for array in arrays]))
 
 
 def unpack(record: bytes) -> TokenSequence:
-    """Return the chunk that `pack` packed. Its arrays are views of the record."""
+    """Return the chunk that `pack` packed. Its arrays are read-only views of the record.
+
+    Fields that are not stored, such as segment_ids, have their defaults.
+    """
     arrays = {
         name: np.frombuffer(raw, dtype).reshape(shape)
         for (name, dtype), (shape, raw) in zip(_STORED.items(), msgpack.unpackb(record), strict=True)

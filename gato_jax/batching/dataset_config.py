@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class MixtureError(ValueError):
-    """A mixture that cannot be sampled; the message names the dataset, the value and the remedy."""
+    """A mixture, or settings of a dataset, that cannot be sampled; the message names the value and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,19 +17,25 @@ class DatasetConfig:
     Attributes:
       source: `KIND:WHERE`. `recorded:DIR` is a dataset of our own; the other kinds are those of `gato_jax.sources`;
         `tokens:DIR` is what `gato export` wrote; `unavailable:WHY` stands for a dataset that nobody can obtain.
-      weight: Share of the rows, relative to the weights of the other datasets.
+      weight: Share of the rows, positive and relative to the weights of the other datasets.
       window: The unit that rows are cut from, called a piece. `tokens`: any consecutive tokens, as many as fit in a row
         (paper, section 2.3). `timesteps`: as many whole timesteps as fit. A number: at most this many whole timesteps.
         A row holds as many pieces, each from a random place of a random episode, as fit.
-      prompt_share: Share of the pieces that follow a prompt from another episode of the dataset (paper: 0.25).
+      prompt_share: Share of the pieces that follow a prompt from another episode of the dataset (paper: 0.25). It must
+        be 0 if `pieces` is set.
       prompt_steps: Maximum number of timesteps in a prompt; None for as many as fit. No prompt where none fits.
       pieces: Number of pieces that are joined in one segment to make a row, which is then padded or cropped at random:
-        the paper joins five pairs of image and text (section 3.2). None for as many as fit, each its own segment.
+        the paper joins five pairs of image and text (section 3.2). It needs a number as `window`. None for as many as
+        fit, each its own segment.
       loss_weight: Weight of each target in the loss. 1 is the paper's loss, in which a row of text, all of it targets,
         outweighs hundreds of rows with one action each.
       fields: File that says what the fields of a recording mean (`gato_jax.sources.Fields`), if its kind needs one.
       phrasings: Number of copies of each episode, each with another phrasing of its instruction.
-      review: File of phrasings that `gato instructions` wrote; None for the instructions of the task itself.
+      review: File of phrasings that `gato instructions` wrote; None for the instructions of the task itself. It counts
+        only if `phrasings` is above 1.
+
+    Raises:
+      MixtureError: A value is out of range.
     """
 
     source: str
@@ -67,10 +73,10 @@ class DatasetConfig:
 
     @property
     def kind(self) -> str:
-        """The part of `source` before the colon."""
+        """The part of `source` before its first colon, e.g. `recorded`; all of it if it has none."""
         return self.source.partition(":")[0]
 
     @property
     def location(self) -> str:
-        """The part of `source` after the colon: a folder, a name, or the reason of `unavailable`."""
+        """All of `source` after its first colon: a folder, a name, or the reason of `unavailable`. May be empty."""
         return self.source.partition(":")[2]

@@ -34,7 +34,12 @@ _CARD = pathlib.Path(__file__).with_name("templates") / "dataset_card.md"
 
 
 class Exported(NamedTuple):
-    """Number of Parquet rows, or of timesteps in token records, and number of tokens."""
+    """Size of an export.
+
+    Attributes:
+      rows: Number of Parquet rows; of token records, which have no rows, the number of timesteps.
+      tokens: Number of tokens.
+    """
 
     rows: int
     tokens: int
@@ -46,12 +51,15 @@ class Export:
 
     Attributes:
       spec: Task of the dataset.
-      split: Name of its split.
+      split: Name of its split, with which the names of Parquet files begin.
       fingerprint: Fingerprint of its episodes.
       tokenization: Settings of all codecs.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
       format: `array_record`, which gato_jax trains on as `tokens:FOLDER`, or `parquet`.
       context: Maximum number of tokens of a Parquet row. Token records have no rows.
+
+    Raises:
+      ExportError: The format is unknown, or the context is not positive.
     """
 
     spec: TaskSpec
@@ -69,7 +77,7 @@ class Export:
             raise ExportError(f"context is {self.context}, expected a positive number")
 
     def write(self, folder: pathlib.Path, episodes: Episodes, *, overwrite: bool = False) -> Exported:
-        """Write the export, unless the folder holds the same one already.
+        """Write the export, unless the folder holds the same one already, and return its counts in either case.
 
         Args:
           folder: Folder of the export, which appears when it is complete.
@@ -81,6 +89,7 @@ class Export:
             folder; a timestep is longer than the context; pyarrow is not installed.
           StoreError: Another process writes there.
           ExportError, RecordsError: There are no episodes, or one has no step at which an action was taken.
+          TokenizationError: A value has no exact token.
         """
         if self.format == "parquet":
             require_pyarrow()
@@ -95,7 +104,7 @@ class Export:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """Everything that decides the content, as JSON, without the measured limits, which follow from it."""
+        """Everything that decides the content, as JSON, without the measured action limits, which follow from it."""
         identity = {"schema": SCHEMA, "format": self.format, "split": self.split}
         identity |= {"dataset_fingerprint": self.fingerprint}
         identity |= {"context": self.context} if self.format == "parquet" else {}
@@ -103,6 +112,8 @@ class Export:
 
     def _find_equal(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
         """Return the counts of the same export in a folder, None if the folder may be written.
+
+        It may be written if it is missing or empty, or holds another or a damaged export and `overwrite` is True.
 
         Raises:
           ExportError: The folder holds something else that may not be replaced.
@@ -124,7 +135,7 @@ class Export:
         return None
 
     def _write_records(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
-        """Write token records, and return their description."""
+        """Write token records, and return their contract, provenance and counts as JSON for contract.json."""
         records = write_records(
             staging / "records", self.spec, episodes, self.fingerprint, self.tokenization, self.image_tokenizer
         )
@@ -136,7 +147,11 @@ class Export:
         return {**_origin(records.contract, records.provenances[0]), **counts}
 
     def _write_rows(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
-        """Write Parquet rows and their README, and return their description."""
+        """Write Parquet rows and their README, and return their contract, provenance and counts as JSON.
+
+        Raises:
+          ExportError: There are no episodes, or one cannot be packed into rows (see `pack_rows`).
+        """
         limits = None
         if self.tokenization.actions == "rt_2":
             limits = {self.spec.name: measure_action_limits(self.spec, episodes)}
@@ -161,7 +176,7 @@ class Export:
         return [self.tokenization.patch, self.tokenization.patch, 3]
 
     def _card(self, description: Mapping[str, Any]) -> str:
-        """Return the README of Parquet rows."""
+        """Return the README.md of Parquet rows: a dataset card in Markdown with YAML metadata."""
         shape = description["patch_shape"]
         return string.Template(_CARD.read_text()).substitute(
             description,
@@ -186,7 +201,7 @@ def _origin(contract: Contract, provenance: Provenance) -> dict[str, Any]:
 
 
 def _count_rows(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows, and count their steps and episodes in `counts`."""
+    """Yield the rows unchanged, and count their timesteps and episodes in `counts`, under `steps` and `episodes`."""
     for row in rows:
         counts["steps"] += row.steps
         counts["episodes"] = row.episode + 1
@@ -202,10 +217,10 @@ def _size(file: pathlib.Path) -> int | None:
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any] | None:
-    """Return the description of the export in a folder, None if nothing is there.
+    """Return the content of contract.json in a folder, None if the folder is missing or empty.
 
     Raises:
-      ExportError: Something else is there.
+      ExportError: Something else is there, or a folder above is a file.
     """
     if (file := next((above for above in folder.parents if above.is_file()), None)) is not None:
         raise ExportError(f"{file} is a file, so {folder} cannot be a folder; name another folder")

@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 class _Rows:
     """A random-access source, for grain, of the rows of some pools of every batch of a run.
 
+    An item is (tokens, number of the row in the run, index of its dataset). The rows of a batch are consecutive items,
+    pool after pool in the order of `local`; pool p has the rows p, p + pools, ... of the batch.
+
     Attributes:
       mixture: All rows of the run.
       steps: Number of batches of the run.
@@ -34,7 +37,7 @@ class _Rows:
 
     @property
     def rows_per_batch(self) -> int:
-        """Number of rows of a batch that are wanted."""
+        """Number of rows of one batch that are wanted, those of the pools in `local`."""
         return self.mixture.batch_size // self.pools * len(self.local)
 
     def __len__(self) -> int:
@@ -49,16 +52,18 @@ class _Rows:
 
 
 class Loader:
-    """Iterator over the batches of a run, from any step on.
+    """Iterator over the batches of a run, from any step on; the arrays of a batch are NumPy's.
+
+    Batches come in order, each once. A batch depends on the mixture and its index alone.
 
     Args:
       mixture: All rows of the run.
       steps: Number of batches of the whole run.
-      first_step: Index of the first batch to load, of `steps`.
+      first_step: Index of the first batch to load, counted from 0; `steps - first_step` batches are left.
       threads: Threads that build batches, each a whole one at a time.
       prefetch: Number of batches to build ahead; no more threads than this are at work.
       pools: Number of pools of a batch; a pool is the rows of one device in one microbatch. The rows of a batch do not
-        depend on it.
+        depend on it, their order does: first come the rows 0, pools, 2 * pools, ... of the batch, which are pool 0.
       local: Indices of the pools to load, those of the devices of this host; None for all.
       budgets: Patches and targets that a pool has room for; None for the upper bounds of the mixture.
 
@@ -117,7 +122,7 @@ class Loader:
         return batch
 
     def _log_epochs(self):
-        """Log the datasets that were read whole and continue in another order."""
+        """Log the datasets that were read whole since the last call and continue in another order."""
         epochs = self.mixture.epochs(self._next_step)
         for name, epoch, before in zip(self.mixture.names, epochs, self._epochs, strict=True):
             if epoch > before:
@@ -125,5 +130,5 @@ class Loader:
         self._epochs = epochs
 
     def state_at(self, step: int) -> dict[str, int | str]:
-        """Return the state for a checkpoint after `step` batches: that number and the fingerprint of the mixture."""
+        """Return the state for a checkpoint after `step` batches: {"next_step": step, "mixture": fingerprint}."""
         return {"next_step": step, "mixture": self.mixture.fingerprint}

@@ -30,11 +30,12 @@ _SAMPLING = ("weight", "window", "prompt_share", "prompt_steps", "pieces", "loss
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A planned row.
+    """Plan of a row: the pieces of episodes that make it, without their tokens.
 
     Attributes:
       dataset: Index of the dataset in the mixture.
-      segments: The pieces of the row. A segment is one piece, or a prompt and the piece that follows it.
+      segments: The pieces of the row, in order. A segment is one piece, a prompt and the piece that follows it, or all
+        pieces that `DatasetConfig.pieces` joins.
     """
 
     dataset: int
@@ -61,6 +62,10 @@ class Mixture:
       predict_prompts: Whether the targets of prompts count in the loss.
 
     Several datasets may hold the same task; they must agree on its TaskSpec.
+
+    Raises:
+      MixtureError: There is no dataset, the names differ, a timestep that may not be cut is longer than `context`, or
+        two datasets of one task have different TaskSpecs.
     """
 
     datasets: Mapping[str, DatasetConfig]
@@ -106,6 +111,9 @@ class Mixture:
           seed: Seed of the run.
           predict_prompts: Whether the targets of prompts count in the loss.
           **sampling: Fields of DatasetConfig for all datasets, such as `window=1`.
+
+        Raises:
+          MixtureError: A field of `sampling` is out of range, or the records do not fit together (see the class).
         """
         datasets = {
             name: DatasetConfig(**{"source": f"tokens:{one.directory}", "weight": 1.0, **sampling})
@@ -143,10 +151,10 @@ class Mixture:
 
     @property
     def memory_steps(self) -> dict[str, int | None]:
-        """{task: number of timesteps that an agent learns to look back on}; None for as many as fit in a row.
+        """{task: number of timesteps that an agent learns to attend to}; None for as many as fit in a row.
 
-        The widest window counts where several datasets hold a task: it was trained on, and a narrower one would give up
-        what was learned.
+        It is the `window` of the task's dataset, the present timestep included. The widest window counts where several
+        datasets hold a task: it was trained on, and a narrower one would give up what was learned.
         """
         steps: dict[str, int | None] = {}
         for name, dataset in self.datasets.items():
@@ -164,7 +172,7 @@ class Mixture:
         return weights / weights.sum()
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that decides the content of a row, as JSON."""
+        """Return everything that decides the content of a row, as JSON; it has fingerprints of data, not sources."""
         datasets = {
             name: {
                 "data": self.records[name].fingerprint,
@@ -182,7 +190,7 @@ class Mixture:
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:16]
 
     def budgets(self, pools: int = 1) -> Budgets:
-        """Return upper bounds on the patches and targets of one pool.
+        """Return upper bounds on the patches and targets of one pool in any batch of the run.
 
         Args:
           pools: Number of pools that the rows of a batch are dealt out to. The loader gives pool p the rows p,
@@ -213,10 +221,10 @@ class Mixture:
             )
 
     def patch_use(self, budget: int, pools: int = 1, rows: int = 64) -> float:
-        """Return the share of the patch budget that the first batches fill; the rest is embedded and dropped.
+        """Return the share of the patch budget, in [0, 1], that the first batches fill; the rest is padding.
 
         Args:
-          budget: Patches that a pool has room for.
+          budget: Patches that a pool has room for, at least 1.
           pools: Number of pools of a batch.
           rows: Number of rows to look at, rounded up to whole batches.
         """
@@ -226,16 +234,16 @@ class Mixture:
 
     @functools.cached_property
     def schedule(self) -> Schedule:
-        """The dataset of each slot of each batch."""
+        """Schedule that says which dataset fills each slot of each batch."""
         return Schedule(self.shares, self.batch_size, self.seed)
 
     def epochs(self, step: int) -> list[int]:
-        """Return the epoch, from 0, that each dataset is in when batch `step` begins."""
+        """Return the epoch, counted from 0, of each dataset when batch `step` begins, in the order of `names`."""
         rows = self.schedule.rows_before(step)
         return [epochs.epoch(int(count)) for epochs, count in zip(self._epochs, rows, strict=True)]
 
     def plan(self, row: int) -> Row:
-        """Return the plan of row `row` of the run. It is the same on every host."""
+        """Return the plan of row `row`, counted from 0 over the whole run. It is the same on every host."""
         index, number = self.schedule.locate(*divmod(row, self.batch_size))
         rng, crop_rng = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
         starts = self._epochs[index].starts(number, rng)
@@ -243,7 +251,10 @@ class Mixture:
         return Row(index, fill_row(self.datasets[name], self.records[name], starts, rng, crop_rng, self.context))
 
     def build(self, row: int) -> tuple[Row, TokenSequence]:
-        """Return the plan of a row and its tokens, at most `context` of them."""
+        """Return the plan of row `row` of the run and its tokens, at most `context` of them and without padding.
+
+        Segment ids count from 1. The first token of a piece that begins inside a timestep is no target.
+        """
         plan = self.plan(row)
         records = self.records[self.names[plan.dataset]]
         pieces = [piece for segment in plan.segments for piece in segment]
@@ -268,7 +279,10 @@ class Mixture:
         return [self._dataset_epochs(name, index) for index, name in enumerate(self.names)]
 
     def _dataset_epochs(self, name: str, index: int) -> Epochs:
-        """Return the epochs of one dataset; an epoch has as many windows of the mean size as there are tokens for."""
+        """Return the epochs of one dataset, whose name and index in the mixture are given.
+
+        An epoch has as many windows as windows of the mean size hold all tokens of the dataset.
+        """
         dataset, records = self.datasets[name], self.records[name]
         steps = dataset.window if isinstance(dataset.window, int) else records.steps / records.episodes
         mean = min(records.tokens / records.steps * steps, self.context)
@@ -280,13 +294,13 @@ class Mixture:
         )
 
     def _row_maximum(self, name: str, dataset: DatasetConfig, per_step: int, per_token: float) -> int:
-        """Return an upper bound on the patches or targets of a row of one dataset.
+        """Return an upper bound, at most `context`, on the patches or on the targets of a row of one dataset.
 
         Args:
           name: Name of the dataset.
           dataset: Its settings.
-          per_step: Maximum number of them in a timestep.
-          per_token: Maximum number of them in a timestep, divided by its tokens.
+          per_step: Maximum number of patches, or of targets, in a timestep.
+          per_token: Maximum over timesteps of that number divided by the timestep's tokens.
         """
         if is_croppable(self.records[name]):
             return self.context if per_step else 0
@@ -295,9 +309,10 @@ class Mixture:
         return min(math.floor(self.context * per_token + 1e-6) + cut, self.context)
 
     def _pool_maximum(self, row_maxima: list[int], rows: int) -> int:
-        """Return an upper bound on the sum over `rows` rows, given the maximum of a row of each dataset.
+        """Return an upper bound on the sum over the `rows` rows of a pool.
 
-        The densest dataset has as many rows as its share allows, then the next one.
+        `row_maxima` has the maximum of one row of each dataset, in the order of `names`. The densest dataset has as
+        many rows as its share allows, then the next one.
         """
         total, left = 0, rows
         for share, row_maximum in sorted(zip(self.shares, row_maxima, strict=True), key=lambda pair: -pair[1]):

@@ -56,11 +56,14 @@ def open_mixture(
       missing: What to do about a dataset that is not on disk: `error`, or `skip`, which logs it and gives its weight to
         the others in proportion to theirs.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
-      readers: {name: episodes} of datasets that are already open; their sources are not opened.
+      readers: {name: episodes} of datasets that are already open; their sources are not opened. Datasets of kind
+        `tokens` are opened all the same.
 
     Raises:
       AdmissionError: `admission` refuses a dataset.
-      MixtureError: No dataset is there, one is missing, or two of one task contradict each other.
+      MixtureError: No dataset is there; one is `unavailable`, without `skip`; a timestep is longer than the context; or
+        two datasets of one task contradict each other.
+      CacheError: The cache cannot be used.
       SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized.
     """
     readers = readers or {}
@@ -88,14 +91,16 @@ def open_records(
     """Return the token records of one dataset: the export that it names, or else those of the cache.
 
     Args:
-      name: Name of the dataset.
+      name: Name of the dataset, for messages and the description in the cache.
       dataset: Where it is.
       tokenization: Settings of all codecs; an export must have been made under the same.
       image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
-      reader: Its episodes if they are open already.
+      reader: Its training episodes if they are open already, without the copies that `dataset.phrasings` asks for.
+        None to open its source. Not used for an export.
 
     Raises:
       MixtureError, RecordsError, ContractError: The export is not named, is damaged, or is of another tokenization.
+      SourceError: The source cannot be opened (see `gato_jax.sources.open_source`).
       RecordsError, TokenizationError: The episodes cannot be tokenized (see `write_records`).
     """
     if dataset.kind == "tokens":
@@ -113,7 +118,11 @@ def open_records(
 
 
 def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
-    """Return the training episodes of a dataset, each as often as it says, every time with another instruction."""
+    """Open the training episodes of a dataset, each `phrasings` times, every time with another instruction.
+
+    Raises:
+      SourceError: The source cannot be opened (see `gato_jax.sources.open_source`).
+    """
     fields = None if dataset.fields is None else Fields.read(dataset.fields)
     return _add_phrasings(open_source(dataset.source, fields=fields), dataset)
 
@@ -129,7 +138,8 @@ def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeRead
 def missing_reason(dataset: DatasetConfig) -> str | None:
     """Return why a dataset is not on disk, None if it is there or if only opening it can tell.
 
-    Only opening can tell of an address such as gs://..., and of a location that may be a name, such as captions:emoji.
+    The reason is a clause such as `data/babyai not found`, or the WHY of `unavailable:WHY`. Only opening can tell of an
+    address such as gs://..., and of a location that may be a name, such as captions:emoji.
     """
     if dataset.kind == "unavailable":
         return dataset.location
@@ -147,9 +157,11 @@ def missing_reason(dataset: DatasetConfig) -> str | None:
 def _present_datasets(
     datasets: Mapping[str, DatasetConfig], missing: Missing, open_already: set[str]
 ) -> dict[str, DatasetConfig]:
-    """Return the datasets that are on disk, and log which are not.
+    """Return the datasets to open, in the given order.
 
-    With `error`, a path that does not exist is left to the reader of its kind, which names the nearest one.
+    With `skip`, these are the datasets that are on disk, and a warning names the others. With `error`, they are all: a
+    path that does not exist is left to the reader of its kind, which names the nearest one. Names in `open_already`
+    count as on disk.
 
     Raises:
       MixtureError: With `error`, one is `unavailable`; with `skip`, none is on disk.

@@ -39,7 +39,14 @@ class ExportError(ValueError):
 
 
 class Row(NamedTuple):
-    """The tokens of timesteps [first_step, first_step + steps) of an episode."""
+    """A Parquet row: the tokens of timesteps [first_step, first_step + steps) of an episode.
+
+    Attributes:
+      episode: Index of the episode in the dataset.
+      first_step: First timestep, counted within the episode.
+      steps: Number of timesteps.
+      tokens: The tokens, as one segment.
+    """
 
     episode: int
     first_step: int
@@ -48,7 +55,7 @@ class Row(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The files that were written, in order, and the number of rows and tokens in them."""
+    """The files that were written, in order and under their final names, and the number of rows and tokens in all."""
 
     files: list[pathlib.Path]
     rows: int
@@ -65,6 +72,13 @@ def require_pyarrow():
 
 def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iterator[Row]:
     """Yield rows of at most `context` tokens, with every step at which an action was taken once and in order.
+
+    A row holds as many consecutive whole timesteps of one episode as fit.
+
+    Args:
+      layout: Layout of the task's tokens.
+      episodes: The episodes, which are numbered from 0.
+      context: Maximum number of tokens of a row.
 
     Raises:
       ExportError: A timestep is longer than the context, or an episode has no such step.
@@ -92,14 +106,14 @@ def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iter
 def write_rows(
     folder: pathlib.Path, split: str, rows: Iterable[Row], metadata: Mapping[str, Any], file_bytes: int = FILE_BYTES
 ) -> Written:
-    """Write rows into as many files as they need.
+    """Write rows into as many files as they need, FOLDER/SPLIT-00000-of-00004.parquet and so on; none for no rows.
 
     Args:
       folder: An existing folder.
       split: Name of the split, with which the names of the files begin.
       rows: The rows, which are consumed one row group at a time.
-      metadata: {name: JSON} to write into every file.
-      file_bytes: Size at which a file ends.
+      metadata: {name: JSON value} to write into every file, each name behind the prefix `gato_jax.`.
+      file_bytes: Size on disk at which a file ends; its last row group may exceed it.
     """
     import pyarrow.parquet as pq
 
@@ -117,10 +131,10 @@ def write_rows(
 
 
 def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
-    """Yield the tokens of each row of a file, or of all files of a folder.
+    """Yield the tokens of each row of a file, or of all files of a folder, in the order in which they were written.
 
     Raises:
-      ExportError: A file is missing, damaged or not an export.
+      ExportError: A file is missing, damaged or not an export, or pyarrow is not installed.
       ContractError: This version would tokenize differently, or two files of the folder differ.
     """
     files = _files(pathlib.Path(path))
@@ -134,7 +148,7 @@ def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
 
 
 def read_contract(path: str | pathlib.Path) -> Contract:
-    """Return the contract of the rows of a file or folder. Raises the errors of `read_rows`."""
+    """Return the contract of the rows of a file, or of a folder's first file. Raises the errors of `read_rows`."""
     file = _files(pathlib.Path(path))[0]
     with _opened(file) as parquet:
         return Contract.from_json(_metadata(parquet, file, "contract"), str(file))
@@ -144,7 +158,7 @@ def tokens_of_row(row: Mapping[str, Any], patch_shape: Iterable[int]) -> TokenSe
     """Return a row, as any reader of Parquet gives it, as a sequence of one segment without a prompt.
 
     Args:
-      row: {column: value}, with lists or arrays as values.
+      row: {column: value} with all of `COLUMNS`, lists or arrays as values.
       patch_shape: (p, p, 3) as in the metadata; (0, 0, 0) for a task without patches.
     """
     per_token = {}
@@ -185,7 +199,7 @@ def _schema(metadata: Mapping[str, Any]) -> Any:
 
 
 def _table(rows: list[Row], schema: Any) -> Any:
-    """Return rows as one Arrow table, each column made from the arrays without a copy for each row."""
+    """Return rows as one Arrow table of the schema, each column made from the arrays without a copy for each row."""
     import pyarrow as pa
 
     tokens = [row.tokens for row in rows]
@@ -222,7 +236,11 @@ def _binaries(patches: np.ndarray) -> Any:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    """Return the file itself, or all files of a folder. Raises ExportError if one is missing."""
+    """Return the file itself as a list of one, or all Parquet files of a folder, sorted by name.
+
+    Raises:
+      ExportError: There is no file, the files are not all of one export, or pyarrow is not installed.
+    """
     require_pyarrow()
     if path.is_file():
         return [path]

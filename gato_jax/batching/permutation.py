@@ -20,7 +20,7 @@ def permutation(size: int, seed: int) -> Int[np.ndarray, " size"]:
     """Return grain's index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(size).
 
     Args:
-      size: Length of the range, at most 2^16; this is not checked.
+      size: Length of the range, at most 2^16. This is not checked: for a larger one 2^16 entries come back.
       seed: Seed of the permutation, a 32-bit integer.
     """
     left, right = (half.astype(np.uint8) for half in divmod(np.arange(_BLOCKS), 256))
@@ -38,7 +38,7 @@ def permutation(size: int, seed: int) -> Int[np.ndarray, " size"]:
 
 
 def _mix(half: UInt8[np.ndarray, " N"]) -> UInt8[np.ndarray, " N"]:
-    """Return the round function of the cipher, Simon, for words of 8 bits."""
+    """Return the round function of the cipher Simon, without the key, of each of N words of 8 bits."""
     return ((half << 1 | half >> 7) & half) ^ (half << 2 | half >> 6)
 
 

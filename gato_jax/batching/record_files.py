@@ -10,7 +10,7 @@ _BLOCK_BYTES = 1 << 24
 
 
 class RecordFileError(ValueError):
-    """A file of token records that is missing or damaged; the message names the file."""
+    """A file of token records that is missing, changed or cannot be read; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class FileState:
 
     @classmethod
     def of(cls, path: pathlib.Path, *, checksum: bool) -> FileState:
-        """Return the state of a file."""
+        """Return the state of a file, with its checksum if `checksum` is True. Raises OSError if it is missing."""
         stat = path.stat()
         return cls(size=stat.st_size, time=stat.st_mtime_ns, checksum=compute_checksum(path) if checksum else None)
 
@@ -39,11 +39,12 @@ def check_file(path: pathlib.Path, written: FileState | None, *, always: bool = 
 
     Args:
       path: The file.
-      written: Its state when it was written; None if it is not known, which is an error.
+      written: Its state when it was written; None if it is not known, which is an error. Without a checksum in it,
+        only the sizes are compared.
       always: Whether to compute the checksum of a file whose size and time are unchanged, too.
 
     Raises:
-      RecordFileError: The file is missing or was changed.
+      RecordFileError: The file is missing, or its size or checksum was changed.
     """
     if written is None:
         raise RecordFileError(f"{path} is not in the list of files of its meta.json")
@@ -60,7 +61,7 @@ def check_file(path: pathlib.Path, written: FileState | None, *, always: bool = 
 
 
 def compute_checksum(path: pathlib.Path) -> int:
-    """Return the CRC-32 of the content of a file."""
+    """Return the CRC-32 of the content of a file, in [0, 2^32)."""
     value = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

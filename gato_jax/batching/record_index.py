@@ -54,7 +54,10 @@ class RecordIndex:
       first_step: (E,) index of the first timestep of each episode.
       step_tokens, step_patches, step_targets: (S,) number of them in each timestep, one episode after the other.
       first_token: (S,) index of the first token of each timestep, counted over the whole dataset.
-      chunk_first: (C,) first timestep of each chunk. A chunk is one record.
+      chunk_first: (C,) index of the first timestep of each chunk. A chunk is one record, which holds several timesteps
+        of one episode.
+
+    Indices of timesteps count over the whole dataset.
     """
 
     episode_steps: Int[np.ndarray, " E"]
@@ -74,7 +77,7 @@ class RecordIndex:
         chunk_steps: Int[np.ndarray, " C"],
         provenances: Int[np.ndarray, " E"],
     ) -> RecordIndex:
-        """Build the index.
+        """Build the index in memory, its arrays cast to `DTYPES`.
 
         Args:
           sizes: (3, S) tokens, patches and targets of each timestep.
@@ -93,7 +96,7 @@ class RecordIndex:
         return cls(**{name: np.asarray(array, DTYPES[name]) for name, array in arrays.items()})
 
     def write(self, folder: pathlib.Path) -> dict[str, FileState]:
-        """Write the arrays, and return {file name: size, time and checksum of the file}."""
+        """Write the arrays into an existing folder as index_NAME.npy, and return {file name: state of the file}."""
         states = {}
         for name in DTYPES:
             path = _path(folder, name)
@@ -103,7 +106,7 @@ class RecordIndex:
 
     @classmethod
     def open(cls, folder: pathlib.Path, states: Mapping[str, FileState]) -> RecordIndex:
-        """Map the arrays that `write` wrote.
+        """Map the arrays that `write` wrote into memory, read-only.
 
         Args:
           folder: The folder of the records.
@@ -130,7 +133,7 @@ class RecordIndex:
 
     @functools.cached_property
     def maxima(self) -> StepMaxima:
-        """Maxima over all timesteps, computed from all of them."""
+        """Maxima over all timesteps, of which there must be at least one; all of them are read."""
         tokens = np.maximum(self.step_tokens, 1)
         return StepMaxima(
             *(int(array.max()) for array in (self.step_tokens, self.step_patches, self.step_targets)),

@@ -62,6 +62,8 @@ def write_records(
 ) -> TokenRecords:
     """Tokenize episodes into a folder, which replaces the one that is there when it is complete.
 
+    Returns the records, opened. Without `resume`, nothing is left in DIRECTORY.partial after an error.
+
     Args:
       directory: Folder of the records.
       spec: Task of the episodes.
@@ -77,7 +79,7 @@ def write_records(
 
     Raises:
       RecordsError: There are no episodes, one has no step at which an action was taken, or images are to be predicted
-        further ahead than any episode is long.
+        further ahead than any episode is long, or a worker process died.
       TokenizationError: A value has no exact token. The error names episode, step and key.
     """
     if not len(episodes):
@@ -103,7 +105,13 @@ def write_records(
 
 
 def shard_ranges(lengths: Sequence[int] | np.ndarray) -> list[range]:
-    """Return the ranges of episodes that make the shards, given the timesteps of each episode."""
+    """Return the ranges of episode indices that make the shards, consecutive and in order.
+
+    A shard has about 2^14 timesteps; there are at most 1024 shards, which are larger where the dataset needs it.
+
+    Args:
+      lengths: Number of timesteps of each episode, of at least one episode.
+    """
     ends = np.cumsum(lengths, dtype=np.int64)
     target = max(SHARD_STEPS, -(-int(ends[-1]) // _MAX_SHARDS))
     shard = (ends - lengths) // target
@@ -113,12 +121,12 @@ def shard_ranges(lengths: Sequence[int] | np.ndarray) -> list[range]:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """Everything that a worker process needs to make shards. It can be pickled if the reader of the episodes can.
+    """Everything that a worker process needs to make shards; it can be pickled if the reader of the episodes can.
 
     Attributes:
-      content: Folder of the shards.
-      contract: Contract of the tokenization, as JSON.
-      episodes: The episodes.
+      content: Folder of the unfinished records.
+      contract: The contract as JSON.
+      episodes: All episodes of the dataset.
     """
 
     content: pathlib.Path
@@ -157,6 +165,16 @@ def _write_shard(
 
     Both get their names when they are complete, so that the worker of a killed process, which may not have ended yet,
     does no harm.
+
+    Args:
+      job: Folder and episodes.
+      layout: Layout of the task's tokens.
+      number: Index of the shard.
+      episodes: Indices of its episodes.
+      tell: Called with 1 after each episode.
+
+    Raises:
+      RecordsError: An episode has no step at which an action was taken.
     """
     sizes, episode_steps, chunk_steps, owners = [], [], [], []
     provenances: dict[Provenance, int] = {}
@@ -186,7 +204,18 @@ def _write_shard(
 
 
 def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerprint: str, origin: str):
-    """Join the parts of the index that the shards left, and write meta.json last."""
+    """Join the parts of the index that the shards left, write meta.json last, and remove all other files.
+
+    Args:
+      content: Folder of the unfinished records.
+      contract: Contract of the one task.
+      shards: Number of shards.
+      fingerprint: Fingerprint of the dataset that the episodes come from.
+      origin: Description of the dataset, for people.
+
+    Raises:
+      RecordsError: Images are to be predicted further ahead than any episode is long.
+    """
     parts = [_read_part(content, number) for number in range(shards)]
     provenances: dict[Provenance, int] = {}
     owners = []
@@ -216,7 +245,10 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
 
 
 def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: int):
-    """Check that at least one image is a target, if images are to be predicted some steps ahead."""
+    """Check that at least one image is a target, if images are to be predicted some steps ahead.
+
+    `longest` is the number of timesteps of the longest episode. Raises RecordsError if no image is a target.
+    """
     ahead = tokenization.image_ahead
     if ahead is None or longest > ahead or not any(isinstance(m, Image) for m in spec.observation.values()):
         return
@@ -227,13 +259,13 @@ def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: 
 
 
 def _lengths(episodes: Episodes) -> np.ndarray:
-    """Return the timesteps of each episode: what the reader knows of them, or else by looking at all episodes."""
+    """Return the timesteps of each episode, (E,): the reader's `lengths`, or else by reading all episodes."""
     lengths = getattr(episodes, "lengths", None)
     return np.array([len(episode) for episode in episodes]) if lengths is None else np.asarray(lengths)
 
 
 def _part_path(content: pathlib.Path, number: int) -> pathlib.Path:
-    """Return the path of the part of the index that belongs to a shard."""
+    """Return the path of the part of the index that belongs to a shard: steps-00000.npz for number 0."""
     return content / f"steps-{number:05d}.npz"
 
 
@@ -247,7 +279,7 @@ def _available_cores() -> int:
 
 
 def _can_be_sent(job: _Job) -> bool:
-    """Return whether the reader of the episodes can be sent to another process, and log that it cannot."""
+    """Return whether the reader of the episodes can be pickled for another process, and log if it cannot."""
     try:
         pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

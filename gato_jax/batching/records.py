@@ -68,7 +68,7 @@ class RecordsMeta:
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> RecordsMeta | None:
-        """Return the content of the file in a folder, None if it is missing, damaged or of another version."""
+        """Return the content of meta.json in a folder, None if it is missing, damaged or of another version."""
         try:
             return DataclassReader().read(cls, json.loads((directory / META_FILE).read_text()), META_FILE)
         except (OSError, ValueError):
@@ -78,6 +78,8 @@ class RecordsMeta:
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TokenRecords:
     """Random access to the tokenized timesteps of one dataset.
+
+    Methods count timesteps over the whole dataset, one episode after the other, and do not check that an index exists.
 
     Attributes:
       directory: The folder of the records.
@@ -150,20 +152,23 @@ class TokenRecords:
 
     @property
     def provenance_counts(self) -> dict[Provenance, int]:
-        """{provenance: number of episodes}."""
+        """{provenance: number of its episodes}, in the order of `provenances`."""
         counts = np.bincount(self.index.episode_provenance, minlength=len(self.provenances))
         return dict(zip(self.provenances, counts.tolist(), strict=True))
 
     def episode_of(self, step: int) -> int:
-        """Return the index of the episode that a timestep belongs to."""
+        """Return the index of the episode that a timestep, counted over the whole dataset, belongs to."""
         return int(np.searchsorted(self.index.first_step, step, side="right")) - 1
 
     def last_step(self, episode: int) -> int:
-        """Return the index of the last timestep of an episode."""
+        """Return the index of the last timestep of an episode, counted over the whole dataset."""
         return int(self.index.first_step[episode] + self.index.episode_steps[episode]) - 1
 
     def another_episode(self, episode: int, rng: np.random.Generator) -> int | None:
-        """Return a random other episode with the actions of the same `Provenance.agent`, None if there is no other."""
+        """Return the index of another episode with the same `Provenance.agent`, None if there is no other.
+
+        It is drawn uniformly; the agent is the one that acted, not the model.
+        """
         if self._by_agent is None:
             if self.episodes == 1:
                 return None
@@ -176,7 +181,7 @@ class TokenRecords:
 
     @functools.cached_property
     def _by_agent(self) -> dict[str, np.ndarray] | None:
-        """{agent: indices of its episodes in order}, None if all episodes are of one agent."""
+        """{Provenance.agent: indices of its episodes, ascending}, None if all episodes are of one agent."""
         agents = [provenance.agent for provenance in self.provenances]
         if len(set(agents)) == 1:
             return None
@@ -188,7 +193,11 @@ class TokenRecords:
         }
 
     def read(self, windows: Sequence[tuple[int, int]]) -> list[TokenSequence]:
-        """Return the tokens of each window, timesteps [start, stop) of one episode.
+        """Return the tokens of each window, in the given order.
+
+        Args:
+          windows: (start, stop) of each: timesteps [start, stop), at least one, all of one episode and counted over the
+            whole dataset.
 
         Raises:
           RecordsError: A record is damaged, or does not have the length that the index says.
@@ -208,13 +217,13 @@ class TokenRecords:
         return sequences
 
     def timesteps(self, start: int, stop: int) -> list[TokenSequence]:
-        """Return timesteps [start, stop) of one episode, one by one."""
+        """Return timesteps [start, stop) of one episode, counted as in `read`, as one sequence each."""
         (tokens,) = self.read([(start, stop)])
         ends = np.cumsum(self.index.step_tokens[start:stop])
         return [tokens.slice(int(a), int(b)) for a, b in zip([0, *ends], ends, strict=False)]
 
     def verify(self):
-        """Read all records and compute the checksums of the index.
+        """Read all records and compare the checksums of the index files.
 
         Raises:
           RecordsError: A file or record is damaged.
@@ -229,12 +238,16 @@ class TokenRecords:
             self._read_chunks([chunk])
 
     def _chunk_span(self, start: int, stop: int) -> range:
-        """Return the indices of the chunks that hold timesteps [start, stop)."""
+        """Return the indices, over all shards, of the chunks that hold timesteps [start, stop)."""
         first, last = np.searchsorted(self.index.chunk_first, (start, stop - 1), side="right")
         return range(int(first) - 1, int(last))
 
     def _read_chunks(self, wanted: Sequence[int]) -> dict[int, TokenSequence]:
-        """Return {index: tokens} of chunks, each checked against the index."""
+        """Return {index of the chunk: tokens} of the wanted chunks.
+
+        Raises:
+          RecordsError: A record cannot be read, or does not have the length that the index says.
+        """
         chunks: dict[int, TokenSequence] = {}
         by_shard: dict[int, list[int]] = {}
         shards = np.searchsorted(self._shard_ends, wanted, side="right").tolist()
@@ -260,12 +273,12 @@ class TokenRecords:
 
     @functools.cached_property
     def _shard_ends(self) -> np.ndarray:
-        """(shards,) number of chunks up to the end of each shard."""
+        """(shards,) number of chunks from the beginning of the dataset to the end of each shard."""
         return np.cumsum(self.shards)
 
     @functools.cached_property
     def _readers(self) -> dict[int, Any]:
-        """{shard: reader} of the shards that were read."""
+        """{number of the shard: its open reader} of the shards that were read so far."""
         return {}
 
     def _reader(self, shard: int) -> Any:
@@ -288,5 +301,5 @@ class TokenRecords:
 
 
 def shard_path(directory: pathlib.Path, number: int) -> pathlib.Path:
-    """Return the path of the ArrayRecord file of shard `number`."""
+    """Return the path of the ArrayRecord file of shard `number`: steps-00000.array_record for 0."""
     return directory / f"steps-{number:05d}.array_record"

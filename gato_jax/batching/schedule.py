@@ -21,7 +21,7 @@ _FEW = 1 << 12  # strata of an epoch whose order is computed at once
 
 
 class Schedule:
-    """The dataset of every slot of every batch.
+    """The dataset of every slot of every batch; a slot is the index of a row within its batch.
 
     Args:
       shares: (D,) share of the rows of each dataset; they sum to 1.
@@ -35,7 +35,7 @@ class Schedule:
         self._totals = np.zeros((1, len(shares)), np.int64)  # rows of each dataset before each block
 
     def locate(self, step: int, slot: int) -> tuple[int, int]:
-        """Return the dataset of a slot of batch `step`, and the number of rows of that dataset before it in the run."""
+        """Return the index of the dataset of a slot of batch `step`, and the number of its rows before that slot."""
         block, place = divmod(step, _BLOCK)
         ends = self._block(block)[place]
         dataset = int(np.searchsorted(ends, slot, side="right"))
@@ -43,7 +43,7 @@ class Schedule:
         return dataset, int(self.rows_before(step)[dataset]) + in_batch
 
     def rows_before(self, step: int) -> Int[np.ndarray, " D"]:
-        """Return the number of rows of each dataset in the batches before `step`."""
+        """Return the number of rows of each dataset in the batches 0, ..., step - 1 together."""
         block, place = divmod(step, _BLOCK)
         while len(self._totals) <= block:
             rows = self._counts(len(self._totals) - 1)[-1]
@@ -52,7 +52,7 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a schedule lives as long as its run)
     def _block(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Return the slot at which each dataset ends in each batch of a block of steps."""
+        """Return the slot before which each dataset ends in each batch of a block of 4096 steps."""
         offset = np.random.default_rng((self._seed, 0, block)).random((_BLOCK, 1))
         ends = np.clip(np.ceil(self._ends - offset), 0, self._batch_size).astype(np.int64)
         ends[:, -1] = self._batch_size
@@ -60,18 +60,19 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Return the rows of each dataset from the beginning of a block to the end of each batch in it."""
+        """Return the rows of each dataset from the beginning of a block of 4096 steps up to and with each batch."""
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 
 class Epochs:
-    """The places where the rows of one dataset begin: all over it once, then all over it again in another order.
+    """Starts of the windows of one dataset: all over it once, then all over it again in another order.
 
-    The dataset is cut into as many strata as an epoch has windows, and one window of each epoch begins in each stratum.
+    The dataset is cut into as many strata as an epoch has windows, and one window of each epoch begins in each stratum,
+    at a random unit of it.
 
     Args:
-      units: Number of tokens or timesteps that a window may begin with.
-      windows: Number of strata, at most `units`.
+      units: Number of tokens or timesteps of the dataset, any of which a window may begin with.
+      windows: Number of strata, clipped to [1, units].
       windows_per_row: Number of windows of a row that follow the order of the epoch. More windows that fit in
         a row begin anywhere.
       seed: Seed of the orders.
@@ -83,7 +84,10 @@ class Epochs:
         self._orders: dict[int, Int[np.ndarray, " windows"]] = {}  # those of the latest two epochs
 
     def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
-        """Yield the units that the windows of the dataset's `row`-th row begin with, without end."""
+        """Yield the index of the unit that each window of the dataset's `row`-th row, from 0, begins with, without end.
+
+        The first `windows_per_row` follow the order of the epoch, the others are uniform. All draw from `rng`.
+        """
         for draw in range(row * self._windows_per_row, (row + 1) * self._windows_per_row):
             epoch, place = divmod(draw, self._windows)
             if self._windows > 1:
@@ -94,11 +98,11 @@ class Epochs:
             yield int(rng.integers(self._units))
 
     def epoch(self, rows: int) -> int:
-        """Return the epoch, from 0, that the dataset is in after the first `rows` of its rows."""
+        """Return the epoch, counted from 0, that the dataset is in after the first `rows` of its rows."""
         return rows * self._windows_per_row // self._windows
 
     def _stratum(self, epoch: int, place: int) -> int:
-        """Return the stratum that an epoch visits at this place of its order."""
+        """Return the index of the stratum that an epoch visits at position `place` of its order."""
         if self._windows > _FEW:
             last, key = self._windows - 1, self._key(epoch)
             return grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=ROUNDS)

@@ -15,14 +15,15 @@ Weighting = Literal["by_hand", "by_size", "by_task"]
 def weigh(
     datasets: Mapping[str, DatasetConfig], records: Mapping[str, TokenRecords], weighting: Weighting
 ) -> dict[str, float]:
-    """Return {name: weight}, relative to each other.
+    """Return {name: weight}, positive numbers relative to each other, which need not sum to 1.
 
     Args:
       datasets: {name: settings}, with the weights that the config gives.
       records: {name: tokens} of the same datasets.
       weighting: `by_hand` takes the weights of the config. `by_size` multiplies each by the number of tokens of its
         dataset, so that equal weights sample all tokens alike. `by_task` gives every suite the same, divides that
-        equally over the tasks of the suite and over the datasets of each task, and multiplies by the weights.
+        equally over the tasks of the suite and over the datasets of each task, and multiplies by the weights. The suite
+        of a task is what its name has before the slash.
     """
     if weighting == "by_hand":
         return {name: dataset.weight for name, dataset in datasets.items()}

@@ -37,7 +37,7 @@ Segment = tuple[Piece, ...]
 
 
 def is_croppable(records: TokenRecords) -> bool:
-    """Return whether a timestep may be cut anywhere: pure text may, anything that is observed may not."""
+    """Return whether a timestep may be cut anywhere: that of a task without observations, pure text, may."""
     return not records.spec.observation
 
 
@@ -49,12 +49,13 @@ def fill_row(
     crop_rng: Generator,
     context: int,
 ) -> tuple[Segment, ...]:
-    """Return the segments of one row.
+    """Return the segments of one row, in order, at least one and with at most `context` tokens together.
 
     Args:
-      dataset: The settings that say what a piece is.
+      dataset: The settings that say what a piece is, how many make a row, and how many have a prompt.
       records: The tokens of the dataset.
-      starts: Where one piece after the other begins: indices of tokens if windows are of tokens, else of timesteps.
+      starts: Where one piece after the other begins, without end: indices of tokens if `dataset.window` is `tokens`,
+        else of timesteps, counted over the whole dataset.
       rng: Chooses prompts.
       crop_rng: Chooses the part to keep of what is longer than the row.
       context: Tokens of the row.
@@ -80,8 +81,9 @@ def _next_segment(
 ) -> Segment | None:
     """Return a piece that fits into `room` tokens, perhaps with a prompt before it, or None when the row is full.
 
-    A prompt takes at most half of the room if the piece takes all that is left. `first` is True for the first segment
-    of a row, which may be cropped where a later one is left out; the other arguments are those of `fill_row`.
+    The row is full when the next piece does not fit. A prompt takes at most half of the room if the piece takes all
+    that is left. `first` is True for the first segment of a row, which may be cropped where a later one is left out;
+    the other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
     has_prompt = rng.random() < dataset.prompt_share
@@ -140,7 +142,7 @@ def _timestep_window(records: TokenRecords, start: int, steps: int | None, room:
 
     Args:
       records: The tokens of the dataset.
-      start: Its first timestep.
+      start: Its first timestep, counted over the whole dataset.
       steps: Maximum number of timesteps; None for no maximum.
       room: Maximum number of tokens, unless a single timestep has more; None for no maximum.
     """
@@ -158,7 +160,8 @@ def _choose_prompt(
 ) -> Piece | None:
     """Return whole timesteps of another episode of the same agent: half of the time its end, else any window of it.
 
-    The agent is the one that acted in the episode, not the model. None if not even one timestep fits into `room`
+    The agent is the one that acted in the episode, not the model. There are as many timesteps as surely fit, at most
+    `dataset.prompt_steps` if that is set. None if the longest timestep of the other episode does not fit into `room`
     tokens, or if the agent has no other episode (paper, section 2.2).
     """
     if (source := records.another_episode(episode, rng)) is None:
@@ -173,7 +176,7 @@ def _choose_prompt(
 
 
 def _join_pieces(dataset: DatasetConfig, records: TokenRecords, starts: Iterator[int], count: int) -> Segment:
-    """Return the next `count` pieces as one segment."""
+    """Return the next `count` pieces, each of at most `dataset.window` timesteps, as one segment, however long."""
     assert isinstance(dataset.window, int)  # checked by DatasetConfig
     return tuple(_timestep_window(records, next(starts), dataset.window, None) for _ in range(count))
 

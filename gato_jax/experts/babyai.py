@@ -22,8 +22,8 @@ _MOVES = 3  # the first three actions: left, right, forward
 class BabyAIBot(Expert[BabyAI]):
     """minigrid's bot, which knows the cells that the agent has seen so far.
 
-    Noise replaces an action by a random move (left, right or forward) only, as a random pick-up or toggle can make a
-    mission impossible. The bot is told of the move and plans from the new position.
+    The noise is the probability that an action is replaced, by a random move (left, right or forward) only, as a random
+    pick-up or toggle can make a mission impossible. The bot is told of the move and plans from the new position.
     """
 
     agent = "minigrid's BabyAIBot"

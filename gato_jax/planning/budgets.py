@@ -39,10 +39,10 @@ class PoolBudgets:
 
 
 def pool_budgets(config: TrainConfig, pools: int, mixture: Mixture | None) -> PoolBudgets:
-    """Return the budgets of a pool for the batch size of the config.
+    """Return the budgets of each pool, the rows of one device in one microbatch, for the batch size of the config.
 
     Args:
-      config: its patch_budget and target_budget, where they are set, come first.
+      config: the run, whose patch_budget and target_budget are taken as they are where they are set.
       pools: number of pools in a batch: devices over which rows are sharded, times microbatches.
       mixture: the data of a run, whose own batch size is ignored; None to assume that every position may be a patch or
         a target.

@@ -56,7 +56,12 @@ class Collectives:
         return Collectives(kinds, self.unbounded_loops + other.unbounded_loops)
 
     def times(self, trips: int | None) -> Collectives:
-        """Return the collectives of a loop whose body has these; `trips` is its trip count, None if unknown."""
+        """Return the collectives of a loop whose body has these.
+
+        Args:
+          trips: trip count of the loop. If it is None, unknown, the body's collectives count once, and the loop counts
+            in `unbounded_loops` if it has any.
+        """
         if trips is None:
             return Collectives(self.kinds, self.unbounded_loops + 1 if self.kinds else 0)
         kinds = {kind: Traffic(count * trips, sent * trips) for kind, (count, sent) in self.kinds.items()}
@@ -64,7 +69,10 @@ class Collectives:
 
 
 def collectives(text: str) -> Collectives:
-    """Count the collectives in one call of a compiled program.
+    """Count the collectives in one call of a compiled program, such as a training step.
+
+    Those in loops count once for each trip; of a conditional, the branch in which a device sends the most counts.
+    Groups of one device count nothing.
 
     Args:
       text: HLO, as `compiled.as_text()` returns it.
@@ -99,8 +107,13 @@ def _in_fusion(module: Module, name: str, fused: set[str]) -> Collectives:
     """Count the collectives that the compiler for TPUs has fused with other work.
 
     An asynchronous collective appears in several fusions, at its start, in its middle and at its end, with one channel
-    number; `fused` has the numbers that are already counted. A reduce-scatter appears as an all-reduce fused with the
-    slice of the result that a device keeps, and only the name of the fusion says so.
+    number. A reduce-scatter appears as an all-reduce fused with the slice of the result that a device keeps, and only
+    the name of the fusion says so.
+
+    Args:
+      module: the program.
+      name: name of the fused computation.
+      fused: `channel_id=...` of the collectives that are already counted; those counted here are added to the set.
     """
     computation, total = module.computations[name], Collectives({})
     for instruction in computation.matching(_LINES):
@@ -115,7 +128,17 @@ def _in_fusion(module: Module, name: str, fused: set[str]) -> Collectives:
 
 
 def _collective(module: Module, computation: Computation, instruction: Instruction, kind: str) -> Collectives:
-    """Return the traffic of one collective, from the size of its operands, which each device holds."""
+    """Return the traffic of one collective, from the size of its operands, which each device holds.
+
+    Args:
+      module: the program.
+      computation: the computation that holds the instruction and its operands.
+      instruction: the collective.
+      kind: one of `KINDS`, whose formula applies.
+
+    Returns:
+      The traffic, or none if its groups have one device.
+    """
     held = sum(computation[name].bytes for name in instruction.operands)
     n = _group_size(module, instruction)
     if n == 1:
@@ -131,7 +154,13 @@ def _collective(module: Module, computation: Computation, instruction: Instructi
 
 
 def _group_size(module: Module, instruction: Instruction) -> int:
-    """Return the number of devices in a group; HLO writes groups as lists, as an array, or as axes of a mesh."""
+    """Return the number of devices in each group of a collective, all devices of the program if it names no groups.
+
+    HLO writes groups as lists, as an array, or as axes of a mesh.
+
+    Raises:
+      HloError: the groups are written in another way.
+    """
     attributes = instruction.attributes
     if "source_target_pairs=" in attributes:
         return module.devices

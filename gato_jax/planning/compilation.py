@@ -70,7 +70,10 @@ def compile_step(program: Program, limit: int) -> StepCost:
 
 
 def out_of_memory(message: str) -> tuple[int, int] | None:
-    """Return (bytes needed, bytes available) from a compiler's message, or None if it is about something else."""
+    """Return (bytes needed, bytes available) from a compiler's message, or None if it is not about lack of memory.
+
+    In "Used 37.99G of 15.75G hbm", G stands for 2**30 bytes.
+    """
     for pattern in _OUT_OF_HBM:
         if (match := pattern.search(message)) is not None:
             needed, unit, limit, limit_unit = match.groups()
@@ -79,7 +82,13 @@ def out_of_memory(message: str) -> tuple[int, int] | None:
 
 
 def _hbm(executable: jax.stages.Compiled) -> int:
-    """Return the peak memory that the compiler reports, or where it reports none (on a CPU), the sum of all buffers."""
+    """Return the peak memory of one device in bytes, with the program itself.
+
+    Where the compiler reports no peak (on a CPU), the sum of all buffers takes its place.
+
+    Raises:
+      CompileError: the compiler reports nothing about memory.
+    """
     memory = executable.memory_analysis()
     if memory is None:
         raise CompileError("the compiler does not report how much memory the step takes")
@@ -93,7 +102,10 @@ def _hbm(executable: jax.stages.Compiled) -> int:
 
 
 def save_step(executable: jax.stages.Compiled, path: pathlib.Path) -> int:
-    """Write a compiled step, for `load_step` on the accelerators, and return its size in bytes."""
+    """Write a compiled step to `path`, for `load_step` on the accelerators, and return the file's size in bytes.
+
+    Missing folders are made, and an older file is replaced.
+    """
     serialized, _, _ = serialize_executable.serialize(executable)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(serialized)

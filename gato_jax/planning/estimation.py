@@ -15,7 +15,7 @@ from gato_jax.training.sharding import AXES, row_groups
 
 
 def estimate_step(config: TrainConfig, mesh: Mesh, budgets: Budgets, limit: int) -> StepCost:
-    """Estimate what `compile_step` would report.
+    """Estimate the memory and collectives that `compile_step` would report; `seconds` and `executable` are None.
 
     Args:
       config: the run.
@@ -30,7 +30,7 @@ def estimate_step(config: TrainConfig, mesh: Mesh, budgets: Budgets, limit: int)
 
 
 def _traffic(config: TrainConfig, mesh: Mesh) -> Collectives:
-    """Return the collectives of a step.
+    """Return the collectives of a step, over all its microbatches, with the bytes that one device sends.
 
     Over fsdp, params are gathered for the forward and again for the backward pass, and gradients are reduce-scattered.
     Over data, gradient shards are all-reduced. Over tensor, the output of each sub-layer is all-reduced in both passes.

@@ -30,7 +30,7 @@ TRAINING = 3  # forward passes that a step costs: the backward pass has two prod
 
 
 def flops_per_token(model: ModelConfig, context: int) -> int:
-    """Return the training FLOPs of one token by the convention, 6N + 12LDT."""
+    """Return the training FLOPs of one token by the convention, 6N + 12LDT, with T = `context`."""
     return 6 * count_parameters(model_shapes(model)) + TRAINING * 2 * _score_flops(model, context)
 
 
@@ -58,7 +58,13 @@ class StepFlops:
 
 
 def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
-    """Return the FLOPs of one step, for a batch of `pools` pools (see `PoolBudgets`) with these budgets each."""
+    """Return the FLOPs of one step on all devices together.
+
+    Args:
+      config: the run.
+      budgets: patches and targets that each pool has room for; all of them count, padding included.
+      pools: number of pools in a batch, as in `PoolBudgets`.
+    """
     model, tokens = config.model, config.batch_size * config.context
     # The keys of distances are computed once for all rows, so their matrix costs nothing for each token.
     matrices = sum(
@@ -100,7 +106,7 @@ def model_shapes(model: ModelConfig) -> nnx.State:
 
 
 def _score_flops(model: ModelConfig, context: int) -> int:
-    """Return the FLOPs of the products of one query with the keys of all positions, in all heads and layers."""
+    """Return the forward FLOPs of the products of one query with `context` keys, in all heads and layers."""
     return 2 * model.layers * model.heads * model.head_size * context
 
 
@@ -118,7 +124,7 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
 
 
 def _equation_flops(equation: Any) -> int:
-    """Return the FLOPs of a dot product or a convolution, two for each multiplication, and 0 for anything else."""
+    """Return the FLOPs of a jaxpr's dot product or convolution, two for each multiplication; 0 for anything else."""
     outputs = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "dot_general":
         (summed, _), _ = equation.params["dimension_numbers"]

@@ -28,7 +28,7 @@ class Instruction(NamedTuple):
     Attributes:
       shape: type of the result, as `bf16[8,128]{1,0}` or a tuple of such.
       opcode: name of the operation.
-      inside: text between the parentheses: the operands, or the value of a constant.
+      inside: text between the parentheses: the operands, as `%name` in a list, or the value of a constant.
       attributes: text after the parentheses.
     """
 
@@ -47,7 +47,7 @@ class Instruction(NamedTuple):
         return sum(_array_bytes(kind, sides) for kind, sides in _ARRAY.findall(self.shape))
 
     def called(self, role: str) -> str:
-        """Return the name of the computation in the attribute `role`, such as calls, body or condition.
+        """Return the name of the computation in the attribute `role`, such as calls, body or condition, without `%`.
 
         Raises:
           HloError: the instruction has no such attribute.
@@ -65,7 +65,12 @@ class Instruction(NamedTuple):
 
 
 class Computation:
-    """Computation of a module: its lines by name of the instruction, and the name of its root instruction."""
+    """Computation of a module; indexing it with the name of an instruction parses that instruction.
+
+    Attributes:
+      lines: {name of the instruction: its line of text}.
+      root: name of the instruction whose result is that of the computation.
+    """
 
     def __init__(self):
         self.lines: dict[str, str] = {}
@@ -75,18 +80,18 @@ class Computation:
         return _parse_line(self.lines[name])
 
     def matching(self, pattern: re.Pattern[str]) -> Iterator[Instruction]:
-        """Yield the instructions whose line matches the pattern."""
+        """Yield the instructions whose line contains a match of the pattern, in the order of the text."""
         return (_parse_line(line) for line in self.lines.values() if pattern.search(line))
 
     def origin(self, name: str) -> Instruction:
-        """Return the instruction that a chain of copies and bitcasts begins with."""
+        """Return the instruction whose result the named one has, with copies and bitcasts followed to their source."""
         instruction = self[name]
         while instruction.opcode in ("copy", "bitcast"):
             instruction = self[instruction.operands[0]]
         return instruction
 
     def constant(self, name: str) -> int | None:
-        """Return the value of an integer constant, or None if the instruction is anything else."""
+        """Return the value of the named instruction if it is an integer constant, perhaps copied; None otherwise."""
         source = self.origin(name)
         return int(source.inside) if source.opcode == "constant" and re.fullmatch(r"-?\d+", source.inside) else None
 
@@ -111,7 +116,10 @@ class Module(NamedTuple):
         return self._count_trips(loop, around)
 
     def _count_trips(self, loop: Instruction, around: Computation) -> int | None:
-        """Return the trip count of a loop whose counter runs from a constant to a constant, as those of lax.scan do."""
+        """Return the trip count of a loop whose counter runs from a constant to a constant, as those of lax.scan do.
+
+        Any other loop gives None.
+        """
         condition = self.computations[loop.called("condition")]
         test, start = condition[condition.root], around[loop.operands[0]]
         if (test.opcode, start.opcode) != ("compare", "tuple") or "direction=LT" not in test.attributes:
@@ -124,7 +132,12 @@ class Module(NamedTuple):
         return None if first is None or not step else max(-(-(stop - first) // step), 0)
 
     def _step(self, loop: Instruction, place: int) -> int | None:
-        """Return the constant that the body adds to the counter, element `place` of the loop's tuple, or None."""
+        """Return the constant that the body of a loop adds to the counter; None if it does anything else to it.
+
+        Args:
+          loop: the `while` instruction.
+          place: index of the counter in the loop's tuple.
+        """
         body = self.computations[loop.called("body")]
         if body[body.root].opcode != "tuple":
             return None
@@ -137,7 +150,11 @@ class Module(NamedTuple):
 
 
 def parse(text: str) -> Module:
-    """Parse HLO text, as `compiled.as_text()` returns it, or raise HloError if it has no entry computation."""
+    """Parse HLO text, as `compiled.as_text()` returns it; instructions are parsed only when they are asked for.
+
+    Raises:
+      HloError: the text has no entry computation.
+    """
     header = text.partition("\n")[0]
     devices = 1
     for number in re.findall(r"(?:num_partitions|replica_count)=(\d+)", header):
@@ -166,7 +183,11 @@ def _parse_line(line: str) -> Instruction:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Return the index of the parenthesis that closes the one at index `opening`."""
+    """Return the index in `text` of the parenthesis that closes the one at index `opening`.
+
+    Raises:
+      HloError: none closes it.
+    """
     depth = 0
     for parenthesis in re.finditer(r"[()]", text[opening:]):
         depth += 1 if parenthesis[0] == "(" else -1
@@ -176,7 +197,12 @@ def _closing(text: str, opening: int) -> int:
 
 
 def _array_bytes(kind: str, sides: str) -> int:
-    """Return the bytes of an array type, as f32[2,3], bf16[] or s4[8]; pred takes one byte, and a token none."""
+    """Return the bytes of an array such as f32[2,3], bf16[] or s4[8], rounded up to whole bytes.
+
+    Args:
+      kind: type of the elements, such as f32. The number in it is their bits; pred has 8, a token has 0.
+      sides: the sides, separated by commas, such as "2,3"; "" for a scalar.
+    """
     size = re.search(r"\d+", kind)
     bits = 8 if kind == "pred" else int(size[0]) if size else 0
     return -(-math.prod(int(side) for side in sides.split(",") if side) * bits // 8)

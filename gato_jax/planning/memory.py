@@ -32,10 +32,10 @@ class Memory:
 
     Attributes:
       state: params, optimizer moments and the moving average of params.
-      copies: params in compute.dtype: the shards of all, and the gathered token table and two gathered blocks.
+      copies: params in compute.dtype: the device's shards of all, and the gathered token table and two gathered blocks.
       activations: activations that are kept for the backward pass.
       working: gradients, and temporaries of the operation that needs the most.
-      batch: the device's rows and patches.
+      batch: the device's rows and patches of the whole batch.
     """
 
     state: int
@@ -83,7 +83,13 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
 
 @functools.lru_cache(maxsize=8)
 def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: int) -> TrainState:
-    """Return the shapes of the training state: params, optimizer state, step and moving average."""
+    """Return the training state (params, optimizer state, step, moving average) as unsharded ShapeDtypeStructs.
+
+    Args:
+      model: config of the model.
+      optimizer_config: config of the optimizer.
+      steps: number of training steps, for the schedule of the learning rate.
+    """
     init = make_initial_state(
         functools.partial(initialise, model),
         optimizer(optimizer_config, model, steps),
@@ -93,7 +99,10 @@ def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: i
 
 
 def _saved_per_position(config: TrainConfig, tensor: int) -> int:
-    """Return the number of elements for each position that one block saves for its backward pass."""
+    """Return the number of elements for each position that one block on one device saves for its backward pass.
+
+    `tensor` is the number of devices along that axis.
+    """
     model, heads = config.model, config.model.heads * config.model.head_size // tensor
     hidden = model.hidden // tensor
     products = 3 * heads + hidden + 2 * model.width  # outputs of the block's matrix products
@@ -106,7 +115,10 @@ def _saved_per_position(config: TrainConfig, tensor: int) -> int:
 
 
 def _block_temporaries(model: ModelConfig, tensor: int) -> int:
-    """Return the number of temporary elements for each position in the backward pass of a block, without scores."""
+    """Return the number of temporary elements for each position in the backward pass of a block, without scores.
+
+    It is that of one device; `tensor` is the number of devices along that axis.
+    """
     return 6 * model.width + (8 * model.heads * model.head_size + 3 * model.hidden) // tensor
 
 

@@ -50,15 +50,17 @@ class Plan:
         same configs.
       hbm_limit: memory of a device that a program may use.
       fits: True if the peak is within the limit.
-      remedies: flags, each of which alone would make the step fit; empty if it fits.
+      remedies: flags such as `--config.compute.remat=full`, each of which alone would make the step fit, or advice if
+        none would; empty if it fits.
       estimated: True if memory and collectives are estimated because no compiler for these devices is present.
-      compile_seconds: duration of the compilation; None for an estimate.
+      compile_seconds: duration of the compilation, successful or not; None for an estimate.
       flops_per_token: FLOPs of a token by the convention 6N + 12LDT.
       step_flops: FLOPs that a step executes.
       tokens: tokens to train on in all.
-      tokens_per_second_at_mfu: {percentage of MFU: speed}.
-      days: {percentage of MFU: duration of training on `tokens`}.
-      expected_tokens_per_second: speed where computation runs at 50% of the peak and overlaps with the collectives.
+      tokens_per_second_at_mfu: {percentage of MFU, "40", "50" or "60": tokens per second on all devices together}.
+      days: {the same percentage: days of training on `tokens`}.
+      expected_tokens_per_second: speed where computation runs at 50% of the peak and overlaps with the collectives;
+        None where the step did not compile.
       collectives: communication of a step; None where it did not compile.
       pools: budgets of patches and targets.
       host: memory of the loader.
@@ -90,7 +92,7 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about what limits the accuracy or the efficiency of the plan."""
+        """Sentences about what limits the accuracy or the efficiency of the plan; empty if nothing does."""
         notes = []
         if self.pools.rows == 1:
             notes.append(
@@ -108,7 +110,12 @@ class Plan:
         return notes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as `gato plan --json` writes it."""
+        """Return the plan as the JSON object that `gato plan --json` writes.
+
+        To the fields it adds `notes`, `collective_bytes` (bytes that a device sends in a step), `step_flops.total` and
+        `host.loader`. `collectives` is {kind: {"count", "bytes"}}; it and `collective_bytes` are None where the step
+        did not compile.
+        """
         plan = dataclasses.asdict(self) | {"notes": self.notes, "collectives": None, "collective_bytes": None}
         if self.collectives is not None:
             plan["collectives"] = {kind: traffic._asdict() for kind, traffic in self.collectives.kinds.items()}

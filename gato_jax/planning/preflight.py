@@ -103,7 +103,14 @@ def _step_cost(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolB
 def _expected_speed(
     config: TrainConfig, topology: Topology, flops: StepFlops, traffic: Collectives | None
 ) -> float | None:
-    """Return the expected tokens per second, with computation and collectives overlapping, or None if unknown."""
+    """Return the expected tokens per second of all devices, with computation and collectives overlapping.
+
+    Args:
+      config: the run.
+      topology: its devices, whose computation is taken to run at 50% of the peak.
+      flops: FLOPs of one step on all devices.
+      traffic: communication of one step; None, unknown, gives None.
+    """
     if traffic is None:
         return None
     chip = topology.chip

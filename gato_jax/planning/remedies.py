@@ -16,7 +16,10 @@ REMATS = ("none", "dots", "full")  # remat policies; each saves fewer activation
 
 
 def remedies(config: TrainConfig, topology: Topology, mixture: Mixture | None, *, needed: int, limit: int) -> list[str]:
-    """Return flags, each of which alone would make the step fit; those that do not change the run's results come first.
+    """Return flags, each of which alone would make the step fit, such as `--config.compute.remat=full`.
+
+    Flags that do not change the run's results come first; for each of remat, fsdp, microbatches and batch size there is
+    the mildest change that is enough, if any is.
 
     If no single key is enough, the result is one combination of keys, and if no combination is enough, the advice to
     use a larger slice.
@@ -62,7 +65,10 @@ def _stronger_remat(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
 
 
 def _more_fsdp(config: TrainConfig, devices: int) -> Iterator[TrainConfig]:
-    """Yield configs whose params are sharded over 2, 4, ... times as many devices, with all others along data."""
+    """Yield configs whose params are sharded over 2, 4, ... times as many devices, with all others along data.
+
+    A config with fsdp=-1 (all devices that are left) has none. `devices` is the number of all devices.
+    """
     fsdp = max(config.mesh.fsdp, 1)
     while config.mesh.fsdp != -1 and (fsdp := 2 * fsdp) * config.mesh.tensor <= devices:
         yield dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=-1, fsdp=fsdp))
@@ -81,7 +87,10 @@ def _smaller_batches(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
 
 
 def _flags(config: TrainConfig, changed: TrainConfig) -> str:
-    """Return the flags that turn the first config into the second."""
+    """Return the flags that turn the first config into the second, separated by spaces; "" if nothing differs.
+
+    Only batch_size and the keys of compute and mesh are compared.
+    """
     keys = [("batch_size", config.batch_size, changed.batch_size)]
     for section in ("compute", "mesh"):
         before, after = (dataclasses.asdict(getattr(c, section)) for c in (config, changed))

@@ -16,7 +16,9 @@ from gato_jax.training import ConfigError, TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """All combinations of batch sizes, fsdp axes and remat policies to plan.
+    """All combinations of batch sizes, fsdp axes and remat policies to plan; iterating yields (batch, fsdp, remat).
+
+    Construction raises PlanError for a number below 1 or an unknown remat policy.
 
     Attributes:
       batches: batch sizes, in rows.
@@ -45,12 +47,13 @@ class Grid:
         fsdps: Sequence[int] = (),
         remats: Sequence[str] = (),
     ) -> Grid:
-        """Return a grid with defaults for the lists that are empty.
+        """Return a grid of the given lists, with defaults for those that are empty.
 
         Args:
-          config: its batch size is the default of `batches`.
-          topology: the default of `fsdps` are 1, 4, 16 and 64 as far as they divide its devices.
-          batches: batch sizes.
+          config: the run, whose batch size is the default of `batches`.
+          topology: its devices. The default of `fsdps` is those of 1, 4, 16, 64 and, up to 64, the number of devices
+            divided by the tensor axis, that divide this number.
+          batches: batch sizes, in rows.
           fsdps: sizes of the mesh axis fsdp.
           remats: remat policies. Default: all.
         """
@@ -82,7 +85,7 @@ class SweepRow:
       fits: True if the peak is within the limit.
       again: share of the step's FLOPs that recompute activations, by the remat policy.
       collective_bytes: bytes that a device sends in a step.
-      expected_tokens_per_second: see Plan.
+      expected_tokens_per_second: as in `Plan`; None where the step did not compile, as `collective_bytes`.
     """
 
     batch: int
@@ -97,7 +100,17 @@ class SweepRow:
 
 
 def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid: Grid) -> Iterator[SweepRow]:
-    """Yield a row for each combination of the grid; each may take a compilation of minutes."""
+    """Yield a row for each combination of the grid; each may take a compilation of minutes.
+
+    The data axis of the mesh takes the devices that fsdp and tensor leave.
+
+    Args:
+      config: the run, whose batch size, data and fsdp axes and remat policy are replaced.
+      topology: its accelerators.
+      mixture: its data; None for worst-case budgets where the config sets none.
+      grid: the combinations. One that raises ConfigError or PlanError gives a row with `refused`; other errors of
+        `make_plan` are raised.
+    """
     for batch, fsdp, remat in grid:
         changed = dataclasses.replace(
             config,
@@ -122,7 +135,10 @@ def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid
 
 
 def fastest(rows: Sequence[SweepRow]) -> SweepRow | None:
-    """Return the row with the highest expected speed of those that fit, with the least communication among equals."""
+    """Return the row with the highest expected speed of those that fit, with the least communication among equals.
+
+    If no row fits, return None.
+    """
     fitting = [row for row in rows if row.fits]
     return max(
         fitting, key=lambda row: (row.expected_tokens_per_second or 0, -(row.collective_bytes or 0)), default=None

@@ -37,7 +37,7 @@ def describe_plan(plan: Plan, topology: Topology) -> str:
 
 
 def describe_sweep(rows: Sequence[SweepRow]) -> str:
-    """Return the table of a sweep as text; a star marks the fastest row that fits."""
+    """Return the table of a sweep as text, with a line for each row and a legend; a star marks `fastest(rows)`."""
     picked, lines = fastest(rows), ["   batch  fsdp remat HBM per device fits  again  collectives  tokens/s"]
     for row in rows:
         line = f"{'*' if row is picked else ' '} {row.batch:>6} {row.fsdp:>5} {row.remat:<5} "
@@ -109,7 +109,7 @@ def _loader(plan: Plan) -> str:
 
 
 def _tokens(number: int | float) -> str:
-    """Return a number with three digits and a unit: 524 k, 2.05 M, 524 G."""
+    """Return a number with three significant digits and, from 1000 on, a unit: 12.3, 524 k, 2.05 M, 524 G, 1.5 T."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

@@ -39,7 +39,7 @@ class Chip:
       devices_per_chip: number of devices that JAX shows for a chip.
       devices_per_host: number of devices of the usual machine.
       host_memory: memory of that machine, in bytes; None where it differs between providers.
-      largest: number of chips of the largest slice; None for GPUs, which a network connects.
+      largest: number of chips of the largest TPU slice; None for GPUs, whose number is not limited.
       network: bytes/s that a device can send to another host, where that is not over `link`.
     """
 
@@ -62,9 +62,9 @@ def _gib(size: float) -> int:
 
 
 def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, network: float) -> Chip:
-    """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory for programs.
+    """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory as `hbm_limit`.
 
-    `mib` is its memory in MiB; the other numbers are those of `Chip`.
+    `mib` is its memory in MiB; the other numbers are attributes of `Chip`, in their units.
     """
     hbm = mib * 2**20
     return Chip(
@@ -128,7 +128,7 @@ class Topology:
     Attributes:
       name: name of the arrangement, such as v3:16x16.
       chip: figures of one device.
-      sides: sides of the slice of a TPU; the number of GPUs.
+      sides: sides of the slice of a TPU, in chips; the number of GPUs as the only side.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Topology:
         return -(-self.devices // self.chip.devices_per_host)
 
     def mesh_devices(self) -> list[Any]:
-        """Return the devices to make a mesh of.
+        """Return the `devices` devices to make a mesh of.
 
         TPUs are descriptions by libtpu, for which programs can be compiled. GPUs are those that are present, if they
         are of this kind and enough, and otherwise AbsentDevices.
@@ -184,10 +184,14 @@ class Topology:
 
 
 def parse_topology(name: str) -> Topology:
-    """Return the topology of a name: a chip, a colon, and the sides of a TPU slice or the number of GPUs.
+    """Return the topology of a name: a key of `CHIPS`, a colon, and the sides of a TPU slice or the number of GPUs.
+
+    Names such as v3:16x16, v4:8x8x4 and h100:8 are possible. That the cloud offers a slice of these sides is checked by
+    `Topology.mesh_devices` only.
 
     Raises:
-      TopologyError: there is no such chip or arrangement; the message names some that exist.
+      TopologyError: the chip is unknown, the sides are not two or three as that TPU has them, or there are more chips
+        than its largest slice has; the message names one that exists.
     """
     family, _, shape = name.partition(":")
     if family not in CHIPS:

@@ -40,13 +40,16 @@ class Program(NamedTuple):
 
 
 def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights: Sequence[float]) -> Program:
-    """Build the program of a run.
+    """Build the program of a run without allocating arrays or compiling.
 
     Args:
       config: Config of the run.
       mesh: Mesh of devices, which need not be here.
       budgets: Patches and targets that a pool has room for, the rows of one device in one microbatch.
-      loss_weights: Weight of the targets of each dataset.
+      loss_weights: Weight of the targets of each dataset, in the order of the mixture.
+
+    Raises:
+      ConfigError: A param does not divide over the mesh (see `shard_params`).
     """
     tx = optimizer(config.optimizer, config.model, config.steps)
     average = config.optimizer.ema_decay is not None
@@ -74,7 +77,10 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
 
 
 def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
-    """Return the shapes of a whole batch, over all processes, with None for the fields that stay on the host."""
+    """Return a whole batch, over all processes, of ShapeDtypeStructs without shardings.
+
+    Fields that stay on the host are None. `pools` is the number of pools of the batch.
+    """
     specs = batch_specs(
         rows=config.batch_size,
         context=config.context,
@@ -87,5 +93,5 @@ def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
 
 
 def with_shardings(shapes, placement):
-    """Return a tree of ShapeDtypeStructs with the shardings of a tree of the same form."""
+    """Return the tree `shapes` as ShapeDtypeStructs with the shardings in `placement`, a tree of the same form."""
     return jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)

@@ -24,7 +24,7 @@ def cache(flag: flags.FlagValues, argv: Sequence[str]):
     """
     flags.DEFINE_bool("prune", False, "Remove the entries that no process uses.", flag_values=flag)
     flags.DEFINE_float(
-        "older_than_days", 0.0, "With --prune: remove only entries that no run has opened for so many days.",
+        "older_than_days", 0.0, "With --prune: remove only entries that no run has opened for this number of days.",
         lower_bound=0.0, flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_float(

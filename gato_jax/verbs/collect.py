@@ -52,6 +52,8 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "tasks", "output")
+    if not all(flag.tasks):
+        raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.episodes)
     for name in flag.tasks:
         environments.require_runnable(name)

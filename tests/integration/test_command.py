@@ -37,6 +37,7 @@ def test_every_verb_has_help_with_its_flags(verb, word):
     said = gato(verb, word)
     assert said.status == 0 and not said.err
     assert said.out.startswith(f"gato {verb}: ") and "--json" in said.out or verb == "report"
+    assert "no run has opened for this number of days" in " ".join(said.out.split()) or verb != "cache"
 
 
 def test_help_of_all_verbs_imports_no_package_that_is_slow():
@@ -101,6 +102,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["zzz"], f"no verb 'zzz'; {', '.join(cli.VERBS)}"),
         (["collect", "--taks=a"], "Unknown command line flag 'taks'. Did you mean: tasks ?"),
         (["collect", "--output=x"], "--tasks is missing"),
+        (["collect", "--tasks=,", "--output={tmp}"], "--tasks holds an empty name, expected names separated by single"),
         (["collect", "--tasks=babyai/GoToRedBal-v0", "--output={tmp}"], "nearest: babyai/GoToRedBall-v0"),
         (["collect", f"--tasks={TASK}", "--output={tmp}", "--episodes=0"], "--episodes=0: 0 is not a positive integer"),
         (["collect", f"--tasks={TASK}", "--output={tmp}", "--noise=-1"], "not a non-negative number"),

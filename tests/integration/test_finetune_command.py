@@ -189,7 +189,9 @@ def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, mo
     workdir = tmp_path / "run"
     assert run(workdir, "--stop_after=3").status == 0 and len(curve_of(workdir)) == 1
     assert json.loads((workdir / "finetune.json").read_text())["score"] is None
-    assert run(workdir).status == 130 and len(curve_of(workdir)) == 1
+    broken_off = run(workdir)
+    assert broken_off.status == 130 and broken_off.err.endswith("gato finetune: interrupted\n")
+    assert len(curve_of(workdir)) == 1
     assert run(workdir).status == 0
     assert curve_of(workdir) == curve_of(tuned[0]) and metrics_of(workdir) == metrics_of(tuned[0])
     seeds = {step: list(EVALUATION_SEEDS[step - 2 : step]) for step in (2, 4, 6)}
