@@ -26,8 +26,8 @@ class Image:
     Attributes:
       height, width: size in pixels.
       channels: number of channels.
-      fit: method that brings an image to a multiple of the patch size: `resize` scales it, `pad` adds black pixels,
-        `crop` keeps its middle.
+      fit: method that brings each side of an image to a multiple of the patch size: `resize` scales it and `pad` adds
+        black pixels below and to the right, both up to the next multiple; `crop` keeps its middle, down to the last.
 
     Raises:
       SpecError: a field has a wrong type, or a size is below 1.

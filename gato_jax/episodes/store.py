@@ -32,7 +32,7 @@ SCHEMA = 1
 
 
 class DatasetError(ValueError):
-    """A dataset that is missing, damaged or not ours; the message names the file and the remedy."""
+    """A dataset that is missing, damaged or not written by gato_jax; the message names the file and the remedy."""
 
 
 def dataset_name(task_name: str) -> str:

@@ -39,7 +39,7 @@ def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
 
 
 def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
-    """Return (description, value) of each constant value of one action key, such as (`+1 at 0`, array); zero is first.
+    """Return (description, value) of each constant value of one action key, zero first, e.g. (`+1 at 0`, array).
 
     Zero is clipped to the limits of a continuous key.
     """

@@ -141,7 +141,7 @@ def _targets(tokens: TokenSequence, first: int = 0) -> np.ndarray:
 
 
 def _scaled(codecs: _Codecs, episodes: Sequence[Episode]) -> np.ndarray:
-    """Return the actions of all steps of all episodes, (steps, dimensions), with each dimension's limits at -1 and 1.
+    """Return the actions of all steps of all episodes, (steps, dimensions), with the codec's limits at -1 and 1.
 
     Final observations, which have no action, are left out. Values beyond the limits are not clipped.
 

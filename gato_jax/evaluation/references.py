@@ -54,9 +54,9 @@ class References:
       constant_candidates: number of constant actions that were tried.
       command: command that measured the scores.
       expert: the task's expert without noise; None if the task has no expert.
-      expert_agent: description of the expert.
-      human: published score of a human tester. It may have been measured by another protocol.
-      published_random: published score of random play, by the same protocol as `human`.
+      expert_agent: description of the expert; None without one.
+      human: published score of a human tester, maybe measured by another protocol; None if there is none.
+      published_random: published score of random play, by the same protocol as `human`; None if there is none.
 
     Raises:
       ReferencesError: `packages` or `spec_hash` does not have the form above.

@@ -17,6 +17,8 @@ _HEADINGS = ("task", "status", "random", "constant", "expert", "human", "descrip
 def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
     """Return one dict for JSON for each task `suite/task`, in the order of the names.
 
+    The keys are `name`, `suite`, `status` and `reason` (see `environments.status`), `expert` (its description or None),
+    `random_score`, `constant_score`, `constant_action`, `expert_score`, `human_score`, and the two below.
     Mean scores are those of the committed table, None where it has none. `score_source` is the packages that they were
     measured with, the episodes of random play, and the command, e.g. `minigrid 3.1.0; 20 episodes from seed 2000000;
     gato evaluate ...`. `installed_version` is whether exactly these packages are installed, None without scores.

@@ -101,7 +101,7 @@ def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: i
 def _saved_per_position(config: TrainConfig, tensor: int) -> int:
     """Return the number of elements for each position that one block on one device saves for its backward pass.
 
-    `tensor` is the number of devices along that axis.
+    `tensor` is the number of devices along the mesh axis tensor.
     """
     model, heads = config.model, config.model.heads * config.model.head_size // tensor
     hidden = model.hidden // tensor
@@ -117,7 +117,7 @@ def _saved_per_position(config: TrainConfig, tensor: int) -> int:
 def _block_temporaries(model: ModelConfig, tensor: int) -> int:
     """Return the number of temporary elements for each position in the backward pass of a block, without scores.
 
-    It is that of one device; `tensor` is the number of devices along that axis.
+    It is that of one device; `tensor` is the number of devices along the mesh axis tensor.
     """
     return 6 * model.width + (8 * model.heads * model.head_size + 3 * model.hidden) // tensor
 
@@ -131,7 +131,8 @@ def _patch_temporaries(model: ModelConfig) -> int:
 def _head_bytes(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
     """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table.
 
-    `tensor` is the number of devices along that axis, `size` the bytes of a number in the compute dtype.
+    They are those of one device; `tensor` is the number of devices along the mesh axis tensor, `size` the bytes of a
+    number in the compute dtype.
     """
     vocabulary = config.model.tokenization.vocabulary.padded_size // tensor
     chunk = min(config.compute.loss_chunk, budgets.targets)

@@ -96,10 +96,11 @@ class Results:
 
     Attributes:
       tasks: scores of each task.
-      aggregate: {"mean", "iqm" or "share_at_50": value} over the normalised scores, as far as they are known.
+      aggregate: {name: value} over the normalised scores: their number `tasks`, `mean`, interquartile mean `iqm`, and
+        `share_at_50`, the share of 0.5 or above; a value that is not known is left out.
       held_out: measurements on held-out data.
       making: facts about the training, the key `run` of the file.
-      minutes: duration in minutes; None if not known.
+      minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
       peak_memory_bytes: peak memory; None if not known.
     """
 

@@ -21,7 +21,7 @@ class Job(NamedTuple):
 
     Attributes:
       position: Index of the episode, from 0, in the order in which `play` yields them.
-      task: Name of the task.
+      task: Name of the task, `suite/task`.
       seed: Seed of the environment and of the actor.
       render: True to keep a rendered frame of each step.
     """

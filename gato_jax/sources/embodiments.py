@@ -23,6 +23,9 @@ class Workspace:
       low: lower corner of the box, in the unit and frame of that observation, one number for each of `elements`.
       high: upper corner of the box. Each number must be greater than that of `low`.
       elements: indices of the position's elements in the flattened observation.
+
+    Raises:
+      SourceError: the numbers of limits and elements differ or are 0, or a limit of `low` is not below that of `high`.
     """
 
     key: str

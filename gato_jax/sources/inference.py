@@ -33,7 +33,7 @@ class Inference:
       steps: number of their steps at which an action was taken.
       elements: statistics of each element of the continuous observations, then of the continuous actions.
       statements: all findings, declared and inferred.
-      fields: the fields given to `infer`, with the inferred limits, gripper, cameras and rate, for a person to edit.
+      fields: the fields given to `infer`, or default ones, with what was inferred filled in, for a person to edit.
       rejected: episodes of the sample that could not be read.
     """
 

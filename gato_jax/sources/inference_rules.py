@@ -231,8 +231,9 @@ def _score_as_gripper(
 ) -> Iterator[tuple[float, _GripperKind, str]]:
     """Yield (confidence, kind, evidence) once if an action element resembles a gripper command, otherwise nothing.
 
-    It is "binary" if it takes two values, or is within 5% of its ends at more than 95% of the steps; "continuous" if it
-    stays in [0, 1] and covers more than half of it. A key with "grip" raises the confidence.
+    It is "binary" if it takes two values, or if more than 95% of the steps are within 5% of the range from its smallest
+    or largest value, and more than 5% are at either; "continuous" if it stays in [0, 1] and covers more than half of
+    it. A key that contains "grip" raises the confidence. A constant element is no gripper.
 
     Args:
       modality: modality of the action. A Discrete one with n other than 2 is no gripper.
@@ -291,8 +292,8 @@ def infer_control_rate(
     Args:
       spec: the task.
       sample: the sampled episodes.
-      timestamps: key of an observation that holds the times of the steps, in addition to the usual names: a key that is
-        or ends in "timestamp", "timestamps" or "time". None for these alone.
+      timestamps: key of an observation that holds the times of the steps, in addition to the usual names: a key whose
+        last part is "timestamp", "timestamps" or "time", as in "robot/time". None for these alone.
 
     Returns:
       The rate in hertz, or None if it is unknown, and a statement about it.

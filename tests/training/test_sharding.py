@@ -6,7 +6,7 @@ import pytest
 
 from gato_jax.model import param_axes
 from gato_jax.training import ConfigError, MeshConfig
-from gato_jax.training.sharding import make_mesh, local_pools, place_batch, place_ahead, row_groups, shard_params
+from gato_jax.training.sharding import local_pools, make_mesh, place_ahead, place_batch, row_groups, shard_params
 from tests.model.made_model import TINY, alive, made_batch
 
 

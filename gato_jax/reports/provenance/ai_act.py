@@ -213,7 +213,8 @@ def _measures(dataset: DatasetLineage) -> list[str]:
 def _gaps(dataset: DatasetLineage) -> list[str]:
     """Return facts for article 10(2)(h): unknown licence terms, degenerate dimensions, values that are not finite.
 
-    Of a dataset that was not measured they are the licences and a sentence that says so.
+    Up to 20 degenerate dimensions are listed. Of a dataset that was not measured there are the licences and a sentence
+    that says so.
     """
     unknown = [licence for licence in dataset.episodes_by("licence") if commercial_use(licence) is None]
     facts = [

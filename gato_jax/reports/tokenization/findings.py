@@ -61,9 +61,10 @@ class Setting:
       mean_abs_error, max_abs_error, clip_rate: over all continuous values; None if there are none.
       bins_used: share of the bins that at least one value of any dimension fell into.
       tokens_per_step, max_tokens_per_step: mean and maximum number of tokens of a step.
-      context_share: mean tokens of a step divided by the length of the context.
+      context_share: mean tokens of a step divided by the length of the context in tokens.
       max_observation_tokens: the most tokens of an observation and its separator, which share the local positions.
-      exceeds_local_positions: whether that is more than there are local positions, so that training is impossible.
+      exceeds_local_positions: whether that is more than local_positions - 1 (the last one is that of actions), so that
+        training is impossible.
       tokens: mean number of tokens of each key, in the order of a step.
       dimensions: results of each element of the continuous keys.
     """

@@ -19,7 +19,7 @@ class Row:
     Attributes:
       setting: the first of the settings.
       patches: the patch sides in pixels of all of them, such as "8, 16".
-      marks: PAPERS and LEAST_ERROR, where they apply.
+      marks: "the paper's" and "least error", where they apply to one of the settings.
     """
 
     setting: Setting

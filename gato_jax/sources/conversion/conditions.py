@@ -19,7 +19,7 @@ class TooManyRejectedError(ConversionError):
 
     Attributes:
       rejected: the damaged episodes.
-      filtered: {name of a filter: number of episodes that it dropped}.
+      filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
     """
 
     def __init__(self, message: str, rejected: Sequence[Rejection], filtered: Mapping[str, int]):

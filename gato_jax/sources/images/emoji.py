@@ -151,7 +151,10 @@ def _is_captioned(code_point: int) -> bool:
 
 
 def _emoji_of_font(font: Path) -> _EmojiImages:
-    """Return all emoji for which the font has a glyph, or raise SourceError if the file does not exist."""
+    """Return all emoji of the dataset for which the font has a glyph; raise SourceError if its file does not exist.
+
+    They are the code points that `_is_captioned` accepts, in ascending order.
+    """
     if not font.is_file():
         raise SourceError(
             f"cannot render emoji: the font {font} does not exist. Run apt-get install fonts-noto-color-emoji, or "

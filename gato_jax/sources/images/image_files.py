@@ -182,8 +182,8 @@ def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | N
     Args:
       folder: Folder of the images.
       name: Path of the file relative to `folder`.
-      sizes: Files in the folder, from `_file_sizes`. Their sizes do not matter, 0 neither. A name that it lacks, such
-        as one in a subfolder, is looked up on disk.
+      sizes: Files in the folder, from `_file_sizes`. The sizes are not used, and an empty file counts as existing. A
+        name that is not among them, such as one in a subfolder, is looked up on disk.
     """
     try:
         if name in sizes or resolve_within(folder, name).is_file():

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     Attributes:
       instruction: The instruction.
       episodes: Numbers of the episodes with the problem.
-      problem: Kind of the problem.
+      problem: Kind of the problem, such as "mixed style" or "duplicate".
       evidence: The reason, in words.
     """
 
@@ -143,7 +143,7 @@ def _typing_errors(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
 def _mixed(
     groups: Mapping[str, tuple[int, ...]], problem: Problem, classify: Callable[[str], Hashable | None]
 ) -> list[Finding]:
-    """Find the instructions whose class differs from that of most episodes; there are none if all have one class.
+    """Find the instructions whose class, such as their style, differs from the most frequent one among the episodes.
 
     Args:
       groups: {instruction: numbers of its episodes}.

@@ -53,7 +53,7 @@ class VideoPart:
     Attributes:
       file: The video file.
       start: Start of the part in seconds from the beginning of the file.
-      stop: End of the part, likewise in seconds; None for the end of the file.
+      stop: End of the part in seconds from the beginning of the file; None for the end of the file.
     """
 
     file: Path

@@ -86,7 +86,8 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
       times: {topic: (N,) int64} as returned by `read_message_times`, to verify that the file agrees with its index.
 
     Raises:
-      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded for ROS 2.
+      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
+        CDR with a ros2msg schema.
     """
     from mcap_ros2.decoder import DecoderFactory
 

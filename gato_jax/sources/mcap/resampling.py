@@ -127,8 +127,9 @@ class Resampling:
     def select_messages(self, field: str, steps: np.ndarray, log_times: np.ndarray) -> np.ndarray:
         """Return the number of the message, from 0, that each step takes of a field, by its role.
 
-        It is -1 if no message precedes a step, or N if none follows, for a field that needs it; these are not checked.
-        Times that differ by a thousandth of a period count as equal.
+        The number is -1 for a step before the first message of an observed or held field, and N for a step after the
+        last message of a commanded one; neither raises an error here. Ages and delays are not limited here. Times that
+        differ by a thousandth of a period count as equal.
 
         Args:
           field: `topic:field` or `topic`.

@@ -37,7 +37,8 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
       path: folder of the dataset, or its name below MINARI_DATASETS_PATH. Nothing is downloaded.
       split: must be "train", because Minari has no splits.
       fields: the fields to read. A field is a path within Minari's episode data, such as
-        `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define.
+        `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define, and
+        the rewards. Unless they name another, `infos/success` is the success flag of the episodes that have it.
 
     Raises:
       SourceError: there is no such dataset, a space has no modality, an action has no finite limits, or no episode can

@@ -107,6 +107,6 @@ def _modality(space: Any, path: str) -> Modality:
 
 
 def _limit(values: np.ndarray) -> tuple[float, ...] | float:
-    """Return the limits as one number if all are equal, otherwise as a tuple."""
+    """Return the limits on one side of a box as one number if all are equal, otherwise as a flat tuple, row-major."""
     different = np.unique(values)
     return float(different[0]) if len(different) == 1 else tuple(map(float, values.flat))

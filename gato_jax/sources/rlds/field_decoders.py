@@ -14,7 +14,7 @@ _CALL = re.compile(r"(?P<name>\w+)\((?P<path>.+)\)")
 
 
 def _to_picture(value: Any) -> PIL.Image.Image:
-    """Return the bytes of an encoded image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3), as a Pillow image."""
+    """Convert the bytes of an encoded image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3), to a Pillow image."""
     return PIL.Image.open(io.BytesIO(value)) if isinstance(value, bytes) else PIL.Image.fromarray(np.squeeze(value))
 
 

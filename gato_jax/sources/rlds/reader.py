@@ -37,7 +37,7 @@ def open_rlds(
     """Open one split of an RLDS dataset.
 
     A `provenance.json` beside the records replaces provenance, control rate and robot of the fields. The lengths of
-    episodes are counted on the first opening, and kept in a file beside the records.
+    episodes are counted on the first opening, which reads all records, and kept in a file; see `RecordLengths.read`.
 
     Args:
       path: Folder NAME/VERSION of the dataset, local or as gs://BUCKET/NAME/VERSION; or its name, which is looked up in

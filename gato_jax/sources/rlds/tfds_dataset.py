@@ -211,7 +211,7 @@ class Columns:
         return value
 
     def _look_up(self, path: str) -> tuple[Any, Any]:
-        """Return the value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""
+        """Return the stored value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""
         value, feature, rest = self._values, self._features, path
         while rest:
             if not isinstance(value, Mapping):

@@ -65,7 +65,7 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
 
 
 def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
-    """Yield (`SUITE/TASK`, entry) of robomimic, for each task once with images and once with the state of objects."""
+    """Yield (`SUITE/TASK`, entry) of robomimic, for each task with images, and with the state of objects instead."""
     for source, (tasks, agent) in _SOURCES.items():
         for task in tasks.split():
             arms = 2 if task == "transport" else 1
