@@ -81,6 +81,8 @@ class Attention(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Attend from new positions to a KV cache that already holds their own keys and values.
 
+        The result is to be added to the residual stream.
+
         Args:
           x: normalised residual stream at the new positions.
           position: index of each new position, counted from any origin that the cached keys share.

@@ -64,7 +64,10 @@ def param_axes(path: str, ndim: int) -> P:
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """Return `x`, its sharding constrained to that of axes with these logical names; without a mesh, `x` itself."""
+    """Return `x`, its sharding constrained to that of axes with these logical names.
+
+    It is `x` itself outside of `jax.set_mesh`.
+    """
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, mesh_axes(*names))

@@ -20,7 +20,7 @@ from gato_jax.model import ModelConfig, count_parameters, initialise
 from gato_jax.training import OptimizerConfig, TrainConfig, TrainState
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.program import batch_shapes
-from gato_jax.training.sharding import row_groups, shard_batch, shard_params
+from gato_jax.training.sharding import batch_shardings, param_shardings, row_groups
 from gato_jax.training.step import make_initial_state
 
 _SCORES = 3  # arrays of the size of the scores that the dense kernel holds at a time: scores, weights and a gradient
@@ -65,7 +65,7 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     pools = row_groups(mesh) * config.compute.accumulate
     tokens = config.batch_size // pools * config.context
     params = state.params
-    copies = _bytes_per_device(params, shard_params(mesh, params)) * size // 4
+    copies = _bytes_per_device(params, param_shardings(mesh, params)) * size // 4
     gathered = count_parameters(params["embedding"]["tokens"]) + 2 * count_parameters(params["blocks"][0])
     # Gradients have the dtype of the copies; their sum over microbatches has the dtype of the params.
     gradients = copies if config.compute.accumulate == 1 else copies * (size + 4) // size
@@ -73,11 +73,11 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     blocks_or_patches = max(tokens * block, budgets.patches * patch) * size
     batch = batch_shapes(config, pools, budgets)
     return Memory(
-        state=_bytes_per_device(state, shard_params(mesh, state)),
+        state=_bytes_per_device(state, param_shardings(mesh, state)),
         copies=copies + gathered * size // tensor,
         activations=config.model.layers * tokens * size * _saved_per_position(config, tensor),
         working=max(gradients + blocks_or_patches, _head_bytes(config, budgets, tensor, size)),
-        batch=_bytes_per_device(batch, shard_batch(mesh, batch)),
+        batch=_bytes_per_device(batch, batch_shardings(mesh, batch)),
     )
 
 

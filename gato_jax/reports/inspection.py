@@ -196,7 +196,7 @@ def _tokens(pieces: Sequence[_WholePiece], tokens: TokenSequence) -> Iterator[In
 
 
 def _images(layout: Layout, whole: _WholePiece) -> Iterator[InspectedImage]:
-    """Yield the images of a piece of which the row holds at least one tile, in the order of their tokens."""
+    """Yield the images of a piece of which the row holds at least one tile (patch or code), in the order of tokens."""
     grids = {column.key: grid for column in layout.observation_columns if (grid := _grid(column.codec)) is not None}
     if not grids:
         return

@@ -145,8 +145,8 @@ def line_chart(
 def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
     """Draw a small histogram of `counts` as <svg>, 104 pixels wide and `height` tall, with the first count on the left.
 
-    Heights of bars are proportional to the square root of the count, so that a bar with a single value stays visible.
-    `label` describes the histogram to screen readers.
+    Heights of bars grow linearly with the square root of the count, from 1.5 pixels, so that a bar with a single value
+    stays visible; a count of 0 has no bar. `label` describes the histogram to screen readers.
     """
     tall = np.sqrt(np.array(counts, float) / max([*counts, 1]))
     tall = np.where(tall > 0, 1.5 + (height - 1.5) * tall, 0.0)
@@ -175,8 +175,8 @@ def smooth(y: np.ndarray) -> np.ndarray:
 def curve_path(x: np.ndarray, y: np.ndarray) -> str:
     """Return an SVG path through the points (x, y) with finite y, with gaps at the others, e.g. "M0.0 5.0L1.0 4.0".
 
-    Both are (N,), in units of the drawing, to one decimal. Of more than 400 points, 200 equal stretches are drawn by
-    their smallest and largest y only.
+    Both are (N,), in units of the drawing, to one decimal. Of more than 400 points, 200 stretches with
+    equal numbers of points are drawn by their smallest and largest y only.
     """
     if len(x) > _POINTS:
         edges = np.linspace(0, len(x), _POINTS // 2 + 1).astype(int)

@@ -162,7 +162,15 @@ def _read_json(path: Path, remedy: str) -> Any:
 def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:
     """Return a record for each entry of a JSON object {name: fields}, with the name in the field `key`.
 
-    `where` names the file and entry, and `remedy` is a sentence, for the ReportError of anything else.
+    Args:
+      kind: class of the records.
+      key: field of the records that takes the name.
+      table: the object.
+      where: file and entry that hold it, the beginning of error messages.
+      remedy: sentence at the end of error messages.
+
+    Raises:
+      ReportError: `table` is no such object, or its fields are not those of a record.
     """
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
         raise ReportError(f"{where} is not an object of objects. {remedy}")

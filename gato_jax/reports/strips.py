@@ -80,9 +80,10 @@ def reward_strip(rollout: Rollout) -> Markup:
 
 
 def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
-    """Return (name, share of the steps in [0, 1], CSS colour) of each discrete action taken, in ascending order.
+    """Return (name, share of the steps in [0, 1], CSS colour) of each discrete action taken.
 
-    An action without a name is called "action 7"; a colour is e.g. "var(--s7)".
+    They are in the order of the actions' numbers. An action without a name is called "action 7"; a colour is e.g.
+    "var(--s7)".
     """
     used, counts = np.unique(rollout.actions, return_counts=True)
     names = rollout.action_names

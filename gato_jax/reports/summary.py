@@ -30,7 +30,7 @@ def headline(results: Results) -> str:
 
 
 def score(value: float | None, metric: str) -> str:
-    """Format a score: as a whole percentage ("83%") if the metric is "success", else by `number`; "-" for None."""
+    """Format a score: 0.83 as "83%" if the metric is "success", any other metric by `number`; "-" for None."""
     if value is None:
         return _NONE
     return f"{value:.0%}" if metric == "success" else number(value)

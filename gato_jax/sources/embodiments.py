@@ -76,7 +76,7 @@ class EmbodimentSelection:
       reader: all episodes of the recording.
       episodes: the matching episodes, in order. It is `reader` itself if all match, and None if none does.
       excluded: one rejection of the whole recording if its robot does not match, otherwise one for each episode that
-        leaves the workspace or is damaged.
+        leaves the selector's `Workspace` or is damaged.
     """
 
     reader: EpisodeReader

@@ -99,14 +99,15 @@ class TrainConfig:
       missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
-        the upper bound of the mixture; training accepts no smaller number. Set them to plan a run without data.
+        the upper bound of the mixture; training accepts no smaller number. Without the
+        data, `gato plan` uses them and otherwise assumes the worst case.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
       checkpoint_every: Steps between two checkpoints, a multiple of `log_every`.
-      loader_threads: Threads that build batches, each a whole one at a time.
+      loader_threads: Threads that build batches; each builds whole batches, one at a time.
 
     Raises:
       ConfigError: A value is out of range, or two of them contradict each other.
@@ -165,12 +166,12 @@ class TrainConfig:
         Args:
           config: The sections and values, with the tokenization in a section of its own, `tokenization`. A section
             `experiment` belongs to the script around the run and is ignored.
-          workdir: Folder of the run, which takes the place of `{workdir}` in every text of the config; None to leave
-            the texts as they are.
+          workdir: Folder of the run, which takes the place of `{workdir}` in the texts of the config (see
+            `plain_fields`); None to leave the texts as they are.
 
         Raises:
-          ConfigError: A key is unknown, in which case the error names the nearest one, or a value cannot be.
-          ImageTokenizerError: The folder `image_tokenizer` has none that can be read.
+          ConfigError: A key is unknown, in which case the error names the nearest one, or a value is not allowed.
+          ImageTokenizerError: The folder `image_tokenizer` has no image tokenizer that can be read.
         """
         fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
         tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
@@ -190,9 +191,9 @@ class TrainConfig:
 
 
 def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:
-    """Return a config as a new dict of dicts, with `workdir` in place of `{workdir}` in every text.
+    """Return a config as a new dict of dicts, with `workdir` in place of `{workdir}` in each value that is a text.
 
-    Texts in lists and tuples, and all texts if `workdir` is None, stay as they are.
+    Values of nested sections count, texts inside of lists and tuples do not. If `workdir` is None, nothing is replaced.
     """
 
     def fill(value: Any) -> Any:

@@ -146,7 +146,7 @@ def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[d
     config does not set them they are 0.1 and 0. Values of the tokenization are not checked here.
 
     Raises:
-      ConfigError: The config sets another value of the model.
+      ConfigError: The config sets any other value of the model, even to that of the checkpoint.
     """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")

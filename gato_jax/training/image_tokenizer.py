@@ -60,7 +60,7 @@ class TokenizerState(NamedTuple):
       params: The parameters, the code vectors among them.
       optimizer: The state of the optimizer.
       counts: Moving average over steps of the number of vectors that chose each code.
-      sums: Moving average over steps of the sum of these vectors; sums / counts are the code vectors.
+      sums: Moving average over steps of the sum of these vectors; a step sets the code vectors to sums / counts.
       unused: Number of steps since a vector last chose each code.
       step: Number of steps done.
     """
@@ -150,7 +150,10 @@ def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransforma
 
 
 def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTransformation):
-    """Return the pure function `init(key) -> TokenizerState`: random params, and a state in which no code was used."""
+    """Return the pure function `init(key) -> TokenizerState`, with random params.
+
+    Counts are 1 and sums are the code vectors; every code counts as unused for REVIVE_AFTER (20) steps.
+    """
 
     def init(key: Key[Array, ""]) -> TokenizerState:
         params = initialise(config, key)

@@ -47,7 +47,7 @@ def target_mask(batch: Batch) -> Bool[Array, "B T"]:
 
 
 def find_targets(batch: Batch, row_weights: Float[Array, " B"], budget: int) -> Targets:
-    """Return the targets of each pool, in the order of positions, each with the weight of its row.
+    """Return the targets of each pool, in the order of positions, each with the weight of its row; 0 at padding.
 
     Args:
       batch: A batch of B rows.
@@ -96,7 +96,10 @@ def cross_entropy(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chunked_cross_entropy(vocabulary: int, table, predictors, ids, weights):
-    """Return the weighted sum of all losses, a scalar, and the losses (C, G, K) of C chunks of K targets of G pools.
+    """Return the weighted sum of all losses, a scalar, and the unweighted losses (C, G, K).
+
+    There are C chunks of K targets of each of G pools; K is the size of a chunk here. Gradients flow through the sum
+    only.
 
     `ids` and `weights` are (C, G, K) too. `vocabulary` is the number of rows of `table` (V, D) that are not padding,
     `predictors` (C, G, K, D) are the hidden vectors.

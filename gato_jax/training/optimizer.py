@@ -10,7 +10,7 @@ from gato_jax.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Return the schedule: linear to the peak rate, then a cosine to a fraction of it at the last step, or constant.
+    """Return the schedule: linear to the peak rate, then constant, or a cosine to a fraction of it at the last step.
 
     It maps the number of steps done to the learning rate of the next step.
 

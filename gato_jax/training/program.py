@@ -17,7 +17,7 @@ from gato_jax.batching.batch import HOST_ONLY, batch_specs
 from gato_jax.model import graphdef, initialise
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
-from gato_jax.training.sharding import replicated, row_groups, shard_batch, shard_params
+from gato_jax.training.sharding import batch_shardings, param_shardings, replicated, row_groups
 from gato_jax.training.step import TrainState, make_initial_state, make_train_step
 
 
@@ -49,14 +49,14 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
       loss_weights: Weight of the targets of each dataset, in the order of the mixture.
 
     Raises:
-      ConfigError: A param does not divide over the mesh (see `shard_params`).
+      ConfigError: A param does not divide over the mesh (see `param_shardings`).
     """
     tx = optimizer(config.optimizer, config.model, config.steps)
     average = config.optimizer.ema_decay is not None
     init = make_initial_state(functools.partial(initialise, config.model), tx, average=average)
     key = jax.eval_shape(lambda: jax.random.key(config.seed))
     shapes = jax.eval_shape(init, key)
-    placement = shard_params(mesh, shapes)
+    placement = param_shardings(mesh, shapes)
     batch = batch_shapes(config, row_groups(mesh) * config.compute.accumulate, budgets)
     step = make_train_step(
         graphdef(config.model),
@@ -69,7 +69,7 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
     return Program(
         mesh,
         with_shardings(shapes, placement),
-        with_shardings(batch, shard_batch(mesh, batch)),
+        with_shardings(batch, batch_shardings(mesh, batch)),
         with_shardings(key, replicated(mesh)),
         jax.jit(init, out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),

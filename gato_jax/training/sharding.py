@@ -63,7 +63,7 @@ def local_pools(mesh: Mesh, accumulate: int) -> list[int]:
     return [group * accumulate + n for group in here for n in range(accumulate)]
 
 
-def shard_params(mesh: Mesh, shapes):
+def param_shardings(mesh: Mesh, shapes):
     """Return the NamedShardings of params and of the optimizer's state, as a tree of the form of `shapes`.
 
     Args:
@@ -86,8 +86,11 @@ def shard_params(mesh: Mesh, shapes):
     return jax.tree_util.tree_map_with_path(place, shapes)
 
 
-def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
-    """Return a Batch of NamedShardings: the first axis, of rows or pools, is spread over the axes data and fsdp."""
+def batch_shardings(mesh: Mesh, batch: Batch) -> Batch:
+    """Return the NamedShardings of a batch, as a Batch; its arrays are not read.
+
+    The first axis, of rows or pools, is spread over the axes data and fsdp.
+    """
     return jax.tree.map(lambda _: NamedSharding(mesh, mesh_axes("batch")), batch)
 
 
@@ -97,7 +100,7 @@ def place_batch(mesh: Mesh, batch: Batch) -> Batch:
     The fields in `HOST_ONLY`, which the step does not read, become None.
     """
     batch = batch.replace(**HOST_ONLY)
-    return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
+    return jax.tree.map(jax.make_array_from_process_local_data, batch_shardings(mesh, batch), batch)
 
 
 def place_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:

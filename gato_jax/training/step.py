@@ -107,7 +107,10 @@ def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: S
     pools = batch.patch_slots.shape[0]
 
     def split(x):
-        """Split (B, ...) into (A, B/A, ...); the pools of a device are consecutive, one for each microbatch."""
+        """Split (B, ...) into (A, B/A, ...), and (G, ...) alike; microbatch a gets the a-th pool of each device.
+
+        The A pools of a device are consecutive in the batch.
+        """
         groups = x.reshape(pools // microbatches, microbatches, len(x) // pools, *x.shape[1:])
         return jnp.moveaxis(groups, 1, 0).reshape(microbatches, -1, *x.shape[1:])
 

@@ -192,7 +192,7 @@ def _add_equipment(graph: _Graph, origin: Provenance) -> str | None:
 
 
 def _add_annotation(graph: _Graph, annotator: str, digest: str) -> str:
-    """Add the annotation of a source and return its id.
+    """Add the activity of annotating a source, associated with its annotator, and return the id of the activity.
 
     Args:
       graph: the graph.

@@ -61,7 +61,9 @@ class ShardEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The work folder of a conversion, `VERSION.converting`, beside the future folder of the dataset.
+    """Record of the settings and the finished shards of a conversion, by which an interrupted one is continued.
+
+    It is kept in a work folder, `VERSION.converting`, beside the future folder of the dataset.
 
     Attributes:
       directory: future folder of the dataset, `.../NAME/VERSION`.

@@ -59,7 +59,7 @@ class ShardWorker:
         return self.transform.spec if self.transform else next(iter(self.readers.values())).spec
 
     def survey(self, shard: Shard) -> ShardEntry:
-        """Record the properties of all of a shard's episodes before any transform, without writing the episodes.
+        """Record the properties (see `EpisodeRow`) of a shard's episodes before any transform; write no episodes.
 
         Args:
           shard: the shard.

@@ -51,10 +51,11 @@ def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
     Args:
       group: the group that holds the link.
       link: `h5py.SoftLink`; its path is relative to `group`, or to the file if it begins with `/`.
-      links: number of soft links followed before it, at most 15.
+      links: number of soft links followed before it.
 
     Raises:
-      SourceError: the link is broken, endless, or leads to another file.
+      SourceError: the link is broken or leads to another file, or 16 links were followed before it, which may be
+        endless.
     """
     if links == _MAX_LINKS:
         raise SourceError(

@@ -52,7 +52,8 @@ class ReviewedInstructions:
 def apply_review(review: Review, *, allow_unreviewed: bool = False) -> Callable[[int, Episode], Episode]:
     """Return a function that adds the reviewed instruction to an episode: (number, episode) -> episode.
 
-    It raises EpisodeRejected for the episodes of rejected entries, and for those that are in no entry.
+    The returned function raises EpisodeRejected for the episodes of rejected entries, and for those that are in no
+    entry.
 
     Args:
       review: The review of the dataset.

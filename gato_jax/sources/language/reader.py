@@ -112,7 +112,11 @@ def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:
 
 
 def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
-    """Return the text of a record; raise EpisodeRejected if `parse_text` does or it cannot be encoded as UTF-8."""
+    """Return the text that `parse_text` finds in a record.
+
+    Raises:
+      EpisodeRejected: `parse_text` raises it, or the text cannot be encoded as UTF-8.
+    """
     text = parse_text(record, content)
     try:
         text.encode()  # fails for half of a surrogate pair, which JSON can express

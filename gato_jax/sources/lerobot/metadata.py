@@ -280,8 +280,9 @@ def _file_numbers(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
 def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
     """Fill the placeholders of a path template and return the path below `root`.
 
-    Only `{name}` and `{name:03d}` are replaced, with any digit for the width. `str.format` would also evaluate
-    attributes and any width, which is unsafe for a template from a downloaded file.
+    Only `{name}` and `{name:03d}` are replaced, the latter with any one digit for the width and with or without the 0
+    before it; both pad with zeros. `str.format` would also evaluate attributes and any width, which is unsafe for a
+    template from a downloaded file.
 
     Raises:
       KeyError: `values` lacks the name of a placeholder.

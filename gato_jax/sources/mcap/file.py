@@ -119,7 +119,9 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:
-    """Return {topic: log times in nanoseconds} from the indexes of the chunks, in the order of the file.
+    """Return {topic: log times in nanoseconds} from the indexes of the chunks.
+
+    The times of a topic are in the order of its messages in the file.
 
     Args:
       stream: the open file.

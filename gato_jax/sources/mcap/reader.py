@@ -145,8 +145,9 @@ def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, loca
 def _read_provenance(default: Provenance, recording: McapRecording, location: str) -> Provenance:
     """Return `default` with the interval of the recording and the entries of its metadata record `provenance`.
 
-    The entries replace values of `default`. If `default.recorded_at` is empty and the clock was set (after the year
-    2000), it becomes `BEGIN/END` in UTC, such as "2024-05-01T10:00:00+00:00/2024-05-01T10:00:42+00:00".
+    The entries replace values of `default`. If `default.recorded_at` is empty and the recording begins after the year
+    2000, as its clock was set then, it becomes `BEGIN/END` in UTC, such as
+    "2024-05-01T10:00:00+00:00/2024-05-01T10:00:42+00:00".
 
     Raises:
       EpisodeRejected: the metadata record has an entry that Provenance does not allow.

@@ -216,7 +216,11 @@ def _read_metadata(folder: Path, number: int) -> dict[str, Any]:
 
 
 def _count_steps(folder: Path, number: int) -> int:
-    """Return the number of actions of one episode, by its metadata; raise EpisodeRejected if there is none."""
+    """Return the number of steps of one episode, which is its number of actions, from its metadata.
+
+    Raises:
+      EpisodeRejected: the number is 0, or the metadata cannot be read.
+    """
     location, metadata = _location(folder, number), _read_metadata(folder, number)
     if (steps := _reject_errors(location, lambda: int(metadata["total_steps"]))) < 1:
         raise EpisodeRejected(location, "it has no steps")

@@ -97,8 +97,9 @@ class _RowFormat:
     def infer(cls, fields: Fields, schema: Any, location: str) -> _RowFormat:
         """Infer the meaning of a row from the types of the columns that hold the fields.
 
-        A row is a step if there is a column `episode_index` or `episode_id`. Otherwise it is an episode, of one step
-        unless the column of an observation or action holds lists of values.
+        A row is a step if there is a column `episode_index` or `episode_id`. Otherwise it is an episode: of several
+        steps if the column of an observation or action holds a list of values in each row, else of one step. A list
+        that is itself one value, such as a vector, makes one step.
 
         Args:
           fields: the fields to read.

@@ -27,7 +27,10 @@ def _grey_to_rgb(values: Any) -> list[np.ndarray]:
 
 
 def _bgr_to_rgb(values: Any) -> list[np.ndarray]:
-    """Exchange the red and blue channels of T images, encoded files or arrays; the results are (H, W, 3) uint8."""
+    """Exchange the red and blue channels of T images.
+
+    Images are encoded files or arrays; the results are (H, W, 3) uint8.
+    """
     return [np.asarray(_to_picture(value).convert("RGB"))[..., ::-1] for value in values]
 
 
