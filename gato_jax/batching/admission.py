@@ -15,7 +15,10 @@ from gato_jax.episodes.licences import commercial_use, is_allowed
 
 
 class AdmissionError(ValueError):
-    """A mixture that the rules do not admit, or a rule out of range; the message names datasets, reason and remedy."""
+    """A mixture that the rules do not admit, or a rule that is out of range.
+
+    For a mixture the message names the datasets, the reason and the remedy; for a rule its name and value.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,8 @@ class AdmissionConfig:
     """Rules of admission; the defaults admit everything.
 
     Attributes:
-      allowed_licences: SPDX identifiers or names of licences, in any case; None for any, empty for none. Of a choice
-        (OR) one must be among them, of a conjunction (AND) all.
+      allowed_licences: SPDX identifiers or names of licences, in any case. None admits any licence, an empty tuple
+        admits no licence. Of a choice (OR) one must be among them, of a conjunction (AND) all.
       commercial_only: Whether every licence must permit commercial use. A licence that is not known does not.
       synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, in [0, 1], by the
         weights of the mixture; None for any.
@@ -51,10 +54,11 @@ class AdmissionConfig:
 
 
 def require_admissible(mixture: Mixture, rules: AdmissionConfig):
-    """Check that a mixture obeys the rules; a dataset is refused if any one of its licences is.
+    """Check that a mixture obeys the rules; a dataset is refused if any one of its licences is refused.
 
     Raises:
-      AdmissionError: It does not; the message names every dataset that is refused, the reason and the remedy.
+      AdmissionError: A licence is refused, or the share of simulated or synthetic rows is above its maximum. The
+        message names all refused datasets with their reasons and all shares that are too large, and the remedies.
     """
     refused = [f"{name}: {reason}" for name, records in mixture.records.items() for reason in _refusals(records, rules)]
     exceeded = [text for kind in ("synthetic", "simulated") if (text := _exceeded(mixture, rules, kind))]
@@ -73,7 +77,10 @@ def share_of(mixture: Mixture, kind: str) -> float:
 
 
 def _refusals(records: TokenRecords, rules: AdmissionConfig) -> Iterator[str]:
-    """Yield a clause for each licence not admitted: `licence 'X' (3 of 10 episodes) forbids commercial use`."""
+    """Yield a clause for each licence not admitted: `licence 'X' (3 of 10 episodes) forbids commercial use`.
+
+    The parenthesis is left out if all episodes of the dataset have the licence.
+    """
     episodes: dict[str, int] = {}
     for provenance, count in records.provenance_counts.items():
         episodes[provenance.licence] = episodes.get(provenance.licence, 0) + count
@@ -94,7 +101,10 @@ def _reason(licence: str, rules: AdmissionConfig) -> str:
 
 
 def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
-    """Return a sentence that says which share of rows of a kind is too large, and the remedy; empty if none is."""
+    """Return a sentence that says that the share of rows of a kind is above its maximum, by how much, and the remedy.
+
+    It is empty if the share is at most the maximum, or if the rules set no maximum for the kind.
+    """
     cap, share = rules.share_at_most(kind), share_of(mixture, kind)
     if cap is None or share <= cap + 1e-9:  # shares are quotients of floats
         return ""

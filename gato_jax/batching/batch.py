@@ -50,7 +50,7 @@ class ArraySpec(NamedTuple):
 
 
 def batch_specs(*, rows: int, context: int, pools: int, patch: int, patch_budget: int) -> dict[str, ArraySpec]:
-    """Return {field: ArraySpec} of a whole `Batch`, with the fields that stay on the host.
+    """Return {field: ArraySpec} of a whole `Batch`, including the fields in `HOST_ONLY`.
 
     Args:
       rows: Number of rows B.
@@ -91,8 +91,8 @@ def collate(
       pools: Number of pools G, a divisor of B.
 
     Raises:
-      ValueError: A pool has more patches than `patch_budget`, in which case the message names the row, or a row is
-        longer than `context`.
+      ValueError: A pool has more patches than `patch_budget`, in which case the message has the index, in this batch,
+        of the row that exceeds it; or a row is longer than `context`.
     """
     specs = batch_specs(rows=len(rows), context=context, pools=pools, patch=patch, patch_budget=patch_budget)
     # np.zeros reserves pages without touching them, and most of a large patch pool may stay empty.

@@ -36,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 class CacheError(ValueError):
-    """A cache that cannot be used, as in a bucket or without a main guard; the message names the reason and remedy."""
+    """A cache that cannot be used; the message names the reason and the remedy.
+
+    Either GATO_CACHE names a bucket, or a script without `if __name__ == "__main__":` was run again by its own worker
+    process.
+    """
 
 
 def cache_root() -> pathlib.Path:
@@ -45,7 +49,7 @@ def cache_root() -> pathlib.Path:
     An empty variable counts as unset. The folder is not made.
 
     Raises:
-      CacheError: The variable names a bucket, in which files cannot be locked.
+      CacheError: The variable contains `://`: it names a bucket, in which files cannot be locked.
     """
     value = os.environ.get(ROOT_VARIABLE) or "~/.cache/gato_jax"
     if "://" in value:
@@ -63,7 +67,8 @@ def cached_records(
 ) -> TokenRecords:
     """Return the token records of a dataset, from the cache if they are there, else made now and kept there.
 
-    A damaged entry is made again. While another process makes the same entry, the call waits. The entry counts as in
+    An entry that `TokenRecords.open` refuses, as damaged or of another version, is made again, with a warning in the
+    log. The call waits while another process makes the same entry. The entry counts as in
     use, so that `prune_cache` leaves it, until this process ends.
 
     Args:
@@ -127,7 +132,10 @@ def lock_path(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
-    """Return the records of an entry, None if it has no meta.json or, after a logged warning, if it is damaged."""
+    """Return the records of an entry; None if it has no meta.json, or if `TokenRecords.open` raises an error.
+
+    The error, of a damaged entry or one of another version, is logged as a warning.
+    """
     if not (directory / META_FILE).exists():
         return None
     try:
@@ -141,8 +149,9 @@ def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
 def _open_lease(root: pathlib.Path, process: int) -> int:
     """Return the descriptor of the open and locked file in which this process lists the entries that it uses.
 
-    The first call makes the file `in_use/PROCESS-ID` in the folder of the cache, `root`; later calls return the same.
-    `process` is the id of this process, so that a fork gets a file of its own.
+    The first call makes the file `in_use/PROCESS-RANDOM` in `root`, the folder of the cache; later calls return the
+    same descriptor. PROCESS is `process`, the id of this process, so that a fork gets a file of its own; RANDOM is 32
+    random hexadecimal digits.
     """
     name = f"{process}-{uuid.uuid4().hex}"
     handle = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)

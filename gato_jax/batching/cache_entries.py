@@ -25,13 +25,16 @@ class CacheEntry:
     Attributes:
       directory: Its folder.
       task: Name of its task; empty if the entry is not complete.
-      origin: The dataset that it was made from, as the run that made it described it; empty if it is not complete.
+      origin: Description of the dataset that it was made from, by the run that made the entry; empty if there is no
+        description or the entry is not complete.
       bytes: Size of all its files, those of an unfinished copy included.
-      last_used: Seconds since 1970 at which a run opened it last; if none has, at which its newest file was written.
-      tokenization: {setting: value} of the settings that differ from the defaults, which are the paper's.
+      last_used: Seconds since 1970 at which a run opened it last; if no run has, at which its newest file was
+        written; 0 if it has no files.
+      tokenization: {setting: value} of the settings that differ from the defaults, which are the paper's; {} if the
+        entry is not complete.
       complete: Whether it has a meta.json that this version can read; its other files are not checked. An entry is
         incomplete while it is made, and after its maker was killed.
-      in_use: Whether a running process uses or makes it.
+      in_use: Whether a running process uses, makes or opens it.
     """
 
     directory: pathlib.Path
@@ -63,12 +66,12 @@ def cache_entries() -> list[CacheEntry]:
 
 
 def prune_cache(*, older_than_days: float = 0.0, max_gib: float = 0.0) -> list[CacheEntry]:
-    """Remove entries that no process uses, and return them, the one that was used longest ago first.
+    """Remove entries that no process uses or makes, and return them, the one that was used longest ago first.
 
-    With both defaults, every entry that no process uses is removed.
+    With both defaults, every entry that no process uses or makes is removed, incomplete ones too.
 
     Args:
-      older_than_days: Remove only entries that no run has opened for this number of days.
+      older_than_days: Remove only entries whose `last_used` is at least this number of days ago.
       max_gib: Remove the entries that were used longest ago, until all that are left, those in use included, have at
         most this size in GiB together; 0 removes every entry that the other conditions allow.
     """
@@ -123,7 +126,10 @@ def _changed_settings(meta: RecordsMeta) -> dict[str, Any]:
 
 
 def _remove(directory: pathlib.Path) -> bool:
-    """Remove an entry and its unfinished copy unless a process uses or makes it; return whether they were removed."""
+    """Remove an entry and its unfinished copy, and return True; return False if a process uses or makes the entry.
+
+    Files that cannot be removed are left without an error.
+    """
     partial = directory.with_name(directory.name + PARTIAL)
     try:
         with locked_file(lock_path(directory)):

@@ -17,7 +17,7 @@ class DatasetConfig:
     Attributes:
       source: `KIND:WHERE`. `recorded:DIR` is a dataset of our own; the other kinds are those of `gato_jax.sources`;
         `tokens:DIR` is what `gato export` wrote; `unavailable:WHY` stands for a dataset that nobody can obtain.
-      weight: Share of the rows, positive and relative to the weights of the other datasets.
+      weight: Share of the rows, positive and relative to the weights of the other datasets (see `batching.weigh`).
       window: The unit that rows are cut from, called a piece. `tokens`: any consecutive tokens, as many as fit in a row
         (paper, section 2.3). `timesteps`: as many whole timesteps as fit. A number: at most this many whole timesteps.
         A row holds as many pieces, each from a random place of a random episode, as fit.
@@ -35,7 +35,8 @@ class DatasetConfig:
         only if `phrasings` is above 1.
 
     Raises:
-      MixtureError: A value is out of range.
+      MixtureError: A value is out of range, or `pieces` is set together with prompts or without a number as `window`.
+        `source` and the files are not checked.
     """
 
     source: str

@@ -81,14 +81,17 @@ class Export:
 
         Args:
           folder: Folder of the export, which appears when it is complete.
-          episodes: The episodes, by their index. They are read twice if actions are scaled by the data.
-          overwrite: Whether to replace another export that is in the folder.
+          episodes: The episodes, by their index. They are read twice if the tokenization scales actions by the data
+            (`actions="rt_2"`).
+          overwrite: Whether to replace another or a damaged export that is in the folder. Other content of the folder
+            is never replaced.
 
         Raises:
-          ExportError: The folder holds something else, and `overwrite` is False or it is no export; it cannot be a
-            folder; a timestep is longer than the context; pyarrow is not installed.
-          StoreError: Another process writes there.
-          ExportError, RecordsError: There are no episodes, or one has no step at which an action was taken.
+          ExportError: The folder holds another or a damaged export and `overwrite` is False, or it holds files that are
+            no export, or a path above it is a file. For Parquet also: pyarrow is not installed, there are no episodes,
+            an episode has no step at which an action was taken, or a timestep is longer than the context.
+          RecordsError: Token records cannot be made of the episodes (see `write_records`).
+          StoreError: Another process writes the same folder.
           TokenizationError: A value has no exact token.
         """
         if self.format == "parquet":
@@ -113,10 +116,12 @@ class Export:
     def _find_equal(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
         """Return the counts of this export if a folder holds it already, undamaged; None if the folder may be written.
 
-        It may be written if it is missing or empty, or holds another or a damaged export and `overwrite` is True.
+        An export is damaged if a file of its list is missing or of another size; contents are not read. The folder may
+        be written if it is missing or empty, or holds another or a damaged export and `overwrite` is True.
 
         Raises:
-          ExportError: The folder holds another or a damaged export and `overwrite` is False, or it holds no export.
+          ExportError: The folder holds another or a damaged export and `overwrite` is False, or it holds files that are
+            no export, or a path above it is a file.
         """
         description = _read_description(folder)
         if description is None:
@@ -150,7 +155,8 @@ class Export:
         """Write Parquet rows and their README, and return their contract, provenance and counts as JSON.
 
         Raises:
-          ExportError: There are no episodes, or one cannot be packed into rows (see `pack_rows`).
+          ExportError, TokenizationError: There are no episodes, or an episode cannot be packed into rows (see
+            `pack_rows`).
         """
         limits = None
         if self.tokenization.actions == "rt_2":
@@ -223,7 +229,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any] | None:
     """Return the content of contract.json in a folder, None if the folder is missing or empty.
 
     Raises:
-      ExportError: Something else is there, or a folder above is a file.
+      ExportError: The folder has files but no contract.json of an export, or is a file, or a path above it is a file.
     """
     if (file := next((above for above in folder.parents if above.is_file()), None)) is not None:
         raise ExportError(f"{file} is a file, so {folder} cannot be a folder; name another folder")

@@ -73,8 +73,9 @@ class Loader:
       dataset: The batches as a grain dataset.
 
     Raises:
-      MixtureError: The batch size is no multiple of `pools`, or, while iterating, a pool is over its budget of targets.
-      ValueError: While iterating, a pool is over its budget of patches.
+      MixtureError: The batch size is no multiple of `pools`, or, while iterating, a pool has more targets than its
+        budget.
+      ValueError: While iterating, a pool has more patches than its budget.
     """
 
     def __init__(

@@ -64,8 +64,8 @@ class Mixture:
     Several datasets may hold the same task; they must agree on its TaskSpec.
 
     Raises:
-      MixtureError: There is no dataset, the names differ, a timestep that may not be cut is longer than `context`, or
-        two datasets of one task have different TaskSpecs.
+      MixtureError: There is no dataset; the names or their order differ; two datasets of one task have different
+        TaskSpecs; or a timestep is longer than `context`, unless its task is pure text or `pieces` is set.
     """
 
     datasets: Mapping[str, DatasetConfig]
@@ -110,7 +110,7 @@ class Mixture:
           context: Positions of a row.
           seed: Seed of the run.
           predict_prompts: Whether the targets of prompts count in the loss.
-          **sampling: Fields of DatasetConfig for all datasets, such as `window=1`.
+          **sampling: Fields of DatasetConfig for all datasets, such as `window=1`; others have their defaults.
 
         Raises:
           MixtureError: A field of `sampling` is out of range, or the records do not fit together (see the class).
@@ -281,7 +281,9 @@ class Mixture:
     def _dataset_epochs(self, name: str, index: int) -> Epochs:
         """Return the epochs of one dataset, whose name and index in the mixture are given.
 
-        An epoch has as many windows as windows of the mean size hold all tokens of the dataset.
+        The number of windows of an epoch is the number of tokens of the dataset over the mean number of tokens of a
+        window, rounded. The mean window has `window` timesteps of mean size, or is a mean episode if `window` is a
+        word; it has at most `context` tokens.
         """
         dataset, records = self.datasets[name], self.records[name]
         steps = dataset.window if isinstance(dataset.window, int) else records.steps / records.episodes

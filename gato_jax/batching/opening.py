@@ -56,16 +56,17 @@ def open_mixture(
       missing: What to do about a dataset that is not on disk, or of kind `unavailable`: `error`, or `skip`, which logs
         it and gives its weight to the others in proportion to theirs.
       image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
-      readers: {name: episodes} of datasets that are already open; their sources are not opened. Readers of datasets of
-        kind `tokens` are ignored.
+      readers: {name: episodes} of datasets that are already open; their sources are not opened. Such a dataset counts
+        as on disk. The export of a dataset of kind `tokens` is read instead of its reader.
 
     Raises:
-      AdmissionError: `admission` refuses a dataset.
-      MixtureError: With `error`, a dataset is of kind `unavailable`; with `skip`, no dataset is on disk; a timestep is
-        longer than the context; or two datasets of one task contradict each other.
+      AdmissionError: `admission` refuses a dataset, or the share of a kind of data is too large.
+      MixtureError: With `missing="error"`, a dataset without a reader is of kind `unavailable`; with `missing="skip"`,
+        no dataset is on disk; a source is `tokens:` without a folder; `datasets` is empty; a timestep is longer than
+        the context; or two datasets of one task have different TaskSpecs.
       CacheError: The cache cannot be used.
-      SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset is not on disk, with `error`,
-        or cannot be read or tokenized.
+      SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized,
+        or, with `missing="error"`, is not on disk.
     """
     readers = readers or {}
     present = _present_datasets(datasets, missing, open_already=set(readers))
@@ -100,7 +101,10 @@ def open_records(
         None to open its source. Not used for an export.
 
     Raises:
-      MixtureError, RecordsError, ContractError: The export is not named, is damaged, or is of another tokenization.
+      MixtureError: The source is `tokens:` without a folder.
+      RecordsError: The export is missing, damaged or of another version.
+      ContractError: The export has another tokenization.
+      CacheError: The cache cannot be used.
       SourceError: The source cannot be opened (see `gato_jax.sources.open_source`).
       RecordsError, TokenizationError: The episodes cannot be tokenized (see `write_records`).
     """
@@ -119,10 +123,13 @@ def open_records(
 
 
 def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
-    """Open the training episodes of a dataset, each `phrasings` times, every time with another instruction.
+    """Open the training episodes of a dataset, each `phrasings` times with different instructions.
+
+    With `phrasings=1` the episodes are those of the source, with their own instructions (see `PhrasedEpisodes`).
 
     Raises:
-      SourceError: The source cannot be opened (see `gato_jax.sources.open_source`).
+      SourceError: The source cannot be opened (see `gato_jax.sources.open_source`), or the file of `fields` or `review`
+        is missing or not valid, or the episodes cannot be phrased.
     """
     fields = None if dataset.fields is None else Fields.read(dataset.fields)
     return _add_phrasings(open_source(dataset.source, fields=fields), dataset)
@@ -137,10 +144,11 @@ def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeRead
 
 
 def missing_reason(dataset: DatasetConfig) -> str | None:
-    """Return why a dataset is not on disk, None if it is there or if only opening it can tell.
+    """Return why a dataset is not on disk; None if its path exists, or if only opening it can tell.
 
-    The reason is a clause such as `data/babyai not found`, or the WHY of `unavailable:WHY`. Only opening can tell of an
-    address such as gs://..., and of a location that may be a name, such as captions:emoji.
+    The reason is a clause such as `data/babyai not found`, or the WHY of `unavailable:WHY`. Only opening can tell for
+    an address such as gs://..., and for a location without a slash, which may be a name, such as captions:emoji. The
+    kinds `rlds` and `tfds_text` are an exception: their locations are always looked up, in TFDS_DATA_DIR too.
     """
     if dataset.kind == "unavailable":
         return dataset.location
@@ -160,12 +168,13 @@ def _present_datasets(
 ) -> dict[str, DatasetConfig]:
     """Return the datasets to open, in the given order.
 
-    With `skip`, these are the datasets that are on disk, and a warning names the others. With `error`, they are all: a
-    path that does not exist is left to the reader of its kind, which names the nearest one. Names in `open_already`
-    count as on disk.
+    With `skip`, these are the datasets for which `missing_reason` has no reason, and warnings name at most 12 of the
+    others. With `error`, all datasets are returned: a path that does not exist is left to the reader of its kind, whose
+    error names the nearest path. Names in `open_already` count as on disk.
 
     Raises:
-      MixtureError: With `error`, one is `unavailable`; with `skip`, none is on disk.
+      MixtureError: With `error`, a dataset that is not in `open_already` is of kind `unavailable`; with `skip`, no
+        dataset is on disk.
     """
     reasons = {
         name: reason

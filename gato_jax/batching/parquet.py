@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 class ExportError(ValueError):
-    """A dataset that cannot be exported, or an export that cannot be read; the message names it and the remedy."""
+    """A dataset that cannot be exported, or an export that cannot be read; the message names problem and remedy."""
 
 
 class Row(NamedTuple):
@@ -81,7 +81,7 @@ def pack_rows(layout: Layout, episodes: Iterable[Episode], context: int) -> Iter
       context: Maximum number of tokens of a row.
 
     Raises:
-      ExportError: A timestep is longer than the context, or an episode has no such step.
+      ExportError: A timestep is longer than the context, or an episode has no step at which an action was taken.
       TokenizationError: A value has no exact token. The error names episode, step and key.
     """
     name = layout.spec.name
@@ -134,8 +134,9 @@ def read_rows(path: str | pathlib.Path) -> Iterator[TokenSequence]:
     """Yield the tokens of each row of a file, or of all files of a folder, in the order in which they were written.
 
     Raises:
-      ExportError: A file is missing, damaged or not an export, or pyarrow is not installed.
-      ContractError: This version would tokenize differently, or two files of the folder differ.
+      ExportError: There are no Parquet files, a file is damaged or not of an export, the folder does not hold all files
+        of one export, or pyarrow is not installed.
+      ContractError: This version would tokenize differently, or two files of the folder have different contracts.
     """
     files = _files(pathlib.Path(path))
     contract = read_contract(files[0])
@@ -239,7 +240,8 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
     """Return the file itself as a list of one, or all Parquet files of a folder, sorted by name.
 
     Raises:
-      ExportError: There is no file, the files are not all of one export, or pyarrow is not installed.
+      ExportError: There is no file; the number of files is not the one that ends the name of the first; or pyarrow is
+        not installed.
     """
     require_pyarrow()
     if path.is_file():

@@ -39,12 +39,14 @@ def check_file(path: pathlib.Path, written: FileState | None, *, always: bool = 
 
     Args:
       path: The file.
-      written: Its state when it was written; None if it is not known, which is an error. Without a checksum in it,
-        only the sizes are compared.
-      always: Whether to compute the checksum of a file whose size and time are unchanged, too.
+      written: Its state when it was written; None, for a file that meta.json does not list, raises the error. If its
+        checksum is None, only the sizes are compared.
+      always: Whether to compute the checksum of a file whose size and time are unchanged, too. By default, a checksum
+        is computed only if the time differs.
 
     Raises:
-      RecordFileError: The file is missing, or its size or checksum was changed.
+      RecordFileError: The file is missing or cannot be read, its size or checksum differs, or `written` is None. A
+        different time alone is no error.
     """
     if written is None:
         raise RecordFileError(f"{path} is not in the list of files of its meta.json")

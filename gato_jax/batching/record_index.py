@@ -54,8 +54,8 @@ class RecordIndex:
       first_step: (E,) index of the first timestep of each episode.
       step_tokens, step_patches, step_targets: (S,) number of them in each timestep, one episode after the other.
       first_token: (S,) index of the first token of each timestep, counted over the whole dataset.
-      chunk_first: (C,) index of the first timestep of each chunk. A chunk is one record, which holds several timesteps
-        of one episode.
+      chunk_first: (C,) index of the first timestep of each chunk. A chunk is one record, which holds one or more
+        timesteps of one episode.
 
     Indices of timesteps count over the whole dataset.
     """
@@ -110,11 +110,11 @@ class RecordIndex:
 
         Args:
           folder: The folder of the records.
-          states: What `write` returned. A file of the same size and time is taken for unchanged; only where these
-            differ, as in a copy, is its checksum computed.
+          states: What `write` returned. A file of the same size and time is taken for unchanged. The checksum is
+            computed only for a file of the same size and another time, such as a copy.
 
         Raises:
-          RecordFileError: A file is missing or not as it was written.
+          RecordFileError: A file is missing, cannot be read, is not in `states`, or has another size or checksum.
         """
         arrays = {}
         for name in DTYPES:

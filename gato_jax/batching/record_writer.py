@@ -60,27 +60,31 @@ def write_records(
     resume: bool = False,
     origin: str = "",
 ) -> TokenRecords:
-    """Tokenize episodes into a folder, which replaces the one that is there when it is complete.
+    """Tokenize episodes into a folder of records, and return the records, opened.
 
-    Returns the records, opened. Without `resume`, nothing is left in DIRECTORY.partial after an error.
+    The files are written into DIRECTORY.partial, and replace the content of DIRECTORY when all are complete. After an
+    error, nothing is left in DIRECTORY.partial without `resume`; with `resume`, complete shards stay for the next call.
 
     Args:
       directory: Folder of the records.
       spec: Task of the episodes.
-      episodes: The episodes, by their index. They are read twice if actions are scaled by the data.
+      episodes: The episodes, by their index. They are read once more if the tokenization scales actions by the data
+        (`actions="rt_2"`), and once more if they have no `lengths`.
       fingerprint: Fingerprint of the dataset that the episodes come from.
       tokenization: Settings of all codecs.
       image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
-      workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
-        another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
+      workers: Number of processes; None for one for each core. Datasets with fewer than 3 shards to write, those whose
+        reader cannot be sent to another process, and those with an image tokenizer, which uses the accelerator, are
+        made in this process.
       resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They are not checked to
         be of the same episodes and settings; in the cache, the name of the folder depends on both.
       origin: Description of the dataset, for people.
 
     Raises:
       RecordsError: There are no episodes, an episode has no step at which an action was taken, images are to be
-        predicted further ahead than any episode is long, or a worker process died.
-      TokenizationError: A value has no exact token. The error names episode, step and key.
+        predicted as many steps ahead as the longest episode has, or more, or a worker process died.
+      TokenizationError: A value has no exact token, in which case the error names episode, step and key; or the limits
+        of the actions cannot be measured (see `measure_action_limits`).
     """
     if not len(episodes):
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
@@ -175,6 +179,7 @@ def _write_shard(
 
     Raises:
       RecordsError: An episode has no step at which an action was taken.
+      TokenizationError: A value has no exact token.
     """
     sizes, episode_steps, chunk_steps, owners = [], [], [], []
     provenances: dict[Provenance, int] = {}
@@ -214,7 +219,7 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
       origin: Description of the dataset, for people.
 
     Raises:
-      RecordsError: Images are to be predicted further ahead than any episode is long.
+      RecordsError: Images are to be predicted as many steps ahead as the longest episode has, or more.
     """
     parts = [_read_part(content, number) for number in range(shards)]
     provenances: dict[Provenance, int] = {}
@@ -245,9 +250,10 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
 
 
 def _require_image_targets(spec: TaskSpec, tokenization: Tokenization, longest: int):
-    """Check that at least one image is a target, if images are to be predicted some steps ahead.
+    """Check that at least one image is a target, if the task has images and `tokenization.image_ahead` is set.
 
-    `longest` is the number of timesteps of the longest episode. Raises RecordsError if no image is a target.
+    `longest` is the number of timesteps of the longest episode. Raises RecordsError if it is at most `image_ahead`, as
+    no image is a target then.
     """
     ahead = tokenization.image_ahead
     if ahead is None or longest > ahead or not any(isinstance(m, Image) for m in spec.observation.values()):

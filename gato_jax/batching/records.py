@@ -35,7 +35,8 @@ META_FILE = "meta.json"
 class RecordsError(ValueError):
     """Token records that are missing, damaged or of another version, or that cannot be made from the episodes.
 
-    The message names the folder or the task, and the remedy. Records under another contract raise ContractError.
+    The message names the folder, or the task if records cannot be made, and the remedy. Records of this version that
+    were tokenized under another contract raise ContractError instead.
     """
 
 
@@ -53,6 +54,9 @@ class RecordsMeta:
       files: {name: state} of all other files.
       shards: Number of records of each shard.
       origin: Description of the dataset that the records were made from, for people.
+
+    Raises:
+      ValueError: `schema` or `layout` is not that of this version, or there are no provenances.
     """
 
     schema: int
@@ -82,7 +86,8 @@ class RecordsMeta:
 class TokenRecords:
     """Random access to the tokenized timesteps of one dataset.
 
-    Methods count timesteps over the whole dataset, one episode after the other, and do not check that an index exists.
+    Methods count timesteps over the whole dataset, one episode after the other, and do not check whether they are in
+    range.
 
     Attributes:
       directory: The folder of the records.
@@ -106,10 +111,12 @@ class TokenRecords:
     def open(cls, directory: pathlib.Path) -> TokenRecords:
         """Open the records in a folder.
 
-        Files are compared by size and time; checksums are computed only where these differ (see `verify`).
+        The size of each file is compared with the one in meta.json. The checksum of an index file is computed only if
+        its time differs. The records are not read (see `verify`).
 
         Raises:
-          RecordsError: The folder has no records of this version, or a file is damaged.
+          RecordsError: The folder has no readable meta.json of this version, a file is missing or was changed, or the
+            records are of more than one task.
           ContractError: This version would tokenize differently.
         """
         meta = RecordsMeta.read(directory)
@@ -168,9 +175,9 @@ class TokenRecords:
         return int(self.index.first_step[episode] + self.index.episode_steps[episode]) - 1
 
     def another_episode(self, episode: int, rng: np.random.Generator) -> int | None:
-        """Return the index of another episode with the same `Provenance.agent`, None if there is no other.
+        """Return the index of another episode with the same `Provenance.agent`; None if no other episode has it.
 
-        It is drawn uniformly; the agent is the one that acted, not the model.
+        The episode is drawn uniformly. The agent is the one that acted in the episode, not the model.
         """
         if self._by_agent is None:
             if self.episodes == 1:
@@ -203,7 +210,7 @@ class TokenRecords:
             whole dataset.
 
         Raises:
-          RecordsError: A record is damaged, or does not have the length that the index says.
+          RecordsError: A record is damaged, or does not have the number of tokens that the index says.
         """
         starts, index = self.index.first_token, self.index
         spans = [self._chunk_span(start, stop) for start, stop in windows]
@@ -226,10 +233,10 @@ class TokenRecords:
         return [tokens.slice(int(a), int(b)) for a, b in zip([0, *ends], ends, strict=False)]
 
     def verify(self):
-        """Read all records and compare the checksums of the index files.
+        """Read all records, and compare the sizes of all files and the checksums of the index files with meta.json.
 
         Raises:
-          RecordsError: A file or record is damaged.
+          RecordsError: A file is missing or was changed, or a record is damaged.
         """
         meta = RecordsMeta.read(self.directory)
         try:
@@ -249,7 +256,8 @@ class TokenRecords:
         """Return {index of the chunk: tokens} of the wanted chunks.
 
         Raises:
-          RecordsError: A record cannot be read, or does not have the length that the index says.
+          RecordsError: A record cannot be read or does not have the number of tokens that the index says, or a shard
+            does not have the number of records in meta.json.
         """
         chunks: dict[int, TokenSequence] = {}
         by_shard: dict[int, list[int]] = {}

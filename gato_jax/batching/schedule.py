@@ -35,7 +35,11 @@ class Schedule:
         self._totals = np.zeros((1, len(shares)), np.int64)  # rows of each dataset before each block
 
     def locate(self, step: int, slot: int) -> tuple[int, int]:
-        """Return the index of the dataset of a slot of batch `step`, and the number of its rows before that slot."""
+        """Return the index of the dataset of a slot of batch `step`, and the number of rows of that dataset before it.
+
+        Rows count from the beginning of the run, so the second number is the index of the slot's row among the rows of
+        its dataset.
+        """
         block, place = divmod(step, _BLOCK)
         ends = self._block(block)[place]
         dataset = int(np.searchsorted(ends, slot, side="right"))
@@ -60,12 +64,12 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Return the rows of each dataset from the beginning of a block of 4096 steps up to and with each batch."""
+        """Return the number of rows of each dataset from the start of a block of 4096 batches to the end of each."""
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 
 class Epochs:
-    """Starts of the windows of one dataset: all over it once, then all over it again in another order.
+    """Starts of the windows of one dataset: epoch after epoch, each over the whole dataset in another random order.
 
     The dataset is cut into as many strata as an epoch has windows, and one window of each epoch begins in each stratum,
     at a random unit of it.
@@ -86,7 +90,8 @@ class Epochs:
     def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
         """Yield the index of the unit that each window of the dataset's `row`-th row, from 0, begins with, without end.
 
-        The first `windows_per_row` follow the order of the epoch, the others are uniform. All draw from `rng`.
+        The first `windows_per_row` windows follow the order of the epoch: each begins at a random unit of its stratum.
+        The others begin at any unit. All draw from `rng`.
         """
         for draw in range(row * self._windows_per_row, (row + 1) * self._windows_per_row):
             epoch, place = divmod(draw, self._windows)

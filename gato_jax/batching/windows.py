@@ -37,7 +37,7 @@ Segment = tuple[Piece, ...]
 
 
 def is_croppable(records: TokenRecords) -> bool:
-    """Return whether a timestep may be cut anywhere: that of a task without observations, pure text, may."""
+    """Return True if a timestep may be cut anywhere, which is so for a task without observations: pure text."""
     return not records.spec.observation
 
 
@@ -82,9 +82,10 @@ def _next_segment(
     """Return the next segment, a piece perhaps with a prompt before it; None if it does not fit, so the row is full.
 
     A segment has at most `room` tokens. If `dataset.window` is `tokens` or `timesteps`, the prompt is chosen first and
-    takes at most half of `room`; the piece fills the rest. If it is a number of timesteps, the piece comes first and
-    the prompt takes at most what is left. `first` is True for the first segment of a row: a piece of text that is
-    too long is then cropped and does not end the row. The other arguments are those of `fill_row`.
+    takes at most half of `room`; the piece takes as many tokens of what the prompt leaves as it can. If the window is a
+    number of timesteps, the piece comes first and the prompt takes at most what the piece leaves. `first` is True for
+    the first segment of a row, which is never None: with the window `timesteps`, its prompt is left out if no timestep
+    fits after it; a piece of text that is too long is cropped. The other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
     has_prompt = rng.random() < dataset.prompt_share
@@ -113,8 +114,9 @@ def _next_segment(
 def _piece_start(dataset: DatasetConfig, records: TokenRecords, unit: int, *, first: bool) -> tuple[int, int]:
     """Return the timestep that a piece begins with, and the number of its tokens that are left out.
 
-    The first piece of a row may begin at any token, the others begin with a timestep. So a row is cut at its two ends
-    alone. `unit` is the next of the `starts` of `fill_row`.
+    `unit` is the next of the `starts` of `fill_row`. If `dataset.window` is not `tokens`, it is the timestep, and no
+    token is left out. If it is `tokens`, it is a token: the first piece of a row begins at it, the others at the
+    beginning of its timestep. So a row is cut at its two ends alone.
     """
     if dataset.window != "tokens":
         return unit, 0

@@ -116,7 +116,10 @@ class Attention(nnx.Module):
         return jnp.einsum("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):
-        """Return scaled queries (B, N, T, H) for the keys, and others for the keys of distances, None with rope."""
+        """Return two arrays of scaled queries (B, N, T, H): those for the keys, and those for the keys of distances.
+
+        With rope, the first are rotated and None takes the place of the second.
+        """
         query = self._project(x, self.query)
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
         if self.position == "rope":

@@ -66,7 +66,8 @@ def param_axes(path: str, ndim: int) -> P:
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     """Return `x`, its sharding constrained to that of axes with these logical names.
 
-    It is `x` itself outside of `jax.set_mesh`.
+    Outside of `jax.set_mesh` it is `x` itself, and the names are not checked. Within, a name that is not in `RULES`
+    raises KeyError.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return x

@@ -108,7 +108,10 @@ class ComputeConfig:
                 raise ValueError(f"compute.{name} must be positive, got {getattr(self, name)}")
 
     def require_fits(self, model: ModelConfig):
-        """Raise ValueError if the attention kernel cannot compute this model or dtype; no platform is checked."""
+        """Raise ValueError if the attention kernel cannot compute this model or dtype; no platform is checked.
+
+        `cudnn` and `splash` need model.position=rope, and `cudnn` needs dtype=bfloat16.
+        """
         if self.attention in FUSED and model.position != "rope":
             raise ValueError(
                 f"compute.attention={self.attention} cannot add the position scores of model.position="

@@ -141,8 +141,8 @@ def patch_position(
 def fourier_bins(bins: int, width: int) -> Float[np.ndarray, "bins D"]:
     """Return initial embeddings of the bins of continuous values: sines and cosines of the bin's centre in [-1, 1].
 
-    Periods fall geometrically from 2, the whole range, to 8 bins. Vectors have the scale of other rows of the table;
-    their first half are sines, their second half cosines.
+    Periods fall geometrically from 2, the width of the whole range, to the width of 8 bins. Vectors have the scale of
+    other rows of the table; their first half are sines, their second half cosines.
     """
     periods = np.geomspace(2.0, 2.0 / bins * 8, width // 2)
     x = (np.arange(bins) + 0.5) / bins * 2 - 1

@@ -57,7 +57,7 @@ def attend(
       keys: keys of the same positions.
       values: values of the same positions.
       segment_ids: segment of each position.
-      relative: scores by distance to add, for `dense` and `blockwise` only.
+      relative: scores by distance to add; `cudnn` and `splash` ignore it. None to add none.
 
     Raises:
       KernelError: the kernel is for another platform or for other shapes.

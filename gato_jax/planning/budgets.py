@@ -22,8 +22,8 @@ class PoolBudgets:
       rows: rows of a pool.
       patches: number of patches that a pool has room for.
       targets: number of targets that a pool has room for.
-      patches_from: source of `patches`: "config" (its patch_budget), "data" (those of a run) or "worst case" (all
-        positions of the rows).
+      patches_from: source of `patches`: "config" (its patch_budget), "data" (the mixture of the run) or "worst case"
+        (all positions of the rows).
       targets_from: source of `targets`, as for `patches_from`.
     """
 
@@ -49,7 +49,7 @@ def pool_budgets(config: TrainConfig, pools: int, mixture: Mixture | None) -> Po
         a target.
 
     Raises:
-      PlanError: the batch size is not a multiple of `pools`.
+      PlanError: the batch size is not a positive multiple of `pools`.
     """
     rows, rest = divmod(config.batch_size, pools)
     if rest or not rows:

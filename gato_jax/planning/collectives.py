@@ -37,7 +37,7 @@ class Collectives:
 
     Attributes:
       kinds: {kind of collective: traffic}, with the kinds that occur.
-      unbounded_loops: number of loops with collectives whose trip count is unknown; their collectives count once.
+      unbounded_loops: number of loops of unknown trip count that have collectives, which count once each.
     """
 
     kinds: Mapping[str, Traffic]
@@ -59,8 +59,8 @@ class Collectives:
         """Return the collectives of a loop whose body has these.
 
         Args:
-          trips: trip count of the loop. If it is None, unknown, the body's collectives count once, and the loop counts
-            in `unbounded_loops` if it has any.
+          trips: trip count of the loop. If it is None (unknown), the body's collectives count once, and
+            `unbounded_loops` grows by 1 if the body has collectives.
         """
         if trips is None:
             return Collectives(self.kinds, self.unbounded_loops + 1 if self.kinds else 0)
@@ -71,14 +71,14 @@ class Collectives:
 def collectives(text: str) -> Collectives:
     """Count the collectives in one call of a compiled program, such as a training step.
 
-    Those in loops count once for each trip; of a conditional, the branch in which a device sends the most counts.
-    Groups of one device count nothing.
+    Collectives in loops count once for each trip; of a conditional, only the branch in which a device sends the most
+    bytes counts. Collectives over groups of one device do not count.
 
     Args:
       text: HLO, as `compiled.as_text()` returns it.
 
     Raises:
-      HloError: a line cannot be parsed.
+      HloError: the text has no entry computation, or an instruction or its replica groups cannot be parsed.
     """
     module = parse(text)
     return _in_computation(module, module.entry)
@@ -128,7 +128,7 @@ def _in_fusion(module: Module, name: str, fused: set[str]) -> Collectives:
 
 
 def _collective(module: Module, computation: Computation, instruction: Instruction, kind: str) -> Collectives:
-    """Return the traffic of one collective, from the size of its operands, which each device holds.
+    """Return the traffic of one collective, from the size of its operands on one device.
 
     Args:
       module: the program.
@@ -137,7 +137,7 @@ def _collective(module: Module, computation: Computation, instruction: Instructi
       kind: one of `KINDS`, whose formula applies.
 
     Returns:
-      The traffic, or none if its groups have one device.
+      Collectives with this one, or without any if its groups have one device each.
     """
     held = sum(computation[name].bytes for name in instruction.operands)
     n = _group_size(module, instruction)
@@ -154,12 +154,13 @@ def _collective(module: Module, computation: Computation, instruction: Instructi
 
 
 def _group_size(module: Module, instruction: Instruction) -> int:
-    """Return the number of devices in each group of a collective, all devices of the program if it names no groups.
+    """Return the number of devices in each group of a collective.
 
-    HLO writes groups as lists, as an array, or as axes of a mesh.
+    HLO writes groups as lists, as an array, or as axes of a mesh. For empty groups and for a collective-permute, which
+    has source and target pairs, it is the number of all devices of the program.
 
     Raises:
-      HloError: the groups are written in another way.
+      HloError: the groups are missing or written in another way.
     """
     attributes = instruction.attributes
     if "source_target_pairs=" in attributes:

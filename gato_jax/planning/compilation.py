@@ -22,16 +22,17 @@ _OUT_OF_HBM = (
 
 
 class CompileError(RuntimeError):
-    """A step that the compiler refuses for another reason than memory; the message quotes the compiler."""
+    """A step that the compiler refuses for another reason than lack of memory, or whose memory it does not report."""
 
 
 class StepCost(NamedTuple):
     """Memory and communication of one training step on each device.
 
     Attributes:
-      hbm: peak memory in bytes, with the program itself; the memory that it would need where it does not compile.
+      hbm: peak memory in bytes, with the program itself; where the step does not compile for lack of memory, the memory
+        that it would need.
       limit: memory that a program may use, in bytes.
-      seconds: duration of the compilation; None for an estimate.
+      seconds: duration of the compilation, successful or not; None for an estimate.
       collectives: communication of the step; None where it does not compile.
       executable: the compiled step; None where it does not compile, and for an estimate.
     """
@@ -52,10 +53,12 @@ def compile_step(program: Program, limit: int) -> StepCost:
 
     Args:
       program: the training step.
-      limit: memory of a device in bytes; where the step does not fit, the limit that the compiler reports replaces it.
+      limit: memory that a program may use, in bytes. Where the compiler refuses the step for lack of memory, the result
+        has the limit of the compiler's message in its place.
 
     Raises:
-      CompileError: the compiler refuses the step for another reason than memory.
+      CompileError: the compiler refuses the step for another reason than lack of memory, or does not report the memory.
+      HloError: the text of the compiled step cannot be parsed.
     """
     started = time.monotonic()
     try:
@@ -70,7 +73,7 @@ def compile_step(program: Program, limit: int) -> StepCost:
 
 
 def out_of_memory(message: str) -> tuple[int, int] | None:
-    """Return (bytes needed, bytes available) from a compiler's message, or None if it is not about lack of memory.
+    """Return (bytes needed, bytes available) from a compiler's message, or None if the message is not about HBM.
 
     In "Used 37.99G of 15.75G hbm", G stands for 2**30 bytes.
     """
@@ -84,7 +87,8 @@ def out_of_memory(message: str) -> tuple[int, int] | None:
 def _hbm(executable: jax.stages.Compiled) -> int:
     """Return the peak memory of one device in bytes, with the program itself.
 
-    Where the compiler reports no peak (on a CPU), the sum of all buffers takes its place.
+    Where the compiler reports a peak of 0, the sum of all buffers takes its place: arguments, outputs that do not share
+    memory with them, and temporaries.
 
     Raises:
       CompileError: the compiler reports nothing about memory.

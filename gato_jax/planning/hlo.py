@@ -19,7 +19,7 @@ _OPERAND = re.compile(r"%([\w.-]+)")
 
 
 class HloError(RuntimeError):
-    """HLO text that cannot be parsed; the message quotes it."""
+    """HLO text that cannot be parsed; the message quotes up to 300 characters of the text."""
 
 
 class Instruction(NamedTuple):
@@ -132,7 +132,7 @@ class Module(NamedTuple):
         return None if first is None or not step else max(-(-(stop - first) // step), 0)
 
     def _step(self, loop: Instruction, place: int) -> int | None:
-        """Return the constant that the body of a loop adds to the counter; None if it does anything else to it.
+        """Return the constant that the body of a loop adds to the counter; None if the update is no such addition.
 
         Args:
           loop: the `while` instruction.

@@ -34,7 +34,8 @@ class Memory:
       state: params, optimizer moments and the moving average of params.
       copies: params in compute.dtype: the device's shards of all, and the gathered token table and two gathered blocks.
       activations: activations that are kept for the backward pass.
-      working: gradients, and temporaries of the operation that needs the most.
+      working: the larger of two needs: gradients with the temporaries of a block or of the patch embedding; or a chunk
+        of logits with its gradient and the gradient of the token table.
       batch: the device's rows and patches of the whole batch.
     """
 

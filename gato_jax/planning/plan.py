@@ -50,8 +50,8 @@ class Plan:
         same configs.
       hbm_limit: memory of a device that a program may use.
       fits: True if the peak is within the limit.
-      remedies: flags such as `--config.compute.remat=full`, each of which alone would make the step fit, or advice if
-        none would; empty if it fits.
+      remedies: changes as flags, such as `--config.compute.remat=full`, each of which alone would make the step fit;
+        one combination of flags if no single change would; advice if no combination would. Empty if the step fits.
       estimated: True if memory and collectives are estimated because no compiler for these devices is present.
       compile_seconds: duration of the compilation, successful or not; None for an estimate.
       flops_per_token: FLOPs of a token by the convention 6N + 12LDT.

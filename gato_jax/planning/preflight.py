@@ -31,7 +31,7 @@ _DAY = 24 * 60 * 60
 
 
 class Planned(NamedTuple):
-    """A plan, and the compiled step, or None where it was estimated or does not compile."""
+    """A plan and the compiled step; `executable` is None where the step was estimated or does not compile."""
 
     plan: Plan
     executable: jax.stages.Compiled | None
@@ -51,7 +51,8 @@ def make_plan(
 
     Raises:
       ConfigError: the mesh, or the model on this mesh, is not possible on this topology.
-      PlanError: batch size or `tokens` is not possible.
+      PlanError: the batch size is not a multiple of the number of pools (see `pool_budgets`), or `tokens` is below 1.
+      CompileError: the compiler refuses the step for another reason than lack of memory, or does not report the memory.
       KernelError: the attention kernel is for another platform.
       TopologyError: the topology does not exist, or libtpu is not installed.
     """

@@ -16,13 +16,13 @@ REMATS = ("none", "dots", "full")  # remat policies; each saves fewer activation
 
 
 def remedies(config: TrainConfig, topology: Topology, mixture: Mixture | None, *, needed: int, limit: int) -> list[str]:
-    """Return flags, each of which alone would make the step fit, such as `--config.compute.remat=full`.
+    """Return changes as flags, each of which alone would make the step fit, such as `--config.compute.remat=full`.
 
-    Flags that do not change the run's results come first; for each of remat, fsdp, microbatches and batch size there is
-    the mildest change that is enough, if any is.
+    Changes that do not alter the run's results come first. For each of remat, fsdp, microbatches and batch size, in
+    this order, the list has the mildest change that is enough, if one is. A change of fsdp also sets mesh.data to -1.
 
-    If no single key is enough, the result is one combination of keys, and if no combination is enough, the advice to
-    use a larger slice.
+    If no single change is enough, the result is one combination of full remat, fsdp and microbatches, and if no such
+    combination is enough, the advice to use a larger slice.
 
     Args:
       config: the run, which does not fit.
@@ -65,9 +65,9 @@ def _stronger_remat(config: TrainConfig, _: int) -> Iterator[TrainConfig]:
 
 
 def _more_fsdp(config: TrainConfig, devices: int) -> Iterator[TrainConfig]:
-    """Yield configs whose params are sharded over 2, 4, ... times as many devices, with all others along data.
+    """Yield configs whose params are sharded over 2, 4, ... times as many devices, with data=-1 and the same tensor.
 
-    A config with fsdp=-1 (all devices that are left) has none. `devices` is the number of all devices.
+    For a config with fsdp=-1 (all devices that are left), nothing is yielded. `devices` is the number of all devices.
     """
     fsdp = max(config.mesh.fsdp, 1)
     while config.mesh.fsdp != -1 and (fsdp := 2 * fsdp) * config.mesh.tensor <= devices:

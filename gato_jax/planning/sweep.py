@@ -51,8 +51,8 @@ class Grid:
 
         Args:
           config: the run, whose batch size is the default of `batches`.
-          topology: its devices. The default of `fsdps` is those of 1, 4, 16, 64 and, up to 64, the number of devices
-            divided by the tensor axis, that divide this number.
+          topology: its devices. With n the number of devices divided by the size of the tensor axis, the default of
+            `fsdps` is the divisors of n among 1, 4, 16, 64 and min(n, 64).
           batches: batch sizes, in rows.
           fsdps: sizes of the mesh axis fsdp.
           remats: remat policies. Default: all.
@@ -80,7 +80,8 @@ class SweepRow:
       batch: rows of a batch.
       fsdp: size of the mesh axis fsdp.
       remat: remat policy.
-      refused: reason why there is no such plan; None if there is. The attributes below are then None or False.
+      refused: reason why this combination cannot be planned; None for a plan. With a reason, `fits` is False and the
+        attributes below are None.
       hbm_bytes_per_device: peak memory of a device, in bytes.
       fits: True if the peak is within the limit.
       again: share of the step's FLOPs that recompute activations, by the remat policy.
@@ -108,8 +109,8 @@ def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid
       config: the run, whose batch size, data and fsdp axes and remat policy are replaced.
       topology: its accelerators.
       mixture: its data; None for worst-case budgets where the config sets none.
-      grid: the combinations. One that raises ConfigError or PlanError gives a row with `refused`; other errors of
-        `make_plan` are raised.
+      grid: the combinations. A combination for which `make_plan` raises ConfigError or PlanError gives a row with
+        `refused`; other errors of `make_plan` are raised.
     """
     for batch, fsdp, remat in grid:
         changed = dataclasses.replace(
@@ -135,7 +136,7 @@ def sweep(config: TrainConfig, topology: Topology, mixture: Mixture | None, grid
 
 
 def fastest(rows: Sequence[SweepRow]) -> SweepRow | None:
-    """Return the row with the highest expected speed of those that fit, with the least communication among equals.
+    """Return the row with the highest expected speed of those that fit; of equal speeds, that with the fewest bytes.
 
     If no row fits, return None.
     """

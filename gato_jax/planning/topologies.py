@@ -20,7 +20,7 @@ GPU_MEMORY_FRACTION = 0.95  # value of XLA_PYTHON_CLIENT_MEM_FRACTION that plans
 
 
 class TopologyError(ValueError):
-    """A topology that does not exist; the message names some that do."""
+    """A topology that does not exist, or that needs libtpu where it is not installed; the message names a remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Chip:
       devices_per_host: number of devices of the usual machine.
       host_memory: memory of that machine, in bytes; None where it differs between providers.
       largest: number of chips of the largest TPU slice; None for GPUs, whose number is not limited.
-      network: bytes/s that a device can send to another host, where that is not over `link`.
+      network: bytes/s that a GPU can send to another host; None for TPUs, which send over `link`.
     """
 
     kind: str
@@ -150,8 +150,8 @@ class Topology:
     def mesh_devices(self) -> list[Any]:
         """Return the `devices` devices to make a mesh of.
 
-        TPUs are descriptions by libtpu, for which programs can be compiled. GPUs are those that are present, if they
-        are of this kind and enough, and otherwise AbsentDevices.
+        TPUs are descriptions by libtpu, for which programs can be compiled. GPUs are those present in this process if
+        enough of them are of this kind, and otherwise all are AbsentDevices.
 
         Raises:
           TopologyError: libtpu has no such arrangement, or is not installed.
@@ -186,12 +186,12 @@ class Topology:
 def parse_topology(name: str) -> Topology:
     """Return the topology of a name: a key of `CHIPS`, a colon, and the sides of a TPU slice or the number of GPUs.
 
-    Names such as v3:16x16, v4:8x8x4 and h100:8 are possible. That the cloud offers a slice of these sides is checked by
+    Names such as v3:16x16, v4:8x8x4 and h100:8 are possible. Whether a TPU slice of these sides exists is checked by
     `Topology.mesh_devices` only.
 
     Raises:
-      TopologyError: the chip is unknown, the sides are not two or three as that TPU has them, or there are more chips
-        than its largest slice has; the message names one that exists.
+      TopologyError: the chip is unknown, a TPU does not have its two or three sides or a GPU has more than one number,
+        or the chips are more than the largest slice has; the message says what to write.
     """
     family, _, shape = name.partition(":")
     if family not in CHIPS:

@@ -40,7 +40,7 @@ class Animation:
     Attributes:
       moving: the animated WebP.
       still: the frame in the middle as WebP, shown to readers whose system asks for reduced motion.
-      width, height: size in pixels.
+      width, height: size in pixels, with the progress line.
     """
 
     moving: str
@@ -50,7 +50,9 @@ class Animation:
 
 
 def animate(frames: np.ndarray, budget_bytes: int) -> Animation:
-    """Encode frames as an animation that loops, of at most 120 frames with sides of at most 256 pixels.
+    """Encode frames as an animation that loops, of at most 120 frames.
+
+    Frames have sides of at most 256 pixels; the progress line below them adds up to 4 pixels to the height.
 
     Args:
       frames: uint8 (T, H, W, 3) with T >= 1.
@@ -79,9 +81,10 @@ def _prepare(frames: np.ndarray, setting: _Setting) -> list[Image.Image]:
 
 
 def _with_progress_line(frame: np.ndarray, done: float, side: int) -> Image.Image:
-    """Return the frame above a line of which the share `done`, in [0, 1], is highlighted.
+    """Return the frame with a line below it, of which the left share `done`, in [0, 1], is highlighted.
 
-    The frame is shrunk to sides of at most `side` pixels, with its aspect ratio kept. The line is part of the picture
+    The frame is shrunk to sides of at most `side` pixels, with its aspect ratio kept. The line is a 64th of the width
+    tall, at least one pixel, and is part of the picture
     so that it cannot run out of step with the animation.
     """
     image = Image.fromarray(frame)

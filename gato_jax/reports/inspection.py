@@ -29,10 +29,10 @@ class InspectedToken:
     Attributes:
       position: index in the row.
       id, target_id: the input token id and the id that the model is to predict for this position from the tokens before
-        it; 0 at image patches.
+        it. Both are 0 at image patches.
       kind, side, key, element, value: the decoded token; see `tokenization.Token`.
-      local_position: index within the observation of its timestep.
-      segment: number of the segment; tokens attend within their segment only.
+      local_position: index within the observation of its timestep; the same last position for all action tokens.
+      segment: number of the segment, from 1 on; tokens attend within their segment only.
       in_loss: whether the loss counts the prediction of `target_id`.
       prompt: whether the token is part of a prompt.
       valid: range [low, high) of the ids that an action may have; None for other tokens.
@@ -65,7 +65,7 @@ class InspectedImage:
       episode, step: the timestep; see `InspectedToken`.
       grid: numbers of rows and columns of tiles, which are the patches or codes; each tile is one token.
       positions: the position in the row of each tile, in row-major order; None for tiles that the row cuts off.
-      size: height and width in pixels.
+      size: height and width of the decoded image in pixels, after cropping, padding or resizing.
       png: the image as a data URI (`data:image/png;base64,...`); tiles that the row cuts off are transparent.
     """
 
@@ -139,7 +139,7 @@ def inspect_row(mixture: Mixture, row: int, image_tokenizer: ImageTokenizer | No
 
 
 def inspection_json(rows: Sequence[InspectedRow]) -> dict[str, Any]:
-    """Return rows as JSON without their images.
+    """Return rows as an object that `json.dumps` accepts, without their images.
 
     Returns:
       {"rows": [{"row", "dataset", "context", "tokens": [{fields of InspectedToken}]}]}.

@@ -24,7 +24,7 @@ _CURVES = 12  # above this number of datasets, the loss chart draws one mean cur
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _RolloutCard:
-    """One rollout with its score and the drawings that the page shows of it."""
+    """One rollout with the drawings that the page shows of it, and its task's scores (`task`; None without scores)."""
 
     rollout: Rollout
     task: TaskScore | None
@@ -49,7 +49,8 @@ def write_report(workdir: Path) -> Path:
       workdir: the folder of a run that was trained and evaluated.
 
     Raises:
-      ReportError: a file of the run is missing or malformed; the message names the command that writes it.
+      ReportError: the folder or a file of the run is missing, or a file is malformed; the message names the folder or
+        file and the remedy.
     """
     path = Path(workdir) / "report.html"
     path.write_text(render(read_run(workdir)), encoding="utf-8")
@@ -100,7 +101,7 @@ def render(run: Run) -> str:
 
 
 def _loss(run: Run) -> _Curve:
-    """Draw the total loss and one loss curve for each dataset, or for each suite if there are more than 12 datasets."""
+    """Draw the total loss with a curve for each dataset, or for each suite if more than 12 datasets have losses."""
     parts = {key.removeprefix("loss/"): value for key, value in run.metrics.items() if key.startswith("loss/")}
     if len(parts) > _CURVES:
         parts = _suite_means(parts)

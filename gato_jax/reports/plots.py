@@ -29,7 +29,7 @@ class Series:
       x, y: (N,) the points; a y that is not finite is a gap.
       index: index into the palette of 8 colours; from 8 on they repeat with dashes. A curve with None is drawn last, in
         bold and in the colour of the text.
-      noisy: whether the curve is smoothed; a schedule, which has no noise, is not.
+      noisy: whether the bold line is smoothed, which needs 60 points or more; False for a schedule, without noise.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Series:
 
     @property
     def style(self) -> str:
-        """The CSS properties for the colour and dashes of the curve, e.g. `--c:var(--s1);--dash:5 3` for index 9."""
+        """The CSS of colour and dashes, such as `--c:var(--s1);--dash:5 3` for index 9; `--c:var(--ink)` for None."""
         if self.index is None:
             return "--c:var(--ink)"
         dash = ("none", "5 3", "1.5 2.5")[self.index // PALETTE % 3]
@@ -96,7 +96,7 @@ def line_chart(
     """Draw curves over a common horizontal axis, each smoothed in bold above its faint raw values.
 
     Args:
-      series: the curves.
+      series: the curves, at least one.
       label: a description of the chart for screen readers.
       height: height of the plot in pixels, without the labels of the horizontal axis.
       log: use a logarithmic vertical axis, if every finite value is positive, and a linear one otherwise.
@@ -176,7 +176,7 @@ def curve_path(x: np.ndarray, y: np.ndarray) -> str:
     """Return an SVG path through the points (x, y) with finite y, with gaps at the others, e.g. "M0.0 5.0L1.0 4.0".
 
     Both are (N,), in units of the drawing, to one decimal. Of more than 400 points, 200 stretches with
-    equal numbers of points are drawn by their smallest and largest y only.
+    equal numbers of points are drawn by their smallest and largest y only; a stretch with a NaN is a gap.
     """
     if len(x) > _POINTS:
         edges = np.linspace(0, len(x), _POINTS // 2 + 1).astype(int)

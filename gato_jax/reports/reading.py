@@ -35,7 +35,7 @@ def read_run(workdir: Path) -> Run:
         dialogue may be absent.
 
     Raises:
-      ReportError: a file is missing or malformed.
+      ReportError: the folder or a required file is missing, or a file is malformed.
     """
     workdir = Path(workdir)
     if not workdir.is_dir():
@@ -56,7 +56,7 @@ def read_results(workdir: Path) -> Results:
     """Read the scores in `workdir`/results.json.
 
     Raises:
-      ReportError: the file is missing or malformed.
+      ReportError: the file is missing or malformed, or has no tasks.
     """
     path = Path(workdir) / "results.json"
     remedy = f"Run `gato evaluate --workdir={workdir} --json={path}`."
@@ -134,7 +134,7 @@ def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tu
     Args:
       path: the file.
       kind: the dataclass.
-      remedy: a sentence for error messages. If it is None, the file may be absent, which gives ().
+      remedy: a sentence for error messages. None marks an optional file, which gives () where it is absent.
 
     Raises:
       ReportError: the file is not such a list, or is absent and `remedy` is given.
@@ -161,6 +161,8 @@ def _read_json(path: Path, remedy: str) -> Any:
 
 def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:
     """Return a record for each entry of a JSON object {name: fields}, with the name in the field `key`.
+
+    An entry whose fields hold `key` themselves keeps that value in place of the name.
 
     Args:
       kind: class of the records.

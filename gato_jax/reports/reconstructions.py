@@ -18,8 +18,8 @@ def write_reconstructions(tokenizer: ImageTokenizer, images: Sequence[np.ndarray
 
     Args:
       tokenizer: the tokenizer, which encodes each image as codes and decodes it again.
-      images: uint8 (height, width, 3); the ones shown are spread evenly over the sequence, with repetitions if there
-        are fewer than `count`.
+      images: at least one image, each uint8 (height, width, 3). The images shown are spread evenly over the sequence,
+        with repetitions if it holds fewer than `count`.
       path: the picture to write, in a folder that exists; its suffix, such as .png, selects the format.
       count: number of images to show.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class ReportError(ValueError):
-    """A report that cannot be made; the message names the file or dataset, the fault and the remedy."""
+    """A report that cannot be made; the message names the file, dataset or value, the fault and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class TaskScore:
       metric: "success" for a success rate in [0, 1], else the name of the metric, such as "return".
       agent, random, constant, expert: mean scores of the agent, of random play, of the best constant action and of the
         expert; None where a reference was not measured.
-      normalised: (agent - random) / (expert - random); None where a reference is missing.
+      normalised: (agent - random) / (expert - random); None where it is not known, as without an expert.
       agent_ci: confidence interval (low, high) of `agent`, in the metric of the task; None if it was not computed.
       return_mean, success_rate: the agent's mean return and success rate, whatever the metric; None if not known.
     """
@@ -55,7 +55,7 @@ class HeldOut:
       metric: name of what is measured.
       value: the measurement of the agent.
       baseline: the value of a trivial predictor on the same data; None if it was not measured.
-      exact_match: share of answers that equal the truth; None where there are none.
+      exact_match: share of the agent's answers that equal the truth; None for data without answers.
       episodes: number of episodes measured; None if not known.
     """
 
@@ -97,7 +97,7 @@ class Results:
     Attributes:
       tasks: scores of each task.
       aggregate: {name: value} over the normalised scores: their number `tasks`, `mean`, interquartile mean `iqm`, and
-        `share_at_50`, the share of 0.5 or above; a value that is not known is left out.
+        `share_at_50`, the share of tasks with 0.5 or above; a value that is not known is left out.
       held_out: measurements on held-out data.
       making: facts about the training, the key `run` of the file.
       minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
@@ -116,13 +116,15 @@ class Results:
 class Rollout:
     """One recorded episode of the agent, of T steps.
 
-    Construction raises ReportError if the shapes do not fit together.
+    Construction raises ReportError if `frames` is not a uint8 array of four axes with three channels, if T is 0, or if
+    the lengths of frames, actions and rewards do not fit together.
 
     Attributes:
       task: name of the task.
       frames: uint8 (T or T + 1, H, W, 3).
       actions: (T, A).
-      action_names: one name for each column of floating-point actions; one for each value of an integer action.
+      action_names: one name for each column of floating-point actions; one for each value of an integer action. Their
+        number is not checked.
       rewards: (T,).
       seed: seed of the episode.
       score: score of the episode in the metric of the task.
@@ -153,7 +155,10 @@ class Rollout:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Caption:
-    """An image as a data URI (`data:image/...`), its true caption, and the captions that the agent sampled for it."""
+    """An image as a data URI (`data:image/...`), its true caption, and the captions that the agent sampled for it.
+
+    Construction raises ReportError if `image` does not begin with `data:image/`.
+    """
 
     image: str
     truth: str

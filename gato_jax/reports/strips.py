@@ -33,8 +33,9 @@ def bar_range(tasks: Sequence[TaskScore]) -> tuple[float, float]:
 def score_bar(task: TaskScore, low: float, high: float) -> Markup:
     """Draw the normalised score of a task as a bar that starts at random play (0).
 
-    A whisker shows the confidence interval of the agent, a diamond the best constant action. `low` and `high` are the
-    ends of the axis, from `bar_range`. A task without an expert gives a short text instead.
+    A whisker shows the confidence interval of the agent, a diamond the best constant action, where these are known.
+    `low` and `high` are the ends of the axis, from `bar_range`. A task without a normalised score gives the text "no
+    expert measured" in place of a drawing.
     """
     if task.normalised is None:
         return Markup('<span class="absent">no expert measured</span>')
@@ -64,7 +65,8 @@ def score_bar(task: TaskScore, low: float, high: float) -> Markup:
 def action_strip(rollout: Rollout) -> Markup:
     """Draw the actions of a rollout over time, as wide as its animation so that both share one time axis.
 
-    Discrete actions become lanes, up to six continuous dimensions with names lines, and others a heat map.
+    A rollout with one integer for each action (`Rollout.discrete`) gets lanes. Any other rollout gets a line for each
+    dimension if there are at most six and each has a name, and a heat map otherwise.
     """
     if rollout.discrete:
         return _lanes(rollout)
@@ -82,8 +84,8 @@ def reward_strip(rollout: Rollout) -> Markup:
 def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
     """Return (name, share of the steps in [0, 1], CSS colour) of each discrete action taken.
 
-    They are in the order of the actions' numbers. An action without a name is called "action 7"; a colour is e.g.
-    "var(--s7)".
+    They are in the order of the actions' numbers. An action without a name is called by its number, such as "action 9".
+    Action a has the colour a modulo 8 of the palette, such as "var(--s1)" for action 9.
     """
     used, counts = np.unique(rollout.actions, return_counts=True)
     names = rollout.action_names
@@ -120,8 +122,8 @@ def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24)
 def _heat(rollout: Rollout, row: int = 8) -> Markup:
     """Draw a PNG heat map with a line `row` pixels tall for each dimension, over time.
 
-    Hue shows the sign of an action, opacity its magnitude relative to the largest one; values that are not finite are
-    drawn as 0 or as the largest.
+    Hue shows the sign of an action, opacity its magnitude relative to the largest magnitude of the rollout. NaN is
+    drawn as 0, and an infinity as the largest float, beside which all finite values are transparent.
     """
     actions = np.nan_to_num(rollout.actions.astype(float)).T
     strength = np.abs(actions) / (np.abs(actions).max() or 1.0)
@@ -140,7 +142,7 @@ def _heat(rollout: Rollout, row: int = 8) -> Markup:
 def _lanes(rollout: Rollout, lane: int = 8) -> Markup:
     """Draw one lane, `lane` pixels tall, for each discrete action taken, with marks at the steps at which it was taken.
 
-    Of more than 600 steps, every second, third and so on is drawn.
+    Of more than 600 steps, every n-th is drawn, with the smallest n that leaves at most 600.
 
     Actions differ in position as well as in colour, so that the drawing can be read without colour vision.
     """

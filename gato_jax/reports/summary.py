@@ -14,7 +14,8 @@ def headline(results: Results) -> str:
     """Return one sentence on how many tasks have a normalised score of 0.5 or more, without a full stop.
 
     For example: "One set of weights, 5 tasks: 3 of 4 with an expert above half of the expert's score". Of a single task
-    it gives the normalised score as a percentage; without any it says that there is no expert.
+    it gives the normalised score as a percentage, at least 0%. If no task has a normalised score, it says that there is
+    no expert.
     """
     scored = [task.normalised for task in results.tasks if task.normalised is not None]
     above = sum(normalised >= 0.5 for normalised in scored)
@@ -68,7 +69,7 @@ def duration(seconds: float | int) -> str:
 
 
 def interval(task: TaskScore) -> str:
-    """Format the confidence interval of the agent's score by `score`, such as "50% to 80%"; "-" if there is none."""
+    """Format the confidence interval of a task's agent with `score`, such as "50% to 80%"; "-" without an interval."""
     return _NONE if task.agent_ci is None else " to ".join(score(end, task.metric) for end in task.agent_ci)
 
 

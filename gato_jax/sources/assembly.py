@@ -32,20 +32,21 @@ def assemble(
 
     Args:
       fields: the fields to read and their modalities.
-      read_field: returns the T values of a field, given its name without a slice such as `[0:6]`, or a single string
-        that holds for all steps. Images are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or T encoded files.
-        It raises KeyError if the recording has no such field, and the episode is then rejected.
+      read_field: returns the T values of a field, given its name without a slice such as `[0:6]`. A Text field may also
+        be a single string that holds for all steps. Images are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or
+        T encoded files. It raises KeyError if the recording has no such field, and the episode is then rejected.
       location: file and number of the episode, the beginning of error messages.
       provenance: provenance of this episode. Default: that of `fields`.
       step_flags: those of `discount`, `is_first`, `is_last` and `is_terminal` that the recording stores as fields of
         these names. The others are derived on the assumption that the last step is terminal.
-      final_observation: whether the last step holds an observation and no action. It is ignored if a recorded `is_last`
-        is false there.
+      final_observation: whether the last step holds an observation and no action. It is ignored if the recording
+        stores `is_last` and that is false at the last step.
 
     Raises:
-      EpisodeRejected: a field is missing or has the wrong type or shape, a value is not finite, an image cannot be
-        decoded or has the wrong size, time does not increase, a flag marks an episode border inside the episode,
-        there are no steps, or all fields are constant texts.
+      EpisodeRejected: a field is missing or has the wrong type or shape, fields differ in length, a value is not finite
+        or a discrete one not in [0, n), an image cannot be decoded or has the wrong size, time does not increase, a
+        flag marks an episode border inside the episode, success is not a number, there are no steps, or all fields are
+        constant texts.
     """
 
     def read(path: str) -> Any:
@@ -110,16 +111,18 @@ def assemble(
 def _step_flags(recorded: dict[str, Any], steps: int, location: str) -> dict[str, np.ndarray]:
     """Return `discount` (T,) float32 and `is_first`, `is_last` and `is_terminal` (T,) bool of an episode.
 
-    A flag that is not recorded is true at the first step, or at the last step for `is_last` and `is_terminal`. A
-    discount that is not recorded is 0 at a terminal step and 1 at all others.
+    A flag that is not recorded is true only at its end of the episode: `is_first` at the first step, `is_last` and
+    `is_terminal` at the last. A recorded flag may also be false there. A discount that is not recorded is 0 at a
+    terminal step and 1 at all others.
 
     Args:
-      recorded: {name: T values} of those of the four that the recording stores.
+      recorded: {name: T values} of the discount and flags that the recording stores. Flags are booleans, or 0 and 1.
       steps: number of steps T.
       location: file and number of the episode.
 
     Raises:
-      EpisodeRejected: a flag has the wrong length, or is true at a step that is not at its end of the episode.
+      EpisodeRejected: a discount or flag has the wrong type or length, `is_first` is true after the first step, or
+        `is_last` or `is_terminal` is true before the last step.
     """
     first, last = np.arange(steps) == 0, np.arange(steps) == steps - 1
     flags = {"is_first": first, "is_last": last, "is_terminal": last}
@@ -145,22 +148,24 @@ def to_array(
     """Convert T recorded values to the array that an episode holds for a modality.
 
     Images are resized to the size of the modality. Continuous values may be integers or booleans, and their limits are
-    not checked. Discrete values must be integers or booleans in [0, n). Shape (T,) is accepted for a vector of size 1.
+    not checked. Discrete values must be integers or booleans in [0, n). For a modality of shape (1,), values of shape
+    (T,) are accepted.
 
     Args:
       values: T numbers, arrays, strings, UTF-8 bytes or encoded images.
       modality: the modality to convert to and to validate against.
       label: name of the field in error messages.
       location: file and number of the episode.
-      recorded_size: height and width that every recorded image must have. Default: those of the first image.
+      recorded_size: height and width that every recorded image must have. Default: those of the first image. It is
+        ignored for other modalities.
 
     Returns:
       (T, *shape) float32 for Continuous, (T, *shape) int64 for Discrete, (T, height, width, channels) uint8 for Image,
       (T,) object array of strings for Text.
 
     Raises:
-      EpisodeRejected: `values` is a single value, or one of them has the wrong type or shape, is not finite, or is not
-        in [0, n).
+      EpisodeRejected: `values` is a single value, or one of the values has the wrong type or shape, is not finite as
+        float32, is not in [0, n), is not UTF-8, or is an image that cannot be decoded.
     """
     several = np.iterable(values) and not isinstance(values, (str, bytes))
     if not several:
@@ -218,7 +223,7 @@ def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
     Args:
       image: (H, W, C) uint8 with the number of channels of `modality`.
       modality: gives height, width and `fit`: `resize` ignores the aspect ratio; `pad` keeps it and adds black borders;
-        `crop` keeps it and cuts off the edges of the longer side.
+        `crop` keeps it and cuts equal parts off both edges of the side that is too long for the final aspect ratio.
 
     Returns:
       (height, width, channels) uint8.
@@ -315,7 +320,7 @@ def _to_texts(values: Sequence[Any], label: str, location: str) -> np.ndarray:
 
 
 def _read_success(values: Any, path: str, location: str) -> bool:
-    """Return whether the last of the recorded success flags, which is that of the whole episode, is not zero.
+    """Return whether an episode succeeded: whether the last of its recorded success flags is not zero.
 
     Args:
       values: a boolean or number, or an array of them.
@@ -323,7 +328,7 @@ def _read_success(values: Any, path: str, location: str) -> bool:
       location: file and number of the episode.
 
     Raises:
-      EpisodeRejected: there is no value, the last is NaN, or they are not numbers.
+      EpisodeRejected: `values` is empty, its last value is NaN, or it holds neither numbers nor booleans.
     """
     array = np.asarray(values).reshape(-1)
     if not len(array) or array.dtype.kind not in "biuf" or np.isnan(array[-1]):

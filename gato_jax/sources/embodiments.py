@@ -75,8 +75,8 @@ class EmbodimentSelection:
     Attributes:
       reader: all episodes of the recording.
       episodes: the matching episodes, in order. It is `reader` itself if all match, and None if none does.
-      excluded: one rejection of the whole recording if its robot does not match, otherwise one for each episode that
-        leaves the selector's `Workspace` or is damaged.
+      excluded: one rejection of the whole recording if its task violates a condition. Otherwise, if the selector has a
+        `Workspace`, one for each episode that leaves it or is damaged.
     """
 
     reader: EpisodeReader
@@ -96,7 +96,7 @@ class EmbodimentSelector:
       workspace: box that the end effector must stay in. This condition is tested on each episode.
 
     Raises:
-      SourceError: `gripper` has another value.
+      SourceError: `gripper` is none of None, "binary", "continuous", "pose" and "none".
     """
 
     robot: str | None = None
@@ -111,8 +111,9 @@ class EmbodimentSelector:
     def mismatches(self, spec: TaskSpec) -> list[str]:
         """Return the conditions that a task violates, one clause each, such as "its robot is ur5, not panda".
 
-        The list is empty if none is violated. A property that the task does not declare violates its condition. Of the
-        workspace, only the presence of the position in the observation is tested.
+        The list is empty if none is violated. A robot or gripper that the task does not declare violates a condition on
+        it; a task without an embodiment does not declare that it has no gripper. Of the workspace, only the presence of
+        the position in the observation is tested.
         """
         body, reasons = spec.embodiment, []
         robot = body.robot if body else None
@@ -130,8 +131,8 @@ class EmbodimentSelector:
     def select(self, reader: EpisodeReader) -> EmbodimentSelection:
         """Return the matching episodes of a recording.
 
-        Episodes are read only if there is a workspace to test. Damaged episodes are then excluded. A recording without
-        a match does not raise.
+        Episodes are read only if there is a workspace to test. Damaged episodes are then excluded. If no episode
+        matches, no error is raised, and `episodes` of the result is None.
         """
         if reasons := self.mismatches(reader.spec):
             excluded = (Rejection(reader.spec.name, "; ".join(reasons)),)
@@ -164,8 +165,8 @@ class EmbodimentSelector:
 def degrees_of_freedom(spec: TaskSpec) -> int:
     """Return the number of degrees of freedom of a task's robot, without the gripper.
 
-    It is the number of joints of the embodiment. If none are declared, it is the number of elements of all continuous
-    and discrete actions, less those that command the gripper.
+    It is the number of joints of the embodiment. If no joints are declared, it is the number of elements of all
+    continuous and discrete actions, less those that command the declared gripper.
     """
     body = spec.embodiment
     if body is not None and body.joints:
@@ -192,7 +193,7 @@ def leave_one_out(
       The recordings to train on, and the held-out recordings, each in the order of `readers`.
 
     Raises:
-      SourceError: a recording does not declare its robot, none is of `robot`, or all are.
+      SourceError: a recording does not declare its robot, no recording is of `robot`, or all recordings are.
     """
     robots = [reader.spec.embodiment.robot if reader.spec.embodiment else None for reader in readers]
     if None in robots:

@@ -37,7 +37,7 @@ class Fields:
         of their Image modality by area averaging, with black borders or cropping as its `fit` says. A Text field may
         be a single string for the whole episode.
       action: {action key of the task: (path of the field, modality)}.
-      provenance: provenance of the recordings. A recording that stores its own overrides it.
+      provenance: provenance of the recordings. Values that a recording itself stores override those given here.
       control_rate_hz: as in TaskSpec.
       embodiment: as in TaskSpec.
       metric: as in TaskSpec.
@@ -85,7 +85,7 @@ class Fields:
     def with_image_size(self, height: int, width: int) -> Fields:
         """Return a copy in which all observed images have this size in pixels.
 
-        Camera intrinsics hold for the old size, so the copy has none. `recorded_sizes` stays.
+        Camera intrinsics hold for the old size, so the cameras of the copy have none. `recorded_sizes` stays.
         """
         observation = {
             key: (path, dataclasses.replace(modality, height=height, width=width))
@@ -167,7 +167,7 @@ def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
       location: its file and key, the beginning of error messages.
 
     Raises:
-      SourceError: it is not an object, has no path, or does not describe a modality.
+      SourceError: `value` is not an object, has no path in `field`, or does not describe a modality.
     """
     if not isinstance(value, Mapping) or not isinstance(path := value.get("field"), str):
         raise SourceError(

@@ -17,11 +17,12 @@ def sample_images(
 ) -> list[np.ndarray]:
     """Return up to `limit` images, spread evenly over all steps and cameras of all datasets.
 
-    Every episode of every dataset is read. A damaged episode raises EpisodeRejected unless `episodes` leaves it out.
+    Every image has the same weight, so larger datasets give more. Every episode of every dataset is read. A damaged
+    episode raises EpisodeRejected unless `episodes` leaves it out.
 
     Args:
       readers: The datasets.
-      limit: The largest number of images; if there are fewer, all are returned.
+      limit: Maximum number of images. If the datasets hold no more than this, all of their images are returned.
       episodes: Returns the episodes of a reader. A progress bar may be added here.
 
     Returns:

@@ -31,7 +31,7 @@ class Inference:
       task: name of the task.
       episodes: number of episodes in the sample that could be read.
       steps: number of their steps at which an action was taken.
-      elements: statistics of each element of the continuous observations, then of the continuous actions.
+      elements: statistics of each element of the continuous observations, then of each of the continuous actions.
       statements: all findings, declared and inferred.
       fields: the fields given to `infer`, or default ones, with what was inferred filled in, for a person to edit.
       rejected: episodes of the sample that could not be read.
@@ -50,7 +50,8 @@ def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int 
     """Infer action limits, gripper, cameras and control rate from a sample of episodes.
 
     The sample is spread evenly over the recording. What the task declares is kept, and compared with the data. Joints
-    are never inferred. Without a declared embodiment, its robot is the equipment of the provenance, or "unknown".
+    are never inferred. If the task declares no embodiment, the proposed fields get one: its robot is the equipment in
+    the provenance of the first sampled episode, or "unknown", and its cameras are the image observations.
 
     Args:
       reader: the episodes.
@@ -95,10 +96,11 @@ def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int 
 
 
 def describe(inference: Inference) -> str:
-    """Return a report as one string of several lines, with the statements that a person must look at first.
+    """Return a report as one string of several lines.
 
-    A line of a statement is `SUBJECT: CLAIM (declared): EVIDENCE`, or has `(inferred, confidence 0.70)` instead, and
-    begins with `LOOK ` if it is a problem. Then come the statistics of each element and the rejected episodes.
+    The first line counts episodes and steps. A line for each statement follows, problems first: `SUBJECT: CLAIM
+    (declared): EVIDENCE`, with `(inferred, confidence 0.70)` in place of `(declared)` if it is inferred, and with
+    `LOOK ` at the beginning if it is a problem. Then come the statistics of each element and the rejected episodes.
     """
     lines = [f"{inference.task}: {inference.episodes} episodes, {inference.steps} steps"]
     for statement in sorted(inference.statements, key=lambda statement: not statement.problem):
@@ -131,7 +133,9 @@ def _read_sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], l
 
 
 def _columns(spec: TaskSpec, sample: Sequence[Episode], side: str) -> dict[str, np.ndarray]:
-    """Return the flattened continuous and discrete values of all sampled steps, {key: (S, size) float64}.
+    """Return the flattened values of one side at all sampled steps, {key: (S, size) float64}.
+
+    Keys that are neither continuous nor discrete are left out.
 
     Args:
       spec: the task.

@@ -30,10 +30,10 @@ class Statement(NamedTuple):
       subject: what the finding concerns: a key, one of its elements, or a part of the robot.
       claim: the finding, in words.
       evidence: the data that support it, in words.
-      confidence: confidence in [0, 1]. It is 1 for a property that was declared or counted.
+      confidence: confidence in [0, 1]. It is 1 for a property that was declared or counted, and 0 if nothing is known.
       declared: whether the task declares the property. If not, it is inferred from the data.
-      problem: whether a person must look at it, because the data are constant, contradict the declaration, or allow no
-        inference.
+      problem: whether a person must look at it, because an element is constant, the data contradict the declaration, or
+        recorded times give no plausible control rate.
     """
 
     subject: str
@@ -90,7 +90,7 @@ def summarize_elements(side: str, modalities: Mapping[str, Modality], columns: C
 def report_constant(element: Element) -> Statement:
     """Return the statement, marked as a problem, that an element has the same value at all sampled steps.
 
-    It is not checked that this is so.
+    The function does not check that the value is the same.
     """
     return Statement(
         f"{element.key}[{element.number}]",
@@ -107,7 +107,7 @@ def propose_action_limits(
     """Propose finite limits for each continuous action.
 
     Both limits of an element stay if both are declared and finite; values beyond them make its statement a problem.
-    Otherwise both are estimated from the data.
+    Otherwise both are estimated from the data, also if one of them is declared. A constant element gets equal limits.
 
     Args:
       modalities: {key: modality} of the actions. Those that are not continuous are returned as they are.
@@ -149,8 +149,8 @@ def _count_outside(values: Float[np.ndarray, " steps"], low: float, high: float)
 def _estimate_limits(values: Float[np.ndarray, " steps"]) -> tuple[float, float, float, str]:
     """Estimate the limits of an element from its values.
 
-    The limits are the extremes, or the 1% and 99% quantiles if the extremes are outliers: more than three times as far
-    apart as the quantiles, so that most of the scaled range would be unused.
+    The limits are the extremes, or the 1% and 99% quantiles if these differ and the extremes are outliers: more than
+    three times as far apart as the quantiles, so that most of the scaled range would be unused.
 
     Returns:
       Low limit, high limit, confidence (0.7 for extremes, 0.4 for quantiles), and the method in words.
@@ -171,7 +171,8 @@ def check_joint_limits(spec: TaskSpec, actions: Columns) -> list[Statement]:
       actions: the sampled actions.
 
     Returns:
-      One statement for each declared joint, whether or not an action commands it, or a single one if none is declared.
+      One statement for each declared joint, whether or not an action commands it. If no joint is declared, a single
+      statement that says so, with confidence 0, which is not a problem.
     """
     body = spec.embodiment
     if body is None or not body.joints:
@@ -231,9 +232,10 @@ def _score_as_gripper(
 ) -> Iterator[tuple[float, _GripperKind, str]]:
     """Yield (confidence, kind, evidence) once if an action element resembles a gripper command, otherwise nothing.
 
-    It is "binary" if it takes two values, or if more than 95% of the steps are within 5% of the range from its smallest
-    or largest value, and more than 5% are at either; "continuous" if it stays in [0, 1] and covers more than half of
-    it. A key that contains "grip" raises the confidence. A constant element is no gripper.
+    The kind is "binary" if the element takes exactly two values (confidence 0.9), or if more than 95% of the steps are
+    near its smallest or its largest value, within 5% of its range, and more than 5% are near each of the two (0.7). The
+    kind is "continuous" if the element stays in [0, 1] and covers more than half of it (0.4). A key that contains
+    "grip" raises the confidence by 0.05 for two values, otherwise by 0.1. A constant element is no gripper.
 
     Args:
       modality: modality of the action. A Discrete one with n other than 2 is no gripper.
@@ -287,7 +289,9 @@ def infer_control_rate(
     """Return the declared control rate, or infer it from an observation that holds times.
 
     The rate follows from the median interval, in the unit (s, ms, us or ns) that puts it above 1 Hz and at most at
-    1000 Hz. A declared rate that differs from the data by more than 5% in every unit is kept, and a problem.
+    1000 Hz. If there is no such unit, or an interval is not positive, the rate is None and the statement is a problem.
+    A declared rate is always returned; the statement is a problem if the rate differs from the data by 5% or more in
+    every unit.
 
     Args:
       spec: the task.

@@ -67,12 +67,14 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
       source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder, which may end in
         `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout).
       split: name of the split.
-      fields: meaning of the fields, for the kinds of DESCRIBED_BY_FIELDS. Default: the file `fields.json` beside the
-        recordings if there is one, otherwise what the recording itself defines.
+      fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, hdf5, lerobot, mcap,
+        minari and parquet. Default: the file `fields.json` in the folder of the recording if it exists, otherwise what
+        the recording itself defines.
 
     Raises:
-      SourceError: the kind is unknown, WHERE is empty, the kind takes no fields but `fields` is given, or needs fields
-        and has none, or the recording cannot be read.
+      SourceError: the kind is unknown; WHERE is empty; `fields` is given for a kind that takes none; the recording
+        defines no fields, and neither `fields` nor `fields.json` does; or the recording cannot be read.
+      DatasetError: the kind is `recorded`, and the dataset is missing or damaged or has no such split.
     """
     kind, colon, path = source.partition(":")
     if kind not in KINDS or not path:
@@ -91,7 +93,7 @@ def _read_fields_beside(path: str) -> Fields | None:
     """Read the `fields.json` in the folder of a recording, or return None if there is no such file.
 
     Args:
-      path: path of the recording, a folder or a file in the folder, with or without `#NAME` at its end.
+      path: path of the recording, with or without `#NAME` at its end. If it is not a folder, its parent is the folder.
 
     Raises:
       SourceError: the file cannot be read, or its content is wrong.

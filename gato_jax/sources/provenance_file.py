@@ -19,11 +19,12 @@ def read_provenance(folder: Path, default: Provenance) -> Provenance:
     """Return the provenance of the recordings in a folder.
 
     Args:
-      folder: folder of the recordings. Its `provenance.json`, if there is one, overrides fields of `default`.
+      folder: folder of the recordings. The entries of its `provenance.json` replace fields of `default`. Without this
+        file, `default` is returned.
       default: values of the fields that the file does not give.
 
     Raises:
-      SourceError: the file is not a JSON object, or has a key or value that Provenance does not allow.
+      SourceError: the file cannot be read, is not a JSON object, or has a key or value that Provenance does not allow.
     """
     file = folder / PROVENANCE_FILE
     if not file.exists():
@@ -41,7 +42,7 @@ def update_provenance(default: Provenance, fields: Any, location: str) -> Proven
     Args:
       default: the provenance to copy.
       fields: parsed JSON object with the fields to replace.
-      location: its file, the beginning of error messages.
+      location: file that `fields` come from, the beginning of error messages.
 
     Raises:
       SourceError: `fields` is not an object, or has a key or value that Provenance does not allow.

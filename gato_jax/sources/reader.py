@@ -15,14 +15,19 @@ from gato_jax.episodes import Episode, Provenance, TaskSpec
 
 
 class SourceError(ValueError):
-    """A recording that cannot be read. The message names its path, the problem and the remedy."""
+    """A recording that cannot be read or contradicts its fields, or an argument that does not suit it.
+
+    The message names the problem and, in most cases, the path of the recording and the remedy.
+    """
 
 
 class EpisodeRejected(SourceError):
-    """One damaged or contradictory episode. The other episodes of its recording can still be read.
+    """A damaged or contradictory episode, or a damaged file. Other episodes of its recording can still be read.
+
+    The message is `LOCATION: REASON`.
 
     Attributes:
-      location: file and number of the episode.
+      location: path of the file or folder, in most formats followed by the number or the name of the episode.
       reason: the problem, in words.
     """
 
@@ -36,10 +41,10 @@ class EpisodeRejected(SourceError):
 
 
 class Rejection(NamedTuple):
-    """An episode, or another part of a recording, that is left out.
+    """An episode, a file or a whole recording that is left out.
 
     Attributes:
-      location: file and number of the episode.
+      location: what is left out: a path, a path and the number or name of the episode, or the name of a task.
       reason: the problem, in words.
     """
 
@@ -52,7 +57,7 @@ class Rejection(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Mapping[str, str]) -> Rejection:
-        """Build a rejection from the JSON object that `to_json` returned."""
+        """Build a rejection from the JSON object that `to_json` returned, or raise KeyError if it lacks a key."""
         return cls(location=value["where"], reason=value["reason"])
 
 
@@ -73,12 +78,15 @@ class EpisodeReader(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Number of steps of each of the N episodes, (N,) int64."""
+        """Number of steps of each of the N episodes, (N,) int64. A final step without an action counts too."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the data as 16 hexadecimal digits, which changes when the data change."""
+        """Digest of the data and of the settings that they are read with, as 16 hexadecimal digits.
+
+        It changes when these change, but a reader that uses `fingerprint_files` does not notice every change of a file.
+        """
         ...
 
 
@@ -93,7 +101,8 @@ class GeneratedEpisodes:
       split: name of the split.
       provenance: provenance of every episode.
       items: one item for each episode. The fingerprint covers their `repr`.
-      make: maps an item to the observation and the action of its one step, each a dict of arrays or strings.
+      make: maps an item to the observation and the action of its one step, each a dict of arrays or strings without a
+        time axis.
       content: digest of everything else that the episodes depend on, such as a font file. The fingerprint covers it.
     """
 
@@ -163,11 +172,12 @@ class RecordedEpisodes:
       spec: the task.
       split: name of the split.
       addresses: location of each of the N episodes within the recording, in the form that `read` accepts.
-      lengths: number of steps of each episode, (N,) int64.
+      lengths: number of steps of each episode, (N,) int64, a final step without an action included.
       fingerprint: digest of the data and of the settings they are read with.
       read: reads the episode at one of the `addresses`, or raises EpisodeRejected. It must be picklable, because every
         worker process opens the files itself.
-      rejected: parts of the recording that were found damaged on opening. They have no address.
+      rejected: files and episodes that were found damaged on opening. They have no address, and `len` does not count
+        them. Further episodes may be rejected when they are read.
     """
 
     spec: TaskSpec
@@ -186,7 +196,7 @@ class RecordedEpisodes:
 
         Raises:
           EpisodeRejected: the episode is damaged.
-          IndexError: there is no such position.
+          IndexError: the position is outside of [-N, N).
         """
         return self.read(self.addresses[range(len(self))[position]])
 
@@ -204,10 +214,10 @@ def fingerprint_files(files: Iterable[Path], *settings: Any) -> str:
     """Return a digest of files and settings as 16 hexadecimal digits.
 
     Reading recordings of many gigabytes on every opening would take too long, so the digest covers the name without
-    the folder, the size, and the first and last 64 KiB of each file. A change between them goes unnoticed.
+    the folder, the size, and the first and last 64 KiB of each file. A change that keeps all of these goes unnoticed.
 
     Args:
-      files: the files, in a fixed order, which changes the digest.
+      files: the files. The digest depends on their order.
       *settings: further values to cover. Their `repr` must not change between processes.
     """
     digest = hashlib.sha256(repr(settings).encode())
@@ -228,9 +238,9 @@ def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Pat
 
     Args:
       root: folder of the recording.
-      name: path relative to `root`, as the recording gives it.
-      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do. If
-        not, links are resolved in the returned path too.
+      name: path relative to `root`, as the recording gives it. An absolute path must lie below `root`.
+      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do; the
+        returned path then still has its links. If false, the path is checked and returned with all links resolved.
 
     Raises:
       SourceError: the path lies outside of `root`.

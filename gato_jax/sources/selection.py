@@ -20,13 +20,16 @@ class SelectionError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """N episodes of a recording, in the order in which they were drawn. It is an EpisodeReader itself.
+    """N episodes of a recording. It is an EpisodeReader itself.
+
+    `select` orders them as they were drawn, `EmbodimentSelector.select` as in the recording.
 
     Attributes:
       reader: all episodes of the recording.
       positions: positions of the selected episodes in `reader`, (N,) int.
       returns: their undiscounted returns, (N,) float64.
-      candidates: number of episodes, the best of the recording, that the selection was drawn from.
+      candidates: number of episodes that the selection was drawn from: for `select`, those of the highest return; for
+        `EmbodimentSelector.select`, N.
     """
 
     reader: EpisodeReader
@@ -55,8 +58,8 @@ class Selection:
         """Return the fingerprint and size of the recording, and position and return of each selected episode.
 
         Returns:
-          {"data": {"fingerprint", "episodes", "kept": `candidates`}, "selection": [{"episode", "return"}, ...]}, in the
-          order of the draw.
+          {"data": {"fingerprint", "episodes", "kept": `candidates`}, "selection": [{"episode", "return"}, ...]}, with
+          the selected episodes in the order of the Selection.
         """
         data = {"fingerprint": self.reader.fingerprint, "episodes": len(self.reader), "kept": self.candidates}
         pairs = zip(self.positions.tolist(), self.returns.tolist(), strict=True)
@@ -75,6 +78,8 @@ class Selection:
 def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int) -> Selection:
     """Select episodes at random and without replacement from those of the highest return.
 
+    Unless the recording is an EpisodeDataset, all of its episodes are read for their returns.
+
     Args:
       reader: all episodes of the recording.
       episodes: number of episodes to select. Fewer are selected if `keep_best` is lower.
@@ -82,7 +87,8 @@ def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int)
       series: seed of the draw.
 
     Raises:
-      SelectionError: the recording has fewer than `episodes`, or a return is not finite.
+      SelectionError: the recording has fewer than `episodes`, or the return of any of its episodes is not finite.
+      EpisodeRejected: an episode that must be read is damaged.
     """
     name = reader.spec.name
     if len(reader) < episodes:
@@ -108,7 +114,7 @@ def draw_from_best(
     """Draw positions without replacement from the episodes of the highest return.
 
     For the same data, series and `keep_best`, a smaller draw is the beginning of a larger one, so that the curve of
-    appendix E adds episodes to those it had before. If returns are equal, the lower position ranks higher.
+    appendix E adds episodes to those it had before. Of equal returns, that at the lower position counts as higher.
 
     Args:
       returns: returns of all M episodes.

@@ -18,8 +18,8 @@ def episode_frames(
 ) -> Iterator[np.ndarray]:
     """Yield the frame at each of T times of a video, decoded one by one.
 
-    The file is sought once, then decoded in order. Video formats have few checksums, so a changed byte within the image
-    data of a frame may go unnoticed.
+    The decoder seeks to the first time once, and then decodes in order. Video formats have few checksums, so a changed
+    byte within the image data of a frame may go unnoticed.
 
     Args:
       file: an MP4 file in any codec that FFmpeg decodes.
@@ -27,13 +27,14 @@ def episode_frames(
         off by half a period of `rate_hz`.
       rate_hz: frame rate of the video.
       location: file and number of the episode, the beginning of error messages.
-      whole: whether the file must end after these T frames. Otherwise later frames are ignored.
+      whole: whether a frame after these T frames is an error. If false, later frames are ignored.
 
     Yields:
       Frames, (H, W, 3) uint8 RGB.
 
     Raises:
-      EpisodeRejected: the video cannot be decoded, has no frame at one of the times, or has more frames than allowed.
+      EpisodeRejected: the file does not exist, cannot be decoded or has no video, has no frame at one of the times, or
+        has a later frame although `whole` is true. It may be raised after some frames.
     """
     import av
     from av.error import FFmpegError

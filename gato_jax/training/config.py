@@ -36,12 +36,12 @@ class OptimizerConfig:
       schedule: Learning rate after the warm-up. `cosine` falls to `final_fraction` of the peak at the last step;
         `constant` stays at the peak, as in the paper's fine-tuning (appendix E).
       peak_learning_rate: Learning rate at the end of the warm-up.
-      initial_learning_rate: Learning rate at the first step.
+      initial_learning_rate: Learning rate at the first step; not used if `warmup_steps` is 0.
       final_fraction: Learning rate at the last step of `cosine`, divided by the peak; `constant` ignores it.
       warmup_steps: Steps of the linear warm-up.
       beta_1, beta_2: Decays of the moments.
       epsilon: Constant in the denominator of the update.
-      weight_decay: Decoupled weight decay of matrices and tables, not of biases and norms.
+      weight_decay: Decoupled weight decay of matrices, tables and convolution kernels, not of biases and norms.
       clip_norm: Maximum of the global gradient norm; None for no clipping (the paper states none).
       ema_decay: Decay in [0, 1) of a moving average of the params, with which the agent then acts; None for no average.
 
@@ -87,7 +87,8 @@ class TrainConfig:
 
     Attributes:
       seed: Seed of the initial params, of the order of the rows and of dropout.
-      batch_size: Rows of a batch, over all devices: a multiple of mesh.data x mesh.fsdp x compute.accumulate.
+      batch_size: Rows of a batch, over all devices: a multiple of mesh.data x mesh.fsdp x compute.accumulate, which is
+        checked when the training begins.
       context: Positions of a row.
       steps: Number of steps of the run, more than optimizer.warmup_steps.
       model: Sizes and settings of the model, with its tokenization.
@@ -96,13 +97,14 @@ class TrainConfig:
       datasets: {name: where the dataset is and how it is sampled}. Losses and errors use this name of a dataset.
       compute: How a step is computed. A run may be continued with other settings.
       weighting: How the weights of the datasets become shares of the rows (see `batching.weigh`).
-      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
+      missing: What to do about a dataset that is not on disk or is of kind `unavailable`: `error`, or `skip`, which
+        gives its weight to the others.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
-        the upper bound of the mixture; training accepts no smaller number. Without the
-        data, `gato plan` uses them and otherwise assumes the worst case.
+        the upper bound of the mixture; training accepts no smaller number. For None, `gato plan` takes the
+        worst case where the data are not there.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
-      image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
+      image_trunk_weights: Local file of torchvision's resnet50 weights, only with model.image_trunk=resnet_50.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
@@ -170,7 +172,8 @@ class TrainConfig:
             `plain_fields`); None to leave the texts as they are.
 
         Raises:
-          ConfigError: A key is unknown, in which case the error names the nearest one, or a value is not allowed.
+          ConfigError: A key is unknown, in which case the error names the nearest one or lists the known ones; a key is
+            missing; a value is not allowed; or the section `tokenization` contradicts the image tokenizer.
           ImageTokenizerError: The folder `image_tokenizer` has no image tokenizer that can be read.
         """
         fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}

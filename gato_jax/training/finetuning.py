@@ -107,10 +107,13 @@ def read_finetuning(
       checkpoint: The agent to begin with.
       path: The folder or file that holds the checkpoint. The agent's image tokenizer, if it has one, is in the folder's
         subfolder `image_tokenizer`.
-      workdir: Folder of the new run, which takes the place of `{workdir}` in every text of the config.
+      workdir: Folder of the new run, which takes the place of `{workdir}` in the texts of the config (see
+        `plain_fields`); None to leave the texts as they are.
 
     Raises:
-      ConfigError: A key is unknown, or a value cannot be.
+      ConfigError: A key is unknown, is missing or cannot be set in fine-tuning; a value is not allowed; or
+        `evaluate_every` is no multiple of `log_every`.
+      ImageTokenizerError: The checkpoint's image tokenizer is missing or cannot be read.
       ContractError: The config states another tokenization than the checkpoint's.
     """
     fields = plain_fields(config, workdir)
@@ -146,7 +149,8 @@ def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[d
     config does not set them they are 0.1 and 0. Values of the tokenization are not checked here.
 
     Raises:
-      ConfigError: The config sets any other value of the model, even to that of the checkpoint.
+      ConfigError: The config sets any other key of the model, even to the checkpoint's value, or a section is no
+        mapping.
     """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
@@ -192,7 +196,8 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
 def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:
     """Return the JSON that identifies a run of fine-tuning, besides its training config.
 
-    It has the checkpoint's step and digest of params under `from`, and the settings that the result depends on.
+    It has the checkpoint's step and digest of params under `from`, and all settings of fine-tuning but `smoothing` and
+    `environments`.
     """
     names = ("task", "episodes", "keep_best", "series", "evaluate_every", "rollouts", "temperature")
     start = {"step": checkpoint.step, "params": digest(checkpoint.params)}
@@ -218,7 +223,8 @@ def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workd
       workdir: Folder of the run.
 
     Raises:
-      CheckpointError: The run in the folder began with something else; the message shows the differences.
+      CheckpointError: The run has a checkpoint and began with something else, or `file` is missing; the message shows
+        the differences.
     """
     latest = None
     if (workdir / "checkpoints").is_dir():

@@ -48,14 +48,17 @@ def train(
       mixture: The rows, under the seed, batch size and context of the config.
       workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
       stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
-        for all of `config.steps`.
+        or a larger number for all of `config.steps`.
       start: Function that makes the initial state of a run that has no checkpoint.
       after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
         continued calls it first with the step that it continues from, because it may have been killed before the call.
 
     Raises:
-      CheckpointError, ContractError: The folder has checkpoints of another run.
-      ConfigError: A budget is too small, or the mesh does not fit the devices.
+      CheckpointError: The folder has checkpoints of another run or model.
+      ContractError: The folder has checkpoints of another contract, or the mixture has another tokenization than
+        the config.
+      MixtureError: The batch size is no multiple of mesh.data x mesh.fsdp x compute.accumulate.
+      ConfigError: A budget is too small, or the mesh does not fit the devices or the sizes of the params.
       NonFiniteLossError: The loss or a gradient is NaN or infinite.
     """
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
@@ -132,10 +135,12 @@ def _description(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
 
 
 def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path):
-    """Check that the checkpoints in a folder, if there are any, are of a run on the same rows with the same optimizer.
+    """Check that the newest checkpoint in a folder, if there is one, is of this run.
+
+    The rows, the seed, the number of steps, the optimizer and the contract must be the same.
 
     Raises:
-      CheckpointError, ContractError: They are not; the message shows each difference.
+      CheckpointError, ContractError: They are not the same; the message shows each difference.
     """
     if (found := _newest_description(workdir)) is None:
         return
@@ -147,10 +152,11 @@ def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Pat
 
 
 def require_same_model(config: TrainConfig, workdir: pathlib.Path):
-    """Check that the checkpoints in a folder, if there are any, are of the same model and tokenization.
+    """Check that the newest checkpoint in a folder, if there is one, is of the same model and tokenization.
 
     Raises:
-      CheckpointError, ContractError: They are not; the message shows each difference.
+      CheckpointError: The model is another; the message shows each difference.
+      ContractError: The tokenization is another; the message shows each difference.
     """
     if (found := _newest_description(workdir)) is None:
         return

@@ -26,7 +26,7 @@ class Targets(NamedTuple):
 
     Attributes:
       predictors: Index, in the flattened positions of the pool's rows, whose hidden vector predicts the target.
-      ids: Token to predict; any at padding.
+      ids: Token to predict; any token at padding.
       weights: Weight of the target in the loss; 0 at padding.
       rows: Row of the whole batch, not of the pool, that holds the target.
     """

@@ -10,9 +10,10 @@ from gato_jax.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Return the schedule: linear to the peak rate, then constant, or a cosine to a fraction of it at the last step.
+    """Return the schedule: linear to the peak rate over the warm-up, then constant or a falling cosine.
 
-    It maps the number of steps done to the learning rate of the next step.
+    The cosine falls to `config.final_fraction` of the peak rate at step `steps`. The schedule maps the number of
+    steps done to the learning rate of the next step.
 
     Args:
       config: Settings of the optimizer.
@@ -53,9 +54,10 @@ def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.
 
 
 def decay_mask(params):
-    """Return a tree of bools, True for the params with weight decay: matrices and tables, not biases and norms.
+    """Return a tree of bools, True for params with weight decay: matrices, tables and kernels, not biases and norms.
 
-    These have more than one axis and no `bias` in their path. The paper states no exclusions (docs/decisions.md).
+    A param has weight decay if it has more than one axis and its path does not contain `bias`. The paper states no
+    exclusions (docs/decisions.md).
     """
 
     def is_weight(path, leaf) -> bool:

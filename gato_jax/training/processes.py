@@ -20,7 +20,8 @@ def join_processes():
     (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID. If none is set there, JAX raises its own error.
 
     Raises:
-      ConfigError: Only some of the three are set, one is no number, or the process id is not below the number of them.
+      ConfigError: One or two of the three are set, JAX_NUM_PROCESSES or JAX_PROCESS_ID is not a whole number, or the
+        process id is not below the number of processes.
     """
     given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if not given:
@@ -40,6 +41,8 @@ def join_processes():
 @contextlib.contextmanager
 def first_process_first(what: str):
     """Run the block in process 0 first, then in the others, which find there what it wrote to a shared folder.
+
+    If the block raises an error in process 0, the others go on waiting at the barrier.
 
     Args:
       what: Name of the block, for the barrier; the same in all processes.

@@ -25,7 +25,7 @@ def open_run_mixture(
     Raises:
       CheckpointError, ContractError: The folder holds checkpoints of another model or tokenization.
       ConfigError, ImageTokenizerError: The image tokenizer cannot be used (see `open_image_tokenizer`).
-      ValueError: A dataset cannot be used (see `batching.open_mixture`).
+      ValueError: A dataset cannot be used; the error is of one of the classes that `batching.open_mixture` raises.
     """
     require_same_model(config, workdir)
     return open_mixture(

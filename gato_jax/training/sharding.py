@@ -27,7 +27,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """Return the mesh ("data", "fsdp", "tensor") over all devices of all processes, or over the given ones.
 
     Raises:
-      ConfigError: The sizes of the axes do not fit the number of devices, or more than one is -1.
+      ConfigError: The product of the sizes of the axes is not the number of devices, a size is neither positive nor -1,
+        or more than one size is -1.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]

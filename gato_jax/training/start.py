@@ -40,7 +40,7 @@ def from_params(params: nnx.State) -> Start:
 def with_image_trunk(path: pathlib.Path) -> Start:
     """Return a function that starts a run with new params and torchvision's weights in the ResNet-50.
 
-    The file is read at once. The model must have image_trunk=resnet_50.
+    The file is read by this call, not when the run starts. The model must have image_trunk=resnet_50.
 
     Args:
       path: Local safetensors file of the weights.

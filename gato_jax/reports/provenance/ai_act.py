@@ -81,7 +81,7 @@ def _for_each(facts: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage
 
 
 def _design(lineage: Lineage) -> list[str]:
-    """Return facts for article 10(2)(a): keys, control rate, weights (shares of rows) and training settings."""
+    """Return facts for article 10(2)(a): keys, control rate, weights (shares of rows), training and fine-tuning."""
     facts = [
         f"{d.name}: {side}s are {', '.join(f'{key} ({_describe_modality(value)})' for key, value in keys.items())}."
         for d in lineage.datasets
@@ -142,9 +142,10 @@ def _use(licence: str) -> str:
 
 
 def _preparation(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(c): filters, settings of conversions and damaged parts, the first 20 one by one.
+    """Return facts for article 10(2)(c): filters, settings of conversions, and damaged parts of the source.
 
-    What is unknown about a conversion is a sentence that begins with "GAP:".
+    Damaged parts are counted, and the first 20 of them are listed. What is unknown about a conversion is a
+    sentence that begins with "GAP:".
     """
     facts = [f"{pluralize(count, 'episode')} removed by the filter {name}." for name, count in dataset.filtered.items()]
     for later, conversion in enumerate(dataset.conversions):
@@ -164,7 +165,7 @@ def _preparation(dataset: DatasetLineage) -> list[str]:
 def _assumptions(dataset: DatasetLineage) -> list[str]:
     """Return facts for article 10(2)(d): up to 20 continuous dimensions with values beyond the limits in the spec.
 
-    There are none if the dataset was not measured.
+    A dataset that was not measured has no such facts.
     """
     if (data := dataset.measured) is None:
         return []
@@ -191,8 +192,8 @@ def _suitability(dataset: DatasetLineage) -> list[str]:
 def _biases(dataset: DatasetLineage) -> list[str]:
     """Return facts for article 10(2)(f): share of episodes of each kind and of the most frequent equipment and people.
 
-    Kinds are those of `Provenance`, such as real. Of `equipment`, `agent` and `collector`, a field is left out if most
-    episodes do not record it.
+    Kinds are those of `Provenance`, such as real. Of `equipment`, `agent` and `collector`, a field is left out if the
+    empty value, of episodes that do not record the field, is its most frequent value.
     """
     shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
     facts = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]

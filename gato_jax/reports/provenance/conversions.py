@@ -27,7 +27,7 @@ class ConversionLineage:
       settings: {name: value} of the settings of the conversion, with its `source`.
       rejected: (location, reason) of each damaged part, such as an episode, of the source.
       filtered: {filter: number of undamaged episodes that it removed}.
-      missing: a sentence, without full stop, on what is unknown about the conversion; empty if nothing is.
+      missing: a sentence, without full stop, on what is unknown about the conversion; empty if nothing is unknown.
     """
 
     folder: str = ""
@@ -40,8 +40,8 @@ class ConversionLineage:
 def read_conversions(folder: Path) -> tuple[ConversionLineage, ...]:
     """Read the conversions that produced the dataset in `folder`, the newest first; () if it was recorded directly.
 
-    A source that is itself a folder of a recorded dataset is followed. If it is gone or changed, the last record has no
-    settings and says so in `missing`.
+    A source that is itself a folder of a recorded dataset is followed. If that folder is gone or changed, the last
+    record has no settings and says so in `missing`.
 
     Raises:
       ReportError: a conversion's file is damaged.
@@ -101,7 +101,7 @@ def read_json(file: Path, of: type = dict) -> Any:
     """Read a JSON file and require its content to be of type `of`; a missing file gives `of()`, {} or [].
 
     Raises:
-      ReportError: the file is not JSON, or its content is of another type.
+      ReportError: the file cannot be read or is not JSON, or its content is of another type.
     """
     if not file.exists():
         return of()

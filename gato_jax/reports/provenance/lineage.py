@@ -32,7 +32,7 @@ class DatasetLineage:
       fingerprint: fingerprint of its data.
       episodes, steps: numbers of episodes and steps.
       provenances: {provenance: number of episodes}.
-      weight: share of the training rows of an agent, in [0, 1]; None without an agent.
+      weight: share of the training rows of an agent, in [0, 1]; None in the lineage of a dataset alone.
       conversions: the conversions that produced it, the newest first.
       measured: its statistics; None if its episodes were not read.
     """
@@ -107,7 +107,7 @@ class TrainingLineage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """Origins of a dataset, or of an agent with all its training datasets."""
+    """Origins of a dataset (`training` is None), or of an agent with all its training datasets."""
 
     datasets: tuple[DatasetLineage, ...]
     training: TrainingLineage | None = None
@@ -123,7 +123,7 @@ def dataset_lineage(spec: TaskSpec, measured: DataStatistics, folder: Path | Non
     Args:
       spec: its task.
       measured: its statistics, which also give its provenances.
-      folder: its folder, from which the conversions are read; None for a source without one.
+      folder: its folder, from which the conversions are read; None for a source without a folder.
 
     Raises:
       ReportError: the record of a conversion in the folder is damaged.
@@ -144,8 +144,10 @@ def run_lineage(workdir: Path) -> Lineage:
     """Return the origins of the newest checkpoint of a run and of the datasets in its data.json.
 
     Raises:
-      CheckpointError: the checkpoint is damaged.
-      ReportError: there is no checkpoint, or data.json is missing, damaged or of an earlier version.
+      CheckpointError: the run has no folder of checkpoints, or the newest checkpoint is damaged.
+      ContractError: the contract of the checkpoint is of another version.
+      ReportError: the folder has no finished checkpoint, data.json is missing, damaged or of an earlier version, or
+        finetune_start.json is damaged.
     """
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
         step = store.latest_step()
@@ -213,7 +215,7 @@ def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
     The newest says so in `missing` if its folder is gone.
 
     Args:
-      conversions: the JSON list; None if data.json has none, which gives one record that says so in `missing`.
+      conversions: the JSON list; None if data.json lacks it, which gives one record that says so in `missing`.
 
     Raises:
       ReportError: the list is damaged.

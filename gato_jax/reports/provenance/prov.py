@@ -78,7 +78,7 @@ class _Graph:
         Args:
           agent: id of the agent's node.
           role: title of the role, such as "collector".
-          plan: id of the plan that the agent followed; None without one.
+          plan: id of the plan that the agent followed; None without a plan.
         """
         node = {"@type": "prov:Association", "prov:agent": _reference(agent), "prov:hadRole": self.role(role)}
         return node if plan is None else node | {"prov:hadPlan": _reference(plan)}
@@ -114,7 +114,8 @@ def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str])
 
     Args:
       graph: the graph.
-      dataset: the dataset; one without conversions gets a single one that has no settings.
+      dataset: the dataset; a dataset without conversions gets a single conversion that has no settings. Episodes
+        rejected on reading the dataset count as rejected by the newest conversion.
       sources: ids of the sources, which the oldest conversion used.
     """
     newest, *earlier = dataset.conversions or (ConversionLineage(),)
@@ -176,7 +177,7 @@ def _add_source(graph: _Graph, origin: Provenance) -> str:
 
 
 def _add_equipment(graph: _Graph, origin: Provenance) -> str | None:
-    """Add the equipment of a recording and return its id, or None if none is recorded."""
+    """Add the equipment of a recording and return its id; return None if the provenance names no equipment."""
     if not origin.equipment:
         return None
     identity = (origin.equipment, origin.serial_numbers, origin.calibration)
@@ -312,7 +313,7 @@ def _xsd_time(text: str) -> Node | str:
     """Return an ISO 8601 date or time as a typed JSON-LD literal (xsd:date or xsd:dateTime); "" for an empty text.
 
     Raises:
-      ValueError: the text is neither.
+      ValueError: the text is neither a date nor a date with a time.
     """
     if not text:
         return ""

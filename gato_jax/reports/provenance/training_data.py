@@ -17,8 +17,8 @@ def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
 
     The keys are `dataset`, `task`, `episodes`, `steps`, `source`, `licence`, `kind` and `agent` (distinct values joined
     by "; "), `weight` (share of the rows), `fingerprint`, `provenances` ([{"episodes", fields of `Provenance`}]) and,
-    except for exports of tokens, `conversions` (fields of `ConversionLineage`, the newest first; [] if there are none).
-    It is made before training, because the folder of a dataset may be gone when somebody asks.
+    except for exports of tokens, `conversions` (fields of `ConversionLineage`, the newest first; [] without any).
+    The list is made before training, because the folder of a dataset may be gone when somebody asks.
     """
     return [
         {
@@ -40,9 +40,10 @@ def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
 
 
 def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
-    """Return {"conversions": [...]} of a dataset, the newest first; [] unless it is a folder of recorded episodes.
+    """Return {"conversions": [...]} of a dataset, the newest first.
 
-    An export of tokens gives {}, as its conversions are unknown.
+    A dataset of another kind than `recorded` has [], except for an export of tokens, which gives {}, as its conversions
+    are unknown.
     """
     if dataset.kind == "tokens":
         return {}

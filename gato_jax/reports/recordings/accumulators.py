@@ -21,11 +21,11 @@ _IMAGES = 32  # number of images that are measured at a time
 
 
 class Sample:
-    """A uniform random sample of a stream of steps with `width` numbers each; all steps if they are few.
+    """A uniform random sample of a stream of steps with `width` numbers each; all steps if there is room for them.
 
-    It has 20,000 steps, or fewer if `width` is over 200, so that it holds 4,000,000 numbers, but at least 100 steps.
+    It has room for 20,000 steps, or fewer if `width` is over 200: as many as have 4,000,000 numbers, but at least 100.
     Each step draws a number, and the steps with the lowest numbers are kept. The generator has a fixed seed, so the
-    sample depends on the order of the steps only.
+    same steps in the same order give the same sample, however they are split into calls of `add`.
     """
 
     def __init__(self, width: int):
@@ -68,7 +68,7 @@ class ContinuousSums:
       moments, sample: count, extremes, mean and deviation, and a random sample, of the steps that are not left out.
       left_out: number of steps left out because a value was not finite.
       clipped: (D,) number of values beyond the limits of the modality.
-      values: for each element, distinct values that it took: all of them if they are at most FEW, more than FEW if not.
+      values: for each element, distinct values that it took: all if they are at most FEW (4), else more than FEW.
     """
 
     def __init__(self, modality: Continuous):

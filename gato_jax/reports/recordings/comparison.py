@@ -27,8 +27,8 @@ class Difference:
       mean_difference: second mean minus first mean, divided by the square root of the mean of both variances; None if
         there are no means, or if both variances are zero and the means differ.
       first_mean, second_mean, first_deviation, second_deviation: means and standard deviations; None without means.
-      histograms: counts of both datasets over the same bins or discrete values; the page draws them, the JSON leaves
-        them out.
+      histograms: counts of both datasets over the same bins or discrete values, () for texts; the page draws them, the
+        JSON leaves them out.
     """
 
     side: str
@@ -177,7 +177,8 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
 def total_variation(first: Mapping[Any, int], second: Mapping[Any, int]) -> float:
     """Return the total variation distance of two counts {value: number}, in [0, 1].
 
-    It is half of the summed absolute differences of each value's share. A value that is missing counts 0.
+    It is half of the summed absolute differences of each value's share. A value that one of the counts lacks has the
+    share 0 there.
     """
     totals = [max(sum(counts.values()), 1) for counts in (first, second)]
     keys = dict.fromkeys([*first, *second])
@@ -185,7 +186,10 @@ def total_variation(first: Mapping[Any, int], second: Mapping[Any, int]) -> floa
 
 
 def _order(difference: Difference) -> tuple[float, float, str]:
-    """Return a sort key: the largest distance first, then the largest difference of the means, then the name."""
+    """Return a sort key: the largest distance first, then the largest difference of the means, then the name.
+
+    A `mean_difference` of None counts as infinite if there are means, and as 0 if not.
+    """
     if difference.first_mean is None:
         mean_gap = 0.0
     else:

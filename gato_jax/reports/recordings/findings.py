@@ -52,10 +52,11 @@ class Dimension:
       key: key of the observation or action.
       element: index of the element in the flattened value, or of the measure.
       name: the key with the index of the element, or with the name of the measure.
-      count: number of steps that were measured.
-      left_out: number of steps that were not, because a value of the key was not finite.
+      count: number of steps that were measured; of a camera, its images.
+      left_out: number of steps that were not measured because some value of the key, in any element, was not finite.
+      mean, standard_deviation, minimum, maximum: over all measured steps; the deviation is that of the population.
       quantile_1, quantile_99: the 1% and the 99% quantile of `sample`.
-      clip_rate: share of values beyond the limits of the modality, in [0, 1]; None if it has no limits.
+      clip_rate: share of values beyond the limits of the modality, in [0, 1]; None if the element has no finite limit.
       reason: why the dimension is degenerate (hardly varies), such as "constant, always 0"; empty if it is not.
       sample: (N,) values of steps drawn at random, or of all steps if they are few.
     """
@@ -91,7 +92,7 @@ class Camera:
 
     Attributes:
       side, key: "observation" or "action", and the key.
-      reason: why the images are degenerate (all alike); empty if they are not.
+      reason: why the images are degenerate (all alike in each of `measures`); empty if they are not.
       images: number of images.
       channel_means, channel_deviations: (C,) mean and standard deviation of each channel over all pixels of all images,
         in [0, 255].
@@ -122,6 +123,7 @@ class DiscreteElement:
     """Counts of one element of a discrete key.
 
     Attributes:
+      side, key, element: "observation" or "action", the key, and the index in the flattened value.
       name: the key, with the index of the element if the key has several.
       counts: (n,) number of steps at which the element took each of its n values.
     """
@@ -179,11 +181,11 @@ class DataStatistics:
     Attributes:
       dataset: name of the task.
       split: name of the split.
-      fingerprint: fingerprint of the data.
+      fingerprint: fingerprint of all data of the reader, even if only some episodes were read.
       episodes, steps: number of episodes read and of their steps with an action.
       lengths, returns: distributions over episodes.
       rewarded: whether any step has a reward other than zero.
-      success_rate: share of successes among the episodes that record success; None if none does.
+      success_rate: share of successes among the episodes that record success; None if no episode does.
       dimensions: the elements of continuous keys.
       cameras, discrete, texts: image keys, elements of discrete keys, and text keys.
       provenances: {provenance: number of episodes}.
@@ -227,8 +229,9 @@ class DataStatistics:
         return count_by(self.provenances, field)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON, without samples, and under `licences` the terms and episodes of each licence.
+        """Return all fields as JSON, and under `licences` the terms and number of episodes of each licence.
 
+        Samples of dimensions, values of spreads and counts of texts are left out.
         `provenances` is a list of objects, each the fields of a provenance and its number of `episodes`.
         """
         fields: dict[str, Any] = dict(vars(self))

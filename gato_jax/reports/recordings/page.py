@@ -23,7 +23,7 @@ def write_page(path: Path, data: DataStatistics, comparison: Comparison | None =
 
 
 def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
-    """Return the data report as HTML, with a section on the differences if there is a comparison."""
+    """Return the data report as HTML, with a section on the differences if `comparison` is given."""
     environment = page_environment(Path(__file__).parent)
     environment.filters |= {"percent": percent, "bars": bars, "cells": histogram}
     licences = [(name, episodes, parse_terms(name)) for name, episodes in data.episodes_by("licence").items()]
@@ -40,8 +40,9 @@ def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
 def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
     """Return the main finding in one sentence, such as "lift: 2 of 14 dimensions are degenerate".
 
-    With a comparison it is the largest difference; without one, the number of dimensions, cameras and discrete elements
-    that are degenerate, or of episodes if none is.
+    With a comparison, the finding is the quantity with the largest distance, or that no difference was found. Without a
+    comparison, it is the number of degenerate dimensions, cameras and discrete elements, which the sentence calls
+    dimensions, or the number of episodes if none of these is degenerate.
     """
     if comparison is not None:
         largest = comparison.differences[0]

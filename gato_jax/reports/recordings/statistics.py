@@ -28,7 +28,8 @@ def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> Da
       positions: indices of the episodes to read; None for all. They may be wrapped in a progress bar.
 
     Raises:
-      ReportError: no episode can be read, a return is not finite, or a key has no step with finite values.
+      ReportError: no readable episode has a step with an action, the return of an episode is not finite, or a
+        continuous key has no step at which all its values are finite.
     """
     totals = _Totals(reader.spec)
     rejected: list[Rejection] = [*getattr(reader, "rejected", ())]
@@ -151,14 +152,15 @@ def _binary_grippers(spec: TaskSpec) -> Iterator[tuple[str, str, int]]:
 def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few_are_right: bool) -> str:
     """Return why an element is degenerate, such as "constant, always 0", or "" if it is not.
 
-    It is degenerate if it is constant or nearly so for its limits, takes at most four values, each for 25 steps on
-    average, or has a thousandth of its range for its standard deviation or for the middle 98% of its values.
+    It is degenerate if it is constant or nearly so for its limits (`constancy_reason`), if it takes at most four values
+    in at least 25 steps for each of them, or if its standard deviation or the width of the middle 98% of its values is
+    less than a thousandth of its range (maximum less minimum).
 
     Args:
       sums: the statistics of its key.
       element: its index in the flattened value.
       middle: width of the interval that holds the middle 98% of its values.
-      few_are_right: whether it may take few values, as a binary gripper does; then only constancy makes it degenerate.
+      few_are_right: whether it may take few values, as a binary gripper does; then only `constancy_reason` applies.
     """
     low, high = float(sums.moments.low[element]), float(sums.moments.high[element])
     if reason := constancy_reason(sums.modality, element, low, high):
@@ -175,7 +177,7 @@ def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few
 
 
 def _numbers(sums: ContinuousSums | ImageSums, sample: np.ndarray, element: int) -> dict:
-    """Return {field of `Dimension`: value} of the fields that come from moments and sample of one element.
+    """Return {field of `Dimension`: value} for the fields that come from the moments and the sample of one element.
 
     Args:
       sums: the statistics of its key.

@@ -73,7 +73,7 @@ class CodecErrors:
         """Encode and decode values (T, *shape) and add their errors.
 
         Raises:
-          TokenizationError: a value is not finite.
+          TokenizationError: a value is not finite, or the array has another shape or kind of dtype.
         """
         ids = self.codec.encode(values)
         error = np.abs(self.codec.decode(ids).reshape(ids.shape) - values.reshape(ids.shape).astype(np.float64))
@@ -96,10 +96,10 @@ class SeenValues:
         self.seen = np.zeros((modality.size, modality.n), bool)
 
     def add(self, codec: DiscreteCodec, values: np.ndarray):
-        """Add integers (T, *shape), which `codec`, that of the key, checks.
+        """Add integers (T, *shape), which are encoded and so checked by `codec`, the codec of the key.
 
         Raises:
-          TokenizationError: a value is not in [0, n).
+          TokenizationError: a value is not in [0, n), or the array has another shape or is of floats.
         """
         ids = codec.encode(values)
         self.seen[np.broadcast_to(np.arange(ids.shape[1]), ids.shape), ids] = True

@@ -20,7 +20,8 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
     """Yield the report entry of each element of a continuous column.
 
     A dimension is degenerate if it is constant, if its range is at most a thousandth of the distance of its limits (of
-    its largest magnitude if a limit is missing), or if its values lie within one bin or no further apart than one.
+    its largest magnitude if a limit is missing), or if its values lie in one bin, or in two neighbouring bins and
+    closer together than the centres of these.
 
     Args:
       column: the column.

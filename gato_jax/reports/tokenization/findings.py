@@ -16,7 +16,7 @@ class Dimension:
       side, key, element: "observation" or "action", the key, and the index in the flattened value.
       mean_abs_error, max_abs_error: absolute differences between values and decoded tokens.
       clip_rate: share of values outside the range that the bins cover, in [0, 1].
-      bins_used, bins_used_share: number and share of the bins that at least one value fell into.
+      bins_used, bins_used_share: number and share of the bins that at least one value of the element fell into.
       minimum, maximum, standard_deviation: of the values.
       degenerate, reason: whether the element hardly varies, and why; the reason is empty if it varies.
       histogram: counts in up to 64 equal ranges of bins; the page draws it, the JSON leaves it out.
@@ -58,13 +58,13 @@ class Setting:
 
     Attributes:
       tokenization: the settings.
-      mean_abs_error, max_abs_error, clip_rate: over all continuous values; None if there are none.
-      bins_used: share of the bins that at least one value of any dimension fell into.
+      mean_abs_error, max_abs_error, clip_rate: over all continuous values; None without continuous values.
+      bins_used: share of the bins that at least one value of any dimension fell into; None without continuous values.
       tokens_per_step, max_tokens_per_step: mean and maximum number of tokens of a step.
       context_share: mean tokens of a step divided by the length of the context in tokens.
       max_observation_tokens: the most tokens of an observation and its separator, which share the local positions.
-      exceeds_local_positions: whether that is more than local_positions - 1 (the last one is that of actions), so that
-        training is impossible.
+      exceeds_local_positions: whether `max_observation_tokens` is more than local_positions - 1 (the last position is
+        that of actions), so that training is impossible.
       tokens: mean number of tokens of each key, in the order of a step.
       dimensions: results of each element of the continuous keys.
     """

@@ -25,7 +25,8 @@ class Grid:
       patch: sides of image patches in pixels.
 
     Raises:
-      ReportError: a list is empty or holds a value twice, or a tokenization cannot have the value.
+      ReportError: a list is empty or holds a value twice, mu or m is not positive and finite, ln(m mu + 1) of a
+        combination is 0 or infinite, a number of bins is not in [2, 65536], or a patch is below 1.
     """
 
     mu: tuple[float, ...] = (50.0, 100.0, 255.0)

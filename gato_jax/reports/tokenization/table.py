@@ -28,7 +28,10 @@ class Row:
 
 
 def rows(report: TokenizationReport) -> list[Row]:
-    """Return the rows of the table of settings, in the order of the grid."""
+    """Return the rows of the table of settings, in the order of the grid.
+
+    The mark "least error" is left out for data without continuous values.
+    """
     groups: dict[tuple, list[Setting]] = {}
     for s in report.settings:
         groups.setdefault((s.mu, s.m, s.bins, s.tokens_per_step, s.max_tokens_per_step), []).append(s)

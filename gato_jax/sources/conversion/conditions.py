@@ -52,7 +52,9 @@ def require_few_rejections(
     max_rejected: float,
     manifest: Manifest,
 ):
-    """Raise an error if more than a share of all episodes is damaged, and write a list of these to disk.
+    """Raise an error if too many episodes are damaged, after writing a list of these to disk.
+
+    Nothing is written if the damaged episodes are at most `max_rejected * episodes`.
 
     Args:
       rejected: the damaged episodes.
@@ -62,7 +64,7 @@ def require_few_rejections(
       manifest: gives the work folder, in which the list is the file `rejected.json`.
 
     Raises:
-      TooManyRejectedError: more episodes are damaged. The message gives the most frequent reason.
+      TooManyRejectedError: more than `max_rejected * episodes` are damaged. The message gives the most frequent reason.
       StoreError: the disk is full or not writable.
     """
     if len(rejected) <= max_rejected * episodes:

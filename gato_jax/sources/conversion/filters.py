@@ -51,7 +51,7 @@ class Filter(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deduplicate:
-    """Filter that keeps the first of identical episodes, in the order of splits, then of episodes."""
+    """Filter that keeps the first of all episodes with the same digest, in the order of splits, then of episodes."""
 
     name: ClassVar[str] = "deduplicate"
 
@@ -65,7 +65,7 @@ class Deduplicate:
 class SuccessOnly:
     """Filter that keeps successful episodes. Failures, and episodes of unknown success, are dropped.
 
-    It raises SourceError if the success of every episode is unknown.
+    `keep_mask` raises SourceError if there are episodes, and the success of every one is unknown.
     """
 
     name: ClassVar[str] = "success_only"
@@ -83,11 +83,14 @@ class ExpertShare:
     """Filter of the paper (section 4.2): keep episodes with at least 80% of the expert's return.
 
     The condition is: return >= E - (1 - share) * |E|, where E is the expert return of the recording. For positive E it
-    is the paper's. For negative E, 80% of E would demand more than the expert reaches. It raises SourceError if a
-    return is not finite, or all are zero.
+    is the paper's. For negative E, 80% of E would demand more than the expert reaches. `keep_mask` raises SourceError
+    if a return is not finite, or all returns are zero.
 
     Attributes:
       share: share of the expert's return, in [0, 1].
+
+    Raises:
+      SourceError: `share` is not in [0, 1].
     """
 
     share: float = 0.8

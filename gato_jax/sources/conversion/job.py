@@ -68,7 +68,8 @@ def convert(
 
     NAME is `dataset_name` of the task. The result depends on the arguments only, not on the number of workers. Until it
     is complete, it is in the folder `VERSION.converting` beside, from which an interrupted conversion continues. A
-    finished conversion with the same arguments is returned as it is.
+    finished conversion with the same data and settings is returned as it is, unless `overwrite` is set. `max_rejected`
+    and `beam_options` do not count as settings.
 
     Args:
       readers: one reader for each split. They must be picklable, because every worker opens the files itself.
@@ -79,20 +80,25 @@ def convert(
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
-      overwrite: whether to replace another dataset, finished or not, in the same place.
+      overwrite: whether to replace any dataset of the task in the same place, also one with the same data and settings,
+        and any unfinished conversion with other data or settings.
       beam_options: options of Apache Beam, such as `--runner=DataflowRunner`.
-      source: KIND:WHERE that the readers were opened with, recorded as the origin of the dataset.
+      source: KIND:WHERE that the readers were opened with, recorded as the origin of the dataset. It counts as one of
+        the settings.
 
     Returns:
       Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits, the recording lacks
-        a property that a filter judges by, Beam refuses an option, or a conversion of other data or with other settings
-        is in the same place.
-      TooManyRejectedError: too many episodes are damaged. They are listed in `VERSION.converting`.
-      StoreError: another dataset is in the same place, another process is writing it, a split would be empty, or the
-        disk is full or not writable.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
+        high, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
+        Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
+        or with other settings is in the same place.
+      TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
+        `VERSION.converting/rejected.json`.
+      StoreError: the folder of the dataset holds something that no conversion wrote, and `overwrite` is false; it holds
+        a dataset of another task or no dataset at all; another process is converting there; a split would be empty; or
+        the disk is full or not writable.
     """
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
@@ -137,7 +143,7 @@ def convert(
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Lock the work folder against other processes inside the `with` block, or raise StoreError if one holds it."""
+    """Lock the work folder against other processes inside the `with` block, or raise StoreError if another holds it."""
     with contextlib.ExitStack() as stack:
         with disk_errors(manifest.directory):
             stack.enter_context(locked_folder(manifest.folder))
@@ -182,7 +188,11 @@ def _convert_all(
 
 
 def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:
-    """Return {split: reader} in order; raise ConversionError if there is none, a split repeats or the tasks differ."""
+    """Return {split: reader} in order.
+
+    Raises:
+      ConversionError: `readers` is empty, two readers have the same split, or their tasks differ.
+    """
     splits = {reader.split: reader for reader in readers}
     if not readers or len(splits) < len(readers):
         raise ConversionError(f"the splits are {[reader.split for reader in readers]}, expected one or more, each once")
@@ -196,7 +206,7 @@ def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader
 
 
 def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON description of everything that the result depends on.
+    """Return, as a JSON object, a description of everything that the dataset depends on.
 
     A conversion continues only if the description is the same. It holds the settings, the task, and the fingerprint and
     number of episodes of each split.
@@ -208,7 +218,7 @@ def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Map
 def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
     """Read the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged.
 
-    The result covers these splits, but lists the rejected and filtered episodes of all.
+    Its `episodes` and `steps` count these splits, but `rejected` and `filtered` cover all splits of the dataset.
     """
     try:
         datasets = [open_dataset(directory, split) for split in splits]

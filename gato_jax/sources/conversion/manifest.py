@@ -32,7 +32,7 @@ Phase = Literal["survey", "convert"]
 
 
 class ConversionError(SourceError):
-    """A conversion that cannot be started or continued. The message names the numbers and the remedy."""
+    """A conversion that cannot be started, continued or read back. The message names the problem and the remedy."""
 
 
 _READER = DataclassReader(error=ConversionError)
@@ -46,7 +46,7 @@ class ShardEntry:
       rows: properties of the accepted episodes, in the order of the file.
       positions: positions of the accepted episodes in the reader of the split.
       rejected: the damaged episodes.
-      record_bytes: size of all records, in bytes.
+      record_bytes: size of all records in bytes, or 0 if there is no file. The phase "survey" writes no files.
       size: size of the file in bytes, or 0 if there is no file.
       digest: `hash_file` of the file, or empty if there is no file.
     """
@@ -84,7 +84,9 @@ class Manifest:
         return self.folder / "dataset"
 
     def begin(self, header: Mapping[str, Any], *, restart: bool = False):
-        """Create the work folder, or continue with the one that exists, and remove partially written files.
+        """Create the content of the work folder, or keep what exists, and remove partially written files.
+
+        A work folder whose header is missing or is not JSON is emptied first.
 
         Args:
           header: description of the data and the settings.
@@ -114,16 +116,17 @@ class Manifest:
     def _clear(self):
         """Delete the content of the work folder.
 
-        The header goes first: if the process is killed here, no conversion continues with the incomplete rest.
+        The header is deleted first: if the process is then killed, no conversion continues with the remaining files.
         """
         (self.folder / HEADER_FILE).unlink(missing_ok=True)
         for part in self.folder.iterdir():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
     def read_finished(self, phase: Phase, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
-        """Return the entries of the finished shards, in order, and delete entries whose record file has changed.
+        """Return the entries of the finished shards, in order, and delete the entry files of the others.
 
-        Shards that are not finished are missing from the result.
+        A shard is missing from the result if it has no entry, its entry is not valid, or its record file is missing or
+        has changed in size or digest.
 
         Args:
           phase: phase of the conversion.
@@ -142,7 +145,7 @@ class Manifest:
     def read_entry(self, phase: Phase, shard: Shard) -> ShardEntry | None:
         """Return the entry of a shard, or None if the shard is not finished in this phase.
 
-        An entry that was cut short counts as not finished. The record file is not checked.
+        A shard whose entry is not valid, for example cut short, counts as not finished. The record file is not checked.
         """
         try:
             return _READER.read(ShardEntry, json.loads(self._entry_file(phase, shard).read_text()), shard.name)
@@ -200,7 +203,7 @@ class Manifest:
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return the `conversion.json` in a work folder or dataset, or None if there is none or it is not JSON."""
+    """Return the content of `conversion.json` in a work folder or dataset; None if it does not exist or is not JSON."""
     try:
         return json.loads((folder / HEADER_FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -32,14 +32,14 @@ def run_shards(
       shards: all shards of the recording.
       manifest: folder of the entries. It must be visible to all workers.
       options: options of Beam, such as `--runner=FlinkRunner`. Without a runner, the shards are processed by one local
-        process for each core, or in this process if there are fewer than four.
+        process for each core, or in this process if fewer than four shards are unfinished or there is one core.
 
     Returns:
       {shard: entry}, in the order of `shards`.
 
     Raises:
       StoreError: the disk is full or not writable.
-      ConversionError: an option of Beam is unknown.
+      ConversionError: an option of Beam is unknown or invalid, or the runner is not available.
     """
     entries = manifest.read_finished(phase, shards)
     if unfinished := [shard for shard in shards if shard not in entries]:
@@ -54,7 +54,7 @@ def run_shards(
 
 
 def check_options(options: Sequence[str]):
-    """Raise ConversionError if Beam does not know an option, or cannot create a pipeline with them. Nothing is run."""
+    """Raise ConversionError if Beam does not know an option, or refuses to create a pipeline. Nothing is run."""
     _create_pipeline(0, options)
 
 

@@ -59,7 +59,9 @@ class ShardWorker:
         return self.transform.spec if self.transform else next(iter(self.readers.values())).spec
 
     def survey(self, shard: Shard) -> ShardEntry:
-        """Record the properties (see `EpisodeRow`) of a shard's episodes before any transform; write no episodes.
+        """Record the properties (see `EpisodeRow`) of a shard's valid episodes before any transform; write no episodes.
+
+        Exclusions are ignored.
 
         Args:
           shard: the shard.
@@ -107,6 +109,9 @@ class ShardWorker:
           rows: (position in the reader, properties) of each accepted episode.
           rejected: the damaged episodes.
           **file: `record_bytes`, `size` and `digest` of the ShardEntry, if there is a file.
+
+        Raises:
+          StoreError: the disk is full or not writable.
         """
         positions, accepted = zip(*rows, strict=True) if rows else ((), ())
         entry = ShardEntry(rows=accepted, positions=positions, rejected=tuple(rejected), **file)
@@ -119,7 +124,8 @@ class ShardWorker:
 
         Args:
           shard: the shard.
-          rejected: list to which the invalid episodes are appended as they are passed.
+          rejected: list to which the invalid episodes that are not excluded are appended as they are passed. An episode
+            is invalid if it cannot be read or transformed, contradicts the task, or has a value that is not finite.
         """
         for position in range(shard.start, shard.stop):
             if shard.split in self.excluded and self.excluded[shard.split][position]:
@@ -138,7 +144,7 @@ class ShardWorker:
 
 
 class _ShardFile:
-    """Writer of the records of one shard into a file that appears when all are written; no file without records."""
+    """Writer of the records of one shard into a file, which appears on `close` and only if there are records."""
 
     def __init__(self, manifest: Manifest, shard: Shard):
         self._manifest, self._file = manifest, manifest.record_file(shard)
@@ -162,7 +168,7 @@ class _ShardFile:
         An older file of the shard is replaced, or deleted if there are no records.
 
         Raises:
-          StoreError: the disk refused, or cut the file short.
+          StoreError: the disk is full or not writable, or not all records can be read back.
         """
         with disk_errors(self._manifest.directory):
             if self._writer is None:
@@ -186,10 +192,10 @@ class _ShardFile:
 
 
 def _find_nonfinite(spec: TaskSpec, episode: Episode) -> str | None:
-    """Return a description of the first step with a value that is not finite, or None if all values are finite.
+    """Return a description of a value that is not finite, or None if all values are finite.
 
-    Rewards, discounts, and continuous observations and actions are tested, key by key. The description is a clause such
-    as "reward is not finite at step 3".
+    Rewards, discounts, continuous observations and continuous actions are tested in this order. The description is a
+    clause such as "reward is not finite at step 3", of the first array with such a value and its first such step.
     """
     columns: dict[str, np.ndarray] = {"reward": episode.reward, "discount": episode.discount}
     for side in ("observation", "action"):

@@ -45,7 +45,8 @@ def apply_filters(
       all filters before it keep}.
 
     Raises:
-      ConversionError: the recording lacks a property that a filter judges by.
+      ConversionError: the recording lacks a property that a filter judges by, or Beam refuses an option.
+      StoreError: the disk is full or not writable.
     """
     episodes = list(_summarize_episodes(worker, shards, beam_options))
     facts = EpisodeFacts(
@@ -72,7 +73,7 @@ def _summarize_episodes(
 ) -> Iterator[_EpisodeSummary]:
     """Yield a summary of each readable episode, split by split, in order.
 
-    An EpisodeDataset stores the summaries. Other recordings are read in full, and the work folder keeps the result.
+    An EpisodeDataset stores these properties. Other recordings are read in full, and the work folder keeps the entries.
     """
     unread = [shard for shard in shards if not isinstance(worker.readers[shard.split], EpisodeDataset)]
     entries = run_shards(worker.survey, "survey", unread, worker.manifest, beam_options)

@@ -27,8 +27,9 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
       links: number of soft links followed so far.
 
     Raises:
-      KeyError: there is no such path.
-      SourceError: a link leads to another file, is broken or endless, or the dataset stores its values in other files.
+      KeyError: there is no such path, and no soft link on it is broken.
+      SourceError: a link leads to another file, a soft link is broken or follows 16 others, or the dataset stores its
+        values in other files.
     """
     import h5py
 
@@ -54,8 +55,8 @@ def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
       links: number of soft links followed before it.
 
     Raises:
-      SourceError: the link is broken or leads to another file, or 16 links were followed before it, which may be
-        endless.
+      SourceError: the link is broken or leads to another file, or it is the 17th to be followed: a chain of this length
+        may be endless.
     """
     if links == _MAX_LINKS:
         raise SourceError(
@@ -71,7 +72,8 @@ def contains(group: Any, path: str) -> bool:
     """Return whether a dataset or group exists at a path of an HDF5 file, relative to `group`.
 
     Raises:
-      SourceError: a link leads to another file, is broken or endless, or the dataset stores its values in other files.
+      SourceError: a link leads to another file, a soft link is broken or follows 16 others, or the dataset stores its
+        values in other files.
     """
     try:
         return find_node(group, path) is not None
@@ -84,7 +86,8 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
     Raises:
       KeyError: there is no such path.
-      SourceError: a link leads to another file, or groups are nested more than 32 deep.
+      SourceError: a link leads to another file, a soft link is broken or follows 16 others, a dataset stores its values
+        in other files, or groups are nested more than 32 deep. It may be raised after some datasets.
     """
     import h5py
 
@@ -131,9 +134,9 @@ class Hdf5Episode:
     Attributes:
       file: path of the file.
       group: HDF5 group of the episode, or the open file if it holds a single episode.
-      steps: number T of actions of the episode.
-      images: paths of the fields with an Image modality. A uint8 vector in such a dataset is an MP4 file, and rows of
-        uint8 are encoded images, padded with zeros.
+      steps: number T of steps of the episode.
+      images: paths of the fields with an Image modality. At such a path, a one-dimensional uint8 dataset is the content
+        of an MP4 file, and each row of a two-dimensional one is an encoded image, padded with zeros at the end.
     """
 
     file: Path
@@ -146,7 +149,8 @@ class Hdf5Episode:
 
         Raises:
           KeyError: there is no such dataset.
-          SourceError: its type is not supported, or a link leads out of the file.
+          SourceError: the type of the dataset is not supported, a link leads to another file or is broken, or the
+            dataset stores its values in other files.
         """
         return self.read_values(find_node(self.group, path), path)
 
@@ -159,7 +163,8 @@ class Hdf5Episode:
 
         Returns:
           An array, list or iterator of T values, which are arrays, numbers, UTF-8 bytes or the bytes of encoded images;
-          or a single string, as bytes, for the whole episode. An iterator reads the file, which must stay open.
+          or a single string, as bytes, if a dataset of strings that are no images has one element. An iterator reads
+          the file, which must stay open.
 
         Raises:
           KeyError: `dataset` is a group.

@@ -20,7 +20,7 @@ from gato_jax.sources.reader import SourceError, resolve_within
 
 
 def _refuse_to_infer(group: Any, file_name: str) -> Fields:
-    """Raise SourceError, with up to 30 datasets of the file, because its layout does not define its fields."""
+    """Raise SourceError, because the layout does not define its fields. The message lists up to 30 datasets."""
     found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(iter_datasets(group), 30))
     raise SourceError(
         f"its layout does not define the meaning of its fields and the limits of its actions. Pass fields, or write "
@@ -61,13 +61,14 @@ class Hdf5Layout:
 
 
 def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
-    """Return the masks of the file as splits, or all demonstrations as "train" if it has no masks.
+    """Return the masks of the file as splits, or all demonstrations as "train" if it has no group `mask`.
 
     Returns:
-      {name of the mask: paths such as `data/demo_3`, in the order of the mask}.
+      {name of the mask: paths such as `data/demo_3`, in the order of the mask}. The paths need not exist.
 
     Raises:
-      SourceError: a mask does not hold names of demonstrations.
+      SourceError: a mask does not hold strings.
+      KeyError: the file has neither a group `mask` nor a group `data`.
     """
     if not contains(group, "mask"):
         return {"train": _list_demonstrations(group)}
@@ -81,7 +82,11 @@ def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
 
 
 def _list_demonstrations(group: Any) -> list[str]:
-    """Return the paths of all demonstrations, such as `data/demo_3`, ordered by number."""
+    """Return the paths of all demonstrations, such as `data/demo_3`, ordered by number.
+
+    Raises:
+      KeyError: the file has no group `data`.
+    """
     demos = [name for name in find_node(group, "data") if re.fullmatch(r"demo_\d+", name)]
     return [f"data/{name}" for name in sorted(demos, key=lambda name: int(name[5:]))]
 
@@ -97,7 +102,8 @@ def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
       file_name: name of the file, for the provenance.
 
     Raises:
-      SourceError: the metadata are missing or malformed, or the environment is not simulated.
+      SourceError: the metadata are missing or malformed, the environment is not simulated, there is no demonstration,
+        or the first has no `obs` or `actions`.
     """
     try:
         environment = json.loads(find_node(group, "data").attrs["env_args"])
@@ -153,7 +159,7 @@ def _read_droid_metadata(file: Path) -> dict[str, Any]:
     """Return the entries of the `metadata_*.json` beside a trajectory, or an empty dict if there is no such file.
 
     Raises:
-      SourceError: there are several such files, or the file is not a JSON object.
+      SourceError: there are several such files, or the file is not a JSON object or is a link out of the folder.
     """
     found = sorted(file.parent.glob("metadata_*.json"))
     if len(found) > 1:
@@ -176,6 +182,8 @@ def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
 
     Raises:
       KeyError: there is no such entry, video or dataset.
+      SourceError: the metadata are malformed, the path of a video leads out of the folder, or the dataset cannot be
+        read. The video is opened only when its frames are iterated over.
     """
     if path.startswith("metadata/"):
         return _read_droid_metadata(episode.file)[path.removeprefix("metadata/")]
@@ -194,6 +202,10 @@ def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Prov
     """Return a copy of `provenance` with collector, date and serial numbers from the metadata of the episode.
 
     Values that the metadata lack stay. The collector is "USER, LAB"; serial numbers are joined by commas.
+
+    Raises:
+      SourceError: the metadata are malformed.
+      EpisodeError: the date is not in ISO 8601.
     """
     metadata = _read_droid_metadata(episode.file)
     serials = [str(metadata[key]) for key in sorted(metadata) if key.endswith("_serial") and metadata[key]]
@@ -219,8 +231,11 @@ def _list_droid_sidecars(file: Path) -> list[Path]:
 def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
     """Return the values of a field, without the observation after the last action, and with images in RGB.
 
+    If a field has one value more than the episode has steps, the last is dropped. Other lengths are not checked.
+
     Raises:
       KeyError: there is no such field.
+      SourceError: the field cannot be read.
     """
     camera, _, name = path.rpartition("/")
     folder, is_image = find_node(episode.group, camera), path in episode.images

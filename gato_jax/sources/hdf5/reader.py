@@ -37,13 +37,14 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
     Args:
       path: PATH, or PATH#LAYOUT with a key of HDF5_LAYOUTS. Default: the layout is recognised by the content of the
         files.
-      split: name of a mask of a robomimic file, otherwise "train".
+      split: name of a mask of a robomimic file, or "train" for robomimic files without masks and all other layouts.
       fields: the fields to read and their meaning. Only robomimic files define their fields, so all other layouts
         need this argument. A path is that of a dataset relative to the group of the episode.
 
     Raises:
-      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read. A
-        damaged file or episode does not raise, and is listed in `rejected`.
+      SourceError: there is no HDF5 file, the layout or the fields are unknown, there is no such split, or none of its
+        episodes has a number of steps that can be read. If some have, a damaged file or episode does not raise, and is
+        listed in `rejected`. Values are not read: damage in them raises EpisodeRejected when the episode is read.
     """
     root, _, name = str(path).partition("#")
     if name and name not in HDF5_LAYOUTS:
@@ -111,7 +112,7 @@ def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
     They are the `*.hdf5` and `*.h5` files of a folder, or `path` itself if it is a file, with any extension.
 
     Raises:
-      SourceError: there are no such files.
+      SourceError: the path does not exist, or there is no such file but links out of the folder.
     """
     if path.is_file():
         return [path], []
@@ -130,10 +131,11 @@ def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
 def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
     """Return the name of the layout and the fields.
 
-    If `name` is empty or `fields` is None, it is inferred from the first of up to 20 files that allows it.
+    An empty `name` and `fields` of None are inferred, both from the same file: the first, among the first 20 files,
+    that allows the inference.
 
     Raises:
-      SourceError: none of these files allows it. The message is about the first.
+      SourceError: none of these files allows the inference. The message gives the reason of the first file.
     """
     if name and fields is not None:
         return name, fields
@@ -171,7 +173,7 @@ def _scan_file(
 ) -> tuple[set[str], dict[_Address, int], list[Rejection]]:
     """Return the splits of a file, the number of steps of each episode of `split`, and the damaged episodes.
 
-    A file that cannot be opened is one of the rejections, and has no splits.
+    A file that cannot be opened, or whose splits cannot be listed, is one of the rejections, and has no splits.
     """
     splits: dict[str, list[str]] = {}
     steps: dict[_Address, int] = {}
@@ -192,11 +194,11 @@ def _scan_file(
 def _count_steps(root: Any, name: str, fields: Fields) -> int:
     """Return the number of steps of the episode in group `name`, without reading values.
 
-    It is the length of the first field that is not text, with actions considered first.
+    It is the length of the first field that is not text, where actions come before observations.
 
     Raises:
-      SourceError: all fields are text, or the field is missing, is not a dataset of at least one value, or is a link
-        out of the file.
+      SourceError: all fields are text, or that first field is missing, is a group, a scalar or a dataset of length 0,
+        or has its values in another file.
     """
     sides = (*fields.action.values(), *fields.observation.values())
     paths = [split_path(path)[0] for path, modality in sides if not isinstance(modality, Text)]
@@ -213,7 +215,11 @@ def _count_steps(root: Any, name: str, fields: Fields) -> int:
 
 @contextlib.contextmanager
 def _open_file(file: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading, and raise SourceError for damage found inside the `with` block."""
+    """Open an HDF5 file for reading inside the `with` block.
+
+    Raises:
+      SourceError: in place of every OSError and RuntimeError, on opening or inside the block. The message has no path.
+    """
     import h5py
 
     try:

@@ -15,8 +15,8 @@ _MARKERS = (b"jumb", b"c2pa")
 def read_credentials(image: bytes, mime: str) -> str:
     """Return the C2PA manifest store of an encoded image as JSON, or "" if the file has none.
 
-    The field `validation_state` of the JSON tells whether the image still matches its signature; one that does not is
-    no error. Only manifests that are embedded in the file are read; nothing is fetched from the network.
+    The field `validation_state` of the JSON tells whether the image still matches its signature; an image that does not
+    match is no error. Only manifests that are embedded in the file are read; nothing is fetched from the network.
 
     Args:
       image: Bytes of the image file.
@@ -26,8 +26,9 @@ def read_credentials(image: bytes, mime: str) -> str:
       The JSON text, or "".
 
     Raises:
-      ImportError: The file has a manifest and the package c2pa-python is not installed.
-      SourceError: The manifest is damaged.
+      ImportError: The file contains the byte strings `jumb` and `c2pa`, as every file with a manifest does, and the
+        package c2pa-python is not installed.
+      SourceError: c2pa-python cannot read the manifest, for example because it is damaged.
     """
     if not all(marker in image for marker in _MARKERS):
         return ""

@@ -1,9 +1,9 @@
 """The task `captions/emoji`: emoji at 64 by 64 pixels, captioned with their lower-case Unicode names.
 
 The dataset has about 1,360 emoji, each a single code point; skin tones, the letters of flags and sequences of code
-points are excluded. One name in twenty belongs to the `test` split. A name is held out only if each of its words also
-occurs in a training name, so every test caption consists of words that training shows, under an image that training
-does not show. The names come from Python's Unicode tables (14.0 in Python 3.11).
+points are excluded. At most one name in twenty belongs to the `test` split. A name is held out only if each of its
+words also occurs in a training name, so every test caption consists of words that training shows, under an image that
+training does not show. The names come from Python's Unicode tables (14.0 in Python 3.11).
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ def emoji_captions(
       folder: Folder of PNG files named by code point (`1f600.png`): the npm package emoji-datasource-google, or its
         subfolder `img/google/64`. None renders the emoji from `font`.
       font: Path of NotoColorEmoji.ttf. Ignored if `folder` is given.
-      variants: Number of episodes of each training emoji. The first shows it in full size, the others a little smaller
-        and shifted. The test split always has one.
+      variants: Number of episodes of each training emoji. The first shows the emoji in full size, 64 by 64 pixels, the
+        others at a random size of 48 to 64 pixels and a random place. The test split has one episode of each emoji, in
+        full size, whatever `variants` is.
 
     Returns:
-      The episodes, in the order of code points.
+      The episodes, in ascending order of code points for a font, and in the order of the file names for a folder. The
+      variants of an emoji follow each other.
 
     Raises:
-      SourceError: The folder has no such files, the font does not exist, or the split has another name.
+      SourceError: The folder has no such files, the font does not exist, or `split` is neither `train` nor `test`.
     """
     emoji = _emoji_of_folder(Path(folder)) if folder is not None else _emoji_of_font(Path(font))
     names = {code_point: unicodedata.name(chr(code_point)).lower() for code_point in emoji.code_points}
@@ -76,10 +78,11 @@ def emoji_captions(
 
 
 def held_out_names(names: Iterable[str]) -> frozenset[str]:
-    """Choose the names of the test split: one in twenty, rounded down, in the order of the names' SHA-256 hashes.
+    """Choose the names of the test split: up to one name in twenty, rounded down, by the names' SHA-256 hashes.
 
-    A name is skipped if one of its words would then occur in no training name, so there may be fewer. The choice
-    depends on the set of names, not on their order.
+    Names are considered in the order of their hashes. A name is skipped if without it one of its words would occur in
+    no training name, so fewer than one in twenty may be chosen. The choice depends on the set of names, not on their
+    order.
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     training_counts = collections.Counter(word for name in ordered for word in set(name.split()))
@@ -98,7 +101,7 @@ class _EmojiImages:
     """The images of a font or a folder.
 
     Attributes:
-      code_points: All code points that have an image.
+      code_points: All code points of the dataset that have an image, in the order of the episodes.
       draw: Function from a code point to its square RGBA image on a transparent background.
       provenance: Provenance of the images.
       content: Digest of the image data, for the fingerprint of the dataset.
@@ -143,17 +146,18 @@ def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
 
 
 def _is_captioned(code_point: int) -> bool:
-    """Return whether a code point belongs to the dataset: it has a Unicode name, and is neither ASCII nor excluded.
+    """Return whether a code point is from U+0080 to U+1FBFE, has a Unicode name, and is not excluded.
 
-    Excluded are skin tones, the letters of flags and the key cap. It need not be an emoji.
+    Excluded are skin tones, the letters of flags and the key cap. The code point need not be an emoji.
     """
     return code_point in _CODE_POINTS and code_point not in _EXCLUDED and bool(unicodedata.name(chr(code_point), ""))
 
 
 def _emoji_of_font(font: Path) -> _EmojiImages:
-    """Return all emoji of the dataset for which the font has a glyph; raise SourceError if its file does not exist.
+    """Return the code points that `_is_captioned` accepts and the font has a glyph for, in ascending order.
 
-    They are the code points that `_is_captioned` accepts, in ascending order.
+    Raises:
+      SourceError: The file of the font does not exist.
     """
     if not font.is_file():
         raise SourceError(
@@ -199,8 +203,9 @@ def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
 def _emoji_of_folder(folder: Path) -> _EmojiImages:
     """Return the emoji of a folder of PNG files that are named by code point, in the order of the names.
 
-    Names are hexadecimal, `1f600.png` or `1f600-fe0f.png`; other files are ignored. If the folder has a subfolder
-    `img/google/64`, its files are used instead.
+    Names are hexadecimal, `1f600.png` or `1f600-fe0f.png`; if both exist, the image is `1f600.png`. Other files, and
+    code points that `_is_captioned` refuses, are ignored. If the folder has a subfolder `img/google/64`, only the files
+    in that subfolder are used.
 
     Raises:
       SourceError: There are no such files.
@@ -240,7 +245,7 @@ def _is_hexadecimal(text: str) -> bool:
 def _provenance(source: str, licence: str) -> Provenance:
     """Return the provenance of emoji images from `source`, captioned with Unicode names.
 
-    `licence` is the SPDX identifier of the images'; that of Unicode is added.
+    `licence` is the SPDX identifier of the images' licence; ` AND Unicode-3.0` is appended for the names.
     """
     names = f"names from Unicode {unicodedata.unidata_version}"
     return Provenance(

@@ -40,12 +40,16 @@ def image_fields(
     The name is that of the folder or file up to its first dot. The path of each field is its key.
 
     Args:
-      path: Folder or file of the recording. The `provenance.json` in the folder is read, if there is one; otherwise
-        the licence is "unknown" and the kind "synthetic".
+      path: Folder or file of the recording. The provenance is read from `provenance.json` in the folder, or in the
+        parent folder of a file. What `provenance.json` does not give has defaults: the source is the name of the task,
+        the licence "unknown", the kind "synthetic" and the collector "".
       suite: Suite of the task.
       size: (height, width) in pixels of the observation `image`.
       input_texts: Keys of the texts that are observed.
       target_text: Key of the text that is the action.
+
+    Raises:
+      SourceError: `provenance.json` exists and is not a valid provenance.
     """
     observation: dict[str, tuple[str, Modality]] = {"image": ("image", Image(height=size[0], width=size[1]))}
     name = path.resolve().name.partition(".")[0]
@@ -69,7 +73,8 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
       location: File and number of the episode, for messages.
 
     Raises:
-      EpisodeRejected: A text is empty or not UTF-8, or the image or its credentials cannot be read.
+      EpisodeRejected: A text is blank or not UTF-8, or the image or its credentials cannot be read.
+      ImportError: The image has credentials and c2pa-python is not installed.
     """
     if empty := [key for key, text in texts.items() if not text.strip()]:
         raise EpisodeRejected(location, f"its {empty[0]} is empty, expected text. Add the text.")
@@ -123,7 +128,8 @@ def open_images(
       annotations: The files from which the items were read, for the fingerprint.
 
     Returns:
-      One episode for each item whose image file exists, in order. The other items are in `rejected`.
+      One episode for each item whose image file exists, in order. The other items are in `rejected`. Image files are
+      not opened here; a damaged one raises EpisodeRejected when its episode is read.
 
     Raises:
       SourceError: No item has an image file.
@@ -156,8 +162,8 @@ def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
     """Read the image file of an annotated image in `folder` and return its episode.
 
     Raises:
-      EpisodeRejected: The file cannot be read or decoded, or a text is empty.
-      SourceError: The name leads out of the folder.
+      EpisodeRejected: The image file or its credentials cannot be read or decoded, or a text is blank or not UTF-8.
+      SourceError: The name of the image leads out of the folder.
     """
     location, name, texts = item
     try:
@@ -168,7 +174,7 @@ def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:
-    """Return {name: size in bytes} of all files directly in a folder, not in its subfolders.
+    """Return {name: size in bytes} of all files directly in a folder; files in subfolders are left out.
 
     One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
     """

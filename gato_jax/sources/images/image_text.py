@@ -17,15 +17,16 @@ from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is
 def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
     """Open one split of a recording of captioned images, one episode for each caption.
 
-    The layout is recognised by the files that exist:
+    The layout is recognised by the files that exist; the first of these that applies is used:
 
     - COCO: `annotations/captions_train2017.json`, with the images in `train2017`.
-    - WebDataset: `*.tar` files with `KEY.jpg` and `KEY.txt`, or with a `caption` in `KEY.json`.
+    - WebDataset: `*.tar` files with `KEY.jpg` and `KEY.txt`, or, without KEY.txt, with a `caption` in `KEY.json`.
     - Hugging Face's imagefolder: images with a `metadata.jsonl` of `file_name` and `text`, in the folder itself or in a
       subfolder named like the split.
 
-    If the layout has no splits, about one image in twenty belongs to `test`, by the hash of its name. The provenance is
-    read from `provenance.json` in the folder. A C2PA manifest in an image is stored in the provenance of its episode.
+    WebDataset, and an imagefolder with the `metadata.jsonl` in the folder itself, have no splits. There about one image
+    in twenty belongs to `test`, by the hash of its name. The provenance is read from `provenance.json` in the folder. A
+    C2PA manifest in an image is stored in the provenance of its episode.
 
     Args:
       path: The folder, or one shard of a WebDataset.
@@ -34,7 +35,8 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
         to the aspect ratio.
 
     Raises:
-      SourceError: The folder has none of these layouts, the split does not exist, or no image in it can be used.
+      SourceError: The folder has none of these layouts, the split does not exist, or no annotation of the split names
+        an image that exists. Damaged images raise EpisodeRejected when they are read.
     """
     path = Path(path)
     if list(path.glob("annotations/captions_*.json")):
@@ -53,8 +55,11 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
 def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
     """Open a split in the layout of COCO captions, `annotations/captions_SPLITYEAR.json` with images in `SPLITYEAR`.
 
+    `split` is the name without the year, such as `train`. The images may also be in `images/SPLITYEAR`.
+
     Raises:
-      SourceError: The split has no such file or several, or no image can be used.
+      SourceError: The split has no annotation file or several, the file is malformed, the folder of the images does not
+        exist, or no caption has an image that exists.
     """
     pattern = re.compile(r"captions_(?P<subset>(?P<split>[a-z]+)\d*)\.json")
     found = [(file, match) for file in sorted(path.glob("annotations/*")) if (match := pattern.fullmatch(file.name))]
@@ -76,10 +81,14 @@ def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisode
 
 
 def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the captions of a COCO annotation file; captions without an image or text are rejected.
+    """Yield an annotated image for each caption of a COCO annotation file, in order.
+
+    A caption that is blank, or whose image_id is not in the file's list of images, yields a Rejection. Whether the
+    image file exists is not checked.
 
     Args:
-      content: The parsed file. KeyError or TypeError is raised if it is malformed.
+      content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`, or an
+        image has no id or file name.
       file: Path of the file, for messages.
     """
     names = {image["id"]: str(image["file_name"]) for image in content["images"]}
@@ -98,7 +107,11 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
 def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
     """Open a split in the layout of Hugging Face's imagefolder.
 
-    If `path/SPLIT/metadata.jsonl` does not exist, the split is `train` or `test`, by the hash of the names of images.
+    `path/SPLIT/metadata.jsonl` is used as a whole, if it exists. Otherwise `path/metadata.jsonl` is used, and `split`,
+    which must be `train` or `test`, selects from it by the hash of the images' names.
+
+    Raises:
+      SourceError: `split` is another name, or no line of the split has a text and an image that exists.
     """
     has_split_folder = (path / split / "metadata.jsonl").is_file()
     folder = path / split if has_split_folder else path
@@ -108,7 +121,7 @@ def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> Recorded
 
 
 def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the captioned images of a metadata.jsonl; malformed lines are rejected, blank ones too.
+    """Yield the captioned images of a metadata.jsonl, and a Rejection for each line that is malformed or blank.
 
     Args:
       file: The metadata.jsonl, with {"file_name": ..., "text": ...} in each line.

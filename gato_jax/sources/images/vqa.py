@@ -16,10 +16,11 @@ _ANNOTATIONS = re.compile(r"(v2_)?mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_annota
 
 
 def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
-    """Open one split of questions about COCO images, one episode for each question.
+    """Open one split of questions about COCO images, one episode for each question that has an answer.
 
-    Image and question are observations, the answer is the action. The answer is `multiple_choice_answer`. OK-VQA has no
-    such field; there it is the most frequent answer, and among equally frequent ones the first.
+    Image and question are observations, the answer is the action. The answer is the field `multiple_choice_answer` of
+    the annotation. OK-VQA has no such field; there the answer is the most frequent of the annotation's answers, and
+    among equally frequent ones the first.
 
     Args:
       path: A folder with `v2_OpenEnded_mscoco_train2014_questions.json`, `v2_mscoco_train2014_annotations.json` and
@@ -29,7 +30,8 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
         to the aspect ratio.
 
     Raises:
-      SourceError: The files of this split do not exist or cannot be read, or none of its images exists.
+      SourceError: The folder has no questions or annotations of this split, or several files of them, a file cannot be
+        read, the folder of the images does not exist, or none of the images exists.
     """
     path = Path(path)
     question_file, subset = _find_file(path, _QUESTIONS, split)
@@ -49,7 +51,7 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
 
 
 def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, str]:
-    """Return the file of the split whose name matches the pattern, and the name of the COCO subset, as `train2014`.
+    """Return the file of the split whose name matches the pattern, and its COCO subset, such as `train2014`.
 
     Args:
       path: Folder of the files; its subfolders are not searched.
@@ -73,11 +75,15 @@ def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, 
 def _items(
     questions: Mapping[Any, Any], annotations: list[Any], subset: str, file: str
 ) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the image, question and answer of each annotation; questions without one answer are rejected.
+    """Yield the image, question and answer of each annotation, and a Rejection for whatever has no counterpart.
+
+    Rejected are annotations of a question that does not exist or that an earlier annotation has answered, questions
+    without an annotation, and annotations whose question or answer is blank.
 
     Args:
       questions: {question id: parsed JSON object of the question}.
-      annotations: Parsed JSON objects of the answers. KeyError is raised if one lacks a key.
+      annotations: Parsed JSON objects of the answers. KeyError is raised if an annotation or question lacks a key, and
+        ValueError or TypeError if a value has the wrong type.
       subset: Name of the COCO subset, which is part of the names of images.
       file: Path of the annotations, for messages.
     """
@@ -102,7 +108,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _answer(annotation: Mapping[str, Any]) -> Any:
-    """Return the answer of an annotation of VQA v2 or OK-VQA, or None if it has none; it is not checked to be text."""
+    """Return the answer of an annotation of VQA v2 or OK-VQA, which need not be text; None if `answers` is empty.
+
+    Raises:
+      KeyError: The annotation has neither `multiple_choice_answer` nor `answers`.
+    """
     if "multiple_choice_answer" in annotation:
         return annotation["multiple_choice_answer"]
     counts = collections.Counter(one["answer"] for one in annotation["answers"])

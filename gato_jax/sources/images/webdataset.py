@@ -34,7 +34,7 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
     """Open one split of WebDataset shards as one-step episodes, one for each captioned image.
 
     The headers of all shards are read once, to find the samples. A sample is the successive members of a shard that
-    share a path up to the first dot of the name, its key.
+    share a path up to the first dot of the name; this path is the key of the sample.
 
     Args:
       path: A shard, or a folder with `*.tar` files directly in it.
@@ -42,8 +42,12 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
       size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
         to the aspect ratio.
 
+    Returns:
+      The episodes of all samples with an image and a text. Incomplete samples of both splits, and damaged shards, are
+      in `rejected`.
+
     Raises:
-      SourceError: No sample of the split has an image and a text, or the split does not exist.
+      SourceError: No sample of the split has an image and a text, or `split` is neither `train` nor `test`.
     """
     import tqdm
 
@@ -77,8 +81,9 @@ def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bo
     """Yield (key, sample) of each sample of a shard.
 
     A sample is (image offset, image size, text offset, text size, whether the text is JSON), in bytes, or a sentence
-    that says what is wrong with it. A damaged shard yields the key "" and a sentence, after the samples before the
-    damage.
+    that says what is wrong with the sample. Two members of a sample with the same suffix yield an additional sentence
+    under its key, and the second member is used. A damaged shard yields the key "" and a sentence; the samples before
+    the damage are yielded too, the last of them after that sentence.
     """
     end, key, parts = 0, "", dict[str, tuple[int, int]]()
     try:
@@ -109,7 +114,8 @@ def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bo
 def _image_and_text(parts: dict[str, tuple[int, int]]) -> tuple[int, int, int, int, bool] | str:
     """Return the sample of {suffix: (offset, size)}, or a sentence if image or text is missing.
 
-    Suffixes of images are jpg, jpeg, png and webp, those of texts txt and json; the first of each order is taken.
+    Suffixes of images are jpg, jpeg, png and webp, those of texts txt and json. If a sample has several images or
+    texts, the suffix that is earlier in these lists is taken.
     """
     image = next((parts[kind] for kind in _IMAGES if kind in parts), None)
     text = next((kind for kind in _TEXTS if kind in parts), None)
@@ -128,7 +134,7 @@ def _read(fields: Fields, shards: list[Path], samples: np.ndarray, number: int) 
       number: Index of the sample among them.
 
     Raises:
-      EpisodeRejected: The shard cannot be read, or image or caption are damaged.
+      EpisodeRejected: The shard cannot be read, the image is damaged, or the caption is missing, blank or not UTF-8.
     """
     sample = samples[number]
     shard = shards[sample["shard"]]

@@ -30,7 +30,7 @@ def named_nouns(metadata: Mapping[str, Any]) -> frozenset[str]:
     Things are the values of the keys in `THING_KEYS`: `red cup` under `object` has the noun `cup`.
 
     Raises:
-      SourceError: A value of the metadata is not text.
+      SourceError: A thing or an attribute is not text, or is blank. Other keys of the metadata are not checked.
     """
     return frozenset(noun for key in THING_KEYS for thing in things(metadata, key) if (noun := _noun(thing)))
 
@@ -41,11 +41,13 @@ def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Se
     An instruction that leaves something open does not contradict: `pick it up` names no object. These do:
 
     - The instruction lacks a thing of the metadata and names a thing of another episode.
-    - It puts another attribute in front of a thing's noun, such as another colour.
-    - It names the opposite of a direction or side, and not the direction itself.
-    - It says that the gripper opens where the metadata say closed, or the reverse.
+    - The instruction puts another attribute in front of a thing's noun, such as another colour, or names a single
+      attribute and not the object, and the object has another attribute.
+    - The instruction names the opposite of a direction or side, and not the direction itself.
+    - The instruction mentions the gripper and says that it opens where the metadata say closed, or the reverse.
 
-    The list is empty if there is none. A sentence is, for example, "it says left, the metadata's direction is right".
+    The list is empty if nothing contradicts. A sentence is, for example, "it says left, the metadata's direction is
+    right".
 
     Args:
       instruction: The instruction of the episode.
@@ -54,7 +56,8 @@ def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Se
       nouns: The nouns of the things of all episodes, from `named_nouns`.
 
     Raises:
-      SourceError: A value of the metadata is not text, or `gripper` is neither open nor closed.
+      SourceError: A thing, attribute or direction of the metadata is not text, or the instruction mentions the gripper
+        and the metadata's `gripper` is neither open nor closed.
     """
     words = split_words(instruction)
     return [
@@ -66,7 +69,7 @@ def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Se
 
 
 def _noun(thing: Thing) -> str:
-    """Return the name of a thing in normalised spelling and without words of attributes; "" if it has no name.
+    """Return the name of a thing in normalised spelling and without words of attributes; "" for a thing without a name.
 
     `red cup` becomes `cup`.
     """
@@ -111,8 +114,9 @@ def _is_part_of_longer_noun(noun: str, longer_nouns: Set[str], words: list[str])
 def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each attribute, such as a colour, that the instruction gives a thing against the metadata.
 
-    An attribute belongs to the noun that it precedes. A single one in a sentence without the object's noun is taken to
-    describe the object.
+    An attribute belongs to the noun that it precedes. If the sentence lacks the noun of the thing under `object` and
+    has a single word for an attribute, such as one colour, the word is taken to describe that thing, unless the word is
+    an attribute of any thing in the metadata.
     """
     named_things = [(key, thing) for key in THING_KEYS for thing in things(metadata, key)]
     all_values = {
@@ -133,7 +137,10 @@ def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator
 
 
 def _words_before_noun(words: list[str], position: int) -> list[str]:
-    """Return the words before the noun at `position`, back to a determiner, preposition, verb or `and`, without it."""
+    """Return the words directly before the noun at `position`.
+
+    They begin after the nearest determiner, preposition, verb or `and` before the noun, or at the first word.
+    """
     start = position
     while start and words[start - 1] not in DETERMINERS | PREPOSITIONS | {"and"} and words[start - 1] not in VERB_FORMS:
         start -= 1
@@ -142,6 +149,8 @@ def _words_before_noun(words: list[str], position: int) -> list[str]:
 
 def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each direction or side of the metadata whose opposite is named and that is not named itself.
+
+    `up` and `down` after a verb such as `pick`, `put` or `turn` do not count as directions.
 
     Raises:
       SourceError: A direction of the metadata is not text.
@@ -166,10 +175,10 @@ def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator
 def _other_gripper(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence if the state of the gripper is the opposite of that in the metadata.
 
-    An instruction without the words gripper, hand or fingers is not compared.
+    An instruction that has none of the words gripper, hand and fingers is not compared, and `gripper` is not checked.
 
     Raises:
-      SourceError: `gripper` of the metadata is neither open nor closed.
+      SourceError: `gripper` of the metadata is none of open, opens, opened, close, closes, closed and shut.
     """
     if (value := metadata.get("gripper")) is None or not set(words) & set(_GRIPPER_WORDS):
         return

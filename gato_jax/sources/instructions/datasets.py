@@ -21,8 +21,9 @@ def read_instructions(
       positions: Indices of the episodes to read, by default all. They may be wrapped in a progress bar.
 
     Returns:
-      {episode number: its instruction}, and the errors of the episodes that are damaged or change their instruction. If
-      the task observes no instruction, all episodes have "", whatever `positions` is.
+      {episode number: its instruction}, and the errors of the episodes that are damaged or whose instruction changes
+      between steps. If the task observes no text, the instruction is "" for all episodes of the dataset, whatever
+      `positions` is.
 
     Raises:
       SourceError: The task observes several texts, none of them named `instruction`.
@@ -43,14 +44,14 @@ def read_metadata(file: str | Path, episodes: int) -> Mapping[int, Mapping[str, 
     """Read the metadata that fill the slots of instruction templates.
 
     Args:
-      file: A JSON file with a list of one object for each episode.
+      file: A JSON file with a list of objects, one for each episode in order.
       episodes: Number of episodes of the dataset.
 
     Returns:
       {episode number: {slot: value}}.
 
     Raises:
-      SourceError: The file is not such a list, or does not have as many objects as there are episodes.
+      SourceError: The file cannot be read, is not a list of objects, or does not have exactly `episodes` objects.
     """
     remedy = "Write a JSON list of one object for each episode."
     try:

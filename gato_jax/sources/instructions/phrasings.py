@@ -22,9 +22,9 @@ class PhrasedEpisodes:
     """An EpisodeReader that contains each episode of another reader `copies` times, with different phrasings.
 
     Position i * copies + j is copy j of episode i. A mixture that samples episodes therefore samples phrasings, too.
-    The phrasing depends only on the reader's fingerprint, i and j. The copies of an episode have different phrasings as
-    long as their group has enough. With one group of P phrasings, any P consecutive episodes that begin at a multiple
-    of P use each phrasing `copies` times.
+    The phrasing depends only on the reader's fingerprint, the phrasings, i and j. The copies of an episode have
+    different phrasings if its group has at least `copies` phrasings. With one group of P phrasings, any P consecutive
+    episodes that begin at a multiple of P use each phrasing `copies` times.
 
     Attributes:
       reader: The N episodes.
@@ -34,9 +34,9 @@ class PhrasedEpisodes:
       key: Observation key of the instruction. The observation is added if the task does not have it.
 
     Raises:
-      SourceError: `copies` is below 1, a group is empty or there is none, a phrasing occurs twice, the observation is
-        not text, or it is missing although there are several groups. An episode whose instruction is in none of several
-        groups raises it when it is read.
+      SourceError: `copies` is below 1, `phrasings` or a group is empty, a phrasing occurs twice, in one group or in
+        two, the task observes `key` and not as text, or the task does not observe `key` although there are several
+        groups. Reading an episode whose instruction is in none of several groups raises SourceError, too.
     """
 
     reader: EpisodeReader
@@ -97,7 +97,7 @@ class PhrasedEpisodes:
         """Return the group of phrasings for an episode, by the instruction at its first step if there are several.
 
         Raises:
-          SourceError: Its instruction is in no group.
+          SourceError: There are several groups, and the episode's instruction is in none of them.
         """
         if len(self.phrasings) == 1:
             return self.phrasings[0]

@@ -18,7 +18,8 @@ from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
 def instruction_key(reader: EpisodeReader) -> str:
     """Return the observation key of the instruction.
 
-    It is `instruction` if that is observed as text or if the task observes no text; otherwise the key of its only text.
+    The key is `instruction` if the task observes a text of that name or no text at all; otherwise the key of its only
+    text.
 
     Raises:
       SourceError: The task observes several texts and none of them is named `instruction`.
@@ -35,7 +36,7 @@ def instruction_key(reader: EpisodeReader) -> str:
 
 
 def read_instruction(episode: Episode, key: str, location: str) -> str:
-    """Return the instruction of an episode as it was recorded, or "" if it does not observe `key`.
+    """Return the instruction of an episode as it was recorded, or "" if the episode has no observation `key`.
 
     Args:
       episode: The episode.
@@ -64,8 +65,8 @@ def propose_review(
     """Build a review in which no entry is decided; episodes with the same phrasings share an entry.
 
     The phrasing of an episode is its recorded instruction. If that is blank, `templates` are filled with its metadata;
-    without templates, instructions are generated from the name of the task and the metadata. An entry is named by its
-    first phrasing.
+    without templates, instructions are generated from the name of the task and the metadata. The `group` of an entry is
+    its first phrasing.
 
     Args:
       reader: The episodes.
@@ -75,7 +76,9 @@ def propose_review(
       count: Largest number of phrasings that are generated from the name of the task.
 
     Raises:
-      SourceError: A template has a slot that the metadata do not fill, or a value of the metadata is not text.
+      SourceError: A template cannot be filled (see `Template.fill`), a thing or attribute in the metadata is not text,
+        or the task observes several texts and none of them is named `instruction`.
+      SpecError: Two different entries have the same first phrasing.
     """
     episodes: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, text in texts.items():

@@ -38,8 +38,8 @@ class Entry:
       proposed: The phrasings before any edit.
 
     Raises:
-      SpecError: A phrasing is blank or occurs twice, there is none although the entry is not rejected, or `episodes`
-        has another form.
+      SpecError: A text in `instructions` or in `proposed` is blank or occurs twice, `instructions` is empty although
+        `status` is not `reject`, or `episodes` has another form.
     """
 
     group: str
@@ -70,12 +70,12 @@ class Entry:
 
     @property
     def edited(self) -> bool:
-        """True if a person changed the status, the instructions or the comment."""
+        """True if the status is not `unreviewed`, `instructions` differs from `proposed`, or there is a comment."""
         return self.status != "unreviewed" or self.instructions != self.proposed or bool(self.comment)
 
     @property
     def decision(self) -> str:
-        """The decision that applies: `status`, or `accept` if an unreviewed entry has edited instructions."""
+        """The decision that applies: `status`, but `accept` if it is `unreviewed` and the instructions are edited."""
         return "accept" if self.status == "unreviewed" and self.instructions != self.proposed else self.status
 
 
@@ -151,10 +151,10 @@ class Review:
         """Return a copy of this review, with the edited entries of an older review in place of its own.
 
         Entries with the same `group` correspond; `Entry.edited` tells which are edited. An edited entry keeps its
-        episodes, and gains those of its group here that no edited entry has. An entry whose episodes are all taken is
-        left out. If the two
-        reviews are of different data, the old episode numbers are void: an edited entry then has only the episodes of
-        its group here, and none if the group no longer exists.
+        episodes, and gains those of its group here that no edited entry has. An entry of this review that is not
+        replaced loses the episodes of edited entries, and is left out if it has no others. If the two reviews are of
+        different data, the old episode numbers are void: an edited entry then has only the episodes of its group here,
+        and no episodes if the group no longer exists.
 
         Args:
           edited: The older review.
@@ -190,19 +190,20 @@ class Review:
 
     @property
     def phrasings(self) -> tuple[tuple[str, ...], ...]:
-        """Instructions of each entry that has episodes and is not rejected; unreviewed entries count too."""
+        """The `instructions` of each entry that has episodes and is not rejected; unreviewed entries are included."""
         return tuple(entry.instructions for entry in self.entries if entry.decision != "reject" and entry.episodes)
 
     @property
     def unreviewed(self) -> tuple[Entry, ...]:
-        """Entries that nobody has decided on or edited and that have episodes, in order."""
+        """Entries with episodes whose `decision` is `unreviewed`, in order. A comment alone is no decision."""
         return tuple(entry for entry in self.entries if entry.decision == "unreviewed" and entry.episodes)
 
     @property
     def episodes_by_instruction(self) -> dict[str, tuple[int, ...]]:
-        """Mapping from each instruction of an entry that is not rejected to the episodes that may get it.
+        """Mapping from each instruction of an entry that is not rejected to the numbers of the entry's episodes.
 
-        `find_problems` takes it. An instruction of several entries has the episodes of all.
+        The mapping is an argument of `find_problems`. An instruction of several entries has the episodes of all of
+        them. Entries without episodes are left out.
         """
         found: dict[str, tuple[int, ...]] = {}
         for entry in self.entries:
@@ -211,10 +212,10 @@ class Review:
         return found
 
     def require_data(self, reader: EpisodeReader):
-        """Raise an error if the review was written from other data than this reader's.
+        """Raise SourceError if the review was written from other data than this reader's.
 
         Raises:
-          SourceError: Task, split or fingerprint differ, so the episode numbers of the review do not apply.
+          SourceError: Task, split or fingerprint of the data differ, so the episode numbers of the review do not apply.
         """
         own = (self.task, self.split, self.data)
         if own != (other := (reader.spec.name, reader.split, reader.fingerprint)):
@@ -233,7 +234,7 @@ class Review:
           spec: The task as recorded.
 
         Raises:
-          SourceError: It is another task, or it observes the key already and not as text.
+          SourceError: `spec` is of another task than the review, or observes `observation` already and not as text.
         """
         if spec.name != self.task:
             raise SourceError(
@@ -243,7 +244,7 @@ class Review:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Return ascending numbers as text with ranges, for example `0-24, 30`; "" if there are none."""
+    """Return ascending numbers as text with ranges, for example `0-24, 30`; "" for no numbers."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
@@ -256,7 +257,8 @@ def ranges(numbers: Iterable[int]) -> str:
 def _parse_numbers(episodes: Any, label: str) -> tuple[int, ...]:
     """Parse the text that `ranges` returns; `label` begins the message of the SpecError for any other text.
 
-    Numbers stay in the order of the text, which need not ascend. A blank text holds none.
+    Numbers stay in the order of the text, which need not ascend. A blank text gives an empty tuple, and so does a range
+    that descends.
     """
     found: list[int] = []
     for part in episodes.split(",") if episodes.strip() else ():

@@ -28,7 +28,7 @@ class ReviewedInstructions:
     entry_numbers: Mapping[int, int]
 
     def __call__(self, number: int, episode: Episode) -> Episode:
-        """Return a copy of the episode with an instruction of its entry, by the number modulo the count of phrasings.
+        """Return a copy of the episode with one of its entry's P phrasings, the one at index `number` modulo P, from 0.
 
         Args:
           number: Number of the episode in the reviewed dataset.
@@ -60,7 +60,7 @@ def apply_review(review: Review, *, allow_unreviewed: bool = False) -> Callable[
       allow_unreviewed: Whether proposals that nobody has decided on are used.
 
     Raises:
-      SourceError: Entries are unreviewed, and `allow_unreviewed` is False.
+      SourceError: `Review.unreviewed` is not empty, and `allow_unreviewed` is False.
     """
     if review.unreviewed and not allow_unreviewed:
         raise SourceError(

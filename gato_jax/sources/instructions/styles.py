@@ -30,7 +30,8 @@ class Finding(NamedTuple):
 
     Attributes:
       instruction: The instruction.
-      episodes: Numbers of the episodes with the problem.
+      episodes: Numbers of the episodes that have the instruction; for a contradiction, only those whose metadata it
+        contradicts.
       problem: Kind of the problem, such as "mixed style" or "duplicate".
       evidence: The reason, in words.
     """
@@ -56,7 +57,8 @@ def find_problems(
 
     Mixed style, case and punctuation are found by majority: instructions that differ from those of most episodes are
     reported. Duplicates are instructions that differ only in case, punctuation or spaces; an instruction that many
-    episodes share is not a duplicate. More than 40 words are too long; leading, trailing and double spaces are stray.
+    episodes share is not a duplicate. An instruction of 41 words or more is too long. Spaces at the beginning or end,
+    double spaces, tabs and line breaks are stray.
 
     Args:
       instructions: {instruction: numbers of its episodes}, from `group_by_instruction` or
@@ -65,7 +67,7 @@ def find_problems(
         their attributes, relation, direction, side and gripper are used where they exist; see `find_contradictions`.
 
     Raises:
-      SourceError: A value of the metadata is not text.
+      SourceError: A value of the metadata has another form; see `find_contradictions`.
     """
     groups = {text: tuple(episodes) for text, episodes in instructions.items()}
     findings = [
@@ -82,8 +84,9 @@ def classify_style(instruction: str) -> Style | None:
     """Return the grammatical style of an instruction, or None if no rule applies.
 
     The rules use the first words, a table of verbs and word endings, not a grammar. Fragments (`the red cup`),
-    infinitives, verbs that are not in the table and languages other than English have no style. Any first word that
-    ends in -ing counts as a gerund, apart from a few exceptions. Adverbs and `please` at the beginning are skipped.
+    infinitives, verbs that are not in the table and languages other than English have no style. A text that ends in `?`
+    or begins with a word such as `what` or `can` is a question. Any other first word that ends in -ing counts as a
+    gerund, apart from a few exceptions. Adverbs and `please` at the beginning are skipped.
     """
     words = split_words(instruction)
     while words and (words[0] in _ADVERBS or words[0].endswith("ly")):
@@ -109,7 +112,8 @@ def classify_style(instruction: str) -> Style | None:
 def _case(text: str) -> str | None:
     """Return "in capitals", "with a capital first" or "in lower case", or None if the text has no letters.
 
-    Apart from a text all in capitals, only the first letter counts.
+    A text of two or more letters, all of them capitals, is "in capitals". For any other text only the first letter
+    counts.
     """
     letters = [letter for letter in text if letter.isalpha()]
     if not letters:
@@ -120,7 +124,10 @@ def _case(text: str) -> str | None:
 
 
 def _ending(text: str) -> str | None:
-    """Return "without punctuation at the end" or, for example, "with '.' at the end"; None if empty or a question."""
+    """Return "without punctuation at the end" or, for example, "with '.' at the end".
+
+    The result is None for a blank text and for a text that ends in `?`.
+    """
     last = text.strip()[-1:]
     if not last or last == "?":  # questions are reported as a style
         return None
@@ -128,7 +135,11 @@ def _ending(text: str) -> str | None:
 
 
 def _typing_errors(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """Find instructions that have no words, more than MAX_WORDS, or leading, trailing or double spaces."""
+    """Find instructions that have no words, have more than MAX_WORDS words, or have stray spaces.
+
+    Leading, trailing and double spaces, tabs and line breaks are stray. An instruction may have two findings, "too
+    long" and "stray spaces".
+    """
     findings = []
     for text, episodes in groups.items():
         if not (words := text.split()):
@@ -148,7 +159,8 @@ def _mixed(
     Args:
       groups: {instruction: numbers of its episodes}.
       problem: Kind of the findings.
-      classify: Function from an instruction to its class. Instructions of class None are ignored.
+      classify: Function from an instruction to its class. Instructions of class None are ignored. Of two classes that
+        are equally frequent, the class that occurs first counts as the most frequent.
     """
     kinds = {text: kind for text in groups if (kind := classify(text)) is not None}
     episodes = Counter[Hashable]()
@@ -167,7 +179,7 @@ def _mixed(
 def _duplicates(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
     """Find the instructions that differ from an earlier one only in case, punctuation or spaces.
 
-    The earlier one is not reported. An instruction without words has no duplicates.
+    The first of several such instructions is not reported. An instruction without words has no duplicates.
     """
     same_words = defaultdict(list)
     for text in groups:

@@ -105,15 +105,15 @@ def generate_instructions(
       name: Name of the task, `suite/task`. Tasks of Meta-World, DM Control and a few other suites are known; the words
         of any other name are turned into a sentence by rules.
       metadata: Metadata of an episode, which replace the default things of the sentence.
-      count: Largest number of phrasings. Every task has six, such as `please open the drawer`, and more if its verb has
-        synonyms.
-      seed: Seed of the order of all phrasings after the first.
+      count: Largest number of phrasings. Every task has six, such as `please open the drawer`, and a multiple of six if
+        the beginning of its sentence has synonyms.
+      seed: Seed of the order of all phrasings after the first, together with `name`.
 
     Returns:
       The phrasings, all different.
 
     Raises:
-      SourceError: A value of the metadata is not text.
+      SourceError: A thing or attribute that the sentence takes from the metadata is not text, or is blank.
     """
     plain = template_for_task(name).fill(metadata or {})
     clauses = [plain]
@@ -128,8 +128,9 @@ def generate_instructions(
 def template_for_task(name: str) -> Template:
     """Return the instruction of the task `suite/task` as a template; metadata may replace the things in its slots.
 
-    All slots have defaults. A task that is not known gets a sentence from the words of its name, such as
-    `open the {object=drawer}` for `drawer-open-v2`, or `complete the WORDS task` if they contain no verb.
+    All slots have defaults. A version such as `-v2` and the endings _sparse, _easy, _hard and _pure_state are dropped.
+    A task that is not known gets a sentence from the words of its name, such as `open the {object=drawer}` for
+    `drawer-open-v2`, or `complete the WORDS task` if no word is the base form of a known verb.
     """
     suite, _, task = name.partition("/")
     task = _VARIANT.sub("", task)
@@ -145,7 +146,8 @@ def template_for_task(name: str) -> Template:
 def _instruction_from_words(words: list[str]) -> str | None:
     """Build the template `open the {object=drawer}` from `drawer open` or `open drawer`; None if there is no verb.
 
-    `words` are in lower case. Words after the verb tell the manner: `topdown` becomes `from above`.
+    `words` are in lower case. Only the base form of a verb in `VERB_FORMS` counts as a verb. If the verb is not the
+    first word, the words before it are the object and those after it the manner: `topdown` becomes `from above`.
     """
     verb = next((number for number, word in enumerate(words) if VERB_FORMS.get(word) == "base"), None)
     if verb is None:
@@ -161,7 +163,8 @@ def _add_articles(words: list[str]) -> str:
 
     Args:
       words: Words in lower case that begin with a verb. A noun is everything between a verb or preposition and the next
-        preposition, determiner or conjunction. A single adverb such as `left` is no noun.
+        preposition, determiner, `and` or `then`. A single adverb such as `left` is no noun. Words after a determiner
+        get no article and no slot.
 
     Returns:
       A template, for example `put the {object=red cup} in the bowl`.

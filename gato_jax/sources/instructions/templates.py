@@ -20,7 +20,7 @@ class Thing:
     """A thing that metadata describe.
 
     Attributes:
-      name: Its noun, or None if the metadata only give attributes.
+      name: Name of the thing in lower case, such as `cup`, or None if the metadata only give attributes.
       attributes: {attribute: word}, for example {`colour`: `red`}, in the order of `ATTRIBUTES`.
     """
 
@@ -28,9 +28,9 @@ class Thing:
     attributes: Mapping[str, str]
 
     def describe(self, noun: str) -> str:
-        """Return `noun` with the attributes in front of it, except those that it already contains: `small red cup`.
+        """Return `noun` with the thing's attributes in front, except those that `noun` contains: `small red cup`.
 
-        `name` is not used.
+        The thing's own `name` is not used.
         """
         existing = noun.split()
         return " ".join([word for word in self.attributes.values() if word not in existing] + [noun])
@@ -41,9 +41,9 @@ class Template:
     """A sentence with slots, for example `push the {object} {relation} the {reference=bowl}`.
 
     A slot has the name of a key of the metadata in lower case, and may have a default: `{reference=bowl}`. The slot of
-    a thing is filled with its noun, attributes in front, unless the template has slots for attributes:
-    `the {colour} {object}`. A list of two things becomes `cup and the bowl`. The slot `{relation}` takes the keys of
-    `RELATIONS`.
+    a thing is filled with its name, attributes in front. If the template has a slot for any attribute, as in
+    `the {colour} {object}`, no thing gets attributes in front. A list of two things becomes `cup and the bowl`. The
+    value of the slot `{relation}` is a key of `RELATIONS`, which is replaced with its preposition.
 
     Attributes:
       text: The sentence.
@@ -70,8 +70,8 @@ class Template:
         """Return the sentence with all slots filled from metadata or defaults.
 
         Raises:
-          SourceError: A slot has neither a value nor a default, a value is not text, the relation is unknown, or it is
-            `between` and there are fewer than two references.
+          SourceError: A slot has neither a value nor a default, a value is blank or not text, the relation is not in
+            `RELATIONS`, or the relation is `between` and the metadata have fewer than two references.
         """
         return _SLOT.sub(lambda slot: self._fill_slot(slot["name"], slot["default"], metadata), self.text)
 
@@ -101,7 +101,8 @@ class Template:
         """Return the preposition of a relation: `left of` becomes `to the left of`.
 
         Raises:
-          SourceError: The relation is not in `RELATIONS`, or is `between` and there are fewer than two references.
+          SourceError: The relation is not in `RELATIONS`, or is `between` and the metadata have fewer than two
+            references.
         """
         if relation not in RELATIONS:
             raise SourceError(
@@ -121,7 +122,7 @@ def things(metadata: Mapping[str, Any], key: str) -> list[Thing]:
 
     The value of a key is text, `cup`; a mapping, {`name`: `cup`, `colour`: `red`}; or a list of these. Attributes may
     also be keys of the metadata: `colour` and `object_colour` belong to the thing under `object`, `reference_colour` to
-    the one under `reference`. American spellings are accepted.
+    the one under `reference`. In keys, `color` is accepted for `colour`.
 
     Args:
       metadata: Metadata of an episode.
@@ -132,7 +133,7 @@ def things(metadata: Mapping[str, Any], key: str) -> list[Thing]:
       the key does not exist.
 
     Raises:
-      SourceError: A value is not text, or is blank.
+      SourceError: A value of the key or of its attributes is not text, or is blank.
     """
     spelled = {name.replace("color", "colour"): value for name, value in metadata.items()}
     value = spelled.get(key)
@@ -155,7 +156,8 @@ def fill_templates(metadata: Mapping[str, Any], templates: Iterable[Template]) -
 def _thing(value: Any, key: str, attributes: dict[str, str]) -> Thing:
     """Build a thing from its value under `key` and from the attributes that other keys of the metadata give.
 
-    The value is text, a mapping with `name` and attributes, which take precedence, or None for a thing without a name.
+    The value is text, a mapping with `name` and attributes, or None for a thing without a name. Attributes in the
+    mapping take precedence over `attributes`.
     """
     if isinstance(value, Mapping):
         spelled = {name.replace("color", "colour"): part for name, part in value.items()}
@@ -168,7 +170,7 @@ def _thing(value: Any, key: str, attributes: dict[str, str]) -> Thing:
 def _attributes(metadata: Mapping[str, Any], prefix: str) -> dict[str, str]:
     """Return {attribute: word} of the keys `prefix + attribute` that exist, in the order of `ATTRIBUTES`.
 
-    Words are in lower case. Keys have British spelling, such as `colour`.
+    Words are in lower case. Keys have British spelling, such as `colour`. A value None counts as a missing key.
     """
     keys = {attribute: f"{prefix}{attribute}" for attribute in ATTRIBUTES}
     return {name: _normalise(metadata[key], key) for name, key in keys.items() if metadata.get(key) is not None}
@@ -178,7 +180,7 @@ def _normalise(value: Any, key: str) -> str:
     """Return a value of metadata in lower case, with single spaces instead of underscores.
 
     Raises:
-      SourceError: The value is not text, or is blank. `key` names it in the message.
+      SourceError: The value is not text, or is blank. The message names `key`.
     """
     if not isinstance(value, str) or not value.strip():
         raise SourceError(

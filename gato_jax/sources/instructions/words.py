@@ -31,7 +31,10 @@ _PAST = {
 
 
 def _inflect(verb: str) -> dict[str, Form]:
-    """Return {word: form} of the third person, the past and the gerund of a verb, {`picks`: `third`, ...}."""
+    """Return {word: form} of the third person, the past and the gerund of a verb: {"picks": "third", ...}.
+
+    The base form itself is left out, unless it is also the past, as for `put`.
+    """
     stem = verb + verb[-1] if verb in _DOUBLED else verb
     silent = verb[:-1] if verb[-1] == "e" and verb != "tie" else stem
     gerund = "tying" if verb == "tie" else f"{silent}ing"

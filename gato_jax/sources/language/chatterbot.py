@@ -24,13 +24,14 @@ def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
     """Return the dialogues of one split as one-step episodes without observation, with the action `text`.
 
     The corpus repeats more than half of its dialogues. Repeats are dropped, so no dialogue is in both splits. The order
-    is that of the corpus.
+    is that of the corpus, with its files sorted by name.
 
     Args:
       split: `train` or `test`; about one dialogue in twenty belongs to `test`, by the hash of its text.
 
     Raises:
-      SourceError: The package chatterbot-corpus is not installed, or the split has another name.
+      SourceError: The package chatterbot-corpus is not installed or has no English *.yml files, or `split` is neither
+        `train` nor `test`.
     """
     spec = importlib.util.find_spec(_PACKAGE)  # finds the package's files without importing it
     if spec is None or spec.origin is None:
@@ -55,7 +56,7 @@ def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
 
 
 def is_held_out(text: str) -> bool:
-    """Return whether a text belongs to the test split: one text in twenty does, by its SHA-256 hash.
+    """Return whether a text belongs to the test split: about one text in twenty does, by its SHA-256 hash.
 
     The result depends on the text alone, so it stays the same when other texts are added to a dataset.
     """
@@ -68,10 +69,10 @@ def _make_step(text: str) -> tuple[dict, dict]:
 
 
 def _read_corpus(folder: Path) -> list[str]:
-    """Return all dialogues of the `*.yml` files in a folder as texts, in the order of the files, repeats included.
+    """Return all dialogues of the `*.yml` files in a folder as texts, in the order of the file names, with repeats.
 
     Raises:
-      SourceError: There are no such files.
+      SourceError: The folder has no `*.yml` files.
     """
     import yaml
 
@@ -89,6 +90,6 @@ def _read_corpus(folder: Path) -> list[str]:
 def format_dialogue(utterances: list[str]) -> str:
     r"""Return a dialogue as one text: `["Hi", "Hello"]` becomes `"Human: Hi\nAgent: Hello"`.
 
-    Spaces and line breaks at both ends of an utterance are removed.
+    The speakers alternate, beginning with `Human`. Spaces and line breaks at both ends of an utterance are removed.
     """
     return "\n".join(f"{SPEAKERS[number % 2]}: {text.strip()}" for number, text in enumerate(utterances))

@@ -32,15 +32,16 @@ def open_documents(path: str | Path, split: str = "train") -> RecordedEpisodes:
     """Open one split of a collection of documents, one episode for each.
 
     A document is a *.txt or *.md file, a line of a *.jsonl or *.jsonl.gz file with a field `text`, or a row of a
-    *.parquet file with a column `text`. All documents are read once to find damaged ones, and are not kept in memory.
-    The provenance is read from `provenance.json` in the folder.
+    *.parquet file with a column `text`. All documents are read once, and are not kept in memory; damaged and blank ones
+    are in `rejected`. The provenance is read from `provenance.json` in the folder.
 
     Args:
       path: A file, or a folder with such files at any depth.
       split: `train` or `test`.
 
     Raises:
-      SourceError: There are no such files, or the split is empty or has another name.
+      SourceError: There are no such files, `split` is neither `train` nor `test`, the split has no readable document,
+        or `provenance.json` is damaged.
     """
     return _open(Path(path), split, "documents", _DOCUMENTS, _parse_document)
 
@@ -50,14 +51,16 @@ def open_dialogues(path: str | Path, split: str = "train") -> RecordedEpisodes:
 
     A line is {"turns": [text, ...]}, OpenAI's {"messages": [{"role", "content"}, ...]} or ShareGPT's
     {"conversations": [{"from", "value"}, ...]}. The user begins, and user and agent alternate. The text of an episode
-    is that of `format_dialogue`; a system message, which may come first, becomes its first line.
+    is that of `format_dialogue`; a system message, which may come first in `messages` and `conversations`, becomes its
+    first line, without a speaker. Lines in another form are in `rejected`.
 
     Args:
       path: A file, or a folder with such files at any depth.
       split: `train` or `test`.
 
     Raises:
-      SourceError: There are no such files, or the split is empty or has another name.
+      SourceError: There are no such files, `split` is neither `train` nor `test`, the split has no readable dialogue,
+        or `provenance.json` is damaged.
     """
     return _open(Path(path), split, "dialogue", _DIALOGUES, _parse_dialogue)
 
@@ -73,7 +76,8 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
       parse_text: Turns a record and its bytes into the text of its episode, or raises EpisodeRejected.
 
     Raises:
-      SourceError: There are no such files, or the split is empty or has another name.
+      SourceError: There are no such files, `split` is neither `train` nor `test`, the split has no readable record, or
+        `provenance.json` is damaged.
     """
     files = find_files(path, suffixes)
     folder = path if path.is_dir() else path.parent
@@ -129,7 +133,8 @@ def _parse_document(record: Record, content: bytes) -> str:
     """Return the text of a document: the content of the record, or its field `text` in JSON Lines.
 
     Raises:
-      EpisodeRejected: The content is not UTF-8 or not JSON, or the text is missing or blank.
+      EpisodeRejected: The content is not UTF-8, a line of JSON Lines is not a JSON object, or the text is missing or
+        blank.
     """
     if file_suffix(record.file) in _DIALOGUES:
         text = _parse_json_object(record, content).get("text")
@@ -146,8 +151,8 @@ def _parse_dialogue(record: Record, content: bytes) -> str:
     """Return a dialogue in any of the forms of `open_dialogues` as one text.
 
     Raises:
-      EpisodeRejected: The content has none of these forms, the speakers do not alternate, or there is no turn or a
-        blank one.
+      EpisodeRejected: The content has none of these forms, the speakers do not alternate, the dialogue has no turns, or
+        a turn or the system message is blank or not a string.
     """
     dialogue, system = _parse_json_object(record, content), []
     match dialogue:
@@ -166,16 +171,19 @@ def _parse_dialogue(record: Record, content: bytes) -> str:
 
 
 def _split_messages(record: Record, messages: list[Any], role: str, content: str) -> tuple[list[Any], list[Any]]:
-    """Return the texts of the system message (one or none) and of the messages of user and agent.
+    """Return the list of the system message's text (empty without a system message) and that of all other texts.
+
+    The texts themselves are not checked.
 
     Args:
-      record: The record, for messages of errors.
+      record: The record, named in error messages.
       messages: Parsed JSON objects, of which only the first may be the system's.
       role: Key of the speaker in a message.
       content: Key of the text in a message.
 
     Raises:
-      EpisodeRejected: A message lacks a key, or user and agent do not alternate, with the user first.
+      EpisodeRejected: A message is not an object with both keys, or user and agent do not alternate, with the user
+        first.
     """
     for message in messages:
         if not isinstance(message, dict) or not {role, content} <= set(message):

@@ -41,8 +41,8 @@ class Record(NamedTuple):
     def read(self) -> bytes:
         """Read the bytes of the text; in a JSON Lines file they are the whole line, with its line break.
 
-        A compressed file is decompressed from its start, or from the record that was read last if that lies before this
-        one.
+        A compressed file is decompressed from its start, or from the end of the record that the thread read last in it,
+        if that lies before this record.
 
         Raises:
           EpisodeRejected: The file is missing or damaged.
@@ -70,7 +70,7 @@ class Records(Sequence[Record]):
         """Append records of one file.
 
         Args:
-          file_number: Index of the file among `files`.
+          file_number: Index of the file among the `files` of the constructor.
           spans: (start, stop) of each record.
         """
         for start, stop in spans:
@@ -86,15 +86,15 @@ class Records(Sequence[Record]):
 
 
 def file_suffix(file: Path) -> str:
-    """Return the suffix of a file, both suffixes if it is compressed: `.txt`, `.jsonl.gz`; "" if it has none.
+    """Return the last suffix of a file, such as `.txt`, or the last two if it ends in `.gz`, such as `.jsonl.gz`.
 
-    The case is kept, so `.TXT` is another suffix than `.txt`.
+    A name without a dot has the suffix "". The case is kept, so `.TXT` is another suffix than `.txt`.
     """
     return "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
 
 
 def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files with one of these suffixes: `path` itself, or all files at any depth of a folder, sorted.
+    """Return the files with one of the suffixes: `path` itself if it is a file, else all files below it, sorted.
 
     Suffixes are those of `file_suffix`; other files are ignored.
 
@@ -120,8 +120,8 @@ def select_records(
       description: Label of the progress bar.
 
     Returns:
-      The selected records, in the order of the files, and the rejected ones. If a whole file is damaged, it is rejected
-      as one, and none of its records is selected.
+      The selected records, in the order of the files, and the rejected records. If a file cannot be read to its end,
+      there is one rejection for the whole file, and none of its records is selected.
     """
     import tqdm
 
@@ -177,7 +177,7 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (row, row + 1, text) of each row of a Parquet file, from its column `text`; a null is empty."""
+    """Yield (row, row + 1, text as bytes) of each row of a Parquet file, from its column `text`; a null yields b""."""
     row = itertools.count()
     for group in range(len(_row_group_stops(file))):
         for text in _row_group_texts(file, group):
@@ -195,7 +195,7 @@ _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
 
 
 def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> bytes:
-    """Read the bytes [start, stop) of an open file; raise EOFError if it is shorter."""
+    """Read the bytes [start, stop) of an open file; raise EOFError if the file ends before `stop`."""
     content.seek(start)
     if len(read := content.read(stop - start)) < stop - start:
         raise EOFError(f"it ends before byte {stop} and has changed since it was opened")
@@ -212,7 +212,7 @@ def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
 
 
 def _read_row(file: Path, row: int) -> bytes:
-    """Read the column `text` of one row of a Parquet file as bytes; a null is empty."""
+    """Return the value of the column `text` in one row of a Parquet file as bytes; b"" for a null."""
     stops = _row_group_stops(file)
     group = bisect.bisect_right(stops, row)
     return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""

@@ -24,9 +24,10 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
     """Infer the fields of a dataset from its metadata, with all features that can be observations or actions.
 
     `observation.images.top` becomes the observation `images/top`, `action` the action `action`, `action.arm` the action
-    `arm`, and the text of the task the observation `instruction`. Images are averaged to 64 by 64 pixels. The limits of
-    actions are the smallest and largest values in the dataset's statistics. Columns that only number or time the steps,
-    such as `frame_index`, are left out without a note.
+    `arm`, and the text of the task the observation `instruction`. `next.reward` becomes the reward and `next.success`
+    the success flag. Images are averaged to 64 by 64 pixels. The limits of actions are the smallest and largest values
+    in the dataset's statistics; an element whose two values are equal gets 0.5 below and above. Columns that only
+    number or time the steps, such as `frame_index`, are left out without a note.
 
     Args:
       metadata: Metadata of the dataset.
@@ -83,8 +84,9 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
 def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, notes: list[str]) -> Modality | None:
     """Return the modality of a feature that is not an image, or None if its dtype has no modality.
 
-    Strings are Text, booleans Discrete, and all other numbers Continuous, with limits only for actions. Sentences about
-    assumed limits are appended to `notes`. An action element that never changes gets limits 1 apart.
+    Strings are Text, booleans Discrete of two values, and all other numbers Continuous, with limits only for actions.
+    Sentences about assumed limits are appended to `notes`. An action element that never changes gets the limits 0.5
+    below and 0.5 above its value.
 
     Args:
       metadata: Metadata of the dataset.
@@ -94,7 +96,7 @@ def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, n
       notes: List to append to.
 
     Raises:
-      SourceError: An action has no valid statistics.
+      SourceError: An action of numbers has no statistics, or they are not finite or do not have the feature's shape.
     """
     shape = feature.shape
     if feature.dtype == "string":
@@ -125,10 +127,11 @@ def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, n
 def _image_shape(metadata: LeRobotMetadata, name: str, feature: Feature) -> tuple[int, int, int]:
     """Return (height, width, channels) of an image feature, which may be declared with channels first or last.
 
-    A video always has 3 channels.
+    The names of the axes, if declared, tell where the channels are; otherwise they are first if the first axis is 1 or
+    3. For a video, 3 channels are returned even if 1 is declared.
 
     Raises:
-      SourceError: The shape has not three axes, or other than 1 or 3 channels.
+      SourceError: The shape does not have three axes, or the number of channels is neither 1 nor 3.
     """
     shape, names = feature.shape, feature.names
     if len(shape) == 3:
@@ -143,9 +146,10 @@ def _image_shape(metadata: LeRobotMetadata, name: str, feature: Feature) -> tupl
 
 
 def _provenance(metadata: LeRobotMetadata, notes: list[str]) -> Provenance:
-    """Return the provenance; the licence is read from the header of the dataset's README.md, if it has one.
+    """Return the provenance of the dataset, with the licence from the header of its README.md.
 
-    An unknown licence is "". The kind is "real". Sentences about what is unknown or assumed are appended to `notes`.
+    Without a README.md, or a `license` in its header, the licence is "". The kind is always "real". Sentences about
+    what is unknown or assumed are appended to `notes`.
     """
     card = metadata.root / "README.md"
     text = card.read_text(errors="replace") if card.is_file() else ""

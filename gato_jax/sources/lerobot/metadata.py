@@ -38,7 +38,8 @@ class Feature:
         """Read a feature from its declaration in info.json.
 
         Raises:
-          KeyError, TypeError, ValueError: The declaration is not one that LeRobot writes.
+          KeyError, TypeError, ValueError: The declaration lacks `shape` or `dtype`, or a value has the wrong type or is
+            negative.
         """
         shape = tuple(map(int, declared["shape"]))
         if min(shape, default=0) < 0:
@@ -68,7 +69,7 @@ class LeRobotEpisode:
     Attributes:
       index: Number of the episode in the dataset.
       length: Number of steps.
-      data: Parquet file with one row for each step. It may hold several episodes.
+      data: Parquet file with one row for each step. The file may hold several episodes.
       first_row: Row of the first step in `data`, from 0.
       videos: {name of a camera's feature: part of its video}.
     """
@@ -111,7 +112,7 @@ class LeRobotMetadata:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files in the folder `meta`, sorted."""
+        """All files at any depth of the folder `meta`, sorted. The folder is searched on every access."""
         return tuple(sorted(file for file in (self.root / "meta").rglob("*") if file.is_file()))
 
     def is_video(self, feature: str) -> bool:
@@ -121,7 +122,8 @@ class LeRobotMetadata:
     def limits(self, feature: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest value of each element of a feature, from the dataset's statistics.
 
-        They are read from `meta/stats.json`, or else `meta/episodes_stats.jsonl`, on every call.
+        The statistics are read on every call from `meta/stats.json`, or, if that file does not exist, from
+        `meta/episodes_stats.jsonl`.
 
         Args:
           feature: Name of the feature.
@@ -130,7 +132,7 @@ class LeRobotMetadata:
           Two float64 arrays with one number for each element, in row-major order.
 
         Raises:
-          SourceError: The dataset has no statistics of this feature.
+          SourceError: The file of statistics does not exist, is damaged or lacks this feature.
         """
         by_dataset, by_episode = self.root / "meta/stats.json", self.root / "meta/episodes_stats.jsonl"
         try:
@@ -153,7 +155,8 @@ def read_metadata(root: Path) -> LeRobotMetadata:
     """Read the folder `meta` of the dataset at `root`. Files of data and videos are neither opened nor checked.
 
     Raises:
-      SourceError: A file is missing or damaged, the format is of another version, or a path leads out of `root`.
+      SourceError: A file is missing or damaged, the version of the format is not supported, fps is not positive, the
+        number of episodes differs from `total_episodes`, or a path leads out of `root`.
     """
     file = root / "meta/info.json"
     try:
@@ -195,7 +198,7 @@ def read_metadata(root: Path) -> LeRobotMetadata:
 
 
 def _v2_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    """Yield (task_index, instruction) from `meta/tasks.jsonl` of v2.0 and v2.1."""
+    """Return an iterator of (task_index, instruction) from `meta/tasks.jsonl` of v2.0 and v2.1."""
     return ((int(line["task_index"]), str(line["task"])) for line in _read_json_lines(root / "meta/tasks.jsonl"))
 
 
@@ -207,7 +210,7 @@ def _v3_tasks(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
-    """Yield the episodes of v2.0 and v2.1, in which each episode has files of its own.
+    """Yield the episodes of v2.0 and v2.1, in which each episode has its own files, in the order of `episodes.jsonl`.
 
     Args:
       root: Folder of the dataset.
@@ -233,7 +236,7 @@ def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
 
 
 def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
-    """Yield the episodes of v3.0, in which a file holds several episodes, in the order of their rows.
+    """Yield the episodes of v3.0, in which a file may hold several episodes, by ascending `dataset_from_index`.
 
     Args:
       root: Folder of the dataset.
@@ -241,7 +244,7 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
       cameras: Names of the features that are videos.
 
     Raises:
-      SourceError: A file is damaged or lacks a column, or a path leads out of `root`.
+      SourceError: A file of `meta/episodes` is damaged or lacks a column, or a path leads out of `root`.
     """
     names = ["episode_index", "length", "data/chunk_index", "data/file_index", "dataset_from_index"]
     ends = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
@@ -280,8 +283,8 @@ def _file_numbers(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
 def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
     """Fill the placeholders of a path template and return the path below `root`.
 
-    Only `{name}` and `{name:03d}` are replaced, the latter with any one digit for the width and with or without the 0
-    before it; both pad with zeros. `str.format` would also evaluate attributes and any width, which is unsafe for a
+    Only the forms `{name}`, `{name:03d}` and `{name:3d}` are replaced, with any one digit for the width 3; the last two
+    both pad with zeros. `str.format` would also evaluate attributes and any width, which is unsafe for a
     template from a downloaded file.
 
     Raises:
@@ -308,10 +311,10 @@ def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_table(file: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
-    """Return {column: values} of a Parquet file, of all columns or of the named ones.
+    """Return {column: values} of a Parquet file, for the named columns, or for all columns if `columns` is None.
 
     Raises:
-      SourceError: The file is damaged or lacks a column.
+      SourceError: The file is missing or damaged, or lacks a named column.
     """
     import pyarrow.parquet as pq
 

@@ -36,13 +36,13 @@ def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | Non
         with images of 64 by 64 pixels, and logs all assumptions; see `infer_fields`.
 
     Returns:
-      The episodes whose files exist and are long enough; the others are in `rejected`. If the dataset has a feature
-      `next.done`, the last step of an episode is terminal only if it is done there.
+      The episodes whose files exist and are long enough; the other episodes are in `rejected`. The last step of an
+      episode is terminal, unless the dataset has a feature `next.done` that is false there.
 
     Raises:
-      SourceError: The folder is not a dataset of these formats, a split or field does not exist, a path leads out of
-        the folder, or no episode can be read. Damage within a file, for example in a video, is found when the episode
-        is read, and raises EpisodeRejected then.
+      SourceError: The folder is not a dataset of format v2.0, v2.1 or v3.0, the split or a field does not exist, the
+        fields cannot be inferred, a path leads out of the folder, or the split has no episode whose files exist. Damage
+        within a file, for example in a video, is found when the episode is read, and raises EpisodeRejected then.
     """
     metadata = read_metadata(Path(path))
     if fields is None:
@@ -139,9 +139,10 @@ def _check_all(
 
 
 def _check(episode: LeRobotEpisode, plan: _ReadPlan) -> None:
-    """Raise EpisodeRejected if the episode has no steps, or a file of it is missing or too short.
+    """Raise EpisodeRejected if the episode has no steps, a file of it is missing, or its Parquet file is too short.
 
-    Of a video, only the declared times are compared with the number of steps; the file is not opened.
+    A video must exist, but is not opened. The declared times of its part, if the part has an end, must be those of one
+    frame for each step, with a tolerance of less than half a frame.
     """
     location = episode.location
     if episode.length < 1:
@@ -190,16 +191,17 @@ def _read(plan: _ReadPlan, episode: LeRobotEpisode) -> Episode:
 
 
 def _instructions(numbers: list[int], tasks: dict[int, str], location: str) -> list[str]:
-    """Return the instruction of each task_index; raise EpisodeRejected for an unknown one."""
+    """Return the instruction of each task_index in `numbers`; raise EpisodeRejected if one is not a key of `tasks`."""
     if unknown := sorted(set(numbers) - set(tasks)):
         raise EpisodeRejected(location, f"its task_index is {unknown[0]}, expected one of the {len(tasks)} tasks")
     return [tasks[number] for number in numbers]
 
 
 def _fingerprint(metadata: LeRobotMetadata, episodes: list[LeRobotEpisode], split: str, fields: Fields) -> str:
-    """Return a digest of the metadata, the data files, the names and sizes of the videos, the split and the fields.
+    """Return a digest of the metadata, the data files, the paths and sizes of the videos, the split and the fields.
 
-    The content of videos is left out, because they are many and large.
+    Metadata and data files are covered as in `fingerprint_files`. The content of videos is left out, because they are
+    many and large.
     """
     data = list(dict.fromkeys(episode.data for episode in episodes))
     videos = sorted({video.file for episode in episodes for video in episode.videos.values() if video.file.is_file()})

@@ -29,7 +29,8 @@ class McapRecording:
     Attributes:
       messages: {topic: {number of the message in the topic, from 0: decoded message}}, only those selected.
       metadata: {name of a metadata record: its entries}. Of records with the same name, the last counts.
-      interval: log times of the first and the last message of these topics, in nanoseconds, selected or not.
+      interval: log times of the first and the last message of these topics, in nanoseconds. They count whether they are
+        selected or not.
     """
 
     messages: Mapping[str, Mapping[int, SimpleNamespace]]
@@ -40,7 +41,7 @@ class McapRecording:
 def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
     """Return the log times of all messages of some topics.
 
-    If the file has an index, only the index is read, otherwise the whole file.
+    If the file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
 
     Args:
       file: the file.
@@ -50,7 +51,7 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndar
       {topic: (N,) int64 nanoseconds}, in the order of the messages in the file.
 
     Raises:
-      EpisodeRejected: the file is damaged or truncated, or has no message of a topic.
+      EpisodeRejected: the file is missing, damaged or truncated, or has no message of one of the topics.
     """
     from mcap.reader import make_reader
 
@@ -83,7 +84,8 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
     Args:
       file: the file.
       selected: {topic: (N,) bool}, true for each of its N messages to decode.
-      times: {topic: (N,) int64} as returned by `read_message_times`, to verify that the file agrees with its index.
+      times: {topic: (N,) int64} as returned by `read_message_times` for the topics of `selected`, to verify that the
+        file agrees with its index.
 
     Raises:
       EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
@@ -144,7 +146,8 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
 def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (schema, channel, message) for all messages of all topics, in the order of the file.
 
-    All three are records of the `mcap` package; the data of a message are not decoded.
+    All three are records of the `mcap` package, but the schema is None for a channel without one. The data of a message
+    are not decoded. The `mcap` package verifies checksums, and raises its own errors for damage.
 
     Args:
       stream: the open file, at its beginning.
@@ -190,9 +193,9 @@ def _check_summary(stream: IO[bytes]):
 
 @contextlib.contextmanager
 def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
-    """Convert every error raised inside the `with` block but ImportError to an EpisodeRejected.
+    """Convert every Exception raised inside the `with` block to an EpisodeRejected.
 
-    The MCAP libraries raise errors of many types for damaged bytes.
+    An EpisodeRejected or ImportError passes unchanged. The MCAP libraries raise errors of many types for damaged bytes.
 
     Args:
       location: path of the file.

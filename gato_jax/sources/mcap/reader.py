@@ -32,20 +32,23 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic but that of the
     success flag has had a message, and end when the first topic ends that is neither success nor an observed text. An
     observation is the latest message at or before a step, at most ten periods old. An action or reward is the first
-    message at or after a step, at most two periods late. Otherwise the episode is rejected. An observed text holds
-    until the next one. The success flag is the last message of its topic.
+    message at or after a step, at most two periods late. An episode with an older observation or a later action or
+    reward is rejected. An observed text holds until the next message of its topic, at any age. The success flag is the
+    last message of its topic.
 
     A metadata record named `provenance` overrides `fields.provenance`. If neither gives `recorded_at`, it is derived
-    from the log times.
+    from the log times, unless they begin before the year 2000.
 
     Args:
       path: a file, or a folder with files at any depth. If it has a subfolder named as the split, the episodes are
-        those in it. Otherwise all are in "train".
+        those in the subfolder. Otherwise all are in "train".
       split: name of the split.
       fields: the fields to read and their meaning.
 
     Raises:
-      SourceError: there are no files, none can be read, or `fields` does not suit this format.
+      SourceError: there is no such split or no file, no file can be read as an episode, or `fields` has no control
+        rate, has timestamps, or does not suit this format otherwise. If some files can be read, the others do not
+        raise, and are listed in `rejected`.
     """
     import tqdm
 
@@ -74,7 +77,7 @@ def _list_files(path: Path, split: str) -> list[Path]:
     """Return the MCAP files of a split, sorted by path, by the rules of `open_mcap`.
 
     Raises:
-      SourceError: there is no such split, or it has no files.
+      SourceError: there is no such split, or the split has no files.
     """
     if (path / split).is_dir():
         path = path / split
@@ -90,7 +93,8 @@ def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> 
     """Read the episode of a file; an address is the file and the number of steps found on opening.
 
     Raises:
-      EpisodeRejected: the file is damaged, or has another number of steps now.
+      EpisodeRejected: the file is damaged, has another number of steps than on opening, or holds values that do not fit
+        the fields.
     """
     file, length = address
     location, times = str(file), read_message_times(file, resampling.topics)

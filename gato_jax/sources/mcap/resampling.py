@@ -129,7 +129,7 @@ class Resampling:
 
         The number is -1 for a step before the first message of an observed or held field, and N for a step after the
         last message of a commanded one; neither raises an error here. Ages and delays are not limited here. Times that
-        differ by a thousandth of a period count as equal.
+        differ by at most a thousandth of a period count as equal.
 
         Args:
           field: `topic:field` or `topic`.

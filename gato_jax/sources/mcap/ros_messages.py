@@ -60,7 +60,8 @@ def image_pixels(message: Any) -> np.ndarray:
       (H, W, 3) uint8 RGB of an rgb8 or bgr8 image, or (H, W, 1) uint8 grey of a mono8 one.
 
     Raises:
-      ValueError: the encoding is another one, or the data are not `height` rows of `step` bytes.
+      ValueError: the encoding is another one, height or width is 0, the data are not `height` rows of `step` bytes, or
+        `step` is too small for `width` pixels.
     """
     if message.encoding not in _ENCODINGS:
         known = ", ".join(_ENCODINGS)

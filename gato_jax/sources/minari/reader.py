@@ -35,14 +35,16 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
 
     Args:
       path: folder of the dataset, or its name below MINARI_DATASETS_PATH. Nothing is downloaded.
-      split: must be "train", because Minari has no splits.
+      split: must be "train", because Minari has no splits. Any other raises SourceError.
       fields: the fields to read. A field is a path within Minari's episode data, such as
         `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define, and
-        the rewards. Unless they name another, `infos/success` is the success flag of the episodes that have it.
+        the rewards. Unless the fields name a success flag, `infos/success` is that of the episodes that have it.
 
     Raises:
-      SourceError: there is no such dataset, a space has no modality, an action has no finite limits, or no episode can
-        be read.
+      SourceError: there is no such dataset or the dataset is damaged, a link leads out of it, no episode has metadata
+        with a number of steps, or `fields` is None and a space has no modality or an action no finite limits. If some
+        episodes have a number of steps, the others are listed in `rejected`. Values are not read: damage in them raises
+        EpisodeRejected when the episode is read.
     """
     if split != "train":
         raise SourceError(f"{path}: no split {split!r}; it has train")
@@ -100,6 +102,7 @@ def _read_field(data: dict[str, Any], path: str) -> Any:
 
     RLDS stores reward, discount and action at the step of the observation that they follow, so these are padded by one:
     rewards, actions and discounts with a zero or empty text at the end, the terminal flag with false at the beginning.
+    Observations and infos, which have T + 1 values already, are returned as they are.
 
     Args:
       data: the episode data as Minari reads them.
@@ -136,13 +139,13 @@ def _clip_last_action(values: np.ndarray, modality: Modality) -> np.ndarray:
 
 
 def _find_folder(path: str) -> Path:
-    """Return the folder of a dataset that holds metadata.json and the episodes: `data` in it, or the folder itself.
+    """Return the folder with metadata.json and the episodes: the subfolder `data` of a dataset, or else the dataset.
 
     Args:
       path: the folder, or the name of a dataset below MINARI_DATASETS_PATH.
 
     Raises:
-      SourceError: neither holds a metadata.json.
+      SourceError: neither `data` nor the folder of the dataset holds a metadata.json.
     """
     import minari.storage
 
@@ -160,7 +163,8 @@ def _list_files(folder: Path) -> list[Path]:
     """Return all files at any depth of a dataset's folder, sorted.
 
     Raises:
-      SourceError: a file, or an episode in an HDF5 file, is a link out of the dataset.
+      SourceError: a file is a link out of the folder.
+      EpisodeRejected: `main_data.hdf5` cannot be read, or its top level has a link to another file or a broken link.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_symlink() or file.is_file())
     for file in files:
@@ -170,9 +174,10 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _refuse_links(folder: Path, number: int | None):
-    """Raise EpisodeRejected if an HDF5 dataset links to another file, which Minari would follow.
+    """Raise EpisodeRejected if the `main_data.hdf5` of a dataset links to another file, which Minari would follow.
 
-    A dataset without `main_data.hdf5` passes.
+    It is also raised if the file cannot be read, lacks the episode, or has a broken link or values in other files. A
+    dataset without `main_data.hdf5` passes.
 
     Args:
       folder: folder of the dataset.
@@ -194,7 +199,11 @@ def _refuse_links(folder: Path, number: int | None):
 
 @functools.lru_cache(maxsize=8)
 def _open_storage(folder: Path) -> Any:
-    """Return Minari's `MinariStorage` of a dataset, which keeps no file open, or raise EpisodeRejected if damaged."""
+    """Return Minari's `MinariStorage` of a dataset, which keeps no file open. The last eight are cached.
+
+    Raises:
+      EpisodeRejected: the dataset is damaged, or its metadata lack the observation or the action space.
+    """
     import minari
     from minari.dataset.minari_storage import MinariStorage
 
@@ -228,7 +237,7 @@ def _count_steps(folder: Path, number: int) -> int:
 
 
 def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
-    """Return the result of `read()`, and raise EpisodeRejected at `location` for any error in it.
+    """Return the result of `read()`, and raise EpisodeRejected at `location` in place of any Exception that it raises.
 
     Minari validates little, so damage raises errors of many types.
     """

@@ -24,7 +24,7 @@ def infer_fields(storage: Any, location: str) -> Fields:
       location: its path, the beginning of error messages.
 
     Raises:
-      SourceError: a space has no modality, or an action has no finite limits.
+      SourceError: a space has no modality, or a limit of a continuous action is not finite.
     """
     metadata = storage.metadata
     try:
@@ -59,9 +59,10 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
 
     Args:
       space: a Gymnasium space.
-      key: key of the leaf if `space` has no parts. Otherwise the key is the path of the leaf within the space.
+      key: key of the leaf if `space` has no parts. Otherwise it is ignored, and the key of a leaf is `prefix` and the
+        path of the leaf within the space, such as `arm/position`.
       path: path of the space within Minari's episode data.
-      prefix: beginning of the keys of all leaves.
+      prefix: beginning of the keys of all leaves, if `space` has parts.
     """
     from gymnasium import spaces
 
@@ -76,14 +77,16 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
 def _modality(space: Any, path: str) -> Modality:
     """Return the modality of a space without parts; uint8 boxes of the shape of an image are images.
 
-    These are (H, W, 1), (H, W, 3), and (H, W) with sides of at least 32 pixels. Other boxes are Continuous.
+    These are (H, W, 1), (H, W, 3), and (H, W) with sides of at least 32 pixels. A uint8 box of three axes with another
+    number of channels has no modality. All other boxes are Continuous.
 
     Args:
       space: a Gymnasium space.
       path: its path, for the message.
 
     Raises:
-      SpecError: the space has no modality, such as a Discrete one that does not start at 0.
+      SpecError: the space has no modality, such as a Discrete one that does not start at 0, or a MultiDiscrete one
+        whose elements differ in their number of values.
     """
     from gymnasium import spaces
 

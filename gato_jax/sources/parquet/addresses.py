@@ -45,7 +45,7 @@ class _Run(NamedTuple):
     Attributes:
       episode: value of the episode column in these rows.
       part: the rows.
-      cut: whether the previous or next file is damaged, so that rows of the episode may be missing.
+      cut: whether the run borders on a damaged file, so that rows of its episode may be missing.
     """
 
     episode: Any
@@ -86,7 +86,7 @@ def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
         is one step.
 
     Raises:
-      EpisodeRejected: the file cannot be read, or the column does not hold lists.
+      EpisodeRejected: the file cannot be read, has no such column, or the column does not hold lists.
     """
     location = str(file)
     if list_path is None:
@@ -105,11 +105,12 @@ def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Addres
 
     Args:
       files: the files of a split, in order.
-      column: name of the column that numbers or names the episodes. A file where it does not hold integers or strings
-        counts as damaged.
+      column: name of the column that numbers or names the episodes. A file without this column, or with values in it
+        that are neither integers nor strings, counts as damaged.
 
     Returns:
-      The addresses, in the order of the rows, and a rejection of each damaged file or incomplete episode.
+      The addresses, in the order of the rows, and a rejection of each damaged file, of each episode that may be
+      incomplete, and of each place of an episode whose rows are scattered.
     """
     runs, rejected = _list_runs(files, column)
     groups = [(episode, list(group)) for episode, group in itertools.groupby(runs, lambda run: run.episode)]

@@ -38,8 +38,9 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
     """Open one split of Parquet files, as `datasets.Dataset.to_parquet` writes them.
 
     If there is a column `episode_index` or `episode_id`, a row is a step, and consecutive rows with the same value form
-    an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if a column holds
-    lists of T values of its modality, and one step if none does.
+    an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if an observation or
+    action column holds, in each row, a list of T values of its modality, and one step if no column does. A vector is
+    one value: a column with one vector in each row makes one step.
 
     Args:
       path: a file, or a folder with files at any depth.
@@ -48,8 +49,9 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         of structs. Images are encoded files, as bytes or as structs with a field `bytes`.
 
     Raises:
-      SourceError: `fields` is None, there are no such files, split or columns, or no episode can be read. A damaged
-        file does not raise, and is listed in `rejected`. A damaged row raises EpisodeRejected when it is read.
+      SourceError: `fields` is None, there are no such files, split or columns, a shard is missing, or no episode has a
+        number of steps that can be read. If some have, damaged files, rows without steps and incomplete episodes do not
+        raise, and are listed in `rejected`. Other damage raises EpisodeRejected when the episode is read.
     """
     files = list_split_files(Path(path), split)
     schema = _first_schema(files, f"{path}: split {split!r}")
@@ -82,10 +84,10 @@ class _RowFormat:
 
     Attributes:
       fields: the fields to read.
-      columns: sorted names of the top-level columns that hold them.
+      columns: sorted names of the top-level columns that hold the fields.
       episode_column: column that tells the episode of a row. None if a row is an episode.
-      list_path: path of a column of lists with one value for each step. None if a row is a step, also if it is a whole
-        episode of one step.
+      list_path: path of a column that has, in each row, a list with one value for each step of an episode. None if a
+        row is a single step, whether of a longer episode or as an episode of one step.
     """
 
     fields: Fields
@@ -136,8 +138,9 @@ class _RowFormat:
 def _lists_steps(kind: Any, modality: Modality) -> bool:
     """Return whether a column of this Arrow type holds, in each row, a list of values of a modality.
 
-    It does if its lists are nested deeper than one value is: a (3,) vector is a list, so lists of lists hold several.
-    An encoded image or a text is no list, an image of pixels is three nested lists.
+    The lists must be nested deeper than a single value is. A (3,) vector is itself a list, so it takes a list of lists
+    to hold several. A text is no list. An image is no list if it is encoded, and three nested lists if it is pixels, so
+    the answer is true for a depth of 1 or 4.
     """
     depth = list_depth(kind)
     match modality:
@@ -149,9 +152,9 @@ def _lists_steps(kind: Any, modality: Modality) -> bool:
 
 
 def _first_schema(files: Sequence[Path], location: str) -> Any:
-    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if there is none.
+    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if no file can be read.
 
-    `location`, the path of the recording, begins the message.
+    The message begins with `location`, the path of the recording, and gives the reason of the first file.
     """
     reasons = []
     for file in files:
@@ -189,7 +192,7 @@ def _concatenate(parts: list[Any], path: str, location: str) -> Any:
       An array if all parts are arrays, otherwise a list.
 
     Raises:
-      EpisodeRejected: the values of the parts differ in shape.
+      EpisodeRejected: all parts are arrays, and the shapes of their values differ.
     """
     if not all(isinstance(part, np.ndarray) for part in parts):
         return [value for part in parts for value in part]

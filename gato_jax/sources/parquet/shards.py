@@ -15,16 +15,18 @@ _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
 def list_split_files(path: Path, split: str) -> list[Path]:
     """Return the Parquet files of a split, sorted by path.
 
-    The split of a file is the beginning of its name, as in `train-00000-of-00002.parquet`. Otherwise it is the name of
-    the file or of its nearest folder that is a common split name, as in `test/0000.parquet`. Otherwise it is "train".
-    Common names are train, validation, valid, val, dev, test and eval.
+    The split of a file named as a shard is the beginning of its name, as in `train-00000-of-00002.parquet`. Otherwise
+    it is the first common split name among the names of the file and of its folders below `path`, innermost first, as
+    in `test/0000.parquet`. If none of these is a common name, the split is "train". Common names are train, validation,
+    valid, val, dev, test and eval.
 
     Args:
       path: a file with any extension, or a folder that holds `*.parquet` files at any depth.
       split: name of the split.
 
     Raises:
-      SourceError: there are no such files, or one of the shards 0 to N - 1 is missing of a name that ends in `-of-N`.
+      SourceError: there is no file or no such split, or a file name ends in `-of-N`, and one of the shards 0 to N - 1
+        is not in its folder.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     if not files:

@@ -35,7 +35,8 @@ def count_rows(file: Path, location: str) -> int:
 def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], location: str) -> Any:
     """Return rows [start, stop) of a file as a `pyarrow.Table`.
 
-    Only the row groups that hold them are read. The last ones are cached, because a group may hold several episodes.
+    Only the row groups that hold these rows are read. The results of the last two reads of row groups are cached,
+    because a group may hold several episodes.
 
     Args:
       file: the file.
@@ -45,7 +46,7 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
       location: the beginning of error messages.
 
     Raises:
-      EpisodeRejected: the file cannot be read, or has fewer rows.
+      EpisodeRejected: the file cannot be read, or has fewer than `stop` rows.
     """
     with reject_arrow_errors(location):
         ends = _row_group_ends(*_cache_key(file))
@@ -66,7 +67,8 @@ def read_schema(file: Path, location: str) -> Any:
 def read_column(file: Path, path: str, location: str) -> Any:
     """Return all values at a path of a file as a `pyarrow.Array`, or raise EpisodeRejected at `location`.
 
-    A path is the name of a column, or `a/b` for field `b` of a column `a` of structs.
+    A path is the name of a column, or `a/b` for field `b` of a column `a` of structs. EpisodeRejected is raised if the
+    file cannot be read, or has no such column or field.
     """
     column = column_name(read_schema(file, location).names, path)
     return get_column(read_rows(file, 0, count_rows(file, location), [column], location), path, location)
@@ -125,7 +127,8 @@ def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
       location: file and number of the episode, the beginning of error messages.
 
     Raises:
-      EpisodeRejected: a value is null, lists have different lengths, or the type is not supported.
+      EpisodeRejected: a value is null, an image has no bytes, lists have different lengths or hold no numbers, or the
+        type is not supported.
     """
     import pyarrow.types as types
 

@@ -55,9 +55,9 @@ def write_bridge_dataset(
 ) -> Path:
     """Write episodes as the dataset `root/bridge_dataset/1.0.0`.
 
-    The features of bridge_dataset hold no provenance and no control rate. They are written to `provenance.json` beside
+    The features of bridge_dataset hold no provenance and no control rate. Both are written to `provenance.json` beside
     the records, and each `file_path` begins with the kind of the provenance, so that simulated episodes cannot be
-    mistaken for the real ones. The images of `image_2` and `image_3` are black and the language embedding is zero. A
+    mistaken for real ones. The images of `image_2` and `image_3` are black and the language embedding is zero. A
     final observation is not written, because the features have no place for it.
 
     Args:
@@ -73,7 +73,8 @@ def write_bridge_dataset(
       The folder of the dataset.
 
     Raises:
-      StoreError: The dataset exists, an episode does not fit the features, or the disk refuses.
+      StoreError: The dataset exists and `overwrite` is False, an episode does not fit the features, two episodes differ
+        in their provenance, a split is empty, or a file cannot be written.
     """
     directory = Path(root) / "bridge_dataset" / "1.0.0"
     if directory.exists() and not overwrite:
@@ -92,10 +93,10 @@ def write_bridge_dataset(
 
 
 def _examples(split: str, episodes: Iterable[Episode], provenances: set[Provenance]) -> Iterator[dict[str, Any]]:
-    """Yield the TFDS example of each episode of a split; the provenance is added to `provenances`.
+    """Yield the TFDS example of each episode of a split, and add the provenance of each episode to `provenances`.
 
     Raises:
-      StoreError: An episode does not fit the features, or has another provenance than those in `provenances`.
+      StoreError: An episode does not fit the features, or `provenances` then has more than one element.
     """
     for number, episode in enumerate(episodes):
         location = f"episode {number} of split {split!r}"
@@ -117,7 +118,8 @@ def _encode(episode: Episode, number: int, location: str) -> dict[str, Any]:
       location: Name of the episode in the message of a StoreError.
 
     Raises:
-      StoreError: A key is missing, or an image is not uint8 or has sides that do not divide 256.
+      StoreError: A key is missing, `state` or `action` are not numbers, or an image is not uint8 or has a height or
+        width that does not divide 256.
     """
     steps = episode.acting_steps
     try:

@@ -35,7 +35,10 @@ def _bgr_to_rgb(values: Any) -> list[np.ndarray]:
 
 
 def _code_points_to_text(values: Any) -> list[str]:
-    """Turn integers, (T, n), into T texts: each row holds the code points of a text, padded with zeros."""
+    """Turn integers, (T, n), into T texts: each row holds the code points of a text, padded with zeros.
+
+    Numbers of 0 and below are skipped anywhere in a row.
+    """
     return ["".join(map(chr, row[row > 0].tolist())) for row in np.asarray(values)]
 
 
@@ -53,9 +56,9 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
 
 
 def split_decoder(path: str) -> tuple[str | None, str]:
-    """Split a path such as `bgr_to_rgb(observation/image)` into the name of its decoder, or None, and the field.
+    """Split a path such as `bgr_to_rgb(observation/image)` into the name of its decoder and the path of the field.
 
-    The name need not be one of DECODERS.
+    A path without a decoder is returned whole, after None. The name need not be a key of DECODERS.
     """
     if (call := _CALL.fullmatch(path)) is None:
         return None, path

@@ -36,21 +36,24 @@ def open_rlds(
 ) -> RecordedEpisodes:
     """Open one split of an RLDS dataset.
 
-    A `provenance.json` beside the records replaces provenance, control rate and robot of the fields. The lengths of
-    episodes are counted on the first opening, which reads all records, and kept in a file; see `RecordLengths.read`.
+    A `provenance.json` beside the records replaces provenance, control rate and robot of the fields, even of the
+    argument `fields`. The lengths of episodes are counted on the first opening, which reads all records, and kept in a
+    file; see `RecordLengths.read`.
 
     Args:
       path: Folder NAME/VERSION of the dataset, local or as gs://BUCKET/NAME/VERSION; or its name, which is looked up in
         TFDS's own folder.
       split: Name of the split.
-      name: Key of RLDS_DATASETS whose fields apply. Default: the name in the dataset's own description.
-      fields: Fields to read instead of those in RLDS_DATASETS.
+      name: Key of RLDS_DATASETS whose entry applies. Default: the name in the dataset's own description.
+      fields: Fields to read instead of those of the entry in RLDS_DATASETS. The entry's `final_observation` still
+        applies; without an entry, the last step holds an action.
 
     Returns:
       The readable episodes; damaged records and missing files are in `rejected`.
 
     Raises:
-      SourceError: The dataset or split does not exist, its fields are unknown, or it has no readable episode.
+      SourceError: The dataset or split does not exist, the fields are neither given nor in RLDS_DATASETS, the
+        `provenance.json` is damaged, or the split has no readable episode.
     """
     try:
         dataset = open_tfds(path, split)
@@ -127,11 +130,12 @@ def _read(directory: str, fields: Fields, final_observation: bool, address: tupl
 def _with_provenance(directory: str, fields: Fields) -> Fields:
     """Return the fields with provenance and control rate from `provenance.json` beside the records, if it exists.
 
-    The provenance is replaced as a whole. Its equipment, if any, becomes the robot of a declared embodiment. The file
-    must have `control_rate_hz`.
+    The provenance is replaced as a whole. If the fields have an embodiment and the new provenance an equipment, the
+    equipment becomes the robot of the embodiment. The file must have `control_rate_hz`.
 
     Raises:
-      SourceError: The file is damaged. It is not ignored, because simulated episodes would then count as real ones.
+      SourceError: The file is damaged or lacks a key. A damaged file is not ignored, because simulated episodes would
+        then count as real ones.
     """
     file = to_epath(directory) / PROVENANCE_FILE
     if not file.exists():

@@ -43,7 +43,7 @@ class TfdsDataset:
 
     @functools.cached_property
     def sizes(self) -> list[tuple[str, int]]:
-        """Name and size in bytes of each file, in the order of `files`. It is looked up once."""
+        """Name and size in bytes of each file, in the order of `files`. The sizes are looked up on the first access."""
         folder = to_epath(self.directory)
         return [(name, (folder / name).stat().length) for name in self.files]
 
@@ -65,7 +65,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
       split: Name of the split.
 
     Raises:
-      SourceError: The dataset or split does not exist, its file format is not supported, or all files are missing.
+      SourceError: The dataset or split does not exist, its file format is neither ArrayRecord nor TFRecord, the split
+        has no record files at all, or a package to read the bucket is not installed.
     """
     try:
         directory = _find_directory(path)
@@ -111,11 +112,11 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
 def _find_directory(path: str | os.PathLike[str]) -> Any:
     """Return the folder of a dataset, given its path or its name in TFDS's own folder, as an `etils.epath.Path`.
 
-    An absolute path, an address such as gs://... and an existing folder are returned as they are, unchecked. Of a name,
-    the newest version is taken.
+    An absolute path, an address such as gs://... and an existing folder are returned as they are, unchecked. For a
+    name, the folder of the newest version is returned.
 
     Raises:
-      SourceError: The path is a name of no dataset there.
+      SourceError: The path is a name, and TFDS's own folder has no version of a dataset of that name.
     """
     directory = to_epath(path)
     if "://" in os.fspath(path) or os.path.isabs(path) or directory.is_dir():
@@ -161,7 +162,8 @@ class RecordParser:
         """Parse one record, the bytes of a serialized tf.train.Example.
 
         Raises:
-          Exception: The record has other fields than the dataset; the type of the error is that of protobuf or TFDS.
+          Exception: The record is damaged or has other fields than the dataset. The exception is whatever protobuf or
+            TFDS raises.
         """
         return Columns(self._parser.parse_example(record), self.features)
 
@@ -171,6 +173,7 @@ def dataset_parser(directory: str) -> RecordParser:
     """Return the parser of a dataset; it is built once for each dataset.
 
     Raises:
+      ImportError: A package such as tensorflow-datasets is not installed.
       SourceError: The features of the dataset cannot be read.
     """
     try:
@@ -200,7 +203,9 @@ class Columns:
         return True
 
     def __getitem__(self, path: str) -> Any:
-        """Return the value of a field, or its column of values, one for each step; images and texts are stored bytes.
+        """Return the value of a field, or its values at all steps for a field of each step.
+
+        Images and texts are returned as encoded bytes.
 
         Raises:
           KeyError: The record has no such field. The argument of the error names similar fields.
@@ -226,6 +231,9 @@ class Columns:
 
 
 def _longest_key(keys: Iterable[str], path: str) -> str | None:
-    """Return the longest key that is the path or a folder of it, or None. Keys may themselves contain slashes."""
+    """Return the longest key that equals the path or is a folder of it, or None for no such key.
+
+    Keys may themselves contain slashes: with the keys `a` and `a/b`, the path `a/b/c` gives `a/b`.
+    """
     matching = [key for key in keys if path == key or path.startswith(f"{key}/")]
     return max(matching, key=len, default=None)

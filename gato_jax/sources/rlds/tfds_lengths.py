@@ -27,9 +27,9 @@ class RecordLengths:
     """Lengths and addresses of the N readable records of a split.
 
     Attributes:
-      length: Number of values of a feature in each record, for example of steps in an episode, (N,) int64.
+      length: Number of values that a feature has in each record, for example of steps in an episode, (N,) int64.
       address: Number of the file in `TfdsDataset.files`, and of the record in it, both from 0, (N, 2) int64.
-      rejected: Files and records that cannot be read.
+      rejected: Files and records that cannot be read, and records in which the feature has no values.
     """
 
     length: np.ndarray
@@ -40,13 +40,14 @@ class RecordLengths:
     def read(cls, dataset: TfdsDataset, split: str, *, feature: str) -> RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
-        The file is `episode_lengths-SPLIT.npz`, in the user's cache if the dataset is in a bucket. If it cannot be
-        written, a warning is issued.
+        For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
+        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or size of a record file, has
+        changed. A warning is issued if the file cannot be written.
 
         Args:
           dataset: The split of the dataset.
           split: Name of the split.
-          feature: Feature of which each record holds a list, for example `steps/is_first`.
+          feature: Feature of the records whose values are counted, for example `steps/is_first`.
         """
         file = _lengths_file(dataset.directory, split)
         key = json.dumps([feature, dataset.sizes])
@@ -85,7 +86,10 @@ class RecordLengths:
 
 
 def _lengths_file(directory: str, split: str) -> Path:
-    """Return the *.npz file of the lengths: in the folder of the dataset, or in the user's cache for a bucket."""
+    """Return the path of the lengths: `episode_lengths-SPLIT.npz` in the folder of a local dataset.
+
+    For a bucket it is `gato_jax/HASH-SPLIT.npz` in $XDG_CACHE_HOME or ~/.cache, with a hash of the address.
+    """
     if "://" not in directory:
         return Path(directory) / f"episode_lengths-{split}.npz"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -95,7 +99,8 @@ def _lengths_file(directory: str, split: str) -> Path:
 def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tuple[int, str, Records]]:
     """Yield number, path and records of each file that can be opened; append problems to `rejected`.
 
-    A file with a problem, such as too few records, is yielded as far as it can be read.
+    A file that cannot be opened is skipped. A file with another problem, such as too few records, is yielded as far as
+    it can be read.
     """
     for number, (file, count) in enumerate(dataset.files.items()):
         path = f"{dataset.directory}/{file}"

@@ -31,7 +31,7 @@ class TextEntry:
       suite: Suite of the task.
       action: {action key: field of an example}.
       observation: {observation key: field of an example}. The key `image` is an image, all others are texts.
-      licence: Licence of the contents, as TFDS names it if it does.
+      licence: Licence of the contents, or "unknown".
       repeated_field: Field of which one example holds several values, for example captions; each becomes an episode.
         None if each example is one episode.
       is_dialogue: Whether the field of the action is a list of utterances by two alternating speakers.
@@ -47,7 +47,7 @@ class TextEntry:
     def fields(self, name: str) -> Fields:
         """Return the fields of the dataset `name`, which is NAME or NAME/CONFIG and names the task.
 
-        Images are 224 by 224 pixels, with black borders.
+        Images are 224 by 224 pixels; images that are not square keep their aspect ratio and get black borders.
         """
 
         def modality(key: str) -> Modality:
@@ -116,7 +116,7 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
 
     Args:
       path: Folder NAME/VERSION or NAME/CONFIG/VERSION of the dataset, local or in a bucket; or its name, which is
-        looked up in TFDS's own folder.
+        looked up in TFDS's own folder, where the newest version is taken.
       split: Name of the split.
       fields: Fields to read instead of `TextEntry.fields`, for other image sizes or another name of the task.
 
@@ -124,8 +124,8 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
       The episodes, one for each example or for each value of its repeated field.
 
     Raises:
-      SourceError: The dataset or split does not exist, the dataset is not in TFDS_TEXT, even if `fields` is given, or
-        no example is readable.
+      SourceError: The dataset or split does not exist, the first part NAME of its name is not in TFDS_TEXT (even if
+        `fields` is given), or no example is readable.
     """
     dataset = open_tfds(path, split)
     entry = TFDS_TEXT.get(dataset.name.split("/")[0])
@@ -166,10 +166,12 @@ def _read(
       fields: Fields of the episode.
       repeated_field: As in `TextEntry`. All fields of the same branch of the example are repeated with it.
       is_dialogue: As in `TextEntry`.
-      address: Name of the file, number of the record in it, number of the item in the record, both from 0.
+      address: Name of the file, number of the record in it, number of the item in the record, both from 0. The number
+        of the item is ignored without a repeated field.
 
     Raises:
       EpisodeRejected: The record is damaged, or does not fit the fields.
+      SourceError: The description of the dataset cannot be read.
     """
     file, record, item = address
     location = f"{directory}/{file}, record {record}"

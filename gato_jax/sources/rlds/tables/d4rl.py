@@ -25,7 +25,7 @@ _MAZES = "umaze umaze-diverse medium-play medium-diverse large-diverse large-pla
 
 
 def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: str) -> tuple[str, RldsEntry]:
-    """Return name and entry of one dataset.
+    """Return the name `SUITE/TASK` and the entry of one dataset.
 
     Args:
       suite: Name of the dataset in TFDS.

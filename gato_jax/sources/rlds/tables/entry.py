@@ -82,14 +82,16 @@ def arm(
       collector: Laboratory that recorded them.
       control_rate_hz: Control rate in Hz.
       cameras: Fields of `observation` with images, which are also the observation keys.
-      state: {field of `observation`: modality} of all other observations. The last part of a path is its key.
+      state: {field of `observation`: modality} of all other observations than images and instruction. The observation
+        key is the part of the field after its last slash.
       actions: {action key: (path, modality)}.
       meaning: Meaning of the numbers of an action, in words.
       gripper: Gripper of the robot, or None.
       instruction: Path of the instruction.
       bgr: The cameras whose images are stored with red and blue exchanged.
-      success: Path of the field that tells success, or None if there is none.
-      reward: Path of the reward, or None if there is none.
+      success: Path of the field that tells success, which makes success the metric of the task; None if the dataset has
+        no such field, and the metric is then the return.
+      reward: Path of the reward, or None if the dataset has no rewards.
       agent: Who or what controlled the robot.
       licence: Licence. The default is that of the release for everything except software; a licence in the laboratory's
         own release takes precedence.

@@ -38,7 +38,7 @@ def _entry(
       agent: The policy that acted, in words.
       equipment: Name of the simulator.
       reward: Path of the reward.
-      control_rate_hz: Control rate in Hz, or None if there is none.
+      control_rate_hz: Control rate in Hz, or None for tasks without physical time.
     """
     fields = Fields(
         suite=suite,

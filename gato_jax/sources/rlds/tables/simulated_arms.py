@@ -33,7 +33,7 @@ _CAMERAS = {
 
 
 def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...], provenance: Provenance, arms: int):
-    """Return name and entry of one dataset.
+    """Return the name `SUITE/TASK` and the entry of one dataset.
 
     Args:
       suite: Name of the dataset in TFDS.
@@ -41,7 +41,7 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
       state: {observation key: size of the vector}.
       cameras: Observation keys of the images.
       provenance: Provenance of the recordings.
-      arms: Number of arms, 1 or 2; an arm takes seven numbers of the action.
+      arms: Number of arms, 1 or 2; the action has seven numbers for each. With two arms the embodiment has no gripper.
     """
     gripper = Gripper(kind="continuous", action="action", elements=(6,)) if arms == 1 else None
     fields = Fields(
@@ -65,7 +65,10 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
 
 
 def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
-    """Yield (`SUITE/TASK`, entry) of robomimic, for each task with images, and with the state of objects instead."""
+    """Yield (`SUITE/TASK`, entry) of robomimic, two for each source and task, both with the state of the robot.
+
+    The first, `TASK_SOURCE_image`, has camera images, the second, `TASK_SOURCE_low_dim`, the state of the objects.
+    """
     for source, (tasks, agent) in _SOURCES.items():
         for task in tasks.split():
             arms = 2 if task == "transport" else 1
