@@ -52,8 +52,8 @@ quickstart: install system-quickstart  ## record episodes, train and score an ag
 test: lint system-test  ## lint, and run all tests that are not slow (ARGS= is passed to pytest)
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-all: lint system-test  ## lint, and run all tests
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test-all: lint system-test  ## lint, and run all tests, on programs that are compiled with all optimizations
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install  ## check style, types and the order of imports between packages (ruff, pyright, import-linter)
 	$(VENV)/bin/ruff check .

@@ -14,10 +14,18 @@ os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist ma
 
 os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these tests alone, their processes included
 
+# The programs here are small and run briefly: compiling them takes most of the time of the tests. LLVM therefore skips
+# its expensive passes, except in `make test-all`, and what one process compiles, all processes of these tests load.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled := tempfile.mkdtemp(prefix="gato_compiled_"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+
 import jax
 import pytest
 
-atexit.register(shutil.rmtree, os.environ["GATO_CACHE"], ignore_errors=True)
+for folder in (os.environ["GATO_CACHE"], compiled):
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
 jax.config.update("jax_numpy_dtype_promotion", "strict")  # so is bfloat16 + float32

@@ -6,10 +6,14 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
+import filelock
 import pytest
 
 from gato_jax import cli
@@ -68,12 +72,10 @@ def train(workdir: pathlib.Path, *arguments: object) -> Said:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_device_and_one_compilation(tmp_path_factory):
+def one_device():
     """For the processes that are started: the eight devices of this one would only make them slow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XLA_FLAGS")
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
         yield
 
 
@@ -102,12 +104,31 @@ def metrics_of(workdir: pathlib.Path) -> list[dict]:
     return [{key: line[key] for key in line if key not in ("seconds", "tokens_per_second")} for line in lines]
 
 
+def shared(tmp_path_factory: pytest.TempPathFactory, name: str, command: Callable[[pathlib.Path], Said]):
+    """Run a command on a folder of this name, in the first worker that asks for it; return the folder and what it said.
+
+    Args:
+      tmp_path_factory: Where the workers have their folders.
+      name: Name of the folder.
+      command: Fills the folder that it is given.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, file = root / name, root / f"{name}.json"
+    with filelock.FileLock(root / f"{name}.lock"):
+        if not file.exists():
+            folder.mkdir()
+            file.write_text(json.dumps(dataclasses.asdict(command(folder))))
+    return folder, Said(**json.loads(file.read_text()))
+
+
 @pytest.fixture(scope="session")
 def collected(tmp_path_factory) -> tuple[pathlib.Path, Said]:
     """A run's folder with four episodes in it, and what `gato collect` said. Do not change it: link to its data."""
-    workdir = tmp_path_factory.mktemp("collected")
-    collect = ["collect", f"--tasks={TASK}", "--episodes=4", f"--output={workdir / 'data'}"]
-    return workdir, gato(*collect, f"--json={workdir / 'collect.json'}")
+    collect = ["collect", f"--tasks={TASK}", "--episodes=4"]
+    return shared(
+        tmp_path_factory, "collected", lambda run: gato(*collect, f"--output={run}/data", f"--json={run}/collect.json")
+    )
 
 
 @pytest.fixture
@@ -121,9 +142,12 @@ def workdir(collected, tmp_path) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def trained(collected, tmp_path_factory) -> pathlib.Path:
-    """A run of twenty steps without a break. Do not change it."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "data").symlink_to(collected[0] / "data")
-    said = finish(start("-m", "gato_jax.cli", "train", *tiny(folder), f"--json={folder / 'train.json'}"))
+    """A copy, of this worker, of a run of twenty steps without a break. Do not change it."""
+
+    def train_in_a_process(run: pathlib.Path) -> Said:
+        (run / "data").symlink_to(collected[0] / "data")
+        return finish(start("-m", "gato_jax.cli", "train", *tiny(run), f"--json={run / 'train.json'}"))
+
+    run, said = shared(tmp_path_factory, "trained_once", train_in_a_process)
     assert said.status == 0, said.err
-    return folder
+    return shutil.copytree(run, tmp_path_factory.mktemp("runs") / "trained", symlinks=True)

@@ -54,21 +54,10 @@ cli.main()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_episodes_and_quick_compilation(tmp_path_factory):
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in settings}
+def short_episodes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dm_control, "MAX_STEPS", STEPS)
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the process that is killed
-        for name, value in settings.items():
-            jax.config.update(name, value)
         yield
-        for name, value in before.items():
-            jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -81,10 +81,9 @@ def test_a_finished_run_has_nothing_left_to_do(straight, data):
     assert metrics_of(straight) == before
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(data, tmp_path, compile_once):
+def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(data, tmp_path):
     """All three runs in a process of their own, as a person runs them."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": compile_once, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-    how = {"cwd": ROOT, "env": {**os.environ, **cache}, "stderr": subprocess.PIPE}
+    how = {"cwd": ROOT, "stderr": subprocess.PIPE}
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     commands = {
         run: [sys.executable, "-m", "tests.training.made_run", str(data), str(run)] for run in (straight, killed)

@@ -21,7 +21,7 @@ def losses_of(workdir):
     return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def in_two_processes(data, workdir, mesh, steps, cache):
+def in_two_processes(data, workdir, mesh, steps):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,7 +30,6 @@ def in_two_processes(data, workdir, mesh, steps, cache):
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": "2",
-        "JAX_COMPILATION_CACHE_DIR": cache,
     }
     command = [sys.executable, "-m", "tests.training.made_processes", str(data), str(workdir), mesh, str(steps)]
     processes = [
@@ -50,15 +49,13 @@ def straight(data, tmp_path_factory):
     return losses_of(workdir)
 
 
-def test_two_processes_give_the_numbers_of_one_and_each_goes_on_where_the_other_stopped(
-    straight, data, tmp_path, compile_once
-):
-    in_two_processes(data, tmp_path, "1x4x2", 10, compile_once)
+def test_two_processes_give_the_numbers_of_one_and_each_goes_on_where_the_other_stopped(straight, data, tmp_path):
+    in_two_processes(data, tmp_path, "1x4x2", 10)
     assert len(losses_of(tmp_path)) == 10
     assert losses_of(tmp_path) == losses_of(tmp_path / "process_1")
     one = made_config(mesh=MeshConfig(data=2, fsdp=2, tensor=2))
     train(one, made_mixture(data, one), tmp_path, stop_after=20)
-    in_two_processes(data, tmp_path, "8x1x1", 30, compile_once)
+    in_two_processes(data, tmp_path, "8x1x1", 30)
     np.testing.assert_allclose(losses_of(tmp_path), straight, rtol=1e-5)
 
 
