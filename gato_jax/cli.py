@@ -73,7 +73,9 @@ _DISK_ERRORS = {
 
 
 def main(argv: Sequence[str] | None = None):
-    """Run the verb that the command line names, and exit with its status.
+    """Run the verb that the command line names, and exit with its status by SystemExit.
+
+    Without a verb, or with help, --help or -h in its place, print the list of verbs and return.
 
     Args:
       argv: the words of the command line, the first of which is the program. Default: those of this process.
@@ -92,7 +94,14 @@ def main(argv: Sequence[str] | None = None):
 
 
 def _run(name: str, argv: list[str]) -> int:
-    """Run one verb and return the exit status."""
+    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for an interruption.
+
+    The message of bad input or an interruption is printed to stderr. Any other error is raised.
+
+    Args:
+      name: name of the verb; an unknown one is bad input.
+      argv: the words of the command line, the first two of which are the program and the verb.
+    """
     flag = flags.FlagValues()
     try:
         if name not in VERBS:
@@ -124,7 +133,11 @@ def _run(name: str, argv: list[str]) -> int:
 
 
 def _is_bad_input(error: Exception) -> bool:
-    """Return whether an error is the user's to mend: one that gato_jax or the flags raise, or a disk that refuses."""
+    """Return whether an error is the user's to mend.
+
+    Such errors are those of the flags, the ValueError, ImportError and RuntimeError classes that gato_jax defines, and
+    a disk that is full or refuses the access.
+    """
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return True
     if isinstance(error, RuntimeError) and os.strerror(errno.ENOSPC) in str(error):

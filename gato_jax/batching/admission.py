@@ -94,7 +94,7 @@ def _reason(licence: str, rules: AdmissionConfig) -> str:
 
 
 def _exceeded(mixture: Mixture, rules: AdmissionConfig, kind: str) -> str:
-    """Return a message if the share of rows of a kind is too large; empty if it is not or has no bound."""
+    """Return a sentence that says which share of rows of a kind is too large, and the remedy; empty if none is."""
     cap, share = rules.share_at_most(kind), share_of(mixture, kind)
     if cap is None or share <= cap + 1e-9:  # shares are quotients of floats
         return ""

@@ -25,8 +25,9 @@ HOST_ONLY: dict[str, Any] = {name: None for name, field in PER_TOKEN.items() if 
 class Batch(TokenFields):
     """B rows of T positions in G pools of B/G consecutive rows, each pool with room for P patches; a pytree.
 
-    A pool is what one device embeds at a time, its rows in one microbatch, so that only real patches are carried, and
-    none between devices.
+    A pool is the rows that one device embeds in one microbatch. Its patches are in one array, with padding at the end
+    and not at each position without a patch, and no patch is sent to another device. The loader deals out the rows of
+    the run to the pools in turn, so the rows of a pool are consecutive here and not in the run (see `Loader`).
 
     Attributes:
       token_ids, ...: (B, T, ...), the per-token fields of `TokenFields`. Those in `HOST_ONLY` are None on devices.

@@ -111,12 +111,12 @@ class Export:
         return {**identity, "contract": Contract.of(self.tokenization, [self.spec]).to_json()}
 
     def _find_equal(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
-        """Return the counts of the same export in a folder, None if the folder may be written.
+        """Return the counts of this export if a folder holds it already, undamaged; None if the folder may be written.
 
         It may be written if it is missing or empty, or holds another or a damaged export and `overwrite` is True.
 
         Raises:
-          ExportError: The folder holds something else that may not be replaced.
+          ExportError: The folder holds another or a damaged export and `overwrite` is False, or it holds no export.
         """
         description = _read_description(folder)
         if description is None:
@@ -201,7 +201,10 @@ def _origin(contract: Contract, provenance: Provenance) -> dict[str, Any]:
 
 
 def _count_rows(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:
-    """Yield the rows unchanged, and keep their running numbers in `counts`, whose keys are steps and episodes."""
+    """Yield the rows unchanged, and count their timesteps and episodes in `counts`, under `steps` and `episodes`.
+
+    Rows are in the order of their episodes, all episodes of a dataset; `counts["steps"]` must be 0 at first.
+    """
     for row in rows:
         counts["steps"] += row.steps
         counts["episodes"] = row.episode + 1

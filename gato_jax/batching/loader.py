@@ -20,8 +20,9 @@ _log = logging.getLogger(__name__)
 class _Rows:
     """A random-access source, for grain, of the rows of some pools of every batch of a run.
 
-    An item is (tokens, number of the row in the run, index of its dataset). The rows of a batch are consecutive items,
-    pool after pool in the order of `local`.
+    An item is (tokens, number of the row in the run, index of its dataset). The rows of each batch of the run are dealt
+    out to its pools in turn: pool p has the rows p, p + pools, ... of them. The items of a batch are consecutive, pool
+    after pool in the order of `local`, so that each pool of the `Batch` that is made of them is consecutive, too.
 
     Attributes:
       mixture: All rows of the run.
@@ -63,7 +64,8 @@ class Loader:
       threads: Threads that build batches, each a whole one at a time.
       prefetch: Number of batches to build ahead; no more threads than this are at work.
       pools: Number of pools of a batch; a pool is the rows of one device in one microbatch. The rows of a batch do not
-        depend on it.
+        depend on it, their order does, because they are dealt out to the pools in turn: first come the rows 0, pools,
+        2 * pools, ... of the batch, which are pool 0.
       local: Indices of the pools to load, those of the devices of this host; None for all.
       budgets: Patches and targets that a pool has room for; None for the upper bounds of the mixture.
 

@@ -309,10 +309,10 @@ class Mixture:
         return min(math.floor(self.context * per_token + 1e-6) + cut, self.context)
 
     def _pool_maximum(self, row_maxima: list[int], rows: int) -> int:
-        """Return an upper bound on the sum over the `rows` rows of a pool.
+        """Return an upper bound on the patches, or the targets, that the `rows` rows of a pool have together.
 
-        `row_maxima` has the maximum of one row of each dataset, in the order of `names`. The densest dataset has as
-        many rows as its share allows, then the next one.
+        `row_maxima` has the largest number that one row of each dataset can have, in the order of `names`. In the worst
+        case, the dataset with the largest number has its share of the `rows` rows, rounded up, then comes the next one.
         """
         total, left = 0, rows
         for share, row_maximum in sorted(zip(self.shares, row_maxima, strict=True), key=lambda pair: -pair[1]):

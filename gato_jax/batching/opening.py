@@ -53,17 +53,19 @@ def open_mixture(
       predict_prompts: Whether the targets of prompts count in the loss.
       weighting: How the weights of the datasets become shares of the rows (see `weigh`).
       admission: The licences and kinds of data that the mixture may hold; None for all.
-      missing: What to do about a dataset that is not on disk: `error`, or `skip`, which logs it and gives its weight to
-        the others in proportion to theirs.
-      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
-      readers: {name: episodes} of datasets that are already open; their sources are not opened. Datasets of kind
-        `tokens` are opened all the same.
+      missing: What to do about a dataset that is not on disk, or of kind `unavailable`: `error`, or `skip`, which logs
+        it and gives its weight to the others in proportion to theirs.
+      image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
+      readers: {name: episodes} of datasets that are already open; their sources are not opened. Readers of datasets of
+        kind `tokens` are ignored.
 
     Raises:
       AdmissionError: `admission` refuses a dataset.
-      MixtureError: No dataset is there, one is missing, or two of one task contradict each other.
+      MixtureError: With `error`, a dataset is of kind `unavailable`; with `skip`, no dataset is on disk; a timestep is
+        longer than the context; or two datasets of one task contradict each other.
       CacheError: The cache cannot be used.
-      SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized.
+      SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset is not on disk, with `error`,
+        or cannot be read or tokenized.
     """
     readers = readers or {}
     present = _present_datasets(datasets, missing, open_already=set(readers))

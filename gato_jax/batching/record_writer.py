@@ -70,7 +70,7 @@ def write_records(
       episodes: The episodes, by their index. They are read twice if actions are scaled by the data.
       fingerprint: Fingerprint of the dataset that the episodes come from.
       tokenization: Settings of all codecs.
-      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
+      image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
       workers: Number of processes; None for one for each core. Small datasets, those whose reader cannot be sent to
         another process, and those with an image tokenizer, which uses the accelerator, are made in this process.
       resume: Whether to keep complete shards in DIRECTORY.partial that a killed process left. They are not checked to
@@ -78,8 +78,8 @@ def write_records(
       origin: Description of the dataset, for people.
 
     Raises:
-      RecordsError: There are no episodes, one has no step at which an action was taken, or images are to be predicted
-        further ahead than any episode is long, or a worker process died.
+      RecordsError: There are no episodes, an episode has no step at which an action was taken, images are to be
+        predicted further ahead than any episode is long, or a worker process died.
       TokenizationError: A value has no exact token. The error names episode, step and key.
     """
     if not len(episodes):
@@ -265,7 +265,7 @@ def _lengths(episodes: Episodes) -> np.ndarray:
 
 
 def _part_path(content: pathlib.Path, number: int) -> pathlib.Path:
-    """Return the path of the part of the index that belongs to a shard: steps-00000.npz for number 0."""
+    """Return the path, in the folder `content`, of a shard's part of the index: steps-00000.npz for number 0."""
     return content / f"steps-{number:05d}.npz"
 
 

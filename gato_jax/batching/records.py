@@ -33,7 +33,10 @@ META_FILE = "meta.json"
 
 
 class RecordsError(ValueError):
-    """Token records that are missing, damaged or of another contract; the message names the folder and the remedy."""
+    """Token records that are missing, damaged or of another version, or that cannot be made from the episodes.
+
+    The message names the folder or the task, and the remedy. Records under another contract raise ContractError.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,7 @@ class TokenRecords:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens."""
+        """Number of tokens of all episodes together."""
         return int(self.index.first_token[-1] + self.index.step_tokens[-1])
 
     @property

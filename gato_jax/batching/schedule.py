@@ -102,7 +102,7 @@ class Epochs:
         return rows * self._windows_per_row // self._windows
 
     def _stratum(self, epoch: int, place: int) -> int:
-        """Return the index of the stratum that an epoch visits at position `place` of its order."""
+        """Return the index of the stratum (see the class) that an epoch visits at position `place` of its order."""
         if self._windows > _FEW:
             last, key = self._windows - 1, self._key(epoch)
             return grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=ROUNDS)

@@ -79,11 +79,12 @@ def _next_segment(
     *,
     first: bool,
 ) -> Segment | None:
-    """Return a piece that fits into `room` tokens, perhaps with a prompt before it, or None when the row is full.
+    """Return the next segment, a piece perhaps with a prompt before it; None if it does not fit, so the row is full.
 
-    The row is full when the next piece does not fit. A prompt takes at most half of the room if the piece takes all
-    that is left. `first` is True for the first segment of a row, which may be cropped where a later one is left out;
-    the other arguments are those of `fill_row`.
+    A segment has at most `room` tokens. If `dataset.window` is `tokens` or `timesteps`, the prompt is chosen first and
+    takes at most half of `room`; the piece fills the rest. If it is a number of timesteps, the piece comes first and
+    the prompt takes at most what is left. `first` is True for the first segment of a row: a piece of text that is
+    too long is then cropped and does not end the row. The other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
     has_prompt = rng.random() < dataset.prompt_share
@@ -160,9 +161,9 @@ def _choose_prompt(
 ) -> Piece | None:
     """Return whole timesteps of another episode of the same agent: half of the time its end, else any window of it.
 
-    The agent is the one that acted in the episode, not the model. There are as many timesteps as surely fit, at most
-    `dataset.prompt_steps` if that is set. None if the longest timestep of the other episode does not fit into `room`
-    tokens, or if the agent has no other episode (paper, section 2.2).
+    The agent is the one that acted in the episode, not the model. There are as many timesteps as would fit if all were
+    as long as the longest of the other episode, at most `dataset.prompt_steps` if that is set. None if not even one
+    would fit into `room` tokens, or if the agent has no other episode (paper, section 2.2).
     """
     if (source := records.another_episode(episode, rng)) is None:
         return None

@@ -82,7 +82,7 @@ def export_params(
         computes the same from a file of either dtype.
 
     Raises:
-      CheckpointError: the agent has an image tokenizer, the suffix or dtype is wrong, or the disk refuses.
+      CheckpointError: the agent has an image tokenizer, the suffix or dtype is wrong, or the file cannot be written.
     """
     require_no_image_tokenizer(checkpoint.contract, path)
     if dtype not in DTYPES:
@@ -116,12 +116,16 @@ def require_no_image_tokenizer(contract: Contract, path: pathlib.Path):
 
 
 def begin_digest(metadata: Mapping[str, str]):
-    """Return a SHA-256 object that holds the metadata of gato_jax, without those that other tools may have added."""
+    """Return a SHA-256 object that holds the metadata of gato_jax, without those that other tools may have added.
+
+    Args:
+      metadata: {key: JSON text} of the file, with at least the keys of `ABOUT`.
+    """
     return hashlib.sha256(json.dumps([[key, metadata[key]] for key in ABOUT]).encode())
 
 
 def add_to_digest(digest, name: str, tensor: np.ndarray):
-    """Add a tensor to a SHA-256 object. Tensors must be added in the order of their names."""
+    """Add name, dtype, shape and content of a tensor to a SHA-256 object; add tensors in the sorted order of names."""
     digest.update(f"{name} {tensor.dtype.name} {tensor.shape}\n".encode())
     digest.update(tensor.reshape(-1).view(np.uint8))
 

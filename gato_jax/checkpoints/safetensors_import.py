@@ -34,10 +34,12 @@ def restore_agent(path: pathlib.Path) -> AgentCheckpoint:
     """Return the agent of a run's newest checkpoint, or of a safetensors file.
 
     Args:
-      path: folder of the run, or file that `export_params` wrote.
+      path: folder of the run, or file that `export_params` wrote. A path that does not exist is taken for a file if its
+        suffix is .safetensors.
 
     Raises:
       CheckpointError: there is no agent, or it is damaged.
+      ContractError: the contract in the run's checkpoint is of another version.
     """
     if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
         return import_params(path)
@@ -90,7 +92,11 @@ def _read(path: pathlib.Path, file: safe_open) -> AgentCheckpoint:
 
 
 def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parsed metadata, each checked to be of its type."""
+    """Return {key: value} of the keys of `ABOUT`, parsed from {key: JSON text}; other keys are left out.
+
+    Raises:
+      CheckpointError: a key is missing, no JSON or of another type, or the schema is another one.
+    """
     if "gato_jax" not in metadata:
         raise CheckpointError(
             f"{path} has no metadata of gato_jax, so another tool wrote it; give it the metadata, names and shapes of "
@@ -110,7 +116,11 @@ def _read_about(path: pathlib.Path, metadata: Mapping[str, str]) -> dict[str, An
 
 
 def _read_model(path: pathlib.Path, fields: dict[str, Any]) -> tuple[ModelConfig, nnx.State]:
-    """Return the model config and the shapes of the params."""
+    """Return the model config that `model_to_json` wrote, and the shapes of its params as ShapeDtypeStructs.
+
+    Raises:
+      CheckpointError: this version does not know a key or value of it.
+    """
     try:
         model = model_from_json(fields)
         return model, jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
@@ -119,7 +129,12 @@ def _read_model(path: pathlib.Path, fields: dict[str, Any]) -> tuple[ModelConfig
 
 
 def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
-    """Return the contract, and check that the description of the run covers its tasks."""
+    """Return the contract, and check that the description of the run covers its tasks.
+
+    Raises:
+      CheckpointError: the contract is of another version, `run` lacks `context`, or its `memory_steps` has other tasks
+        than the contract.
+    """
     try:
         contract = Contract.from_json(about["contract"], str(path))
     except ContractError as error:
@@ -134,7 +149,10 @@ def _read_contract(path: pathlib.Path, about: Mapping[str, Any]) -> Contract:
 
 
 def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
-    """Raise CheckpointError unless a file has exactly the tensors of the model. No tensor is read."""
+    """Raise CheckpointError unless a file has exactly the tensors of the model, float32 or bfloat16. None is read.
+
+    `shapes` has a ShapeDtypeStruct for each param, whose path is the name of its tensor.
+    """
     expected = {param_path(place): leaf.shape for place, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
     found = set(file.keys())
     if missing := sorted(expected.keys() - found):
@@ -152,5 +170,5 @@ def _require_tensors(path: pathlib.Path, file: safe_open, shapes: nnx.State):
 
 
 def _describe_names(names: list[str]) -> str:
-    """Return one name as it is, and several as their number and the first one."""
+    """Return one name as it is, and several as in `3 tensors, the first of them norm.bias`."""
     return names[0] if len(names) == 1 else f"{len(names)} tensors, the first of them {names[0]}"

@@ -37,10 +37,10 @@ class AgentCheckpoint(NamedTuple):
       step: number of training steps.
       model: config of the model.
       graph: structure of the model, to merge with `params`.
-      params: the params that the agent acts with.
+      params: the params that the agent acts with, the moving average if the run kept one.
       contract: tokenization and tasks of the training data.
-      run: description of the training run: seed, context, mixture, optimizer, and the number of timesteps that the
-        agent remembers of each task.
+      run: description of the training run as JSON: seed, context, mixture, optimizer, and `memory_steps`, the number of
+        timesteps that the agent remembers of each task, None for as many as fit.
     """
 
     step: int
@@ -56,11 +56,14 @@ class CheckpointStore:
 
     Args:
       workdir: folder of the run.
-      keep: number of checkpoints to keep; older ones are deleted.
-      read_only: True to read only, in which case the run must have checkpoints.
+      keep: number of checkpoints to keep; older ones are deleted when a new one is written.
+      read_only: True to read only, in which case the folder `checkpoints` must exist; otherwise it is made.
 
     Attributes:
       directory: the folder `checkpoints` of the run.
+
+    Raises:
+      CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made.
     """
 
     def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
@@ -76,6 +79,7 @@ class CheckpointStore:
             raise CheckpointError(f"{self.directory}: {error.strerror}; free space or name another --workdir") from None
 
     def latest_step(self) -> int | None:
+        """Return the number of training steps of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
@@ -88,6 +92,9 @@ class CheckpointStore:
           contract: tokenization and tasks of the training data.
           model: config of the model.
           run: description of the run, as JSON.
+
+        Raises:
+          CheckpointError: this or an earlier checkpoint cannot be written.
         """
         about = {"model": model_to_json(model), "contract": contract.to_json(), "run": run}
         with self._writing():
@@ -101,17 +108,25 @@ class CheckpointStore:
             )
 
     def wait(self):
-        """Wait until the last checkpoint is on disk."""
+        """Wait until the last checkpoint is on disk. Raises CheckpointError if it cannot be written."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def close(self):
-        """Wait until the last checkpoint is on disk, and release the store."""
+        """Wait until the last checkpoint is on disk, and release the store, which cannot be used afterwards.
+
+        Raises:
+          CheckpointError: the checkpoint cannot be written.
+        """
         with self._writing():
             self._manager.close()
 
     def about(self, step: int) -> dict[str, Any]:
-        """Return the description of a checkpoint: {"model": ..., "contract": ..., "run": ...}."""
+        """Return the description of a checkpoint as JSON: {"model": ..., "contract": ..., "run": ...}.
+
+        Raises:
+          CheckpointError: there is no checkpoint of this step, or it cannot be read.
+        """
         return self._restore(step, about=ocp.args.JsonRestore())["about"]
 
     def restore_training(self, step: int, like) -> tuple[Any, dict]:
@@ -119,10 +134,14 @@ class CheckpointStore:
 
         Args:
           step: step of the checkpoint.
-          like: a TrainState of arrays, or of their shapes, with the shardings that the result shall have.
+          like: a TrainState of arrays, or of ShapeDtypeStructs, with the shardings that the result shall have. Its
+            `average` is None exactly if the run keeps none.
 
         Returns:
-          The TrainState and the state of the loader.
+          The TrainState and the state of the loader, as `save` got it.
+
+        Raises:
+          CheckpointError: there is no checkpoint of this step, or it cannot be restored.
         """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in _arrays(like).items()}
         restored = self._restore(step, **items, loader=ocp.args.JsonRestore())
@@ -139,6 +158,7 @@ class CheckpointStore:
 
         Raises:
           CheckpointError: there is no checkpoint, or it cannot be restored.
+          ContractError: its contract is of another version.
         """
         step = self.latest_step()
         if step is None:
@@ -172,7 +192,10 @@ class CheckpointStore:
 
 
 def _arrays(state) -> dict[str, Any]:
-    """Return the arrays of a TrainState by item of the checkpoint; the step is the name of its folder."""
+    """Return {item of the checkpoint: its arrays} of a TrainState; the step is the name of its folder.
+
+    The items are `params` and, if the run keeps one, `average`, as pure dicts, and `optimizer`, as a list of leaves.
+    """
     items = {"params": nnx.to_pure_dict(state.params), "optimizer": jax.tree.leaves(state.optimizer)}
     return items if state.average is None else {**items, "average": nnx.to_pure_dict(state.average)}
 
@@ -182,7 +205,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _with_arrays(like, pure):
-    """Return a copy of an nnx.State with the arrays of a pure dict."""
+    """Return a copy of the nnx.State `like` with the arrays of the pure dict `pure`; `like` is not changed."""
     state = jax.tree.map(lambda leaf: leaf, like)
     nnx.replace_by_pure_dict(state, pure)
     return state
@@ -197,6 +220,6 @@ def model_from_json(fields: dict[str, Any]) -> ModelConfig:
     """Return the model config that `model_to_json` wrote.
 
     Raises:
-      CheckpointError: a key or value that this version does not know.
+      CheckpointError: this version does not know a key or value.
     """
     return DataclassReader(error=CheckpointError).read(ModelConfig, fields, "model")

@@ -45,7 +45,7 @@ def load_resnet50(path: pathlib.Path) -> dict[str, Any]:
         `fc`, and the numbers of batches are ignored.
 
     Returns:
-      A pure dict for `nnx.replace_by_pure_dict`.
+      A pure dict of NumPy arrays for `nnx.replace_by_pure_dict`, kernels in (height, width, in, out).
 
     Raises:
       WeightsError: the file is missing, of another format or of another network, or holds a number that is not finite.
@@ -66,7 +66,7 @@ def load_resnet50(path: pathlib.Path) -> dict[str, Any]:
 
 
 def torchvision_name(path: str) -> str:
-    """Return torchvision's name of a param: `layer1.1.conv2.weight` for `stages.0.1.conv_2.kernel`."""
+    """Return torchvision's name of a param of `ResNet50`: `layer1.1.conv2.weight` for `stages.0.1.conv_2.kernel`."""
     *block, module, array = path.split(".")
     name = f"{_MODULES[module]}.{_ARRAYS[array]}"
     return f"layer{int(block[1]) + 1}.{block[2]}.{name}" if block else name
@@ -85,7 +85,10 @@ def _another_format(path: pathlib.Path, error: Exception) -> str:
 
 
 def _require_names(path: pathlib.Path, found: set[str], wanted: dict[str, Any]):
-    """Raise WeightsError unless the file has exactly the wanted tensors; a deeper ResNet has these and more."""
+    """Raise WeightsError unless the names in the file are the keys of `wanted`; a deeper ResNet has these and more.
+
+    Names of the classifier, `fc.*`, and of numbers of batches, `*.num_batches_tracked`, are ignored.
+    """
     ignored = {name for name in found if name.startswith("fc.") or name.endswith(".num_batches_tracked")}
     for what, names in (("lacks", wanted.keys() - found), ("also has", found - ignored - wanted.keys())):
         if names:
@@ -96,7 +99,17 @@ def _require_names(path: pathlib.Path, found: set[str], wanted: dict[str, Any]):
 
 
 def _read(path: pathlib.Path, file, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a tensor in float32, with the axes of a kernel changed from torchvision's OIHW to HWIO."""
+    """Return a tensor in float32, with the axes of a kernel changed from torchvision's OIHW to HWIO.
+
+    Args:
+      path: the file, named in messages.
+      file: the open file.
+      name: torchvision's name of the tensor.
+      shape: shape of the result.
+
+    Raises:
+      WeightsError: the tensor has another shape, is not of floats, or holds a number that is not finite.
+    """
     there = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
     tensor = file.get_slice(name)
     if (found := tuple(tensor.get_shape())) != there:

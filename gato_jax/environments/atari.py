@@ -43,7 +43,11 @@ yars_revenge zaxxon
 
 @functools.cache
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a game; the ROM determines the number of actions."""
+    """Return the TaskSpec of a game, such as `pong`; the ROM determines the number of actions. The result is cached.
+
+    Raises:
+      MissingPackageError: ale-py has no ROM of the game.
+    """
     return TaskSpec(
         suite="atari",
         task=task,
@@ -55,7 +59,7 @@ def spec(task: str) -> TaskSpec:
 
 
 class Atari(Environment):
-    """An environment of one game.
+    """An environment of one game, which is named without the suite, such as `pong`.
 
     Attributes:
       console: ALE, with the game's ROM loaded.

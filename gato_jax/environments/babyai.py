@@ -42,7 +42,7 @@ UnlockLocalDist-v0 UnlockPickup-v0 UnlockPickupDist-v0 UnlockToUnlock-v0
 
 
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a level; all levels have the same one, except for the name."""
+    """Return the TaskSpec of a level, such as `GoToObj-v0`; all levels have the same one, except for the name."""
     return TaskSpec(
         suite="babyai",
         task=task,
@@ -57,7 +57,7 @@ def spec(task: str) -> TaskSpec:
 
 
 class BabyAI(Environment):
-    """An environment of one level.
+    """An environment of one level, which is named without the suite, such as `GoToObj-v0`.
 
     Attributes:
       level: minigrid's own environment.

@@ -20,7 +20,7 @@ Action = Mapping[str, Any]
 
 
 class ActionError(ValueError):
-    """An action that the TaskSpec does not allow; the message names the task, the key and the value."""
+    """An action that the TaskSpec does not allow, or a text where a control action is needed; the message names it."""
 
 
 class MissingPackageError(ImportError):
@@ -32,9 +32,11 @@ class Outcome:
     """Result of one step of a suite's own environment.
 
     Attributes:
-      terminated: The episode ends here (discount 0).
+      observation: Values of at least the keys of the TaskSpec; other keys are dropped, and dtypes converted.
+      reward: Reward of the step.
+      terminated: The episode ends here (discount 0), even if it is cut off as well.
       truncated: The episode is cut off here by its time limit (discount 1).
-      success: True if the task's own criterion of success is met; None if the task has no such criterion.
+      success: True if the task's own criterion of success is met at this step; None if the task has no such criterion.
     """
 
     observation: Observation
@@ -49,14 +51,14 @@ class Environment(dm_env.Environment):
 
     Observations and actions are dictionaries of arrays in the units of `task_spec`; text is str. `seed(n)` followed by
     `reset()` starts the episode of seed n, which is the same in a new instance and in one that has played before. A
-    further `reset()` without a seed starts the episode of seed n + 1.
+    further `reset()` without a seed starts the episode of seed n + 1. Without any seed, the first episode has seed 0.
 
     A suite implements `_start`, `_advance` and `render`.
 
     Attributes:
       task_spec: The task.
-      source: Packages that the task comes from, with their versions; `load` sets it.
-      licence: Licence of these packages; `load` sets it.
+      source: Packages that the task comes from, with their versions, comma-separated; empty until `load` sets it.
+      licence: Licence of these packages; empty until `load` sets it.
     """
 
     source: str = ""
@@ -69,7 +71,7 @@ class Environment(dm_env.Environment):
         self._success: bool | None = None
 
     def seed(self, seed: int) -> None:
-        """Choose the episode that the next `reset` starts."""
+        """Choose the episode that the next `reset` starts; the current one goes on until then."""
         self._next_seed = int(seed)
 
     def reset(self) -> dm_env.TimeStep:
@@ -78,7 +80,10 @@ class Environment(dm_env.Environment):
         return dm_env.restart(self._conform(self._start(seed)))
 
     def step(self, action: Action) -> dm_env.TimeStep:
-        """Take one action and return the next timestep; after the last timestep, start the next episode as dm_env does.
+        """Take one action and return the next timestep.
+
+        Before the first `reset` and after the last timestep of an episode, ignore the action and return the first
+        timestep of the next episode, as dm_env does.
 
         Raises:
           ActionError: The action has a wrong key, shape, dtype or value.
@@ -97,12 +102,17 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """True if the last step met the task's criterion of success; None before any step, or without a criterion."""
+        """Whether the last step met the task's criterion of success; None before any step, or without a criterion."""
         return self._success
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """Names for display: one for each value of a single discrete action, else one for each number in the action."""
+        """Names for display, for the action keys in alphabetical order.
+
+        A key with a single discrete action has one name for each of its values, `0`, `1`, ... or the suite's own names
+        such as `FIRE`; a key with several numbers has one for each, `KEY[0]`, `KEY[1]`, ...; any other key has
+        its own name.
+        """
         return tuple(itertools.chain(*(_numbers(key, m) for key, m in sorted(self.task_spec.action.items()))))
 
     def score(self, episode_return: float) -> float:
@@ -112,7 +122,7 @@ class Environment(dm_env.Environment):
           episode_return: Undiscounted sum of the rewards of the episode.
 
         Returns:
-          The return itself, or the success as 0 or 1, as `task_spec.metric` says.
+          The return itself, or the success of the last step as 0.0 or 1.0, as `task_spec.metric` says.
 
         Raises:
           RuntimeError: the metric is success, and the environment did not set it.
@@ -128,7 +138,7 @@ class Environment(dm_env.Environment):
 
     @abc.abstractmethod
     def render(self) -> np.ndarray:
-        """Return an image of the current scene for display, (height, width, 3) uint8."""
+        """Return an image of the current scene for display, (height, width, 3) uint8; each suite has its own size."""
 
     @abc.abstractmethod
     def _start(self, seed: int) -> Observation:
@@ -136,7 +146,7 @@ class Environment(dm_env.Environment):
 
     @abc.abstractmethod
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        """Take one action, which `check_action` has checked, and return its outcome."""
+        """Take one action, as `check_action` returned it, and return its outcome; called only within an episode."""
 
     def _check(self, action: Action) -> dict[str, np.ndarray]:
         """Return the action as arrays in the dtypes of the task, or raise ActionError if the task forbids it."""
@@ -163,7 +173,7 @@ def _numbers(key: str, modality: Modality) -> tuple[str, ...]:
 
 
 def control_actions(task_spec: TaskSpec) -> dict[str, Discrete | Continuous]:
-    """Return the modality of each action key of a control task.
+    """Return {key: modality} of the action of a control task, in the order of the TaskSpec.
 
     Raises:
       ActionError: An action is text, as in captions and dialogue, which no environment takes.
@@ -178,6 +188,9 @@ def control_actions(task_spec: TaskSpec) -> dict[str, Discrete | Continuous]:
 
 def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
     """Return the action as arrays with the dtypes of the task's modalities: int32 or float32.
+
+    Nothing is clipped. Continuous values are compared with the limits in float32; any dtype is accepted for them, but
+    only integers for discrete ones.
 
     Raises:
       ActionError: The action has a wrong key, shape, dtype or value.
@@ -207,7 +220,7 @@ def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
 
 
 def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lower and upper limits of a modality as float32 arrays of its shape."""
+    """Return the lower and the upper limits of a modality, each as a float32 array of its shape, maybe infinite."""
     low, high = (
         np.broadcast_to(limit, modality.shape) if np.ndim(limit) == 0 else np.reshape(limit, modality.shape)
         for limit in (modality.low, modality.high)
@@ -222,12 +235,12 @@ class Suite:
     Attributes:
       name: Name of the suite, the part of a task's name before the slash.
       tasks: Names of the tasks without the suite, the part after the slash.
-      packages: For each module that the suite imports, the pip package that contains it.
+      packages: {module that the suite imports: pip package that contains it}.
       licence: Licence of these packages, for the provenance of episodes that are played with them.
       spec: Function that returns the TaskSpec of a task, which is named without the suite.
       load: Function that returns a new environment of a task, which is named without the suite.
       spec_needs_package: True if `spec` imports the suite's packages.
-      unavailable: For each task that does not run here, the reason.
+      unavailable: {task that does not run here, named without the suite: reason}.
     """
 
     name: str
@@ -240,7 +253,7 @@ class Suite:
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def missing(self) -> list[str]:
-        """Return the pip packages of the suite that are not installed."""
+        """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
         return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
 
 

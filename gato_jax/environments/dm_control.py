@@ -44,7 +44,10 @@ def _load(task: str, seed: int):
 
 @functools.cache
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a task, which a temporary instance of the task provides; the result is cached."""
+    """Return the TaskSpec of a task `domain/task`, such as `cartpole/swingup`; the result is cached.
+
+    The first call loads the task, since only its instance knows the shapes.
+    """
     environment = _load(task, seed=0)
     limits = environment.action_spec()
     model = environment.physics.model
@@ -68,10 +71,10 @@ def spec(task: str) -> TaskSpec:
 
 
 class DMControl(Environment):
-    """An environment of one task.
+    """An environment of one task, which is named `domain/task`, such as `cartpole/swingup`.
 
     Attributes:
-      suite_environment: The suite's own environment.
+      suite_environment: The suite's own environment; with the domain lqr, each reset replaces it.
     """
 
     def __init__(self, task: str):

@@ -43,7 +43,11 @@ _RED, _WOOD, _TARGET = (0.85, 0.10, 0.08), (0.80, 0.66, 0.48), (0.10, 0.70, 0.20
 
 
 def _camera(key: str, pose: Pose) -> Camera:
-    """Return a camera with extrinsics in the convention of robot recordings: x right, y down, z forward."""
+    """Return the camera of an observation key, at a pose.
+
+    Its intrinsics are for images of 64x64 pixels. Its extrinsics map to the simulation's frame, in the convention of
+    robot recordings: x right, y down, z forward.
+    """
     focal, centre = SIDE / (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), (SIDE - 1) / 2
     extrinsics = np.eye(4)
     extrinsics[:3, :3] = pose.rotation * [1.0, -1.0, -1.0]
@@ -52,7 +56,7 @@ def _camera(key: str, pose: Pose) -> Camera:
 
 
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec, which includes the poses of the cameras."""
+    """Return the TaskSpec with the name `task`, which includes the poses of the cameras."""
     limits = (MAX_DISPLACEMENT,) * 3 + (0.25,) * 3
     return TaskSpec(
         suite="fetch",
@@ -76,7 +80,9 @@ def spec(task: str) -> TaskSpec:
 
 
 class FetchPickAndPlace(Environment):
-    """The environment; the positions of block, gripper and goal are for experts, as agents do not observe them.
+    """An environment of Fetch pick and place.
+
+    The properties hold positions in the simulation's frame. They are for experts, as agents do not observe them.
 
     Attributes:
       simulator: gymnasium-robotics' own environment.
@@ -110,7 +116,7 @@ class FetchPickAndPlace(Environment):
 
     @property
     def opening(self) -> float:
-        """Distance between the fingers, in metres."""
+        """Distance between the fingers, in metres: 0 closed to 0.1 open."""
         return float(sum(self.simulator.data.joint(f"robot0:{side}_gripper_finger_joint").qpos[0] for side in "lr"))
 
     @property

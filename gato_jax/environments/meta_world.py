@@ -33,7 +33,7 @@ window-close-v3 window-open-v3
 
 
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a task; all tasks have the same one, except for the name."""
+    """Return the TaskSpec of a task, such as `reach-v3`; all tasks have the same one, except for the name."""
     return TaskSpec(
         suite="meta_world",
         task=task,
@@ -48,7 +48,7 @@ def spec(task: str) -> TaskSpec:
 
 
 class MetaWorld(Environment):
-    """An environment of one task.
+    """An environment of one task, which is named without the suite, such as `reach-v3`.
 
     Attributes:
       simulator: Meta-World's own environment.

@@ -28,7 +28,10 @@ class Sphere:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pose:
-    """A camera: position (3,), rotation (3, 3) with columns right, up, backward, vertical field of view in degrees."""
+    """A camera: position (3,), rotation (3, 3) with columns right, up, backward, vertical field of view in degrees.
+
+    All are in the frame of the scene, in metres.
+    """
 
     position: np.ndarray
     rotation: np.ndarray
@@ -38,7 +41,7 @@ class Pose:
 def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: float) -> Pose:
     """Return the pose of a camera that stands at `eye` and looks at `target`, with the z axis upwards.
 
-    `field_of_view` is the vertical one, in degrees.
+    Both are (3,) and may not lie above each other. `field_of_view` is the vertical one, in degrees.
     """
     backward = np.subtract(eye, target) / np.linalg.norm(np.subtract(eye, target))
     right = np.cross([0.0, 0.0, 1.0], backward)
@@ -48,11 +51,11 @@ def look_at(*, eye: Sequence[float], target: Sequence[float], field_of_view: flo
 
 
 class RayCaster:
-    """Renders one scene from one view. Geoms with an opacity of 0 are invisible.
+    """A renderer of one scene from one view. Geoms with an opacity of 0 and those of groups 3 to 5 are invisible.
 
     Args:
       model: MuJoCo model of the scene.
-      view: A fixed pose, or the index of one of the model's own cameras, which may move.
+      view: A fixed pose, or the index of one of the model's own cameras, whose pose is read anew for each image.
       height: Height of the image in pixels.
       width: Width of the image in pixels.
       supersampling: Number of rays along each side of a pixel; 2 gives smooth edges at four times the cost.
@@ -74,7 +77,7 @@ class RayCaster:
         """Return an image of the scene, (height, width, 3) uint8.
 
         Args:
-          data: MuJoCo data with the state of the scene.
+          data: MuJoCo data with the state of the scene; derived positions must be up to date, as after `mj_forward`.
           spheres: Markers to draw into the scene.
         """
         import mujoco
@@ -117,9 +120,13 @@ class RayCaster:
         return colours
 
     def _normals(self, points: np.ndarray, rays: np.ndarray) -> np.ndarray:
-        """Return unit surface normals, estimated from the hit points of neighbouring rays on the same geom.
+        """Return unit surface normals (rays, 3), estimated from the hit points of neighbouring rays on the same geom.
 
-        A hit without such neighbours gets the direction to the camera.
+        They face the camera. A hit without such neighbours gets the direction to the camera.
+
+        Args:
+          points: Hit points (rays, 3), row by row of the image.
+          rays: Unit directions (rays, 3) away from the camera.
         """
         grid = points.reshape(*self._shape, 3)
         geoms = self._geom_ids.reshape(self._shape)
@@ -134,7 +141,13 @@ class RayCaster:
 def _tangent(grid: np.ndarray, geoms: np.ndarray, axis: int) -> np.ndarray:
     """Return the difference of neighbouring points along an axis of a grid (rows, columns, 3).
 
-    It is taken to the next point, or from the previous one where the next lies on another geom.
+    It is taken to the next point, or from the previous one where the next lies on another geom. It is zero where both
+    lie on others.
+
+    Args:
+      grid: Points (rows, columns, 3).
+      geoms: Geom of each point (rows, columns).
+      axis: 0 along the rows' index, 1 along the columns'.
     """
     same = geoms == np.roll(geoms, -1, axis=axis)
     same[(-1,) if axis == 0 else (slice(None), -1)] = False  # the last point has no next one
@@ -154,7 +167,10 @@ def _sky(rays: np.ndarray) -> np.ndarray:
 
 
 def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np.ndarray, rays: np.ndarray) -> None:
-    """Blend a sphere into `colours` (rays, 3), in place, where it is closer to the camera than `depth` (rays,)."""
+    """Blend a sphere into `colours` (rays, 3), in place, where it is closer to the camera than `depth` (rays,).
+
+    `depth`, in metres, is not changed. `eye` is the camera's position (3,), and `rays` are unit directions (rays, 3).
+    """
     along = rays @ (sphere.centre - eye)
     half_chord = sphere.radius**2 - (np.sum((sphere.centre - eye) ** 2) - along**2)  # squared
     near = along - np.sqrt(np.maximum(half_chord, 0.0))
@@ -166,7 +182,10 @@ def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np
 
 
 def _geom_colours(model) -> np.ndarray:
-    """Return the colour of each geom, (geoms, 3): its own, or that of its material times the mean of the texture."""
+    """Return the colour of each geom, (geoms, 3) red, green, blue in [0, 1], without opacity.
+
+    It is the geom's own, or that of its material times the mean of the material's first texture.
+    """
     colours = model.geom_rgba[:, :3].astype(np.float64).copy()
     for geom in np.flatnonzero(model.geom_matid >= 0):
         material = model.geom_matid[geom]

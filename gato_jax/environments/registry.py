@@ -18,20 +18,22 @@ Status = Literal["runnable", "substitute", "unavailable"]
 
 
 class UnknownTaskError(ValueError):
-    """A name that is not in the registry; the message names the most similar tasks."""
+    """A name that is not in the registry; the message names the three most similar tasks."""
 
 
 def task_names() -> list[str]:
-    """Return the names of all registered tasks, available here or not, in alphabetical order of suite and task."""
+    """Return the names `suite/task` of all registered tasks, available here or not, sorted by suite, then by task."""
     return [f"{name}/{task}" for name, suite in sorted(_SUITES.items()) for task in sorted(suite.tasks)]
 
 
 def task_spec(name: str) -> TaskSpec:
-    """Return the TaskSpec of a task. The suites that must load the task for it, Atari and DM Control, cache the result.
+    """Return the TaskSpec of a task `suite/task`.
+
+    The suites that must load the task for it, Atari and DM Control, cache the result. The others need no package.
 
     Raises:
       UnknownTaskError: No task has this name.
-      MissingPackageError: The spec comes from a package that is not installed.
+      MissingPackageError: The spec comes from a package that is not installed, or the task cannot run here.
     """
     suite, task = _find(name)
     if task in suite.unavailable or suite.spec_needs_package:
@@ -40,7 +42,7 @@ def task_spec(name: str) -> TaskSpec:
 
 
 def load(name: str) -> Environment:
-    """Return a new environment of a task.
+    """Return a new environment of a task `suite/task`.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -54,7 +56,14 @@ def load(name: str) -> Environment:
 
 
 def status(name: str) -> tuple[Status, str]:
-    """Return whether a task runs here, and the reason if it does not (an empty string if it does)."""
+    """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
+
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
+    checked; the task is not loaded.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", f"pip install {' '.join(missing)}"
@@ -64,23 +73,31 @@ def status(name: str) -> tuple[Status, str]:
 
 
 def package_versions(name: str) -> list[str]:
-    """Return the pip packages that a task comes from, each with its installed version, such as `minigrid 3.1.0`."""
+    """Return the pip packages that a task comes from, each with its installed version, such as `minigrid 3.1.0`.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+      PackageNotFoundError: A package is not installed.
+    """
     suite, _ = _find(name)
     return [f"{package} {importlib.metadata.version(package)}" for package in suite.packages.values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:
-    """Return the error message for a task name that is not among the known names."""
+    """Return the error message for a task name that is not among the known names: `unknown task 'a'; nearest: b, c, d`.
+
+    Up to three names are proposed, however unlike they are.
+    """
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
     return f"unknown task {name!r}; nearest: {', '.join(nearest)}"
 
 
 def require_runnable(name: str) -> None:
-    """Raise MissingPackageError, with the remedy, if the task does not run here.
+    """Raise MissingPackageError, with the remedy or reason, if the task does not run here; see `status`.
 
     Raises:
       UnknownTaskError: No task has this name.
-      MissingPackageError: The suite's package is not installed, or the task needs what is not there.
+      MissingPackageError: A package of the suite is not installed, or the task cannot run here.
     """
     state, reason = status(name)
     if state == "unavailable":

@@ -23,7 +23,9 @@ PARTIAL = ".partial"
 def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield the path of a new file, which replaces `path` when the block ends without an error.
 
-    The content is flushed to the disk before the file is renamed, so a power failure cannot leave an empty file.
+    The block creates the file at the yielded path. If the block raises, `path` stays as it was and the new file is
+    removed. The content is flushed to the disk before the file is renamed, so a power failure cannot leave an empty
+    file.
 
     Args:
       path: the destination. Missing parent folders are made.
@@ -47,8 +49,10 @@ def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
 def atomic_folder(directory: Path) -> Iterator[Path]:
     """Yield an empty folder, which replaces `directory` when the block ends without an error.
 
+    If the block raises, `directory` stays as it was and the new folder is removed.
+
     Raises:
-      StoreError: another process is writing the same folder.
+      StoreError: another process is writing the same folder; it is not waited for.
     """
     partial = directory.with_name(f"{directory.name}{PARTIAL}")
     with locked_folder(partial):
@@ -64,13 +68,14 @@ def atomic_folder(directory: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Make a folder if it is missing and hold an exclusive lock on it during the block.
+    """Make a folder and its parents if they are missing, and hold an exclusive lock on the folder during the block.
 
-    The lock is advisory, and the operating system releases it when the process ends in any way.
+    The folder is kept afterwards. The lock is advisory, and the operating system releases it when the process ends in
+    any way.
 
     Args:
       folder: the folder to lock. The block may remove it.
-      wait: whether to wait while another process holds the lock.
+      wait: whether to wait, without a time limit, while another process holds the lock.
 
     Raises:
       StoreError: another process holds the lock and `wait` is False.
@@ -83,7 +88,10 @@ def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def replace_folder(source: Path, directory: Path):
-    """Rename the folder `source` to `directory`; a folder that is there is moved aside first, then removed."""
+    """Rename the folder `source` to `directory`, on the same file system.
+
+    A folder that is there is first renamed to `NAME.replaced`, and then removed.
+    """
     replaced = directory.with_name(f"{directory.name}.replaced")
     _remove(replaced)
     if directory.exists():

@@ -25,8 +25,8 @@ class DataclassReader:
 
     A field may be annotated with None, bool, int, float, str, Any, a Literal, a tuple, a NamedTuple, a Mapping, a
     dataclass, or a union of these. An int is accepted for a float, a list for a tuple, a NumPy scalar for a number, and
-    "inf" or "-inf" for an infinite float. A union of several dataclasses is told apart by the key `kind`, which holds
-    the name of the class in lower case.
+    "inf" or "-inf" for an infinite float, each converted to the declared type; a bool is no number. A union of several
+    dataclasses is told apart by the key `kind`, which holds the name of the class in lower case.
 
     Attributes:
       error: class of the exception that is raised. Its message is one line with the path of the key, the value, what
@@ -42,7 +42,8 @@ class DataclassReader:
 
         Args:
           kind: the dataclass.
-          fields: a mapping of field names to values. Fields with a default may be missing.
+          fields: a mapping or ConfigDict of field names to values; another value is an error. Fields with a default may
+            be missing.
           path: name of the object in messages, as `config.optimizer`.
 
         Raises:
@@ -55,7 +56,10 @@ class DataclassReader:
             raise self.error(f"{path}: {refusal}") from None
 
     def arguments(self, kind: type, fields: Any, path: str) -> dict[str, Any]:
-        """Return the checked and converted values that `read` would construct the dataclass with, or raise `error`."""
+        """Return the checked and converted values that `read` would construct the dataclass with, or raise `error`.
+
+        The dict holds only the fields that are given, without defaults. The arguments are those of `read`.
+        """
         known = _fields(kind)
         if (given := _items(fields)) is None:
             raise self.error(f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(known)}.")
@@ -67,18 +71,29 @@ class DataclassReader:
         return {key: self.value(known[key][0], value, f"{path}.{key}") for key, value in given.items() if key in known}
 
     def require_known(self, given: Iterable[str], known: Collection[str], path: str):
-        """Raise `error` for keys that are not known, with the nearest known key, or all of them if none is near."""
+        """Raise one `error` that names all keys of `given` that are not in `known`; do nothing if there are none.
+
+        The message of the object `path` proposes the known key that is spelt most like the first unknown one, or lists
+        all known keys if none is near.
+        """
         if unknown := [key for key in given if key not in known]:
             hint = _nearest(unknown[0], known) or f" Its keys are {', '.join(known)}."
             raise self.error(f"{path} has the unknown key {', '.join(map(repr, unknown))}.{hint}")
 
     def check(self, instance: Any, path: str):
-        """Check the fields of a frozen dataclass in its `__post_init__`, and replace each by its converted value."""
+        """Check all fields of a dataclass, frozen or not, and replace each of them in place by its converted value.
+
+        It is called in `__post_init__`. A field that does not fit raises `error`, whose message calls it `path.FIELD`.
+        """
         for name, annotation in _hints(type(instance)).items():
             object.__setattr__(instance, name, self.value(annotation, getattr(instance, name), f"{path}.{name}"))
 
     def value(self, annotation: Any, value: Any, path: str) -> Any:
-        """Return a value as the type `annotation`, or raise `error` if it is of another type."""
+        """Return a value converted to the type `annotation`, or raise `error` if it does not fit.
+
+        The message calls the value `path`. Items of tuples and mappings and fields of dataclasses are converted too. In
+        a union, the first member that accepts the value is taken.
+        """
         members = _members(annotation)
         member = next((member for member in members if _accepts(member, value)), _REFUSED)
         if member is _REFUSED:
@@ -123,7 +138,10 @@ _REFUSED = object()
 
 
 def to_json(tree: Any) -> Any:
-    """Return a tree of dicts and tuples as strict JSON, with "inf" and "-inf" for infinite numbers."""
+    """Return a copy of a tree that `json.dumps` writes as strict JSON.
+
+    Mappings become dicts, tuples become lists, and infinite floats the strings "inf" and "-inf"; other values are kept.
+    """
     if isinstance(tree, Mapping):
         return {key: to_json(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -138,7 +156,10 @@ def _hints(kind: type) -> dict[str, Any]:
 
 @functools.cache
 def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
-    """Return the annotation of each field that the constructor takes, and whether the field has no default."""
+    """Return {field: (annotation, whether it is required)} of the fields that the constructor of a dataclass takes.
+
+    The metadata `read_as` of a field replaces its annotation. A required field is one without a default.
+    """
     hints, missing = _hints(kind), dataclasses.MISSING
     return {
         field.name: (
@@ -151,12 +172,12 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
 
 
 def _items(value: Any) -> dict[str, Any] | None:
-    """Return a copy of a mapping or ConfigDict as a dict, None for a value of another type."""
+    """Return a shallow copy of a mapping or ConfigDict as a dict, None for a value of another type."""
     return dict(value) if isinstance(value, Mapping) or hasattr(value, "items") else None
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the annotation alone."""
+    """Return the members of a union in their order, or an annotation that is no union as the only member."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return typing.get_args(annotation) if union else (annotation,)
 
@@ -166,7 +187,11 @@ def _choices(member: Any) -> tuple[Any, ...]:
 
 
 def _nearest(value: Any, choices: Iterable[Any]) -> str:
-    """Return a hint that names the choice that is spelt most like a string, empty if none is near."""
+    """Return a hint with the choice that is spelt most like `value`, such as ` Did you mean 'steps'?`.
+
+    It begins with a space, and is empty if no choice is near or `value` is not a string. Choices that are not strings
+    are ignored.
+    """
     texts = [choice for choice in choices if isinstance(choice, str)]
     near = difflib.get_close_matches(value, texts, 1) if isinstance(value, str) else []
     return f" Did you mean {near[0]!r}?" if near else ""
@@ -181,7 +206,7 @@ def _is_tuple(origin: Any) -> bool:
 
 
 def _accepts(member: Any, value: Any) -> bool:
-    """Return whether a value has the outer form of a type; the items of lists and objects are not looked at."""
+    """Return whether a value has the outer form of `member`, a type but no union; items and fields are not checked."""
     origin = typing.get_origin(member) or member
     if origin is Any:
         return True
@@ -203,7 +228,7 @@ def _accepts(member: Any, value: Any) -> bool:
 
 
 def _words(annotation: Any) -> str:
-    """Return a type as it is named in a message."""
+    """Return a type as it is named in a message, e.g. `float or None` or `a list of int`."""
     members = _members(annotation)
     tagged = sum(map(_is_dataclass, members)) > 1
     words = ["an object with the key 'kind'" if tagged and _is_dataclass(one) else _word(one) for one in members]

@@ -10,7 +10,7 @@ _SHOWN = 12  # differences that a message lists
 
 
 class _Missing:
-    """The value of a leaf that only one of two trees has; None is a value."""
+    """Placeholder, shown as `missing`, for a leaf that only the other of two trees has; None counts as a value."""
 
     def __repr__(self) -> str:
         return "missing"
@@ -31,14 +31,17 @@ def require_same(
 ):
     """Raise an error that lists the differences, unless two descriptions in JSON are the same.
 
+    A difference is a line such as `  optimizer.rate: 0.1 here, 0.2 in HOLDER`, with the keys of nested mappings joined
+    by dots. A list is one value, and equals a tuple of the same items.
+
     Args:
-      wanted: the description of what is asked for. An empty section counts as a value.
+      wanted: the description of what is asked for. An empty mapping below the top counts as a value.
       held: the description of what is there.
       problem: first line of the message, without a colon.
-      holder: name of what `held` describes, as in "5 here, 3 in HOLDER".
-      remedy: last line of the message.
+      holder: name of what `held` describes.
+      remedy: last line of the message; empty for none.
       error: class of the error.
-      order: sort key of the paths of the differences. The first twelve are listed.
+      order: sort key of the paths of the differences. The first twelve are listed, the others counted.
     """
     here, there = (dict(_leaves(json.loads(json.dumps(one)))) for one in (wanted, held))  # lists for tuples
     pairs = {path: (here.get(path, _MISSING), there.get(path, _MISSING)) for path in sorted({*here, *there}, key=order)}

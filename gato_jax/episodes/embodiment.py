@@ -28,6 +28,10 @@ class Joint:
       name: name of the joint.
       kind: `revolute` turns, `prismatic` slides.
       low, high: limits in radians (revolute) or metres (prismatic); both infinite for a joint that turns without end.
+
+    Raises:
+      SpecError: a field has a wrong type; `low` is not below `high`; only one limit, or one of a prismatic joint, is
+        infinite; or a revolute limit is beyond two turns, which looks like degrees.
     """
 
     name: str
@@ -64,6 +68,10 @@ class Gripper:
         has one element, an aperture or an effort; `pose` has several elements, such as the fingers of a hand.
       action: action key that commands the gripper; None if no key does.
       elements: indices of the commanding elements of that key, in row-major order. Empty for all elements.
+
+    Raises:
+      SpecError: a field has a wrong type, `elements` has equal or negative indices, or `elements` but no `action` is
+        given.
     """
 
     kind: Literal["binary", "continuous", "pose"]
@@ -81,7 +89,7 @@ class Gripper:
             raise SpecError(f"gripper.elements is {self.elements}, expected distinct indices from 0")
 
     def check(self, label: str, action: Mapping[str, Modality]):
-        """Check the gripper against the action of a task.
+        """Check the gripper against the action of a task; a gripper whose `action` is None always passes.
 
         Args:
           label: name of the gripper in messages.
@@ -128,6 +136,10 @@ class Camera:
       intrinsics: (fx, fy, cx, cy) in pixels of that observation; None if unknown.
       extrinsics: pose as a row-major 4x4 matrix, which maps points from the camera's frame (x right, y down, z forward,
         metres) to the frame of the robot's base, or to the one in which the task gives positions; None if unknown.
+
+    Raises:
+      SpecError: a field has a wrong type, length or infinite number, a focal length is not positive, or `extrinsics` is
+        not a rotation and translation.
     """
 
     key: str
@@ -161,7 +173,7 @@ class Camera:
           observation: {key: modality} of the task.
 
         Raises:
-          SpecError: `key` is not an image, or the principal point is outside of it.
+          SpecError: `key` is missing or not an Image, or the principal point (cx, cy) is outside of it.
         """
         image = _look_up(f"{label}.key", self.key, "observation", observation, (Image,))
         if self.intrinsics is not None:
@@ -182,7 +194,11 @@ class Embodiment:
       joints: the joints, in the order of the elements of `joint_targets`. Empty if they are unknown.
       joint_targets: action key that commands the joints' positions, one element for each joint; None if no key does.
       gripper: the gripper; None if there is none.
-      cameras: the cameras.
+      cameras: the cameras, each with another key.
+
+    Raises:
+      SpecError: a field has a wrong type, two joints or two cameras have the same name or key, or `joint_targets` is
+        given without joints.
     """
 
     robot: str
@@ -210,7 +226,8 @@ class Embodiment:
           action: {key: modality} of the task.
 
         Raises:
-          SpecError: a key is missing, or its modality does not fit.
+          SpecError: a key of the cameras, gripper or `joint_targets` is missing or its modality does not fit, or the
+            limits of `joint_targets` exceed those of the joints.
         """
         label = f"{task}: embodiment"
         for number, camera in enumerate(self.cameras):
@@ -236,7 +253,10 @@ class Embodiment:
 
 
 def _pose_problem(pose: np.ndarray) -> str | None:
-    """Return the problem of a (4, 4) pose and its remedy, to follow "extrinsics"; None if the pose is valid."""
+    """Return the problem of a (4, 4) pose and its remedy; None if the pose is valid.
+
+    The text follows the word "extrinsics", e.g. `have a rotation scaled by 1000; divide its 3x3 by that`.
+    """
     rotation = pose[:3, :3]
     if not np.array_equal(pose[3], [0, 0, 0, 1]):
         if np.array_equal(pose[:, 3], [0, 0, 0, 1]):
@@ -254,7 +274,18 @@ def _pose_problem(pose: np.ndarray) -> str | None:
 
 
 def _look_up(label: str, key: str, side: str, tree: Mapping[str, Modality], kinds: tuple[type[Part], ...]) -> Part:
-    """Return the modality of a key. Raises SpecError unless it is of `kinds`."""
+    """Return the modality of a key of `tree`, the observation or action of a task.
+
+    Args:
+      label: name of the field that holds the key, for messages.
+      key: the key.
+      side: `observation` or `action`, for messages.
+      tree: {key: modality}.
+      kinds: classes of modalities that are accepted.
+
+    Raises:
+      SpecError: the key is missing or its modality is of another class; the message names the nearest fitting key.
+    """
     if isinstance(modality := tree.get(key), kinds):
         return modality
     right = [name for name, other in tree.items() if isinstance(other, kinds)]

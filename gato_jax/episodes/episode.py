@@ -14,7 +14,7 @@ from gato_jax.episodes.keys import flatten
 
 
 class EpisodeError(ValueError):
-    """An episode whose arrays contradict each other; the message names task, key and shapes."""
+    """An episode or provenance whose fields contradict each other or are not valid; the message names the field."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,9 @@ class Provenance:
       recorded_at: time in ISO 8601, or an interval START/END.
       annotator: person or program that wrote the instructions and labels.
       content_credentials: C2PA manifest of the images, as JSON.
+
+    Raises:
+      EpisodeError: a field is not a str, `kind` is none of the three, or `recorded_at` is not ISO 8601.
     """
 
     source: str
@@ -64,14 +67,14 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One episode of T steps.
+    """One episode of T steps, a final observation included; `len` is T.
 
     Attributes:
       task: name of the task, `suite/task`.
       observation: {key: array with leading axis T}; text is an object array of str. Nested keys are flattened to `a/b`.
       action: {key: array with leading axis T}, flattened as well.
       reward: (T,) float32, the reward that followed the step's action.
-      discount: (T,) float32.
+      discount: (T,) float32, the discount that followed the step's action: 0 if it ended the task, else usually 1.
       is_first, is_last, is_terminal: (T,) bool, as RLDS defines them.
       provenance: origin of the episode.
       final_observation: True if the last step holds only the observation that the last action led to, as in RLDS
@@ -80,6 +83,10 @@ class Episode:
       seed: seed of the environment's reset; None if there is none.
       score: score in the task's metric, computed while the episode is played. It is not stored: None after reading.
       frames: (acting steps, height, width, 3) uint8, the scene before each action; None unless asked for, not stored.
+
+    Raises:
+      EpisodeError: there are no steps, an observation or action is not a NumPy array, two keys flatten to the same, or
+        the arrays differ in T. Shapes at one step and dtypes are checked only when the episode is written.
     """
 
     task: str

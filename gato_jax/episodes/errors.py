@@ -15,7 +15,10 @@ class SpecError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the name that is spelt most like `name`, in quotes; all names if none is near; "none" without names."""
+    """Return the name that is spelt most like `name`, in quotes, for a message.
+
+    If none is near, return all names, e.g. `'left', 'right'`; without names, return `none`.
+    """
     names = list(names)
     near = difflib.get_close_matches(name, names, n=1)
     return ", ".join(map(repr, near or names)) or "none"

@@ -41,7 +41,7 @@ def _leaves(tree: Mapping, prefix: str, label: str, error: type[ValueError]) -> 
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat mapping as a nested one, {`a/b`: x} as {a: {b: x}}.
+    """Return a flat mapping as a new nested one, {`a/b`: x} as {a: {b: x}}; the inverse of `flatten`.
 
     Raises:
       SpecError: one key is a prefix of another, as `a` is of `a/b`.
@@ -61,7 +61,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def look_up(tree: Any, key: str) -> Any:
-    """Return the value at the flat key `a/b` of the nested tree {a: {b: value}}."""
+    """Return the value at the flat key `a/b` of the nested tree {a: {b: value}}; raise KeyError if there is none."""
     for name in key.split("/"):
         tree = tree[name]
     return tree

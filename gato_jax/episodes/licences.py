@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Terms of a licence; a field is None if it is unknown.
+    """Terms of a licence; a field is None where they are unknown, and all are of a licence that is not in the table.
 
     Attributes:
       commercial_use: whether commercial use is permitted.
@@ -69,7 +69,7 @@ _Combine = Callable[[Sequence[bool | None]], bool | None]
 
 @dataclasses.dataclass(frozen=True)
 class _Expression:
-    """Operands of AND or OR in a parsed expression; an operand that is one licence is its name."""
+    """Operands of one operator, "AND" or "OR", in a parsed expression; an operand that is one licence is its name."""
 
     operator: str
     parts: tuple[str | _Expression, ...]
@@ -79,7 +79,9 @@ def parse_terms(expression: str) -> Terms:
     """Return the terms of an SPDX expression, or of the name of a licence.
 
     Under AND, a use is permitted if both licences permit it, and a duty holds if either licence has it. Under OR, it is
-    the other way round. A text that is not an expression counts as the name of one licence.
+    the other way round. Operands with unknown terms leave a field None unless another operand decides it. A text that
+    is not an expression counts as the name of one licence. Case does not matter, and common spellings such as
+    `Apache License 2.0` are known.
     """
     tree = _parse(expression)
 
@@ -99,7 +101,12 @@ def commercial_use(expression: str) -> bool | None:
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
-    """Return whether all licences that an SPDX expression requires are in `allowed`, ignoring case."""
+    """Return whether all licences that an SPDX expression requires are in `allowed`, ignoring case.
+
+    Of the operands of OR, one suffices. Versions and exceptions count as part of the name: `GPL-3.0-only` and
+    `GPL-2.0 WITH Classpath-exception-2.0` are other names than `GPL-3.0` and `GPL-2.0`. An item of `allowed` may be a
+    whole expression.
+    """
     names = {_normalise(name) for name in allowed}
     if _normalise(expression) in names:
         return True
@@ -117,7 +124,14 @@ def _any(values: Sequence[bool | None]) -> bool | None:
 def _evaluate(
     tree: str | _Expression, leaf: Callable[[str], bool | None], over_and: _Combine, over_or: _Combine
 ) -> bool | None:
-    """Evaluate an expression by `leaf` for a licence, `over_and` for operands of AND and `over_or` for those of OR."""
+    """Evaluate a parsed expression, or the name of one licence, to True, False or None for unknown.
+
+    Args:
+      tree: the expression or name, from `_parse`.
+      leaf: function of the name of one licence.
+      over_and: function that joins the results of the operands of AND.
+      over_or: function that joins the results of the operands of OR.
+    """
     if isinstance(tree, str):
         return leaf(tree)
     verdicts = [_evaluate(part, leaf, over_and, over_or) for part in tree.parts]
@@ -125,7 +139,7 @@ def _evaluate(
 
 
 def _normalise(name: str) -> str:
-    """Return the normal spelling of a name: `cc-by-4.0` for `CC BY 4.0`."""
+    """Return the spelling of a name in lower case, with hyphens and without synonyms: `cc-by-4.0` for `CC BY 4.0`."""
     spelling = re.sub(r"[\s_]+", "-", name.strip().casefold())
     return _SYNONYMS.get(spelling, spelling)
 
@@ -142,7 +156,11 @@ def _terms(name: str) -> Terms:
 
 @functools.lru_cache(maxsize=256)
 def _parse(expression: str) -> str | _Expression:
-    """Parse an SPDX expression, in which WITH binds closest, then AND, then OR; return other texts unchanged."""
+    """Parse an SPDX expression, in which WITH binds closest, then AND, then OR, each in upper or lower case.
+
+    One licence is returned as its name, e.g. `GPL-2.0 WITH Classpath-exception-2.0`, and a text that is no expression
+    unchanged.
+    """
     words = re.findall(r"[()]|[^\s()]+", expression)
     tree = _parse_alternatives(words)
     return expression if tree is None or words else tree
@@ -155,7 +173,15 @@ def _parse_alternatives(words: list[str]) -> str | _Expression | None:
 def _parse_operands(
     words: list[str], operator: str, read: Callable[[], str | _Expression | None]
 ) -> str | _Expression | None:
-    """Take operands that an operator joins off the front of `words`; return None if they are not an expression."""
+    """Take the operands that an operator joins off the front of `words`, in place, and return them as one expression.
+
+    A single operand is returned as it is. The result is None if an operand is missing or malformed.
+
+    Args:
+      words: the words and parentheses that are left of the expression.
+      operator: "AND" or "OR".
+      read: function that takes one operand off `words` and returns it, or None.
+    """
     parts = [read()]
     while words and words[0].upper() == operator:
         words.pop(0)
@@ -180,7 +206,10 @@ def _parse_operand(words: list[str]) -> str | _Expression | None:
 
 
 def _parse_name(words: list[str]) -> str:
-    """Take a name off the front of `words`; neighbouring words are one name, as in `CC BY 4.0`."""
+    """Take a name off the front of `words`, in place; neighbouring words are one name, as in `CC BY 4.0`.
+
+    The name ends before a parenthesis, AND, OR or WITH, and is empty if one of these comes first.
+    """
     taken = []
     while words and words[0] not in ("(", ")") and words[0].upper() not in ("AND", "OR", "WITH"):
         taken.append(words.pop(0))

@@ -26,8 +26,11 @@ class Image:
     Attributes:
       height, width: size in pixels.
       channels: number of channels.
-      fit: method that brings an image to a multiple of the patch size: `resize` scales it, `pad` adds black pixels,
-        `crop` cuts its middle out.
+      fit: method that brings each side of an image to a multiple of the patch size: `resize` scales it and `pad` adds
+        black pixels below and to the right, both up to the next multiple; `crop` keeps its middle, down to the last.
+
+    Raises:
+      SpecError: a field has a wrong type, or a size is below 1.
     """
 
     height: int
@@ -47,7 +50,11 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Discrete:
-    """Integers in [0, n), of the given shape."""
+    """Integers in [0, n), of the given shape at one step; () for a single integer.
+
+    Raises:
+      SpecError: a field has a wrong type, `n` is below 1, or a side of `shape` is negative.
+    """
 
     n: int
     shape: tuple[int, ...] = ()
@@ -68,8 +75,13 @@ class Continuous:
 
     Attributes:
       shape: shape at one step.
-      low, high: limits, either one number for all elements or one for each element in row-major order. Actions need
-        finite limits, from which they are normalised to [-1, 1]. Observations may have infinite ones.
+      low, high: limits, either one number for all elements or one for each element in row-major order; arrays and
+        nested lists are flattened. Actions need finite limits, from which they are normalised to [-1, 1]. Observations
+        may have infinite ones.
+
+    Raises:
+      SpecError: a field has a wrong type, a limit is NaN, their number is not that of the elements, or a low is above
+        its high. Infinite limits of actions are not refused here.
     """
 
     shape: tuple[int, ...]
@@ -111,7 +123,10 @@ Modality: TypeAlias = Text | Image | Discrete | Continuous
 
 
 def modality_to_json(modality: Modality) -> dict[str, Any]:
-    """Return the fields of a modality and, as `kind`, its class in lower case."""
+    """Return a dict of the fields of a modality and, as `kind`, its class in lower case.
+
+    For example, {"kind": "discrete", "n": 4, "shape": ()}. Tuples and infinite numbers stay what they are.
+    """
     return {"kind": type(modality).__name__.lower(), **vars(modality)}
 
 

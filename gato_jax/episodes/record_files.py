@@ -18,11 +18,14 @@ FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 @runtime_checkable
 class Records(Protocol):
-    """Random access to the records of one file. A damaged record raises RecordError."""
+    """Random access to the records of one file, from position 0; the length counts those that can be read.
+
+    Opening a damaged file raises nothing and sets `problem`; reading a damaged record raises RecordError.
+    """
 
     @property
     def problem(self) -> str | None:
-        """The reason why records at the end of the file cannot be read; None if the file is whole."""
+        """The reason why records at the end of the file, or all, cannot be read; None if the file is whole."""
         ...
 
     def __len__(self) -> int: ...
@@ -31,7 +34,7 @@ class Records(Protocol):
 
 @runtime_checkable
 class RecordWriter(Protocol):
-    """Writer of the records of one file."""
+    """Writer of the records of one file, which is complete only after `close`."""
 
     def write(self, record: bytes) -> None: ...
     def close(self) -> None: ...
@@ -40,7 +43,8 @@ class RecordWriter(Protocol):
 class ArrayRecords:
     """Random access to the records of one ArrayRecord file.
 
-    The index is at the end of the file, so a file that was cut short has no readable records.
+    The index is at the end of the file, so a file that was cut short has no readable records. Opening such a file
+    raises nothing: its length is 0, and `problem` names the reason. A file without records counts as damaged as well.
     """
 
     def __init__(self, file: Any):
@@ -67,7 +71,13 @@ class ArrayRecords:
 
 
 def open_records(file: Path | Any) -> Records:
-    """Open a record file, whose name says its format. Raises OSError if it does not exist."""
+    """Open a record file: TFRecord if `.tfrecord` is in its name, else ArrayRecord.
+
+    A damaged file is opened with the records that can be read, and `problem` set.
+
+    Raises:
+      OSError: the file does not exist or cannot be read.
+    """
     if ".tfrecord" in file.name:
         return TFRecords(file)
     if not file.exists():
@@ -76,7 +86,7 @@ def open_records(file: Path | Any) -> Records:
 
 
 def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> RecordWriter:
-    """Return a writer of a new file."""
+    """Return a writer of a new file at the path `file`, which must not exist yet, in the format `file_format`."""
     if file_format == "tfrecord":
         return TFRecordWriter(file)
     from array_record.python.array_record_module import ArrayRecordWriter  # pyright: ignore: compiled
@@ -85,7 +95,10 @@ def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> Reco
 
 
 class SplitRecords:
-    """Random access to the records of all files of a split, which are opened at the first access."""
+    """Random access to the records of all files of a split, numbered from 0 across the files in their order.
+
+    The files are opened at the first access. Negative positions are not supported.
+    """
 
     def __init__(self, files: Sequence[Path]):
         self._files = tuple(files)

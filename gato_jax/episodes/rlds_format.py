@@ -64,7 +64,11 @@ def _feature(modality: Modality) -> Any:
 
 
 def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
-    """Return an episode as the example that `features(spec)` serialises."""
+    """Return an episode as the example that `features(spec)` serialises, without checking it against the spec.
+
+    The example is {"steps": one nested dict for each of the T steps, "episode_metadata": {name: value}}, with images as
+    PNG files in memory and -1 for a missing seed or success.
+    """
     columns = {
         side: {k: list(_encode_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
         for side in ("observation", "action")
@@ -104,9 +108,14 @@ def _encode_column(modality: Modality, values: np.ndarray) -> Iterator[Any]:
 
 
 class RecordReader:
-    """Reader of the episodes of one split.
+    """Reader of the episodes of one split, by their position over all files.
 
     It decodes whole columns instead of steps, which is 20 times faster for episodes without images.
+
+    Args:
+      directory: folder of the dataset, which holds the description by TFDS.
+      files: the record files of the split, in order.
+      spec: the task.
     """
 
     def __init__(self, directory: Path, files: Sequence[Path], spec: TaskSpec):
@@ -146,7 +155,13 @@ class RecordReader:
 
 
 def _decode_column(modality: Modality, column: np.ndarray, feature: Any) -> np.ndarray:
-    """Return the (T, ...) values of one key from the column of its record."""
+    """Return the (T, ...) values of one key: text as str objects, images decoded to uint8, numbers unchanged.
+
+    Args:
+      modality: modality of the key.
+      column: the T values of the key in a record; text and images are bytes.
+      feature: the TFDS feature of the key, which decodes images.
+    """
     match modality:
         case Text():
             return np.array([text.decode() for text in column], dtype=object)

@@ -21,7 +21,7 @@ _MODALITIES = {"read_as": Mapping[str, Modality]}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """Description of one task.
+    """Description of one task, whose full name is `suite/task`.
 
     Attributes:
       suite: name of the suite.
@@ -34,7 +34,8 @@ class TaskSpec:
       embodiment: the robot that acts; None if there is none. Its keys are keys of `observation` and `action`.
 
     Raises:
-      SpecError: a field has a wrong type, or contradicts another field.
+      SpecError: a field has a wrong type or contradicts another field, an action is an Image, or there is neither an
+        observation nor an action.
     """
 
     suite: str
@@ -73,7 +74,7 @@ class TaskSpec:
         return f"{self.suite}/{self.task}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as strict JSON, with infinite limits as "inf" and "-inf"; `from_json` is the inverse."""
+        """Return the spec as a dict for strict JSON, with infinite limits as "inf" and "-inf", for `from_json`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for side in ("observation", "action"):
             fields[side] = {key: modality_to_json(modality) for key, modality in fields[side].items()}
@@ -83,10 +84,10 @@ class TaskSpec:
 
     @classmethod
     def from_json(cls, fields: Any) -> TaskSpec:
-        """Return the spec that `to_json` wrote.
+        """Return the spec from the dict that `to_json` returned; fields with a default may be missing.
 
         Raises:
-          SpecError: a key or value is not as `to_json` writes it.
+          SpecError: `fields` is not a mapping, or a key or value is not as `to_json` writes it.
         """
         name = f"{fields.get('suite')}/{fields.get('task')}: spec" if isinstance(fields, Mapping) else "a task"
         return cls(**_READER.arguments(cls, fields, name))

@@ -32,17 +32,23 @@ SCHEMA = 1
 
 
 class DatasetError(ValueError):
-    """A dataset that is missing, damaged or not ours; the message names the file and the remedy."""
+    """A dataset that is missing, damaged or not written by gato_jax; the message names the file and the remedy."""
 
 
 def dataset_name(task_name: str) -> str:
-    """Return the TFDS name of a task: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`."""
+    """Return the TFDS name of a task, in snake case: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", task_name).lower()
     return "__".join(re.sub(r"\W+", "_", part).strip("_") for part in snake.split("/"))
 
 
 def list_datasets(root: str | Path) -> dict[str, Path]:
-    """Return the finished datasets below `root` as {task name: folder of the newest version}."""
+    """Return the finished datasets `root/NAME/VERSION` as {task name: folder of the newest version}.
+
+    Versions are compared as numbers. The result is empty if the root is missing.
+
+    Raises:
+      DatasetError: the description of a task is damaged.
+    """
     datasets = {}
     for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
         if _version(file.parent.name):
@@ -51,10 +57,11 @@ def list_datasets(root: str | Path) -> dict[str, Path]:
 
 
 def find_dataset(root: str | Path, task_name: str) -> Path:
-    """Return the folder of a task's dataset below `root`.
+    """Return the folder `root/NAME/VERSION` of the newest version of a task's dataset.
 
     Raises:
-      DatasetError: there is none; the message names the tasks that are spelt most like it.
+      DatasetError: there is none, and the message names the tasks that are spelt most like it; or the description of a
+        task below `root` is damaged.
     """
     datasets = list_datasets(root)
     if task_name not in datasets:
@@ -74,8 +81,8 @@ class EpisodeIndex:
       episode_return: (N,) float64, undiscounted return.
       success: (N,) int8, 0 or 1; -1 if the task has no success.
       seed: (N,) int64, seed of the reset; -1 if there is none.
-      digest: (N,) uint64, hash of the episode's content.
-      offset: (N,) int64, number of steps of the split before the episode.
+      digest: (N,) uint64, hash of the episode's content without its provenance.
+      offset: (N,) int64, number of steps, final observations included, of all earlier episodes of the split.
       file: (F,) names of the record files, in order.
       size: (F,) their sizes in bytes.
     """
@@ -103,7 +110,8 @@ class EpisodeDataset:
       split: name of the split.
       spec: the task.
       index: index of the episodes.
-      fingerprint: hash of the task and of all episodes, which does not depend on the folder.
+      fingerprint: 16 hexadecimal digits, a hash of the task, the split's name and all episodes, which does not depend
+        on the folder.
     """
 
     directory: Path
@@ -140,7 +148,12 @@ class EpisodeDataset:
         return rlds_format.RecordReader(self.directory, files, self.spec)
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
-        """Read the episode at `position`, where -1 is the last. Raises DatasetError if its record is damaged."""
+        """Read the episode at `position`, where -1 is the last.
+
+        Raises:
+          IndexError: there is no such episode.
+          DatasetError: its record is damaged, or has another number of steps than the index says.
+        """
         position = range(len(self))[position]
         try:
             episode = self._reader.read(position)
@@ -211,7 +224,7 @@ def _fingerprint(directory: Path, split: str, index: EpisodeIndex) -> str:
 
 
 def _version(name: str) -> tuple[int, ...]:
-    """Return a version such as `1.0.0` as numbers, empty for a folder with another name, such as an unfinished one."""
+    """Return the numbers of a version, (1, 0, 0) for `1.0.0`; () for any other name, as of an unfinished folder."""
     return tuple(map(int, name.split("."))) if re.fullmatch(r"\d+\.\d+\.\d+", name) else ()
 
 

@@ -20,6 +20,8 @@ _FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # the number of fil
 def atomic_dataset(directory: Path) -> Iterator[Path]:
     """Yield an empty folder, which becomes the dataset `directory` when the block ends without an error.
 
+    It replaces a folder that is there. If the block raises, `directory` stays as it was and the error passes through.
+
     Raises:
       StoreError: another process is writing the dataset, or the disk refuses.
     """
@@ -41,6 +43,8 @@ def write_examples(
 ) -> dict[str, int]:
     """Write the record files and the description of a TFDS dataset, and return the number of examples of each split.
 
+    Each record file holds up to 1,000 examples, in the order of the iterables.
+
     Args:
       staging: the empty folder to write to, from `atomic_dataset`.
       directory: final folder of the dataset, `.../NAME/VERSION`. TFDS writes both names into the description.
@@ -49,7 +53,8 @@ def write_examples(
       file_format: `array_record`, or `tfrecord` for older readers of RLDS.
 
     Raises:
-      StoreError: a split is empty, or the disk refuses. Errors of the iterables pass through.
+      StoreError: a split is empty, the file format is unknown, or the disk refuses. Errors of the iterables pass
+        through.
     """
     if file_format not in FILE_FORMATS:
         raise StoreError(f"{directory}: no file format {file_format!r}; write {' or '.join(FILE_FORMATS)}")
@@ -70,7 +75,11 @@ def write_examples(
 
 
 def serializer(features: Any) -> Callable[[Any], bytes]:
-    """Return the function that serialises an example to the bytes of its record, the same bytes in every process."""
+    """Return the function that serialises an example to the bytes of its record, the same bytes in every process.
+
+    Args:
+      features: the `tfds.features.FeaturesDict` of the examples.
+    """
     from tensorflow_datasets.core import example_serializer
 
     serialize = example_serializer.ExampleSerializer(features.get_serialized_info()).get_tf_example
@@ -135,7 +144,17 @@ def _template(staging: Path, directory: Path, split: str, file_format: FileForma
 def _write_records(
     template: Any, records: Iterator[bytes], directory: Path, file_format: FileFormat
 ) -> tuple[list[int], int]:
-    """Write the files of a split, and return the number of records of each file and the bytes of all records."""
+    """Write the files of a split, and return the number of records of each file and the bytes of all records together.
+
+    Args:
+      template: template of the names of the files, from `_template`.
+      records: the records, up to 1,000 of which go to each file. Errors of the iterator pass through.
+      directory: final folder of the dataset, named in messages.
+      file_format: format of the files.
+
+    Raises:
+      StoreError: the disk refuses.
+    """
     lengths, size = [], 0
     # Records are drawn outside of `disk_errors`, because an error of their iterator is not one of the disk.
     while (first := next(records, None)) is not None:
@@ -153,13 +172,13 @@ def _write_records(
 
 
 def record_files(directory: Path, split: str) -> list[Path]:
-    """Return the record files of a split, in order."""
+    """Return the record files of a split in a dataset's folder, of either format, in order; [] if there are none."""
     return [file for format in FILE_FORMATS for file in sorted(directory.glob(f"*-{split}.{format}-*"))]
 
 
 @contextlib.contextmanager
 def disk_errors(directory: Path) -> Iterator[None]:
-    """Convert errors of the disk in the block to a StoreError that names the dataset and the remedy.
+    """Convert each OSError in the block to a StoreError that names the dataset `directory` and the remedy.
 
     A RuntimeError is converted as well, because ArrayRecord raises it when the disk is full.
     """

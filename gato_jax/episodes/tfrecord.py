@@ -20,7 +20,10 @@ class RecordError(ValueError):
 
 
 class TFRecords:
-    """Random access to the records of one file.
+    """Random access to the records of one file; the length counts those that can be read.
+
+    A file that is cut short or damaged raises no error when it is opened: `problem` is set. A missing one raises
+    OSError.
 
     Args:
       file: a `pathlib.Path` or an `etils.epath.Path`.
@@ -37,7 +40,12 @@ class TFRecords:
         return len(self._spans)
 
     def __getitem__(self, position: int) -> bytes:
-        """Return the bytes of a record. Raises RecordError if they differ from those that were written."""
+        """Return the bytes of a record.
+
+        Raises:
+          IndexError: there is no such record.
+          RecordError: the bytes differ from those that were written, as their CRC shows.
+        """
         start, size = self._spans[position]
         with self._file.open("rb") as content:
             content.seek(start)
@@ -49,7 +57,7 @@ class TFRecords:
 
 
 class TFRecordWriter:
-    """Writer of one file, which must not exist yet."""
+    """Writer of one TFRecord file; if the file exists already, the constructor raises FileExistsError."""
 
     def __init__(self, file: str | os.PathLike[str]):
         self._file = open(file, "xb")
@@ -64,13 +72,18 @@ class TFRecordWriter:
 
 
 def _masked_crc(data: bytes) -> int:
-    """Return the CRC-32C of some bytes in the form in which it is stored: rotated by 15 bits, plus a constant."""
+    """Return the CRC-32C of some bytes as the uint32 that is stored: rotated right by 15 bits, plus a constant."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _find_records(file: Any) -> tuple[list[tuple[int, int]], str | None]:
-    """Return the first byte and the size of each whole record, and the problem that ends the file early, if any."""
+    """Find the whole records of a file before the first damage; the CRCs of their contents are not checked.
+
+    Returns:
+      (offset, size) in bytes of the content of each record; and the problem that ends the file early, None if it is
+      whole.
+    """
     spans, headers, problem, position = [], [], None, 0
     with file.open("rb") as content:
         end = content.seek(0, os.SEEK_END)

@@ -30,7 +30,7 @@ def write_dataset(
     overwrite: bool = False,
     file_format: FileFormat = "array_record",
 ) -> Path:
-    """Write the episodes of one task to the dataset `root/NAME/version` and return that folder.
+    """Write the episodes of one task to the dataset `root/NAME/version` and return that folder; see `dataset_name`.
 
     The dataset appears whole or not at all: a process that is killed leaves only `root/NAME/version.partial`.
 
@@ -40,7 +40,7 @@ def write_dataset(
       splits: {split: episodes}. The splits are consumed one after the other, a few episodes at a time, so they may be
         generators.
       version: version of the dataset.
-      overwrite: whether to replace an existing dataset of this task.
+      overwrite: whether to replace an existing dataset of this task and version.
       file_format: `array_record`, which has an index, or `tfrecord` for older readers of RLDS.
 
     Raises:
@@ -59,20 +59,24 @@ def write_dataset(
 
 
 def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0", overwrite: bool = False) -> None:
-    """Raise StoreError if `write_dataset` would refuse these arguments, before any episode has been made."""
+    """Raise StoreError if `write_dataset` would refuse the destination, so that this is known before episodes are made.
+
+    Only what is at `root/NAME/version` is checked, see `check_destination`; nothing is written.
+    """
     check_destination(Path(root) / dataset_name(spec.name) / version, spec, overwrite)
 
 
 def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
-    """Check that a dataset of a task may be written to a folder.
+    """Check that a dataset of a task may be written to a folder, which may also be missing.
 
     Args:
       directory: folder of the dataset.
       spec: the task.
-      overwrite: whether an existing dataset of the task may be replaced.
+      overwrite: whether an existing dataset of the task, a damaged one or an empty folder may be replaced.
 
     Raises:
-      StoreError: the folder holds a dataset of another task, something else, or a dataset and `overwrite` is False.
+      StoreError: the folder exists and `overwrite` is False; or, in any case, it holds a dataset of another task or
+        something that is no dataset.
     """
     if not directory.exists():
         return
@@ -92,7 +96,11 @@ def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
 
 
 def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[EpisodeRow]) -> Iterator[dict]:
-    """Yield the encoded episodes, each checked against the spec, and append its row of the index to `rows`."""
+    """Yield the encoded episodes, each checked against the spec, and append its row of the index to `rows`, in place.
+
+    Raises:
+      StoreError: an episode contradicts the spec; the message names the split and the number of the episode, from 0.
+    """
     for number, episode in enumerate(episodes):
         if problem := find_contradiction(spec, episode):
             raise StoreError(f"{spec.name}: episode {number} of split {split!r}: {problem}")
@@ -101,7 +109,10 @@ def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: lis
 
 
 def find_contradiction(spec: TaskSpec, episode: Episode) -> str | None:
-    """Return the problem that keeps an episode out of a dataset of the task; None if there is none."""
+    """Return the first problem that keeps an episode out of a dataset of the task; None if there is none.
+
+    For example, `it has seed -1; seeds start at 0`. Limits and dtypes of Continuous values are not checked.
+    """
     if episode.task != spec.name:
         return f"it is of task {episode.task!r}; one dataset holds one task"
     if episode.seed is not None and episode.seed < 0:
@@ -117,7 +128,10 @@ def find_contradiction(spec: TaskSpec, episode: Episode) -> str | None:
 
 
 def _find_value_problem(modality: Modality, values: np.ndarray) -> str | None:
-    """Return the problem of (T, ...) values of a modality; None if there is none."""
+    """Return the problem of (T, ...) values of a modality, e.g. `dtype int64, images are uint8`; None if there is none.
+
+    Limits and dtypes of Continuous values are not checked.
+    """
     if isinstance(modality, Text):
         wrong = [value for value in values if not isinstance(value, str)]
         return f"holds {wrong[0]!r}, text is str" if wrong else None
@@ -134,7 +148,11 @@ def _find_value_problem(modality: Modality, values: np.ndarray) -> str | None:
 
 
 def _digest(episode: Episode) -> int:
-    """Return a 64-bit hash of the episode's content, which is the same on every machine, unlike that of its record."""
+    """Return a 64-bit hash of the episode's content, which is the same on every machine, unlike that of its record.
+
+    It covers observations, actions, step fields such as rewards, seed, success and `final_observation`, but neither
+    task, provenance, score nor frames.
+    """
     digest = hashlib.blake2b(repr((episode.seed, episode.success, episode.final_observation)).encode(), digest_size=8)
     steps = {name: getattr(episode, name) for name in rlds_format.STEP_FIELDS}
     for tree in (episode.observation, episode.action, steps):
@@ -175,7 +193,7 @@ def write_sidecars(
     rows: Mapping[str, Sequence[EpisodeRow]],
     files: Mapping[str, Sequence[Path]],
 ):
-    """Write the files of a dataset that TFDS does not write: the task and the index.
+    """Write the files of a dataset that TFDS does not write: `task.json`, the task, and `episode_index.npz`, the index.
 
     Args:
       staging: the folder to write to.
@@ -183,6 +201,9 @@ def write_sidecars(
       spec: the task.
       rows: {split: a row for each episode}.
       files: {split: the closed record files, in order}.
+
+    Raises:
+      StoreError: the disk refuses.
     """
     with disk_errors(directory):
         (staging / TASK_FILE).write_text(json.dumps({"schema": SCHEMA, "task": spec.to_json()}, indent=2))
@@ -195,7 +216,7 @@ def write_sidecars(
 
 
 def _index(files: Sequence[Path], rows: Sequence[EpisodeRow]) -> EpisodeIndex:
-    """Return the index of a split whose record files are closed."""
+    """Return the index of a split of one or more episodes, whose record files are closed."""
     length, final_observation, episode_return, success, seed, digest = zip(*rows, strict=True)
     lengths = np.array(length, np.int64)
     return EpisodeIndex(

@@ -22,11 +22,12 @@ class NoTaskError(ValueError):
 
 
 def playable_tasks(agent: Agent, tasks: Sequence[str] = ()) -> list[str]:
-    """Return the tasks to evaluate an agent on, after checking each of them.
+    """Return the names of the tasks to evaluate an agent on, after checking each of them.
 
     Args:
       agent: the agent.
-      tasks: names of the tasks. Empty takes all tasks of the agent that have an environment.
+      tasks: names of the tasks, `suite/task`, whose order is kept and duplicates dropped. Empty takes all tasks of the
+        agent that have an environment.
 
     Raises:
       NoTaskError: `tasks` is empty and no task of the agent has an environment.

@@ -17,9 +17,10 @@ _DRAW_SEED = 0
 def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
     """Return the constant actions that are tried on a task, {description: action}, at most MAX_CANDIDATES.
 
-    A discrete action contributes every value. A continuous one contributes zero, and zero with one element at either of
-    its limits. A task with several action keys has every combination. If these are more than MAX_CANDIDATES, the first
-    (zero) is kept and the others are drawn without replacement by a fixed seed.
+    A discrete action contributes every value, the same for all of its elements. A continuous one contributes zero, and
+    zero with one element at either of its limits. A task with several action keys has every combination. If these are
+    more than MAX_CANDIDATES, the first (zero) is kept and the others are drawn without replacement by a fixed seed. A
+    description is such as `action=3`, `action=zero` or `action=+1 at 0`, comma-separated for several keys.
     """
     constants = {key: _constants(modality) for key, modality in control_actions(spec).items()}
     shape = tuple(len(choices) for choices in constants.values())
@@ -38,7 +39,10 @@ def candidate_actions(spec: TaskSpec) -> dict[str, Action]:
 
 
 def _constants(modality: Discrete | Continuous) -> list[tuple[str, np.ndarray]]:
-    """Return (description, value) of each constant value of one action key."""
+    """Return (description, value) of each constant value of one action key, zero first, e.g. (`+1 at 0`, array).
+
+    Zero is clipped to the limits of a continuous key.
+    """
     if isinstance(modality, Discrete):
         return [(str(value), np.full(modality.shape, value)) for value in range(modality.n)]
     low, high = limits(modality)

@@ -22,15 +22,17 @@ _Codecs = Sequence[tuple[str, DiscreteCodec | ContinuousCodec]]
 
 
 class HeldOutError(ValueError):
-    """Recordings that this score does not apply to; the message names the action that it cannot score."""
+    """Recordings that a score of this module does not apply to; the message names the action that it cannot score."""
 
 
 class RecordedSteps(Environment):
-    """An environment of single recorded steps: the episode of seed n shows the n-th observation and ends.
+    """An environment of single recorded steps: the episode of seed n shows observation n and ends after one action.
+
+    Any action is accepted; the reward is 0, and there is no success and nothing to render.
 
     Args:
       spec: The task of the recordings.
-      observations: The observations.
+      observations: The observations, {key: value at one step}, numbered from 0.
     """
 
     def __init__(self, spec: TaskSpec, observations: Sequence[Mapping[str, Any]]):
@@ -55,13 +57,18 @@ class RecordedSteps(Environment):
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
     """Return the mean absolute error of the agent's most probable action at each held-out step, beside baselines.
 
-    Errors are in units of half of each dimension's range. The agent acts at each step without memory of those before.
+    Errors are in units of half of each dimension's range, and averaged over all steps and dimensions. The agent acts at
+    each step without memory of those before.
 
     Args:
       agent: The agent.
       task: Name of the task of all episodes; its actions are continuous.
       train: Episodes that the agent was trained on. Their mean and median actions are the baselines.
       test: Episodes to score.
+
+    Returns:
+      `value`, the agent's error; `baseline` and `median_baseline`, those of the mean and median action of `train`;
+      `metric`, the name of the error; and `episodes`, the number of episodes in `test`.
 
     Raises:
       HeldOutError: An action of the task is discrete.
@@ -98,7 +105,11 @@ def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Seq
       agent: The agent.
       task: Name of the task of all episodes; its action is text.
       train: Episodes that the agent was trained on.
-      test: Episodes to score. Text beyond the agent's context is cut off.
+      test: Episodes to score. Each step is read on its own, and text beyond the agent's context is cut off.
+
+    Returns:
+      `value`, the agent's perplexity; `baseline`, that of the unigram model; `metric`, "perplexity"; and `episodes`,
+      the number of episodes in `test`.
     """
     layout = agent.layout(task)
     held_out = [_only_written(step) for episode in test for step in layout.encode_timesteps(episode)]
@@ -121,7 +132,7 @@ def _unigram_perplexity(counts: np.ndarray, scored: np.ndarray, smoothing: float
 
 
 def _only_written(tokens: TokenSequence) -> TokenSequence:
-    """Return the tokens with a loss mask of the text that the agent writes, without text and images that it reads."""
+    """Return the same tokens, with a loss mask that is True only for text that the agent writes, not what it reads."""
     return tokens.replace(loss_mask=tokens.loss_mask & (tokens.action_range[:, 1] > 0))
 
 
@@ -130,7 +141,13 @@ def _targets(tokens: TokenSequence, first: int = 0) -> np.ndarray:
 
 
 def _scaled(codecs: _Codecs, episodes: Sequence[Episode]) -> np.ndarray:
-    """Return the actions of all steps, (steps, dimensions), with each dimension's limits at -1 and 1."""
+    """Return the actions of all steps of all episodes, (steps, dimensions), with the codec's limits at -1 and 1.
+
+    Final observations, which have no action, are left out. Values beyond the limits are not clipped.
+
+    Raises:
+      HeldOutError: An action is discrete.
+    """
     columns = []
     for key, codec in codecs:
         if not isinstance(codec.modality, Continuous):

@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def mean(self) -> float:
-        """Mean of the scores."""
+        """Mean of the scores; NaN without scores."""
         return float(np.mean(self.scores))
 
     def to_json(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class LearningCurve:
     Attributes:
       path: the file.
       task: name of the task.
-      every: number of training steps between evaluations.
+      every: number of training steps between evaluations, which are due at its multiples.
       rollouts: number of episodes of each evaluation, each evaluation with seeds of its own; 0 for no evaluations.
       environments: number of episodes that are played side by side; the scores do not depend on it.
       temperature: temperature of sampling the actions.
@@ -61,7 +61,7 @@ class LearningCurve:
     temperature: float
 
     def evaluations(self) -> list[Evaluation]:
-        """Return the evaluations in the file, none if it does not exist."""
+        """Return the evaluations in the file, in order of their steps, none if it does not exist."""
         text = self.path.read_text() if self.path.exists() else ""
         lines = [json.loads(line) for line in text.splitlines()]
         return [Evaluation(step=line["step"], scores=tuple(line["scores"])) for line in lines]
@@ -80,7 +80,7 @@ class LearningCurve:
         self._write(known)
 
     def forget(self):
-        """Remove all evaluations."""
+        """Remove all evaluations; the file is left empty."""
         self._write([])
 
     def _evaluate(self, agent: Agent, step: int) -> Evaluation:
@@ -96,7 +96,11 @@ class LearningCurve:
 
 
 def smooth(evaluations: Sequence[Evaluation], window: int) -> list[Evaluation]:
-    """Return the moving average over `window` evaluations; each point has the step of the last of them."""
+    """Return the moving average over `window` evaluations; each point has the step of the last of them.
+
+    A point holds the scores of all episodes of its window. There is no point before the window is full, so fewer than
+    `window` evaluations give an empty curve.
+    """
     groups = [evaluations[stop - window : stop] for stop in range(window, len(evaluations) + 1)]
     return [
         Evaluation(step=group[-1].step, scores=tuple(score for one in group for score in one.scores))

@@ -33,7 +33,7 @@ FINALISTS = 2
 
 
 def measure_references(task: str, *, episodes: int, command: str, expert_episodes: int | None = None) -> References:
-    """Play random actions, constant actions and the expert, and return their scores.
+    """Play random actions, constant actions and the expert, if the task has one, and return their scores.
 
     The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
     are played over all `episodes`, and the best of these is reported with the score of its full episodes alone. The
@@ -75,25 +75,28 @@ def measure_references(task: str, *, episodes: int, command: str, expert_episode
 
 
 def summarise(scores: Sequence[float]) -> Score:
-    """Return mean and sample standard deviation (0 for one episode), rounded to six significant digits."""
+    """Return mean and sample standard deviation (0 for one episode), each rounded to six significant digits.
+
+    `scores` has one score for each episode, at least one.
+    """
     std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
     return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
 
 
 def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> list[float]:
-    """Play an actor, and return the score of each seed; an episode that the actor gives up scores 0."""
+    """Play an actor, and return the score of each seed, in their order; an episode that the actor gives up scores 0."""
     scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds)}
     return [float(scores.get(seed) or 0.0) for seed in seeds]
 
 
 def _play_constant(environment: Environment, action: Action, seeds: Sequence[int]) -> list[tuple[float, float]]:
-    """Play one constant action, and return score and episode return of each seed."""
+    """Play one constant action, and return (score, episode return) of each seed, in their order."""
     played = _play(functools.partial(ConstantActor, action), environment, seeds)
     return [(float(episode.score or 0.0), float(episode.reward.sum())) for episode in played]
 
 
 def _play(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> Iterator[Episode]:
-    """Yield one episode for each seed, all of them in the environment given, which is loaded once."""
+    """Yield one episode for each seed, all in the given environment; those that the actor gives up are left out."""
     task = environment.task_spec.name
     return play(make_actor, [(task, seed) for seed in seeds], skip_failures=True, load=lambda _: environment)
 

@@ -14,7 +14,7 @@ MEASURED = "reference_scores.jsonl"  # file in a workdir
 
 
 class MissingReferencesError(ReferencesError):
-    """A task without reference scores for its installed version; the message says how to measure them."""
+    """A task without reference scores for its installed version; the message names the command that measures them."""
 
 
 def find_references(task: str, workdir: pathlib.Path | None = None) -> References:
@@ -22,7 +22,7 @@ def find_references(task: str, workdir: pathlib.Path | None = None) -> Reference
 
     Args:
       task: name of the task, `suite/task`.
-      workdir: folder whose own table is asked if the committed one has no scores of this version.
+      workdir: folder whose own table is read if the committed one has no scores of this version; None for no folder.
 
     Raises:
       MissingReferencesError: no table has scores of the task, or only those of another version.
@@ -41,7 +41,7 @@ def find_references(task: str, workdir: pathlib.Path | None = None) -> Reference
 
 
 def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
-    """Read a table as {task: entry}; it is empty if the file does not exist.
+    """Read a table, JSON Lines, as {task: entry}; it is empty if the file does not exist, and a later line wins.
 
     Raises:
       ReferencesError: a line is not a valid entry; the message names the file and the line.
@@ -61,6 +61,9 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
 
 
 def write_table(table: Mapping[str, References], path: pathlib.Path):
-    """Write a table as JSON Lines, sorted by task. A process that is killed leaves the old file or the new one."""
+    """Write a table as JSON Lines, one entry a line, sorted by task, in place of the file that is there.
+
+    A process that is killed leaves the old file or the new one.
+    """
     with atomic_file(path) as written:
         written.write_text("".join(json.dumps(table[task].to_json()) + "\n" for task in sorted(table)))

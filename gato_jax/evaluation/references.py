@@ -23,7 +23,11 @@ class ReferencesError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """Mean and sample standard deviation of the scores of some episodes, in the task's own metric."""
+    """Mean and sample standard deviation of the scores of some episodes, in the task's own metric.
+
+    Raises:
+      ReferencesError: `mean` is not finite, `std` is negative or NaN, or `episodes` is below 1.
+    """
 
     mean: float
     std: float
@@ -50,9 +54,12 @@ class References:
       constant_candidates: number of constant actions that were tried.
       command: command that measured the scores.
       expert: the task's expert without noise; None if the task has no expert.
-      expert_agent: description of the expert.
-      human: published score of a human tester. It may have been measured by another protocol.
-      published_random: published score of random play, by the same protocol as `human`.
+      expert_agent: description of the expert; None without one.
+      human: published score of a human tester, maybe measured by another protocol; None if there is none.
+      published_random: published score of random play, by the same protocol as `human`; None if there is none.
+
+    Raises:
+      ReferencesError: `packages` or `spec_hash` does not have the form above.
     """
 
     task: str
@@ -88,19 +95,19 @@ class References:
 
     @property
     def has_scale(self) -> bool:
-        """True if the expert beats random play, so that scores can be normalised."""
+        """Whether there is an expert whose mean is above that of random play, so that scores can be normalised."""
         return self.expert is not None and self.expert.mean > self.random.mean
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as a JSON object, without the fields that are None."""
+        """Return the entry as a dict for JSON, without the fields that are None."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> References:
-        """Build the entry from what `to_json` returned.
+        """Build the entry from the dict that `to_json` returned.
 
         Raises:
-          ReferencesError: a field is missing, unknown or not valid.
+          ReferencesError: a field without a default is missing, or one is unknown or not valid.
         """
         return DataclassReader(error=ReferencesError).read(cls, fields, "references")
 
@@ -111,7 +118,7 @@ def hash_spec(spec: TaskSpec) -> str:
 
 
 def installed_version(task: str) -> str:
-    """Return the installed version of a task, as `References.version` writes it."""
+    """Return the installed version of a task in the form of `References.version`."""
     return _version(package_versions(task), hash_spec(task_spec(task)))
 
 

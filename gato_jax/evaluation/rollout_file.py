@@ -17,12 +17,12 @@ def save_rollout(episode: Episode, action_names: tuple[str, ...], directory: pat
     """Write the frames, actions and rewards of an episode of T actions to `directory/SUITE__TASK.npz`.
 
     The file holds `frames` (T, height, width, 3), `actions` (T, A) with the action keys side by side in alphabetical
-    order, `rewards` (T,), `action_names`, `seed` and `score`.
+    order, float32 or int32, `rewards` (T,), `action_names`, `seed` and `score`. A file that is there is replaced.
 
     Args:
       episode: An episode that was played with frames.
       action_names: The environment's names of its actions, see `Environment.action_names`.
-      directory: Folder to write to.
+      directory: Folder to write to, which is made if it is missing.
 
     Raises:
       FramesError: The episode has no frames.

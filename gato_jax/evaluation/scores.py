@@ -17,7 +17,10 @@ BOOTSTRAP_SAMPLES = 10_000
 
 
 def normalise(score: float, references: References | None) -> float | None:
-    """Return (score - random) / (expert - random), or None if there is no expert that beats random play."""
+    """Return (score - random) / (expert - random), which is not clipped to [0, 1].
+
+    The result is None without references, or if there is no expert that beats random play.
+    """
     if references is None or references.expert is None or not references.has_scale:
         return None
     random = references.random.mean
@@ -27,12 +30,16 @@ def normalise(score: float, references: References | None) -> float | None:
 def task_result(episodes: Sequence[Episode], metric: str, references: References | None) -> dict[str, Any]:
     """Return one task's entry of results.json.
 
-    Scores are means in the task's own metric. Fields that need references are None where these are missing.
-
     Args:
-      episodes: the episodes that the agent played.
+      episodes: the episodes that the agent played, one or more.
       metric: the task's metric, "return" or "success".
       references: the task's reference scores, None if there are none.
+
+    Returns:
+      `episodes`, their number; `metric`; `agent`, `random`, `constant` and `expert`, mean scores in the task's own
+      metric, of which the last three are None without references; `agent_ci`, see `interval`; `normalised`, see
+      `normalise`; `return_mean`, the mean episode return; and `success_rate`, a fraction, None unless every episode has
+      a success.
     """
     scores = np.array([episode.score for episode in episodes], np.float64)
     successes = [episode.success for episode in episodes if episode.success is not None]
@@ -52,7 +59,7 @@ def task_result(episodes: Sequence[Episode], metric: str, references: References
 
 
 def interval(scores: np.ndarray) -> list[float]:
-    """Return the 95% confidence interval of the mean, [low, high], by percentile bootstrap with a fixed seed."""
+    """Return the 95% confidence interval [low, high] of the mean of scores (N,), by percentile bootstrap, seed 0."""
     draws = np.random.default_rng(0).choice(scores, (BOOTSTRAP_SAMPLES, len(scores))).mean(axis=1)
     return [float(bound) for bound in np.percentile(draws, [2.5, 97.5])]
 
@@ -65,7 +72,8 @@ def aggregate(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
       `tasks`, the number of tasks with a normalised score; `mean` and `iqm`, the mean and the interquartile mean of
-      these scores; `share_at_50`, the share of them that are 0.5 or above. All but `tasks` are None if it is 0.
+      these scores, the latter without the lowest and highest quarter, each rounded down to whole tasks; `share_at_50`,
+      the share of them, from 0 to 1, that are 0.5 or above. All but `tasks` are None if it is 0.
     """
     scores = np.sort([result["normalised"] for result in results.values() if result["normalised"] is not None])
     if not len(scores):

@@ -9,7 +9,10 @@ from gato_jax.environments.base import Observation, Outcome
 
 
 class ShortEpisodes(Environment):
-    """Another environment, whose episodes end after at most `max_steps` steps."""
+    """A wrapper of an environment, whose episodes are cut off with discount 1 after at most `max_steps` actions.
+
+    Seeds, observations, rewards and success are those of the wrapped environment, which is played.
+    """
 
     def __init__(self, environment: Environment, max_steps: int):
         super().__init__(environment.task_spec)

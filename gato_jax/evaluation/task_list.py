@@ -15,11 +15,17 @@ _HEADINGS = ("task", "status", "random", "constant", "expert", "human", "descrip
 
 
 def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
-    """Return one JSON object for each task.
+    """Return one dict for JSON for each task `suite/task`, in the order of the names.
 
-    Scores are those of the committed table, null where it has none. `score_source` names the packages that they were
-    measured with, the numbers of episodes, and the difference if other versions are installed. TaskSpecs are not
-    compared, since that would load every task; `gato evaluate` compares them.
+    The keys are `name`, `suite`, `status` and `reason` (see `environments.status`), `expert` (its description or None),
+    `random_score`, `constant_score`, `constant_action`, `expert_score`, `human_score`, and the two below.
+    Mean scores are those of the committed table, None where it has none. `score_source` is the packages that they were
+    measured with, the episodes of random play, and the command, e.g. `minigrid 3.1.0; 20 episodes from seed 2000000;
+    gato evaluate ...`. `installed_version` is whether exactly these packages are installed, None without scores.
+    TaskSpecs are not compared, since that would load every task; `gato evaluate` compares them.
+
+    Raises:
+      UnknownTaskError: no task has one of the names.
     """
     table, experts = read_table(), set(expert_names())
     rows = []
@@ -46,7 +52,11 @@ def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of a table; scores of packages that are not the installed ones end with a star."""
+    """Return the lines of a table of the rows of `describe_tasks`: a heading, one line for each task, and footnotes.
+
+    Scores have three significant digits, or no decimals from 1000 on, and are `-` where there is none. Those of
+    packages that are not the installed ones end with a star.
+    """
     lines: list[tuple[str, ...]] = [_HEADINGS]
     for row in rows:
         star = "*" if row["installed_version"] is False else ""

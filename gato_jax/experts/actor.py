@@ -16,7 +16,7 @@ _STREAM = 0x6E6F6973  # separates the noise from the environment's random number
 
 
 class _Slot:
-    """The expert of one slot, with its environment and its noise."""
+    """The expert of one slot, with its environment and the random generator of its noise."""
 
     def __init__(self, environment: Environment):
         self.environment = environment
@@ -28,11 +28,11 @@ class _Slot:
 
 
 class ExpertActor(Actor):
-    """Plays every task with the expert that the registry has for it.
+    """An actor that plays every task with the expert that the registry has for it.
 
     Args:
-      noise: Noise on the executed actions, see `Expert.disturb`; the recorded actions stay the expert's own. None takes
-        the default of each expert.
+      noise: Noise on the executed actions, see `Expert.disturb`; the recorded actions stay the expert's own. 0 is no
+        noise; None takes the default of each expert.
 
     Raises:
       UnknownTaskError: At `reset`, if no task has that name.

@@ -26,7 +26,7 @@ _HOLE_WIDTH = 4
 
 
 class GopherScript(Expert[Atari]):
-    """Walks to the gopher if it climbs, else to the highest hole, and digs there.
+    """A script that walks to the gopher if it climbs, else to the highest hole, and digs there, which fills it.
 
     The console digs once for each press of the button, and sees a release only after the shovel is down again. So after
     each blow, while the shovel is up, the script steps aside and comes back; every action then follows from the frame
@@ -56,14 +56,21 @@ def _choose(screen: np.ndarray, console) -> str:
 
 
 def _farmer(screen: np.ndarray) -> float:
-    """Return the column at which the farmer stands."""
+    """Return the column, in pixels, at which the farmer stands on a screen (210, 160, 3); 80 if he is not seen."""
     legs = screen[_LEGS]
     columns = np.flatnonzero(((legs[..., 2] > 150) & (legs[..., 0] < 120)).any(axis=0))
     return float(columns[0] + columns[-1]) / 2 if columns.size else 80.0
 
 
 def _target(screen: np.ndarray, farmer: float) -> float:
-    """Return the column of the gopher if it is above its tunnel, else that of the nearest of the highest holes."""
+    """Return the column, in pixels, to go to: that of the gopher if it is above its tunnel, else that of a hole.
+
+    It is the hole nearest to the farmer's column among the highest ones; the middle of the screen without any.
+
+    Args:
+      screen: The screen, (210, 160, 3) int32.
+      farmer: Column of the farmer.
+    """
     gopher = np.abs(screen[_BELOW] - _GOPHER).sum(axis=-1) < 10
     rows = np.flatnonzero(gopher.sum(axis=1) >= 3)
     if rows.size and _BELOW.start + rows[0] < _TUNNEL_TOP:

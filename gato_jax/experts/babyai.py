@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 # The bot's authors exclude these levels: it has no plan for a key in a box or for an agent that starts with an object.
 _BEYOND_THE_BOT = {"KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0"}
 _MOVES = 3  # the first three actions: left, right, forward
+# Of one decision. The bot loops over its subgoals without end in some states, such as UnlockToUnlock-v0, seed 2000002.
+_MAX_SEARCHES = 500
 
 
 class BabyAIBot(Expert[BabyAI]):
     """minigrid's bot, which knows the cells that the agent has seen so far.
 
-    Noise replaces an action by a random move (left, right or forward) only, as a random pick-up or toggle can make a
-    mission impossible. The bot is told of the move and plans from the new position.
+    The noise is the probability that an action is replaced, by a random move (left, right or forward) only, as a random
+    pick-up or toggle can make a mission impossible. The bot is told of the move and plans from the new position.
     """
 
     agent = "minigrid's BabyAIBot"
@@ -39,8 +41,19 @@ class BabyAIBot(Expert[BabyAI]):
 
         self._bot = Bot(environment.level)
         self._last_action = None
+        self._searches = 0
+        search = self._bot._shortest_path
+
+        def search_path(*arguments, **options):
+            self._searches += 1
+            if self._searches > _MAX_SEARCHES:
+                raise RuntimeError(f"no decision after {_MAX_SEARCHES} path searches")
+            return search(*arguments, **options)
+
+        self._bot._shortest_path = search_path
 
     def act(self, environment: BabyAI, timestep: dm_env.TimeStep) -> Action:
+        self._searches = 0
         try:
             action = self._bot.replan(self._last_action)
         except Exception as error:  # it asserts, or raises errors of its own, if its plan does not fit

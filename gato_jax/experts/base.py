@@ -17,7 +17,7 @@ Env = TypeVar("Env", bound=Environment)
 
 
 class Expert(abc.ABC, Generic[Env]):
-    """Chooses actions in one task, and may look into the simulator to do so: Env is the class of its environment.
+    """A chooser of actions in one task, which may look into the simulator; Env is the class of its environment.
 
     Attributes:
       agent: Description of the expert, for the provenance of its episodes.
@@ -32,28 +32,28 @@ class Expert(abc.ABC, Generic[Env]):
         """Build the expert of a task, which is named without its suite."""
 
     def reset(self, environment: Env, seed: int) -> None:  # noqa: B027  most have nothing to forget
-        """Begin an episode that `environment` has just started."""
+        """Begin an episode that `environment` has just started with `seed`; forget the one before."""
 
     @abc.abstractmethod
     def act(self, environment: Env, timestep: dm_env.TimeStep) -> Action:
         """Return the expert's action at this timestep: the label for an imitator.
 
         Raises:
-          ActorFailure: The expert has no action.
+          ActorFailure: The expert has no action, and gives the episode up.
         """
 
     def acted(self, action: Action) -> None:  # noqa: B027  most need not know
-        """Take note of the action that is executed, which differs from the expert's own under noise."""
+        """Take note of the action that is about to be executed, which differs from the expert's own under noise."""
 
     def disturb(self, environment: Env, action: Action, noise: float, generator: np.random.Generator) -> Action:
-        """Return the action with noise on it.
+        """Return a new action with noise on the given one, which is not changed.
 
         Args:
           environment: The environment that the action is for.
           action: The expert's action.
           noise: For continuous actions, the standard deviation of Gaussian noise, as a fraction of half the range
-            between the limits; the result is clipped to the limits. For discrete actions, the probability that the
-            action is replaced by a uniformly drawn one.
+            between the limits; the result is clipped to the limits. For discrete actions, the probability that each
+            element is replaced by a uniformly drawn value. Subclasses may restrict it to some actions.
           generator: Source of the noise.
         """
         disturbed = {}

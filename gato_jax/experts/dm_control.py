@@ -27,8 +27,8 @@ class Plan:
     """Objective and sampling parameters of the planner for one task.
 
     Attributes:
-      objective: Value of a state, which is summed over a sequence.
-      horizon: Number of steps in each action sequence.
+      objective: Value of a state, which is summed with discounts over a sequence; higher is better.
+      horizon: Number of control steps in each action sequence.
       knots: Number of points between which the noise on a sequence is interpolated.
       samples: Number of sequences that are drawn for each plan.
       sigma: Standard deviation of the noise, as a fraction of half the action range.
@@ -86,7 +86,7 @@ PLANS = {
 
 
 class Planner(Expert[DMControl]):
-    """MPPI with the Plan of the task."""
+    """The MPPI planner with the Plan of its task, which is named `domain/task` and must be in PLANS."""
 
     agent = "MPPI planner"
     default_noise = 0.1
@@ -133,10 +133,10 @@ class Planner(Expert[DMControl]):
         self._sequence = np.tensordot(weights / weights.sum(), sequences, 1)
 
     def _roll_out(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Simulate action sequences from the current state.
+        """Simulate action sequences from the current state, which is not changed.
 
         Args:
-          sequences: Actions, (samples, horizon, nu).
+          sequences: Actions, (samples, horizon, nu), each held for one control step.
 
         Returns:
           Positions (samples, horizon, nq) and velocities (samples, horizon, nv) after each action.

@@ -13,7 +13,10 @@ from gato_jax.rollouts import Action
 
 
 class MetaWorldScript(Expert[MetaWorld]):
-    """The policy that comes with Meta-World for the task; over all tasks it succeeds in 98% of the episodes."""
+    """The policy that comes with Meta-World for the task, clipped to [-1, 1].
+
+    Over all tasks it succeeds in 98% of the episodes.
+    """
 
     agent = "Meta-World's scripted policy"
     default_noise = 0.3

@@ -13,16 +13,16 @@ _EXPERTS: dict[str, type[Expert]] = {
 
 
 class NoExpertError(ValueError):
-    """A task without an expert; the message names tasks that have one."""
+    """A registered task without an expert; the message names up to eight tasks that have one, of its suite if any."""
 
 
 def expert_names() -> list[str]:
-    """Return the names of the tasks that have an expert, in alphabetical order."""
+    """Return the names `suite/task` of the tasks that have an expert, runnable here or not, in alphabetical order."""
     return sorted(_EXPERTS)
 
 
 def expert(name: str) -> Expert:
-    """Return a new expert for the task.
+    """Return a new expert for the task `suite/task`.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -35,12 +35,17 @@ def expert(name: str) -> Expert:
 
 
 def description(name: str) -> str:
-    """Return the description of the task's expert, as the provenance of its episodes states it."""
+    """Return the description of the expert of the task `suite/task`, without noise, e.g. `MPPI planner`.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+      NoExpertError: The task has no expert.
+    """
     return expert_class(name).agent
 
 
 def expert_class(name: str) -> type[Expert]:
-    """Return the class of the task's expert; its constructor takes the name of the task without the suite.
+    """Return the class of the expert of the task `suite/task`; its constructor takes the name without the suite.
 
     Raises:
       UnknownTaskError: No task has this name.

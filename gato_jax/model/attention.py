@@ -55,10 +55,12 @@ class Attention(nnx.Module):
     def __call__(self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"], kernel: str) -> Float[Array, "B T D"]:
         """Attend from each position of `x` to itself and the earlier positions of its segment.
 
+        The result is to be added to the residual stream.
+
         Args:
           x: normalised residual stream.
           segment_ids: segment of each position.
-          kernel: name of an implementation in kernels.py.
+          kernel: name of an implementation: `dense`, `blockwise`, `cudnn` or `splash` (see `kernels.attend`).
         """
         length = x.shape[1]
         keys, values = self.keys_values(x, jnp.arange(length)[None])
@@ -79,12 +81,14 @@ class Attention(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Attend from new positions to a KV cache that already holds their own keys and values.
 
+        The result is to be added to the residual stream.
+
         Args:
           x: normalised residual stream at the new positions.
           position: index of each new position, counted from any origin that the cached keys share.
-          cache: keys and values.
+          cache: keys and values of S positions, the T new ones among them; they are not changed.
           relative_keys: result of `relative_keys`, None with rope.
-          distance: index of the query less that of the key.
+          distance: index of the query less that of the key; clipped to [0, R - 1].
           allowed: True where a query may attend to a key.
         """
         query, position_query = self._queries(x, position)
@@ -97,19 +101,22 @@ class Attention(nnx.Module):
         return self._project_out(jnp.einsum("BNTS,BNSH->BNTH", weights, cache.values))
 
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
-        """Return keys and values of `x`; `position` may be counted from any origin, as only distances matter."""
+        """Return keys and values of `x`, the normalised residual stream.
+
+        `position` is the index of each position, counted from any origin, as only distances matter.
+        """
         keys, values = self._project(x, self.key), self._project(x, self.value)
         return KeysValues(apply_rope(keys, position) if self.position == "rope" else keys, values)
 
     def relative_keys(self, distances: int) -> Float[Array, "N R H"] | None:
-        """Return the keys r_d of the distances d = 0, ..., distances - 1, or None with rope."""
+        """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope."""
         if self.position == "rope":
             return None
         table = jnp.asarray(sinusoid(distances, self.relative.shape[0]), self.relative.dtype)
         return jnp.einsum("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):
-        """Return scaled queries (B, N, T, H) for the keys, and with relative_xl those for the keys of distances."""
+        """Return scaled queries (B, N, T, H) for the keys, and others for the keys of distances, None with rope."""
         query = self._project(x, self.query)
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
         if self.position == "rope":
@@ -126,7 +133,8 @@ class Attention(nnx.Module):
 def apply_rope(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Array, "B N T H"]:
     """Apply rotary position embeddings: rotate the elements h and h + H/2 by position times frequency.
 
-    The frequency is 10,000^(-2h/H); angles are computed in float32.
+    The frequency of h = 0, ..., H/2 - 1 is 10,000^(-2h/H), H is even; angles are computed in float32. The result has
+    the dtype of `x`.
     """
     half = x.shape[-1] // 2
     frequencies = (10_000.0 ** -(np.arange(half) / half)).astype(np.float32)
@@ -137,7 +145,7 @@ def apply_rope(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Floa
 
 
 def sinusoid(distances: int, width: int) -> Float[np.ndarray, "R D"]:
-    """Return the sinusoidal embedding of each distance 0, ..., distances - 1: sines, then cosines."""
+    """Return the sinusoidal embedding (R, D) of each distance 0, ..., distances - 1: sines, then cosines."""
     frequencies = 10_000.0 ** -(np.arange(0, width, 2) / width)
     angles = np.arange(distances)[:, None] * frequencies[None]
     return np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :width].astype(np.float32)

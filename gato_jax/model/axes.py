@@ -47,10 +47,10 @@ def mesh_axes(*names: str | None) -> P:
 
 
 def param_axes(path: str, ndim: int) -> P:
-    """Return the partition spec of a param, or of an optimizer moment of it.
+    """Return the partition spec of a param, or of an optimizer moment of it; params not in the table are replicated.
 
     Args:
-      path: names on the way to the param, joined by dots, as `param_path` returns them.
+      path: names on the way to the param, joined by dots, as `param_path` returns them; the last two decide.
       ndim: number of axes of the param.
 
     Raises:
@@ -64,13 +64,16 @@ def param_axes(path: str, ndim: int) -> P:
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """Constrain the sharding of an activation whose axes have these logical names; without a mesh, do nothing."""
+    """Return `x`, its sharding constrained to that of axes with these logical names.
+
+    It is `x` itself outside of `jax.set_mesh`.
+    """
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, mesh_axes(*names))
 
 
 def platform() -> str:
-    """Return the platform of the devices that a program is traced for: cpu, gpu or tpu."""
+    """Return the platform of the devices of the mesh that is set, else of the default ones: `cpu`, `gpu` or `tpu`."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform

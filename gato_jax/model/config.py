@@ -27,14 +27,17 @@ class ModelConfig:
         one matrix less in each block and runs on fused kernels.
       image_trunk: patch embedding: `residual_block`, the paper's, or `resnet_50`, of configs/article_variant.py.
       freeze_image_trunk: True to train only the trunk's output projection and leave its other params unchanged.
-      patch_channels: channels of the residual block. The paper publishes neither this nor the stride; docs/decisions.md
-        has the choices and their reasons.
-      patch_stride: stride of the residual block's stem, in pixels.
+      patch_channels: channels of the residual block, a multiple of 32. The paper publishes neither this nor the stride;
+        docs/decisions.md has the choices and their reasons.
+      patch_stride: stride of the residual block's stem, in pixels; it divides the side of a patch.
       stochastic_depth: probability of dropping each sub-layer of a row in training (appendix D).
       dropout: probability of dropping each element of a sub-layer's output in training (appendix E: 0.1 to fine-tune).
       bin_init: initial embeddings of the bins of continuous values: `normal`, as of all other ids, or `fourier`, smooth
         features of the bin's centre, from which short runs learn sooner.
       tokenization: sizes of vocabulary, local positions and patches.
+
+    Raises:
+      ValueError: a value is of another type or out of range, or two contradict each other.
     """
 
     layers: int
@@ -85,7 +88,10 @@ class ComputeConfig:
       scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
         in `dtype`.
       accumulate: number of microbatches that a step computes one after the other.
-      loss_chunk: number of targets whose logits are held at a time.
+      loss_chunk: number of targets of each device whose logits are held at a time.
+
+    Raises:
+      ValueError: a value is of another type or out of range.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -102,7 +108,7 @@ class ComputeConfig:
                 raise ValueError(f"compute.{name} must be positive, got {getattr(self, name)}")
 
     def require_fits(self, model: ModelConfig):
-        """Raise ValueError if the attention kernel cannot compute this model or this dtype."""
+        """Raise ValueError if the attention kernel cannot compute this model or dtype; no platform is checked."""
         if self.attention in FUSED and model.position != "rope":
             raise ValueError(
                 f"compute.attention={self.attention} cannot add the position scores of model.position="

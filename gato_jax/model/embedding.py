@@ -42,7 +42,7 @@ class PatchBlock(nnx.Module):
         self.out_bias = nnx.Param(jnp.zeros(config.width))
 
     def __call__(self, patches: UInt8[Array, "P p p C"]) -> Float[Array, "P D"]:
-        """Embed patches; pixels are scaled to [-1, 1] and divided by sqrt(p) (section 2.1)."""
+        """Embed RGB patches of side p; pixels are scaled to [-1, 1] and divided by sqrt(p) (section 2.1)."""
         side = patches.shape[1]
         pixels = (patches.astype(jnp.float32) / 127.5 - 1) / np.float32(np.sqrt(side))
         x = self.stem(pixels.astype(self.out.dtype))
@@ -87,9 +87,10 @@ class Embedding(nnx.Module):
           token_ids: token of each position.
           local_position: index of each position within its timestep's observation.
           patches: pixels.
-          patch_slots: index of each patch in the flattened positions of its pool's rows; slots beyond the last position
-            are padding and dropped.
-          patch_intervals: row interval [low, high) and column interval [low, high) of each patch within its image.
+          patch_slots: index of each patch in the flattened positions of its pool's rows, whose token embedding it
+            replaces; slots beyond the last position are padding and dropped.
+          patch_intervals: row interval [low, high) and column interval [low, high) of each patch, in 128ths of the
+            image.
           keys: one key for each row in training, to draw the position of each patch from its intervals; None in
             evaluation, to use the mean, rounded down (appendix C.3).
         """
@@ -106,12 +107,15 @@ class Embedding(nnx.Module):
         return constrain(vectors + self.local[local_position], "batch", None, None)
 
     def attend(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
-        """Return float32 logits: the product of hidden vectors with the transposed token table."""
+        """Return unmasked float32 logits over the padded vocabulary: hidden vectors by the transposed token table."""
         return einsum_f32("...D,VD->...V", hidden, self.tokens[...])
 
 
 def _uniform_of_patches(keys: Key[Array, " B"], length: int, slots: Int[Array, "G P"]) -> Float[Array, "G P 2"]:
-    """Draw two uniform numbers in [0, 1) for each patch, which depend only on its row's key and its position there."""
+    """Draw two uniform numbers in [0, 1) for each patch, which depend only on its row's key and its position there.
+
+    `length` is the number of positions of a row, `slots` are the patch_slots of the batch.
+    """
     drawn = jax.vmap(lambda key: jax.random.uniform(key, (length, 2)))(keys).reshape(len(slots), -1, 2)
     return jax.vmap(lambda values, index: values[jnp.minimum(index, len(values) - 1)])(drawn, slots)
 
@@ -119,11 +123,11 @@ def _uniform_of_patches(keys: Key[Array, " B"], length: int, slots: Int[Array, "
 def patch_position(
     intervals: Int[Array, "*rest 4"], uniform: Float[Array, "*rest 2"] | None
 ) -> tuple[Int[Array, "*rest"], Int[Array, "*rest"]]:
-    """Return a row index and a column index within the intervals of each patch (appendix C.3).
+    """Return a row index and a column index, in [0, 128), within the intervals of each patch (appendix C.3).
 
     Args:
       intervals: row interval [low, high) and column interval [low, high), in 128ths of the image.
-      uniform: numbers in [0, 1) that choose row and column; None for (low + high) / 2, rounded down.
+      uniform: numbers in [0, 1) that choose row and column, in this order; None for (low + high) / 2, rounded down.
     """
     low, high = intervals[..., 0::2], intervals[..., 1::2]
     if uniform is None:
@@ -137,7 +141,8 @@ def patch_position(
 def fourier_bins(bins: int, width: int) -> Float[np.ndarray, "bins D"]:
     """Return initial embeddings of the bins of continuous values: sines and cosines of the bin's centre in [-1, 1].
 
-    Periods fall geometrically from 2, the whole range, to 8 bins. Vectors have the scale of other rows of the table.
+    Periods fall geometrically from 2, the whole range, to 8 bins. Vectors have the scale of other rows of the table;
+    their first half are sines, their second half cosines.
     """
     periods = np.geomspace(2.0, 2.0 / bins * 8, width // 2)
     x = (np.arange(bins) + 0.5) / bins * 2 - 1

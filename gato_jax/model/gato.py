@@ -34,13 +34,13 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"], keys: Key[Array, "B 2"] | None, kernel: str
     ) -> Float[Array, "B T D"]:
-        """Apply the block.
+        """Return the residual stream after the block.
 
         Args:
           x: residual stream.
           segment_ids: segment of each position.
           keys: a key for each row and sub-layer in training, for stochastic depth and dropout; None in evaluation.
-          kernel: name of the attention kernel.
+          kernel: name of the attention kernel: `dense`, `blockwise`, `cudnn` or `splash`.
         """
         x = x + self._drop(self.attention(self.attention_norm(x), segment_ids, kernel), keys, 0)
         x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys, 1)
@@ -67,12 +67,12 @@ class Gato(nnx.Module):
     def __call__(
         self, batch, keys: Key[Array, " B"] | None = None, compute: ComputeConfig = _DEFAULT_COMPUTE
     ) -> Float[Array, "B T D"]:
-        """Return the final hidden vector of each position.
+        """Return the final hidden vector of each position, after the last norm; `logits` maps it to the vocabulary.
 
         Args:
           batch: a Batch of gato_jax.batching, on the devices.
           keys: one key for each row in training; None in evaluation, where nothing is random.
-          compute: attention kernel, rematerialisation and scan.
+          compute: attention kernel, rematerialisation and scan; the dtype is that of the params.
         """
         patch_keys, block_keys = None, None
         if keys is not None:
@@ -100,16 +100,16 @@ class Gato(nnx.Module):
         return x
 
     def logits(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
-        """Return float32 logits over the padded vocabulary; those of padding ids are -1e9."""
+        """Return float32 logits over the vocabulary padded to a multiple of 128 ids; those of padding ids are -1e9."""
         return self.mask_padding_ids(self.embedding.attend(hidden))
 
     def mask_padding_ids(self, logits: Float[Array, "*rest V"]) -> Float[Array, "*rest V"]:
-        """Set to -1e9 the logits of the ids that only round the token table up to a multiple of 128 rows."""
+        """Return the logits with -1e9 at the ids that only round the token table up to a multiple of 128 rows."""
         return jnp.where(jnp.arange(logits.shape[-1]) < self.vocabulary_size, logits, jnp.float32(-1e9))
 
 
 def graphdef(config: ModelConfig) -> nnx.GraphDef:
-    """Return the structure of the model without its arrays, to be merged with params."""
+    """Return the structure of the model without its arrays, to be merged with params by `nnx.merge`."""
     return nnx.split(nnx.eval_shape(lambda: Gato(config, nnx.Rngs(0))))[0]
 
 
@@ -121,7 +121,7 @@ def initialise(config: ModelConfig, key: Key[Array, ""]) -> nnx.State:
 def param_path(path) -> str:
     """Return the keys on the way to a param, joined by dots, for its key path in an nnx.State.
 
-    Names of attributes, such as `.value`, and indices of tuples are left out.
+    An example is `blocks.0.attention.query`. Names of attributes, such as `.value`, and indices of tuples are left out.
     """
     return ".".join(str(key.key) for key in path if hasattr(key, "key"))
 
@@ -130,13 +130,13 @@ def is_frozen(path: str) -> bool:
     """Return True for params that `freeze_image_trunk` freezes: all of the patch block but its output projection.
 
     Args:
-      path: the param's path, as `param_path` returns it.
+      path: the param's path in the whole model, as `param_path` returns it, such as `embedding.patch.stem.kernel`.
     """
     return ".patch." in path and not path.endswith((".patch.out", ".patch.out_bias"))
 
 
 def cast_params(params: nnx.State, dtype: str) -> nnx.State:
-    """Return the params in the dtype to compute in; those of norms stay in float32."""
+    """Return a copy of the params in the dtype to compute in, e.g. `bfloat16`; those of norms keep their dtype."""
 
     def cast(path, leaf):
         return leaf if "norm" in param_path(path) else leaf.astype(dtype)

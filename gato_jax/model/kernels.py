@@ -61,6 +61,7 @@ def attend(
 
     Raises:
       KernelError: the kernel is for another platform or for other shapes.
+      KeyError: there is no such kernel.
     """
     if kernel == "dense":
         scores = _scores((query, keys, relative), segment_ids, segment_ids, 0)
@@ -72,7 +73,7 @@ def attend(
 
 
 def require_platform(kernel: str):
-    """Raise KernelError unless the kernel runs on the platform that is traced for."""
+    """Raise KernelError unless the kernel runs on the platform (see `platform`); `dense` and `blockwise` run on all."""
     if (needed := _PLATFORM.get(kernel)) not in (None, platform()):
         raise KernelError(
             f"compute.attention={kernel} runs on {needed} only, this is {platform()}; set it to blockwise"
@@ -82,7 +83,8 @@ def require_platform(kernel: str):
 def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, "B N T S"]:
     """Return the masked float32 scores of queries start, start + 1, ... of each row to its keys 0, 1, ...
 
-    `operands` are query, keys and relative, as in `attend`.
+    Scores of keys that are later or in another segment are -1e9. `operands` are query, keys and relative, as in
+    `attend`; `query_segments` (B, T) and `key_segments` (B, S) are the segments of queries and keys.
     """
     query, keys, relative = operands
     scores = einsum_f32("BNTH,BNSH->BNTS", query, keys)
@@ -111,7 +113,8 @@ def _blockwise(operands, values, segment_ids):
 
     That is half of the work of `dense`, and the scores of one block are all that is held. The backward pass computes
     the scores of each block again and derives all gradients from them and from the normalisers that the forward pass
-    kept, as in FlashAttention (arXiv 2205.14135). `operands` are query, keys and relative, as in `attend`.
+    kept, as in FlashAttention (arXiv 2205.14135). `operands` are query, keys and relative, as in `attend`, whose result
+    this returns.
     """
     return _blockwise_forward(operands, values, segment_ids)[0]
 
@@ -182,9 +185,9 @@ def _blocks(length: int) -> list[range]:
 
 
 def _block_scores(operands, segment_ids, block: range):
-    """Return the masked scores of the queries of a block to the keys up to its end.
+    """Return the masked float32 scores (B, N, T, S) of the T queries of a block to the S keys up to its end.
 
-    `operands` are query, keys and relative, as in `attend`.
+    `operands` are query, keys and relative of whole rows, as in `attend`; `block` is the range of query positions.
     """
     query, keys, relative = operands
     rows, seen = slice(block.start, block.stop), slice(0, block.stop)
@@ -195,7 +198,7 @@ def _block_scores(operands, segment_ids, block: range):
 
 
 def _cudnn(query, keys, values, segment_ids):
-    """Call cuDNN's flash attention through JAX; it gets segments as a mask and applies causality itself."""
+    """Call cuDNN's flash attention through JAX, with the arrays of `attend`; operands must be of 16 bits."""
     same_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     operands = (jnp.moveaxis(x, 1, 2) for x in (query, keys, values))
     out = jax.nn.dot_product_attention(*operands, mask=same_segment, is_causal=True, scale=1.0, implementation="cudnn")
@@ -203,7 +206,13 @@ def _cudnn(query, keys, values, segment_ids):
 
 
 def _splash(query, keys, values, segment_ids, interpret: bool = False):
-    """Call the Pallas flash attention of TPUs on each device's rows and heads; `interpret` runs it on a CPU."""
+    """Call the Pallas flash attention of TPUs on each device's rows and heads, with the arrays of `attend`.
+
+    `interpret` runs it on a CPU.
+
+    Raises:
+      KernelError: the context is no multiple of 128, or the head size no multiple of 64.
+    """
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 

@@ -28,7 +28,7 @@ class LayerNorm(nnx.LayerNorm):
 
 
 class GroupNorm(nnx.GroupNorm):
-    """GroupNorm of the patch block (appendix C.2), computed in float32 and returned in the dtype of its input."""
+    """GroupNorm of 32 groups (appendix C.2), computed in float32 and returned in the dtype of its input."""
 
     def __init__(self, channels: int, rngs: nnx.Rngs):
         super().__init__(channels, NORM_GROUPS, dtype=jnp.float32, rngs=rngs)
@@ -38,7 +38,7 @@ class GroupNorm(nnx.GroupNorm):
 
 
 class FeedForward(nnx.Module):
-    """GEGLU feed-forward layer (arXiv 2002.05202): one half of the hidden units gates the other half."""
+    """GEGLU feed-forward layer (arXiv 2002.05202): GELU of one half of the hidden units gates the other half."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         width, half = config.width, config.hidden // 2

@@ -28,7 +28,7 @@ class FrozenBatchNorm(nnx.Module):
     """Batch norm with fixed statistics, computed in float32, as in DETR (arXiv 2005.12872).
 
     Mean and variance are params without a gradient, so the patches of a batch do not affect each other and the module
-    has no state. Scale and bias are trained.
+    has no state. Scale, which begins at `scale`, and bias are trained.
     """
 
     def __init__(self, channels: int, scale: float = 1.0):
@@ -43,7 +43,10 @@ class FrozenBatchNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """Residual block of 1x1, 3x3 and 1x1 convolutions; its shortcut has a projection where the channels change."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions; its shortcut has a projection where the channels change.
+
+    It maps `inputs` channels to 4 * `channels`; the 3x3 convolution has `channels` and the stride.
+    """
 
     def __init__(self, inputs: int, channels: int, stride: int, rngs: nnx.Rngs):
         outputs = 4 * channels
@@ -106,14 +109,17 @@ class ResNet50Trunk(nnx.Module):
 
 
 def _stage(number: int, blocks: int, rngs: nnx.Rngs) -> nnx.List:
-    """Return the blocks of one stage; each stage but the first halves the resolution and doubles the channels."""
+    """Return the blocks of stage `number`, from 0; each stage but the first halves the resolution.
+
+    The output of a stage has 256 * 2^number channels. `blocks` is the number of its blocks.
+    """
     channels, stride = 64 * 2**number, 1 if number == 0 else 2
     first = Bottleneck(64 if number == 0 else 2 * channels, channels, stride, rngs)
     return nnx.List([first, *(Bottleneck(4 * channels, channels, 1, rngs) for _ in range(1, blocks))])
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
-    """Return a convolution without bias, padded equally on all sides, unlike `SAME` with a stride."""
+    """Return a convolution without bias, padded by kernel // 2 on all sides, unlike `SAME` with a stride."""
     return nnx.Conv(
         inputs,
         outputs,

@@ -18,7 +18,8 @@ def published_config(size: str, **changes: Any) -> ModelConfig:
     """Return the config of a published size, `79m`, `364m` or `1.18b`, with the fields in `changes` replaced.
 
     Raises:
-      ValueError: there is no such size.
+      ValueError: there is no such size, or a value in `changes` is out of range.
+      TypeError: `changes` has a name that is no field of ModelConfig.
     """
     if size not in SIZES:
         raise ValueError(f"published_config: size is {size!r}, expected one of {', '.join(SIZES)}. Name one of these.")

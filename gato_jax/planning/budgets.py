@@ -22,7 +22,8 @@ class PoolBudgets:
       rows: rows of a pool.
       patches: number of patches that a pool has room for.
       targets: number of targets that a pool has room for.
-      patches_from: source of `patches`: the config's patch_budget, the data of a run, or all positions of the rows.
+      patches_from: source of `patches`: "config" (its patch_budget), "data" (those of a run) or "worst case" (all
+        positions of the rows).
       targets_from: source of `targets`, as for `patches_from`.
     """
 

@@ -39,7 +39,7 @@ class StepFlops:
     """FLOPs that one step executes on all devices together, with those spent on padding of patches and targets.
 
     Attributes:
-      blocks: products with the params of the transformer blocks.
+      blocks: products with the params of the transformer blocks, forward and backward, as for the next three.
       attention: attention scores, and products of attention weights with values.
       patches: the patch block, for the patch budgets of all pools (see `PoolBudgets`).
       head: logits, for the target budgets of all pools.

@@ -20,7 +20,7 @@ from gato_jax.model import ModelConfig, count_parameters, initialise
 from gato_jax.training import OptimizerConfig, TrainConfig, TrainState
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.program import batch_shapes
-from gato_jax.training.sharding import row_groups, shard_batch, shard_params
+from gato_jax.training.sharding import batch_shardings, param_shardings, row_groups
 from gato_jax.training.step import make_initial_state
 
 _SCORES = 3  # arrays of the size of the scores that the dense kernel holds at a time: scores, weights and a gradient
@@ -65,7 +65,7 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     pools = row_groups(mesh) * config.compute.accumulate
     tokens = config.batch_size // pools * config.context
     params = state.params
-    copies = _bytes_per_device(params, shard_params(mesh, params)) * size // 4
+    copies = _bytes_per_device(params, param_shardings(mesh, params)) * size // 4
     gathered = count_parameters(params["embedding"]["tokens"]) + 2 * count_parameters(params["blocks"][0])
     # Gradients have the dtype of the copies; their sum over microbatches has the dtype of the params.
     gradients = copies if config.compute.accumulate == 1 else copies * (size + 4) // size
@@ -73,11 +73,11 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     blocks_or_patches = max(tokens * block, budgets.patches * patch) * size
     batch = batch_shapes(config, pools, budgets)
     return Memory(
-        state=_bytes_per_device(state, shard_params(mesh, state)),
+        state=_bytes_per_device(state, param_shardings(mesh, state)),
         copies=copies + gathered * size // tensor,
         activations=config.model.layers * tokens * size * _saved_per_position(config, tensor),
         working=max(gradients + blocks_or_patches, _head_bytes(config, budgets, tensor, size)),
-        batch=_bytes_per_device(batch, shard_batch(mesh, batch)),
+        batch=_bytes_per_device(batch, batch_shardings(mesh, batch)),
     )
 
 
@@ -101,7 +101,7 @@ def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: i
 def _saved_per_position(config: TrainConfig, tensor: int) -> int:
     """Return the number of elements for each position that one block on one device saves for its backward pass.
 
-    `tensor` is the number of devices along that axis.
+    `tensor` is the number of devices along the mesh axis tensor.
     """
     model, heads = config.model, config.model.heads * config.model.head_size // tensor
     hidden = model.hidden // tensor
@@ -117,7 +117,7 @@ def _saved_per_position(config: TrainConfig, tensor: int) -> int:
 def _block_temporaries(model: ModelConfig, tensor: int) -> int:
     """Return the number of temporary elements for each position in the backward pass of a block, without scores.
 
-    It is that of one device; `tensor` is the number of devices along that axis.
+    It is that of one device; `tensor` is the number of devices along the mesh axis tensor.
     """
     return 6 * model.width + (8 * model.heads * model.head_size + 3 * model.hidden) // tensor
 
@@ -131,7 +131,8 @@ def _patch_temporaries(model: ModelConfig) -> int:
 def _head_bytes(config: TrainConfig, budgets: Budgets, tensor: int, size: int) -> int:
     """Return the bytes of a chunk of logits and their gradient, and of the accumulated gradient of the token table.
 
-    `tensor` is the number of devices along that axis, `size` the bytes of a number in the compute dtype.
+    They are those of one device; `tensor` is the number of devices along the mesh axis tensor, `size` the bytes of a
+    number in the compute dtype.
     """
     vocabulary = config.model.tokenization.vocabulary.padded_size // tensor
     chunk = min(config.compute.loss_chunk, budgets.targets)

@@ -113,7 +113,8 @@ class Plan:
         """Return the plan as the JSON object that `gato plan --json` writes.
 
         To the fields it adds `notes`, `collective_bytes` (bytes that a device sends in a step), `step_flops.total` and
-        `host.loader`. `collectives` is {kind: {"count", "bytes"}}. Both are None where the step did not compile.
+        `host.loader`. `collectives` is {kind: {"count", "bytes"}}; it and `collective_bytes` are None where the step
+        did not compile.
         """
         plan = dataclasses.asdict(self) | {"notes": self.notes, "collectives": None, "collective_bytes": None}
         if self.collectives is not None:

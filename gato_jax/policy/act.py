@@ -25,10 +25,10 @@ class Observation(NamedTuple):
     Attributes:
       token_ids: (B, T) ids, padded.
       local_position: (B, T) position of each token within its timestep.
-      real: (B, T) True where there is a token, False for padding.
-      patches: (1, P, p, p, C) pixels of all image patches of the batch, as one pool.
-      patch_slots: (1, P) place of each patch in the flattened (B T) positions.
-      patch_intervals: (1, P, 4) interval of rows and interval of columns of each patch, in bins of its image.
+      real: (B, T) True where there is a token, False for padding, which follows the tokens.
+      patches: (1, P, p, p, C) pixels of the image patches of all environments together.
+      patch_slots: (1, P) index of each patch's token in the flattened (B T) positions.
+      patch_intervals: (1, P, 4) row low, row high, column low, column high of each patch, in 1/128 of its image.
     """
 
     token_ids: Int[Array, "B T"]
@@ -44,7 +44,8 @@ class ActSettings(NamedTuple):
 
     Attributes:
       action_ranges: Range of ids [low, high) of each of the A action tokens.
-      action_codecs: Key and codec of each part of the action, in the order of its tokens; empty if the tokens are text.
+      action_codecs: Key and codec of each part of the action, in the order of its tokens; empty if the tokens are text,
+        of which `act` returns only the ids.
       action_position: Local position that all action tokens share.
       context: Number of tokens in the attention window, see `cache.open_window`.
       memory_steps: Number of timesteps in the attention window; None for as many as fit.
@@ -84,8 +85,8 @@ def act(
       settings: Compile-time constants.
 
     Returns:
-      Ids of the action tokens, each within its range; the decoded action, with arrays (B, *shape); and the decode state
-      that includes this timestep.
+      Ids (B, A) of the action tokens, each within its range; the decoded action {key: (B, *shape)}, empty without
+      codecs; and the decode state that includes this timestep.
     """
     model = nnx.merge(graph, params)
     state = forget(state, fresh)
@@ -128,7 +129,7 @@ def act(
 def _choose(
     logits: Float[Array, "B V"], valid: Bool[Array, " V"], keys: Key[Array, " B"], temperature: float
 ) -> Int[Array, " B"]:
-    """Sample the index of a valid logit in each row; with temperature 0, return the largest valid one."""
+    """Sample the index in [0, V) of a valid logit in each row; with temperature 0, that of the largest valid one."""
     masked = jnp.where(valid[None], logits, -jnp.inf)
     if temperature == 0:
         return jnp.argmax(masked, axis=-1).astype(jnp.int32)

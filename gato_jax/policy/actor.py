@@ -14,7 +14,7 @@ from gato_jax.rollouts import Action, Actor, ActorFailure
 
 
 class AgentActor(Actor):
-    """Plays with an agent: one compiled call chooses the actions of all environments of a task.
+    """An actor that plays with an agent: one compiled call chooses the actions of all environments of a task.
 
     It holds a decode state for each task that is being played. Sampling in an episode depends on its seed alone.
 
@@ -34,7 +34,7 @@ class AgentActor(Actor):
 
     @classmethod
     def restore(cls, path: pathlib.Path, *, temperature: float = 1.0) -> AgentActor:
-        """Return an actor with the agent of a run's folder or of an exported file, see `Agent.restore`."""
+        """Return an actor with the agent of a run's folder or of a .safetensors file, see `Agent.restore`."""
         return cls(Agent.restore(path), temperature=temperature)
 
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:

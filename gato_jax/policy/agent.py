@@ -16,7 +16,7 @@ from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 
 class UnknownTaskError(ValueError):
-    """A task that the agent was not trained on; the message names the nearest tasks that it was trained on."""
+    """A task that the agent was not trained on; the message names the nearest that it was trained on, or all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Agent:
       graph: Structure of the network, which `params` are merged into.
       params: Parameters of the network.
       contract: Tasks and tokenization that the parameters were trained on.
-      context: Number of tokens that the agent may look at.
-      memory_steps: For each task, the number of timesteps that it was trained to look back on; None for as many as fit
-        into the context.
+      context: Maximum number of tokens that the agent may look at, those of the current timestep included.
+      memory_steps: {task: number of timesteps, the current one included, that it was trained to look at}; None for as
+        many as fit into the context.
       step: Training step of the parameters.
       image_tokenizer: Tokenizer of images, where the agent reads them as codes; None otherwise.
-      name: Name of the run, for the provenance of the agent's episodes.
+      name: Name of the run's folder, or of the file without its suffix, for the provenance of the agent's episodes.
     """
 
     model: ModelConfig
@@ -79,7 +79,12 @@ class Agent:
         return self.contract.layout(task, self.image_tokenizer)
 
     def require_task(self, spec: TaskSpec):
-        """Raise ContractError unless the TaskSpec equals the one of that name that the agent was trained on."""
+        """Check that a TaskSpec equals the one of that name that the agent was trained on.
+
+        Raises:
+          UnknownTaskError: The agent was not trained on a task of that name.
+          ContractError: The two differ in anything that the contract holds.
+        """
         trained = self.layout(spec.name).spec
         settings = self.contract.tokenization
         Contract.of(settings, [spec]).require_equal(Contract.of(settings, [trained]), "the checkpoint")

@@ -26,10 +26,10 @@ class DecodeState(NamedTuple):
     Attributes:
       layers: Keys and values of each block.
       position: (B, S) position of the token in a slot, counted from the start of the episode; -1 if the slot is empty.
-      step_start: (B, S) position of the first token of that token's timestep.
-      timestep: (B, S) number of that timestep in the episode.
-      next_position: (B,) position of the next token, which is the number of tokens so far.
-      next_timestep: (B,) number of the current timestep.
+      step_start: (B, S) position of the first token of that token's timestep; undefined in an empty slot.
+      timestep: (B, S) number, from 0, of that timestep in the episode; undefined in an empty slot.
+      next_position: (B,) position of the next token, which is the number of tokens of the episode so far.
+      next_timestep: (B,) number, from 0, of the timestep whose tokens are written next.
     """
 
     layers: tuple[KeysValues, ...]
@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
 
 def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeState:
-    """Return a decode state with empty ring buffers."""
+    """Return a decode state with empty ring buffers of `slots` tokens, in float32, for B = `environments`."""
     shape = (environments, config.heads, slots, config.head_size)
     layers = tuple(KeysValues(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(config.layers))
     table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
@@ -63,7 +63,10 @@ def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeSta
 
 
 def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
-    """Return the state with empty ring buffers in the environments that are `fresh`, which start a new episode."""
+    """Return the state with empty ring buffers in the environments where `fresh` is True, which start a new episode.
+
+    The slots are only marked as empty; their keys and values stay and are not attended to.
+    """
     counters = {name: jnp.where(fresh, 0, getattr(state, name)) for name in ("next_position", "next_timestep")}
     return state._replace(position=jnp.where(fresh[:, None], EMPTY, state.position), **counters)
 
@@ -138,5 +141,8 @@ def _write_slots(old: Float[Array, "B N S H"], new: Float[Array, "B N T H"], row
 
 
 def compute_relative_keys(model: Gato, context: int) -> tuple[jax.Array | None, ...]:
-    """Return the position keys of each block for distances below `context`; None for a block with rotary positions."""
+    """Return the position keys (N, R, H) of each block for the distances 0 to R - 1, where R is `context`.
+
+    The entry of a block with rotary positions is None.
+    """
     return tuple(block.attention.relative_keys(context) for block in model.blocks)

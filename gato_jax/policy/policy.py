@@ -19,7 +19,20 @@ _TEXT_ROWS = 32  # number of texts that are written side by side
 
 
 class _Decoder:
-    """The decode state of a batch of B environments, which calls the compiled `act`."""
+    """The decode state of a batch of B environments, advanced by the compiled `act`.
+
+    Args:
+      agent: The agent.
+      task: Name of the task, `suite/task`.
+      environments: B.
+      ranges: (A, 2) range of ids [low, high) of each token to choose.
+      codecs: Key and codec of each part of the action, see `ActSettings`; empty for text.
+      temperature: Temperature of sampling; 0 takes the most probable token.
+
+    Raises:
+      ValueError: The temperature is negative or NaN.
+      UnknownTaskError: The agent was not trained on the task.
+    """
 
     def __init__(self, agent: Agent, task: str, environments: int, ranges, codecs, temperature: float):
         if not temperature >= 0:
@@ -40,14 +53,14 @@ class _Decoder:
         self.keys = jax.random.split(jax.random.key(0), environments)
 
     def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Choose the action tokens after an observation in each environment.
+        """Choose the action tokens after an observation in each environment, and add both to the decode state.
 
         Args:
-          steps: Tokens of each environment's observation.
+          steps: Tokens of the observation in each of the B environments.
           fresh: (B,) True in an environment in which an episode begins.
 
         Returns:
-          Ids of the action tokens (B, A), and the decoded actions {key: (B, *shape)}.
+          Ids of the action tokens (B, A), and the decoded actions {key: (B, *shape)}, empty without codecs.
 
         Raises:
           TokenizationError: A timestep is longer than the agent's context.
@@ -67,7 +80,7 @@ class _Decoder:
 
 
 class Policy(_Decoder):
-    """Chooses actions on a control task in a fixed number of environments.
+    """A chooser of actions on one control task in a fixed number of environments; each begins with a new episode.
 
     Args:
       agent: The agent.
@@ -82,12 +95,20 @@ class Policy(_Decoder):
         self._fresh = np.ones(environments, bool)
 
     def reset(self, environment: int, seed: int):
-        """Begin a new episode in one environment; its samples depend on the seed alone."""
+        """Begin a new episode in the environment of this index; its samples depend on seed and observations alone."""
         self._fresh[environment] = True
         self.keys = self.keys.at[environment].set(jax.random.key(seed))
 
     def act(self, observations: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
-        """Return the next action in each environment, in the units of the task, given its observation."""
+        """Return the next action {key: array} in each environment, in the units of the task.
+
+        Args:
+          observations: One observation {key: value} for each environment, also for one that is idle; each call is one
+            timestep in all of them.
+
+        Raises:
+          TokenizationError: An observation does not fit the TaskSpec, or is longer than the agent's context.
+        """
         steps = [self.layout.encode_observation(observation) for observation in observations]
         _, actions = self.decode(steps, self._fresh)
         self._fresh = np.zeros(self.environments, bool)
@@ -95,13 +116,13 @@ class Policy(_Decoder):
 
 
 class TextPolicy(_Decoder):
-    """Writes texts that follow observations: captions and answers.
+    """A writer of texts that follow observations: captions and answers.
 
     Args:
       agent: The agent.
-      task: Name of the task.
-      samples: Number of texts that are written side by side.
-      max_tokens: Maximum number of tokens in a text.
+      task: Name of the task, `suite/task`.
+      samples: Number of texts that each call of `write` writes side by side.
+      max_tokens: Number of tokens after which a text is cut off, if it has not ended before.
       temperature: Temperature of sampling; 0 takes the most probable token.
     """
 
@@ -109,7 +130,15 @@ class TextPolicy(_Decoder):
         super().__init__(agent, task, samples, [TextCodec.token_range] * max_tokens, (), temperature)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
-        """Return one text for each beginning; its samples depend on its seed alone."""
+        """Return one text for each beginning, without it; the samples of a text depend on its beginning and seed alone.
+
+        Args:
+          steps: Tokens of the beginnings, exactly `samples` of them.
+          seeds: Seed of each text.
+
+        Raises:
+          TokenizationError: A beginning and `max_tokens` tokens are together longer than the agent's context.
+        """
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         ids, _ = self.decode(steps, np.ones(self.environments, bool))
         return [TextCodec().decode(row) for row in ids]
@@ -124,15 +153,18 @@ def write_texts(
     max_tokens: int = 16,
     seed: int = 0,
 ) -> list[str]:
-    """Return one text for each beginning.
+    """Return one text for each beginning, in their order and without the beginnings.
 
     Args:
       agent: The agent.
-      task: Name of the task.
-      beginnings: Tokens that each text follows.
+      task: Name of the task, `suite/task`.
+      beginnings: Tokens that each text follows, any number of them.
       temperature: Temperature of sampling; 0 takes the most probable token.
-      max_tokens: Maximum number of tokens in a text.
-      seed: Seed of the first text; the n-th text has seed + n.
+      max_tokens: Number of tokens after which a text is cut off, if it has not ended before.
+      seed: Seed of the first text; text n, counted from 0, has seed + n.
+
+    Raises:
+      TokenizationError: A beginning and `max_tokens` tokens are together longer than the agent's context.
     """
     policy = TextPolicy(agent, task, _TEXT_ROWS, max_tokens=max_tokens, temperature=temperature)
     texts = []
@@ -146,8 +178,8 @@ def write_texts(
 def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observation:
     """Return the observations of B environments as one batch of padded arrays.
 
-    Observations of different lengths are padded to a multiple of 16, so that texts of varying length need only a few
-    compilations of `act`.
+    Observations of different lengths are padded at their ends to one multiple of 16, so that texts of varying length
+    need only a few compilations of `act`. Those of equal length are not padded.
 
     Args:
       steps: Tokens of each environment's observation.

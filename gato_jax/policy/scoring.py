@@ -30,7 +30,11 @@ class _Rows(NamedTuple):
 def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[np.ndarray]:
     """Return the log probability (in nats) of each target of each sequence, given all tokens before it.
 
-    A sequence is cut off at the agent's context. Its first token is never scored.
+    The targets are the tokens where `loss_mask` is True, except for the first token of a sequence. A sequence is cut
+    off at the agent's context, and its later targets are left out.
+
+    Returns:
+      For each sequence, in their order, a float array (targets,).
     """
     sequences = [sequence.slice(0, agent.context) for sequence in sequences]
     results = []
@@ -54,7 +58,7 @@ def log_probabilities(agent: Agent, sequences: Sequence[TokenSequence]) -> list[
 
 @functools.partial(jax.jit, static_argnames="graph")
 def _score(graph: nnx.GraphDef, params: nnx.State, batch: _Rows, following: jax.Array) -> jax.Array:
-    """Return the log probability (B, T) of the id in `following` at each position."""
+    """Return the log probability (B, T) at each position that the next id is the one in `following` (B, T)."""
     model = nnx.merge(graph, params)
     logits = jax.nn.log_softmax(model.logits(model(batch)))
     return jnp.take_along_axis(logits, following[..., None], axis=-1)[..., 0]

@@ -16,7 +16,7 @@ _FRAMES_PER_SECOND = 15
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Setting:
-    """Settings of one encoding: most frames, longest side in pixels, WebP quality (None is lossless)."""
+    """Settings of one encoding: maximum of frames and of either side in pixels, and WebP quality (None is lossless)."""
 
     frames: int
     side: int
@@ -35,11 +35,11 @@ _SETTINGS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Animation:
-    """An animation as data URIs.
+    """An animation as data URIs, such as `data:image/webp;base64,...`.
 
     Attributes:
       moving: the animated WebP.
-      still: one frame, shown to readers whose system asks for reduced motion.
+      still: the frame in the middle as WebP, shown to readers whose system asks for reduced motion.
       width, height: size in pixels.
     """
 
@@ -50,12 +50,12 @@ class Animation:
 
 
 def animate(frames: np.ndarray, budget_bytes: int) -> Animation:
-    """Encode frames as an animation that loops.
+    """Encode frames as an animation that loops, of at most 120 frames with sides of at most 256 pixels.
 
     Args:
-      frames: uint8 (T, H, W, 3).
-      budget_bytes: size limit. The settings are tried from the best quality to the smallest file until one fits; the
-        last one is used even if it does not fit.
+      frames: uint8 (T, H, W, 3) with T >= 1.
+      budget_bytes: size limit of the animated WebP, before base64. The settings are tried from the best quality to the
+        smallest file until one fits; the last one is used even if it does not fit.
     """
     for setting in _SETTINGS:
         images = _prepare(frames, setting)
@@ -69,18 +69,20 @@ def animate(frames: np.ndarray, budget_bytes: int) -> Animation:
 
 
 def _prepare(frames: np.ndarray, setting: _Setting) -> list[Image.Image]:
-    """Subsample frames evenly in time, shrink them to the side of `setting` and add the progress line.
+    """Return frames (T, H, W, 3) subsampled evenly in time, shrunk to the side of `setting`, with the progress line.
 
-    Frames are never enlarged here: the page scales small ones up without interpolation.
+    The first and the last frame are kept. Frames are never enlarged here: the page scales small ones up without
+    interpolation.
     """
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), setting.frames)).round().astype(int))
     return [_with_progress_line(frames[t], t / max(1, len(frames) - 1), setting.side) for t in chosen]
 
 
 def _with_progress_line(frame: np.ndarray, done: float, side: int) -> Image.Image:
-    """Return the resized frame above a line of which the share `done`, in [0, 1], is highlighted.
+    """Return the frame above a line of which the share `done`, in [0, 1], is highlighted.
 
-    The line is part of the picture so that it cannot run out of step with the animation.
+    The frame is shrunk to sides of at most `side` pixels, with its aspect ratio kept. The line is part of the picture
+    so that it cannot run out of step with the animation.
     """
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -92,7 +94,10 @@ def _with_progress_line(frame: np.ndarray, done: float, side: int) -> Image.Imag
 
 
 def _encode(images: list[Image.Image], quality: int | None) -> bytes:
-    """Encode images as an animated WebP that loops, without loss if `quality` is None."""
+    """Encode images as an animated WebP that loops, without loss if `quality` is None.
+
+    It shows 15 images a second, more if it would last longer than 12 seconds, and the last one for 0.9 seconds.
+    """
     milliseconds = round(min(1000 / _FRAMES_PER_SECOND, 1000 * _LONGEST_SECONDS / len(images)))
     duration = [milliseconds] * (len(images) - 1) + [900]  # ms; the last frame stays visible before the loop
     options = {"lossless": True, "quality": 40} if quality is None else {"quality": quality, "minimize_size": True}

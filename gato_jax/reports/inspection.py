@@ -28,11 +28,12 @@ class InspectedToken:
 
     Attributes:
       position: index in the row.
-      id, target_id: the input token id and the id that the model is to predict here; 0 at image patches.
+      id, target_id: the input token id and the id that the model is to predict for this position from the tokens before
+        it; 0 at image patches.
       kind, side, key, element, value: the decoded token; see `tokenization.Token`.
       local_position: index within the observation of its timestep.
       segment: number of the segment; tokens attend within their segment only.
-      in_loss: whether the loss counts the prediction of this token.
+      in_loss: whether the loss counts the prediction of `target_id`.
       prompt: whether the token is part of a prompt.
       valid: range [low, high) of the ids that an action may have; None for other tokens.
       episode, step: number of the episode in the dataset, and of the timestep within the episode.
@@ -62,10 +63,10 @@ class InspectedImage:
     Attributes:
       key: the observation key.
       episode, step: the timestep; see `InspectedToken`.
-      grid: rows and columns of tiles; each tile is one token.
+      grid: numbers of rows and columns of tiles, which are the patches or codes; each tile is one token.
       positions: the position in the row of each tile, in row-major order; None for tiles that the row cuts off.
       size: height and width in pixels.
-      png: the image as a data URI; tiles that the row cuts off are transparent.
+      png: the image as a data URI (`data:image/png;base64,...`); tiles that the row cuts off are transparent.
     """
 
     key: str
@@ -98,11 +99,11 @@ class InspectedRow:
 
 @dataclasses.dataclass(frozen=True)
 class _WholePiece:
-    """A piece of a row together with the whole timesteps that it was cut from.
+    """A piece of a row, consecutive tokens of one episode, and the whole timesteps that it was cut from.
 
     Attributes:
       piece: the piece.
-      timesteps: tokens of each timestep.
+      timesteps: tokens of each whole timestep.
       tokens: the description of each of the n tokens of all timesteps.
       step: for each of the n tokens, the number of its timestep within the episode.
       position: for each of the n tokens, its position in the row; None if the row cuts it off.
@@ -120,8 +121,8 @@ def inspect_row(mixture: Mixture, row: int, image_tokenizer: ImageTokenizer | No
 
     Args:
       mixture: the datasets of the run.
-      row: index of the row.
-      image_tokenizer: the image tokenizer that the token records were made with, if any.
+      row: index of the row in the run, from 0 on.
+      image_tokenizer: the image tokenizer that the token records were made with; None if images are patches.
     """
     plan, tokens = mixture.build(row)
     name = mixture.names[plan.dataset]
@@ -157,13 +158,13 @@ def inspection_json(rows: Sequence[InspectedRow]) -> dict[str, Any]:
 
 
 def _with_positions(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
-    """Return pairs of each piece and the position of its first token in the row."""
+    """Return pairs of each piece of a row, segment by segment, and the position of its first token in the row."""
     pieces = [piece for segment in segments for piece in segment]
     return zip(pieces, itertools.accumulate((piece.keep for piece in pieces), initial=0), strict=False)
 
 
 def _whole_piece(records: TokenRecords, layout: Layout, piece: Piece, start: int) -> _WholePiece:
-    """Read the timesteps of a piece whose first token is at position `start` of the row."""
+    """Read the whole timesteps of a piece whose first token is at position `start` of the row, and describe them."""
     timesteps = records.timesteps(piece.start, piece.stop)
     first = piece.start - int(records.index.first_step[piece.episode])
     step = [first + number for number, tokens in enumerate(timesteps) for _ in range(len(tokens))]
@@ -195,7 +196,7 @@ def _tokens(pieces: Sequence[_WholePiece], tokens: TokenSequence) -> Iterator[In
 
 
 def _images(layout: Layout, whole: _WholePiece) -> Iterator[InspectedImage]:
-    """Yield the images of a piece of which the row holds at least one tile, in the order of their tokens."""
+    """Yield the images of a piece of which the row holds at least one tile (patch or code), in the order of tokens."""
     grids = {column.key: grid for column in layout.observation_columns if (grid := _grid(column.codec)) is not None}
     if not grids:
         return
@@ -220,7 +221,7 @@ def _images(layout: Layout, whole: _WholePiece) -> Iterator[InspectedImage]:
 
 
 def _grid(codec: Codec) -> tuple[int, int] | None:
-    """Return (rows, columns) of the tokens of an image, or None if the codec is not an image codec."""
+    """Return the numbers (rows, columns) of an image's patches or codes; None if the codec is not of images."""
     match codec:
         case ImageCodec():
             return codec.grid
@@ -234,7 +235,7 @@ def _png(image: np.ndarray, present: np.ndarray) -> str:
 
     Args:
       image: uint8 (H, W, 3).
-      present: bool (rows, columns), False for missing tiles.
+      present: bool (rows, columns), False for missing tiles; the tiles divide the image evenly.
     """
     if not present.all():
         height, width = (side // tiles for side, tiles in zip(image.shape[:2], present.shape, strict=True))

@@ -14,7 +14,7 @@ KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separat
 
 
 def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:
-    """Write the inspector page of `rows` to `path`, make the folders above it, and return `path`."""
+    """Write the inspector page of `rows`, an HTML file, to `path`, make the folders above it, and return `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(rows), encoding="utf-8")
@@ -33,7 +33,10 @@ def render(rows: Sequence[InspectedRow]) -> str:
 
 
 def _columns(row: InspectedRow) -> dict[str, Any]:
-    """Return a row as JSON with one list for each token field, a quarter of the size of one object for each token."""
+    """Return a row as JSON with one list for each token field, a quarter of the size of one object for each token.
+
+    `position` is left out, as it is the index in each list; `kind` is an index into KINDS, and bools are 0 or 1.
+    """
     fields = [field.name for field in dataclasses.fields(row.tokens[0])] if row.tokens else []
     columns = {name: [getattr(token, name) for token in row.tokens] for name in fields if name != "position"}
     columns |= {name: [int(value) for value in columns[name]] for name in ("in_loss", "prompt") if row.tokens}

@@ -36,14 +36,14 @@ class _RolloutCard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Curve:
-    """An SVG chart and its legend, which pairs each curve with its last smoothed value."""
+    """An SVG chart and its legend, which pairs each curve with its last finite smoothed value."""
 
     chart: Markup
     legend: list[tuple[Series, float]]
 
 
 def write_report(workdir: Path) -> Path:
-    """Write the report of a run to `workdir`/report.html and return the path of that file.
+    """Write the report of a run to `workdir`/report.html, in place of an older one, and return the path of that file.
 
     Args:
       workdir: the folder of a run that was trained and evaluated.
@@ -60,7 +60,8 @@ def page_environment(*folders: Path) -> jinja2.Environment:
     """Return a Jinja environment for the pages of reports.
 
     It finds templates in `folders` first, then in the folder of this module, which holds the base page and the style
-    sheet. Its filters `number`, `short`, `duration` and `interval` are the functions of `reports.summary`.
+    sheet. It escapes values for HTML, and an undefined variable is an error. Its filters `number`, `short`, `duration`
+    and `interval` are the functions of `reports.summary`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
@@ -74,7 +75,7 @@ def page_environment(*folders: Path) -> jinja2.Environment:
 
 
 def render(run: Run) -> str:
-    """Return the HTML page of a run."""
+    """Return the HTML page of a run, with style, drawings and animations in it."""
     environment = page_environment()
     environment.filters |= {"score": summary.score, "percent": "{:.0%}".format}
     low, high = strips.bar_range(run.results.tasks)
@@ -99,7 +100,7 @@ def render(run: Run) -> str:
 
 
 def _loss(run: Run) -> _Curve:
-    """Draw the total loss and one loss curve for each dataset, or for each suite if there are many datasets."""
+    """Draw the total loss and one loss curve for each dataset, or for each suite if there are more than 12 datasets."""
     parts = {key.removeprefix("loss/"): value for key, value in run.metrics.items() if key.startswith("loss/")}
     if len(parts) > _CURVES:
         parts = _suite_means(parts)
@@ -112,7 +113,8 @@ def _loss(run: Run) -> _Curve:
 def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return {suite: (steps, mean losses)} from {dataset: (steps, losses)}.
 
-    A mean is over the datasets of the suite that were logged at its step.
+    A suite is the beginning of a dataset's name, as `_suite` returns it. Its steps are all at which one of its datasets
+    was logged, ascending, and a mean is over the datasets that were logged at this step.
     """
     means = {}
     for suite in {_suite(name) for name in parts}:
@@ -125,7 +127,7 @@ def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, t
 
 
 def _suite(name: str) -> str:
-    """Return the part of a dataset's name before the first `/` or `__`."""
+    """Return the part of a task's or dataset's name before the first `/` or `__`, or the whole name without one."""
     return re.split("/|__", name)[0]
 
 
@@ -142,9 +144,10 @@ def _curve(series: list[Series], **options) -> _Curve:
 
 
 def _cards(run: Run) -> list[_RolloutCard]:
-    """Return a card for each rollout that is shown, in the order of the score table.
+    """Return a card for each rollout that is shown, at most 24, in the order of the score table.
 
-    If there are more rollouts than the page shows, each suite gives its first before any suite gives its second.
+    Rollouts of tasks without a score come last. If there are more rollouts than the page shows, each suite gives its
+    first before any suite gives its second.
     """
     scores = {task.task: task for task in run.results.tasks}
     place = {name: index for index, name in enumerate(scores)}

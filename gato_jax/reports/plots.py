@@ -27,7 +27,8 @@ class Series:
     Attributes:
       name: the name in the legend.
       x, y: (N,) the points; a y that is not finite is a gap.
-      index: index into the palette. A curve with None is drawn last, in bold and in the colour of the text.
+      index: index into the palette of 8 colours; from 8 on they repeat with dashes. A curve with None is drawn last, in
+        bold and in the colour of the text.
       noisy: whether the curve is smoothed; a schedule, which has no noise, is not.
     """
 
@@ -50,7 +51,7 @@ class Series:
 
     @property
     def style(self) -> str:
-        """The CSS properties for the colour and, where colours repeat, the dashes of the curve."""
+        """The CSS properties for the colour and dashes of the curve, e.g. `--c:var(--s1);--dash:5 3` for index 9."""
         if self.index is None:
             return "--c:var(--ink)"
         dash = ("none", "5 3", "1.5 2.5")[self.index // PALETTE % 3]
@@ -59,7 +60,10 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """A linear or logarithmic axis: calling it maps values to [0, 1], and `ticks` are its labelled values."""
+    """A linear or logarithmic axis from `low` to `high`; calling it maps these to 0 and 1, without clipping.
+
+    `ticks` are its labelled values, about `count` on a linear axis.
+    """
 
     low: float
     high: float
@@ -95,12 +99,13 @@ def line_chart(
       series: the curves.
       label: a description of the chart for screen readers.
       height: height of the plot in pixels, without the labels of the horizontal axis.
-      log: use a logarithmic vertical axis, if every finite value is positive.
-      log_x: use a logarithmic horizontal axis from the smallest to the largest x; each x must be positive.
+      log: use a logarithmic vertical axis, if every finite value is positive, and a linear one otherwise.
+      log_x: use a logarithmic horizontal axis from the smallest to the largest x; each x must be positive. Otherwise
+        the axis is linear and begins at 0.
       zero: start a linear vertical axis at 0.
 
     Returns:
-      An <svg> element, or a sentence if no value is finite.
+      An <svg> element, or a <p> element with a sentence if no value is finite.
     """
     values = np.concatenate([s.y for s in series])
     values = values[np.isfinite(values)]
@@ -138,9 +143,10 @@ def line_chart(
 
 
 def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
-    """Draw a small histogram of `counts`, `height` pixels tall, with the first cell on the left.
+    """Draw a small histogram of `counts` as <svg>, 104 pixels wide and `height` tall, with the first count on the left.
 
-    Bars are as tall as the square root of their count, so that a cell with a single value stays visible.
+    Heights of bars grow linearly with the square root of the count, from 1.5 pixels, so that a bar with a single value
+    stays visible; a count of 0 has no bar. `label` describes the histogram to screen readers.
     """
     tall = np.sqrt(np.array(counts, float) / max([*counts, 1]))
     tall = np.where(tall > 0, 1.5 + (height - 1.5) * tall, 0.0)
@@ -154,7 +160,8 @@ def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
 def smooth(y: np.ndarray) -> np.ndarray:
     """Return the centred moving average of (N,) values over a window of about N / 30.
 
-    The window is cut off at both ends. Values that are not finite are left out of the means and become NaN.
+    The window is cut off at both ends. Values that are not finite are left out of the means and become NaN. Fewer than
+    60 values are returned as they are.
     """
     window = np.ones(2 * (len(y) // 60) + 1)
     if len(window) == 1:
@@ -166,9 +173,10 @@ def smooth(y: np.ndarray) -> np.ndarray:
 
 
 def curve_path(x: np.ndarray, y: np.ndarray) -> str:
-    """Return an SVG path through the finite points (x, y), with gaps at the others.
+    """Return an SVG path through the points (x, y) with finite y, with gaps at the others, e.g. "M0.0 5.0L1.0 4.0".
 
-    A long curve is split into equal stretches of which only the smallest and the largest y are drawn.
+    Both are (N,), in units of the drawing, to one decimal. Of more than 400 points, 200 stretches with
+    equal numbers of points are drawn by their smallest and largest y only.
     """
     if len(x) > _POINTS:
         edges = np.linspace(0, len(x), _POINTS // 2 + 1).astype(int)
@@ -184,7 +192,7 @@ def curve_path(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _round_ticks(low: float, high: float, count: int) -> list[float]:
-    """Return about `count` ticks in [low, high], at multiples of 1, 2 or 5 times a power of ten."""
+    """Return about `count` ticks in [low, high], ascending, all multiples of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = min((m * power for m in (1, 2, 5, 10)), key=lambda size: abs(size - raw))

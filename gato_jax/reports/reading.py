@@ -74,9 +74,13 @@ def read_results(workdir: Path) -> Results:
 
 
 def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read metrics.jsonl as {quantity: (steps, values)}; of two lines with one step, the later one counts.
+    """Read metrics.jsonl as {quantity: (steps, values)}, float64 (N,) each, with ascending steps.
 
-    A run that was resumed from a checkpoint may log a step twice.
+    Of two lines with one step the later one counts, as a run that was resumed from a checkpoint may log a step twice.
+    Values that are not numbers are left out.
+
+    Raises:
+      ReportError: the file is missing, a line is not a JSON object with a step, or no line has a `loss`.
     """
     if not path.is_file():
         raise ReportError(f"{path} is missing. Run `gato train`, which writes it.")
@@ -101,7 +105,11 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _read_rollout(path: Path) -> Rollout:
-    """Read a rollout from an .npz file whose name is the task with "__" in place of "/"."""
+    """Read a rollout from an .npz file whose name is the task with "__" in place of "/".
+
+    Raises:
+      ReportError: the file is damaged, lacks an array, or its arrays do not fit together.
+    """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             actions = arrays["actions"]
@@ -126,10 +134,10 @@ def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tu
     Args:
       path: the file.
       kind: the dataclass.
-      remedy: a sentence for error messages. Without one the file may be absent, which gives no records.
+      remedy: a sentence for error messages. If it is None, the file may be absent, which gives ().
 
     Raises:
-      ReportError: the file is not such a list.
+      ReportError: the file is not such a list, or is absent and `remedy` is given.
     """
     if not path.exists() and remedy is None:
         return ()
@@ -152,7 +160,18 @@ def _read_json(path: Path, remedy: str) -> Any:
 
 
 def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:
-    """Return a record for each entry of a JSON object {name: fields}, with the name in the field `key`."""
+    """Return a record for each entry of a JSON object {name: fields}, with the name in the field `key`.
+
+    Args:
+      kind: class of the records.
+      key: field of the records that takes the name.
+      table: the object.
+      where: file and entry that hold it, the beginning of error messages.
+      remedy: sentence at the end of error messages.
+
+    Raises:
+      ReportError: `table` is no such object, or its fields are not those of a record.
+    """
     if not isinstance(table, dict) or not all(isinstance(fields, dict) for fields in table.values()):
         raise ReportError(f"{where} is not an object of objects. {remedy}")
     return tuple(_build(kind, {key: name, **fields}, f"{where}: {name}", remedy) for name, fields in table.items())

@@ -12,13 +12,16 @@ from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
 
 def write_reconstructions(tokenizer: ImageTokenizer, images: Sequence[np.ndarray], path: Path, count: int = 8):
-    """Write a picture of `count` of the images in a row, each above its reconstruction.
+    """Write a picture of `count` of the images side by side, each above its reconstruction.
+
+    All are drawn as squares of the tokenizer's side, enlarged four times.
 
     Args:
-      tokenizer: Encodes each image as codes and decodes it again.
-      images: uint8 (height, width, 3); the ones shown are spread evenly over the sequence.
-      path: The picture to write; its suffix selects the format.
-      count: Number of images to show.
+      tokenizer: the tokenizer, which encodes each image as codes and decodes it again.
+      images: uint8 (height, width, 3); the ones shown are spread evenly over the sequence, with repetitions if there
+        are fewer than `count`.
+      path: the picture to write, in a folder that exists; its suffix, such as .png, selects the format.
+      count: number of images to show.
     """
     shown = [images[i] for i in np.linspace(0, len(images) - 1, count).astype(int)]
     reconstructed = [tokenizer.decode(tokenizer.encode(image)) for image in shown]

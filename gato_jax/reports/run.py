@@ -17,11 +17,14 @@ class TaskScore:
     """The scores of one task, in the metric of the task.
 
     Attributes:
+      task: name of the task.
+      episodes: number of episodes that the agent played.
       metric: "success" for a success rate in [0, 1], else the name of the metric, such as "return".
       agent, random, constant, expert: mean scores of the agent, of random play, of the best constant action and of the
         expert; None where a reference was not measured.
-      normalised: (agent - random) / (expert - random).
-      agent_ci: confidence interval of `agent`.
+      normalised: (agent - random) / (expert - random); None where a reference is missing.
+      agent_ci: confidence interval (low, high) of `agent`, in the metric of the task; None if it was not computed.
+      return_mean, success_rate: the agent's mean return and success rate, whatever the metric; None if not known.
     """
 
     task: str
@@ -37,7 +40,7 @@ class TaskScore:
     success_rate: float | None = None
 
     def normalise(self, score: float | None) -> float | None:
-        """Return (score - random) / (expert - random), or None if a term is missing or expert equals random."""
+        """Return (score - random) / (expert - random), or None if a term is None or expert equals random."""
         if score is None or self.random is None or self.expert is None or self.expert == self.random:
             return None
         return (score - self.random) / (self.expert - self.random)
@@ -48,8 +51,12 @@ class HeldOut:
     """A measurement on held-out data; lower is better.
 
     Attributes:
-      baseline: the value of a trivial predictor on the same data.
-      exact_match: share of answers that equal the truth.
+      name: name of the data, such as a dataset.
+      metric: name of what is measured.
+      value: the measurement of the agent.
+      baseline: the value of a trivial predictor on the same data; None if it was not measured.
+      exact_match: share of answers that equal the truth; None where there are none.
+      episodes: number of episodes measured; None if not known.
     """
 
     name: str
@@ -62,11 +69,15 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Making:
-    """Facts about the training of a run; a field that the evaluation did not know is None.
+    """Facts about the training of a run; a field that the evaluation did not know is None or {}.
 
     Attributes:
+      parameters: number of parameters of the model.
+      steps, tokens: numbers of training steps and of tokens trained on.
+      seed: random seed of the run.
+      machine, command: descriptions of the machine, and the command line that trained the agent.
       versions: {package: version}.
-      stages: {stage: seconds}.
+      stages: {stage of the run: its duration in seconds}.
     """
 
     parameters: int | None = None
@@ -81,7 +92,17 @@ class Making:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Results:
-    """The contents of results.json, which `gato evaluate --json` writes and the quickstart extends."""
+    """The contents of results.json, which `gato evaluate --json` writes and the quickstart extends.
+
+    Attributes:
+      tasks: scores of each task.
+      aggregate: {name: value} over the normalised scores: their number `tasks`, `mean`, interquartile mean `iqm`, and
+        `share_at_50`, the share of 0.5 or above; a value that is not known is left out.
+      held_out: measurements on held-out data.
+      making: facts about the training, the key `run` of the file.
+      minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
+      peak_memory_bytes: peak memory; None if not known.
+    """
 
     tasks: tuple[TaskScore, ...]
     aggregate: Mapping[str, float]
@@ -95,11 +116,16 @@ class Results:
 class Rollout:
     """One recorded episode of the agent, of T steps.
 
+    Construction raises ReportError if the shapes do not fit together.
+
     Attributes:
+      task: name of the task.
       frames: uint8 (T or T + 1, H, W, 3).
       actions: (T, A).
       action_names: one name for each column of floating-point actions; one for each value of an integer action.
       rewards: (T,).
+      seed: seed of the episode.
+      score: score of the episode in the metric of the task.
     """
 
     task: str
@@ -127,7 +153,7 @@ class Rollout:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Caption:
-    """An image as a data URI, its true caption, and the captions that the agent sampled for it."""
+    """An image as a data URI (`data:image/...`), its true caption, and the captions that the agent sampled for it."""
 
     image: str
     truth: str
@@ -151,7 +177,10 @@ class Dialogue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One training dataset: its size, its weight in the mixture (a share of the rows), and its provenance."""
+    """One training dataset: its size, its weight in the mixture (a share of the rows in [0, 1]), and its provenance.
+
+    Distinct values of source, licence, kind and agent are joined by "; ", as in data.json.
+    """
 
     dataset: str
     episodes: int
@@ -168,7 +197,10 @@ class Run:
     """All contents of a run's report.
 
     Attributes:
+      results: scores and facts about the training.
       metrics: {quantity: (steps, values)}, each of shape (N,).
+      data: the training datasets.
+      rollouts, captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
     """
 
     results: Results

@@ -23,7 +23,8 @@ _PLUS, _MINUS = (224, 122, 60), (58, 132, 176)  # visible on a light and on a da
 def bar_range(tasks: Sequence[TaskScore]) -> tuple[float, float]:
     """Return the ends (low, high) of the normalised score axis that the bars of all tasks share.
 
-    The axis holds 0 (random) and 1 (expert) and is limited to about [-0.5, 1.5]; bars of scores beyond it are cut off.
+    The axis holds 0 (random), 1 (expert) and the normalised scores of the agent and of the best constant action, with a
+    margin of 0.06, within [-0.56, 1.56]; bars of scores beyond it are cut off.
     """
     marks = [mark for task in tasks for mark in (task.normalised, task.normalise(task.constant)) if mark is not None]
     return max(-0.5, min([0.0, *marks])) - 0.06, min(1.5, max([1.0, *marks])) + 0.06
@@ -63,7 +64,7 @@ def score_bar(task: TaskScore, low: float, high: float) -> Markup:
 def action_strip(rollout: Rollout) -> Markup:
     """Draw the actions of a rollout over time, as wide as its animation so that both share one time axis.
 
-    Discrete actions become lanes, a few continuous dimensions lines, and many continuous dimensions a heat map.
+    Discrete actions become lanes, up to six continuous dimensions with names lines, and others a heat map.
     """
     if rollout.discrete:
         return _lanes(rollout)
@@ -74,12 +75,16 @@ def action_strip(rollout: Rollout) -> Markup:
 
 
 def reward_strip(rollout: Rollout) -> Markup:
-    """Draw the cumulative reward of a rollout over time."""
+    """Draw the cumulative reward of a rollout over time as a line, with the total in figures."""
     return _line("rewards so far", np.cumsum(rollout.rewards, dtype=float), kind="reward")
 
 
 def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
-    """Return (name, share of the steps, CSS colour) of each discrete action taken, in the order of the lanes."""
+    """Return (name, share of the steps in [0, 1], CSS colour) of each discrete action taken.
+
+    They are in the order of the actions' numbers. An action without a name is called "action 7"; a colour is e.g.
+    "var(--s7)".
+    """
     used, counts = np.unique(rollout.actions, return_counts=True)
     names = rollout.action_names
     shares = zip(used.tolist(), counts / counts.sum(), strict=True)
@@ -87,7 +92,14 @@ def action_shares(rollout: Rollout) -> list[tuple[str, float, str]]:
 
 
 def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24) -> Markup:
-    """Draw one quantity over time as a line, headed by its name and, for rewards, by the total."""
+    """Draw one quantity over time as a line, headed by its name and, for rewards, by the last value.
+
+    Args:
+      name: name of the quantity.
+      values: (T,) floats; those that are not finite are gaps.
+      kind: "action", whose vertical axis holds at least [-1, 1], or "reward", whose axis fits the values.
+      height: height in pixels.
+    """
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     if kind == "action":  # All dimensions share one scale, so that large movements look large.
@@ -106,7 +118,11 @@ def _line(name: str, values: np.ndarray, kind: str = "action", height: int = 24)
 
 
 def _heat(rollout: Rollout, row: int = 8) -> Markup:
-    """Draw a PNG heat map with one row for each dimension; hue shows the sign of an action, opacity its magnitude."""
+    """Draw a PNG heat map with a line `row` pixels tall for each dimension, over time.
+
+    Hue shows the sign of an action, opacity its magnitude relative to the largest one; values that are not finite are
+    drawn as 0 or as the largest.
+    """
     actions = np.nan_to_num(rollout.actions.astype(float)).T
     strength = np.abs(actions) / (np.abs(actions).max() or 1.0)
     cells = np.where((actions > 0)[..., None], np.array(_PLUS), np.array(_MINUS))
@@ -122,7 +138,9 @@ def _heat(rollout: Rollout, row: int = 8) -> Markup:
 
 
 def _lanes(rollout: Rollout, lane: int = 8) -> Markup:
-    """Draw one lane for each discrete action taken, with marks at the steps at which it was taken.
+    """Draw one lane, `lane` pixels tall, for each discrete action taken, with marks at the steps at which it was taken.
+
+    Of more than 600 steps, every second, third and so on is drawn.
 
     Actions differ in position as well as in colour, so that the drawing can be read without colour vision.
     """

@@ -11,7 +11,11 @@ _NONE = "-"  # stands for a value that is not known
 
 
 def headline(results: Results) -> str:
-    """Return one sentence about the normalised scores: how many tasks are above half of the expert's score."""
+    """Return one sentence on how many tasks have a normalised score of 0.5 or more, without a full stop.
+
+    For example: "One set of weights, 5 tasks: 3 of 4 with an expert above half of the expert's score". Of a single task
+    it gives the normalised score as a percentage; without any it says that there is no expert.
+    """
     scored = [task.normalised for task in results.tasks if task.normalised is not None]
     above = sum(normalised >= 0.5 for normalised in scored)
     count = len(results.tasks)
@@ -26,16 +30,17 @@ def headline(results: Results) -> str:
 
 
 def score(value: float | None, metric: str) -> str:
-    """Format a score: as a percentage if the metric is "success", else as a number; "-" for None."""
+    """Format a score: 0.83 as "83%" if the metric is "success", any other metric by `number`; "-" for None."""
     if value is None:
         return _NONE
     return f"{value:.0%}" if metric == "success" else number(value)
 
 
 def number(value: float | int | None) -> str:
-    """Format a number with separated thousands; "-" for None.
+    """Format a number with separated thousands, such as "1,234", "56.7" or "0.123"; "-" for None.
 
-    Integers and numbers from 100 on have no decimals, numbers from 10 on have one, others three significant digits.
+    Whole numbers and magnitudes from 100 on have no decimals, those from 10 on have one, others three significant
+    digits, very small ones with an exponent ("1e-05"). Numbers that are not finite give "nan", "inf" or "-inf".
     """
     if value is None:
         return _NONE
@@ -47,7 +52,7 @@ def number(value: float | int | None) -> str:
 
 
 def short(value: float | int) -> str:
-    """Format a number with three significant digits and k, M or B, such as 4.9M for 4900000."""
+    """Format a number with three significant digits and k, M or B from 1000 on: "0.25", "512", "12.3k", "4.9M"."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -55,7 +60,7 @@ def short(value: float | int) -> str:
 
 
 def duration(seconds: float | int) -> str:
-    """Format a duration: in seconds below two minutes, in minutes below two hours, else in hours."""
+    """Format a duration: "90 s" below two minutes, "5.5 min" below two hours, else in hours, "2.0 h"."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -63,12 +68,15 @@ def duration(seconds: float | int) -> str:
 
 
 def interval(task: TaskScore) -> str:
-    """Format the confidence interval of the agent's score, such as "0.5 to 0.8"; "-" if there is none."""
+    """Format the confidence interval of the agent's score by `score`, such as "50% to 80%"; "-" if there is none."""
     return _NONE if task.agent_ci is None else " to ".join(score(end, task.metric) for end in task.agent_ci)
 
 
 def summary_table(results: Results) -> str:
-    """Return the scores, held-out measurements and costs of a run as plain ASCII text of at most 100 columns."""
+    """Return the scores, held-out measurements, aggregates and costs of a run as plain text of about 100 columns.
+
+    Scores have a line for each task; aggregates and costs that are not known are left out.
+    """
     rows: list[tuple[str, ...]] = [("task", "random", "constant", "agent", "interval", "expert", "normalised")]
     for task in results.tasks:
         own = [score(value, task.metric) for value in (task.random, task.constant, task.agent)]
@@ -98,10 +106,13 @@ def _meter(normalised: float | None, width: int = 10) -> str:
 
 
 def align_columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a plain-text table of at most 100 columns, with a rule below the first row.
+    """Return the lines of a plain-text table, with a rule of dashes below the first row.
 
-    The first and the last column are aligned to the left, the others to the right. If a line would be too long, the
-    texts of the first column are shortened in the middle.
+    The first and the last column are aligned to the left, the others to the right. If a line would be longer than 100
+    columns, the texts of the first column are shortened with "..." in the middle, down to 12 columns.
+
+    Args:
+      rows: at least one row of cells, all of equal length; the first holds the headings.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[0] = max(12, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))

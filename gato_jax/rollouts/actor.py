@@ -14,11 +14,11 @@ Action = dict[str, np.ndarray]
 
 
 class ActorFailure(RuntimeError):
-    """An episode that an actor cannot go on with; the message says why."""
+    """An episode that an actor cannot go on with; the message gives the reason."""
 
 
 class Actor(abc.ABC):
-    """Chooses the actions in a batch of environments, one slot for each.
+    """A chooser of actions in a batch of environments, each in a slot, which is its index in the batch.
 
     The episodes in the slots begin and end at different times, and their environments may belong to different tasks.
     The actions in one slot depend on the seed and the timesteps of that slot alone, never on the other slots, so that
@@ -30,7 +30,8 @@ class Actor(abc.ABC):
         """Begin new episodes in some of the slots.
 
         Args:
-          environments: The environment in each slot. The number of slots stays the same as long as an actor is used.
+          environments: The environment in each slot, also in those that do not begin an episode. The number of slots
+            stays the same as long as an actor is used.
           seeds: For each slot, the seed of the episode that has just been started there, or None where the previous
             episode goes on or the slot is idle.
         """
@@ -50,6 +51,8 @@ class Actor(abc.ABC):
     def perturb(self, slot: int, action: Action) -> Action:
         """Return the action to execute in a slot instead of the chosen one, which stays the recorded one.
 
+        It is called once after each action that `act` chose. The default returns the action unchanged.
+
         An actor that returns another action than it is given injects noise into its demonstrations (DART, arXiv
         1703.09327): an imitator of the recorded actions also learns how to recover.
         """
@@ -57,4 +60,7 @@ class Actor(abc.ABC):
 
     @abc.abstractmethod
     def describe(self, task: str) -> str:
-        """Return who chooses the actions of this task, as the provenance of an episode states it."""
+        """Return who chooses the actions of a task `suite/task`, as the provenance of an episode states it.
+
+        For example, `MPPI planner; noise 0.1 on executed actions`.
+        """

@@ -16,7 +16,7 @@ _STREAM = 0x72616E64  # separates the actor's random numbers from the environmen
 
 
 class RandomActor(Actor):
-    """Draws every action uniformly from the task's limits."""
+    """Random play: every action is drawn uniformly from the task's limits, by the seed of the episode."""
 
     def __init__(self):
         self._slots: dict[int, tuple[TaskSpec, np.random.Generator]] = {}
@@ -36,11 +36,11 @@ class RandomActor(Actor):
 
 
 class ConstantActor(Actor):
-    """Takes the same action at every step.
+    """An actor that takes the same action at every step.
 
     Args:
       action: The action, in the units of the task.
-      name: Name of the action in the provenance of the episodes.
+      name: Name of the action in the provenance of the episodes; empty for the values of the action.
     """
 
     def __init__(self, action: Mapping[str, np.ndarray], name: str = ""):
@@ -57,7 +57,11 @@ class ConstantActor(Actor):
 
 
 def random_action(spec: TaskSpec, generator: np.random.Generator) -> Action:
-    """Return an action drawn uniformly from the task's limits."""
+    """Return an action drawn uniformly from the task's limits, or from all values of a discrete action.
+
+    Raises:
+      ActionError: The task's action is text.
+    """
     action = {}
     for key, modality in control_actions(spec).items():
         if isinstance(modality, Continuous):

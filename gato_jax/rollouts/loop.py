@@ -20,10 +20,10 @@ class Job(NamedTuple):
     """One episode to play.
 
     Attributes:
-      position: Place of the episode in the order in which `play` yields them.
-      task: Name of the task.
+      position: Index of the episode, from 0, in the order in which `play` yields them.
+      task: Name of the task, `suite/task`.
       seed: Seed of the environment and of the actor.
-      render: True to keep frames.
+      render: True to keep a rendered frame of each step.
     """
 
     position: int
@@ -55,7 +55,7 @@ class _Slot:
 def play_side_by_side(
     actor: Actor, jobs: Iterator[Job], environments: int, load: Load
 ) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
-    """Yield each job with its episode as soon as it ends, or with the failure of the actor.
+    """Yield each job with its episode as soon as it ends, or with the failure of the actor, in the order of the ends.
 
     The next job is taken only after a finished one has been yielded, so `jobs` may wait for whoever takes the results.
 
@@ -63,7 +63,8 @@ def play_side_by_side(
       actor: The actor, which nobody else uses meanwhile.
       jobs: The episodes to play.
       environments: Number of episodes to play at once; `jobs` holds at least as many.
-      load: Function that returns a new environment of a task.
+      load: Function that returns a new environment of a task. An environment is played again for the next job of its
+        task.
     """
     slots: list[_Slot] = []
     while True:
@@ -90,7 +91,10 @@ def play_side_by_side(
 
 
 def _start_idle(slots: list[_Slot], jobs: Iterator[Job], environments: int, load: Load) -> list[int | None]:
-    """Start the next job in each idle slot, and return each slot's seed where one was started, None elsewhere."""
+    """Start the next job in each idle slot, and return each slot's seed where one was started, None elsewhere.
+
+    `slots` grows in place up to the number `environments`. A slot stays idle if no job is left.
+    """
     seeds: list[int | None] = []
     for number in range(environments):
         if number < len(slots) and slots[number].job is not None:

@@ -24,7 +24,8 @@ def play(
 ) -> Iterator[Episode]:
     """Yield one episode for each (task, seed), in their order, with its score.
 
-    The episodes do not depend on `environments` or `workers`: an episode follows from actor, task and seed.
+    An episode that ends early waits for those before it. The episodes do not depend on `environments` or `workers`: an
+    episode follows from actor, task and seed.
 
     Args:
       make_actor: Function that returns a new actor, such as `RandomActor` or `functools.partial(ExpertActor,
@@ -33,7 +34,7 @@ def play(
       environments: Number of episodes that are played side by side in this process, so that one call of the actor
         chooses the actions of all of them.
       workers: Number of processes that each play one episode at a time; 0 plays in this process.
-      frames: Number of episodes, from the first, that keep a rendered frame of each step.
+      frames: Number of episodes, from the first, that keep a rendered frame of each step; the others have none.
       skip_failures: True to leave out the episodes that the actor gives up, instead of raising.
       load: Function that returns a new environment of a task. With `workers` it must be picklable.
 
@@ -59,7 +60,11 @@ def play(
 def _in_order(
     results: Generator[tuple[Job, Episode | ActorFailure], None, None], skip_failures: bool
 ) -> Iterator[Episode]:
-    """Yield the episodes in the order of their jobs; an episode that ends early waits for those before it."""
+    """Yield the episodes in the order of their jobs; an episode that ends early waits for those before it.
+
+    Raises:
+      ActorFailure: The actor gave an episode up and `skip_failures` is False; otherwise such episodes are left out.
+    """
     finished: dict[int, Episode | ActorFailure] = {}
     position = 0
     with contextlib.closing(results):  # workers end with the episodes, also where an error is kept for later

@@ -11,7 +11,7 @@ from gato_jax.rollouts.actor import Action
 
 
 class Recorder:
-    """The timesteps, actions and frames of one episode while it is played.
+    """The timesteps, actions and, if wanted, frames of one episode while it is played.
 
     Args:
       environment: The environment, whose episode has just been started.
@@ -26,11 +26,11 @@ class Recorder:
 
     @property
     def newest(self) -> dm_env.TimeStep:
-        """The timestep to act on."""
+        """The last timestep so far, on which to act unless it ends the episode."""
         return self._timesteps[-1]
 
     def step(self, executed: Action, recorded: Action) -> None:
-        """Execute one action in the environment, and record another one as the action of this step."""
+        """Execute one action in the environment, and record `recorded`, often the same, as the action of this step."""
         if self._frames is not None:
             self._frames.append(self._environment.render())
         self._timesteps.append(self._environment.step(executed))
@@ -40,7 +40,7 @@ class Recorder:
         """Return the finished episode of T actions as T + 1 steps, of which the last holds only an observation.
 
         A dm_env timestep holds the reward and discount of the action before it, an RLDS step those of its own action,
-        so both move by one step.
+        so both move by one step. The last step has a zero action, zero reward and zero discount.
 
         Args:
           seed: Seed of the episode.

@@ -25,13 +25,13 @@ class WorkerError(RuntimeError):
 
 
 class _Raised(NamedTuple):
-    """An error that ended a worker, as it is sent to the parent."""
+    """An error that ended a worker, in the form in which it is sent to the parent process."""
 
     error: Exception
 
 
 class _Worker:
-    """One process, this side of its pipe, and the episode that it plays."""
+    """One process, this side of its pipe, and the job that it plays, None while it idles."""
 
     def __init__(self, make_actor: Callable[[], Actor], load: Load):
         context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's and MuJoCo's threads
@@ -43,14 +43,19 @@ class _Worker:
         theirs.close()  # while it is open here, the death of the process does not end the connection
 
     def start(self, job: Job | None) -> None:
-        """Begin an episode, or idle with None."""
+        """Send the worker a job to play, without waiting for it; let it idle if `job` is None."""
         self.job = job
         if job is not None:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker died: `result` reports it
                 self.connection.send(job)
 
     def result(self) -> tuple[Job, Episode | ActorFailure]:
-        """Return the episode that has been played, or raise what the worker raised."""
+        """Wait for the end of the worker's job, and return the job with its episode or the actor's failure.
+
+        Raises:
+          WorkerError: The process died.
+          Exception: The error that ended the worker.
+        """
         job = self.job
         if job is None:
             raise RuntimeError("a worker process sent a result without a job")
@@ -67,7 +72,7 @@ class _Worker:
         return job, result
 
     def stop(self) -> None:
-        """End the process, even in the middle of an episode."""
+        """Terminate the process, even in the middle of an episode, and wait until it has ended."""
         self.connection.close()
         self._process.terminate()
         self._process.join()
@@ -76,12 +81,14 @@ class _Worker:
 def play_in_workers(
     make_actor: Callable[[], Actor], jobs: Sequence[Job], workers: int, load: Load
 ) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
-    """Yield each job with its episode as soon as it ends, or with the failure of the actor.
+    """Yield each job with its episode as soon as it ends, or with the failure of the actor, in the order of the ends.
+
+    All workers are stopped when the generator ends or is closed.
 
     Args:
       make_actor: Picklable function that returns a new actor; each worker calls it once.
       jobs: The episodes to play. Each goes to the next worker that is free.
-      workers: Number of processes to start.
+      workers: Number of processes to start, at most one for each job.
       load: Picklable function that returns a new environment of a task.
 
     Raises:
@@ -106,7 +113,10 @@ def play_in_workers(
 
 
 def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -> None:
-    """Play the jobs that arrive, and send back the result of each, or the error that ends the worker."""
+    """Play the jobs that arrive in a worker process until the parent closes the connection, and send back each result.
+
+    A result is the episode or the actor's failure. An error is sent as _Raised and ends the worker.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
@@ -120,7 +130,7 @@ def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error, or a RuntimeError with its type and message if it cannot be sent to another process."""
+    """Return the error itself, or a RuntimeError with the text `TYPE: MESSAGE` if pickling it fails."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -27,23 +27,25 @@ def assemble(
 ) -> Episode:
     """Build an episode of T steps from the columns of a recording, and validate every value.
 
-    Every step holds an action that was taken, except for the last step if `final_observation` is set.
+    Every step holds an action that was taken, except for the last step if `final_observation` is set. Without a reward
+    field all rewards are 0. Limits of continuous values are not checked.
 
     Args:
       fields: the fields to read and their modalities.
-      read_field: returns the T values of a field, given its name, or a single string that holds for all steps. Images
-        are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or T encoded files. It raises KeyError if the
-        recording has no such field.
+      read_field: returns the T values of a field, given its name without a slice such as `[0:6]`, or a single string
+        that holds for all steps. Images are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or T encoded files.
+        It raises KeyError if the recording has no such field, and the episode is then rejected.
       location: file and number of the episode, the beginning of error messages.
       provenance: provenance of this episode. Default: that of `fields`.
       step_flags: those of `discount`, `is_first`, `is_last` and `is_terminal` that the recording stores as fields of
         these names. The others are derived on the assumption that the last step is terminal.
-      final_observation: whether a last step with a recorded `is_last` flag holds an observation and no action.
+      final_observation: whether the last step holds an observation and no action. It is ignored if a recorded `is_last`
+        is false there.
 
     Raises:
       EpisodeRejected: a field is missing or has the wrong type or shape, a value is not finite, an image cannot be
-        decoded or has the wrong size, time does not increase, a flag marks an episode border inside the episode, or
-        there are no steps.
+        decoded or has the wrong size, time does not increase, a flag marks an episode border inside the episode,
+        there are no steps, or all fields are constant texts.
     """
 
     def read(path: str) -> Any:
@@ -108,13 +110,16 @@ def assemble(
 def _step_flags(recorded: dict[str, Any], steps: int, location: str) -> dict[str, np.ndarray]:
     """Return `discount` (T,) float32 and `is_first`, `is_last` and `is_terminal` (T,) bool of an episode.
 
+    A flag that is not recorded is true at the first step, or at the last step for `is_last` and `is_terminal`. A
+    discount that is not recorded is 0 at a terminal step and 1 at all others.
+
     Args:
-      recorded: the flags that the recording stores. The others are derived from the position of a step.
+      recorded: {name: T values} of those of the four that the recording stores.
       steps: number of steps T.
       location: file and number of the episode.
 
     Raises:
-      EpisodeRejected: a flag has the wrong length, or marks the border of an episode at an inner step.
+      EpisodeRejected: a flag has the wrong length, or is true at a step that is not at its end of the episode.
     """
     first, last = np.arange(steps) == 0, np.arange(steps) == steps - 1
     flags = {"is_first": first, "is_last": last, "is_terminal": last}
@@ -139,8 +144,11 @@ def to_array(
 ) -> np.ndarray:
     """Convert T recorded values to the array that an episode holds for a modality.
 
+    Images are resized to the size of the modality. Continuous values may be integers or booleans, and their limits are
+    not checked. Discrete values must be integers or booleans in [0, n). Shape (T,) is accepted for a vector of size 1.
+
     Args:
-      values: T numbers, arrays, strings or encoded images.
+      values: T numbers, arrays, strings, UTF-8 bytes or encoded images.
       modality: the modality to convert to and to validate against.
       label: name of the field in error messages.
       location: file and number of the episode.
@@ -148,10 +156,11 @@ def to_array(
 
     Returns:
       (T, *shape) float32 for Continuous, (T, *shape) int64 for Discrete, (T, height, width, channels) uint8 for Image,
-      (T,) strings for Text.
+      (T,) object array of strings for Text.
 
     Raises:
-      EpisodeRejected: a value has the wrong type, shape or range.
+      EpisodeRejected: `values` is a single value, or one of them has the wrong type or shape, is not finite, or is not
+        in [0, n).
     """
     several = np.iterable(values) and not isinstance(values, (str, bytes))
     if not several:
@@ -204,10 +213,12 @@ def require_increasing(times: np.ndarray, steps: int, location: str):
 def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
     """Resize an image by area averaging to the size of a modality, in the way that `modality.fit` says.
 
+    An image that has this size already is returned as it is. A smaller one is enlarged.
+
     Args:
-      image: (H, W, C) uint8.
-      modality: gives height, width and `fit`: `resize` ignores the aspect ratio, `pad` adds black borders, `crop` cuts
-        out the middle.
+      image: (H, W, C) uint8 with the number of channels of `modality`.
+      modality: gives height, width and `fit`: `resize` ignores the aspect ratio; `pad` keeps it and adds black borders;
+        `crop` keeps it and cuts off the edges of the longer side.
 
     Returns:
       (height, width, channels) uint8.
@@ -233,7 +244,18 @@ def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
 def _to_images(
     values: Any, modality: Image, label: str, location: str, recorded_size: tuple[int, int] | None
 ) -> np.ndarray:
-    """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8."""
+    """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8.
+
+    Args:
+      values: T encoded files or uint8 arrays, (H, W, C), or (H, W) for one channel.
+      modality: gives the final size, the number of channels C and the way to resize.
+      label: name of the field in error messages.
+      location: file and number of the episode.
+      recorded_size: H and W that every image must have. Default: those of the first image.
+
+    Raises:
+      EpisodeRejected: an image cannot be decoded, or has the wrong type, size or number of channels.
+    """
     fitted, size = [], recorded_size
     for step, value in enumerate(values):
         image = decode_image(value, f"{label} at step {step}", location)
@@ -258,12 +280,12 @@ def decode_image(value: Any, label: str, location: str) -> np.ndarray:
     """Return an image as an array, decoded if it is the content of an encoded file.
 
     Args:
-      value: the bytes of a PNG, JPEG or similar file, or an array, which is returned as it is.
+      value: the bytes of a PNG, JPEG or similar file, or an array, which is returned as it is, without any check.
       label: name of the image in error messages.
       location: file and number of the episode.
 
     Returns:
-      (H, W) or (H, W, 3) uint8 for an encoded file.
+      For an encoded file, (H, W) uint8 if it is an 8-bit grey image, otherwise (H, W, 3) uint8 RGB without alpha.
 
     Raises:
       EpisodeRejected: the file cannot be decoded.
@@ -278,7 +300,7 @@ def decode_image(value: Any, label: str, location: str) -> np.ndarray:
 
 
 def _to_texts(values: Sequence[Any], label: str, location: str) -> np.ndarray:
-    """Return T strings, or UTF-8 bytes, as an object array of T strings."""
+    """Return T strings or UTF-8 bytes as a (T,) object array of strings, or raise EpisodeRejected for other values."""
     texts = np.empty(len(values), object)
     for step, value in enumerate(values):
         if isinstance(value, bytes):
@@ -293,7 +315,16 @@ def _to_texts(values: Sequence[Any], label: str, location: str) -> np.ndarray:
 
 
 def _read_success(values: Any, path: str, location: str) -> bool:
-    """Return the last of the recorded success flags, which is that of the whole episode."""
+    """Return whether the last of the recorded success flags, which is that of the whole episode, is not zero.
+
+    Args:
+      values: a boolean or number, or an array of them.
+      path: path of the field, for error messages.
+      location: file and number of the episode.
+
+    Raises:
+      EpisodeRejected: there is no value, the last is NaN, or they are not numbers.
+    """
     array = np.asarray(values).reshape(-1)
     if not len(array) or array.dtype.kind not in "biuf" or np.isnan(array[-1]):
         raise EpisodeRejected(location, f"success (field {path!r}) is {values!r:.40}, expected a boolean or a number")

@@ -16,13 +16,16 @@ from gato_jax.sources.selection import Selection
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A box that the end effector of a robot must stay in.
+    """A box that the end effector of a robot must stay in at every step. The borders belong to the box.
 
     Attributes:
-      key: key of the observation that holds the position of the end effector.
-      low: lower corner of the box in metres, one number for each of `elements`.
-      high: upper corner of the box in metres, one number for each of `elements`.
+      key: key of the continuous observation that holds the position of the end effector.
+      low: lower corner of the box, in the unit and frame of that observation, one number for each of `elements`.
+      high: upper corner of the box. Each number must be greater than that of `low`.
       elements: indices of the position's elements in the flattened observation.
+
+    Raises:
+      SourceError: the numbers of limits and elements differ or are 0, or a limit of `low` is not below that of `high`.
     """
 
     key: str
@@ -40,7 +43,10 @@ class Workspace:
             raise SourceError(f"workspace: low is {self.low}, expected less than high, {self.high}. Swap them.")
 
     def missing_position(self, spec: TaskSpec) -> str | None:
-        """Return why a task has no observation of the position, or None if it has one."""
+        """Return a clause on why a task has no observation of the position, or None if it has one.
+
+        Reasons are that `key` is not a continuous observation of the task, or lacks one of `elements`.
+        """
         modality = spec.observation.get(self.key)
         if not isinstance(modality, Continuous):
             keys = [key for key, other in spec.observation.items() if isinstance(other, Continuous)]
@@ -50,7 +56,10 @@ class Workspace:
         return None
 
     def first_violation(self, episode: Episode) -> str | None:
-        """Return a description of the first step outside of the box, or None if the episode stays inside."""
+        """Return a description of the first step outside of the box, or None if the episode stays inside.
+
+        It is a clause such as "its end effector is at [0.1, 0.2, 0.9] at step 7". A position with NaN is outside.
+        """
         positions = episode.observation[self.key].reshape(len(episode), -1)[:, list(self.elements)]
         inside = ((positions >= self.low) & (positions <= self.high)).all(axis=1)  # NaN counts as outside
         if inside.all():
@@ -65,8 +74,9 @@ class EmbodimentSelection:
 
     Attributes:
       reader: all episodes of the recording.
-      episodes: the matching episodes. It is `reader` itself if all match, and None if none does.
-      excluded: the recording, or the episodes of it, that do not match, with the reasons.
+      episodes: the matching episodes, in order. It is `reader` itself if all match, and None if none does.
+      excluded: one rejection of the whole recording if its robot does not match, otherwise one for each episode that
+        leaves the selector's `Workspace` or is damaged.
     """
 
     reader: EpisodeReader
@@ -84,6 +94,9 @@ class EmbodimentSelector:
         `degrees_of_freedom`.
       gripper: required kind of the gripper, or "none" for a robot without one.
       workspace: box that the end effector must stay in. This condition is tested on each episode.
+
+    Raises:
+      SourceError: `gripper` has another value.
     """
 
     robot: str | None = None
@@ -96,7 +109,11 @@ class EmbodimentSelector:
             raise SourceError(f"selector: gripper is {self.gripper!r}, expected binary, continuous, pose or none")
 
     def mismatches(self, spec: TaskSpec) -> list[str]:
-        """Return the conditions that a task violates, one sentence each. The workspace is not tested on episodes."""
+        """Return the conditions that a task violates, one clause each, such as "its robot is ur5, not panda".
+
+        The list is empty if none is violated. A property that the task does not declare violates its condition. Of the
+        workspace, only the presence of the position in the observation is tested.
+        """
         body, reasons = spec.embodiment, []
         robot = body.robot if body else None
         if self.robot not in (None, robot):
@@ -113,7 +130,8 @@ class EmbodimentSelector:
     def select(self, reader: EpisodeReader) -> EmbodimentSelection:
         """Return the matching episodes of a recording.
 
-        Episodes are read only if there is a workspace to test. Damaged episodes are then excluded.
+        Episodes are read only if there is a workspace to test. Damaged episodes are then excluded. A recording without
+        a match does not raise.
         """
         if reasons := self.mismatches(reader.spec):
             excluded = (Rejection(reader.spec.name, "; ".join(reasons)),)
@@ -146,8 +164,8 @@ class EmbodimentSelector:
 def degrees_of_freedom(spec: TaskSpec) -> int:
     """Return the number of degrees of freedom of a task's robot, without the gripper.
 
-    It is the number of joints of the embodiment. If none are declared, it is the number of elements of all actions,
-    less those that command the gripper.
+    It is the number of joints of the embodiment. If none are declared, it is the number of elements of all continuous
+    and discrete actions, less those that command the gripper.
     """
     body = spec.embodiment
     if body is not None and body.joints:
@@ -171,7 +189,7 @@ def leave_one_out(
       robot: name of the robot to hold out.
 
     Returns:
-      The recordings to train on, and the held-out recordings.
+      The recordings to train on, and the held-out recordings, each in the order of `readers`.
 
     Raises:
       SourceError: a recording does not declare its robot, none is of `robot`, or all are.

@@ -44,8 +44,10 @@ class Fields:
       instructions: as in TaskSpec.
       reward: path of the rewards. Default: all rewards are zero.
       success: path of the success flag, one value for an episode, or one for each step, of which the last counts.
+        Nonzero means success. Default: success is unknown.
       timestamps: path of the times of the steps, in any unit. They must increase strictly.
-      recorded_sizes: {observation key: (height, width)} that recorded images must have. Default: any size.
+      recorded_sizes: {observation key: (height, width)} in pixels that recorded images must have. The images of other
+        keys may have any size, which must be the same at all steps of an episode.
     """
 
     suite: str
@@ -64,7 +66,7 @@ class Fields:
 
     @functools.cached_property
     def spec(self) -> TaskSpec:
-        """The task that the fields describe.
+        """The task that the fields describe, built on first access.
 
         Raises:
           SpecError: the fields contradict each other.
@@ -81,9 +83,9 @@ class Fields:
         )
 
     def with_image_size(self, height: int, width: int) -> Fields:
-        """Return a copy in which all images have this size.
+        """Return a copy in which all observed images have this size in pixels.
 
-        Camera intrinsics hold for the old size, so the copy has none.
+        Camera intrinsics hold for the old size, so the copy has none. `recorded_sizes` stays.
         """
         observation = {
             key: (path, dataclasses.replace(modality, height=height, width=width))
@@ -98,7 +100,10 @@ class Fields:
         return dataclasses.replace(self, observation=observation, embodiment=embodiment)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object, which `from_json` reads."""
+        """Return all attributes as a JSON object, which `from_json` reads.
+
+        An entry of `observation` or `action` is an object such as {"field": "obs/state", "kind": "continuous", ...}.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for side in ("observation", "action"):
             fields[side] = {
@@ -110,7 +115,7 @@ class Fields:
 
     @classmethod
     def from_json(cls, fields: Any, location: str) -> Fields:
-        """Build fields from a JSON object in the form of `to_json`.
+        """Build fields from a JSON object in the form of `to_json`. Attributes with a default may be missing.
 
         Args:
           fields: the parsed JSON value.
@@ -148,12 +153,22 @@ class Fields:
             ) from None
 
     def write(self, file: str | Path) -> None:
-        """Write a JSON file that `read` reads."""
+        """Write a JSON file that `read` reads, in place of any existing file."""
         Path(file).write_text(json.dumps(self.to_json(), indent=2))
 
 
 def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
-    """Return the path and the modality from the JSON object of one field."""
+    """Return the path and the modality from the JSON object of one field.
+
+    The object is {"field": PATH, "kind": "image", ...}, with the attributes of the modality.
+
+    Args:
+      value: the parsed JSON value.
+      location: its file and key, the beginning of error messages.
+
+    Raises:
+      SourceError: it is not an object, has no path, or does not describe a modality.
+    """
     if not isinstance(value, Mapping) or not isinstance(path := value.get("field"), str):
         raise SourceError(
             f'{location} is {value!r:.60}, expected an object with "field", the path in the recording, and "kind"'
@@ -162,7 +177,10 @@ def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
 
 
 def split_path(path: str) -> tuple[str, slice | None]:
-    """Split a path such as `action[0:6]` into the name `action` and the slice 0:6, or None if there is no slice."""
+    """Split a path such as `action[0:6]` into the name `action` and the slice 0:6, or None if there is no slice.
+
+    Only a slice with both ends counts: `action[3]` and `action[:6]` are returned whole, as names without a slice.
+    """
     if (match := _SLICED_PATH.fullmatch(path)) is None:
         return path, None
     return match["path"], slice(int(match["start"]), int(match["stop"]))

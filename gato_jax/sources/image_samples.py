@@ -15,7 +15,9 @@ def sample_images(
     limit: int,
     episodes: Callable[[EpisodeReader], Iterable[Episode]] = iter,
 ) -> list[np.ndarray]:
-    """Return up to `limit` images, spread evenly over all steps of all datasets.
+    """Return up to `limit` images, spread evenly over all steps and cameras of all datasets.
+
+    Every episode of every dataset is read. A damaged episode raises EpisodeRejected unless `episodes` leaves it out.
 
     Args:
       readers: The datasets.
@@ -23,10 +25,11 @@ def sample_images(
       episodes: Returns the episodes of a reader. A progress bar may be added here.
 
     Returns:
-      Images, uint8 (height, width, 3), in the order of the datasets.
+      Images, uint8 (height, width, channels), in the order of datasets, episodes, observation keys and steps. Their
+      sizes may differ from key to key.
 
     Raises:
-      SourceError: A dataset observes no images.
+      SourceError: One of the datasets observes no images.
     """
     keys = [[key for key, kind in reader.spec.observation.items() if isinstance(kind, Image)] for reader in readers]
     for reader, image_keys in zip(readers, keys, strict=True):

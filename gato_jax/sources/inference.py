@@ -29,11 +29,11 @@ class Inference:
 
     Attributes:
       task: name of the task.
-      episodes: number of episodes in the sample.
-      steps: number of steps in the sample at which an action was taken.
+      episodes: number of episodes in the sample that could be read.
+      steps: number of their steps at which an action was taken.
       elements: statistics of each element of the continuous observations, then of the continuous actions.
       statements: all findings, declared and inferred.
-      fields: proposed fields, for a person to edit.
+      fields: the fields given to `infer`, or default ones, with what was inferred filled in, for a person to edit.
       rejected: episodes of the sample that could not be read.
     """
 
@@ -50,7 +50,7 @@ def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int 
     """Infer action limits, gripper, cameras and control rate from a sample of episodes.
 
     The sample is spread evenly over the recording. What the task declares is kept, and compared with the data. Joints
-    are never inferred.
+    are never inferred. Without a declared embodiment, its robot is the equipment of the provenance, or "unknown".
 
     Args:
       reader: the episodes.
@@ -95,7 +95,11 @@ def infer(reader: EpisodeReader, fields: Fields | None = None, *, episodes: int 
 
 
 def describe(inference: Inference) -> str:
-    """Return a report as lines of text, with the statements that a person must look at first."""
+    """Return a report as one string of several lines, with the statements that a person must look at first.
+
+    A line of a statement is `SUBJECT: CLAIM (declared): EVIDENCE`, or has `(inferred, confidence 0.70)` instead, and
+    begins with `LOOK ` if it is a problem. Then come the statistics of each element and the rejected episodes.
+    """
     lines = [f"{inference.task}: {inference.episodes} episodes, {inference.steps} steps"]
     for statement in sorted(inference.statements, key=lambda statement: not statement.problem):
         source = "declared" if statement.declared else f"inferred, confidence {statement.confidence:.2f}"
@@ -109,7 +113,11 @@ def describe(inference: Inference) -> str:
 
 
 def _read_sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], list[Rejection]]:
-    """Read at most `episodes` episodes, spread evenly over the recording, and return them and the damaged ones."""
+    """Read at most `episodes` episodes, spread evenly over the recording, and return them and the damaged ones.
+
+    Raises:
+      SourceError: none of them can be read.
+    """
     sample, rejected = [], []
     for number in np.unique(np.linspace(0, len(reader) - 1, min(episodes, len(reader))).astype(int)):
         try:
@@ -123,9 +131,12 @@ def _read_sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], l
 
 
 def _columns(spec: TaskSpec, sample: Sequence[Episode], side: str) -> dict[str, np.ndarray]:
-    """Return the flattened numeric values of one side of all sampled steps, {key: (S, size) float64}.
+    """Return the flattened continuous and discrete values of all sampled steps, {key: (S, size) float64}.
 
-    Actions are taken only from the steps that act.
+    Args:
+      spec: the task.
+      sample: the sampled episodes, which are concatenated.
+      side: "observation" or "action". Actions are taken only from the steps that act.
     """
     columns = {}
     for key, modality in getattr(spec, side).items():
@@ -136,7 +147,10 @@ def _columns(spec: TaskSpec, sample: Sequence[Episode], side: str) -> dict[str, 
 
 
 def _default_fields(spec: TaskSpec, episode: Episode) -> Fields:
-    """Return fields that are named like the keys of the task, with the provenance of one episode."""
+    """Return fields whose paths are the keys of the task, with the provenance of one episode.
+
+    They have no control rate, embodiment, reward, success or timestamps.
+    """
     return Fields(
         suite=spec.suite,
         task=spec.task,

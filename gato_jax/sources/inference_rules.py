@@ -32,7 +32,8 @@ class Statement(NamedTuple):
       evidence: the data that support it, in words.
       confidence: confidence in [0, 1]. It is 1 for a property that was declared or counted.
       declared: whether the task declares the property. If not, it is inferred from the data.
-      problem: whether a person must look at it, because the data are constant or contradict the declaration.
+      problem: whether a person must look at it, because the data are constant, contradict the declaration, or allow no
+        inference.
     """
 
     subject: str
@@ -51,7 +52,7 @@ class Element(NamedTuple):
       number: index of the element in the flattened value.
       low: smallest value.
       high: largest value.
-      quantiles: the quantiles at `QUANTILES`.
+      quantiles: the quantiles at `QUANTILES`: 1%, 50% and 99%.
       distinct: number of distinct values.
     """
 
@@ -64,12 +65,12 @@ class Element(NamedTuple):
 
 
 def summarize_elements(side: str, modalities: Mapping[str, Modality], columns: Columns) -> list[Element]:
-    """Return statistics of each element of the continuous keys.
+    """Return statistics of each element of the continuous keys, in the order of `columns`; other keys are skipped.
 
     Args:
       side: "observation" or "action", which begins the key of each element.
       modalities: {key: modality} of that side.
-      columns: the sampled values.
+      columns: the sampled values, {key: (S, size)}.
     """
     return [
         Element(
@@ -87,7 +88,10 @@ def summarize_elements(side: str, modalities: Mapping[str, Modality], columns: C
 
 
 def report_constant(element: Element) -> Statement:
-    """Return the statement that an element has the same value at all sampled steps."""
+    """Return the statement, marked as a problem, that an element has the same value at all sampled steps.
+
+    It is not checked that this is so.
+    """
     return Statement(
         f"{element.key}[{element.number}]",
         "it never changes",
@@ -102,14 +106,15 @@ def propose_action_limits(
 ) -> tuple[dict[str, Modality], list[Statement]]:
     """Propose finite limits for each continuous action.
 
-    Declared finite limits stay, and are compared with the data. Others are estimated from the data.
+    Both limits of an element stay if both are declared and finite; values beyond them make its statement a problem.
+    Otherwise both are estimated from the data.
 
     Args:
-      modalities: {key: modality} of the actions.
-      actions: the sampled actions.
+      modalities: {key: modality} of the actions. Those that are not continuous are returned as they are.
+      actions: the sampled actions, {key: (S, size)}.
 
     Returns:
-      The modalities with finite limits, and one statement for each element.
+      {key: modality} of all actions, with finite limits, and one statement for each element of the continuous ones.
     """
     proposed, statements = dict(modalities), []
     for key, modality in modalities.items():
@@ -133,7 +138,10 @@ def propose_action_limits(
 
 
 def _count_outside(values: Float[np.ndarray, " steps"], low: float, high: float) -> int:
-    """Return the number of values outside of [low, high], with a tolerance for float32 rounding."""
+    """Return the number of values outside of [low, high], with a tolerance for float32 rounding.
+
+    The tolerance is 1e-6 times the largest of 1, |low| and |high|.
+    """
     slack = _ROUNDING * max(1.0, abs(low), abs(high))
     return int(((values < low - slack) | (values > high + slack)).sum())
 
@@ -141,11 +149,11 @@ def _count_outside(values: Float[np.ndarray, " steps"], low: float, high: float)
 def _estimate_limits(values: Float[np.ndarray, " steps"]) -> tuple[float, float, float, str]:
     """Estimate the limits of an element from its values.
 
-    The limits are the extremes, or the 1% and 99% quantiles if the extremes are outliers, which would leave most of the
-    scaled range unused.
+    The limits are the extremes, or the 1% and 99% quantiles if the extremes are outliers: more than three times as far
+    apart as the quantiles, so that most of the scaled range would be unused.
 
     Returns:
-      Low limit, high limit, confidence in [0, 1], and the method in words.
+      Low limit, high limit, confidence (0.7 for extremes, 0.4 for quantiles), and the method in words.
     """
     smallest, lower, upper, largest = np.quantile(values, (0.0, 0.01, 0.99, 1.0)).tolist()
     if 0 < 3 * (upper - lower) < largest - smallest:
@@ -154,7 +162,7 @@ def _estimate_limits(values: Float[np.ndarray, " steps"]) -> tuple[float, float,
 
 
 def check_joint_limits(spec: TaskSpec, actions: Columns) -> list[Statement]:
-    """Compare the declared limits of each joint with the actions that command it.
+    """Compare the declared limits of each joint with the actions that command it; values beyond them are a problem.
 
     Joints are never inferred: a list of numbers does not show whether a joint is revolute or prismatic.
 
@@ -163,7 +171,7 @@ def check_joint_limits(spec: TaskSpec, actions: Columns) -> list[Statement]:
       actions: the sampled actions.
 
     Returns:
-      One statement for each declared joint, or a single one if none is declared.
+      One statement for each declared joint, whether or not an action commands it, or a single one if none is declared.
     """
     body = spec.embodiment
     if body is None or not body.joints:
@@ -186,7 +194,8 @@ def check_joint_limits(spec: TaskSpec, actions: Columns) -> list[Statement]:
 def find_gripper(spec: TaskSpec, actions: Columns) -> tuple[Gripper | None, Statement]:
     """Return the declared gripper, or the action element that most resembles one.
 
-    If several elements are equally likely, the last is chosen, because datasets usually put the gripper last.
+    If several elements are equally likely, the last is chosen, because datasets usually put the gripper last, and the
+    confidence is divided by their number.
 
     Args:
       spec: the task.
@@ -220,7 +229,17 @@ def find_gripper(spec: TaskSpec, actions: Columns) -> tuple[Gripper | None, Stat
 def _score_as_gripper(
     modality: Modality, key: str, values: Float[np.ndarray, " steps"]
 ) -> Iterator[tuple[float, _GripperKind, str]]:
-    """Yield (confidence, kind, evidence) once if an action element resembles a gripper command, otherwise nothing."""
+    """Yield (confidence, kind, evidence) once if an action element resembles a gripper command, otherwise nothing.
+
+    It is "binary" if it takes two values, or if more than 95% of the steps are within 5% of the range from its smallest
+    or largest value, and more than 5% are at either; "continuous" if it stays in [0, 1] and covers more than half of
+    it. A key that contains "grip" raises the confidence. A constant element is no gripper.
+
+    Args:
+      modality: modality of the action. A Discrete one with n other than 2 is no gripper.
+      key: key of the action.
+      values: values of one element over all sampled steps.
+    """
     if isinstance(modality, Discrete) and modality.n != 2:
         return
     low, high, steps, named = values.min(), values.max(), f"over {len(values):,} steps", "grip" in key.lower()
@@ -242,7 +261,7 @@ def _score_as_gripper(
 
 
 def describe_cameras(spec: TaskSpec, episodes: int) -> list[Statement]:
-    """Return one statement about each camera, that is, each image observation.
+    """Return one statement about each camera, that is, each image observation, with its size and channels.
 
     Args:
       spec: the task.
@@ -267,10 +286,14 @@ def infer_control_rate(
 ) -> tuple[float | None, Statement]:
     """Return the declared control rate, or infer it from an observation that holds times.
 
+    The rate follows from the median interval, in the unit (s, ms, us or ns) that puts it above 1 Hz and at most at
+    1000 Hz. A declared rate that differs from the data by more than 5% in every unit is kept, and a problem.
+
     Args:
       spec: the task.
       sample: the sampled episodes.
-      timestamps: key of the observation that holds the times of the steps. Default: "timestamp" and similar names.
+      timestamps: key of an observation that holds the times of the steps, in addition to the usual names: a key whose
+        last part is "timestamp", "timestamps" or "time", as in "robot/time". None for these alone.
 
     Returns:
       The rate in hertz, or None if it is unknown, and a statement about it.

@@ -64,13 +64,15 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
     """Open one split of a recording of any format.
 
     Args:
-      source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder.
+      source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder, which may end in
+        `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout).
       split: name of the split.
       fields: meaning of the fields, for the kinds of DESCRIBED_BY_FIELDS. Default: the file `fields.json` beside the
         recordings if there is one, otherwise what the recording itself defines.
 
     Raises:
-      SourceError: the kind is unknown, the kind takes no fields but `fields` is given, or the recording cannot be read.
+      SourceError: the kind is unknown, WHERE is empty, the kind takes no fields but `fields` is given, or needs fields
+        and has none, or the recording cannot be read.
     """
     kind, colon, path = source.partition(":")
     if kind not in KINDS or not path:
@@ -86,7 +88,14 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
 
 
 def _read_fields_beside(path: str) -> Fields | None:
-    """Read the `fields.json` in the folder of a recording, or return None if there is no such file."""
+    """Read the `fields.json` in the folder of a recording, or return None if there is no such file.
+
+    Args:
+      path: path of the recording, a folder or a file in the folder, with or without `#NAME` at its end.
+
+    Raises:
+      SourceError: the file cannot be read, or its content is wrong.
+    """
     recording = Path(path.partition("#")[0])
     file = (recording if recording.is_dir() else recording.parent) / FIELDS_FILE
     return Fields.read(file) if file.is_file() else None

@@ -47,7 +47,7 @@ class Rejection(NamedTuple):
     reason: str
 
     def to_json(self) -> dict[str, str]:
-        """Return the JSON object that `from_json` reads."""
+        """Return {"where": location, "reason": reason}, which `from_json` reads."""
         return {"where": self.location, "reason": self.reason}
 
     @classmethod
@@ -78,13 +78,15 @@ class EpisodeReader(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Short digest of the data, which changes when the data change."""
+        """Digest of the data as 16 hexadecimal digits, which changes when the data change."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class GeneratedEpisodes:
     """Episodes of one step each that are generated on access, such as rendered captions and dialogues.
+
+    The step has reward 0 and discount 0, and is first, last and terminal.
 
     Attributes:
       spec: the task.
@@ -134,7 +136,7 @@ class GeneratedEpisodes:
 
 
 def _add_time_axis(value: Any) -> np.ndarray:
-    """Return one value of a step as an array of one step; a string becomes an object array."""
+    """Return one value of a step as an array (1, ...) of one step; a string becomes an object array (1,)."""
     return np.array([value], dtype=object) if isinstance(value, str) else np.asarray(value)[None]
 
 
@@ -142,7 +144,7 @@ def is_in_split(split: str, is_held_out: bool) -> bool:
     """Return whether an item belongs to `split`: held-out items form "test", all others form "train".
 
     Args:
-      split: "train" or "test".
+      split: "train" or "test". There is no "validation".
       is_held_out: whether the item is held out from training.
 
     Raises:
@@ -184,6 +186,7 @@ class RecordedEpisodes:
 
         Raises:
           EpisodeRejected: the episode is damaged.
+          IndexError: there is no such position.
         """
         return self.read(self.addresses[range(len(self))[position]])
 
@@ -200,11 +203,11 @@ _FINGERPRINTED_BYTES = 1 << 16  # at each end of a file
 def fingerprint_files(files: Iterable[Path], *settings: Any) -> str:
     """Return a digest of files and settings as 16 hexadecimal digits.
 
-    Reading recordings of many gigabytes on every opening would take too long, so the digest covers the name, the size,
-    and the first and last 64 KiB of each file.
+    Reading recordings of many gigabytes on every opening would take too long, so the digest covers the name without
+    the folder, the size, and the first and last 64 KiB of each file. A change between them goes unnoticed.
 
     Args:
-      files: the files, in a fixed order.
+      files: the files, in a fixed order, which changes the digest.
       *settings: further values to cover. Their `repr` must not change between processes.
     """
     digest = hashlib.sha256(repr(settings).encode())
@@ -219,14 +222,15 @@ def fingerprint_files(files: Iterable[Path], *settings: Any) -> str:
 
 
 def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Path:
-    """Return the path `root / name`, and refuse to leave `root`.
+    """Return the absolute path of `root / name`, and refuse to leave `root`.
 
-    File names inside a recording are not trusted: `../secret` must not be read.
+    File names inside a recording are not trusted: `../secret` must not be read. The file need not exist.
 
     Args:
       root: folder of the recording.
       name: path relative to `root`, as the recording gives it.
-      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do.
+      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do. If
+        not, links are resolved in the returned path too.
 
     Raises:
       SourceError: the path lies outside of `root`.

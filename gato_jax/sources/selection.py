@@ -52,7 +52,12 @@ class Selection:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fingerprint and size of the recording, and position and return of each selected episode."""
+        """Return the fingerprint and size of the recording, and position and return of each selected episode.
+
+        Returns:
+          {"data": {"fingerprint", "episodes", "kept": `candidates`}, "selection": [{"episode", "return"}, ...]}, in the
+          order of the draw.
+        """
         data = {"fingerprint": self.reader.fingerprint, "episodes": len(self.reader), "kept": self.candidates}
         pairs = zip(self.positions.tolist(), self.returns.tolist(), strict=True)
         return {"data": data, "selection": [{"episode": position, "return": value} for position, value in pairs]}
@@ -68,12 +73,12 @@ class Selection:
 
 
 def select(reader: EpisodeReader, *, episodes: int, keep_best: int, series: int) -> Selection:
-    """Select episodes at random from those of the highest return.
+    """Select episodes at random and without replacement from those of the highest return.
 
     Args:
       reader: all episodes of the recording.
-      episodes: number of episodes to select.
-      keep_best: number of episodes of the highest return to draw from.
+      episodes: number of episodes to select. Fewer are selected if `keep_best` is lower.
+      keep_best: number of episodes of the highest return to draw from; all if the recording has fewer.
       series: seed of the draw.
 
     Raises:
@@ -109,7 +114,7 @@ def draw_from_best(
       returns: returns of all M episodes.
       fingerprint: fingerprint of the data, which seeds the draw together with `series`.
       episodes: number N of positions to draw.
-      keep_best: number of episodes of the highest return to draw from.
+      keep_best: number of episodes of the highest return to draw from; all M if it is larger.
       series: seed of the draw.
 
     Returns:
@@ -121,9 +126,9 @@ def draw_from_best(
 
 
 def episode_returns(reader: EpisodeReader) -> Float[np.ndarray, " M"]:
-    """Return the undiscounted returns of all M episodes.
+    """Return the undiscounted returns of all M episodes, in order, as float64.
 
-    An EpisodeDataset stores them. Other recordings are read in full.
+    An EpisodeDataset stores them. Other recordings are read in full, and a damaged episode raises EpisodeRejected.
     """
     if isinstance(reader, EpisodeDataset):
         return reader.returns

@@ -23,11 +23,11 @@ def episode_frames(
 
     Args:
       file: an MP4 file in any codec that FFmpeg decodes.
-      times: times of the frames in seconds from the beginning of the file, (T,), increasing. A frame may be off by half
-        a period.
+      times: times of the frames in seconds from the beginning of the file, (T,) with T > 0, increasing. A frame may be
+        off by half a period of `rate_hz`.
       rate_hz: frame rate of the video.
       location: file and number of the episode, the beginning of error messages.
-      whole: whether the file must end after these T frames.
+      whole: whether the file must end after these T frames. Otherwise later frames are ignored.
 
     Yields:
       Frames, (H, W, 3) uint8 RGB.

@@ -50,7 +50,7 @@ class Token:
     """Meaning of the token at one position.
 
     Attributes:
-      kind: text, discrete, continuous, image patch, image code or separator.
+      kind: "text", "discrete", "continuous", "image patch", "image code" or "separator".
       side: "observation" or "action"; empty for the separator.
       key: key of the observation or action; empty for the separator.
       element: index among the tokens of this key at this timestep.

@@ -35,7 +35,7 @@ class Limits:
 def measure_action_limits(spec: TaskSpec, episodes: Iterable[Episode]) -> dict[str, Limits]:
     """Return {key: 1st and 99th percentiles of each element} of the continuous actions in the episodes.
 
-    Only timesteps at which the agent acted count. A task without continuous actions has {}, and its episodes are not
+    Only timesteps at which the agent acted count. A task without continuous actions gives {}, and its episodes are not
     read. An element hardly varies if its percentiles are at most 256 float32 steps apart, so that its 256 bins would
     not decode to different values. Such an element gets the limits in the task's spec, with a warning in the log.
 

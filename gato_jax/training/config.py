@@ -37,13 +37,16 @@ class OptimizerConfig:
         `constant` stays at the peak, as in the paper's fine-tuning (appendix E).
       peak_learning_rate: Learning rate at the end of the warm-up.
       initial_learning_rate: Learning rate at the first step.
-      final_fraction: Learning rate at the last step of `cosine`, divided by the peak.
+      final_fraction: Learning rate at the last step of `cosine`, divided by the peak; `constant` ignores it.
       warmup_steps: Steps of the linear warm-up.
       beta_1, beta_2: Decays of the moments.
       epsilon: Constant in the denominator of the update.
-      weight_decay: Decoupled weight decay of matrices and tables.
+      weight_decay: Decoupled weight decay of matrices and tables, not of biases and norms.
       clip_norm: Maximum of the global gradient norm; None for no clipping (the paper states none).
-      ema_decay: Decay of a moving average of the params, with which the agent then acts; None for no average.
+      ema_decay: Decay in [0, 1) of a moving average of the params, with which the agent then acts; None for no average.
+
+    Raises:
+      ConfigError: `ema_decay` is not in [0, 1).
     """
 
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -65,7 +68,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Number of devices along each axis of the mesh; -1 takes all that are left.
+    """Number of devices along each axis of the mesh; -1, of one axis at most, takes all that are left.
 
     Attributes:
       data: Axis that rows are spread over, but not params.
@@ -84,9 +87,9 @@ class TrainConfig:
 
     Attributes:
       seed: Seed of the initial params, of the order of the rows and of dropout.
-      batch_size: Rows of a batch, over all devices.
+      batch_size: Rows of a batch, over all devices: a multiple of mesh.data x mesh.fsdp x compute.accumulate.
       context: Positions of a row.
-      steps: Number of steps of the run.
+      steps: Number of steps of the run, more than optimizer.warmup_steps.
       model: Sizes and settings of the model, with its tokenization.
       optimizer: Settings of the optimizer.
       mesh: Number of devices along each axis of the mesh.
@@ -96,14 +99,18 @@ class TrainConfig:
       missing: What to do about a dataset that is not on disk: `error`, or `skip`, which gives its weight to the others.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
-        the upper bound of the mixture; training accepts no smaller number. Set them to plan a run without data.
+        the upper bound of the mixture; training accepts no smaller number. Without the
+        data, `gato plan` uses them and otherwise assumes the worst case.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, for model.image_trunk=resnet_50.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
-      checkpoint_every: Steps between two checkpoints.
-      loader_threads: Threads that build batches, each a whole one at a time.
+      checkpoint_every: Steps between two checkpoints, a multiple of `log_every`.
+      loader_threads: Threads that build batches; each builds whole batches, one at a time.
+
+    Raises:
+      ConfigError: A value is out of range, or two of them contradict each other.
     """
 
     seed: int
@@ -157,11 +164,14 @@ class TrainConfig:
         """Build the config from a ConfigDict or a dict.
 
         Args:
-          config: The sections and values. A section `experiment` belongs to the script around the run and is ignored.
-          workdir: Folder of the run, which takes the place of `{workdir}` in every text of the config.
+          config: The sections and values, with the tokenization in a section of its own, `tokenization`. A section
+            `experiment` belongs to the script around the run and is ignored.
+          workdir: Folder of the run, which takes the place of `{workdir}` in the texts of the config (see
+            `plain_fields`); None to leave the texts as they are.
 
         Raises:
-          ConfigError: A key is unknown, in which case the error names the nearest one, or a value cannot be.
+          ConfigError: A key is unknown, in which case the error names the nearest one, or a value is not allowed.
+          ImageTokenizerError: The folder `image_tokenizer` has no image tokenizer that can be read.
         """
         fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
         tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
@@ -181,7 +191,10 @@ class TrainConfig:
 
 
 def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:
-    """Return a config as a dict of dicts, with `workdir`, if given, in place of `{workdir}` in every text."""
+    """Return a config as a new dict of dicts, with `workdir` in place of `{workdir}` in each value that is a text.
+
+    Values of nested sections count, texts inside of lists and tuples do not. If `workdir` is None, nothing is replaced.
+    """
 
     def fill(value: Any) -> Any:
         if hasattr(value, "items"):
@@ -192,5 +205,5 @@ def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]
 
 
 def read_section(fields: Any, path: str) -> dict[str, Any]:
-    """Return a copy of a section of a config. Raises ConfigError if it is not one."""
+    """Return a copy of a section of a config. Raises ConfigError, which calls it `path`, if it is no mapping."""
     return READER.value(Mapping[str, Any], fields, path)

@@ -43,14 +43,17 @@ class FinetuneConfig:
 
     Attributes:
       task: Name of the task; the dataset must be of it.
-      episodes: Number of episodes to learn from.
+      episodes: Number of episodes to learn from, at most `keep_best`.
       keep_best: Number of episodes of the dataset, those of the highest return, that they are drawn from.
-      series: Index of the repetition; each repetition draws other episodes.
+      series: Index of the repetition, which seeds the draw; each repetition draws other episodes.
       evaluate_every: Steps between two evaluations.
       rollouts: Episodes of each evaluation; 0 for no evaluation, for a task without an environment.
       smoothing: Number of evaluations in the moving average whose maximum is the score.
       environments: Number of episodes that are played side by side.
       temperature: Temperature of sampling in the rollouts; 0 is greedy.
+
+    Raises:
+      ConfigError: A value is out of range.
     """
 
     task: str
@@ -77,8 +80,8 @@ class FinetuneConfig:
         """Check that a training run fits these settings.
 
         Raises:
-          ConfigError: The steps are no multiple of `evaluate_every` or too few for `smoothing`, or the run has several
-            processes, of which only one would play.
+          ConfigError: The steps are no multiple of `evaluate_every`, have fewer evaluations than `smoothing` although
+            there are rollouts, or the run has several processes, of which only one would play.
         """
         if training.steps % self.evaluate_every:
             raise ConfigError(f"steps {training.steps} must be a multiple of evaluate_every {self.evaluate_every}")
@@ -96,10 +99,14 @@ def read_finetuning(
 ) -> tuple[FinetuneConfig, TrainConfig]:
     """Read a config of fine-tuning, and build the config of the training run that follows from it.
 
+    The run has one dataset, named as the task, and a checkpoint for each evaluation. Its optimizer and regularisation
+    are the paper's for fine-tuning where the config does not set them, all else of the model is the checkpoint's.
+
     Args:
-      config: The sections and values.
+      config: The fields of both configs in one mapping; the section `dataset` takes the place of `datasets`.
       checkpoint: The agent to begin with.
-      path: The folder or file that holds the checkpoint.
+      path: The folder or file that holds the checkpoint. The agent's image tokenizer, if it has one, is in the folder's
+        subfolder `image_tokenizer`.
       workdir: Folder of the new run, which takes the place of `{workdir}` in every text of the config.
 
     Raises:
@@ -135,10 +142,11 @@ def read_finetuning(
 def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the sections model and tokenization: those of the checkpoint, with the values that the config sets.
 
-    Of the model, a config sets dropout and stochastic depth alone, which are not taken from the checkpoint.
+    Of the model, a config sets dropout and stochastic depth alone. These two are never the checkpoint's: where the
+    config does not set them they are 0.1 and 0. Values of the tokenization are not checked here.
 
     Raises:
-      ConfigError: The config sets another value of the model.
+      ConfigError: The config sets any other value of the model, even to that of the checkpoint.
     """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
@@ -152,7 +160,7 @@ def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[d
 
 
 def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: TaskSpec | None) -> Selection:
-    """Draw the episodes to learn from.
+    """Draw the episodes to learn from out of those of the highest return in the recording.
 
     Args:
       config: Settings of fine-tuning.
@@ -162,7 +170,8 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
     Raises:
       ConfigError: The recording is of another task, or it is an export of tokens.
       ContractError: The recording and the environment contradict each other.
-      SelectionError: The recording has too few episodes.
+      SourceError: The recording cannot be opened.
+      SelectionError: The recording has too few episodes, or a return is not finite.
     """
     dataset = training.datasets[config.task]
     if dataset.kind == "tokens":
@@ -181,14 +190,17 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
 
 
 def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:
-    """Return the JSON that identifies a run of fine-tuning, besides its training config."""
+    """Return the JSON that identifies a run of fine-tuning, besides its training config.
+
+    It has the checkpoint's step and digest of params under `from`, and the settings that the result depends on.
+    """
     names = ("task", "episodes", "keep_best", "series", "evaluate_every", "rollouts", "temperature")
     start = {"step": checkpoint.step, "params": digest(checkpoint.params)}
     return {"from": start, **{name: getattr(config, name) for name in names}}
 
 
 def digest(params: nnx.State) -> str:
-    """Return sixteen hexadecimal digits of a hash of all params."""
+    """Return sixteen hexadecimal digits of a hash of the content of all params, in the order of the tree."""
     content = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         content.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
@@ -198,8 +210,10 @@ def digest(params: nnx.State) -> str:
 def require_same_start(file: pathlib.Path, begins_with: Mapping[str, Any], workdir: pathlib.Path):
     """Write what a run begins with to a file, or check that it is the same if the run has a checkpoint already.
 
+    Without a checkpoint, a file that is there is replaced. With one, nothing is written.
+
     Args:
-      file: File in the folder of the run.
+      file: JSON file in the folder of the run.
       begins_with: Identity of the run and its episodes, as JSON.
       workdir: Folder of the run.
 

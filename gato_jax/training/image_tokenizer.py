@@ -54,14 +54,14 @@ class Images(Protocol):
 
 
 class TokenizerState(NamedTuple):
-    """Everything that a step changes.
+    """Everything that a step changes, for K codes of E numbers.
 
     Attributes:
-      params: The parameters.
+      params: The parameters, the code vectors among them.
       optimizer: The state of the optimizer.
-      counts: Moving average over steps of the number of vectors that chose a code.
-      sums: Moving average over steps of the sum of these vectors.
-      unused: Number of steps since a vector last chose a code.
+      counts: Moving average over steps of the number of vectors that chose each code.
+      sums: Moving average over steps of the sum of these vectors; a step sets the code vectors to sums / counts.
+      unused: Number of steps since a vector last chose each code.
       step: Number of steps done.
     """
 
@@ -86,18 +86,19 @@ def train_image_tokenizer(
 ) -> dict[str, float]:
     """Train an image tokenizer, from the newest checkpoint if there is one, and return the metrics of the last step.
 
-    The folder then holds a tokenizer for `ImageTokenizer.load`. A run that was killed and started again ends with the
-    same weights as one that was not, because a batch depends on seed and step alone.
+    The folder then holds a tokenizer for `ImageTokenizer.load`, and run.json and training_state.npz to continue from.
+    The metrics are those of `make_train_step`, as floats. A run that was killed and started again ends with the same
+    weights as one that was not, because a batch depends on seed and step alone.
 
     Args:
       config: Sizes of the tokenizer.
       images: Images to train on.
       directory: Folder of the tokenizer.
-      steps: Number of steps.
-      batch_size: Images of a batch.
-      learning_rate: Learning rate at the first step.
+      steps: Number of steps of the whole run.
+      batch_size: Images of a batch, drawn with replacement.
+      learning_rate: Learning rate at the first step; it falls along a cosine to a tenth.
       seed: Seed of the initial params and of the batches.
-      checkpoint_every: Steps between two checkpoints.
+      checkpoint_every: Steps between two checkpoints. Each replaces the one before.
 
     Raises:
       ImageTokenizerError: An argument cannot be used, or the folder holds a run with other arguments.
@@ -144,12 +145,15 @@ def train_image_tokenizer(
 
 
 def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Return Adam, with a learning rate that falls along a cosine to a tenth."""
+    """Return Adam, with a learning rate that falls along a cosine to a tenth of `learning_rate` at step `steps`."""
     return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, FINAL_FRACTION))
 
 
 def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTransformation):
-    """Return the pure function `init(key) -> TokenizerState`."""
+    """Return the pure function `init(key) -> TokenizerState`, with random params.
+
+    Counts are 1 and sums are the code vectors; every code counts as unused for REVIVE_AFTER (20) steps.
+    """
 
     def init(key: Key[Array, ""]) -> TokenizerState:
         params = initialise(config, key)
@@ -165,7 +169,12 @@ def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTr
 def make_train_step(
     config: ImageTokenizerConfig, optimizer: optax.GradientTransformation
 ) -> Callable[[TokenizerState, Any, Any], tuple[TokenizerState, dict[str, Array]]]:
-    """Return the pure function `train_step(state, images, key) -> (state, metrics)`; jit it with the state donated."""
+    """Return the pure function `train_step(state, images, key) -> (state, metrics)`; jit it with the state donated.
+
+    Images are (N, side, side, 3) uint8; the key is the same for all steps. The metrics are scalars: `loss`, its terms
+    `l2`, `laplace` and `commitment` without weights, `gradient_norm`, and the numbers of codes that the batch chose,
+    `codes_used`, and that restarted, `revived`.
+    """
     graph = graphdef(config)
 
     def loss_fn(params: nnx.State, images: UInt8[Array, "N S S 3"]):
@@ -204,13 +213,14 @@ def move_codes(
 ) -> tuple[Float[Array, " K"], Float[Array, "K E"], Int32[Array, " K"], Float[Array, " K"]]:
     """Return (counts, sums, unused, hits) after a batch; the vector of a code is sums / counts.
 
-    A code that was unused for REVIVE_AFTER steps restarts at a random vector of this batch.
+    A code that was unused for more than REVIVE_AFTER (20) steps in a row, this one included, restarts at a random
+    vector of this batch, with a count of 1.
 
     Args:
-      state: State before the step.
+      state: State before the step; it is not changed.
       encoded: Vectors of the encoder.
-      codes: Code that each vector chose.
-      key: Random key.
+      codes: Index of the code that each vector chose.
+      key: Random key of this step.
 
     Returns:
       The new counts, sums and unused steps, and the number of vectors of this batch that chose each code.
@@ -243,7 +253,13 @@ def _require_finite(metrics: dict[str, Array], step: int):
 
 
 def _sample_hash(images: Images) -> str:
-    """Return a hash of images spread over the whole source; hashing all would take as long as a pass over the data."""
+    """Return sixteen hexadecimal digits of a hash of at most 64 images, spread evenly over all.
+
+    Hashing all would take as long as a pass over the data.
+
+    Raises:
+      ImageTokenizerError: One of these is not (height, width, 3) uint8.
+    """
     digest = hashlib.sha256()
     for index in np.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).astype(int):
         image = np.asarray(images[int(index)])
@@ -259,6 +275,9 @@ def _require_same_run(directory: pathlib.Path, run: dict[str, Any]):
     """Write the arguments of the run to run.json, or check that those of an earlier run are the same.
 
     `checkpoint_every` is not among them, because it does not change the result.
+
+    Raises:
+      ImageTokenizerError: They are not the same, or run.json is damaged.
     """
     path = directory / "run.json"
     if not path.exists():

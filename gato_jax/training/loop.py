@@ -40,11 +40,15 @@ def train(
 ) -> dict[str, Any]:
     """Train an agent, from the newest checkpoint of the folder if it has one, and return the last metrics.
 
+    These are the last line of metrics.jsonl, and `parameters`, the number of the model's parameters.
+
     Args:
-      config: Config of the run. When a run is continued, the sections compute and mesh may differ, nothing else.
+      config: Config of the run. When a run is continued, the sections compute and mesh, the budgets and the settings of
+        logging and loading may differ; model, optimizer, steps and all that decides the rows may not.
       mixture: The rows, under the seed, batch size and context of the config.
       workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
-      stop_after: Step of the run after which to stop, with a checkpoint.
+      stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
+        for all of `config.steps`.
       start: Function that makes the initial state of a run that has no checkpoint.
       after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
         continued calls it first with the step that it continues from, because it may have been killed before the call.
@@ -106,14 +110,20 @@ def train(
 
 
 def _call_outside_mesh(after_checkpoint: Callable[[int], None] | None, step: int):
-    """Call a function with the mesh of the run unset: within it, an agent with params on one device cannot act."""
+    """Call `after_checkpoint(step)`, unless it is None, with the mesh of the run unset.
+
+    With the mesh set, an agent with params on one device cannot act.
+    """
     if after_checkpoint is not None:
         with jax.set_mesh(None):
             after_checkpoint(step)
 
 
 def _description(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
-    """Return the contract, the model and the identity of the run, which a checkpoint holds besides its arrays."""
+    """Return what a checkpoint holds besides its arrays, as keyword arguments of `CheckpointStore.save`.
+
+    `contract` is the Contract, `model` the ModelConfig, and `run` the identity of the run as JSON.
+    """
     run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
     rows = {name: value for name, value in mixture.to_json().items() if name not in run}
     run |= {"mixture": rows, "memory_steps": mixture.memory_steps}
@@ -153,7 +163,7 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
 
 
 def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Return the description in the newest checkpoint of a folder, None if there is no checkpoint."""
+    """Return model, contract and run, as JSON, of a folder's newest checkpoint; None if there is no checkpoint."""
     if not (workdir / "checkpoints").is_dir():
         return None
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:

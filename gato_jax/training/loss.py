@@ -22,11 +22,11 @@ from gato_jax.model import Gato, constrain, einsum_f32
 
 
 class Targets(NamedTuple):
-    """The targets of each pool, padded to a budget of K.
+    """The targets of each of G pools, padded to a budget of K.
 
     Attributes:
-      predictors: Position, among those of the pool, whose hidden vector predicts the target.
-      ids: Token to predict.
+      predictors: Index, in the flattened positions of the pool's rows, whose hidden vector predicts the target.
+      ids: Token to predict; any at padding.
       weights: Weight of the target in the loss; 0 at padding.
       rows: Row of the whole batch, not of the pool, that holds the target.
     """
@@ -38,13 +38,22 @@ class Targets(NamedTuple):
 
 
 def target_mask(batch: Batch) -> Bool[Array, "B T"]:
-    """Return the targets that have a predecessor in their own segment: the first token of a segment has none."""
+    """Return the mask of the targets that are predicted: `loss_mask`, without the first token of each segment.
+
+    That token has no predecessor in its own segment to predict it from.
+    """
     follows = batch.segment_ids[:, 1:] == batch.segment_ids[:, :-1]
     return jnp.pad(batch.loss_mask[:, 1:] & follows, ((0, 0), (1, 0)))
 
 
 def find_targets(batch: Batch, row_weights: Float[Array, " B"], budget: int) -> Targets:
-    """Return the targets of each pool, at most `budget` of them, each with the weight of its row."""
+    """Return the targets of each pool, in the order of positions, each with the weight of its row; 0 at padding.
+
+    Args:
+      batch: A batch of B rows.
+      row_weights: Weight of each row's targets in the loss.
+      budget: Number K of targets of a pool; those beyond it are dropped without an error.
+    """
     rows, length = batch.token_ids.shape
     pools = batch.patch_slots.shape[0]
     mask = target_mask(batch).reshape(pools, -1)
@@ -61,7 +70,7 @@ def cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, "G K"]]:
     """Return the weighted sum of the cross-entropies of all targets, in nats, and the unweighted one of each.
 
-    Gradients flow through the sum only.
+    At padding, the unweighted one is meaningless. Gradients flow through the sum only.
 
     Args:
       model: The model, whose token table is the head.
@@ -87,10 +96,13 @@ def cross_entropy(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chunked_cross_entropy(vocabulary: int, table, predictors, ids, weights):
-    """Return the weighted sum and the losses of (C, G, K) chunks, pools and targets.
+    """Return the weighted sum of all losses, a scalar, and the unweighted losses (C, G, K).
 
-    `vocabulary` is the number of rows of `table` (V, D) that are not padding, `predictors` (C, G, K, D) are the hidden
-    vectors.
+    There are C chunks of K targets of each of G pools; K is the size of a chunk here. Gradients flow through the sum
+    only.
+
+    `ids` and `weights` are (C, G, K) too. `vocabulary` is the number of rows of `table` (V, D) that are not padding,
+    `predictors` (C, G, K, D) are the hidden vectors.
 
     The gradient is computed in the forward pass, while the logits of a chunk are in memory.
     """
@@ -130,9 +142,10 @@ _chunked_cross_entropy.defvjp(_forward, _backward)
 
 
 def _losses(vocabulary: int, table, vectors, ids) -> tuple[Float[Array, "G K"], Float[Array, "G K V"]]:
-    """Return cross-entropies, and probabilities for their gradients.
+    """Return the cross-entropies of one chunk, in nats, and the probabilities of all tokens for their gradients.
 
-    Rows of the table beyond the vocabulary are padding and have probability 0.
+    `table` is (V, D), `vectors` (G, K, D), `ids` (G, K). Rows of the table beyond the vocabulary are padding and have
+    probability 0.
     """
     logits = einsum_f32("GKD,VD->GKV", vectors, table)
     logits = jnp.where((jnp.arange(len(table)) < vocabulary)[None, None], logits, -jnp.inf)
@@ -146,7 +159,14 @@ def _losses(vocabulary: int, table, vectors, ids) -> tuple[Float[Array, "G K"], 
 def by_dataset(
     losses: Float[Array, "G K"], targets: Targets, dataset_ids: Int[Array, " B"], datasets: int
 ) -> tuple[Float[Array, " datasets"], Float[Array, " datasets"]]:
-    """Return the sum of the losses and the number of targets of each dataset."""
+    """Return the sum of the unweighted losses and the number of targets of each dataset, both float32.
+
+    Args:
+      losses: Loss of each target.
+      targets: The targets; those of weight 0 are left out.
+      dataset_ids: Index of the dataset of each row of the batch.
+      datasets: Number of datasets.
+    """
     real = (targets.weights > 0).astype(jnp.float32)
     membership = jax.nn.one_hot(dataset_ids[targets.rows], datasets, dtype=jnp.float32) * real[..., None]
     return jnp.einsum("GK,GKd->d", losses, membership), membership.sum(axis=(0, 1))

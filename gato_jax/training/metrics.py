@@ -24,8 +24,10 @@ class NonFiniteLossError(RuntimeError):
 class MetricsLog:
     """Writer of metrics.jsonl and of TensorBoard events, with one line for every `log_every` steps and their mean loss.
 
-    A line has the mean loss of the targets of each dataset as `loss/NAME`. Every process but the first writes into a
-    folder of its own, `process_N`.
+    A line has `step`, counted from 1, `loss`, `gradient_norm` and `loss/NAME`, the mean loss of the targets of each
+    dataset that had some, as means since the line before; further `learning_rate`, `tokens_per_second`, and `tokens`
+    and `seconds` since the beginning of the run. The last step of the run has a line, too. Every process but the first
+    writes into a folder of its own, `process_N`.
 
     Args:
       workdir: Folder of the run.
@@ -52,7 +54,12 @@ class MetricsLog:
         self.window: list[dict] = []
 
     def add(self, step: int, metrics: dict, progress: tqdm):
-        """Add the metrics of one step, counted from 0, and write a line after every `log_every` steps.
+        """Add the metrics of one step, and write a line after every `log_every` steps and after the last one.
+
+        Args:
+          step: Index of the step, counted from 0.
+          metrics: The metrics that the training step returned.
+          progress: Progress bar, which shows loss and speed.
 
         Raises:
           NonFiniteLossError: The loss or the gradient norm is NaN or infinite.
@@ -88,7 +95,7 @@ class MetricsLog:
         self.window, self.previous, self.last = [], now, line
 
     def close(self) -> dict[str, Any]:
-        """Close the files and return the last line of metrics, {} if there is none."""
+        """Close the files and return the last line of metrics.jsonl, {} if there is none."""
         self.file.close()
         self.board.close()
         return self.last

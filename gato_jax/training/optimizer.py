@@ -10,7 +10,14 @@ from gato_jax.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Return the schedule: linear to the peak rate, then a cosine to a fraction of it at the last step, or constant."""
+    """Return the schedule: linear to the peak rate, then constant, or a cosine to a fraction of it at the last step.
+
+    It maps the number of steps done to the learning rate of the next step.
+
+    Args:
+      config: Settings of the optimizer.
+      steps: Number of steps of the run, the warm-up included.
+    """
     if config.schedule == "constant":
         warmup = optax.linear_schedule(config.initial_learning_rate, config.peak_learning_rate, config.warmup_steps)
         constant = optax.constant_schedule(config.peak_learning_rate)
@@ -25,7 +32,13 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.GradientTransformation:
-    """Return AdamW for the params that are not frozen, with the schedule and, if any, the clipping of the config."""
+    """Return AdamW with the schedule and, if any, the clipping of the config.
+
+    Args:
+      config: Settings of the optimizer.
+      model: Config of the model; with freeze_image_trunk, the updates of the params of `is_frozen` are zero.
+      steps: Number of steps of the run, for the schedule.
+    """
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.beta_1,
@@ -42,7 +55,7 @@ def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.
 def decay_mask(params):
     """Return a tree of bools, True for the params with weight decay: matrices and tables, not biases and norms.
 
-    The paper states no exclusions (docs/decisions.md).
+    These have more than one axis and no `bias` in their path. The paper states no exclusions (docs/decisions.md).
     """
 
     def is_weight(path, leaf) -> bool:

@@ -42,7 +42,7 @@ def first_process_first(what: str):
     """Run the block in process 0 first, then in the others, which find there what it wrote to a shared folder.
 
     Args:
-      what: Name of the block, for the barrier.
+      what: Name of the block, for the barrier; the same in all processes.
     """
     if jax.process_index():
         multihost_utils.sync_global_devices(what)

@@ -17,7 +17,7 @@ from gato_jax.batching.batch import HOST_ONLY, batch_specs
 from gato_jax.model import graphdef, initialise
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
-from gato_jax.training.sharding import replicated, row_groups, shard_batch, shard_params
+from gato_jax.training.sharding import batch_shardings, param_shardings, replicated, row_groups
 from gato_jax.training.step import TrainState, make_initial_state, make_train_step
 
 
@@ -40,20 +40,23 @@ class Program(NamedTuple):
 
 
 def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights: Sequence[float]) -> Program:
-    """Build the program of a run.
+    """Build the program of a run without allocating arrays or compiling.
 
     Args:
       config: Config of the run.
       mesh: Mesh of devices, which need not be here.
       budgets: Patches and targets that a pool has room for, the rows of one device in one microbatch.
-      loss_weights: Weight of the targets of each dataset.
+      loss_weights: Weight of the targets of each dataset, in the order of the mixture.
+
+    Raises:
+      ConfigError: A param does not divide over the mesh (see `param_shardings`).
     """
     tx = optimizer(config.optimizer, config.model, config.steps)
     average = config.optimizer.ema_decay is not None
     init = make_initial_state(functools.partial(initialise, config.model), tx, average=average)
     key = jax.eval_shape(lambda: jax.random.key(config.seed))
     shapes = jax.eval_shape(init, key)
-    placement = shard_params(mesh, shapes)
+    placement = param_shardings(mesh, shapes)
     batch = batch_shapes(config, row_groups(mesh) * config.compute.accumulate, budgets)
     step = make_train_step(
         graphdef(config.model),
@@ -66,7 +69,7 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
     return Program(
         mesh,
         with_shardings(shapes, placement),
-        with_shardings(batch, shard_batch(mesh, batch)),
+        with_shardings(batch, batch_shardings(mesh, batch)),
         with_shardings(key, replicated(mesh)),
         jax.jit(init, out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
@@ -74,7 +77,10 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
 
 
 def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
-    """Return the shapes of a whole batch, over all processes, with None for the fields that stay on the host."""
+    """Return a whole batch, over all processes, of ShapeDtypeStructs without shardings.
+
+    Fields that stay on the host are None. `pools` is the number of pools of the batch.
+    """
     specs = batch_specs(
         rows=config.batch_size,
         context=config.context,
@@ -87,5 +93,5 @@ def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:
 
 
 def with_shardings(shapes, placement):
-    """Return a tree of ShapeDtypeStructs with the shardings of a tree of the same form."""
+    """Return the tree `shapes` as ShapeDtypeStructs with the shardings in `placement`, a tree of the same form."""
     return jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, placement)

@@ -24,6 +24,7 @@ def open_run_mixture(
 
     Raises:
       CheckpointError, ContractError: The folder holds checkpoints of another model or tokenization.
+      ConfigError, ImageTokenizerError: The image tokenizer cannot be used (see `open_image_tokenizer`).
       ValueError: A dataset cannot be used (see `batching.open_mixture`).
     """
     require_same_model(config, workdir)
@@ -45,10 +46,12 @@ def open_run_mixture(
 def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTokenizer | None:
     """Return the image tokenizer that the config names, None if it names none.
 
-    The run keeps a copy in WORKDIR/image_tokenizer, because its checkpoints are of no use without it.
+    The run keeps a copy in WORKDIR/image_tokenizer, which is written if it is missing, because its checkpoints are of
+    no use without it.
 
     Raises:
       ConfigError: The folder holds a copy of another image tokenizer.
+      ImageTokenizerError: A file of the image tokenizer or of its copy is missing or damaged.
     """
     if config.image_tokenizer is None:
         return None

@@ -24,10 +24,10 @@ AXES = ("data", "fsdp", "tensor")
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Return the mesh ("data", "fsdp", "tensor") over all devices, or over the given ones.
+    """Return the mesh ("data", "fsdp", "tensor") over all devices of all processes, or over the given ones.
 
     Raises:
-      ConfigError: The sizes of the axes do not fit the number of devices.
+      ConfigError: The sizes of the axes do not fit the number of devices, or more than one is -1.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
@@ -49,12 +49,12 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def row_groups(mesh: Mesh) -> int:
-    """Return the number of groups of devices with rows of their own; devices along `tensor` share theirs."""
+    """Return data x fsdp, the number of groups of devices with rows of their own; those along `tensor` share theirs."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def local_pools(mesh: Mesh, accumulate: int) -> list[int]:
-    """Return the indices of the pools of a batch that the devices of this process need.
+    """Return the indices, ascending, of the pools of a batch that the devices of this process need.
 
     A batch has one pool for each group of devices (see `row_groups`) and each of `accumulate` microbatches.
     """
@@ -63,12 +63,12 @@ def local_pools(mesh: Mesh, accumulate: int) -> list[int]:
     return [group * accumulate + n for group in here for n in range(accumulate)]
 
 
-def shard_params(mesh: Mesh, shapes):
-    """Return the NamedShardings of params and of the optimizer's state.
+def param_shardings(mesh: Mesh, shapes):
+    """Return the NamedShardings of params and of the optimizer's state, as a tree of the form of `shapes`.
 
     Args:
       mesh: The mesh.
-      shapes: A tree of arrays or ShapeDtypeStructs; each leaf is placed by its path.
+      shapes: A tree of arrays or ShapeDtypeStructs; each leaf is placed by its path (see `param_axes`).
 
     Raises:
       ConfigError: The size of an axis is no multiple of the devices that it is spread over.
@@ -86,8 +86,11 @@ def shard_params(mesh: Mesh, shapes):
     return jax.tree_util.tree_map_with_path(place, shapes)
 
 
-def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
-    """Return the NamedShardings of a batch: rows and pools are spread over the axes data and fsdp."""
+def batch_shardings(mesh: Mesh, batch: Batch) -> Batch:
+    """Return the NamedShardings of a batch, as a Batch; its arrays are not read.
+
+    The first axis, of rows or pools, is spread over the axes data and fsdp.
+    """
     return jax.tree.map(lambda _: NamedSharding(mesh, mesh_axes("batch")), batch)
 
 
@@ -97,11 +100,11 @@ def place_batch(mesh: Mesh, batch: Batch) -> Batch:
     The fields in `HOST_ONLY`, which the step does not read, become None.
     """
     batch = batch.replace(**HOST_ONLY)
-    return jax.tree.map(jax.make_array_from_process_local_data, shard_batch(mesh, batch), batch)
+    return jax.tree.map(jax.make_array_from_process_local_data, batch_shardings(mesh, batch), batch)
 
 
 def place_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
-    """Yield each batch placed by `place_batch`, begun `ahead` batches early so that copies and steps overlap."""
+    """Yield each batch, in order, placed by `place_batch` `ahead` batches early so that copies and steps overlap."""
     queue = collections.deque()
     for batch in batches:
         queue.append(place_batch(mesh, batch))

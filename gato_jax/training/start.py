@@ -17,14 +17,15 @@ Start = Callable[[Program, jax.Array], TrainState]
 
 
 def from_scratch(program: Program, key: jax.Array) -> TrainState:
-    """Return a state with new params, of which each device makes its own part."""
+    """Return a state with new random params, of which each device makes its own part, at step 0."""
     return program.init(key)
 
 
 def from_params(params: nnx.State) -> Start:
-    """Return a function that starts a run with the given params and a new state of the optimizer.
+    """Return a function that starts a run at step 0 with the given params and a new state of the optimizer.
 
-    The first step donates the params, so they cannot be used afterwards.
+    The moving average of the params, if the run keeps one, begins as a copy of them. The first step donates the params,
+    so they cannot be used afterwards.
     """
 
     def start(program: Program, key: jax.Array) -> TrainState:
@@ -39,8 +40,13 @@ def from_params(params: nnx.State) -> Start:
 def with_image_trunk(path: pathlib.Path) -> Start:
     """Return a function that starts a run with new params and torchvision's weights in the ResNet-50.
 
+    The file is read at once. The model must have image_trunk=resnet_50.
+
     Args:
-      path: Local file of the weights.
+      path: Local safetensors file of the weights.
+
+    Raises:
+      WeightsError: The file has not these weights (see `load_resnet50`).
     """
     weights = load_resnet50(path)
 

@@ -48,12 +48,16 @@ def make_train_step(
 ):
     """Return the pure function `train_step(state, batch, key) -> (state, metrics)`; jit it with the state donated.
 
+    The key is the same for all steps, as each row draws from it by its number in the run. The metrics are `loss`, the
+    weighted mean over all targets of the batch in nats; `gradient_norm`, the global norm before clipping; and `sums`
+    and `counts`, for each dataset the sum of the unweighted losses and the number of its targets.
+
     Args:
       graph: The graph of the model.
       optimizer: The optimizer.
       compute: How the step is computed.
-      target_budget: Number of targets that a pool has room for.
-      loss_weights: Weight of the targets of each dataset; all ones is the paper's loss.
+      target_budget: Number of targets that a pool has room for; targets beyond it would be dropped.
+      loss_weights: Weight of the targets of each dataset, in the order of the mixture; all ones is the paper's loss.
       ema_decay: Decay of the moving average of the params; None for no average.
     """
     dataset_weights = np.asarray(loss_weights, np.float32)
@@ -88,11 +92,13 @@ def make_train_step(
 
 
 def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: Shaped[Array, " B"]):
-    """Return the sum of `function` over microbatches. Each device contributes the same share of its rows to each.
+    """Return the sum of the results of `function` over microbatches, leaf by leaf.
+
+    Each device contributes the same share of its rows to each microbatch.
 
     Args:
       function: Function of a batch and of arrays with one value for each row, returning a tree of arrays.
-      microbatches: Number of microbatches.
+      microbatches: Number of microbatches, a divisor of the number of pools.
       batch: The whole batch.
       *per_row: Arrays with one value for each row of the batch.
     """
@@ -101,7 +107,10 @@ def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: S
     pools = batch.patch_slots.shape[0]
 
     def split(x):
-        """Split (B, ...) into (A, B/A, ...); the pools of a device are consecutive, one for each microbatch."""
+        """Split (B, ...) into (A, B/A, ...), and (G, ...) alike; microbatch a gets the a-th pool of each device.
+
+        The A pools of a device are consecutive in the batch.
+        """
         groups = x.reshape(pools // microbatches, microbatches, len(x) // pools, *x.shape[1:])
         return jnp.moveaxis(groups, 1, 0).reshape(microbatches, -1, *x.shape[1:])
 
@@ -116,9 +125,14 @@ def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: S
 
 
 def make_initial_state(initialise: Callable, optimizer: optax.GradientTransformation, *, average: bool = False):
-    """Return the function `init(key) -> TrainState`.
+    """Return the pure function `init(key) -> TrainState`, with random params and step 0.
 
     Jit it with `out_shardings`, so that no host ever holds the whole model.
+
+    Args:
+      initialise: Function key -> params.
+      optimizer: The optimizer.
+      average: Whether the run keeps a moving average of the params, which begins as these params.
     """
 
     def init(key: Key[Array, ""]) -> TrainState:

@@ -92,7 +92,7 @@ def _require_seeds(count: int):
 
 
 def _successes(played: Iterator[episodes.Episode], task: str) -> Iterator[episodes.Episode]:
-    """Yield the episodes that did not fail, and raise UsageError after the last if all did."""
+    """Yield the episodes whose success is True or None, and raise UsageError after the last if there were none."""
     found = False
     for episode in played:
         if episode.success is not False:
@@ -103,7 +103,12 @@ def _successes(played: Iterator[episodes.Episode], task: str) -> Iterator[episod
 
 
 def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Callable[[], rollouts.Actor]:
-    """Return the function that makes the actor, once it is known that the actor can play all of the tasks."""
+    """Return the function that makes the actor of the flags, after checking that it can play all tasks in `specs`.
+
+    Raises:
+      UsageError: flags contradict each other.
+      NoExpertError, UnknownTaskError, ContractError: the expert or agent cannot play one of the tasks.
+    """
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
     if flag.policy is None:

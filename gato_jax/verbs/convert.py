@@ -92,7 +92,12 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _reviewed(flag: flags.FlagValues, readers: list[sources.EpisodeReader]) -> conversion.Transform | None:
-    """Return the transform that gives each episode its instruction from --review, or None without a review."""
+    """Return the transform that gives each episode its instruction from --review, or None without --review.
+
+    Raises:
+      UsageError: --splits names several splits; a review is of one.
+      ValueError: the review cannot be read or is of other data.
+    """
     if flag.review is None:
         return None
     if len(readers) > 1:
@@ -109,7 +114,7 @@ def _reviewed(flag: flags.FlagValues, readers: list[sources.EpisodeReader]) -> c
 
 
 def _with_absolute_path(source: str) -> str:
-    """Return a source KIND:PATH with its path made absolute, if the path exists."""
+    """Return a source KIND:PATH with its path made absolute, or unchanged if the path does not exist."""
     kind, _, location = source.partition(":")
     path = pathlib.Path(location)
     return f"{kind}:{path.resolve()}" if path.exists() else source
@@ -123,7 +128,10 @@ def _filters(flag: flags.FlagValues) -> list[conversion.Filter]:
 
 
 def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) -> dict[str, Any]:
-    """Return the content of --json; a failed conversion has the dataset null and no episodes."""
+    """Return the content of --json: episodes, steps, rejected, filtered and dataset.
+
+    A conversion that failed has 0 episodes and steps, and None for the dataset.
+    """
     result = None if isinstance(outcome, ValueError) else outcome
     return {
         "episodes": result.episodes if result else 0,
@@ -135,7 +143,7 @@ def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) ->
 
 
 def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedError):
-    """Print rejected episodes, the number of rejections by reason, and the number of episodes that filters removed."""
+    """Print the first ten rejected episodes, and the numbers of rejections by reason and of episodes by filter."""
     for one in outcome.rejected[:_LISTED]:
         print(f"rejected: {one.location}: {one.reason}")
     for reason, times in Counter(one.reason for one in outcome.rejected).most_common():

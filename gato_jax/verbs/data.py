@@ -13,7 +13,9 @@ with epy.lazy_imports():
 
 
 def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
-    """Open one split of a dataset, given the folder of one of our own, or KIND:WHERE.
+    """Open one split of a dataset, given the folder of an RLDS dataset of gato_jax, or a source as KIND:PATH.
+
+    A source that exists as a path is a folder, even with a colon in its name.
 
     Raises:
       UsageError: The source is an export of tokens, which holds no episodes.

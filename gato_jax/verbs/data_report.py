@@ -47,7 +47,7 @@ def data_report(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def measure_with_progress(reader: sources.EpisodeReader) -> recordings.DataStatistics:
-    """Return the statistics of a dataset and show a progress bar over its episodes."""
+    """Return the statistics of all episodes of a dataset, and show a progress bar while they are read."""
     return recordings.measure(
         reader, show_progress(iter(range(len(reader))), total=len(reader), desc="measure", unit="episode")
     )

@@ -74,7 +74,11 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _other_fields(path: pathlib.Path) -> dict[str, Any]:
-    """Return the fields of an existing results.json, of which an evaluation replaces only its own."""
+    """Return all fields of an existing results.json, so that those of other origin can be kept; {} without a file.
+
+    Raises:
+      UsageError: the file is not JSON or holds no object.
+    """
     if not path.exists():
         return {}
     try:
@@ -87,7 +91,10 @@ def _other_fields(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _describe(result) -> str:
-    """Return a task's score in one line; a task without an expert that beats random play has only its raw score."""
+    """Return the score in one task's entry of results.json, e.g. `0.873 (normalised 0.91)`.
+
+    Without an expert that beats random play, it is e.g. `0.873 (no normalised score)`.
+    """
     if result["normalised"] is None:
         return f"{result['agent']:.3g} (no normalised score)"
     return f"{result['agent']:.3g} (normalised {result['normalised']:.2f})"

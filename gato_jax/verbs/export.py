@@ -65,7 +65,11 @@ def export(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _export_agent(flag: flags.FlagValues):
-    """Write the params of the newest checkpoint of a run to one file."""
+    """Write the params of the newest checkpoint of --workdir to the file --output, and print and write the counts.
+
+    Raises:
+      UsageError: --workdir is missing, or --output is a folder or exists without --overwrite.
+    """
     require(flag, "workdir")
     output = pathlib.Path(flag.output)
     require_output_file(output)
@@ -88,7 +92,7 @@ def _export_agent(flag: flags.FlagValues):
 
 
 def _export_data(flag: flags.FlagValues, config: Any):
-    """Write a dataset as token records or as Parquet rows."""
+    """Write the dataset --data to the folder --output as token records or as Parquet rows, as --format says."""
     require(flag, "data")
 
     output, settings = pathlib.Path(flag.output), _tokenization(config)
@@ -108,7 +112,13 @@ def _export_data(flag: flags.FlagValues, config: Any):
 
 
 def _tokenization(config: Any) -> dict[str, Any]:
-    """Return the tokenization and image tokenizer of a config as keyword arguments; the paper's without a config."""
+    """Return `tokenization` and `image_tokenizer` of a config, as keyword arguments of `Export`.
+
+    Without a config, `tokenization` is the paper's and `image_tokenizer` is left out.
+
+    Raises:
+      UsageError: the config's image tokenizer is in the workdir of a run.
+    """
     if config is None:
         return {"tokenization": tokenization.Tokenization()}
 

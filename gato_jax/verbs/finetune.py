@@ -85,7 +85,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _restore_on_one_device(workdir: pathlib.Path) -> Agent:
-    """Return the newest agent on one device, where it acts faster than spread over the mesh of training."""
+    """Return the agent of the newest checkpoint in `workdir` on one device, where it acts faster than on a mesh."""
     agent = policy.Agent.restore(workdir)
     return dataclasses.replace(agent, params=jax.device_put(agent.params, jax.local_devices()[0]))
 
@@ -100,7 +100,12 @@ def _open_checkpoint(path: pathlib.Path) -> AgentCheckpoint:
 
 
 def _environment_spec(task: str) -> TaskSpec:
-    """Return the spec of the task's environment, which is loaded now, so that an error comes before training."""
+    """Return the spec of the task's environment, which is loaded now, so that an error comes before training.
+
+    Raises:
+      UsageError: no environment has this task.
+      MissingPackageError: the task does not run here.
+    """
     try:
         return environments.load(task).task_spec
     except environments.UnknownTaskError as error:
@@ -108,7 +113,10 @@ def _environment_spec(task: str) -> TaskSpec:
 
 
 def _describe_selection(selection: Selection, config: FinetuneConfig) -> str:
-    """Return a line that says which episodes were drawn from which."""
+    """Return a line on the episodes that were drawn, with the numbers and returns of the first ten.
+
+    For example, `2 episodes, series 0, drawn from the best 10 of 50; numbers (and returns): 3 (0.91), 7 (0.88)`.
+    """
     recorded, candidates = len(selection.reader), selection.candidates
     best = f"the best {candidates}" if candidates < recorded else f"all, no more than {config.keep_best},"
     pairs = zip(selection.positions.tolist()[:_SHOWN], selection.returns.tolist()[:_SHOWN], strict=True)
@@ -123,7 +131,10 @@ def _describe_selection(selection: Selection, config: FinetuneConfig) -> str:
 def _score(
     config: FinetuneConfig, spec: TaskSpec, curve: LearningCurve, references: References | None
 ) -> dict[str, Any]:
-    """Return the learning curve and the score, the maximum of the smoothed curve, as JSON."""
+    """Return the learning curve and the score, the maximum of the smoothed curve, as a dict for JSON.
+
+    `score`, `best_step` and `normalised` are None as long as the smoothed curve is empty.
+    """
     evaluations = curve.evaluations()
     smoothed = learning_curve.smooth(evaluations, config.smoothing)
     highest = learning_curve.best(smoothed)

@@ -35,8 +35,9 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
       argv: the words of the command line, the first of which is the program.
 
     Raises:
-      UsageError: a config cannot be loaded or a key of it set, or a word is not a flag.
-      flags.Error: a flag is unknown, or has a wrong value.
+      UsageError: a config cannot be loaded or a key of it set, a flag has a value of a wrong type or a number that is
+        not finite, a word is not a flag, or no file can be written to the path of --json.
+      flags.Error: a flag is unknown, or its value is not allowed.
     """
     try:
         left_over = flag(argv)[1:]
@@ -58,7 +59,9 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def require_file_path(name: str, path: str | pathlib.Path):
-    """Raise an error if no file can be written to `path`, the value of the flag `name`.
+    """Raise an error if no file can be written to `path`, the value of the flag `name`, which is given without dashes.
+
+    Missing parent folders are fine, and an existing file is too.
 
     Raises:
       UsageError: The path is a folder, or a parent of it is a file.
@@ -72,7 +75,7 @@ def require_file_path(name: str, path: str | pathlib.Path):
 
 
 def require(flag: flags.FlagValues, *names: str):
-    """Raise UsageError for the first of the named flags that is missing or empty."""
+    """Raise UsageError for the first of the named flags that is missing or has an empty or zero value."""
     for name in names:
         if not flag[name].value:
             raise UsageError(f"--{name} is missing")
@@ -81,22 +84,29 @@ def require(flag: flags.FlagValues, *names: str):
 def define_config(flag: flags.FlagValues, argv: Sequence[str]):
     """Define the flag --config=FILE, and a flag --config.KEY for each key of the config in the file.
 
-    The folder above that of the file is added to `sys.path`, so that configs can import each other.
+    Nothing is parsed yet. The folder above that of the file is added to `sys.path`, so that configs can import each
+    other.
 
     Args:
       flag: the flags to add to.
       argv: the words of the command line, as `parse_flags` takes them.
 
     Returns:
-      The holder of the flag, whose `value` is the config after parsing.
+      The holder of the flag, whose `value` after `parse_flags` is the config, or None without --config.
     """
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
         sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
-    return config_flags.DEFINE_config_file("config", help_string="config file", flag_values=flag, sys_argv=list(argv))
+    return config_flags.DEFINE_config_file(
+        "config", flag_values=flag, sys_argv=list(argv),
+        help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes a value in it.",
+    )  # fmt: skip
 
 
 def _config_message(error: Exception) -> str:
-    """Return the message of a config's error as one line, without the quotes that each KeyError adds to it."""
+    """Return the message of a config's error as one line, without the quotes that each KeyError adds to it.
+
+    An error that names only a key becomes `no key 'KEY' in the config; ...`.
+    """
     text = str(error)
     while text[:1] in ("'", '"') and text[-1] == text[0]:
         text = ast.literal_eval(text)

@@ -65,7 +65,11 @@ def _require_one_source(flag: flags.FlagValues):
 
 
 def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedRow]:
-    """Return rows of a run, exactly as `gato train` reads them."""
+    """Return the rows --row to --row + --rows of a run, exactly as `gato train` reads them; fewer at the run's end.
+
+    Raises:
+      UsageError: --workdir is missing or not a folder, or the run has no row --row.
+    """
     require(flag, "workdir")
     workdir = pathlib.Path(flag.workdir)
     if not workdir.is_dir():
@@ -84,7 +88,13 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedR
 
 
 def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
-    """Return rows of datasets in the paper's tokenization, whose token records go to a temporary folder."""
+    """Return the rows --row to --row + --rows of the datasets --data, mixed evenly, in the paper's tokenization.
+
+    Only the first --episodes episodes of each are tokenized, into a temporary folder.
+
+    Raises:
+      UsageError: a dataset is named twice.
+    """
     places = list(_datasets(flag.data))
     readers = {where: open_data(where) for where in places}
     if len(readers) < len(places):
@@ -104,7 +114,7 @@ def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
 
 
 def _datasets(data: Sequence[str]) -> Iterator[str]:
-    """Yield the datasets that --data names, with a folder of several datasets replaced by its datasets."""
+    """Yield the datasets that --data names, with a folder ROOT of datasets replaced by the newest version of each."""
     for where in data:
         found = episodes.list_datasets(where) if pathlib.Path(where).is_dir() else {}
         yield from map(str, found.values()) if found else [where]

@@ -16,14 +16,17 @@ with epy.lazy_imports():
 
 
 def write_json(path: str | pathlib.Path | None, value: Any):
-    """Write `value` as indented JSON to `path` and make the folders above it; do nothing if `path` is None."""
+    """Write `value` as indented JSON to `path`, over a file that is there, and make the folders above it.
+
+    Do nothing if `path` is None.
+    """
     if path is not None:
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_text(json.dumps(value, indent=2))
 
 
 def one_line(message: str) -> str:
-    """Return a message of several lines, the first of which ends with a colon, as one line."""
+    """Return a message of several lines, the first of which ends with a colon, as one line: `FIRST: SECOND; THIRD`."""
     first, _, rest = message.partition("\n")
     return f"{first} {'; '.join(line.strip() for line in rest.splitlines())}".rstrip()
 
@@ -51,7 +54,7 @@ def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None
 
     Args:
       items: the items.
-      **bar: options of tqdm, such as `total` and `desc`.
+      **bar: keyword arguments of `tqdm.tqdm`, such as `total` and `desc`.
     """
     with tqdm.tqdm(items, **bar) as progress:
         yield from progress

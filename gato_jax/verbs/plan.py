@@ -88,7 +88,11 @@ def _require_fitting_flags(flag: flags.FlagValues):
 
 
 def _read(fields: Any, workdir: str | None) -> tuple[training.TrainConfig, batching.Mixture | None]:
-    """Return the train config, and the mixture of the run in `workdir` if it is given."""
+    """Return the train config, and the mixture of the run in `workdir`, or None if `workdir` is None.
+
+    Raises:
+      UsageError: `workdir` is not a folder, or is needed for the image tokenizer of the config but missing.
+    """
     if workdir is None:
         if "{workdir}" in (fields.get("image_tokenizer") or ""):
             raise UsageError(

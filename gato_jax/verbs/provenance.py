@@ -62,7 +62,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _read(flag: flags.FlagValues) -> library.Lineage:
-    """Return the lineage of the dataset or run that the flags name."""
+    """Return the lineage of the run --workdir, or else of the dataset --data, all of whose episodes are read."""
     if flag.workdir:
         return library.run_lineage(pathlib.Path(flag.workdir))
 

@@ -62,5 +62,5 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
 
 
 def _episodes_with_progress(reader: sources.EpisodeReader) -> Iterable[episodes.Episode]:
-    """Return the episodes of a reader under a progress bar."""
+    """Return an iterator over the episodes of a reader, which shows a progress bar."""
     return show_progress(iter(reader), total=len(reader), desc=f"images of {reader.spec.name}", unit="episode")

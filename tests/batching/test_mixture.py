@@ -191,7 +191,7 @@ def test_a_dataset_that_cannot_be_sampled_is_refused(fields, said):
         unchecked(DatasetConfig, source="recorded:x", **fields)
     if fields.get("window") == "steps":  # under pytest its type is checked before its value
         return
-    with pytest.raises(ConfigError, match=f"^datasets.mine: {said}"):
+    with pytest.raises(ConfigError, match=f"^config.datasets.mine: {said}"):
         TrainConfig.from_mapping(config(datasets={"mine": {"source": "recorded:x", **fields}}))
 
 

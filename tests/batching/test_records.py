@@ -104,8 +104,10 @@ def test_records_of_other_data_than_the_index_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "meta",
-    [[], 5, None, {"schema": 3}, {"layout": ["token_ids int32"]}, {"provenances": []}, {"provenances": 5}, {"provenances": [{"colour": "red"}]},
-     {"contract": 5}, {"contract": None}, {"fingerprint": 5}],
+    [
+        [], 5, None, {"schema": 3}, {"layout": ["token_ids int32"]}, {"provenances": []}, {"provenances": 5},
+        {"provenances": [{"colour": "red"}]}, {"contract": 5}, {"contract": None}, {"fingerprint": 5},
+    ],
 )  # fmt: skip
 def test_a_damaged_meta_is_named_and_no_obstacle(tmp_path, meta):
     path = write(tmp_path).directory / "meta.json"

@@ -44,5 +44,5 @@ def test_tasks_are_checked_before_any_is_played():
 
 def test_an_agent_without_a_task_to_play_is_refused(monkeypatch):
     monkeypatch.undo()  # its only task has no environment then
-    with pytest.raises(NoTaskError, match=f"the agent was trained on .*{TASK}.*, expected at least one task"):
+    with pytest.raises(NoTaskError, match=f"the agent was trained on .*{TASK}.*, expected a task with an environment"):
         playable_tasks(drifting_agent())

@@ -11,7 +11,7 @@ from gato_jax.planning.collectives import Traffic
 from gato_jax.planning.estimation import estimate_step
 from gato_jax.planning.memory import estimate_memory, state_shapes
 from gato_jax.training import MeshConfig, OptimizerConfig
-from gato_jax.training.sharding import make_mesh, shard_params
+from gato_jax.training.sharding import make_mesh, param_shardings
 from tests.planning.made_plan import config
 
 GIB = 2**30
@@ -37,7 +37,9 @@ def test_state_is_exact():
     whole = estimate_memory(run, places(8), budgets)
     assert whole.state == bytes_of(shapes) == 3 * params + 3 * 4  # two moments, and three counters of steps
     mesh = places(8, fsdp=8)
-    assert estimate_memory(run, mesh, budgets).state == bytes_of(shapes, shard_params(mesh, shapes)) < whole.state / 4
+    assert (
+        estimate_memory(run, mesh, budgets).state == bytes_of(shapes, param_shardings(mesh, shapes)) < whole.state / 4
+    )
     average = config(optimizer=OptimizerConfig(warmup_steps=10, ema_decay=0.9))
     assert estimate_memory(average, places(8), budgets).state == whole.state + params
 

@@ -6,7 +6,7 @@ import pytest
 
 from gato_jax.model import param_axes
 from gato_jax.training import ConfigError, MeshConfig
-from gato_jax.training.sharding import make_mesh, local_pools, place_batch, place_ahead, row_groups, shard_params
+from gato_jax.training.sharding import local_pools, make_mesh, param_shardings, place_ahead, place_batch, row_groups
 from tests.model.made_model import TINY, alive, made_batch
 
 
@@ -24,7 +24,7 @@ from tests.model.made_model import TINY, alive, made_batch
 )
 def test_params_are_spread_by_the_table(name, axes, share):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-    placed = jax.device_put(alive(TINY), shard_params(mesh, alive(TINY)))
+    placed = jax.device_put(alive(TINY), param_shardings(mesh, alive(TINY)))
     leaves = {
         ".".join(str(k.key) for k in path if hasattr(k, "key")): x for path, x in jax.tree.leaves_with_path(placed)
     }
@@ -35,7 +35,7 @@ def test_params_are_spread_by_the_table(name, axes, share):
 
 def test_every_large_param_is_spread():
     mesh = make_mesh(MeshConfig(data=1, fsdp=8))
-    for path, placement in jax.tree.leaves_with_path(shard_params(mesh, alive(TINY))):
+    for path, placement in jax.tree.leaves_with_path(param_shardings(mesh, alive(TINY))):
         leaf = jax.tree_util.keystr(path)
         small = any(word in leaf for word in ("bias", "norm", "stem", "conv_"))
         assert placement.is_fully_replicated == small, leaf
@@ -68,7 +68,7 @@ def test_a_mesh_that_does_not_fit_is_refused(mesh, said):
 
 def test_a_param_that_does_not_divide_is_named():
     with pytest.raises(ConfigError, match=r"content_bias \(2, 8\) does not divide by mesh.tensor=8; set another"):
-        shard_params(make_mesh(MeshConfig(data=1, tensor=8)), alive(TINY))
+        param_shardings(make_mesh(MeshConfig(data=1, tensor=8)), alive(TINY))
 
 
 def test_batches_are_place_ahead_in_their_order_and_all_of_them():

@@ -11,7 +11,7 @@ from flax import nnx
 
 from gato_jax.model import ComputeConfig, graphdef
 from gato_jax.training.config import MeshConfig
-from gato_jax.training.sharding import make_mesh, place_batch, shard_params
+from gato_jax.training.sharding import make_mesh, param_shardings, place_batch
 from gato_jax.training.step import TrainState, make_train_step
 from tests.model import reference
 from tests.model.made_model import TINY, alive, made_batch
@@ -95,7 +95,7 @@ def test_eight_devices_give_the_numbers_of_one(plainly, mesh, compute):
     mesh = make_mesh(MeshConfig(data=mesh[0], fsdp=mesh[1], tensor=mesh[2]))
     state = state_of(config)
     pools = mesh.shape["data"] * mesh.shape["fsdp"] * compute.get("accumulate", 1)
-    placement = shard_params(mesh, state)
+    placement = param_shardings(mesh, state)
     with jax.set_mesh(mesh):
         step = jax.jit(made_step(config, **compute), out_shardings=(placement, None))
         after, metrics = step(jax.device_put(state, placement), place_batch(mesh, made_batch(8, pools=pools)), KEY)

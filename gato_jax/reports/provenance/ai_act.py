@@ -27,7 +27,7 @@ class Point:
     Attributes:
       paragraph: its number, such as "10(2)(a)".
       asks: the subject of the point, in short.
-      known: facts from the data, one sentence each.
+      known: facts from the data, one sentence each; empty if the data hold none.
       blank: a description of the text that a person has to write.
     """
 
@@ -39,7 +39,12 @@ class Point:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """A record on a dataset or a trained agent, with the points in the order of article 10(2)."""
+    """A record under the EU AI Act on a dataset or a trained agent, with the points (a) to (h) of article 10(2).
+
+    Attributes:
+      subject: name of the dataset, or a phrase on the agent, its step and its datasets.
+      points: the points, in their order.
+    """
 
     subject: str
     points: tuple[Point, ...]
@@ -49,7 +54,7 @@ class Record:
         return {"regulation": "(EU) 2024/1689", "article": 10, "subject": self.subject, "points": points}
 
     def to_markdown(self) -> str:
-        """Return the record as Markdown, with a marked blank under each point."""
+        """Return the record as a Markdown document, with the facts and a marked blank under each point."""
         lines = [f"# Data and data governance: {self.subject}", ""]
         lines += ["Regulation (EU) 2024/1689, article 10(2). Written from the data by gato_jax. Each blank is marked."]
         for point in self.points:
@@ -60,7 +65,7 @@ class Record:
 
 
 def ai_act_record(lineage: Lineage) -> Record:
-    """Return the record of a dataset, or of an agent and all its training datasets."""
+    """Return the record of data governance of a dataset, or of an agent and all its training datasets."""
     names = ", ".join(dataset.name for dataset in lineage.datasets)
     subject = names if lineage.training is None else f"an agent at step {lineage.training.step}, trained on {names}"
     points = (
@@ -71,12 +76,12 @@ def ai_act_record(lineage: Lineage) -> Record:
 
 
 def _for_each(facts: Callable[[DatasetLineage], list[str]]) -> Callable[[Lineage], list[str]]:
-    """Return a function that gives the facts of all datasets of a lineage, each after the name of its dataset."""
+    """Return a function that gives `facts` of all datasets of a lineage, each as "NAME OF THE DATASET: fact"."""
     return lambda lineage: [f"{dataset.name}: {fact}" for dataset in lineage.datasets for fact in facts(dataset)]
 
 
 def _design(lineage: Lineage) -> list[str]:
-    """Return facts for article 10(2)(a): keys, control rate, weights and training settings."""
+    """Return facts for article 10(2)(a): keys, control rate, weights (shares of rows) and training settings."""
     facts = [
         f"{d.name}: {side}s are {', '.join(f'{key} ({_describe_modality(value)})' for key, value in keys.items())}."
         for d in lineage.datasets
@@ -97,7 +102,10 @@ def _design(lineage: Lineage) -> list[str]:
 
 
 def _describe_modality(modality: Modality) -> str:
-    """Return a phrase on the size of a modality, such as "7 continuous values"."""
+    """Return a phrase on the size of a modality, such as "7 continuous values" or "images of 84 x 84 pixels".
+
+    Of a discrete modality it is "2 of 5 discrete values" for two elements with five values each; of text, "text".
+    """
     match modality:
         case Continuous():
             return f"{modality.size} continuous values"
@@ -109,7 +117,10 @@ def _describe_modality(modality: Modality) -> str:
 
 
 def _origin(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(b): who collected the episodes, with what, under which licence and consent."""
+    """Return facts for article 10(2)(b): who collected the episodes, with what, under which licence and consent.
+
+    There is one sentence for each provenance, and one that begins with "GAP:" for a real recording without consent.
+    """
     facts = []
     for origin, episodes in dataset.provenances.items():
         parts = [f"{pluralize(episodes, 'episode')} from {origin.source}, {origin.kind}"]
@@ -125,13 +136,16 @@ def _origin(dataset: DatasetLineage) -> list[str]:
 
 
 def _use(licence: str) -> str:
-    """Return a phrase on the commercial use that a licence permits."""
+    """Return "commercial use permitted", "commercial use forbidden" or "commercial use not known" for a licence."""
     words = {True: "commercial use permitted", False: "commercial use forbidden", None: "commercial use not known"}
     return words[commercial_use(licence)]
 
 
 def _preparation(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(c): filters, settings of conversions and damaged parts."""
+    """Return facts for article 10(2)(c): filters, settings of conversions and damaged parts, the first 20 one by one.
+
+    What is unknown about a conversion is a sentence that begins with "GAP:".
+    """
     facts = [f"{pluralize(count, 'episode')} removed by the filter {name}." for name, count in dataset.filtered.items()]
     for later, conversion in enumerate(dataset.conversions):
         which = f"conversion {later} before the last" if later else "the last conversion"
@@ -148,7 +162,10 @@ def _preparation(dataset: DatasetLineage) -> list[str]:
 
 
 def _assumptions(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(d): dimensions with values beyond their limits."""
+    """Return facts for article 10(2)(d): up to 20 continuous dimensions with values beyond the limits in the spec.
+
+    There are none if the dataset was not measured.
+    """
     if (data := dataset.measured) is None:
         return []
     clipped = [dimension for dimension in data.dimensions if dimension.clip_rate]
@@ -159,7 +176,10 @@ def _assumptions(dataset: DatasetLineage) -> list[str]:
 
 
 def _suitability(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(e): numbers of episodes and steps, returns, lengths and success rate."""
+    """Return facts for article 10(2)(e): numbers of episodes and steps, returns, lengths and success rate.
+
+    Of a dataset that was not measured they are the numbers only.
+    """
     facts = [f"{pluralize(dataset.episodes, 'episode')} of {pluralize(dataset.steps, 'step')}."]
     if (data := dataset.measured) is not None:
         rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
@@ -169,7 +189,11 @@ def _suitability(dataset: DatasetLineage) -> list[str]:
 
 
 def _biases(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(f): shares of kinds, most frequent equipment, agent, collector (`Provenance`)."""
+    """Return facts for article 10(2)(f): share of episodes of each kind and of the most frequent equipment and people.
+
+    Kinds are those of `Provenance`, such as real. Of `equipment`, `agent` and `collector`, a field is left out if most
+    episodes do not record it.
+    """
     shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
     facts = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]
     for field, words in (("equipment", "on the equipment"), ("agent", "with the actions of"), ("collector", "from")):
@@ -182,12 +206,16 @@ def _biases(dataset: DatasetLineage) -> list[str]:
 
 
 def _measures(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(g): the filters."""
+    """Return facts for article 10(2)(g): each filter of the conversions and the number of episodes that it removed."""
     return [f"filter {name}, {pluralize(count, 'episode')} removed." for name, count in dataset.filtered.items()]
 
 
 def _gaps(dataset: DatasetLineage) -> list[str]:
-    """Return facts for article 10(2)(h): unknown licence terms, degenerate dimensions, values that are not finite."""
+    """Return facts for article 10(2)(h): unknown licence terms, degenerate dimensions, values that are not finite.
+
+    Up to 20 degenerate dimensions are listed. Of a dataset that was not measured there are the licences and a sentence
+    that says so.
+    """
     unknown = [licence for licence in dataset.episodes_by("licence") if commercial_use(licence) is None]
     facts = [
         f"the terms of the licence {licence} are not known." if licence else "some episodes state no licence."

@@ -23,11 +23,11 @@ class ConversionLineage:
     """Record of one conversion of recordings into a dataset.
 
     Attributes:
-      folder: folder of the dataset that the conversion wrote.
-      settings: settings of the conversion.
-      rejected: (place, reason) of each damaged part of the source.
+      folder: folder of the dataset that the conversion wrote; empty if it is unknown.
+      settings: {name: value} of the settings of the conversion, with its `source`.
+      rejected: (location, reason) of each damaged part, such as an episode, of the source.
       filtered: {filter: number of undamaged episodes that it removed}.
-      missing: a sentence on what is unknown about the conversion; empty if nothing is.
+      missing: a sentence, without full stop, on what is unknown about the conversion; empty if nothing is.
     """
 
     folder: str = ""
@@ -38,7 +38,10 @@ class ConversionLineage:
 
 
 def read_conversions(folder: Path) -> tuple[ConversionLineage, ...]:
-    """Read the conversions that produced the dataset in `folder`, the newest first; none if it was recorded directly.
+    """Read the conversions that produced the dataset in `folder`, the newest first; () if it was recorded directly.
+
+    A source that is itself a folder of a recorded dataset is followed. If it is gone or changed, the last record has no
+    settings and says so in `missing`.
 
     Raises:
       ReportError: a conversion's file is damaged.
@@ -61,11 +64,12 @@ def _chain(folder: Path) -> Iterator[ConversionLineage]:
 
 
 def _why_not_the_source(folder: Path, splits: Any) -> str:
-    """Return why `folder` no longer holds the data that a conversion read; "" if it does.
+    """Return why `folder` no longer holds the data that a conversion read, as a clause; "" if it does.
 
     Args:
       folder: the dataset that the conversion read.
-      splits: {split: {"fingerprint": fingerprint of the data when they were read}}.
+      splits: {split: {"fingerprint": fingerprint of the data when they were read}}; anything else, or no split, also
+        gives a reason.
     """
     if not folder.is_dir():
         return f"{folder}, the source, no longer exists: {_UNKNOWN}"
@@ -94,7 +98,7 @@ def _read(folder: Path, header: Mapping[str, Any]) -> ConversionLineage:
 
 
 def read_json(file: Path, of: type = dict) -> Any:
-    """Read a JSON file and require its content to be of type `of`; a missing file gives an empty one.
+    """Read a JSON file and require its content to be of type `of`; a missing file gives `of()`, {} or [].
 
     Raises:
       ReportError: the file is not JSON, or its content is of another type.

@@ -32,7 +32,7 @@ class DatasetLineage:
       fingerprint: fingerprint of its data.
       episodes, steps: numbers of episodes and steps.
       provenances: {provenance: number of episodes}.
-      weight: share of the training rows of an agent; None without an agent.
+      weight: share of the training rows of an agent, in [0, 1]; None without an agent.
       conversions: the conversions that produced it, the newest first.
       measured: its statistics; None if its episodes were not read.
     """
@@ -52,7 +52,10 @@ class DatasetLineage:
 
     @property
     def rejected(self) -> tuple[tuple[str, str], ...]:
-        """(place, reason) of each damaged part, from all conversions and from reading the dataset."""
+        """Pairs (location, reason) of each damaged part, from all conversions and from reading the dataset.
+
+        A location is text that names a file or episode.
+        """
         converted = (part for conversion in self.conversions for part in conversion.rejected)
         return (*converted, *(self.measured.rejected if self.measured else ()))
 
@@ -65,7 +68,7 @@ class DatasetLineage:
         return dict(total)
 
     def episodes_by(self, field: str) -> dict[str, int]:
-        """Return {value: number of episodes} for one field of the provenances, such as `licence` or `kind`."""
+        """Return {value: number of episodes} for one field of `Provenance`, such as `licence` or `kind`."""
         return count_by(self.provenances, field)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,9 +86,9 @@ class TrainingLineage:
 
     Attributes:
       step: step of the checkpoint.
-      model: config of the model.
+      model: config of the model, as the JSON in the checkpoint.
       contract: fingerprint of the tokenization.
-      run: description of the run that the checkpoint holds.
+      run: settings of the run, such as batch_size and seed, as the JSON in the checkpoint.
       begun_as: step and digest of the params that fine-tuning started from; None for training from scratch.
     """
 
@@ -97,7 +100,7 @@ class TrainingLineage:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that identify the run at any step."""
+        """Sixteen hexadecimal digits that identify the run, the same at every step."""
         identity = json.dumps([self.model, self.contract, self.run, self.begun_as], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
@@ -115,11 +118,11 @@ class Lineage:
 
 
 def dataset_lineage(spec: TaskSpec, measured: DataStatistics, folder: Path | None = None) -> Lineage:
-    """Return the origins of a dataset.
+    """Return the origins of one dataset, a lineage without training.
 
     Args:
       spec: its task.
-      measured: its statistics.
+      measured: its statistics, which also give its provenances.
       folder: its folder, from which the conversions are read; None for a source without one.
 
     Raises:
@@ -164,7 +167,14 @@ def run_lineage(workdir: Path) -> Lineage:
 
 
 def _read_start(file: Path) -> tuple[int, str] | None:
-    """Return (step, digest) of the params that fine-tuning started from; None if the file does not exist."""
+    """Return (step, digest) of the params that fine-tuning started from; None if the file does not exist.
+
+    Args:
+      file: finetune_start.json of the run.
+
+    Raises:
+      ReportError: the file is damaged.
+    """
     if not file.exists():
         return None
     try:
@@ -175,7 +185,16 @@ def _read_start(file: Path) -> tuple[int, str] | None:
 
 
 def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
-    """Return the origins of a dataset from its row of data.json; `file` is named in error messages."""
+    """Return the origins of a dataset from its JSON object in data.json, with `measured` None.
+
+    Args:
+      row: the object.
+      contract: the contract of the checkpoint, which has the spec of the task.
+      file: data.json, for error messages.
+
+    Raises:
+      ReportError: the object lacks a key or has other values, or the contract lacks the task.
+    """
     try:
         origins = [dict(origin) for origin in row["provenances"]]
         provenances = {Provenance(**origin): int(count) for origin in origins for count in [origin.pop("episodes")]}
@@ -189,7 +208,16 @@ def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
 
 
 def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
-    """Return the conversions that `gato train` recorded in data.json, and mark a dataset folder that is gone."""
+    """Return the conversions that `gato train` recorded in data.json, the newest first.
+
+    The newest says so in `missing` if its folder is gone.
+
+    Args:
+      conversions: the JSON list; None if data.json has none, which gives one record that says so in `missing`.
+
+    Raises:
+      ReportError: the list is damaged.
+    """
     if conversions is None:
         return (
             ConversionLineage(missing="the run does not record the folder of the dataset: its conversion is unknown"),

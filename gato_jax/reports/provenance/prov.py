@@ -29,7 +29,10 @@ Node = dict[str, Any]
 
 
 def prov_graph(lineage: Lineage) -> dict[str, Any]:
-    """Return the PROV-O graph of a lineage as JSON-LD; each node that is referred to is in the graph."""
+    """Return the PROV-O graph of a lineage as JSON-LD, an object of `@context` and `@graph`, the list of nodes.
+
+    Each node that is referred to is in the graph.
+    """
     graph = _Graph()
     graph.add(_SOFTWARE, "prov:SoftwareAgent", {"dcterms:title": "gato_jax"})
     datasets = [_add_dataset(graph, dataset) for dataset in lineage.datasets]
@@ -45,35 +48,44 @@ class _Graph:
         self.nodes: dict[str, Node] = {}
 
     def add(self, name: str, kind: str | list[str], properties: Node) -> str:
-        """Add a node without its empty properties and return its id.
+        """Add a node without its empty properties ("", None, [] and {}) and return its id.
 
         Args:
-          name: id of the node.
-          kind: its type or types.
-          properties: its properties.
+          name: id of the node, a URN.
+          kind: its type or types, such as "prov:Entity".
+          properties: {property: value}, such as {"dcterms:title": "conversion"}.
         """
         present = {key: value for key, value in properties.items() if value not in ("", None, [], {})}
         self.nodes.setdefault(name, {"@id": name, "@type": kind, **present})
         return name
 
     def agent(self, name: str) -> str:
-        """Add an agent (a person, an organisation or a policy; recordings do not say which) and return its id."""
+        """Add an agent (a person, an organisation or a policy; recordings do not say which) and return its id.
+
+        The name "gato_jax" gives the id of this software.
+        """
         if name == "gato_jax":
             return _SOFTWARE
         return self.add(_id("agent", name), "prov:Agent", {"dcterms:title": name})
 
     def role(self, name: str) -> Node:
-        """Add a role and return a reference to it."""
+        """Add a role with this title, such as "collector", and return a JSON-LD reference to it."""
         return _reference(self.add(_id("role", name), "prov:Role", {"dcterms:title": name}))
 
     def association(self, agent: str, role: str, plan: str | None = None) -> Node:
-        """Return the association of an agent with an activity in the given role, following the plan with this id."""
+        """Return the association of an agent with an activity, as a node without an id, and add its role.
+
+        Args:
+          agent: id of the agent's node.
+          role: title of the role, such as "collector".
+          plan: id of the plan that the agent followed; None without one.
+        """
         node = {"@type": "prov:Association", "prov:agent": _reference(agent), "prov:hadRole": self.role(role)}
         return node if plan is None else node | {"prov:hadPlan": _reference(plan)}
 
 
 def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
-    """Add a dataset with its sources and conversions, and return the id of the dataset."""
+    """Add a dataset with its sources and conversions, and return the id of the dataset's node."""
     sources = [_add_source(graph, origin) for origin in dataset.provenances]
     name = _id("dataset", dataset.name, dataset.fingerprint)
     conversion = _add_conversions(graph, dataset, sources)
@@ -98,7 +110,13 @@ def _add_dataset(graph: _Graph, dataset: DatasetLineage) -> str:
 
 
 def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str]) -> str:
-    """Add the conversions that produced a dataset, each informed by the previous one, and return the newest id."""
+    """Add the conversions that produced a dataset, each informed by the one before it, and return the newest one's id.
+
+    Args:
+      graph: the graph.
+      dataset: the dataset; one without conversions gets a single one that has no settings.
+      sources: ids of the sources, which the oldest conversion used.
+    """
     newest, *earlier = dataset.conversions or (ConversionLineage(),)
     read = dataset.measured.rejected if dataset.measured else ()
     steps = [dataclasses.replace(newest, rejected=(*newest.rejected, *read)), *earlier]
@@ -174,7 +192,13 @@ def _add_equipment(graph: _Graph, origin: Provenance) -> str | None:
 
 
 def _add_annotation(graph: _Graph, annotator: str, digest: str) -> str:
-    """Add the annotation of the source with this digest and return its id."""
+    """Add the activity of annotating a source, associated with its annotator, and return the id of the activity.
+
+    Args:
+      graph: the graph.
+      annotator: name of who or what annotated.
+      digest: digest that identifies the source, as part of the id.
+    """
     agent = graph.agent(annotator)
     return graph.add(
         _id("annotation", digest),
@@ -193,7 +217,7 @@ def _add_training(graph: _Graph, training: TrainingLineage, datasets: list[tuple
     Args:
       graph: the graph.
       training: the training.
-      datasets: each dataset with the id of its node.
+      datasets: pairs of each dataset and the id of its node.
     """
     contract = graph.add(
         _id("contract", training.contract), ["prov:Entity", "prov:Plan"], {"dcterms:title": "tokenization"}
@@ -242,7 +266,14 @@ def _add_start(graph: _Graph, training: TrainingLineage) -> list[str]:
 
 
 def _add_tokens(graph: _Graph, dataset: DatasetLineage, name: str, contract: str) -> str:
-    """Add the tokenization of the dataset with node id `name` and return the id of its tokens."""
+    """Add the tokenization of a dataset and its tokens, and return the id of the tokens.
+
+    Args:
+      graph: the graph.
+      dataset: the dataset.
+      name: id of its node.
+      contract: id of the node of the contract, the plan that tokenization follows.
+    """
     activity = graph.add(
         _id("tokenization", dataset.name, dataset.fingerprint, contract),
         "prov:Activity",
@@ -265,7 +296,10 @@ def _add_tokens(graph: _Graph, dataset: DatasetLineage, name: str, contract: str
 
 
 def _id(kind: str, *parts: str) -> str:
-    """Return a URN made of `kind` and the parts that are not empty, so that the same thing has the same id anywhere."""
+    """Return a URN such as `urn:gato_jax:agent:Jane%20Doe`, of `kind` and the parts that are not empty, quoted.
+
+    The same thing so has the same id anywhere.
+    """
     return ":".join(["urn:gato_jax", kind, *(quote(part, safe="") for part in parts if part)])
 
 
@@ -275,7 +309,11 @@ def _reference(name: str) -> Node:
 
 
 def _xsd_time(text: str) -> Node | str:
-    """Return an ISO 8601 date or time as a typed XML Schema literal; "" for an empty text."""
+    """Return an ISO 8601 date or time as a typed JSON-LD literal (xsd:date or xsd:dateTime); "" for an empty text.
+
+    Raises:
+      ValueError: the text is neither.
+    """
     if not text:
         return ""
     try:

@@ -13,9 +13,12 @@ if TYPE_CHECKING:  # importing batching takes a second
 
 
 def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
-    """Return one JSON object for each dataset of a mixture, as reports and records of provenance read it.
+    """Return one JSON object for each dataset of a mixture, in its order, for the data.json that training writes.
 
-    It is written before training, because the folder of a dataset may be gone when somebody asks.
+    The keys are `dataset`, `task`, `episodes`, `steps`, `source`, `licence`, `kind` and `agent` (distinct values joined
+    by "; "), `weight` (share of the rows), `fingerprint`, `provenances` ([{"episodes", fields of `Provenance`}]) and,
+    except for exports of tokens, `conversions` (fields of `ConversionLineage`, the newest first; [] if there are none).
+    It is made before training, because the folder of a dataset may be gone when somebody asks.
     """
     return [
         {
@@ -37,7 +40,10 @@ def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
 
 
 def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
-    """Return the conversions that led to a recorded dataset; an export of tokens does not say from which they are."""
+    """Return {"conversions": [...]} of a dataset, the newest first; [] unless it is a folder of recorded episodes.
+
+    An export of tokens gives {}, as its conversions are unknown.
+    """
     if dataset.kind == "tokens":
         return {}
     conversions = read_conversions(Path(dataset.location)) if dataset.kind == "recorded" else ()
@@ -45,5 +51,5 @@ def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
 
 
 def _distinct(records: TokenRecords, field: str) -> str:
-    """Return the distinct values of one field in the provenances of a dataset."""
+    """Return the distinct values of one field of `Provenance` in a dataset, joined by "; " in order of appearance."""
     return "; ".join(dict.fromkeys(getattr(provenance, field) for provenance in records.provenances))

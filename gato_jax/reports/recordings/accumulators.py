@@ -21,8 +21,9 @@ _IMAGES = 32  # number of images that are measured at a time
 
 
 class Sample:
-    """A uniform random sample of a stream of steps, of fixed size; all steps if they are fewer.
+    """A uniform random sample of a stream of steps with `width` numbers each; all steps if they are few.
 
+    It has 20,000 steps, or fewer if `width` is over 200, so that it holds 4,000,000 numbers, but at least 100 steps.
     Each step draws a number, and the steps with the lowest numbers are kept. The generator has a fixed seed, so the
     sample depends on the order of the steps only.
     """
@@ -50,7 +51,7 @@ class Sample:
         return self._rows
 
     def _compact(self):
-        """Merge the waiting steps into the sample and drop those with the largest draws."""
+        """Merge the steps added since the last call into the sample and drop those with the largest draws."""
         parts = [(self._draws, self._rows), *self._waiting]
         draws, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
         if len(draws) > self.size:
@@ -61,12 +62,13 @@ class Sample:
 
 
 class ContinuousSums:
-    """Running statistics of a continuous key: moments, a sample, clipped values and the first distinct values.
+    """Running statistics of a continuous key: moments, a sample, clipped values and some distinct values.
 
     Attributes:
+      moments, sample: count, extremes, mean and deviation, and a random sample, of the steps that are not left out.
       left_out: number of steps left out because a value was not finite.
-      clipped: (D,) number of values beyond the limits.
-      values: for each element, its first FEW + 1 distinct values.
+      clipped: (D,) number of values beyond the limits of the modality.
+      values: for each element, distinct values that it took: all of them if they are at most FEW, more than FEW if not.
     """
 
     def __init__(self, modality: Continuous):
@@ -76,7 +78,7 @@ class ContinuousSums:
         self.values: list[set[float]] = [set() for _ in range(modality.size)]
 
     def add(self, values: np.ndarray):
-        """Add values (T, *shape), without the steps at which a value is not finite."""
+        """Add values (T, *shape), without the steps at which any value of the key is not finite."""
         values = values.reshape(len(values), self.modality.size)
         finite = np.isfinite(values).all(axis=1)
         self.left_out += int((~finite).sum())
@@ -94,7 +96,7 @@ class ContinuousSums:
 
 
 class DiscreteCounts:
-    """Counts (D, n) of how often each element of a discrete key took each of its n values."""
+    """Running counts (`counts`, (D, n)) of how often each element of a discrete key took each of its n values."""
 
     def __init__(self, modality: Discrete):
         self.counts = np.zeros((modality.size, modality.n), np.int64)
@@ -107,7 +109,10 @@ class DiscreteCounts:
 
 
 class ImageSums:
-    """Running statistics of the pixels and of the measures of a camera's images; see `findings.Camera`."""
+    """Running statistics of the pixels and of the measures of a camera's images; see `findings.Camera`.
+
+    `names` are the M measures: red, green and blue (or "channel 0" and so on), brightness, contrast and edges.
+    """
 
     def __init__(self, modality: Image):
         colours = ("red", "green", "blue")
@@ -146,21 +151,28 @@ class ImageSums:
 
 
 def _edges(brightness: np.ndarray) -> np.ndarray:
-    """Return the mean absolute difference of neighbouring pixels, (T,) for (T, H, W)."""
+    """Return the mean absolute difference of neighbouring pixels, both ways, for each image: (T,) for (T, H, W)."""
     steps = [np.abs(np.diff(brightness, axis=axis)).reshape(len(brightness), -1) for axis in (1, 2)]
     differences = np.concatenate(steps, axis=1)
     return differences.sum(axis=1, dtype=np.float64) / max(differences.shape[1], 1)
 
 
 class TextCounts:
-    """Counts of the texts of a key; only the first 10,000 distinct texts are counted one by one."""
+    """Running counts of the texts of a key.
+
+    Attributes:
+      counts: {text: number of steps} for the first 10,000 distinct texts.
+      count, empty: numbers of steps, and of steps whose text is empty.
+      characters: summed lengths of all texts.
+      others: number of steps whose text is not in `counts`.
+    """
 
     def __init__(self):
         self.counts: collections.Counter[str] = collections.Counter()
         self.count, self.empty, self.characters, self.others = 0, 0, 0, 0
 
     def add(self, texts: np.ndarray):
-        """Add texts, str (T,)."""
+        """Add texts, an array of str (T,)."""
         for text, times in collections.Counter(texts.tolist()).items():
             self.count += times
             self.empty += times * (text == "")

@@ -54,7 +54,8 @@ class Comparison:
       first, second: names of the tasks.
       differences: the largest distance first.
       warnings: signs that the datasets are of different tasks: other names or keys.
-      only_first, only_second: quantities that only one of them has, or that are of different kinds.
+      only_first, only_second: quantities, as "action joints[2]", that only one of them has, or that are of different
+        kinds or numbers of discrete values.
     """
 
     first: str
@@ -69,7 +70,11 @@ class Comparison:
 
 
 def compare(first: DataStatistics, second: DataStatistics) -> Comparison:
-    """Compare two datasets in every quantity that both have."""
+    """Compare two datasets in every quantity that both have under one side, name and kind.
+
+    These are episode lengths, returns if either has rewards, continuous elements, image measures, discrete elements and
+    texts.
+    """
     first_parts, second_parts = _by_name(first), _by_name(second)
     shared = [
         name for name, part in first_parts.items() if name in second_parts and _comparable(part, second_parts[name])
@@ -89,7 +94,7 @@ def compare(first: DataStatistics, second: DataStatistics) -> Comparison:
 
 
 def _warnings(first: DataStatistics, second: DataStatistics) -> Iterator[str]:
-    """Yield sentences on signs that two datasets are of different tasks."""
+    """Yield sentences, without full stop, on signs that two datasets are of different tasks: other names or keys."""
     if first.dataset != second.dataset:
         names = f"{first.dataset} and {second.dataset}"
         yield f"{names} are different tasks: the differences may be those of the tasks, not of the recordings"
@@ -103,7 +108,7 @@ _Name = tuple[str, str, str]  # kind, side, name
 
 
 def _by_name(data: DataStatistics) -> dict[_Name, _Part]:
-    """Return the comparable parts of a dataset by (kind, side, name)."""
+    """Return {(kind, side, name): part} of the dimensions, image measures, discrete elements and texts of a dataset."""
     parts: dict[_Name, _Part] = {("continuous", d.side, d.name): d for d in data.dimensions}
     parts |= {("image", m.side, m.name): m for camera in data.cameras for m in camera.measures}
     parts |= {("discrete", e.side, e.name): e for e in data.discrete}
@@ -111,7 +116,7 @@ def _by_name(data: DataStatistics) -> dict[_Name, _Part]:
 
 
 def _comparable(one: _Part, other: _Part) -> bool:
-    """Return whether two parts can be compared: discrete elements need the same number of values."""
+    """Return whether two parts of one kind can be compared: discrete elements need the same number of values."""
     return not isinstance(one, DiscreteElement) or len(one.counts) == len(getattr(other, "counts", ()))
 
 
@@ -155,7 +160,10 @@ def _numeric_difference(
 
 
 def histogram(values: np.ndarray, ends: tuple[float, float] | None = None) -> tuple[int, ...]:
-    """Return the counts of (N,) values in 32 equal bins between `ends`, by default their minimum and maximum."""
+    """Return the counts of (N,) values in 32 equal bins between `ends`; values beyond them are not counted.
+
+    If `ends` is None, the bins lie between the minimum and the maximum of the values.
+    """
     return tuple(np.histogram(values, _CELLS, ends)[0].tolist())
 
 
@@ -167,7 +175,10 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def total_variation(first: Mapping[Any, int], second: Mapping[Any, int]) -> float:
-    """Return the total variation distance of two counts: half of the summed differences of each value's share."""
+    """Return the total variation distance of two counts {value: number}, in [0, 1].
+
+    It is half of the summed absolute differences of each value's share. A value that is missing counts 0.
+    """
     totals = [max(sum(counts.values()), 1) for counts in (first, second)]
     keys = dict.fromkeys([*first, *second])
     return 0.5 * math.fsum(abs(first.get(key, 0) / totals[0] - second.get(key, 0) / totals[1]) for key in keys)

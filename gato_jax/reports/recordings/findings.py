@@ -18,6 +18,7 @@ class Spread:
     """The distribution of a number that each episode has, such as its length or its return.
 
     Attributes:
+      mean, standard_deviation, minimum, maximum: of `values`; the deviation is that of the population.
       values: (N,) the number of each episode; the page draws a histogram, the JSON leaves them out.
     """
 
@@ -54,8 +55,8 @@ class Dimension:
       count: number of steps that were measured.
       left_out: number of steps that were not, because a value of the key was not finite.
       quantile_1, quantile_99: the 1% and the 99% quantile of `sample`.
-      clip_rate: share of values beyond the limits of the modality; None if it has no limits.
-      reason: why the dimension is degenerate (hardly varies); empty if it is not.
+      clip_rate: share of values beyond the limits of the modality, in [0, 1]; None if it has no limits.
+      reason: why the dimension is degenerate (hardly varies), such as "constant, always 0"; empty if it is not.
       sample: (N,) values of steps drawn at random, or of all steps if they are few.
     """
 
@@ -137,7 +138,7 @@ class DiscreteElement:
 
     @property
     def reason(self) -> str:
-        """The reason why the element is degenerate (constant); empty if it is not."""
+        """The reason why the element is degenerate, such as "constant, always 3"; empty if it is not constant."""
         seen = np.flatnonzero(self.counts)
         return f"constant, always {seen[0]}" if len(seen) == 1 else ""
 
@@ -153,7 +154,7 @@ class Texts:
       side, key: "observation" or "action", and the key.
       count: number of steps.
       empty: number of steps whose text is empty.
-      mean_characters: mean length of a text.
+      mean_characters: mean number of characters of a text.
       counts: {text: number of steps} for the first 10,000 distinct texts.
       others: number of steps with any other text.
     """
@@ -177,8 +178,9 @@ class DataStatistics:
 
     Attributes:
       dataset: name of the task.
+      split: name of the split.
       fingerprint: fingerprint of the data.
-      episodes, steps: number of episodes read and of their steps.
+      episodes, steps: number of episodes read and of their steps with an action.
       lengths, returns: distributions over episodes.
       rewarded: whether any step has a reward other than zero.
       success_rate: share of successes among the episodes that record success; None if none does.
@@ -217,15 +219,18 @@ class DataStatistics:
 
     @property
     def degenerate(self) -> tuple[Dimension | Camera | DiscreteElement, ...]:
-        """The parts of `varying` that hardly vary."""
+        """The parts of `varying` that hardly vary: those with a `reason`."""
         return tuple(part for part in self.varying if part.reason)
 
     def episodes_by(self, field: str) -> dict[str, int]:
-        """Return {value: number of episodes} for one field of the provenances, such as `licence` or `kind`."""
+        """Return {value: number of episodes} for one field of `Provenance`, such as `licence` or `kind`."""
         return count_by(self.provenances, field)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON, with the episodes of each provenance and the terms of each licence."""
+        """Return all fields as JSON, without samples, and under `licences` the terms and episodes of each licence.
+
+        `provenances` is a list of objects, each the fields of a provenance and its number of `episodes`.
+        """
         fields: dict[str, Any] = dict(vars(self))
         for name in ("lengths", "returns"):
             fields[name] = fields[name].to_json()
@@ -243,7 +248,10 @@ class DataStatistics:
 
 
 def count_by(provenances: Mapping[Provenance, int], field: str) -> dict[str, int]:
-    """Return {value: number of episodes} for one field of provenances, given {provenance: number of episodes}."""
+    """Return {value: number of episodes} for one field of `Provenance`, given {provenance: number of episodes}.
+
+    Values are in the order in which they first occur; "" stands for a field that is not recorded.
+    """
     counts: dict[str, int] = {}
     for origin, episodes in provenances.items():
         counts[getattr(origin, field)] = counts.get(getattr(origin, field), 0) + episodes

@@ -17,7 +17,7 @@ _VALUES = 64  # the most values of a discrete element that the page draws
 
 
 def write_page(path: Path, data: DataStatistics, comparison: Comparison | None = None):
-    """Write the data report to `path` and make the folders above it."""
+    """Write the data report, an HTML file, to `path` and make the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(data, comparison), encoding="utf-8")
 
@@ -38,7 +38,11 @@ def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
 
 
 def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
-    """Return the main finding in one sentence: the largest difference, or the number of degenerate dimensions."""
+    """Return the main finding in one sentence, such as "lift: 2 of 14 dimensions are degenerate".
+
+    With a comparison it is the largest difference; without one, the number of dimensions, cameras and discrete elements
+    that are degenerate, or of episodes if none is.
+    """
     if comparison is not None:
         largest = comparison.differences[0]
         if largest.distance == 0:

@@ -25,7 +25,7 @@ def measure(reader: EpisodeReader, positions: Iterable[int] | None = None) -> Da
 
     Args:
       reader: the episodes. An episode that the reader rejects is listed in the result and counted nowhere else.
-      positions: indices of the episodes to read, by default all. They may be wrapped in a progress bar.
+      positions: indices of the episodes to read; None for all. They may be wrapped in a progress bar.
 
     Raises:
       ReportError: no episode can be read, a return is not finite, or a key has no step with finite values.
@@ -149,13 +149,16 @@ def _binary_grippers(spec: TaskSpec) -> Iterator[tuple[str, str, int]]:
 
 
 def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few_are_right: bool) -> str:
-    """Return why an element is degenerate (hardly varies), or "" if it is not.
+    """Return why an element is degenerate, such as "constant, always 0", or "" if it is not.
+
+    It is degenerate if it is constant or nearly so for its limits, takes at most four values, each for 25 steps on
+    average, or has a thousandth of its range for its standard deviation or for the middle 98% of its values.
 
     Args:
       sums: the statistics of its key.
-      element: its index.
+      element: its index in the flattened value.
       middle: width of the interval that holds the middle 98% of its values.
-      few_are_right: whether the element may take a few values only.
+      few_are_right: whether it may take few values, as a binary gripper does; then only constancy makes it degenerate.
     """
     low, high = float(sums.moments.low[element]), float(sums.moments.high[element])
     if reason := constancy_reason(sums.modality, element, low, high):
@@ -172,7 +175,13 @@ def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few
 
 
 def _numbers(sums: ContinuousSums | ImageSums, sample: np.ndarray, element: int) -> dict:
-    """Return the fields of `Dimension` that come from the moments and the sample (N, D) of one element."""
+    """Return {field of `Dimension`: value} of the fields that come from moments and sample of one element.
+
+    Args:
+      sums: the statistics of its key.
+      sample: (N, D) sampled steps of all elements of the key.
+      element: its index in the flattened value, or that of an image measure.
+    """
     moments = sums.moments
     low, high = np.quantile(sample[:, element], (0.01, 0.99)).tolist()
     return {

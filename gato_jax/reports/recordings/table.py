@@ -14,7 +14,10 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def table(data: DataStatistics) -> str:
-    """Return a text table with a line for each continuous dimension and image measure, and a last line of totals."""
+    """Return a text table with a line for each continuous dimension and image measure, and a last line of totals.
+
+    Discrete and text keys have no lines; without any line there are the totals only.
+    """
     rows: list[tuple[str, ...]] = [("dimension", "mean", "spread", "1%", "99%", "minimum", "maximum", "clipped", "")]
     for d in (*data.dimensions, *(measure for camera in data.cameras for measure in camera.measures)):
         values = d.mean, d.standard_deviation, d.quantile_1, d.quantile_99, d.minimum, d.maximum
@@ -27,7 +30,10 @@ def table(data: DataStatistics) -> str:
 
 
 def comparison_table(comparison: Comparison, most: int = 20) -> str:
-    """Return a text table of the warnings and of the `most` largest differences, the largest first."""
+    """Return text with a line for each warning and a table of the `most` largest differences, the largest first.
+
+    A last line says how many more differences there are, if any.
+    """
     rows: list[tuple[str, ...]] = [("most different", "distance", "of the means", "first mean", "second mean", "kind")]
     for d in comparison.differences[:most]:
         values = d.mean_difference, d.first_mean, d.second_mean

@@ -15,7 +15,13 @@ CELLS = 64  # cells of a histogram over the bins
 
 
 class Moments:
-    """Count, minimum, maximum, mean and standard deviation of each element of a continuous key, in float64."""
+    """Running count, minimum, maximum, mean and standard deviation of each element of a continuous key, in float64.
+
+    Attributes:
+      count: number of steps.
+      low, high: (D,) minimum and maximum; inf and -inf before the first step.
+      mean, standard_deviation: (D,) those of the population; 0 before the first step.
+    """
 
     def __init__(self, modality: Continuous):
         self.count = 0
@@ -46,11 +52,14 @@ class Moments:
 
 
 class CodecErrors:
-    """Errors of one codec on each element of a key: absolute errors, number of clipped values, bins used.
+    """Running errors of one codec on each element of a key: absolute errors, number of clipped values, bins used.
 
     Attributes:
+      count: number of steps.
+      error_sum, error_max: (D,) sum and maximum of absolute errors.
+      clipped: (D,) number of clipped values.
       seen: (D, B) whether a value fell into the bin.
-      histogram: (D, cells) counts over up to 64 equal ranges of bins.
+      histogram: (D, cells) counts over 64 equal ranges of bins, or over the bins if there are fewer.
     """
 
     def __init__(self, codec: ContinuousCodec):
@@ -81,13 +90,13 @@ class CodecErrors:
 
 
 class SeenValues:
-    """Mask (D, n) of the values that each element of a discrete key took."""
+    """Running mask of values: `seen`, bool (D, n), is True for each value that an element of a discrete key took."""
 
     def __init__(self, modality: Discrete):
         self.seen = np.zeros((modality.size, modality.n), bool)
 
     def add(self, codec: DiscreteCodec, values: np.ndarray):
-        """Add integers (T, *shape).
+        """Add integers (T, *shape), which `codec`, that of the key, checks.
 
         Raises:
           TokenizationError: a value is not in [0, n).
@@ -111,7 +120,12 @@ class TextTokens:
         self.most_observed, self.most = 0, 0
 
     def add(self, steps: int, lengths: dict[tuple[str, str], np.ndarray]):
-        """Add an episode of `steps` steps, given the number of tokens (T,) of each text as {(side, key): lengths}."""
+        """Add an episode.
+
+        Args:
+          steps: its number of steps, T.
+          lengths: {(side, key): number of tokens of the text at each step, (T,) integers}.
+        """
         self.steps += steps
         observed, total = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
         for (side, key), length in lengths.items():

@@ -19,8 +19,8 @@ NARROWEST = 1e-3  # range of a degenerate dimension, as a share of its limits or
 def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterator[Dimension]:
     """Yield the report entry of each element of a continuous column.
 
-    A dimension is degenerate if it is constant, if its range is at most a thousandth of its limits (or of its largest
-    magnitude if it has no limits), or if its range is less than one bin.
+    A dimension is degenerate if it is constant, if its range is at most a thousandth of the distance of its limits (of
+    its largest magnitude if a limit is missing), or if its values lie within one bin or no further apart than one.
 
     Args:
       column: the column.
@@ -54,6 +54,9 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
 def constancy_reason(modality: Continuous, element: int, low: float, high: float) -> str:
     """Return why an element with values in [low, high] is degenerate whatever the bins; "" if it is not.
 
+    It is degenerate if it is constant ("constant, always 0.5"), or if high - low is at most a thousandth of the
+    distance of its limits, or of its largest magnitude if a limit is missing.
+
     Args:
       modality: the modality of its key.
       element: its index in the flattened value.
@@ -86,7 +89,10 @@ def _single_bin_reason(errors: CodecErrors, element: int, span: float) -> str:
 
 
 def describe_fit(codec: ImageCodec) -> str:
-    """Return a sentence on how an image is resized, padded or cropped so that whole patches cover it."""
+    """Return a sentence on how an image is resized, padded or cropped so that whole patches cover it.
+
+    Sizes are height x width: "84 x 84 is padded by 12 rows below and 12 columns on the right, 6 x 6 patches".
+    """
     (rows, columns), (height, width, _) = codec.grid, codec.modality.shape
     wanted = rows * codec.patch, columns * codec.patch
     into = f"{rows} x {columns} patches"

@@ -14,11 +14,11 @@ class Dimension:
 
     Attributes:
       side, key, element: "observation" or "action", the key, and the index in the flattened value.
-      mean_abs_error, max_abs_error: differences between values and decoded tokens.
-      clip_rate: share of values outside the range that the bins cover.
+      mean_abs_error, max_abs_error: absolute differences between values and decoded tokens.
+      clip_rate: share of values outside the range that the bins cover, in [0, 1].
       bins_used, bins_used_share: number and share of the bins that at least one value fell into.
       minimum, maximum, standard_deviation: of the values.
-      degenerate, reason: whether the element hardly varies, and why.
+      degenerate, reason: whether the element hardly varies, and why; the reason is empty if it varies.
       histogram: counts in up to 64 equal ranges of bins; the page draws it, the JSON leaves it out.
     """
 
@@ -45,7 +45,7 @@ class Dimension:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeyTokens:
-    """Mean number of tokens of one key in a step; the separator counts as a key with an empty side."""
+    """Mean number of tokens of one key in a step; the separator counts as a key "separator" with an empty side."""
 
     side: str
     key: str
@@ -61,9 +61,10 @@ class Setting:
       mean_abs_error, max_abs_error, clip_rate: over all continuous values; None if there are none.
       bins_used: share of the bins that at least one value of any dimension fell into.
       tokens_per_step, max_tokens_per_step: mean and maximum number of tokens of a step.
-      context_share: mean tokens of a step divided by the length of the context.
+      context_share: mean tokens of a step divided by the length of the context in tokens.
       max_observation_tokens: the most tokens of an observation and its separator, which share the local positions.
-      exceeds_local_positions: whether that is more than there are local positions, so that training is impossible.
+      exceeds_local_positions: whether that is more than local_positions - 1 (the last one is that of actions), so that
+        training is impossible.
       tokens: mean number of tokens of each key, in the order of a step.
       dimensions: results of each element of the continuous keys.
     """
@@ -94,7 +95,15 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepCell:
-    """Errors of one companding formula on values of both signs whose magnitudes are in [low, high)."""
+    """Errors of one companding formula on values of both signs whose magnitudes are in (low, high).
+
+    Attributes:
+      formula: "paper", with M = 256, or "article", the one without M (m=1).
+      mu, bins: parameter mu and number of bins.
+      mean_abs_error, max_abs_error: absolute errors.
+      mean_relative_error, max_relative_error: absolute errors divided by the magnitude of the value.
+      clip_rate: share of values that are clipped, in [0, 1].
+    """
 
     formula: Literal["paper", "article"]
     mu: float
@@ -117,9 +126,10 @@ class ExactKey:
     """A key that tokens represent exactly: discrete, text, or an image once it is fitted to whole patches.
 
     Attributes:
-      n: number of values of a discrete key.
-      values: for a discrete key, the number of distinct values that each element took.
-      fits: for an image, {patch side: description of how the image is fitted}.
+      side, key: "observation" or "action", and the key.
+      n: number of values that a discrete key may take; None for others.
+      values: for a discrete key, the number of distinct values that each element took; () for others.
+      fits: for an image, {patch side in pixels: sentence on how the image is fitted}; {} for others.
     """
 
     side: str
@@ -150,7 +160,7 @@ class TokenizationReport:
       episodes, steps: number of episodes, and of steps at which an action was taken.
       context: length of the context in tokens.
       settings: results of each tokenization of the grid.
-      article_settings: the same with m=1, the formula of a secondary article.
+      article_settings: results of each mu, bins and patch of the grid with m=1, the formula of a secondary article.
       sweep: errors of both formulas, the paper's and the one with m=1, on values of all magnitudes.
       exact: keys that tokens represent exactly.
     """
@@ -178,7 +188,7 @@ class TokenizationReport:
 
     @property
     def best(self) -> Setting:
-        """The setting with the smallest mean absolute error.
+        """The setting with the smallest mean absolute error, 0 for data without continuous values.
 
         Ties go to the fewest tokens, then to the fewest bins, then to the patch and mu nearest to the paper's.
         """
@@ -196,6 +206,6 @@ class TokenizationReport:
         return self.paper or self.best
 
     def article_setting(self, setting: Setting) -> Setting:
-        """Return the results of the same setting with m=1."""
+        """Return the results with the same mu, bins and patch and with m=1, the formula of a secondary article."""
         wanted = (setting.mu, setting.bins, setting.patch)
         return next(s for s in self.article_settings if (s.mu, s.bins, s.patch) == wanted)

@@ -46,12 +46,12 @@ class Grid:
         _check("patch", self.patch, lambda value: value >= 1, "a positive whole number")
 
     def tokenizations(self) -> list[Tokenization]:
-        """Return a tokenization for each combination; the patch changes fastest."""
+        """Return a tokenization for each combination, in the order mu, m, bins, patch; the patch changes fastest."""
         combinations = itertools.product(self.mu, self.m, self.bins, self.patch)
         return [tokenization(mu=mu, m=m, bins=bins, patch=patch) for mu, m, bins, patch in combinations]
 
     def with_article_formula(self) -> Grid:
-        """Return the same grid with m=1, which is the formula of a secondary article."""
+        """Return the same grid with m=1 as the only m, which is the formula of a secondary article."""
         return dataclasses.replace(self, m=(ARTICLE_M,))
 
 

@@ -109,7 +109,7 @@ class _Totals:
         self.texts.add(steps, lengths)
 
     def setting(self, layout: Layout, context: int) -> Setting:
-        """Return the results of one layout."""
+        """Return the results of one of the layouts, for a context of `context` tokens."""
         errors = [self.errors[column] for column in _columns(layout) if column in self.errors]
         values = sum(e.count * len(e.clipped) for e in errors)
         seen = [e.seen.any(axis=0) for e in errors]
@@ -139,7 +139,7 @@ class _Totals:
         )
 
     def _tokens(self, layout: Layout) -> tuple[KeyTokens, ...]:
-        """Return the mean number of tokens of each key, in the order of a step."""
+        """Return the mean number of tokens in a step of each key and of the separator, in the order of a step."""
         keys = []
         for side, key, codec in _columns(layout):
             count = codec.token_count
@@ -150,7 +150,7 @@ class _Totals:
         return tuple(keys)
 
     def exact(self, layouts: list[Layout]) -> Iterable[ExactKey]:
-        """Yield the keys that are not continuous."""
+        """Yield the keys that are not continuous, observations first; images have the fits of all layouts' patches."""
         for side, key, codec in _columns(layouts[0]):
             match codec:
                 case DiscreteCodec():

@@ -17,7 +17,7 @@ _LISTED = 12  # the most lines on degenerate dimensions above the table, which m
 
 
 def write_page(report: TokenizationReport, path: Path):
-    """Write the tokenization report to `path` and make the folders above it."""
+    """Write the tokenization report, an HTML file, to `path` and make the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(report), encoding="utf-8")
 
@@ -53,7 +53,11 @@ def render(report: TokenizationReport) -> str:
 
 
 def headline(report: TokenizationReport) -> str:
-    """Return the main finding in one sentence: the dimension with the largest error in standard deviations."""
+    """Return the main finding in one sentence: the dimension with the largest mean error in its standard deviations.
+
+    Degenerate dimensions do not count. For example: "lift: joints[2], the worst dimension, is off by 1.2% of its
+    spread".
+    """
     if not report.shown.dimensions:
         return f"{report.dataset}: no continuous values, and all others are exact"
     shares = {d: d.mean_abs_error / d.standard_deviation for d in report.shown.dimensions if not d.degenerate}
@@ -64,12 +68,15 @@ def headline(report: TokenizationReport) -> str:
 
 
 def name(dimension: Dimension) -> str:
-    """Return the name of a dimension, such as "joints[2]"."""
+    """Return the name of a dimension, its key and element, such as "joints[2]"."""
     return f"{dimension.key}[{dimension.element}]"
 
 
 def _degenerate(shown: Setting) -> list[tuple[str, str]]:
-    """Return (dimensions, reason) of degenerate dimensions, grouped as in ("action arm[1, 4 to 6]", "constant")."""
+    """Return (dimensions, reason) of degenerate dimensions, with those of one key and reason in one pair.
+
+    For example: ("action arm[1, 4 to 6]", "constant, always 0").
+    """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for d in shown.dimensions:
         if d.degenerate:

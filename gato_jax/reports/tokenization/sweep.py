@@ -24,7 +24,7 @@ class Curve(NamedTuple):
     """Errors over magnitudes.
 
     Attributes:
-      magnitude: (N,) centres of ranges of magnitudes.
+      magnitude: (N,) mean magnitudes of the values in each of N ranges, ascending.
       absolute, relative: (N,) mean absolute and mean relative error within each range.
     """
 
@@ -42,7 +42,13 @@ def sweep(grid: Grid) -> Iterable[SweepCell]:
 
 
 def curve(formula: Formula, mu: float, bins: int) -> Curve:
-    """Return the errors of one formula over magnitudes from 0.001 to 256, with 20 points in each decade."""
+    """Return the errors of one formula over magnitudes from 0.001 to 256, with 20 points in each factor of ten.
+
+    Args:
+      formula: "paper", with M = 256, or "article", the one without M.
+      mu: parameter mu.
+      bins: number of bins.
+    """
     rows = []
     for low, high in DECADES:
         magnitude, absolute, _ = _round_trip_errors(formula, mu, bins, low, high)
@@ -64,12 +70,12 @@ def _cell(formula: Formula, mu: float, bins: int, low: float, high: float) -> Sw
 
 
 def _round_trip_errors(formula: Formula, mu: float, bins: int, low: float, high: float):
-    """Encode and decode values with magnitudes in (low, high), each value next to its negative.
+    """Encode and decode values with magnitudes in (low, high), evenly spaced in the logarithm, of both signs.
 
     No value lies on an end of the range, since 1 belongs to the last decade that the formula without M covers.
 
     Returns:
-      Magnitudes, absolute errors and whether each value was clipped, (2 * _POINTS,) each.
+      Magnitudes (ascending, each twice), absolute errors and whether each value was clipped, (2 * _POINTS,) each.
     """
     codec = ContinuousCodec(modality=Continuous(shape=()), companded=True, bins=bins, mu=mu, m=FORMULAS[formula])
     magnitude = np.repeat(low * (high / low) ** ((np.arange(_POINTS) + 0.5) / _POINTS), 2)

@@ -18,8 +18,8 @@ class Row:
 
     Attributes:
       setting: the first of the settings.
-      patches: the patch sides of all of them, such as "8, 16".
-      marks: PAPERS and LEAST_ERROR, where they apply.
+      patches: the patch sides in pixels of all of them, such as "8, 16".
+      marks: "the paper's" and "least error", where they apply to one of the settings.
     """
 
     setting: Setting
@@ -44,7 +44,7 @@ def rows(report: TokenizationReport) -> list[Row]:
 
 
 def table(report: TokenizationReport) -> str:
-    """Return the table of settings as plain ASCII text."""
+    """Return the table of settings as plain ASCII text, with a heading and a line for each of `rows`."""
     lines: list[tuple[str, ...]] = [("mu", "m", "bins", "patch", "mean error", "max error", "clipped", "tokens/step")]
     for row in rows(report):
         s = row.setting
@@ -61,7 +61,10 @@ def table(report: TokenizationReport) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Format a share as a percentage that shows 0% and 100% for exactly 0 and 1 only; "-" for None."""
+    """Format a share in [0, 1] as a percentage with one decimal, such as "12.3%"; "-" for None.
+
+    Only exactly 0 and 1 give "0%" and "100%"; shares that are nearly so give "<0.1%" and ">99.9%".
+    """
     if share is None:
         return "-"
     if share in (0.0, 1.0):

@@ -19,7 +19,7 @@ class TooManyRejectedError(ConversionError):
 
     Attributes:
       rejected: the damaged episodes.
-      filtered: number of episodes that each filter dropped.
+      filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
     """
 
     def __init__(self, message: str, rejected: Sequence[Rejection], filtered: Mapping[str, int]):
@@ -28,7 +28,10 @@ class TooManyRejectedError(ConversionError):
 
 
 def require_limits(spec: TaskSpec):
-    """Raise ConversionError if a continuous action has no finite limits. Training scales actions by them to [-1, 1]."""
+    """Raise ConversionError if a continuous action has limits that are not finite, or a low that is not below its high.
+
+    Training scales actions by the limits to [-1, 1].
+    """
     for key, modality in spec.action.items():
         if not isinstance(modality, Continuous):
             continue
@@ -53,10 +56,10 @@ def require_few_rejections(
 
     Args:
       rejected: the damaged episodes.
-      filtered: number of episodes that each filter dropped.
-      episodes: number of all episodes, damaged ones included.
+      filtered: {name of a filter: number of episodes that it dropped}, for the list.
+      episodes: number of all episodes, damaged and filtered ones included.
       max_rejected: share of episodes that may be damaged, in [0, 1].
-      manifest: gives the folder for the list.
+      manifest: gives the work folder, in which the list is the file `rejected.json`.
 
     Raises:
       TooManyRejectedError: more episodes are damaged. The message gives the most frequent reason.

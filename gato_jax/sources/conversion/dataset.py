@@ -29,15 +29,16 @@ def assemble_dataset(
 ):
     """Complete the unfinished dataset of a conversion whose shards are all finished.
 
-    A call that was interrupted can be repeated.
+    Record files in the work folder get their final names, descriptions are written beside them, and other files there
+    are deleted. The folder is not moved to its final place. A call that was interrupted can be repeated.
 
     Args:
       manifest: work folder of the conversion.
-      header: description of the data and the settings.
+      header: description of the data and the settings, whose `splits` names the splits.
       spec: the task.
       entries: the entries of all shards.
       rejected: the damaged episodes.
-      filtered: number of episodes that each filter dropped.
+      filtered: {name of a filter: number of episodes that it dropped}.
 
     Raises:
       StoreError: a split would be empty, or the disk is full or not writable.
@@ -72,12 +73,16 @@ def assemble_dataset(
 
 
 def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
-    """Write the list of damaged episodes and the counts of filtered ones to a folder, and return the file."""
+    """Write the list of damaged episodes and the counts of filtered ones to `folder/rejected.json`.
+
+    Returns:
+      The path of the file.
+    """
     file = folder / REJECTED_FILE
     write_json(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
     return file
 
 
 def _count_records(entries: Sequence[ShardEntry]) -> tuple[list[int], int]:
-    """Return the number of records in each file, and the size of all records in bytes."""
+    """Return the number of records of each entry, in order, and the size of the records of all entries in bytes."""
     return [len(entry.rows) for entry in entries], sum(entry.record_bytes for entry in entries)

@@ -41,7 +41,7 @@ class Filter(Protocol):
     name: ClassVar[str]
 
     def keep_mask(self, facts: EpisodeFacts) -> Bool[np.ndarray, " N"]:
-        """Return true for each episode to keep.
+        """Return a mask of the N episodes, true for each to keep.
 
         Raises:
           SourceError: the recording lacks the property that the filter judges by.
@@ -51,7 +51,7 @@ class Filter(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deduplicate:
-    """Filter that keeps the first of identical episodes."""
+    """Filter that keeps the first of identical episodes, in the order of splits, then of episodes."""
 
     name: ClassVar[str] = "deduplicate"
 
@@ -63,7 +63,10 @@ class Deduplicate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SuccessOnly:
-    """Filter that keeps successful episodes. Failures, and episodes of unknown success, are dropped."""
+    """Filter that keeps successful episodes. Failures, and episodes of unknown success, are dropped.
+
+    It raises SourceError if the success of every episode is unknown.
+    """
 
     name: ClassVar[str] = "success_only"
 
@@ -80,7 +83,8 @@ class ExpertShare:
     """Filter of the paper (section 4.2): keep episodes with at least 80% of the expert's return.
 
     The condition is: return >= E - (1 - share) * |E|, where E is the expert return of the recording. For positive E it
-    is the paper's. For negative E, 80% of E would demand more than the expert reaches.
+    is the paper's. For negative E, 80% of E would demand more than the expert reaches. It raises SourceError if a
+    return is not finite, or all are zero.
 
     Attributes:
       share: share of the expert's return, in [0, 1].
@@ -114,7 +118,7 @@ class ExpertShare:
 def expert_return(returns: Float[np.ndarray, " N"]) -> float:
     """Return the expert return of a recording (paper, section 4.2): the highest mean return in any window of episodes.
 
-    A window is W successive episodes, where W = min(1000, N / 10), and at least 1.
+    A window is W successive episodes, where W = min(1000, N / 10), rounded down, and at least 1. N must not be 0.
     """
     window = max(1, min(1000, len(returns) // 10))
     sums = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])

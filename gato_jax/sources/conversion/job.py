@@ -39,7 +39,7 @@ class Conversion:
       steps: number of steps at which an action was taken, in all splits.
       rejected: the damaged episodes, which are not in the dataset.
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
-      reused: whether the same dataset existed already, so that nothing was converted.
+      reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
 
     directory: Path
@@ -66,18 +66,18 @@ def convert(
 ) -> Conversion:
     """Convert the episodes of one task to the dataset `output/NAME/version`.
 
-    The result depends on the arguments only, not on the number of workers. Until it is complete, it is in the folder
-    `VERSION.converting` beside, from which an interrupted conversion continues. A finished conversion with the same
-    arguments is returned as it is.
+    NAME is `dataset_name` of the task. The result depends on the arguments only, not on the number of workers. Until it
+    is complete, it is in the folder `VERSION.converting` beside, from which an interrupted conversion continues. A
+    finished conversion with the same arguments is returned as it is.
 
     Args:
       readers: one reader for each split. They must be picklable, because every worker opens the files itself.
       output: folder of the datasets. It must be visible to all workers.
       file_format: format of the record files.
       filters: filters, each of which judges the episodes of all splits together.
-      max_rejected: share of episodes that may be damaged, in [0, 1].
+      max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
       transform: change to make to each episode. Filters judge episodes before it.
-      shard_episodes: maximum number of episodes in a record file.
+      shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
       overwrite: whether to replace another dataset, finished or not, in the same place.
       beam_options: options of Apache Beam, such as `--runner=DataflowRunner`.
@@ -88,7 +88,8 @@ def convert(
 
     Raises:
       ConversionError: the readers contradict each other, a continuous action has no finite limits, the recording lacks
-        a property that a filter judges by, or a conversion of other data or with other settings is in the same place.
+        a property that a filter judges by, Beam refuses an option, or a conversion of other data or with other settings
+        is in the same place.
       TooManyRejectedError: too many episodes are damaged. They are listed in `VERSION.converting`.
       StoreError: another dataset is in the same place, another process is writing it, a split would be empty, or the
         disk is full or not writable.
@@ -136,7 +137,7 @@ def convert(
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Lock the work folder against other processes, inside the `with` block."""
+    """Lock the work folder against other processes inside the `with` block, or raise StoreError if one holds it."""
     with contextlib.ExitStack() as stack:
         with disk_errors(manifest.directory):
             stack.enter_context(locked_folder(manifest.folder))
@@ -150,7 +151,20 @@ def _convert_all(
     max_rejected: float,
     beam_options: Sequence[str],
 ):
-    """Convert all unfinished shards and assemble the dataset in the work folder."""
+    """Filter the episodes, convert all unfinished shards and assemble the dataset in the work folder.
+
+    Args:
+      worker: the readers and the work folder, without exclusions.
+      header: description of the data and the settings, from `_describe`.
+      filters: the filters.
+      max_rejected: share of episodes that may be damaged, in [0, 1].
+      beam_options: options of Apache Beam.
+
+    Raises:
+      TooManyRejectedError: too many episodes are damaged.
+      ConversionError: the recording lacks a property that a filter judges by.
+      StoreError: a split would be empty, or the disk is full or not writable.
+    """
     readers, manifest = worker.readers, worker.manifest
     shards = [
         shard
@@ -168,7 +182,7 @@ def _convert_all(
 
 
 def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:
-    """Return {split: reader}, or raise ConversionError if a split repeats or the tasks differ."""
+    """Return {split: reader} in order; raise ConversionError if there is none, a split repeats or the tasks differ."""
     splits = {reader.split: reader for reader in readers}
     if not readers or len(splits) < len(readers):
         raise ConversionError(f"the splits are {[reader.split for reader in readers]}, expected one or more, each once")
@@ -184,14 +198,18 @@ def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader
 def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON description of everything that the result depends on.
 
-    A conversion continues only if the description is the same.
+    A conversion continues only if the description is the same. It holds the settings, the task, and the fingerprint and
+    number of episodes of each split.
     """
     read = {split: {"fingerprint": reader.fingerprint, "episodes": len(reader)} for split, reader in splits.items()}
     return json.loads(json.dumps({"schema": _SCHEMA, **settings, "splits": read, "task": spec.to_json()}))
 
 
 def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
-    """Return the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged."""
+    """Read the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged.
+
+    The result covers these splits, but lists the rejected and filtered episodes of all.
+    """
     try:
         datasets = [open_dataset(directory, split) for split in splits]
         omitted = json.loads((directory / REJECTED_FILE).read_text())

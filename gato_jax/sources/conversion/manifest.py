@@ -48,7 +48,7 @@ class ShardEntry:
       rejected: the damaged episodes.
       record_bytes: size of all records, in bytes.
       size: size of the file in bytes, or 0 if there is no file.
-      digest: digest of the content of the file, or empty if there is no file.
+      digest: `hash_file` of the file, or empty if there is no file.
     """
 
     rows: tuple[EpisodeRow, ...]
@@ -61,7 +61,9 @@ class ShardEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The work folder of a conversion, `VERSION.converting`, beside the future folder of the dataset.
+    """Record of the settings and the finished shards of a conversion, by which an interrupted one is continued.
+
+    It is kept in a work folder, `VERSION.converting`, beside the future folder of the dataset.
 
     Attributes:
       directory: future folder of the dataset, `.../NAME/VERSION`.
@@ -73,12 +75,12 @@ class Manifest:
 
     @property
     def folder(self) -> Path:
-        """Path of the work folder."""
+        """Path of the work folder, `.../NAME/VERSION.converting`."""
         return self.directory.with_name(f"{self.directory.name}.converting")
 
     @property
     def dataset(self) -> Path:
-        """Path of the unfinished dataset within the work folder."""
+        """Path of the unfinished dataset, the subfolder `dataset` of the work folder."""
         return self.folder / "dataset"
 
     def begin(self, header: Mapping[str, Any], *, restart: bool = False):
@@ -89,7 +91,8 @@ class Manifest:
           restart: whether to discard a work folder with another header.
 
         Raises:
-          ConversionError: the work folder has another header.
+          ConversionError: the work folder has another header, and `restart` is false.
+          StoreError: the disk is full or not writable.
         """
         with disk_errors(self.directory):
             begun = read_header(self.folder)
@@ -120,9 +123,11 @@ class Manifest:
     def read_finished(self, phase: Phase, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
         """Return the entries of the finished shards, in order, and delete entries whose record file has changed.
 
+        Shards that are not finished are missing from the result.
+
         Args:
           phase: phase of the conversion.
-          shards: all shards of the recording.
+          shards: the shards to look up.
         """
         read = {shard: entry for shard in shards if (entry := self.read_entry(phase, shard))}
         final = self.final_files(read) if len(read) == len(shards) else {}
@@ -135,29 +140,35 @@ class Manifest:
         return found
 
     def read_entry(self, phase: Phase, shard: Shard) -> ShardEntry | None:
-        """Return the entry of a shard, or None if the shard is not finished in this phase."""
+        """Return the entry of a shard, or None if the shard is not finished in this phase.
+
+        An entry that was cut short counts as not finished. The record file is not checked.
+        """
         try:
             return _READER.read(ShardEntry, json.loads(self._entry_file(phase, shard).read_text()), shard.name)
         except (FileNotFoundError, ValueError):  # cut short by a crash of the machine
             return None
 
     def finished_names(self, phase: Phase) -> set[str]:
-        """Return the names of the shards that are finished in this phase."""
+        """Return the names, such as `train-00003`, of the shards that have an entry in this phase."""
         return {file.stem for file in (self.folder / phase).glob("*.json")} if self.folder.is_dir() else set()
 
     def write_entry(self, phase: Phase, shard: Shard, entry: ShardEntry):
-        """Write the entry of a shard, which marks it as finished in this phase."""
+        """Write the entry of a shard, which marks it as finished in this phase. An existing entry is replaced."""
         write_json(self._entry_file(phase, shard), dataclasses.asdict(entry))
 
     def record_file(self, shard: Shard) -> Path:
-        """Return the path of the record file of a shard until all shards are finished."""
+        """Return the path of the record file of a shard until all are finished, `dataset/train-00003.array_record`."""
         return self.dataset / f"{shard.name}.{self.file_format}"
 
     def final_files(self, entries: Mapping[Shard, ShardEntry]) -> dict[Shard, Path]:
         """Return the final paths of the record files, which follow the naming of TFDS and number the files of a split.
 
         Args:
-          entries: the entries of all shards. A shard without records has no file.
+          entries: the entries of all shards. A shard without records has no file and is not counted.
+
+        Returns:
+          {shard: path} within the work folder, such as `dataset/NAME-train.array_record-00000-of-00002`.
         """
         files = {}
         for split in dict.fromkeys(shard.split for shard in entries):
@@ -170,12 +181,15 @@ class Manifest:
         return self.folder / phase / f"{shard.name}.json"
 
     def _is_whole(self, shard: Shard, entry: ShardEntry, final_file: Path | None) -> bool:
-        """Return whether the record file of a shard is unchanged since its entry was written.
+        """Return whether the record file of a shard is unchanged, by size and digest, since its entry was written.
+
+        An entry without a record file is unchanged.
 
         Args:
           shard: the shard.
           entry: its entry.
-          final_file: final path of the file, where it is if a process was killed while renaming files.
+          final_file: final path of the file, where it is if a process was killed while renaming files. None if not all
+            shards are finished.
         """
         if not entry.size:
             return True
@@ -186,7 +200,7 @@ class Manifest:
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return the description of data and settings of the conversion in a folder, or None if there is none."""
+    """Return the `conversion.json` in a work folder or dataset, or None if there is none or it is not JSON."""
     try:
         return json.loads((folder / HEADER_FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -194,12 +208,15 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def write_json(file: Path, value: Any):
-    """Write JSON that appears whole or not at all, also when a worker that was taken for dead writes it, too."""
+    """Write JSON that appears whole or not at all, also when a worker that was taken for dead writes it, too.
+
+    An existing file is replaced.
+    """
     with atomic_file(file, shared=True) as partial:
         partial.write_text(json.dumps(value))
 
 
 def hash_file(file: Path) -> str:
-    """Return the digest of the content of a file, in hexadecimal."""
+    """Return the 128-bit BLAKE2b digest of the content of a file as 32 hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

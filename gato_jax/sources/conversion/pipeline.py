@@ -26,11 +26,13 @@ def run_shards(
     """Do the work on every unfinished shard, under a progress bar, and return the entries of all shards.
 
     Args:
-      work: picklable function that processes a shard and writes its entry. Beam may call it twice for one shard.
+      work: picklable function that processes a shard, and writes and returns its entry. Beam may call it twice for one
+        shard.
       phase: phase of the conversion that the entries belong to.
       shards: all shards of the recording.
       manifest: folder of the entries. It must be visible to all workers.
-      options: options of Beam, such as `--runner=FlinkRunner`. Default: one local process for each core.
+      options: options of Beam, such as `--runner=FlinkRunner`. Without a runner, the shards are processed by one local
+        process for each core, or in this process if there are fewer than four.
 
     Returns:
       {shard: entry}, in the order of `shards`.
@@ -52,12 +54,14 @@ def run_shards(
 
 
 def check_options(options: Sequence[str]):
-    """Raise ConversionError if Beam does not know an option, or cannot run with the options."""
+    """Raise ConversionError if Beam does not know an option, or cannot create a pipeline with them. Nothing is run."""
     _create_pipeline(0, options)
 
 
 def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequence[str]):
-    """Process shards with Beam. A shard whose entry cannot be written to disk is skipped without an error.
+    """Process shards with Beam, and return when all are done.
+
+    A shard whose entry cannot be written to disk is skipped without an error.
 
     Args:
       work: picklable function that processes a shard and writes its entry.
@@ -72,13 +76,17 @@ def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequ
 
 
 def _attempt(shard: Shard, work: Work):
-    """Process a shard, and ignore a failing disk, which `run_shards` reports."""
+    """Process a shard, and ignore a StoreError of a failing disk, which `run_shards` reports."""
     with contextlib.suppress(StoreError):
         work(shard)
 
 
 def _create_pipeline(shards: int, options: Sequence[str]) -> Any:
-    """Return an empty pipeline with a runner that suits the number of shards."""
+    """Return an empty `beam.Pipeline` with the runner of the options, or a local one that suits the number of shards.
+
+    Raises:
+      ConversionError: an option is unknown or invalid, or the runner is not available.
+    """
     beam = _import_beam()
     from apache_beam.options.pipeline_options import StandardOptions
 
@@ -109,7 +117,7 @@ def _parse_options(options: Sequence[str]) -> Any:
 
 
 def _local_options(shards: int) -> list[str]:
-    """Return Beam options for local processes, or none if there are too few shards or cores to use several."""
+    """Return Beam options for local processes, or none if there is one core or fewer than four shards."""
     cores = len(os.sched_getaffinity(0))
     if cores == 1 or shards < _SHARDS_FOR_PROCESSES:
         return []
@@ -121,7 +129,10 @@ def _local_options(shards: int) -> list[str]:
 
 
 def _create_local_runner(options: Any) -> Any:
-    """Return Beam's runner in pure Python. Its DirectRunner would first try to download another one."""
+    """Return Beam's local FnApiRunner, in pure Python. Its DirectRunner would first try to download another one.
+
+    `options` are parsed PipelineOptions.
+    """
     from apache_beam.portability.api import beam_provision_api_pb2 as provision
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
@@ -131,7 +142,7 @@ def _create_local_runner(options: Any) -> Any:
 
 
 def _import_beam() -> Any:
-    """Import Apache Beam with its start-up warnings suppressed, because a user cannot act on them."""
+    """Import and return Apache Beam with its warnings suppressed, because a user cannot act on them."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -146,7 +157,8 @@ def _import_beam() -> Any:
 def _progress_bar(phase: Phase, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
     """Show a progress bar over the episodes of all shards, inside the `with` block.
 
-    A thread counts the entries in the folder of the manifest, because workers may run on other machines.
+    A thread counts the entries in the folder of the manifest, because workers may run on other machines. Episodes of
+    shards that were finished before count as done.
     """
     from tqdm import tqdm
 

@@ -45,7 +45,7 @@ class ShardWorker:
       readers: {split: reader of its episodes}.
       manifest: work folder of the conversion.
       transform: change to make to each episode, if any.
-      excluded: {split: (N,) bool}, true for each episode that a filter drops. A split may be missing.
+      excluded: {split: (N,) bool}, true for each episode that a filter drops. A missing split has none.
     """
 
     readers: Mapping[str, EpisodeReader]
@@ -59,7 +59,7 @@ class ShardWorker:
         return self.transform.spec if self.transform else next(iter(self.readers.values())).spec
 
     def survey(self, shard: Shard) -> ShardEntry:
-        """Record the properties of a shard's episodes before any transform, without writing the episodes.
+        """Record the properties (see `EpisodeRow`) of a shard's episodes before any transform; write no episodes.
 
         Args:
           shard: the shard.
@@ -76,7 +76,7 @@ class ShardWorker:
         return self._write_entry("survey", shard, rows, rejected)
 
     def convert(self, shard: Shard) -> ShardEntry:
-        """Write the valid episodes of a shard that no filter drops.
+        """Write the valid episodes of a shard that no filter drops to its record file, after the transform.
 
         Args:
           shard: the shard.
@@ -99,7 +99,15 @@ class ShardWorker:
     def _write_entry(
         self, phase: Phase, shard: Shard, rows: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
     ) -> ShardEntry:
-        """Write and return the entry of a shard, given (position, row) of its accepted episodes."""
+        """Write and return the entry of a shard.
+
+        Args:
+          phase: phase of the conversion.
+          shard: the shard.
+          rows: (position in the reader, properties) of each accepted episode.
+          rejected: the damaged episodes.
+          **file: `record_bytes`, `size` and `digest` of the ShardEntry, if there is a file.
+        """
         positions, accepted = zip(*rows, strict=True) if rows else ((), ())
         entry = ShardEntry(rows=accepted, positions=positions, rejected=tuple(rejected), **file)
         with disk_errors(self.manifest.directory):
@@ -111,7 +119,7 @@ class ShardWorker:
 
         Args:
           shard: the shard.
-          rejected: list to which the invalid episodes are appended.
+          rejected: list to which the invalid episodes are appended as they are passed.
         """
         for position in range(shard.start, shard.stop):
             if shard.split in self.excluded and self.excluded[shard.split][position]:
@@ -139,7 +147,7 @@ class _ShardFile:
         self._records, self._bytes = 0, 0
 
     def write(self, record: bytes):
-        """Append a serialized episode."""
+        """Append a serialized episode, or raise StoreError if the disk is full or not writable."""
         with disk_errors(self._manifest.directory):
             if self._writer is None:
                 # A worker that was taken for dead may still be writing the same shard.
@@ -149,7 +157,9 @@ class _ShardFile:
         self._records, self._bytes = self._records + 1, self._bytes + len(record)
 
     def close(self) -> dict[str, Any]:
-        """Publish the file and return the fields of a ShardEntry that describe it.
+        """Publish the file and return the fields of a ShardEntry that describe it, {} if there are no records.
+
+        An older file of the shard is replaced, or deleted if there are no records.
 
         Raises:
           StoreError: the disk refused, or cut the file short.
@@ -176,7 +186,11 @@ class _ShardFile:
 
 
 def _find_nonfinite(spec: TaskSpec, episode: Episode) -> str | None:
-    """Return a description of the first step with a value that is not finite, or None if all values are finite."""
+    """Return a description of the first step with a value that is not finite, or None if all values are finite.
+
+    Rewards, discounts, and continuous observations and actions are tested, key by key. The description is a clause such
+    as "reward is not finite at step 3".
+    """
     columns: dict[str, np.ndarray] = {"reward": episode.reward, "discount": episode.discount}
     for side in ("observation", "action"):
         continuous = (key for key, modality in getattr(spec, side).items() if isinstance(modality, Continuous))

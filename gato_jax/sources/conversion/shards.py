@@ -22,7 +22,7 @@ class Shard:
 
     Attributes:
       split: name of the split.
-      number: number of the shard within the split.
+      number: number of the shard within the split, from 0.
       start: position of the first episode in the reader of the split.
       stop: position after the last episode.
     """
@@ -49,7 +49,8 @@ def plan_shards(spec: TaskSpec, split: str, lengths: np.ndarray, max_episodes: i
       spec: the task, whose modalities give the size of a step.
       split: name of the split.
       lengths: number of steps of each episode, (N,) int64.
-      max_episodes: maximum number of episodes in a shard. Large episodes make smaller shards.
+      max_episodes: maximum number of episodes in a shard. A shard of several episodes has at most about 64 MiB before
+        compression, so large episodes make smaller shards.
     """
     step_bytes = sum(map(_step_bytes, (*spec.observation.values(), *spec.action.values())))
     sizes = (np.asarray(lengths, np.int64) * step_bytes).tolist()
@@ -58,7 +59,10 @@ def plan_shards(spec: TaskSpec, split: str, lengths: np.ndarray, max_episodes: i
 
 
 def _shard_ends(sizes: list[int], max_episodes: int) -> Iterator[int]:
-    """Yield the position after the last episode of each shard, given the sizes of all episodes in bytes."""
+    """Yield the position after the last episode of each shard, given the sizes of all episodes in bytes.
+
+    A shard has at most `max_episodes`, and at most 64 MiB unless a single episode is larger.
+    """
     start, shard_bytes = 0, 0
     for position, size in enumerate(sizes):
         if position > start and (shard_bytes + size > _SHARD_BYTES or position - start == max_episodes):
@@ -70,7 +74,7 @@ def _shard_ends(sizes: list[int], max_episodes: int) -> Iterator[int]:
 
 
 def _step_bytes(modality: Modality) -> int:
-    """Return the approximate size of one value of a modality in bytes."""
+    """Return the size of one value of a modality in bytes, before compression; a text counts as 64 bytes."""
     match modality:
         case Image():
             return math.prod(modality.shape)

@@ -17,7 +17,7 @@ from gato_jax.sources.reader import SourceError
 
 
 class _EpisodeSummary(NamedTuple):
-    """Position and properties of one episode; `success` and `digest` are as in EpisodeFacts."""
+    """Split, position in its reader, and properties of one episode; `success` and `digest` are as in EpisodeFacts."""
 
     split: str
     position: int
@@ -31,7 +31,8 @@ def apply_filters(
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return which episodes of a recording its filters drop, and how many each filter drops.
 
-    Damaged episodes are neither judged nor excluded, because the conversion rejects them.
+    Each filter judges all episodes, independently of the others. Damaged episodes are neither judged nor excluded,
+    because the conversion rejects them.
 
     Args:
       worker: the readers of the recording, and the work folder.
@@ -69,9 +70,9 @@ def apply_filters(
 def _summarize_episodes(
     worker: ShardWorker, shards: Sequence[Shard], beam_options: Sequence[str]
 ) -> Iterator[_EpisodeSummary]:
-    """Yield a summary of each readable episode, in order.
+    """Yield a summary of each readable episode, split by split, in order.
 
-    An EpisodeDataset stores the summaries. Other recordings are read in full.
+    An EpisodeDataset stores the summaries. Other recordings are read in full, and the work folder keeps the result.
     """
     unread = [shard for shard in shards if not isinstance(worker.readers[shard.split], EpisodeDataset)]
     entries = run_shards(worker.survey, "survey", unread, worker.manifest, beam_options)

@@ -23,7 +23,7 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
 
     Args:
       group: open file or group.
-      path: path relative to `group`. An empty path is the group itself.
+      path: path relative to `group`, also if it begins with `/`. An empty path is the group itself.
       links: number of soft links followed so far.
 
     Raises:
@@ -46,7 +46,17 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
 
 
 def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
-    """Return the node that a soft link in `group` leads to, as the `links`-th link of a chain."""
+    """Return the dataset or group that a soft link in `group` leads to.
+
+    Args:
+      group: the group that holds the link.
+      link: `h5py.SoftLink`; its path is relative to `group`, or to the file if it begins with `/`.
+      links: number of soft links followed before it.
+
+    Raises:
+      SourceError: the link is broken or leads to another file, or 16 links were followed before it, which may be
+        endless.
+    """
     if links == _MAX_LINKS:
         raise SourceError(
             f"{link.path!r} is behind more than {_MAX_LINKS} links, which may be endless. Remove the link."
@@ -58,10 +68,10 @@ def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
 
 
 def contains(group: Any, path: str) -> bool:
-    """Return whether a dataset or group exists at a path of an HDF5 file.
+    """Return whether a dataset or group exists at a path of an HDF5 file, relative to `group`.
 
     Raises:
-      SourceError: a link leads to another file.
+      SourceError: a link leads to another file, is broken or endless, or the dataset stores its values in other files.
     """
     try:
         return find_node(group, path) is not None
@@ -70,11 +80,11 @@ def contains(group: Any, path: str) -> bool:
 
 
 def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the dataset of every dataset at or below a path, depth first.
+    """Yield the path, relative to `group`, and the `h5py.Dataset` of every dataset at or below a path, depth first.
 
     Raises:
       KeyError: there is no such path.
-      SourceError: a link leads to another file, or the groups are nested too deeply.
+      SourceError: a link leads to another file, or groups are nested more than 32 deep.
     """
     import h5py
 
@@ -89,14 +99,14 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
-    """Yield the frames of an MP4 file, (H, W, 3) uint8 RGB.
+    """Yield all frames of an MP4 file, (H, W, 3) uint8 RGB, decoded one by one.
 
     Args:
       source: the file, or its content.
       label: name of the video in error messages.
 
     Raises:
-      SourceError: the video is damaged, or has no video stream.
+      SourceError: the video is damaged, does not exist, or has no video stream. It may be raised after some frames.
     """
     import av
     from av.error import FFmpegError
@@ -121,8 +131,9 @@ class Hdf5Episode:
     Attributes:
       file: path of the file.
       group: HDF5 group of the episode, or the open file if it holds a single episode.
-      steps: number of actions of the episode.
-      images: paths of the fields with an Image modality. Bytes in these datasets are encoded images or videos.
+      steps: number T of actions of the episode.
+      images: paths of the fields with an Image modality. A uint8 vector in such a dataset is an MP4 file, and rows of
+        uint8 are encoded images, padded with zeros.
     """
 
     file: Path
@@ -131,11 +142,11 @@ class Hdf5Episode:
     images: frozenset[str]
 
     def read_field(self, path: str) -> Any:
-        """Return the values of the field at `path`, in the form that `assemble` takes.
+        """Return the values of the field at `path`, relative to the group, as `read_values` does.
 
         Raises:
           KeyError: there is no such dataset.
-          SourceError: its type is not supported.
+          SourceError: its type is not supported, or a link leads out of the file.
         """
         return self.read_values(find_node(self.group, path), path)
 
@@ -147,7 +158,8 @@ class Hdf5Episode:
           path: its path, which decides whether it holds images.
 
         Returns:
-          An array or iterator of T values, or a single string for the whole episode.
+          An array, list or iterator of T values, which are arrays, numbers, UTF-8 bytes or the bytes of encoded images;
+          or a single string, as bytes, for the whole episode. An iterator reads the file, which must stay open.
 
         Raises:
           KeyError: `dataset` is a group.
@@ -177,6 +189,6 @@ class Hdf5Episode:
 
 
 def _iter_rows(dataset: Any) -> Iterator[np.ndarray]:
-    """Yield the rows of an `h5py.Dataset`, of which `_IMAGES_PER_READ` are read at a time."""
+    """Yield the entries of an `h5py.Dataset` along its first axis, of which 32 are read at a time."""
     for start in range(0, len(dataset), _IMAGES_PER_READ):
         yield from dataset[start : start + _IMAGES_PER_READ]

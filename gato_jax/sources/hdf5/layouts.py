@@ -20,7 +20,7 @@ from gato_jax.sources.reader import SourceError, resolve_within
 
 
 def _refuse_to_infer(group: Any, file_name: str) -> Fields:
-    """Raise SourceError, with the datasets of the file, for a layout that does not define its fields."""
+    """Raise SourceError, with up to 30 datasets of the file, because its layout does not define its fields."""
     found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(iter_datasets(group), 30))
     raise SourceError(
         f"its layout does not define the meaning of its fields and the limits of its actions. Pass fields, or write "
@@ -43,8 +43,8 @@ class Hdf5Layout:
       list_splits: takes an open file and returns {split: paths of the groups that are its episodes}.
       infer_fields: takes an open file and its name, and returns the fields. It raises SourceError if the layout does
         not define them.
-      read_field: takes an episode and the name of a field, and returns its values. It raises KeyError if there is no
-        such field.
+      read_field: takes an episode and the name of a field, and returns its values in the form that `assemble` takes. It
+        raises KeyError if there is no such field.
       read_provenance: takes an episode and the provenance of the fields, and returns the provenance of the episode.
       list_sidecars: takes the path of a file and returns further files that belong to it.
     """
@@ -61,7 +61,14 @@ class Hdf5Layout:
 
 
 def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
-    """Return the masks of the file as splits, or all demonstrations as "train" if it has no masks."""
+    """Return the masks of the file as splits, or all demonstrations as "train" if it has no masks.
+
+    Returns:
+      {name of the mask: paths such as `data/demo_3`, in the order of the mask}.
+
+    Raises:
+      SourceError: a mask does not hold names of demonstrations.
+    """
     if not contains(group, "mask"):
         return {"train": _list_demonstrations(group)}
     try:
@@ -74,7 +81,7 @@ def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
 
 
 def _list_demonstrations(group: Any) -> list[str]:
-    """Return the paths of all demonstrations, ordered by number."""
+    """Return the paths of all demonstrations, such as `data/demo_3`, ordered by number."""
     demos = [name for name in find_node(group, "data") if re.fullmatch(r"demo_\d+", name)]
     return [f"data/{name}" for name in sorted(demos, key=lambda name: int(name[5:]))]
 
@@ -82,7 +89,15 @@ def _list_demonstrations(group: Any) -> list[str]:
 def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
     """Infer fields from the environment metadata and the datasets of a robomimic file.
 
-    Observations are the vectors, and the images at 64 by 64 pixels. Depth images and point clouds are left out.
+    Observations are the numbers and vectors of the first demonstration's `obs`, and its images at 64 by 64 pixels.
+    Depth images and point clouds are left out. Actions have the limits -1 and 1.
+
+    Args:
+      group: the open file.
+      file_name: name of the file, for the provenance.
+
+    Raises:
+      SourceError: the metadata are missing or malformed, or the environment is not simulated.
     """
     try:
         environment = json.loads(find_node(group, "data").attrs["env_args"])
@@ -120,7 +135,10 @@ def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
 
 
 def _infer_modality(dataset: Any) -> Modality | None:
-    """Return the modality of an observation dataset, or None if it is neither a vector nor an RGB or grey image."""
+    """Return the modality of an observation dataset, or None if it is not numbers, vectors, or RGB or grey images.
+
+    (T,) and (T, n) numbers are Continuous without limits; (T, H, W, 3) and (T, H, W, 1) uint8 are 64 by 64 images.
+    """
     if dataset.dtype == np.uint8 and dataset.ndim == 4 and dataset.shape[3] in (1, 3):
         return Image(height=64, width=64, channels=dataset.shape[3])
     return Continuous(shape=dataset.shape[1:]) if dataset.dtype.kind in "fiu" and dataset.ndim in (1, 2) else None
@@ -132,7 +150,11 @@ def _infer_modality(dataset: Any) -> Modality | None:
 
 
 def _read_droid_metadata(file: Path) -> dict[str, Any]:
-    """Return the entries of the metadata file beside a trajectory, or an empty dict if there is no such file."""
+    """Return the entries of the `metadata_*.json` beside a trajectory, or an empty dict if there is no such file.
+
+    Raises:
+      SourceError: there are several such files, or the file is not a JSON object.
+    """
     found = sorted(file.parent.glob("metadata_*.json"))
     if len(found) > 1:
         raise SourceError(f"{file.parent} has {len(found)} metadata files, expected one. Remove the others.")
@@ -148,6 +170,12 @@ def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
 
     Paths of the first two begin with `metadata/` and `recordings/`. `{key}` in a path of a video or of the HDF5
     file stands for a value of the metadata.
+
+    Returns:
+      One JSON value for the whole episode, an iterator of (H, W, 3) uint8 RGB frames, or the values of a dataset.
+
+    Raises:
+      KeyError: there is no such entry, video or dataset.
     """
     if path.startswith("metadata/"):
         return _read_droid_metadata(episode.file)[path.removeprefix("metadata/")]
@@ -163,7 +191,10 @@ def _read_droid_field(episode: Hdf5Episode, path: str) -> Any:
 
 
 def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Provenance:
-    """Return a copy of `provenance` with collector, date and serial numbers from the metadata of the episode."""
+    """Return a copy of `provenance` with collector, date and serial numbers from the metadata of the episode.
+
+    Values that the metadata lack stay. The collector is "USER, LAB"; serial numbers are joined by commas.
+    """
     metadata = _read_droid_metadata(episode.file)
     serials = [str(metadata[key]) for key in sorted(metadata) if key.endswith("_serial") and metadata[key]]
     recorded = {
@@ -175,7 +206,7 @@ def _read_droid_provenance(episode: Hdf5Episode, provenance: Provenance) -> Prov
 
 
 def _list_droid_sidecars(file: Path) -> list[Path]:
-    """Return the metadata file and the videos in the folder of a trajectory."""
+    """Return the files `metadata_*.json` and `recordings/MP4/*.mp4` that exist beside a trajectory, sorted."""
     found = [*file.parent.glob("metadata_*.json"), *file.parent.glob("recordings/MP4/*.mp4")]
     return sorted(file for file in found if file.is_file())
 
@@ -186,7 +217,11 @@ def _list_droid_sidecars(file: Path) -> list[Path]:
 
 
 def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
-    """Return the values of a field, without the observation after the last action, and with images in RGB."""
+    """Return the values of a field, without the observation after the last action, and with images in RGB.
+
+    Raises:
+      KeyError: there is no such field.
+    """
     camera, _, name = path.rpartition("/")
     folder, is_image = find_node(episode.group, camera), path in episode.images
     if is_image and contains(folder, "frame0"):

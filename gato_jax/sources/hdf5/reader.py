@@ -39,10 +39,11 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         files.
       split: name of a mask of a robomimic file, otherwise "train".
       fields: the fields to read and their meaning. Only robomimic files define their fields, so all other layouts
-        need this argument.
+        need this argument. A path is that of a dataset relative to the group of the episode.
 
     Raises:
-      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read.
+      SourceError: the layout or the fields are unknown, there is no such split, or none of its episodes can be read. A
+        damaged file or episode does not raise, and is listed in `rejected`.
     """
     root, _, name = str(path).partition("#")
     if name and name not in HDF5_LAYOUTS:
@@ -78,7 +79,13 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
 
 
 def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
-    """Read one episode; `layout` is its name, because a layout itself cannot be pickled."""
+    """Read one episode, or raise EpisodeRejected if it is damaged.
+
+    Args:
+      address: the file, and the path of the episode's group in it.
+      layout: key of HDF5_LAYOUTS, because a layout itself cannot be pickled.
+      fields: the fields to read.
+    """
     (file, group), location = address, _location(*address)
     images = [split_path(path)[0] for path, modality in fields.observation.values() if isinstance(modality, Image)]
     try:
@@ -99,7 +106,13 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
 
 
 def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
-    """Return the HDF5 files at or below a path, and a rejection of each that is a link out of it."""
+    """Return the HDF5 files at or below a path, sorted, and a rejection of each that is a link out of it.
+
+    They are the `*.hdf5` and `*.h5` files of a folder, or `path` itself if it is a file, with any extension.
+
+    Raises:
+      SourceError: there are no such files.
+    """
     if path.is_file():
         return [path], []
     files, rejected = [], []
@@ -117,7 +130,10 @@ def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
 def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
     """Return the name of the layout and the fields.
 
-    If `name` is empty or `fields` is None, it is inferred from the first file that allows it.
+    If `name` is empty or `fields` is None, it is inferred from the first of up to 20 files that allows it.
+
+    Raises:
+      SourceError: none of these files allows it. The message is about the first.
     """
     if name and fields is not None:
         return name, fields
@@ -133,7 +149,11 @@ def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple
 
 
 def _recognise_layout(root: Any) -> str:
-    """Return the name of the only layout whose required paths are all in the open file."""
+    """Return the name of the only layout whose required paths are all in the open file.
+
+    Raises:
+      SourceError: no layout or several layouts have all of their paths in the file.
+    """
     known = {name: layout.required_paths for name, layout in HDF5_LAYOUTS.items() if layout.required_paths}
     names = [name for name, paths in known.items() if all(contains(root, path) for path in paths)]
     if len(names) == 1:
@@ -149,7 +169,10 @@ def _recognise_layout(root: Any) -> str:
 def _scan_file(
     file: Path, layout: Hdf5Layout, split: str, fields: Fields
 ) -> tuple[set[str], dict[_Address, int], list[Rejection]]:
-    """Return the splits of a file, the number of steps of each episode of `split`, and the damaged episodes."""
+    """Return the splits of a file, the number of steps of each episode of `split`, and the damaged episodes.
+
+    A file that cannot be opened is one of the rejections, and has no splits.
+    """
     splits: dict[str, list[str]] = {}
     steps: dict[_Address, int] = {}
     rejected = []
@@ -170,6 +193,10 @@ def _count_steps(root: Any, name: str, fields: Fields) -> int:
     """Return the number of steps of the episode in group `name`, without reading values.
 
     It is the length of the first field that is not text, with actions considered first.
+
+    Raises:
+      SourceError: all fields are text, or the field is missing, is not a dataset of at least one value, or is a link
+        out of the file.
     """
     sides = (*fields.action.values(), *fields.observation.values())
     paths = [split_path(path)[0] for path, modality in sides if not isinstance(modality, Text)]
@@ -186,7 +213,7 @@ def _count_steps(root: Any, name: str, fields: Fields) -> int:
 
 @contextlib.contextmanager
 def _open_file(file: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading, and raise SourceError for damage found while it is open."""
+    """Open an HDF5 file for reading, and raise SourceError for damage found inside the `with` block."""
     import h5py
 
     try:
@@ -197,5 +224,5 @@ def _open_file(file: Path) -> Iterator[Any]:
 
 
 def _location(file: Path, name: str) -> str:
-    """Return the beginning of error messages about the episode in group `name` of a file."""
+    """Return the beginning of error messages about an episode, `FILE: NAME`, or `FILE` if `name` is empty."""
     return f"{file}: {name}" if name else str(file)

@@ -15,8 +15,8 @@ _MARKERS = (b"jumb", b"c2pa")
 def read_credentials(image: bytes, mime: str) -> str:
     """Return the C2PA manifest store of an encoded image as JSON, or "" if the file has none.
 
-    The field `validation_state` of the JSON tells whether the image still matches its signature. Only manifests that
-    are embedded in the file are read; nothing is fetched from the network.
+    The field `validation_state` of the JSON tells whether the image still matches its signature; one that does not is
+    no error. Only manifests that are embedded in the file are read; nothing is fetched from the network.
 
     Args:
       image: Bytes of the image file.
@@ -46,7 +46,7 @@ def read_credentials(image: bytes, mime: str) -> str:
 
 @functools.cache
 def _offline_context() -> Any:
-    """Return the c2pa settings that forbid network access."""
+    """Return the `c2pa.Context` that forbids network access. It is created once."""
     import c2pa
 
     return c2pa.Context.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})

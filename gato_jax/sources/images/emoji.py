@@ -54,7 +54,7 @@ def emoji_captions(
       The episodes, in the order of code points.
 
     Raises:
-      SourceError: The folder has no such files, or the font does not exist.
+      SourceError: The folder has no such files, the font does not exist, or the split has another name.
     """
     emoji = _emoji_of_folder(Path(folder)) if folder is not None else _emoji_of_font(Path(font))
     names = {code_point: unicodedata.name(chr(code_point)).lower() for code_point in emoji.code_points}
@@ -76,9 +76,10 @@ def emoji_captions(
 
 
 def held_out_names(names: Iterable[str]) -> frozenset[str]:
-    """Choose the names of the test split: at most one in twenty, in the order of the names' SHA-256 hashes.
+    """Choose the names of the test split: one in twenty, rounded down, in the order of the names' SHA-256 hashes.
 
-    A name is skipped if one of its words would then occur in no training name.
+    A name is skipped if one of its words would then occur in no training name, so there may be fewer. The choice
+    depends on the set of names, not on their order.
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     training_counts = collections.Counter(word for name in ordered for word in set(name.split()))
@@ -110,7 +111,12 @@ class _EmojiImages:
 
 
 def _make_step(draw: Callable[[int], PIL.Image.Image], item: tuple[int, str, int]) -> tuple[dict, dict]:
-    """Return observation and action of the step of an item: (code point, name, variant)."""
+    """Return observation and action of the step of an item, {"image": (64, 64, 3) uint8} and {"caption": name}.
+
+    Args:
+      draw: Function from a code point to its RGBA image.
+      item: (code point, name, variant); see `render` for variants.
+    """
     code_point, name, variant = item
     return {"image": render(draw(code_point), (code_point, variant))}, {"caption": name}
 
@@ -119,8 +125,9 @@ def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
     """Render an emoji on a white background.
 
     Args:
-      picture: Square RGBA image of the emoji.
-      key: (code point, variant), the seed of size and shift. Variant 0 fills the image.
+      picture: Square RGBA image of the emoji, of any size.
+      key: (code point, variant), the seed of size and shift. Variant 0 fills the image; others have a side of 48 to 64
+        pixels and lie anywhere within it.
 
     Returns:
       The image, (64, 64, 3) uint8.
@@ -136,12 +143,18 @@ def render(picture: PIL.Image.Image, key: tuple[int, int]) -> np.ndarray:
 
 
 def _is_captioned(code_point: int) -> bool:
-    """Return whether a code point belongs to the dataset."""
+    """Return whether a code point belongs to the dataset: it has a Unicode name, and is neither ASCII nor excluded.
+
+    Excluded are skin tones, the letters of flags and the key cap. It need not be an emoji.
+    """
     return code_point in _CODE_POINTS and code_point not in _EXCLUDED and bool(unicodedata.name(chr(code_point), ""))
 
 
 def _emoji_of_font(font: Path) -> _EmojiImages:
-    """Return all emoji for which the font has a glyph."""
+    """Return all emoji of the dataset for which the font has a glyph; raise SourceError if its file does not exist.
+
+    They are the code points that `_is_captioned` accepts, in ascending order.
+    """
     if not font.is_file():
         raise SourceError(
             f"cannot render emoji: the font {font} does not exist. Run apt-get install fonts-noto-color-emoji, or "
@@ -170,7 +183,10 @@ def _load_font(font: str) -> PIL.ImageFont.FreeTypeFont:
 
 
 def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
-    """Draw a glyph in the middle of the smallest square that holds it; RGBA, transparent background."""
+    """Draw a glyph in the middle of the smallest square that holds it; RGBA, transparent background.
+
+    `font` is the path of the font file. The side of the square depends on the glyph.
+    """
     loaded_font = _load_font(font)
     left, top, right, bottom = loaded_font.getbbox(chr(code_point))
     side = int(max(right - left, bottom - top))
@@ -181,7 +197,14 @@ def _draw_glyph(font: str, code_point: int) -> PIL.Image.Image:
 
 
 def _emoji_of_folder(folder: Path) -> _EmojiImages:
-    """Return the emoji of a folder of PNG files that are named by code point."""
+    """Return the emoji of a folder of PNG files that are named by code point, in the order of the names.
+
+    Names are hexadecimal, `1f600.png` or `1f600-fe0f.png`; other files are ignored. If the folder has a subfolder
+    `img/google/64`, its files are used instead.
+
+    Raises:
+      SourceError: There are no such files.
+    """
     images = folder / "img" / "google" / "64"
     images = images if images.is_dir() else folder
     files = {}
@@ -215,7 +238,10 @@ def _is_hexadecimal(text: str) -> bool:
 
 
 def _provenance(source: str, licence: str) -> Provenance:
-    """Return the provenance of emoji images from `source`, captioned with Unicode names."""
+    """Return the provenance of emoji images from `source`, captioned with Unicode names.
+
+    `licence` is the SPDX identifier of the images'; that of Unicode is added.
+    """
     names = f"names from Unicode {unicodedata.unidata_version}"
     return Provenance(
         source=f"{source}; {names}", licence=f"{licence} AND Unicode-3.0", kind="synthetic", collector="gato_jax"

@@ -37,10 +37,13 @@ def image_fields(
 ) -> Fields:
     """Return the fields of a task with an image and texts; the task is named after the recording.
 
+    The name is that of the folder or file up to its first dot. The path of each field is its key.
+
     Args:
-      path: Folder or file of the recording. A `provenance.json` beside the images is read.
+      path: Folder or file of the recording. The `provenance.json` in the folder is read, if there is one; otherwise
+        the licence is "unknown" and the kind "synthetic".
       suite: Suite of the task.
-      size: (height, width) of the observation `image`.
+      size: (height, width) in pixels of the observation `image`.
       input_texts: Keys of the texts that are observed.
       target_text: Key of the text that is the action.
     """
@@ -62,8 +65,8 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
     Args:
       fields: The fields from `image_fields`.
       image: Bytes of the image file.
-      texts: {key: text}; bytes are decoded as UTF-8.
-      location: Place of the episode in the recording, for messages.
+      texts: {key: text} of all texts of the fields; bytes are decoded as UTF-8.
+      location: File and number of the episode, for messages.
 
     Raises:
       EpisodeRejected: A text is empty or not UTF-8, or the image or its credentials cannot be read.
@@ -81,7 +84,13 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
 
 
 def _decode(image: bytes, location: str) -> tuple[np.ndarray, str]:
-    """Decode an image file; return its pixels, (H, W, 3) uint8, transparency shown as white, and its MIME type."""
+    """Decode an image file; return its pixels, (H, W, 3) uint8, transparency shown as white, and its MIME type.
+
+    The MIME type is "" if the format has none.
+
+    Raises:
+      EpisodeRejected: The image cannot be decoded.
+    """
     try:
         with PIL.Image.open(io.BytesIO(image)) as picture:
             mime = PIL.Image.MIME.get(picture.format or "", "")
@@ -114,7 +123,7 @@ def open_images(
       annotations: The files from which the items were read, for the fingerprint.
 
     Returns:
-      The episodes of all items whose image file exists. The other items are in `rejected`.
+      One episode for each item whose image file exists, in order. The other items are in `rejected`.
 
     Raises:
       SourceError: No item has an image file.
@@ -144,7 +153,12 @@ def open_images(
 
 
 def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
-    """Read the image file of an annotated image and return its episode."""
+    """Read the image file of an annotated image in `folder` and return its episode.
+
+    Raises:
+      EpisodeRejected: The file cannot be read or decoded, or a text is empty.
+      SourceError: The name leads out of the folder.
+    """
     location, name, texts = item
     try:
         image = resolve_within(folder, name).read_bytes()
@@ -154,7 +168,7 @@ def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:
-    """Return {name: size in bytes} of all files in a folder.
+    """Return {name: size in bytes} of all files directly in a folder, not in its subfolders.
 
     One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
     """
@@ -165,7 +179,11 @@ def _file_sizes(folder: Path) -> dict[str, int]:
 def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | None:
     """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder.
 
-    `sizes`, from `_file_sizes`, spares a look-up on disk for the names that it has.
+    Args:
+      folder: Folder of the images.
+      name: Path of the file relative to `folder`.
+      sizes: Files in the folder, from `_file_sizes`. The sizes are not used, and an empty file counts as existing. A
+        name that is not among them, such as one in a subfolder, is looked up on disk.
     """
     try:
         if name in sizes or resolve_within(folder, name).is_file():
@@ -179,7 +197,7 @@ def read_json(file: Path, parse: Callable[[Any], Any]) -> Any:
     """Load a JSON file and return `parse(content)`.
 
     Raises:
-      SourceError: The file is not JSON, or `parse` finds a missing key or another type than it expects.
+      SourceError: The file cannot be read or is not JSON, or `parse` raises KeyError, TypeError or ValueError.
     """
     try:
         return parse(json.loads(file.read_bytes()))
@@ -190,7 +208,7 @@ def read_json(file: Path, parse: Callable[[Any], Any]) -> Any:
 
 
 def find_folder(path: Path, name: str) -> Path:
-    """Return the folder of the images: `path/name` or `path/images/name`.
+    """Return the folder of the images: `path/name` if it exists, otherwise `path/images/name`.
 
     Raises:
       SourceError: Neither folder exists.

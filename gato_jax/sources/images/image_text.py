@@ -29,8 +29,9 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
 
     Args:
       path: The folder, or one shard of a WebDataset.
-      split: Name of the split.
-      size: (height, width) of the observed image; pixels are averaged.
+      split: Name of the split, as in the names of files or folders; `train` or `test` if the layout has no splits.
+      size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
+        to the aspect ratio.
 
     Raises:
       SourceError: The folder has none of these layouts, the split does not exist, or no image in it can be used.
@@ -50,7 +51,11 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
 
 
 def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
-    """Open a split in the layout of COCO captions."""
+    """Open a split in the layout of COCO captions, `annotations/captions_SPLITYEAR.json` with images in `SPLITYEAR`.
+
+    Raises:
+      SourceError: The split has no such file or several, or no image can be used.
+    """
     pattern = re.compile(r"captions_(?P<subset>(?P<split>[a-z]+)\d*)\.json")
     found = [(file, match) for file in sorted(path.glob("annotations/*")) if (match := pattern.fullmatch(file.name))]
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
@@ -71,7 +76,12 @@ def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisode
 
 
 def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the captions of a COCO annotation file; captions without an image or text are rejected."""
+    """Yield the captions of a COCO annotation file; captions without an image or text are rejected.
+
+    Args:
+      content: The parsed file. KeyError or TypeError is raised if it is malformed.
+      file: Path of the file, for messages.
+    """
     names = {image["id"]: str(image["file_name"]) for image in content["images"]}
     for number, annotation in enumerate(content["annotations"]):
         location, caption = f"{file}, annotation {number}", annotation.get("caption")
@@ -86,7 +96,10 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
 
 
 def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
-    """Open a split in the layout of Hugging Face's imagefolder."""
+    """Open a split in the layout of Hugging Face's imagefolder.
+
+    If `path/SPLIT/metadata.jsonl` does not exist, the split is `train` or `test`, by the hash of the names of images.
+    """
     has_split_folder = (path / split / "metadata.jsonl").is_file()
     folder = path / split if has_split_folder else path
     items = _imagefolder_items(folder / "metadata.jsonl", None if has_split_folder else split)
@@ -95,10 +108,10 @@ def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> Recorded
 
 
 def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the captioned images of a metadata.jsonl; malformed lines are rejected.
+    """Yield the captioned images of a metadata.jsonl; malformed lines are rejected, blank ones too.
 
     Args:
-      file: The metadata.jsonl.
+      file: The metadata.jsonl, with {"file_name": ..., "text": ...} in each line.
       split: `train` or `test`, to select images by the hash of their names; None yields all.
     """
     for number, line in enumerate(file.read_bytes().splitlines(), start=1):

@@ -25,10 +25,11 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
       path: A folder with `v2_OpenEnded_mscoco_train2014_questions.json`, `v2_mscoco_train2014_annotations.json` and
         images `COCO_train2014_*.jpg` in `train2014` or `images/train2014`. The `v2_` may be missing, as in OK-VQA.
       split: `train` or `val`, which stand for `train2014` and `val2014`.
-      size: (height, width) of the observed image; pixels are averaged.
+      size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
+        to the aspect ratio.
 
     Raises:
-      SourceError: The files of this split do not exist or cannot be read.
+      SourceError: The files of this split do not exist or cannot be read, or none of its images exists.
     """
     path = Path(path)
     question_file, subset = _find_file(path, _QUESTIONS, split)
@@ -48,7 +49,16 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
 
 
 def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, str]:
-    """Return the file of the split whose name matches the pattern, and the name of the COCO subset, as `train2014`."""
+    """Return the file of the split whose name matches the pattern, and the name of the COCO subset, as `train2014`.
+
+    Args:
+      path: Folder of the files; its subfolders are not searched.
+      pattern: Pattern of the whole name, with the groups `subset` and `split`.
+      split: Name of the split, without the year.
+
+    Raises:
+      SourceError: There is no such file, or there are several.
+    """
     found = [(file, match) for file in sorted(path.glob("*.json")) if (match := pattern.fullmatch(file.name))]
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
     if len(files) != 1:
@@ -63,7 +73,14 @@ def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, 
 def _items(
     questions: Mapping[Any, Any], annotations: list[Any], subset: str, file: str
 ) -> Iterator[AnnotatedImage | Rejection]:
-    """Yield the image, question and answer of each annotation; questions without one answer are rejected."""
+    """Yield the image, question and answer of each annotation; questions without one answer are rejected.
+
+    Args:
+      questions: {question id: parsed JSON object of the question}.
+      annotations: Parsed JSON objects of the answers. KeyError is raised if one lacks a key.
+      subset: Name of the COCO subset, which is part of the names of images.
+      file: Path of the annotations, for messages.
+    """
     unanswered = dict(questions)
     for annotation in annotations:
         number = annotation["question_id"]
@@ -85,7 +102,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _answer(annotation: Mapping[str, Any]) -> Any:
-    """Return the answer of an annotation of VQA v2 or OK-VQA, or None if it has none."""
+    """Return the answer of an annotation of VQA v2 or OK-VQA, or None if it has none; it is not checked to be text."""
     if "multiple_choice_answer" in annotation:
         return annotation["multiple_choice_answer"]
     counts = collections.Counter(one["answer"] for one in annotation["answers"])

@@ -33,12 +33,14 @@ _SAMPLE = np.dtype(  # number of the shard; offsets and sizes of image and text 
 def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
     """Open one split of WebDataset shards as one-step episodes, one for each captioned image.
 
-    The headers of all shards are read once, to find the samples.
+    The headers of all shards are read once, to find the samples. A sample is the successive members of a shard that
+    share a path up to the first dot of the name, its key.
 
     Args:
-      path: A shard, or a folder with `*.tar` files.
+      path: A shard, or a folder with `*.tar` files directly in it.
       split: `train` or `test`; about one sample in twenty belongs to `test`, by the hash of its key.
-      size: (height, width) of the observed image; pixels are averaged.
+      size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
+        to the aspect ratio.
 
     Raises:
       SourceError: No sample of the split has an image and a text, or the split does not exist.
@@ -74,8 +76,9 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
 def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bool] | str]]:
     """Yield (key, sample) of each sample of a shard.
 
-    A sample is (image offset, image size, text offset, text size, whether the text is JSON), or a sentence that says
-    what is wrong with it. A damaged shard yields the key "" and a sentence.
+    A sample is (image offset, image size, text offset, text size, whether the text is JSON), in bytes, or a sentence
+    that says what is wrong with it. A damaged shard yields the key "" and a sentence, after the samples before the
+    damage.
     """
     end, key, parts = 0, "", dict[str, tuple[int, int]]()
     try:
@@ -104,7 +107,10 @@ def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bo
 
 
 def _image_and_text(parts: dict[str, tuple[int, int]]) -> tuple[int, int, int, int, bool] | str:
-    """Return the sample of {suffix: (offset, size)}, or a sentence if image or text is missing."""
+    """Return the sample of {suffix: (offset, size)}, or a sentence if image or text is missing.
+
+    Suffixes of images are jpg, jpeg, png and webp, those of texts txt and json; the first of each order is taken.
+    """
     image = next((parts[kind] for kind in _IMAGES if kind in parts), None)
     text = next((kind for kind in _TEXTS if kind in parts), None)
     if image is None or text is None:
@@ -113,7 +119,17 @@ def _image_and_text(parts: dict[str, tuple[int, int]]) -> tuple[int, int, int, i
 
 
 def _read(fields: Fields, shards: list[Path], samples: np.ndarray, number: int) -> Episode:
-    """Read the episode of sample `number`; `samples` is an array of dtype `_SAMPLE`."""
+    """Read the episode of a sample, without searching the shard.
+
+    Args:
+      fields: The fields from `image_fields`.
+      shards: The shards that the samples refer to by number.
+      samples: All samples of the split, (N,) of dtype `_SAMPLE`.
+      number: Index of the sample among them.
+
+    Raises:
+      EpisodeRejected: The shard cannot be read, or image or caption are damaged.
+    """
     sample = samples[number]
     shard = shards[sample["shard"]]
     location = f"{shard}, byte {sample['image']}"

@@ -25,7 +25,9 @@ _PARTICLE_VERBS = frozenset("pick put set lay swing stand lift place take turn".
 
 
 def named_nouns(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """Return the nouns of all things that the metadata of an episode name.
+    """Return the nouns of all things that the metadata of an episode name, in lower case and without attributes.
+
+    Things are the values of the keys in `THING_KEYS`: `red cup` under `object` has the noun `cup`.
 
     Raises:
       SourceError: A value of the metadata is not text.
@@ -43,13 +45,16 @@ def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Se
     - It names the opposite of a direction or side, and not the direction itself.
     - It says that the gripper opens where the metadata say closed, or the reverse.
 
+    The list is empty if there is none. A sentence is, for example, "it says left, the metadata's direction is right".
+
     Args:
       instruction: The instruction of the episode.
-      metadata: The metadata of the episode; see `Template` for things and attributes.
+      metadata: The metadata of the episode; see `things` for things and attributes. Directions and sides are under the
+        keys direction, side and relation, the state of the gripper under gripper.
       nouns: The nouns of the things of all episodes, from `named_nouns`.
 
     Raises:
-      SourceError: A value of the metadata is not text.
+      SourceError: A value of the metadata is not text, or `gripper` is neither open nor closed.
     """
     words = split_words(instruction)
     return [
@@ -61,13 +66,19 @@ def find_contradictions(instruction: str, metadata: Mapping[str, Any], nouns: Se
 
 
 def _noun(thing: Thing) -> str:
-    """Return the name of a thing in normalised spelling and without attributes; "" if it has no name."""
+    """Return the name of a thing in normalised spelling and without words of attributes; "" if it has no name.
+
+    `red cup` becomes `cup`.
+    """
     attributes = frozenset().union(*ATTRIBUTE_WORDS.values())
     return " ".join(word for word in split_words(thing.name or "") if word not in attributes)
 
 
 def _find_noun(words: list[str], noun: str) -> int | None:
-    """Return the index in `words` where a noun, of one or several words, begins, or None. The plural also matches."""
+    """Return the index in `words` where a noun, of one or several words, first begins, or None if it does not occur.
+
+    Its plural with -s or -es also matches. An empty noun does not occur.
+    """
     if not noun:
         return None
     found = re.search(rf"(?:^| ){re.escape(noun)}(?:e?s)?(?= |$)", " ".join(words))
@@ -75,7 +86,10 @@ def _find_noun(words: list[str], noun: str) -> int | None:
 
 
 def _other_things(words: list[str], metadata: Mapping[str, Any], nouns: Set[str]) -> Iterator[str]:
-    """Yield a sentence for each key of the metadata whose thing is missing while another thing is named."""
+    """Yield a sentence for each key of the metadata whose thing is missing while a thing of another episode is named.
+
+    `words` are the instruction's, from `split_words`; `nouns` are those of the things of all episodes.
+    """
     own = named_nouns(metadata)
     others = sorted(
         noun
@@ -90,12 +104,16 @@ def _other_things(words: list[str], metadata: Mapping[str, Any], nouns: Set[str]
 
 
 def _is_part_of_longer_noun(noun: str, longer_nouns: Set[str], words: list[str]) -> bool:
-    """Return whether `words` contain one of `longer_nouns` that contains `noun`: `cup holder` does not name a cup."""
+    """Return whether `words` contain one of `longer_nouns` that has the word `noun`, as `cup holder` has `cup`."""
     return any(noun in longer.split() and _find_noun(words, longer) is not None for longer in longer_nouns)
 
 
 def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each attribute of a thing that differs from the metadata."""
+    """Yield a sentence for each attribute, such as a colour, that the instruction gives a thing against the metadata.
+
+    An attribute belongs to the noun that it precedes. A single one in a sentence without the object's noun is taken to
+    describe the object.
+    """
     named_things = [(key, thing) for key in THING_KEYS for thing in things(metadata, key)]
     all_values = {
         word for _, thing in named_things for value in thing.attributes.values() for word in split_words(value)
@@ -115,7 +133,7 @@ def _other_attributes(words: list[str], metadata: Mapping[str, Any]) -> Iterator
 
 
 def _words_before_noun(words: list[str], position: int) -> list[str]:
-    """Return the words that describe the noun at `position`: those back to an article, preposition or verb."""
+    """Return the words before the noun at `position`, back to a determiner, preposition, verb or `and`, without it."""
     start = position
     while start and words[start - 1] not in DETERMINERS | PREPOSITIONS | {"and"} and words[start - 1] not in VERB_FORMS:
         start -= 1
@@ -123,7 +141,11 @@ def _words_before_noun(words: list[str], position: int) -> list[str]:
 
 
 def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each direction or side whose opposite is named."""
+    """Yield a sentence for each direction or side of the metadata whose opposite is named and that is not named itself.
+
+    Raises:
+      SourceError: A direction of the metadata is not text.
+    """
     # After a verb with a particle, as in `pick it up`, the words up and down are not directions.
     first_verb = next((number for number, word in enumerate(words) if word in _PARTICLE_VERBS), len(words))
     named = {word for number, word in enumerate(words) if word not in ("up", "down") or number < first_verb}
@@ -142,7 +164,13 @@ def _other_directions(words: list[str], metadata: Mapping[str, Any]) -> Iterator
 
 
 def _other_gripper(words: list[str], metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence if the state of the gripper is the opposite of that in the metadata."""
+    """Yield a sentence if the state of the gripper is the opposite of that in the metadata.
+
+    An instruction without the words gripper, hand or fingers is not compared.
+
+    Raises:
+      SourceError: `gripper` of the metadata is neither open nor closed.
+    """
     if (value := metadata.get("gripper")) is None or not set(words) & set(_GRIPPER_WORDS):
         return
     state = split_words(value) if isinstance(value, str) else []

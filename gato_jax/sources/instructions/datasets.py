@@ -21,7 +21,11 @@ def read_instructions(
       positions: Indices of the episodes to read, by default all. They may be wrapped in a progress bar.
 
     Returns:
-      {episode number: its instruction, or "" if the task observes none}, and the errors of rejected episodes.
+      {episode number: its instruction}, and the errors of the episodes that are damaged or change their instruction. If
+      the task observes no instruction, all episodes have "", whatever `positions` is.
+
+    Raises:
+      SourceError: The task observes several texts, none of them named `instruction`.
     """
     key = instruction_key(reader)
     if key not in reader.spec.observation:
@@ -46,7 +50,7 @@ def read_metadata(file: str | Path, episodes: int) -> Mapping[int, Mapping[str, 
       {episode number: {slot: value}}.
 
     Raises:
-      SourceError: The file is not such a list.
+      SourceError: The file is not such a list, or does not have as many objects as there are episodes.
     """
     remedy = "Write a JSON list of one object for each episode."
     try:

@@ -34,8 +34,9 @@ class PhrasedEpisodes:
       key: Observation key of the instruction. The observation is added if the task does not have it.
 
     Raises:
-      SourceError: A group is empty, a phrasing occurs twice, the observation is not text, or it is missing although
-        there are several groups.
+      SourceError: `copies` is below 1, a group is empty or there is none, a phrasing occurs twice, the observation is
+        not text, or it is missing although there are several groups. An episode whose instruction is in none of several
+        groups raises it when it is read.
     """
 
     reader: EpisodeReader
@@ -93,7 +94,11 @@ class PhrasedEpisodes:
         return (self[position] for position in range(len(self)))
 
     def _group(self, episode: Episode, number: int) -> tuple[str, ...]:
-        """Return the phrasings for an episode."""
+        """Return the group of phrasings for an episode, by the instruction at its first step if there are several.
+
+        Raises:
+          SourceError: Its instruction is in no group.
+        """
         if len(self.phrasings) == 1:
             return self.phrasings[0]
         text = episode.observation[self.key][0]
@@ -117,7 +122,7 @@ class PhrasedEpisodes:
 
 
 def spec_with_instruction(spec: TaskSpec, key: str, instructions: tuple[str, ...] | None) -> TaskSpec:
-    """Return the task with a Text observation `key` and with these `instructions`.
+    """Return a copy of the task with a Text observation `key`, added if missing, and with these `instructions`.
 
     Raises:
       SourceError: The task observes `key` already, and not as text.

@@ -35,7 +35,7 @@ def instruction_key(reader: EpisodeReader) -> str:
 
 
 def read_instruction(episode: Episode, key: str, location: str) -> str:
-    """Return the instruction of an episode, or "" if it does not observe `key`.
+    """Return the instruction of an episode as it was recorded, or "" if it does not observe `key`.
 
     Args:
       episode: The episode.
@@ -63,8 +63,9 @@ def propose_review(
 ) -> Review:
     """Build a review in which no entry is decided; episodes with the same phrasings share an entry.
 
-    The phrasing of an episode is its recorded instruction. If it has none, `templates` are filled with its metadata;
-    without templates, instructions are generated from the name of the task and the metadata.
+    The phrasing of an episode is its recorded instruction. If that is blank, `templates` are filled with its metadata;
+    without templates, instructions are generated from the name of the task and the metadata. An entry is named by its
+    first phrasing.
 
     Args:
       reader: The episodes.

@@ -31,11 +31,15 @@ class Entry:
 
     Attributes:
       group: Name of the entry, unique in the review.
-      episodes: Numbers of the episodes as text, for example `0-24, 30`.
+      episodes: Numbers of the episodes as text, for example `0-24, 30`, or "" for none.
       status: Decision of a person: `unreviewed`, `accept` or `reject`.
       instructions: Phrasings of the instruction, possibly edited by a person.
       comment: Remark of a person.
       proposed: The phrasings before any edit.
+
+    Raises:
+      SpecError: A phrasing is blank or occurs twice, there is none although the entry is not rejected, or `episodes`
+        has another form.
     """
 
     group: str
@@ -85,6 +89,9 @@ class Review:
       data: Fingerprint of the data whose episodes are numbered.
       entries: The entries. No episode is in two of them.
       observation: Observation key of the instruction.
+
+    Raises:
+      SpecError: Two entries have the same group or an episode in common.
     """
 
     task: str
@@ -108,10 +115,10 @@ class Review:
 
     @classmethod
     def read(cls, file: str | Path) -> Review:
-        """Read a review file.
+        """Read a review file, the JSON that `write` writes.
 
         Raises:
-          SourceError: The file is not a valid review. The message names the file and the field.
+          SourceError: The file does not exist or is not a valid review. The message names the file and the field.
         """
         try:
             fields = json.loads(Path(file).read_text())
@@ -124,7 +131,7 @@ class Review:
             ) from None
 
     def write(self, file: str | Path) -> Review:
-        """Write the review to a file, keeping the edits of a review that is already there; see `with_edits_of`.
+        """Write the review to a JSON file, keeping the edits of a review that is already there; see `with_edits_of`.
 
         Returns:
           The review that was written.
@@ -141,9 +148,11 @@ class Review:
         return review
 
     def with_edits_of(self, edited: Review) -> Review:
-        """Return this review, with the edited entries of an older review in place of its own.
+        """Return a copy of this review, with the edited entries of an older review in place of its own.
 
-        An edited entry keeps its episodes, and gains those of its group here that no edited entry has. If the two
+        Entries with the same `group` correspond; `Entry.edited` tells which are edited. An edited entry keeps its
+        episodes, and gains those of its group here that no edited entry has. An entry whose episodes are all taken is
+        left out. If the two
         reviews are of different data, the old episode numbers are void: an edited entry then has only the episodes of
         its group here, and none if the group no longer exists.
 
@@ -176,22 +185,25 @@ class Review:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the whole review, by which an interrupted conversion notices a change."""
+        """Digest of the whole review as 16 hexadecimal digits, by which an interrupted conversion notices a change."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self)).encode()).hexdigest()[:16]
 
     @property
     def phrasings(self) -> tuple[tuple[str, ...], ...]:
-        """Instructions of each entry that is not rejected and has episodes."""
+        """Instructions of each entry that has episodes and is not rejected; unreviewed entries count too."""
         return tuple(entry.instructions for entry in self.entries if entry.decision != "reject" and entry.episodes)
 
     @property
     def unreviewed(self) -> tuple[Entry, ...]:
-        """Entries with episodes that nobody has decided on."""
+        """Entries that nobody has decided on or edited and that have episodes, in order."""
         return tuple(entry for entry in self.entries if entry.decision == "unreviewed" and entry.episodes)
 
     @property
     def episodes_by_instruction(self) -> dict[str, tuple[int, ...]]:
-        """Mapping from each instruction that is not rejected to the episodes that may get it, for `find_problems`."""
+        """Mapping from each instruction of an entry that is not rejected to the episodes that may get it.
+
+        `find_problems` takes it. An instruction of several entries has the episodes of all.
+        """
         found: dict[str, tuple[int, ...]] = {}
         for entry in self.entries:
             if entry.decision != "reject" and entry.episodes:
@@ -212,9 +224,10 @@ class Review:
             )
 
     def spec(self, spec: TaskSpec) -> TaskSpec:
-        """Return the task with the instruction as an observation.
+        """Return a copy of the task with the instruction as an observation.
 
-        If the review has a single entry, its phrasings become the `instructions` of the task.
+        If the review has a single entry with episodes that is not rejected, its phrasings become the `instructions` of
+        the task; otherwise `instructions` is None.
 
         Args:
           spec: The task as recorded.
@@ -230,7 +243,7 @@ class Review:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Return ascending numbers as text with ranges, for example `0-24, 30`."""
+    """Return ascending numbers as text with ranges, for example `0-24, 30`; "" if there are none."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
@@ -241,7 +254,10 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def _parse_numbers(episodes: Any, label: str) -> tuple[int, ...]:
-    """Parse the text that `ranges` returns; `label` begins the message of the SpecError for any other text."""
+    """Parse the text that `ranges` returns; `label` begins the message of the SpecError for any other text.
+
+    Numbers stay in the order of the text, which need not ascend. A blank text holds none.
+    """
     found: list[int] = []
     for part in episodes.split(",") if episodes.strip() else ():
         if (run := re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)) is None:

@@ -28,7 +28,7 @@ class ReviewedInstructions:
     entry_numbers: Mapping[int, int]
 
     def __call__(self, number: int, episode: Episode) -> Episode:
-        """Return the episode with an instruction of its entry; the phrasings of an entry are used in rotation.
+        """Return a copy of the episode with an instruction of its entry, by the number modulo the count of phrasings.
 
         Args:
           number: Number of the episode in the reviewed dataset.
@@ -51,6 +51,9 @@ class ReviewedInstructions:
 
 def apply_review(review: Review, *, allow_unreviewed: bool = False) -> Callable[[int, Episode], Episode]:
     """Return a function that adds the reviewed instruction to an episode: (number, episode) -> episode.
+
+    The returned function raises EpisodeRejected for the episodes of rejected entries, and for those that are in no
+    entry.
 
     Args:
       review: The review of the dataset.

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     Attributes:
       instruction: The instruction.
       episodes: Numbers of the episodes with the problem.
-      problem: Kind of the problem.
+      problem: Kind of the problem, such as "mixed style" or "duplicate".
       evidence: The reason, in words.
     """
 
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def group_by_instruction(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return {instruction: numbers of its episodes}, given the instruction of each episode in order."""
+    """Return {instruction: numbers of its episodes, from 0}, given the instruction of each episode in order."""
     groups = defaultdict(list)
     for number, text in enumerate(texts):
         groups[text].append(number)
@@ -56,7 +56,7 @@ def find_problems(
 
     Mixed style, case and punctuation are found by majority: instructions that differ from those of most episodes are
     reported. Duplicates are instructions that differ only in case, punctuation or spaces; an instruction that many
-    episodes share is not a duplicate.
+    episodes share is not a duplicate. More than 40 words are too long; leading, trailing and double spaces are stray.
 
     Args:
       instructions: {instruction: numbers of its episodes}, from `group_by_instruction` or
@@ -83,7 +83,7 @@ def classify_style(instruction: str) -> Style | None:
 
     The rules use the first words, a table of verbs and word endings, not a grammar. Fragments (`the red cup`),
     infinitives, verbs that are not in the table and languages other than English have no style. Any first word that
-    ends in -ing counts as a gerund, apart from a few exceptions.
+    ends in -ing counts as a gerund, apart from a few exceptions. Adverbs and `please` at the beginning are skipped.
     """
     words = split_words(instruction)
     while words and (words[0] in _ADVERBS or words[0].endswith("ly")):
@@ -107,7 +107,10 @@ def classify_style(instruction: str) -> Style | None:
 
 
 def _case(text: str) -> str | None:
-    """Return a description of the capitals in a text, or None if it has no letters."""
+    """Return "in capitals", "with a capital first" or "in lower case", or None if the text has no letters.
+
+    Apart from a text all in capitals, only the first letter counts.
+    """
     letters = [letter for letter in text if letter.isalpha()]
     if not letters:
         return None
@@ -117,7 +120,7 @@ def _case(text: str) -> str | None:
 
 
 def _ending(text: str) -> str | None:
-    """Return a description of the punctuation at the end of a text, or None for an empty text or a question."""
+    """Return "without punctuation at the end" or, for example, "with '.' at the end"; None if empty or a question."""
     last = text.strip()[-1:]
     if not last or last == "?":  # questions are reported as a style
         return None
@@ -125,7 +128,7 @@ def _ending(text: str) -> str | None:
 
 
 def _typing_errors(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """Find instructions that are empty, too long or contain stray spaces."""
+    """Find instructions that have no words, more than MAX_WORDS, or leading, trailing or double spaces."""
     findings = []
     for text, episodes in groups.items():
         if not (words := text.split()):
@@ -140,7 +143,7 @@ def _typing_errors(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
 def _mixed(
     groups: Mapping[str, tuple[int, ...]], problem: Problem, classify: Callable[[str], Hashable | None]
 ) -> list[Finding]:
-    """Find the instructions whose class differs from that of most episodes.
+    """Find the instructions whose class, such as their style, differs from the most frequent one among the episodes.
 
     Args:
       groups: {instruction: numbers of its episodes}.
@@ -162,7 +165,10 @@ def _mixed(
 
 
 def _duplicates(groups: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """Find the instructions that differ from an earlier one only in case, punctuation or spaces."""
+    """Find the instructions that differ from an earlier one only in case, punctuation or spaces.
+
+    The earlier one is not reported. An instruction without words has no duplicates.
+    """
     same_words = defaultdict(list)
     for text in groups:
         same_words[" ".join(re.findall(r"\w+", text.lower()))].append(text)

@@ -105,7 +105,8 @@ def generate_instructions(
       name: Name of the task, `suite/task`. Tasks of Meta-World, DM Control and a few other suites are known; the words
         of any other name are turned into a sentence by rules.
       metadata: Metadata of an episode, which replace the default things of the sentence.
-      count: Largest number of phrasings. Every task has six, and more if its verb has synonyms.
+      count: Largest number of phrasings. Every task has six, such as `please open the drawer`, and more if its verb has
+        synonyms.
       seed: Seed of the order of all phrasings after the first.
 
     Returns:
@@ -125,7 +126,11 @@ def generate_instructions(
 
 
 def template_for_task(name: str) -> Template:
-    """Return the instruction of the task `suite/task` as a template; metadata may replace the things in its slots."""
+    """Return the instruction of the task `suite/task` as a template; metadata may replace the things in its slots.
+
+    All slots have defaults. A task that is not known gets a sentence from the words of its name, such as
+    `open the {object=drawer}` for `drawer-open-v2`, or `complete the WORDS task` if they contain no verb.
+    """
     suite, _, task = name.partition("/")
     task = _VARIANT.sub("", task)
     *_, last = task.split("/")
@@ -138,7 +143,10 @@ def template_for_task(name: str) -> Template:
 
 
 def _instruction_from_words(words: list[str]) -> str | None:
-    """Build the template `open the {object=drawer}` from `drawer open` or `open drawer`; None if there is no verb."""
+    """Build the template `open the {object=drawer}` from `drawer open` or `open drawer`; None if there is no verb.
+
+    `words` are in lower case. Words after the verb tell the manner: `topdown` becomes `from above`.
+    """
     verb = next((number for number, word in enumerate(words) if VERB_FORMS.get(word) == "base"), None)
     if verb is None:
         return None
@@ -152,8 +160,8 @@ def _add_articles(words: list[str]) -> str:
     """Add articles to words such as `put red cup in bowl`, and turn the first noun into the slot `object`.
 
     Args:
-      words: Words that begin with a verb. A noun is everything between a verb or preposition and the next preposition,
-        determiner or conjunction.
+      words: Words in lower case that begin with a verb. A noun is everything between a verb or preposition and the next
+        preposition, determiner or conjunction. A single adverb such as `left` is no noun.
 
     Returns:
       A template, for example `put the {object=red cup} in the bowl`.

@@ -28,7 +28,10 @@ class Thing:
     attributes: Mapping[str, str]
 
     def describe(self, noun: str) -> str:
-        """Return `noun` with the attributes in front of it, except those that it already contains: `small red cup`."""
+        """Return `noun` with the attributes in front of it, except those that it already contains: `small red cup`.
+
+        `name` is not used.
+        """
         existing = noun.split()
         return " ".join([word for word in self.attributes.values() if word not in existing] + [noun])
 
@@ -37,9 +40,10 @@ class Thing:
 class Template:
     """A sentence with slots, for example `push the {object} {relation} the {reference=bowl}`.
 
-    A slot has the name of a key of the metadata, and may have a default: `{reference=bowl}`. The slot of a thing is
-    filled with its noun, attributes in front, unless the template has slots for attributes: `the {colour} {object}`. A
-    list of two things becomes `cup and the bowl`. The slot `{relation}` takes the keys of `RELATIONS`.
+    A slot has the name of a key of the metadata in lower case, and may have a default: `{reference=bowl}`. The slot of
+    a thing is filled with its noun, attributes in front, unless the template has slots for attributes:
+    `the {colour} {object}`. A list of two things becomes `cup and the bowl`. The slot `{relation}` takes the keys of
+    `RELATIONS`.
 
     Attributes:
       text: The sentence.
@@ -59,19 +63,26 @@ class Template:
 
     @functools.cached_property
     def slots(self) -> tuple[str, ...]:
-        """Names of the slots, in order."""
+        """Names of the slots, in order, as often as they occur."""
         return tuple(slot["name"] for slot in _SLOT.finditer(self.text))
 
     def fill(self, metadata: Mapping[str, Any]) -> str:
         """Return the sentence with all slots filled from metadata or defaults.
 
         Raises:
-          SourceError: A slot has neither a value nor a default, a value is not text, or the relation is unknown.
+          SourceError: A slot has neither a value nor a default, a value is not text, the relation is unknown, or it is
+            `between` and there are fewer than two references.
         """
         return _SLOT.sub(lambda slot: self._fill_slot(slot["name"], slot["default"], metadata), self.text)
 
     def _fill_slot(self, slot: str, default: str | None, metadata: Mapping[str, Any]) -> str:
-        """Return the text of one slot."""
+        """Return the text of one slot, or raise SourceError if it cannot be filled.
+
+        Args:
+          slot: Name of the slot.
+          default: Its default, or None.
+          metadata: Metadata of an episode.
+        """
         found = things(metadata, slot)
         nouns = [thing.name or default for thing in found]
         if not nouns or None in nouns:
@@ -87,7 +98,11 @@ class Template:
         return " and the ".join(thing.describe(str(noun)) for thing, noun in zip(found, nouns, strict=True))
 
     def _relation(self, relation: str, metadata: Mapping[str, Any]) -> str:
-        """Return the preposition of a relation: `left of` becomes `to the left of`."""
+        """Return the preposition of a relation: `left of` becomes `to the left of`.
+
+        Raises:
+          SourceError: The relation is not in `RELATIONS`, or is `between` and there are fewer than two references.
+        """
         if relation not in RELATIONS:
             raise SourceError(
                 f"cannot fill template {self.text!r}: relation is {relation!r}, which is unknown; nearest known: "
@@ -113,10 +128,11 @@ def things(metadata: Mapping[str, Any], key: str) -> list[Thing]:
       key: `object`, `target`, `reference` and so on; or an attribute, whose value is returned as the name of a thing.
 
     Returns:
-      One thing for each value; a single thing without a name if the key does not exist.
+      One thing for each value, with its name in lower case and spaces for underscores; a single thing without a name if
+      the key does not exist.
 
     Raises:
-      SourceError: A value is not text.
+      SourceError: A value is not text, or is blank.
     """
     spelled = {name.replace("color", "colour"): value for name, value in metadata.items()}
     value = spelled.get(key)
@@ -137,7 +153,10 @@ def fill_templates(metadata: Mapping[str, Any], templates: Iterable[Template]) -
 
 
 def _thing(value: Any, key: str, attributes: dict[str, str]) -> Thing:
-    """Build a thing from its value under `key` and from the attributes that other keys of the metadata give."""
+    """Build a thing from its value under `key` and from the attributes that other keys of the metadata give.
+
+    The value is text, a mapping with `name` and attributes, which take precedence, or None for a thing without a name.
+    """
     if isinstance(value, Mapping):
         spelled = {name.replace("color", "colour"): part for name, part in value.items()}
         name, attributes = spelled.get("name"), attributes | _attributes(spelled, "")
@@ -147,13 +166,20 @@ def _thing(value: Any, key: str, attributes: dict[str, str]) -> Thing:
 
 
 def _attributes(metadata: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """Return {attribute: word} of the keys `prefix + attribute`, in the order of `ATTRIBUTES`."""
+    """Return {attribute: word} of the keys `prefix + attribute` that exist, in the order of `ATTRIBUTES`.
+
+    Words are in lower case. Keys have British spelling, such as `colour`.
+    """
     keys = {attribute: f"{prefix}{attribute}" for attribute in ATTRIBUTES}
     return {name: _normalise(metadata[key], key) for name, key in keys.items() if metadata.get(key) is not None}
 
 
 def _normalise(value: Any, key: str) -> str:
-    """Return a value of metadata in lower case, with single spaces and without underscores."""
+    """Return a value of metadata in lower case, with single spaces instead of underscores.
+
+    Raises:
+      SourceError: The value is not text, or is blank. `key` names it in the message.
+    """
     if not isinstance(value, str) or not value.strip():
         raise SourceError(
             f"cannot read metadata: {key!r} is {value!r:.60}, expected text. Leave the key out if it is not known."

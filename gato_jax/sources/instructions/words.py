@@ -31,7 +31,7 @@ _PAST = {
 
 
 def _inflect(verb: str) -> dict[str, Form]:
-    """Return {word: form} of the third person, the past and the gerund of a verb."""
+    """Return {word: form} of the third person, the past and the gerund of a verb, {`picks`: `third`, ...}."""
     stem = verb + verb[-1] if verb in _DOUBLED else verb
     silent = verb[:-1] if verb[-1] == "e" and verb != "tie" else stem
     gerund = "tying" if verb == "tie" else f"{silent}ing"
@@ -91,6 +91,9 @@ _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text into words in lower case and normalised spelling: `Gray, big!` becomes `grey`, `large`."""
+    """Split a text into words in lower case and normalised spelling: `Gray, big!` becomes `grey`, `large`.
+
+    Words consist of ASCII letters and digits, with inner hyphens and apostrophes; all else separates them.
+    """
     lower = text.lower().replace("counter-clockwise", "counterclockwise")
     return [_SPELLINGS.get(word, word) for word in map(str, _WORD.findall(lower))]

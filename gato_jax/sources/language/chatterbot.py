@@ -21,9 +21,10 @@ _SPEC = TaskSpec(suite="dialogue", task="chatterbot", observation={}, action={"t
 
 
 def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
-    """Return the dialogues of one split as one-step episodes.
+    """Return the dialogues of one split as one-step episodes without observation, with the action `text`.
 
-    The corpus repeats more than half of its dialogues. Repeats are dropped, so no dialogue is in both splits.
+    The corpus repeats more than half of its dialogues. Repeats are dropped, so no dialogue is in both splits. The order
+    is that of the corpus.
 
     Args:
       split: `train` or `test`; about one dialogue in twenty belongs to `test`, by the hash of its text.
@@ -62,12 +63,16 @@ def is_held_out(text: str) -> bool:
 
 
 def _make_step(text: str) -> tuple[dict, dict]:
-    """Return observation and action of the step of a dialogue."""
+    """Return observation and action of the step of a dialogue, {} and {"text": text}."""
     return {}, {"text": text}
 
 
 def _read_corpus(folder: Path) -> list[str]:
-    """Return all dialogues of the corpus's YAML files as texts, in the order of the files."""
+    """Return all dialogues of the `*.yml` files in a folder as texts, in the order of the files, repeats included.
+
+    Raises:
+      SourceError: There are no such files.
+    """
     import yaml
 
     files = sorted(folder.glob("*.yml"))
@@ -82,5 +87,8 @@ def _read_corpus(folder: Path) -> list[str]:
 
 
 def format_dialogue(utterances: list[str]) -> str:
-    r"""Return a dialogue as one text: `["Hi", "Hello"]` becomes `"Human: Hi\nAgent: Hello"`."""
+    r"""Return a dialogue as one text: `["Hi", "Hello"]` becomes `"Human: Hi\nAgent: Hello"`.
+
+    Spaces and line breaks at both ends of an utterance are removed.
+    """
     return "\n".join(f"{SPEAKERS[number % 2]}: {text.strip()}" for number, text in enumerate(utterances))

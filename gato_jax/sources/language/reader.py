@@ -63,7 +63,18 @@ def open_dialogues(path: str | Path, split: str = "train") -> RecordedEpisodes:
 
 
 def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_text: _ParseText) -> RecordedEpisodes:
-    """Open the files with these suffixes; `parse_text` turns the bytes of a record into the text of its episode."""
+    """Open the files at or below a path that have one of some suffixes, as one-step episodes of text.
+
+    Args:
+      path: A file or a folder, after which the task is named.
+      split: `train` or `test`.
+      suite: Suite of the task.
+      suffixes: Suffixes of the files, such as `.jsonl.gz`.
+      parse_text: Turns a record and its bytes into the text of its episode, or raises EpisodeRejected.
+
+    Raises:
+      SourceError: There are no such files, or the split is empty or has another name.
+    """
     files = find_files(path, suffixes)
     folder = path if path.is_dir() else path.parent
     unknown = Provenance(source=path.resolve().name, licence="unknown", kind="synthetic", collector="")
@@ -95,13 +106,17 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
 
 
 def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:
-    """Read a record and return its episode."""
+    """Read a record and return its episode, or raise EpisodeRejected if it is damaged."""
     text = _parse_utf8(parse_text, record, record.read())
     return assemble(fields, {"text": [text]}.__getitem__, record.location)
 
 
 def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
-    """Return the text of a record; reject the record if the text cannot be encoded as UTF-8."""
+    """Return the text that `parse_text` finds in a record.
+
+    Raises:
+      EpisodeRejected: `parse_text` raises it, or the text cannot be encoded as UTF-8.
+    """
     text = parse_text(record, content)
     try:
         text.encode()  # fails for half of a surrogate pair, which JSON can express
@@ -111,7 +126,11 @@ def _parse_utf8(parse_text: _ParseText, record: Record, content: bytes) -> str:
 
 
 def _parse_document(record: Record, content: bytes) -> str:
-    """Return the text of a document: the content of the record, or its field `text` in JSON Lines."""
+    """Return the text of a document: the content of the record, or its field `text` in JSON Lines.
+
+    Raises:
+      EpisodeRejected: The content is not UTF-8 or not JSON, or the text is missing or blank.
+    """
     if file_suffix(record.file) in _DIALOGUES:
         text = _parse_json_object(record, content).get("text")
         if not isinstance(text, str):
@@ -124,7 +143,12 @@ def _parse_document(record: Record, content: bytes) -> str:
 
 
 def _parse_dialogue(record: Record, content: bytes) -> str:
-    """Return a dialogue in any of the forms of `open_dialogues` as one text."""
+    """Return a dialogue in any of the forms of `open_dialogues` as one text.
+
+    Raises:
+      EpisodeRejected: The content has none of these forms, the speakers do not alternate, or there is no turn or a
+        blank one.
+    """
     dialogue, system = _parse_json_object(record, content), []
     match dialogue:
         case {"turns": list(turns)}:
@@ -146,12 +170,12 @@ def _split_messages(record: Record, messages: list[Any], role: str, content: str
 
     Args:
       record: The record, for messages of errors.
-      messages: Parsed JSON objects.
+      messages: Parsed JSON objects, of which only the first may be the system's.
       role: Key of the speaker in a message.
       content: Key of the text in a message.
 
     Raises:
-      EpisodeRejected: A message lacks a key, or user and agent do not alternate.
+      EpisodeRejected: A message lacks a key, or user and agent do not alternate, with the user first.
     """
     for message in messages:
         if not isinstance(message, dict) or not {role, content} <= set(message):
@@ -168,7 +192,7 @@ def _split_messages(record: Record, messages: list[Any], role: str, content: str
 
 
 def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
-    """Parse a line of JSON Lines; reject it if it is not a JSON object."""
+    """Parse a line of JSON Lines; raise EpisodeRejected if it is not a JSON object in UTF-8."""
     try:
         parsed = json.loads(_decode(record, content))
     except json.JSONDecodeError as error:
@@ -179,7 +203,7 @@ def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:
 
 
 def _decode(record: Record, content: bytes) -> str:
-    """Decode the bytes of a record as UTF-8; reject it if they are not valid."""
+    """Decode the bytes of a record as UTF-8; raise EpisodeRejected if they are not valid."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -25,8 +25,8 @@ class Record(NamedTuple):
 
     Attributes:
       file: The file.
-      start: First byte of the text in the decompressed file; in a Parquet file, its row.
-      stop: End of the text in bytes; in a Parquet file, `start` + 1.
+      start: First byte of the text in the decompressed file; in a Parquet file, its row in the file, from 0.
+      stop: Byte after the text; in a Parquet file, `start` + 1.
     """
 
     file: Path
@@ -35,11 +35,11 @@ class Record(NamedTuple):
 
     @property
     def location(self) -> str:
-        """File and position of the record, for messages."""
+        """File and position of the record, for messages, such as "a.jsonl, byte 120" or "a.parquet, row 3"."""
         return f"{self.file}, {'row' if file_suffix(self.file) == '.parquet' else 'byte'} {self.start}"
 
     def read(self) -> bytes:
-        """Read the bytes of the text.
+        """Read the bytes of the text; in a JSON Lines file they are the whole line, with its line break.
 
         A compressed file is decompressed from its start, or from the record that was read last if that lies before this
         one.
@@ -60,7 +60,7 @@ class Record(NamedTuple):
 
 
 class Records(Sequence[Record]):
-    """Sequence of records that takes 24 bytes of memory for each."""
+    """Sequence of records that takes 24 bytes of memory for each. It is empty at first; slices are not supported."""
 
     def __init__(self, files: Sequence[Path]):
         self._files = tuple(files)
@@ -86,12 +86,17 @@ class Records(Sequence[Record]):
 
 
 def file_suffix(file: Path) -> str:
-    """Return the suffix of a file, both suffixes if it is compressed: `.txt`, `.jsonl.gz`."""
+    """Return the suffix of a file, both suffixes if it is compressed: `.txt`, `.jsonl.gz`; "" if it has none.
+
+    The case is kept, so `.TXT` is another suffix than `.txt`.
+    """
     return "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
 
 
 def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
     """Return the files with one of these suffixes: `path` itself, or all files at any depth of a folder, sorted.
+
+    Suffixes are those of `file_suffix`; other files are ignored.
 
     Raises:
       SourceError: There are no such files.
@@ -115,7 +120,8 @@ def select_records(
       description: Label of the progress bar.
 
     Returns:
-      The selected records, and the rejected ones. If a whole file is damaged, it is rejected as one.
+      The selected records, in the order of the files, and the rejected ones. If a whole file is damaged, it is rejected
+      as one, and none of its records is selected.
     """
     import tqdm
 
@@ -140,7 +146,11 @@ def select_records(
 
 
 def _iterate_records(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (start, stop, content) of each record of a file; raise EpisodeRejected if the file is damaged."""
+    """Yield (start, stop, content) of each record of a file, with positions as in `Record`.
+
+    Raises:
+      EpisodeRejected: The file is damaged. It may be raised after some records.
+    """
     try:
         yield from _ITERATORS[file_suffix(file)](file)
     except _READ_ERRORS as error:
@@ -154,7 +164,10 @@ def _iterate_file(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (start, stop, content) of each line that is not blank, in bytes of the decompressed file."""
+    """Yield (start, stop, content) of each line that is not blank, in bytes of the decompressed file.
+
+    The content includes the line break.
+    """
     start = 0
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
         for line in lines:
@@ -164,7 +177,7 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (row, row + 1, text) of each row of a Parquet file."""
+    """Yield (row, row + 1, text) of each row of a Parquet file, from its column `text`; a null is empty."""
     row = itertools.count()
     for group in range(len(_row_group_stops(file))):
         for text in _row_group_texts(file, group):
@@ -182,7 +195,7 @@ _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
 
 
 def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> bytes:
-    """Read bytes `start` to `stop`; raise EOFError if the file is shorter."""
+    """Read the bytes [start, stop) of an open file; raise EOFError if it is shorter."""
     content.seek(start)
     if len(read := content.read(stop - start)) < stop - start:
         raise EOFError(f"it ends before byte {stop} and has changed since it was opened")
@@ -199,7 +212,7 @@ def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
 
 
 def _read_row(file: Path, row: int) -> bytes:
-    """Read the column `text` of one row of a Parquet file as bytes."""
+    """Read the column `text` of one row of a Parquet file as bytes; a null is empty."""
     stops = _row_group_stops(file)
     group = bisect.bisect_right(stops, row)
     return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
@@ -207,7 +220,11 @@ def _read_row(file: Path, row: int) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _row_group_stops(file: Path) -> list[int]:
-    """Return, for each row group of a Parquet file, the number of the first row after it."""
+    """Return, for each row group of a Parquet file, the number of the first row after it, such as [100, 200, 250].
+
+    Raises:
+      ValueError: The file has no column `text`.
+    """
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as table:
@@ -219,7 +236,7 @@ def _row_group_stops(file: Path) -> list[int]:
 
 @functools.lru_cache(maxsize=2)
 def _row_group_texts(file: Path, group: int) -> Any:
-    """Return the column `text` of a row group as a pyarrow array of bytes.
+    """Return the column `text` of a row group, by its number in the file, as a pyarrow array of bytes.
 
     Bytes are not decoded here, so that one text that is not UTF-8 does not make the others unreadable.
     """

@@ -25,7 +25,8 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
 
     `observation.images.top` becomes the observation `images/top`, `action` the action `action`, `action.arm` the action
     `arm`, and the text of the task the observation `instruction`. Images are averaged to 64 by 64 pixels. The limits of
-    actions are the smallest and largest values in the dataset's statistics.
+    actions are the smallest and largest values in the dataset's statistics. Columns that only number or time the steps,
+    such as `frame_index`, are left out without a note.
 
     Args:
       metadata: Metadata of the dataset.
@@ -82,7 +83,18 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
 def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, notes: list[str]) -> Modality | None:
     """Return the modality of a feature that is not an image, or None if its dtype has no modality.
 
-    Sentences about assumed limits are appended to `notes`.
+    Strings are Text, booleans Discrete, and all other numbers Continuous, with limits only for actions. Sentences about
+    assumed limits are appended to `notes`. An action element that never changes gets limits 1 apart.
+
+    Args:
+      metadata: Metadata of the dataset.
+      side: `observation` or `action`.
+      name: Name of the feature.
+      feature: Its declaration.
+      notes: List to append to.
+
+    Raises:
+      SourceError: An action has no valid statistics.
     """
     shape = feature.shape
     if feature.dtype == "string":
@@ -111,7 +123,13 @@ def _vector(metadata: LeRobotMetadata, side: str, name: str, feature: Feature, n
 
 
 def _image_shape(metadata: LeRobotMetadata, name: str, feature: Feature) -> tuple[int, int, int]:
-    """Return (height, width, channels) of an image feature, which may be declared with channels first or last."""
+    """Return (height, width, channels) of an image feature, which may be declared with channels first or last.
+
+    A video always has 3 channels.
+
+    Raises:
+      SourceError: The shape has not three axes, or other than 1 or 3 channels.
+    """
     shape, names = feature.shape, feature.names
     if len(shape) == 3:
         channels_first = names[0].startswith("channel") if names else shape[0] in (1, 3)
@@ -125,7 +143,10 @@ def _image_shape(metadata: LeRobotMetadata, name: str, feature: Feature) -> tupl
 
 
 def _provenance(metadata: LeRobotMetadata, notes: list[str]) -> Provenance:
-    """Return the provenance; the licence is read from the header of the dataset's README.md, if it has one."""
+    """Return the provenance; the licence is read from the header of the dataset's README.md, if it has one.
+
+    An unknown licence is "". The kind is "real". Sentences about what is unknown or assumed are appended to `notes`.
+    """
     card = metadata.root / "README.md"
     text = card.read_text(errors="replace") if card.is_file() else ""
     header = text.removeprefix("---\n").partition("\n---")[0] if text.startswith("---\n") else ""

@@ -25,7 +25,7 @@ class Feature:
 
     Attributes:
       dtype: Name of a NumPy dtype, or `string`, `image` or `video`.
-      shape: Shape of the value at one step.
+      shape: Shape of the value at one step. The channels of an image may come first or last.
       names: Names of an image's axes or of a vector's elements; empty if they are not declared.
     """
 
@@ -52,8 +52,8 @@ class VideoPart:
 
     Attributes:
       file: The video file.
-      start: Start of the part in seconds.
-      stop: End of the part in seconds; None for the end of the file.
+      start: Start of the part in seconds from the beginning of the file.
+      stop: End of the part in seconds from the beginning of the file; None for the end of the file.
     """
 
     file: Path
@@ -68,8 +68,8 @@ class LeRobotEpisode:
     Attributes:
       index: Number of the episode in the dataset.
       length: Number of steps.
-      data: Parquet file with one row for each step.
-      first_row: Row of the first step in `data`.
+      data: Parquet file with one row for each step. It may hold several episodes.
+      first_row: Row of the first step in `data`, from 0.
       videos: {name of a camera's feature: part of its video}.
     """
 
@@ -81,7 +81,7 @@ class LeRobotEpisode:
 
     @property
     def location(self) -> str:
-        """File and number of the episode, for messages."""
+        """File and number of the episode, for messages, `FILE: episode NUMBER`."""
         return f"{self.data}: episode {self.index}"
 
 
@@ -96,7 +96,7 @@ class LeRobotMetadata:
       features: {name: declaration of the column or camera}.
       tasks: {task_index: instruction}.
       episodes: The episodes of all splits.
-      splits: {name: indices of its episodes}.
+      splits: {name: range of `LeRobotEpisode.index`}.
       robot: Type of the robot, or None if it is not declared.
     """
 
@@ -115,11 +115,13 @@ class LeRobotMetadata:
         return tuple(sorted(file for file in (self.root / "meta").rglob("*") if file.is_file()))
 
     def is_video(self, feature: str) -> bool:
-        """Return whether a feature is stored in videos instead of the Parquet files."""
+        """Return whether a feature is stored in videos instead of the Parquet files; False for an unknown feature."""
         return feature in self.features and self.features[feature].dtype == "video"
 
     def limits(self, feature: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest value of each element of a feature, from the dataset's statistics.
+
+        They are read from `meta/stats.json`, or else `meta/episodes_stats.jsonl`, on every call.
 
         Args:
           feature: Name of the feature.
@@ -148,7 +150,7 @@ class LeRobotMetadata:
 
 
 def read_metadata(root: Path) -> LeRobotMetadata:
-    """Read the folder `meta` of the dataset at `root`.
+    """Read the folder `meta` of the dataset at `root`. Files of data and videos are neither opened nor checked.
 
     Raises:
       SourceError: A file is missing or damaged, the format is of another version, or a path leads out of `root`.
@@ -193,19 +195,28 @@ def read_metadata(root: Path) -> LeRobotMetadata:
 
 
 def _v2_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    """Yield (task_index, instruction) from the files of v2.0 and v2.1."""
+    """Yield (task_index, instruction) from `meta/tasks.jsonl` of v2.0 and v2.1."""
     return ((int(line["task_index"]), str(line["task"])) for line in _read_json_lines(root / "meta/tasks.jsonl"))
 
 
 def _v3_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    """Return (task_index, instruction) pairs from the file of v3.0."""
+    """Return an iterator of (task_index, instruction) from `meta/tasks.parquet` of v3.0."""
     table = _read_table(root / "meta/tasks.parquet")
     (text,) = (name for name in table if name != "task_index")  # `task`, or the unnamed index of a pandas table
     return zip(table["task_index"], table[text], strict=True)
 
 
 def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
-    """Yield the episodes of v2.0 and v2.1, in which each episode has files of its own."""
+    """Yield the episodes of v2.0 and v2.1, in which each episode has files of its own.
+
+    Args:
+      root: Folder of the dataset.
+      info: Parsed info.json.
+      cameras: Names of the features that are videos.
+
+    Raises:
+      SourceError: A path leads out of `root`.
+    """
     for line in _read_json_lines(root / "meta/episodes.jsonl"):
         index = int(line["episode_index"])
         numbers = {"episode_index": index, "episode_chunk": index // int(info["chunks_size"])}
@@ -222,7 +233,16 @@ def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
 
 
 def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
-    """Yield the episodes of v3.0, in which a file holds several episodes."""
+    """Yield the episodes of v3.0, in which a file holds several episodes, in the order of their rows.
+
+    Args:
+      root: Folder of the dataset.
+      info: Parsed info.json.
+      cameras: Names of the features that are videos.
+
+    Raises:
+      SourceError: A file is damaged or lacks a column, or a path leads out of `root`.
+    """
     names = ["episode_index", "length", "data/chunk_index", "data/file_index", "dataset_from_index"]
     ends = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
     names += [f"videos/{key}/{end}" for key in cameras for end in ends]
@@ -253,15 +273,20 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
 
 
 def _file_numbers(row: Mapping[str, Any], prefix: str) -> dict[str, int]:
-    """Return {`chunk_index`: number, `file_index`: number} from the columns of a row that begin with `prefix`."""
+    """Return {`chunk_index`: number, `file_index`: number} from the columns `PREFIX/chunk_index` and so on of a row."""
     return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
 
 
 def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
     """Fill the placeholders of a path template and return the path below `root`.
 
-    Only `{name}` and `{name:03d}` are replaced. `str.format` would also evaluate attributes and any width, which is
-    unsafe for a template from a downloaded file.
+    Only `{name}` and `{name:03d}` are replaced, the latter with any one digit for the width and with or without the 0
+    before it; both pad with zeros. `str.format` would also evaluate attributes and any width, which is unsafe for a
+    template from a downloaded file.
+
+    Raises:
+      KeyError: `values` lacks the name of a placeholder.
+      SourceError: The path leads out of `root`.
     """
 
     def fill(placeholder: re.Match) -> str:
@@ -273,7 +298,7 @@ def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
 
 @functools.lru_cache(maxsize=1024)  # many episodes share a file
 def _path_within(root: Path, name: str) -> Path:
-    """Return `root / name`; raise SourceError if it leads out of `root`."""
+    """Return `root / name`; raise SourceError if it leads out of `root` by `..`. Symbolic links are allowed."""
     resolve_within(root, name, through_links=True)
     return root / name
 

@@ -75,7 +75,7 @@ class _ReadPlan:
 
     Attributes:
       fields: Fields of the episodes.
-      columns: Columns of the Parquet file to read.
+      columns: Sorted names of the columns of the Parquet file to read.
       cameras: Names of the features to read from videos.
       tasks: {task_index: instruction}.
       fps: Steps per second.
@@ -89,7 +89,7 @@ class _ReadPlan:
 
     @classmethod
     def build(cls, fields: Fields, metadata: LeRobotMetadata) -> _ReadPlan:
-        """Find the columns and cameras that `fields` need; raise SourceError if the dataset lacks one."""
+        """Find the columns and cameras that `fields` need; raise SourceError if the dataset lacks a named feature."""
         paths = [path for side in (fields.observation, fields.action) for path, _ in side.values()]
         paths += [path for path in (fields.reward, fields.success, fields.timestamps) if path is not None]
         names = {split_path(path)[0] for path in paths}
@@ -112,7 +112,7 @@ class _ReadPlan:
 
 
 def _episodes_of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpisode]:
-    """Return the episodes of a split; raise SourceError if the dataset does not have it."""
+    """Return the episodes of a split, in the order of `metadata`; raise SourceError if the dataset does not have it."""
     if split not in metadata.splits:
         splits = ", ".join(metadata.splits) or "none"
         raise SourceError(f"cannot open {metadata.root}: it has no split {split!r}. Its splits: {splits}.")
@@ -122,7 +122,10 @@ def _episodes_of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpi
 def _check_all(
     episodes: list[LeRobotEpisode], plan: _ReadPlan, path: str
 ) -> tuple[list[LeRobotEpisode], list[Rejection]]:
-    """Split episodes into those whose files exist and are long enough, and rejections of the others."""
+    """Split episodes into those whose files exist and are long enough, and rejections of the others.
+
+    `path` is the label of the progress bar.
+    """
     import tqdm
 
     readable, rejected = [], []
@@ -136,7 +139,10 @@ def _check_all(
 
 
 def _check(episode: LeRobotEpisode, plan: _ReadPlan) -> None:
-    """Raise EpisodeRejected if a file of the episode is missing or too short."""
+    """Raise EpisodeRejected if the episode has no steps, or a file of it is missing or too short.
+
+    Of a video, only the declared times are compared with the number of steps; the file is not opened.
+    """
     location = episode.location
     if episode.length < 1:
         raise EpisodeRejected(location, "it has no steps, expected 1 or more")
@@ -155,7 +161,7 @@ def _check(episode: LeRobotEpisode, plan: _ReadPlan) -> None:
 
 
 def _read(plan: _ReadPlan, episode: LeRobotEpisode) -> Episode:
-    """Read an episode from its Parquet file and videos."""
+    """Read an episode from its Parquet file and videos, or raise EpisodeRejected if it is damaged."""
     location, start = episode.location, episode.first_row
     table = read_rows(episode.data, start, start + episode.length, plan.columns, location)
 

@@ -27,9 +27,9 @@ class McapRecording:
     """The messages of a file that were selected for reading.
 
     Attributes:
-      messages: {topic: {number of the message in the topic: decoded message}}.
-      metadata: {name of a metadata record: its entries}.
-      interval: log times of the first and the last message of these topics, in nanoseconds.
+      messages: {topic: {number of the message in the topic, from 0: decoded message}}, only those selected.
+      metadata: {name of a metadata record: its entries}. Of records with the same name, the last counts.
+      interval: log times of the first and the last message of these topics, in nanoseconds, selected or not.
     """
 
     messages: Mapping[str, Mapping[int, SimpleNamespace]]
@@ -40,7 +40,7 @@ class McapRecording:
 def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
     """Return the log times of all messages of some topics.
 
-    If the file has an index, only the index is read.
+    If the file has an index, only the index is read, otherwise the whole file.
 
     Args:
       file: the file.
@@ -86,7 +86,8 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
       times: {topic: (N,) int64} as returned by `read_message_times`, to verify that the file agrees with its index.
 
     Raises:
-      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded for ROS 2.
+      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
+        CDR with a ros2msg schema.
     """
     from mcap_ros2.decoder import DecoderFactory
 
@@ -118,7 +119,15 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:
-    """Return the log times of messages by topic from the indexes of the chunks, in the order of the file."""
+    """Return {topic: log times in nanoseconds} from the indexes of the chunks.
+
+    The times of a topic are in the order of its messages in the file.
+
+    Args:
+      stream: the open file.
+      summary: its `mcap.summary.Summary`.
+      topics: names of the topics. One without messages has an empty list.
+    """
     from mcap.data_stream import ReadDataStream
     from mcap.records import MessageIndex
 
@@ -133,11 +142,14 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
 
 
 def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (schema, channel, message) for all messages, in the order of the file.
+    """Yield (schema, channel, message) for all messages of all topics, in the order of the file.
+
+    All three are records of the `mcap` package; the data of a message are not decoded.
 
     Args:
-      stream: the open file.
-      metadata: filled with the entries of the metadata records, {name: entries}.
+      stream: the open file, at its beginning.
+      metadata: filled with the entries of the metadata records, {name: entries}, as they are passed. It is complete
+        when the iteration ends.
     """
     from mcap.records import Channel, Message, Metadata, Schema
     from mcap.stream_reader import StreamReader
@@ -157,7 +169,10 @@ def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) ->
 
 
 def _check_summary(stream: IO[bytes]):
-    """Raise ValueError unless the file ends with a footer, and its checksum matches the summary section."""
+    """Raise ValueError unless the file ends with a footer, and its checksum matches the summary section.
+
+    A file without summary or checksum passes. The stream is at its beginning afterwards.
+    """
     size = stream.seek(0, io.SEEK_END)
     tail = _RECORD_HEAD + _FOOTER.size + _MAGIC
     stream.seek(max(size - tail, 0))
@@ -175,7 +190,7 @@ def _check_summary(stream: IO[bytes]):
 
 @contextlib.contextmanager
 def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
-    """Convert every error raised inside the `with` block to an EpisodeRejected.
+    """Convert every error raised inside the `with` block but ImportError to an EpisodeRejected.
 
     The MCAP libraries raise errors of many types for damaged bytes.
 

@@ -29,10 +29,11 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
     its messages are images, texts, numbers or vectors; see `get_field_value`.
 
-    Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic has had a message, and
-    end when the first topic ends. An observation is the latest message at or before a step, at most ten periods old. An
-    action or reward is the first message at or after a step, at most two periods late. Otherwise the episode is
-    rejected. A text holds until the next one. The success flag is the last message of its topic.
+    Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic but that of the
+    success flag has had a message, and end when the first topic ends that is neither success nor an observed text. An
+    observation is the latest message at or before a step, at most ten periods old. An action or reward is the first
+    message at or after a step, at most two periods late. Otherwise the episode is rejected. An observed text holds
+    until the next one. The success flag is the last message of its topic.
 
     A metadata record named `provenance` overrides `fields.provenance`. If neither gives `recorded_at`, it is derived
     from the log times.
@@ -70,7 +71,11 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
 
 
 def _list_files(path: Path, split: str) -> list[Path]:
-    """Return the MCAP files of a split."""
+    """Return the MCAP files of a split, sorted by path, by the rules of `open_mcap`.
+
+    Raises:
+      SourceError: there is no such split, or it has no files.
+    """
     if (path / split).is_dir():
         path = path / split
     elif split != "train":
@@ -82,7 +87,11 @@ def _list_files(path: Path, split: str) -> list[Path]:
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> Episode:
-    """Read the episode of a file; an address is the file and the number of steps found on opening."""
+    """Read the episode of a file; an address is the file and the number of steps found on opening.
+
+    Raises:
+      EpisodeRejected: the file is damaged, or has another number of steps now.
+    """
     file, length = address
     location, times = str(file), read_message_times(file, resampling.topics)
     steps = resampling.step_times(times, location)
@@ -109,12 +118,13 @@ def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, loca
 
     Args:
       messages: the decoded messages of the topic, {number: message}.
-      numbers: numbers of the messages to take the value of.
+      numbers: numbers of the messages to take the value of, at least one.
       path: `topic:field` or `topic`.
       location: the file, the beginning of error messages.
 
     Raises:
-      EpisodeRejected: a value has an unsupported type, or joints or lengths change from message to message.
+      KeyError: the messages have no such field, or its type is not supported.
+      EpisodeRejected: an image is malformed, or the names of joints or the length of a list change between messages.
     """
     values, first = {}, messages[numbers[0]]
     for number in numbers:
@@ -133,7 +143,15 @@ def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, loca
 
 
 def _read_provenance(default: Provenance, recording: McapRecording, location: str) -> Provenance:
-    """Return `default` with the interval of the recording and the entries of its metadata record `provenance`."""
+    """Return `default` with the interval of the recording and the entries of its metadata record `provenance`.
+
+    The entries replace values of `default`. If `default.recorded_at` is empty and the recording begins after the year
+    2000, as its clock was set then, it becomes `BEGIN/END` in UTC, such as
+    "2024-05-01T10:00:00+00:00/2024-05-01T10:00:42+00:00".
+
+    Raises:
+      EpisodeRejected: the metadata record has an entry that Provenance does not allow.
+    """
     begin, end = recording.interval
     if not default.recorded_at and begin > _CLOCK_IS_SET:
         times = (datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC).isoformat() for time in (begin, end))

@@ -38,9 +38,11 @@ class Resampling:
     def from_fields(cls, fields: Fields) -> Resampling:
         """Derive the role of each field.
 
+        Observations are observed, or held if they are texts; actions and the reward are commanded; success is final.
+
         Raises:
-          SourceError: the control rate is missing, timestamps are given, a field has two roles, or all fields are
-            texts.
+          SourceError: the control rate is missing, timestamps are given, a field has two roles, or no field is observed
+            or commanded.
         """
         name, roles = fields.spec.name, dict[str, Role]()
         if fields.spec.control_rate_hz is None:
@@ -81,7 +83,8 @@ class Resampling:
     def step_times(self, times: Mapping[str, np.ndarray], location: str) -> np.ndarray:
         """Return the times of the steps.
 
-        They begin when every topic has had a message, and end when the first observed or commanded topic ends.
+        They begin when every topic but that of the success flag has had a message, and end when the first observed or
+        commanded topic ends.
 
         Args:
           times: {topic: (N,) int64}, log times of its messages in nanoseconds, in the order of the file.
@@ -91,7 +94,8 @@ class Resampling:
           (T,) int64 nanoseconds.
 
         Raises:
-          EpisodeRejected: time goes backwards, the topics do not overlap, or one of them is silent for too long.
+          EpisodeRejected: time goes backwards, the topics do not overlap, or an observed or commanded topic has no
+            message near enough to a step.
         """
         for topic, log_times in times.items():
             if (back := log_times[1:] < log_times[:-1]).any():
@@ -121,7 +125,11 @@ class Resampling:
         return steps
 
     def select_messages(self, field: str, steps: np.ndarray, log_times: np.ndarray) -> np.ndarray:
-        """Return the number of the message that each step takes of a field.
+        """Return the number of the message, from 0, that each step takes of a field, by its role.
+
+        The number is -1 for a step before the first message of an observed or held field, and N for a step after the
+        last message of a commanded one; neither raises an error here. Ages and delays are not limited here. Times that
+        differ by a thousandth of a period count as equal.
 
         Args:
           field: `topic:field` or `topic`.

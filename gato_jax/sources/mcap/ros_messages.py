@@ -21,13 +21,14 @@ def get_field_value(message: SimpleNamespace, field: str) -> Any:
 
     Returns:
       A string for text; a number or a sequence of numbers; (H, W, C) uint8 for a sensor_msgs/Image; the bytes of the
-      encoded file for a sensor_msgs/CompressedImage. A message that holds only numbers, such as a Twist, becomes the
-      list of them in the order of its definition. A message whose only field but `layout` is `data`, such as a
-      std_msgs/String, becomes the value of that field.
+      encoded file for a sensor_msgs/CompressedImage. A message that holds only numbers and messages of numbers, such as
+      a Twist, becomes the flat list of them in the order of its definition. A message whose only field but `layout` is
+      `data`, such as a std_msgs/String, becomes the value of that field. A field that is no message is returned as it
+      was decoded.
 
     Raises:
-      KeyError: there is no such field, or its value has none of these types.
-      ValueError: an image contradicts its size, or has an unsupported encoding.
+      KeyError: there is no such field, or it is a message of another type.
+      ValueError: an image contradicts its size, or has an encoding other than rgb8, bgr8 or mono8.
     """
     value: Any = message
     for name in field.split(".") if field else ():
@@ -48,7 +49,7 @@ def get_field_value(message: SimpleNamespace, field: str) -> Any:
 
 
 def message_type(value: Any) -> str:
-    """Return the ROS type of a message, such as `sensor_msgs/Image`, or the Python type of any other value."""
+    """Return the name of a message's ROS type, such as "sensor_msgs/Image", or of the Python type of another value."""
     return str(getattr(value, "_type", type(value).__name__))
 
 
@@ -83,7 +84,10 @@ def _field_names(message: SimpleNamespace) -> list[str]:
 
 
 def _flatten_numbers(message: SimpleNamespace) -> list[float | int]:
-    """Return all numbers of a message and its nested messages, or raise KeyError if it holds anything else."""
+    """Return all numbers of a message and its nested messages, or raise KeyError if it holds anything else.
+
+    Booleans count as numbers. An array of numbers does not, and raises KeyError.
+    """
     numbers: list[float | int] = []
     for name in _field_names(message):
         value = getattr(message, name)

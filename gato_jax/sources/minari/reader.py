@@ -30,13 +30,15 @@ _Result = TypeVar("_Result")
 def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
     """Open a local Minari dataset.
 
-    The last step of each episode holds the final observation and a placeholder action of zeros.
+    The last step of each episode holds the final observation and a placeholder action of zeros, clipped to the limits
+    of the action. An episode with T actions therefore has T + 1 steps.
 
     Args:
       path: folder of the dataset, or its name below MINARI_DATASETS_PATH. Nothing is downloaded.
       split: must be "train", because Minari has no splits.
       fields: the fields to read. A field is a path within Minari's episode data, such as
-        `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define.
+        `observations/achieved_goal`, `actions`, `rewards` or `infos/time`. Default: all that the spaces define, and
+        the rewards. Unless they name another, `infos/success` is the success flag of the episodes that have it.
 
     Raises:
       SourceError: there is no such dataset, a space has no modality, an action has no finite limits, or no episode can
@@ -72,7 +74,7 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
 
 
 def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
-    """Read the episode of this number from the dataset in a folder."""
+    """Read the episode of this number from the dataset in a folder, or raise EpisodeRejected if it is damaged."""
     location, steps = _location(folder, number), _count_steps(folder, number)
     _refuse_links(folder, number)
     data = _reject_errors(location, lambda: next(iter(_open_storage(folder).get_episodes([number]))))
@@ -96,7 +98,8 @@ def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
 def _read_field(data: dict[str, Any], path: str) -> Any:
     """Return the T + 1 values of a field of an episode with T actions.
 
-    RLDS stores reward, discount and action at the step of the observation that they follow, so these are padded by one.
+    RLDS stores reward, discount and action at the step of the observation that they follow, so these are padded by one:
+    rewards, actions and discounts with a zero or empty text at the end, the terminal flag with false at the beginning.
 
     Args:
       data: the episode data as Minari reads them.
@@ -122,7 +125,10 @@ def _read_field(data: dict[str, Any], path: str) -> Any:
 
 
 def _clip_last_action(values: np.ndarray, modality: Modality) -> np.ndarray:
-    """Return actions with the last one, a placeholder of zeros, clipped to the limits of the modality."""
+    """Return actions, (T, ...), with the last one, a placeholder of zeros, clipped to the limits of the modality.
+
+    Only Continuous actions are clipped; others are returned as they are.
+    """
     if not isinstance(modality, Continuous):
         return values
     low, high = (limit.reshape(modality.shape) for limit in modality.limits)
@@ -130,7 +136,14 @@ def _clip_last_action(values: np.ndarray, modality: Modality) -> np.ndarray:
 
 
 def _find_folder(path: str) -> Path:
-    """Return the folder of a dataset that holds metadata.json and the episodes."""
+    """Return the folder of a dataset that holds metadata.json and the episodes: `data` in it, or the folder itself.
+
+    Args:
+      path: the folder, or the name of a dataset below MINARI_DATASETS_PATH.
+
+    Raises:
+      SourceError: neither holds a metadata.json.
+    """
     import minari.storage
 
     folder = Path(path) if Path(path).is_dir() else Path(minari.storage.get_dataset_path(path))
@@ -144,7 +157,7 @@ def _find_folder(path: str) -> Path:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Return all files of a dataset.
+    """Return all files at any depth of a dataset's folder, sorted.
 
     Raises:
       SourceError: a file, or an episode in an HDF5 file, is a link out of the dataset.
@@ -159,9 +172,11 @@ def _list_files(folder: Path) -> list[Path]:
 def _refuse_links(folder: Path, number: int | None):
     """Raise EpisodeRejected if an HDF5 dataset links to another file, which Minari would follow.
 
+    A dataset without `main_data.hdf5` passes.
+
     Args:
       folder: folder of the dataset.
-      number: number of the episode whose content is checked. Default: only the top level of the file is checked.
+      number: number of the episode whose content is checked. None to check only the top level of the file.
     """
     file = folder / "main_data.hdf5"
     if not file.exists():
@@ -179,7 +194,7 @@ def _refuse_links(folder: Path, number: int | None):
 
 @functools.lru_cache(maxsize=8)
 def _open_storage(folder: Path) -> Any:
-    """Return Minari's storage of a dataset, which keeps no file open."""
+    """Return Minari's `MinariStorage` of a dataset, which keeps no file open, or raise EpisodeRejected if damaged."""
     import minari
     from minari.dataset.minari_storage import MinariStorage
 
@@ -194,14 +209,18 @@ def _open_storage(folder: Path) -> Any:
 
 
 def _read_metadata(folder: Path, number: int) -> dict[str, Any]:
-    """Return the metadata of one episode."""
+    """Return the metadata of one episode as Minari reads them, or raise EpisodeRejected if they are damaged."""
     return _reject_errors(
         _location(folder, number), lambda: next(iter(_open_storage(folder).get_episode_metadata([number])))
     )
 
 
 def _count_steps(folder: Path, number: int) -> int:
-    """Return the number of actions of one episode, by its metadata."""
+    """Return the number of steps of one episode, which is its number of actions, from its metadata.
+
+    Raises:
+      EpisodeRejected: the number is 0, or the metadata cannot be read.
+    """
     location, metadata = _location(folder, number), _read_metadata(folder, number)
     if (steps := _reject_errors(location, lambda: int(metadata["total_steps"]))) < 1:
         raise EpisodeRejected(location, "it has no steps")
@@ -209,7 +228,7 @@ def _count_steps(folder: Path, number: int) -> int:
 
 
 def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
-    """Call `read`, and raise EpisodeRejected for any error.
+    """Return the result of `read()`, and raise EpisodeRejected at `location` for any error in it.
 
     Minari validates little, so damage raises errors of many types.
     """
@@ -222,5 +241,5 @@ def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
 
 
 def _location(folder: Path, number: int) -> str:
-    """Return the beginning of error messages about one episode."""
+    """Return the beginning of error messages about one episode, `FOLDER: episode NUMBER`."""
     return f"{folder}: episode {number}"

@@ -16,8 +16,11 @@ from gato_jax.sources.reader import SourceError
 def infer_fields(storage: Any, location: str) -> Fields:
     """Infer the fields of a dataset from its observation and action spaces.
 
+    A space without parts becomes the key `observation` or `action`. A Dict or Tuple space becomes one key for each of
+    its leaves, such as `arm/position`. Images keep their size.
+
     Args:
-      storage: storage of the Minari dataset.
+      storage: `MinariStorage` of the dataset.
       location: its path, the beginning of error messages.
 
     Raises:
@@ -71,7 +74,17 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
 
 
 def _modality(space: Any, path: str) -> Modality:
-    """Return the modality of a space without parts; uint8 boxes of the shape of an image are images."""
+    """Return the modality of a space without parts; uint8 boxes of the shape of an image are images.
+
+    These are (H, W, 1), (H, W, 3), and (H, W) with sides of at least 32 pixels. Other boxes are Continuous.
+
+    Args:
+      space: a Gymnasium space.
+      path: its path, for the message.
+
+    Raises:
+      SpecError: the space has no modality, such as a Discrete one that does not start at 0.
+    """
     from gymnasium import spaces
 
     match space:
@@ -94,6 +107,6 @@ def _modality(space: Any, path: str) -> Modality:
 
 
 def _limit(values: np.ndarray) -> tuple[float, ...] | float:
-    """Return the limits as one number if all are equal, otherwise as a tuple."""
+    """Return the limits on one side of a box as one number if all are equal, otherwise as a flat tuple, row-major."""
     different = np.unique(values)
     return float(different[0]) if len(different) == 1 else tuple(map(float, values.flat))

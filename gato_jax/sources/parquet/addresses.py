@@ -17,7 +17,7 @@ _BAR_DELAY = 2.0  # seconds before a progress bar appears
 
 
 class Part(NamedTuple):
-    """The rows [start, stop) of a file."""
+    """The rows [start, stop) of a file, counted from 0."""
 
     file: Path
     start: int
@@ -28,7 +28,8 @@ class Address(NamedTuple):
     """The address of an episode.
 
     Attributes:
-      location: file and row or number of the episode, the beginning of error messages.
+      location: file and row, or file and value of the episode column, the beginning of error messages, such as
+        "a.parquet: row 3" or "a.parquet: episode_index 7".
       parts: the rows that hold the episode, in order.
       steps: number of steps of the episode.
     """
@@ -57,8 +58,8 @@ def addresses_by_row(files: Sequence[Path], list_path: str | None) -> tuple[list
 
     Args:
       files: the files of a split, in order.
-      list_path: path of a column of lists with one value for each step, which gives the number of steps. Default: every
-        row is a single step.
+      list_path: path of a column of lists with one value for each step, which gives the number of steps. A null counts
+        as an empty list. None if every row is a single step.
     """
     addresses, rejected = [], []
     for file in _show_progress(files):
@@ -77,7 +78,16 @@ def addresses_by_row(files: Sequence[Path], list_path: str | None) -> tuple[list
 
 
 def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
-    """Return the number of steps in each row of a file, (rows,) int: its list's length; 1 if `list_path` is None."""
+    """Return the number of steps in each row of a Parquet file, (rows,) int.
+
+    Args:
+      file: the file.
+      list_path: path of a column whose lists have one value for each step; a null counts as 0 steps. None if every row
+        is one step.
+
+    Raises:
+      EpisodeRejected: the file cannot be read, or the column does not hold lists.
+    """
     location = str(file)
     if list_path is None:
         return np.ones(count_rows(file, location), np.int64)
@@ -90,11 +100,16 @@ def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
 def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Address], list[Rejection]]:
     """Return the address of each episode if consecutive rows with one value in `column` form an episode.
 
-    An episode is rejected if its rows are scattered, or if a damaged file may hold some of them.
+    An episode may continue in the next file. It is rejected if its rows are scattered, or if a damaged file may hold
+    some of them.
 
     Args:
       files: the files of a split, in order.
-      column: name of the column that numbers or names the episodes.
+      column: name of the column that numbers or names the episodes. A file where it does not hold integers or strings
+        counts as damaged.
+
+    Returns:
+      The addresses, in the order of the rows, and a rejection of each damaged file or incomplete episode.
     """
     runs, rejected = _list_runs(files, column)
     groups = [(episode, list(group)) for episode, group in itertools.groupby(runs, lambda run: run.episode)]
@@ -119,7 +134,10 @@ def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Addres
 
 
 def _list_runs(files: Sequence[Path], column: str) -> tuple[list[_Run], list[Rejection]]:
-    """Return all runs of equal values in a column, file by file, and a rejection of each damaged file."""
+    """Return all runs of equal values in a column, file by file, and a rejection of each damaged file.
+
+    An episode that continues in the next file has one run in each of the two.
+    """
     runs, rejected, cut = [], [], False
     for file in _show_progress(files):
         try:
@@ -139,7 +157,7 @@ def _list_runs(files: Sequence[Path], column: str) -> tuple[list[_Run], list[Rej
 
 
 def _show_progress(files: Sequence[Path]) -> Iterable[Path]:
-    """Iterate over files with a progress bar."""
+    """Iterate over files, with a progress bar that appears after two seconds."""
     import tqdm
 
     return tqdm.tqdm(files, desc="lengths of episodes", unit=" files", delay=_BAR_DELAY)

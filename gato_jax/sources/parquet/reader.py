@@ -82,9 +82,10 @@ class _RowFormat:
 
     Attributes:
       fields: the fields to read.
-      columns: names of the columns that hold them.
+      columns: sorted names of the top-level columns that hold them.
       episode_column: column that tells the episode of a row. None if a row is an episode.
-      list_path: path of a column of lists with one value for each step. None if a row is a step.
+      list_path: path of a column of lists with one value for each step. None if a row is a step, also if it is a whole
+        episode of one step.
     """
 
     fields: Fields
@@ -95,6 +96,10 @@ class _RowFormat:
     @classmethod
     def infer(cls, fields: Fields, schema: Any, location: str) -> _RowFormat:
         """Infer the meaning of a row from the types of the columns that hold the fields.
+
+        A row is a step if there is a column `episode_index` or `episode_id`. Otherwise it is an episode: of several
+        steps if the column of an observation or action holds a list of values in each row, else of one step. A list
+        that is itself one value, such as a vector, makes one step.
 
         Args:
           fields: the fields to read.
@@ -129,7 +134,11 @@ class _RowFormat:
 
 
 def _lists_steps(kind: Any, modality: Modality) -> bool:
-    """Return whether a column of this Arrow type holds, in each row, a list of values of a modality."""
+    """Return whether a column of this Arrow type holds, in each row, a list of values of a modality.
+
+    It does if its lists are nested deeper than one value is: a (3,) vector is a list, so lists of lists hold several.
+    An encoded image or a text is no list, an image of pixels is three nested lists.
+    """
     depth = list_depth(kind)
     match modality:
         case Continuous() | Discrete():
@@ -140,7 +149,10 @@ def _lists_steps(kind: Any, modality: Modality) -> bool:
 
 
 def _first_schema(files: Sequence[Path], location: str) -> Any:
-    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if there is none."""
+    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if there is none.
+
+    `location`, the path of the recording, begins the message.
+    """
     reasons = []
     for file in files:
         try:
@@ -151,7 +163,7 @@ def _first_schema(files: Sequence[Path], location: str) -> Any:
 
 
 def _read(rows: _RowFormat, address: Address) -> Episode:
-    """Read the episode at an address."""
+    """Read the episode at an address, or raise EpisodeRejected if it is damaged."""
     location = address.location
     tables = [read_rows(*part, rows.columns, location) for part in address.parts]
 
@@ -171,7 +183,14 @@ def _read(rows: _RowFormat, address: Address) -> Episode:
 
 
 def _concatenate(parts: list[Any], path: str, location: str) -> Any:
-    """Concatenate the values of a field over the parts of an episode."""
+    """Concatenate the values of a field over the parts of an episode, one for each file that holds some of its rows.
+
+    Returns:
+      An array if all parts are arrays, otherwise a list.
+
+    Raises:
+      EpisodeRejected: the values of the parts differ in shape.
+    """
     if not all(isinstance(part, np.ndarray) for part in parts):
         return [value for part in parts for value in part]
     if len(shapes := {part.shape[1:] for part in parts}) > 1:

@@ -13,17 +13,18 @@ _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
 
 
 def list_split_files(path: Path, split: str) -> list[Path]:
-    """Return the Parquet files of a split, in order.
+    """Return the Parquet files of a split, sorted by path.
 
     The split of a file is the beginning of its name, as in `train-00000-of-00002.parquet`. Otherwise it is the name of
     the file or of its nearest folder that is a common split name, as in `test/0000.parquet`. Otherwise it is "train".
+    Common names are train, validation, valid, val, dev, test and eval.
 
     Args:
-      path: a file, or a folder that holds files at any depth.
+      path: a file with any extension, or a folder that holds `*.parquet` files at any depth.
       split: name of the split.
 
     Raises:
-      SourceError: there are no such files, or a shard is missing of the number that their names give.
+      SourceError: there are no such files, or one of the shards 0 to N - 1 is missing of a name that ends in `-of-N`.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     if not files:
@@ -38,7 +39,7 @@ def list_split_files(path: Path, split: str) -> list[Path]:
 
 
 def _split_name(file: Path, path: Path) -> str:
-    """Return the split of a file at or below `path`."""
+    """Return the split of a file at or below `path`, by the rules of `list_split_files`."""
     if shard := _SHARD.fullmatch(file.stem):
         return shard["split"]
     folders = file.relative_to(path).parts[:-1] if file != path else ()
@@ -46,7 +47,7 @@ def _split_name(file: Path, path: Path) -> str:
 
 
 def _require_all_shards(files: list[Path]) -> None:
-    """Raise SourceError if shards are missing of the number that the file names give."""
+    """Raise SourceError if a folder lacks one of the N shards that names such as `train-00000-of-0000N` announce."""
     found = collections.defaultdict(set)
     for file in files:
         if shard := _SHARD.fullmatch(file.stem):

@@ -17,7 +17,7 @@ from gato_jax.sources.reader import EpisodeRejected
 
 @contextlib.contextmanager
 def reject_arrow_errors(location: str) -> Iterator[None]:
-    """Convert every error that Arrow raises inside the `with` block to an EpisodeRejected at `location`."""
+    """Convert every ArrowException, OSError and UnicodeDecodeError in the `with` block to an EpisodeRejected."""
     import pyarrow as pa
 
     try:
@@ -39,9 +39,9 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
 
     Args:
       file: the file.
-      start: number of the first row.
+      start: number of the first row, counted from 0.
       stop: number of the row after the last.
-      columns: names of the columns to read. Those that the file lacks are ignored.
+      columns: names of the top-level columns to read. Those that the file lacks are ignored.
       location: the beginning of error messages.
 
     Raises:
@@ -64,7 +64,10 @@ def read_schema(file: Path, location: str) -> Any:
 
 
 def read_column(file: Path, path: str, location: str) -> Any:
-    """Return all values at a path of a file as a `pyarrow.Array`, or raise EpisodeRejected at `location`."""
+    """Return all values at a path of a file as a `pyarrow.Array`, or raise EpisodeRejected at `location`.
+
+    A path is the name of a column, or `a/b` for field `b` of a column `a` of structs.
+    """
     column = column_name(read_schema(file, location).names, path)
     return get_column(read_rows(file, 0, count_rows(file, location), [column], location), path, location)
 
@@ -73,14 +76,14 @@ def column_name(names: Sequence[str], path: str) -> str:
     """Return the name of the column of a path: the path itself if it is a column, or `a` for the struct field `a/b`.
 
     Args:
-      names: names of all columns.
+      names: names of all columns. That of the path need not be among them.
       path: path of a field.
     """
     return path if path in names else path.split("/")[0]
 
 
 def get_column(table: Any, path: str, location: str) -> Any:
-    """Return the values at a path of a `pyarrow.Table` as a `pyarrow.Array`.
+    """Return the values at a path of a `pyarrow.Table`, one for each row, as a single `pyarrow.Array`.
 
     Args:
       table: the rows.
@@ -105,15 +108,16 @@ def get_column(table: Any, path: str, location: str) -> Any:
 
 
 def describe(schema: Any) -> str:
-    """Return a clause for error messages on the columns of a `pyarrow.Schema`: "its columns are name (type), ..."."""
+    """Return a clause on the columns of a `pyarrow.Schema`: "its columns are id (int64), text (string)"."""
     return f"its columns are {', '.join(f'{field.name} ({field.type})' for field in schema)}"
 
 
 def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
     """Convert a `pyarrow.Array` of T values to a (T, ...) array of numbers, or a list of T strings or encoded images.
 
-    Nested lists become further axes. Of a Hugging Face image, a struct {bytes, path}, the bytes are taken. An image
-    that has only a path is rejected, because a recording must not read files elsewhere.
+    Nested lists become further axes. Times and durations become int64 in their unit. Of a Hugging Face image, a struct
+    {bytes, path}, the bytes are taken. An image that has only a path is rejected, because a recording must not read
+    files elsewhere.
 
     Args:
       array: the values.
@@ -145,7 +149,7 @@ def to_values(array: Any, field: str, location: str) -> np.ndarray | list[Any]:
 
 
 def list_depth(kind: Any) -> int:
-    """Return how deeply lists are nested in an Arrow type; 0 for a type that is not a list."""
+    """Return how deeply lists are nested in an Arrow type: 2 for lists of lists, 0 for a type that is not a list."""
     return 1 + list_depth(kind.value_type) if _is_list(kind) else 0
 
 
@@ -165,7 +169,11 @@ def _string_types() -> tuple[Any, ...]:
 
 
 def _stack_lists(array: Any, field: str, location: str) -> np.ndarray:
-    """Convert a `pyarrow.Array` of T lists of one length n to a (T, n, ...) array."""
+    """Convert a `pyarrow.Array` of T lists of one length n to a (T, n, ...) array of numbers.
+
+    Raises:
+      EpisodeRejected: the lists differ in length, hold no numbers, or hold a null.
+    """
     inner = to_values(array.flatten(), field, location)
     if not isinstance(inner, np.ndarray):
         raise EpisodeRejected(
@@ -180,7 +188,7 @@ def _stack_lists(array: Any, field: str, location: str) -> np.ndarray:
 
 
 def _offsets(array: Any) -> np.ndarray:
-    """Return the index of the first element of each list, and the number of all elements, (T + 1,)."""
+    """Return the offsets of T lists, (T + 1,) int: the start of each in the flat values, then the end of the last."""
     import pyarrow.types as types
 
     if types.is_fixed_size_list(array.type):
@@ -189,7 +197,11 @@ def _offsets(array: Any) -> np.ndarray:
 
 
 def _read_embedded_images(array: Any, field: str, location: str) -> list[bytes]:
-    """Return the encoded files of a `pyarrow.Array` of T Hugging Face images, structs {bytes, path}."""
+    """Return the encoded files of a `pyarrow.Array` of T Hugging Face images, structs {bytes, path}.
+
+    Raises:
+      EpisodeRejected: an image has no bytes.
+    """
     images = array.field("bytes").to_pylist()
     if None in images:
         step = images.index(None)
@@ -201,14 +213,14 @@ def _read_embedded_images(array: Any, field: str, location: str) -> list[bytes]:
 
 
 def _cache_key(file: Path) -> tuple[str, int, int]:
-    """Return the key of a file in the caches. It changes when the file is rewritten."""
+    """Return the key of a file in the caches: its path, size in bytes and modification time in nanoseconds."""
     state = file.stat()
     return str(file), state.st_size, state.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=256)
 def _read_footer(file: str, size: int, changed: int) -> Any:
-    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are its cache key."""
+    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are those of `_cache_key`."""
     import pyarrow.parquet as pq
 
     return pq.read_metadata(file)
@@ -216,14 +228,25 @@ def _read_footer(file: str, size: int, changed: int) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _row_group_ends(file: str, size: int, changed: int) -> list[int]:
-    """Return the number of the row after the last of each row group."""
+    """Return the number of the row after the last of each row group, such as [100, 200, 250] for 250 rows in three.
+
+    The arguments are the cache key of the file.
+    """
     footer = _read_footer(file, size, changed)
     return list(itertools.accumulate(footer.row_group(number).num_rows for number in range(footer.num_row_groups)))
 
 
 @functools.lru_cache(maxsize=2)
 def _read_groups(file: str, size: int, changed: int, groups: range, columns: tuple[str, ...]) -> Any:
-    """Read row groups of a file as a `pyarrow.Table`; the first three arguments are its cache key."""
+    """Read all rows of some row groups of a file as one `pyarrow.Table`.
+
+    Args:
+      file: path of the file; with `size` and `changed` its cache key.
+      size: size of the file in bytes.
+      changed: modification time of the file in nanoseconds.
+      groups: numbers of the row groups.
+      columns: names of the top-level columns to read. Those that the file lacks are ignored.
+    """
     import pyarrow.parquet as pq
 
     footer = _read_footer(file, size, changed)

@@ -22,7 +22,10 @@ _JPEG_QUALITY = 95
 
 
 def bridge_features() -> Any:
-    """Return the `tfds.features.FeaturesDict` of the public BridgeData V2 RLDS release."""
+    """Return the `tfds.features.FeaturesDict` of the public BridgeData V2 RLDS release, `steps` and `episode_metadata`.
+
+    Images of the four cameras are 256 by 256 pixels, as JPEG.
+    """
     import tensorflow_datasets as tfds
 
     picture = tfds.features.Image(shape=(_SIDE, _SIDE, 3), dtype=np.uint8, encoding_format="jpeg")
@@ -89,7 +92,11 @@ def write_bridge_dataset(
 
 
 def _examples(split: str, episodes: Iterable[Episode], provenances: set[Provenance]) -> Iterator[dict[str, Any]]:
-    """Yield the TFDS example of each episode of a split; the provenance is added to `provenances`."""
+    """Yield the TFDS example of each episode of a split; the provenance is added to `provenances`.
+
+    Raises:
+      StoreError: An episode does not fit the features, or has another provenance than those in `provenances`.
+    """
     for number, episode in enumerate(episodes):
         location = f"episode {number} of split {split!r}"
         provenances.add(episode.provenance)
@@ -102,7 +109,16 @@ def _examples(split: str, episodes: Iterable[Episode], provenances: set[Provenan
 
 
 def _encode(episode: Episode, number: int, location: str) -> dict[str, Any]:
-    """Return the TFDS example of an episode; `location` names it in the message of a StoreError."""
+    """Return the TFDS example of an episode, without its final observation.
+
+    Args:
+      episode: The episode, with the keys of `write_bridge_dataset`.
+      number: Its number in the split, which becomes `episode_id`.
+      location: Name of the episode in the message of a StoreError.
+
+    Raises:
+      StoreError: A key is missing, or an image is not uint8 or has sides that do not divide 256.
+    """
     steps = episode.acting_steps
     try:
         observation, action = episode.observation, np.asarray(episode.action["action"], np.float32)
@@ -141,9 +157,12 @@ def _encode(episode: Episode, number: int, location: str) -> dict[str, Any]:
 
 
 def _jpeg(image: np.ndarray) -> bytes:
-    """Enlarge an image to 256 by 256 pixels and encode it as JPEG.
+    """Enlarge an (H, W, 3) image to 256 by 256 pixels, by repeating pixels, and encode it as JPEG.
 
     TFDS could encode it, too, but would start TensorFlow.
+
+    Raises:
+      ValueError: The image is not uint8, or H or W does not divide 256.
     """
     height, width, _ = image.shape
     if _SIDE % height or _SIDE % width or image.dtype != np.uint8:

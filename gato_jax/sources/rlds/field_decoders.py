@@ -14,17 +14,23 @@ _CALL = re.compile(r"(?P<name>\w+)\((?P<path>.+)\)")
 
 
 def _to_picture(value: Any) -> PIL.Image.Image:
-    """Return an encoded image or an array as a Pillow image."""
+    """Convert the bytes of an encoded image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3), to a Pillow image."""
     return PIL.Image.open(io.BytesIO(value)) if isinstance(value, bytes) else PIL.Image.fromarray(np.squeeze(value))
 
 
 def _grey_to_rgb(values: Any) -> list[np.ndarray]:
-    """Repeat the channel of T grey images three times, because the patches of the model have three channels."""
+    """Repeat the channel of T grey images three times, because the patches of the model have three channels.
+
+    Images are encoded files or arrays; the results are (H, W, 3) uint8.
+    """
     return [np.asarray(_to_picture(value).convert("RGB")) for value in values]
 
 
 def _bgr_to_rgb(values: Any) -> list[np.ndarray]:
-    """Exchange the red and blue channels of T images."""
+    """Exchange the red and blue channels of T images.
+
+    Images are encoded files or arrays; the results are (H, W, 3) uint8.
+    """
     return [np.asarray(_to_picture(value).convert("RGB"))[..., ::-1] for value in values]
 
 
@@ -34,7 +40,7 @@ def _code_points_to_text(values: Any) -> list[str]:
 
 
 def _to_scalars(values: Any) -> np.ndarray:
-    """Reshape (T, 1) to (T,)."""
+    """Reshape an array (T, 1) to (T,)."""
     return np.asarray(values).reshape(-1)
 
 
@@ -47,7 +53,10 @@ DECODERS: dict[str, Callable[[Any], Any]] = {
 
 
 def split_decoder(path: str) -> tuple[str | None, str]:
-    """Split a path such as `bgr_to_rgb(observation/image)` into the name of its decoder, or None, and the field."""
+    """Split a path such as `bgr_to_rgb(observation/image)` into the name of its decoder, or None, and the field.
+
+    The name need not be one of DECODERS.
+    """
     if (call := _CALL.fullmatch(path)) is None:
         return None, path
     return call["name"], call["path"]

@@ -36,6 +36,9 @@ def open_rlds(
 ) -> RecordedEpisodes:
     """Open one split of an RLDS dataset.
 
+    A `provenance.json` beside the records replaces provenance, control rate and robot of the fields. The lengths of
+    episodes are counted on the first opening, which reads all records, and kept in a file; see `RecordLengths.read`.
+
     Args:
       path: Folder NAME/VERSION of the dataset, local or as gs://BUCKET/NAME/VERSION; or its name, which is looked up in
         TFDS's own folder.
@@ -88,8 +91,12 @@ def _read(directory: str, fields: Fields, final_observation: bool, address: tupl
     Args:
       directory: Folder of the dataset.
       fields: Fields of the episode.
-      final_observation: Whether a last step that is flagged `is_last` holds an observation without an action.
-      address: Name of the file and number of the record in it.
+      final_observation: Whether the last step holds an observation without an action, unless its `is_last` is false.
+      address: Name of the file and number of the record in it, from 0.
+
+    Raises:
+      EpisodeRejected: The record is damaged, or does not fit the fields.
+      SourceError: A field names an unknown decoder, or the description of the dataset cannot be read.
     """
     file, record = address
     location = f"{directory}/{file}, record {record}"
@@ -119,6 +126,9 @@ def _read(directory: str, fields: Fields, final_observation: bool, address: tupl
 
 def _with_provenance(directory: str, fields: Fields) -> Fields:
     """Return the fields with provenance and control rate from `provenance.json` beside the records, if it exists.
+
+    The provenance is replaced as a whole. Its equipment, if any, becomes the robot of a declared embodiment. The file
+    must have `control_rate_hz`.
 
     Raises:
       SourceError: The file is damaged. It is not ignored, because simulated episodes would then count as real ones.

@@ -33,7 +33,7 @@ class TfdsDataset:
       directory: Folder NAME/VERSION or NAME/CONFIG/VERSION, local or in a bucket (gs://...).
       name: NAME or NAME/CONFIG, as in `dataset_info.json`.
       files: {file name: number of records according to `dataset_info.json`}, in order, of the files that exist.
-      missing: The files that do not exist.
+      missing: One rejection for each file that does not exist and should have records.
     """
 
     directory: str
@@ -43,13 +43,13 @@ class TfdsDataset:
 
     @functools.cached_property
     def sizes(self) -> list[tuple[str, int]]:
-        """Name and size in bytes of each file."""
+        """Name and size in bytes of each file, in the order of `files`. It is looked up once."""
         folder = to_epath(self.directory)
         return [(name, (folder / name).stat().length) for name in self.files]
 
 
 def to_epath(path: str | os.PathLike[str]) -> Any:
-    """Return the path as an `etils.epath.Path`, which also opens buckets."""
+    """Return the path as an `etils.epath.Path`, which also opens gs:// buckets, without TensorFlow."""
     from etils import epath
 
     return epath.Path(path)
@@ -60,7 +60,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
 
     Args:
       path: Folder with `dataset_info.json`, `features.json` and the records; or a name, NAME or NAME/CONFIG, which is
-        looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets). The newest version is taken.
+        looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets), where the newest version is taken. A
+        folder is not searched for versions.
       split: Name of the split.
 
     Raises:
@@ -108,7 +109,14 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
 
 
 def _find_directory(path: str | os.PathLike[str]) -> Any:
-    """Return the folder of a dataset, given its path or its name in TFDS's own folder."""
+    """Return the folder of a dataset, given its path or its name in TFDS's own folder, as an `etils.epath.Path`.
+
+    An absolute path, an address such as gs://... and an existing folder are returned as they are, unchecked. Of a name,
+    the newest version is taken.
+
+    Raises:
+      SourceError: The path is a name of no dataset there.
+    """
     directory = to_epath(path)
     if "://" in os.fspath(path) or os.path.isabs(path) or directory.is_dir():
         return directory  # the caller checks that it contains a dataset
@@ -125,6 +133,13 @@ def _find_directory(path: str | os.PathLike[str]) -> Any:
 @functools.lru_cache(maxsize=256)
 def open_record_file(directory: str, file: str) -> Records:
     """Open the records of a file and keep it open for further calls.
+
+    Args:
+      directory: Folder of the dataset, local or in a bucket.
+      file: Name of the file in it.
+
+    Returns:
+      A sequence of records, bytes.
 
     Raises:
       OSError: The file cannot be opened.
@@ -143,7 +158,7 @@ class RecordParser:
         self._parser: Any = example_parser.ExampleParserNp(self.features.get_serialized_info())
 
     def parse(self, record: bytes) -> Columns:
-        """Parse one record.
+        """Parse one record, the bytes of a serialized tf.train.Example.
 
         Raises:
           Exception: The record has other fields than the dataset; the type of the error is that of protobuf or TFDS.
@@ -169,7 +184,10 @@ def dataset_parser(directory: str) -> RecordParser:
 
 
 class Columns:
-    """Mapping from the path of a field, such as `steps/action`, to its values in one record."""
+    """Mapping from the path of a field, such as `steps/action`, to its values in one record.
+
+    Only `in` and indexing are supported. A field of each step has one value for each step.
+    """
 
     def __init__(self, values: Any, features: Any):
         self._values, self._features = values, features
@@ -182,7 +200,7 @@ class Columns:
         return True
 
     def __getitem__(self, path: str) -> Any:
-        """Return the value of a field, or its column of values; images and texts are the stored bytes.
+        """Return the value of a field, or its column of values, one for each step; images and texts are stored bytes.
 
         Raises:
           KeyError: The record has no such field. The argument of the error names similar fields.
@@ -193,7 +211,7 @@ class Columns:
         return value
 
     def _look_up(self, path: str) -> tuple[Any, Any]:
-        """Return the value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""
+        """Return the stored value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""
         value, feature, rest = self._values, self._features, path
         while rest:
             if not isinstance(value, Mapping):
@@ -208,6 +226,6 @@ class Columns:
 
 
 def _longest_key(keys: Iterable[str], path: str) -> str | None:
-    """Return the longest key with which the path begins, or None. Names of fields may themselves contain slashes."""
+    """Return the longest key that is the path or a folder of it, or None. Keys may themselves contain slashes."""
     matching = [key for key in keys if path == key or path.startswith(f"{key}/")]
     return max(matching, key=len, default=None)

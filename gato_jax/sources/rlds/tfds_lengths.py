@@ -28,7 +28,7 @@ class RecordLengths:
 
     Attributes:
       length: Number of values of a feature in each record, for example of steps in an episode, (N,) int64.
-      address: Number of the file and of the record in it, (N, 2) int64.
+      address: Number of the file in `TfdsDataset.files`, and of the record in it, both from 0, (N, 2) int64.
       rejected: Files and records that cannot be read.
     """
 
@@ -39,6 +39,9 @@ class RecordLengths:
     @classmethod
     def read(cls, dataset: TfdsDataset, split: str, *, feature: str) -> RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
+
+        The file is `episode_lengths-SPLIT.npz`, in the user's cache if the dataset is in a bucket. If it cannot be
+        written, a warning is issued.
 
         Args:
           dataset: The split of the dataset.
@@ -67,7 +70,10 @@ class RecordLengths:
 
     @classmethod
     def ones(cls, dataset: TfdsDataset) -> RecordLengths:
-        """Return lengths of 1, for records that hold one item each. Files are opened, but no record is read."""
+        """Return a length of 1 for each record, for records that hold one item each.
+
+        Files are opened, but no record is read, so damaged records are not found.
+        """
         rejected: list[Rejection] = []
         opened = [(number, len(records)) for number, _, records in _open_files(dataset, rejected)]
         address = [(number, record) for number, count in opened for record in range(count)]
@@ -79,7 +85,7 @@ class RecordLengths:
 
 
 def _lengths_file(directory: str, split: str) -> Path:
-    """Return the file of the lengths: in the folder of the dataset, or in the user's cache if that is in a bucket."""
+    """Return the *.npz file of the lengths: in the folder of the dataset, or in the user's cache for a bucket."""
     if "://" not in directory:
         return Path(directory) / f"episode_lengths-{split}.npz"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -87,7 +93,10 @@ def _lengths_file(directory: str, split: str) -> Path:
 
 
 def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tuple[int, str, Records]]:
-    """Yield number, path and records of each file that can be opened; append problems to `rejected`."""
+    """Yield number, path and records of each file that can be opened; append problems to `rejected`.
+
+    A file with a problem, such as too few records, is yielded as far as it can be read.
+    """
     for number, (file, count) in enumerate(dataset.files.items()):
         path = f"{dataset.directory}/{file}"
         try:
@@ -102,7 +111,7 @@ def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tup
 
 
 def _count(dataset: TfdsDataset, feature: str) -> RecordLengths:
-    """Read every record and count the values of a feature; damaged and empty records are rejected."""
+    """Read every record and count the values of a feature; damaged records, and those without values, are rejected."""
     import tqdm
 
     lengths, addresses, rejected = [], [], []
@@ -130,7 +139,11 @@ def _count(dataset: TfdsDataset, feature: str) -> RecordLengths:
 
 
 def _count_values(record: bytes, feature: str) -> int:
-    """Return the number of values of a feature in a serialized tf.train.Example; 0 if it has no such feature."""
+    """Return the number of values of a feature in a serialized tf.train.Example; 0 if it has no such feature.
+
+    Raises:
+      RecordError: The record is damaged.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow_datasets import proto
 

@@ -45,7 +45,10 @@ class TextEntry:
     is_dialogue: bool = False
 
     def fields(self, name: str) -> Fields:
-        """Return the fields of the dataset `name`, which is NAME or NAME/CONFIG."""
+        """Return the fields of the dataset `name`, which is NAME or NAME/CONFIG and names the task.
+
+        Images are 224 by 224 pixels, with black borders.
+        """
 
         def modality(key: str) -> Modality:
             return _IMAGE if key == "image" else Text()
@@ -121,7 +124,8 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
       The episodes, one for each example or for each value of its repeated field.
 
     Raises:
-      SourceError: The dataset or split does not exist, the dataset is not in TFDS_TEXT, or no example is readable.
+      SourceError: The dataset or split does not exist, the dataset is not in TFDS_TEXT, even if `fields` is given, or
+        no example is readable.
     """
     dataset = open_tfds(path, split)
     entry = TFDS_TEXT.get(dataset.name.split("/")[0])
@@ -162,7 +166,10 @@ def _read(
       fields: Fields of the episode.
       repeated_field: As in `TextEntry`. All fields of the same branch of the example are repeated with it.
       is_dialogue: As in `TextEntry`.
-      address: Name of the file, number of the record in it, number of the item in the record.
+      address: Name of the file, number of the record in it, number of the item in the record, both from 0.
+
+    Raises:
+      EpisodeRejected: The record is damaged, or does not fit the fields.
     """
     file, record, item = address
     location = f"{directory}/{file}, record {record}"

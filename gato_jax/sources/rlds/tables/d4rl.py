@@ -25,7 +25,15 @@ _MAZES = "umaze umaze-diverse medium-play medium-diverse large-diverse large-pla
 
 
 def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: str) -> tuple[str, RldsEntry]:
-    """Return name and entry of one dataset; `sizes` are those of observation and action, `rate` is in Hz."""
+    """Return name and entry of one dataset.
+
+    Args:
+      suite: Name of the dataset in TFDS.
+      task: Name of its configuration.
+      sizes: Sizes of the vectors of observation and action.
+      rate: Control rate in Hz.
+      meaning: Meaning of the numbers of an action, in words.
+    """
     observation, action = sizes
     fields = Fields(
         suite=suite,
@@ -47,7 +55,7 @@ def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: 
 
 
 def _entries() -> Iterator[tuple[str, RldsEntry]]:
-    """Yield name and entry of all datasets."""
+    """Yield (`SUITE/TASK`, entry) of all datasets of D4RL."""
     for robot, (observation, action, rate) in _MUJOCO.items():
         for version, levels in _MUJOCO_LEVELS.items():
             for level in levels.split():

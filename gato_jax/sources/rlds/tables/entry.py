@@ -20,7 +20,8 @@ class RldsEntry:
       fields: Fields of the dataset. Limits are for scaling: values outside are clipped when they become tokens.
       action_meaning: Meaning of the numbers of an action, in words.
       location: Address from which the prepared dataset can be copied; None if TFDS has to prepare it from its sources.
-      final_observation: Whether the last step holds an observation without an action. Otherwise every step has one.
+      final_observation: Whether the last step of an episode holds an observation without an action. Otherwise every
+        step has an action.
     """
 
     fields: Fields
@@ -30,7 +31,7 @@ class RldsEntry:
 
     @property
     def download_hint(self) -> str:
-        """Sentence with the command that downloads or prepares the dataset."""
+        """Sentence with the command that downloads or prepares the dataset, "Copy it with: gsutil -m cp -r ..."."""
         if self.location is not None:
             copy = "gsutil -m cp -r" if self.location.startswith("gs://") else "wget -r -np -nH"
             return f"Copy it with: {copy} {self.location}"
@@ -38,7 +39,7 @@ class RldsEntry:
 
 
 def box(*parts: tuple[int, float, float]) -> Continuous:
-    """Return the modality of a vector in parts of different limits: (number of elements, low, high) each."""
+    """Return the modality of one vector in parts of different limits, each given as (number of elements, low, high)."""
     low = tuple(low for count, low, _ in parts for _ in range(count))
     high = tuple(high for count, _, high in parts for _ in range(count))
     return Continuous(shape=(len(low),), low=low, high=high)
@@ -50,7 +51,7 @@ def vector(size: int) -> Continuous:
 
 
 def images(paths: Mapping[str, str]) -> dict[str, Field]:
-    """Return observations of 64 by 64 images, {observation key: field}, given {observation key: path}."""
+    """Return observations of 64 by 64 RGB images, {key: (path, modality)}, given {observation key: path}."""
     return {key: (path, Image(height=_SIDE, width=_SIDE)) for key, path in paths.items()}
 
 
@@ -80,8 +81,8 @@ def arm(
       robot: Robot of the recordings.
       collector: Laboratory that recorded them.
       control_rate_hz: Control rate in Hz.
-      cameras: Fields of `observation` with images.
-      state: {field of `observation`: modality} of all other observations.
+      cameras: Fields of `observation` with images, which are also the observation keys.
+      state: {field of `observation`: modality} of all other observations. The last part of a path is its key.
       actions: {action key: (path, modality)}.
       meaning: Meaning of the numbers of an action, in words.
       gripper: Gripper of the robot, or None.

@@ -17,7 +17,10 @@ _GRIPPER = "gripper_closedness_action"
 
 
 def _motion(metres: float, radians: float) -> dict[str, Field]:
-    """Return the actions that move and rotate the gripper, with these limits."""
+    """Return the actions `world_vector` and `rotation_delta`, three elements each, which move and rotate the gripper.
+
+    Their limits are plus and minus `metres` and `radians`.
+    """
     return {
         "world_vector": ("action/world_vector", box((3, -metres, metres))),
         "rotation_delta": ("action/rotation_delta", box((3, -radians, radians))),

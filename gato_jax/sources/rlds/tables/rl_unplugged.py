@@ -27,7 +27,19 @@ def _entry(
     reward: str = "reward",
     control_rate_hz: float | None = None,
 ) -> tuple[str, RldsEntry]:
-    """Return name and entry of the dataset `suite/task`; `meaning` describes its actions."""
+    """Return name and entry of the dataset `suite/task`.
+
+    Args:
+      suite: Name of the dataset in TFDS.
+      task: Name of its configuration.
+      observation: {observation key: (path, modality)}.
+      action: (path, modality) of the only action.
+      meaning: Meaning of the numbers of an action, in words.
+      agent: The policy that acted, in words.
+      equipment: Name of the simulator.
+      reward: Path of the reward.
+      control_rate_hz: Control rate in Hz, or None if there is none.
+    """
     fields = Fields(
         suite=suite,
         task=task,
@@ -48,7 +60,7 @@ def _entry(
 
 
 def _vectors(sizes: Mapping[str, int], folder: str = "observation") -> dict[str, Field]:
-    """Return observed vectors, {key: field below `folder`}, given {key: size}."""
+    """Return observed vectors, {key: (`FOLDER/KEY`, modality)}, given {key: size}."""
     return {key: (f"{folder}/{key}", vector(size)) for key, size in sizes.items()}
 
 
@@ -62,7 +74,7 @@ _GAMES = (
 
 
 def _atari() -> NamedEntries:
-    """Yield the entries of Atari.
+    """Yield (`SUITE/TASK`, entry) of Atari.
 
     Frames are grey, 84 by 84 pixels, and repeated to three channels. Games with fewer than 18 actions use the first
     ones. The catalogue calls the rewards clipped to [-1, 1]; the builder stores the unclipped ones.
@@ -121,7 +133,7 @@ _TORQUES = "normalised torques, or targets, of dm_control's actuators"
 
 
 def _control_suite() -> NamedEntries:
-    """Yield the entries of DeepMind Control."""
+    """Yield (`SUITE/TASK`, entry) of DeepMind Control."""
     for task, (sizes, action, rate) in _CONTROL_SUITE.items():
         yield _entry(
             "rlu_control_suite",
@@ -161,7 +173,7 @@ _WALKERS = {"humanoid": (_HUMANOID, 56, 1 / 0.03), "rodent": (_RODENT, 38, 50.0)
 
 
 def _locomotion() -> NamedEntries:
-    """Yield the entries of the locomotion tasks."""
+    """Yield (`SUITE/TASK`, entry) of the locomotion tasks of humanoid and rodent, with vectors and a camera."""
     camera = {"egocentric_camera": ("observation/walker/egocentric_camera", Image(height=64, width=64))}
     tasks = (
         "humanoid_corridor humanoid_gaps humanoid_walls rodent_bowl_escape rodent_gaps rodent_mazes rodent_two_touch"
@@ -195,7 +207,7 @@ _REAL_WORLD: dict[str, tuple[dict[str, int], int, float]] = {
 
 
 def _real_world() -> NamedEntries:
-    """Yield the entries of the real-world RL suite."""
+    """Yield (`SUITE/TASK`, entry) of the real-world RL suite, for each task, challenge and percentage of the data."""
     for task, (sizes, action, rate) in _REAL_WORLD.items():
         for challenge in ("none", "easy"):
             for percent in (1, 5, 20, 40, 100):
@@ -223,7 +235,7 @@ _SNAPSHOTS = tuple(f"snapshot_{number}_eps_{epsilon}" for epsilon in ("0.0", "0.
 
 
 def _dmlab() -> NamedEntries:
-    """Yield the entries of DeepMind Lab."""
+    """Yield (`SUITE/TASK`, entry) of DeepMind Lab, for each level and run."""
     for level in _LEVELS:
         runs = ("training_0", "training_1", "training_2")
         for run in runs + (_SNAPSHOTS if level == "seekavoid_arena01" else ()):

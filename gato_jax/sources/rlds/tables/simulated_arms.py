@@ -33,7 +33,16 @@ _CAMERAS = {
 
 
 def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...], provenance: Provenance, arms: int):
-    """Return name and entry of one dataset; `state` is {observation key: size}, `arms` the number of arms."""
+    """Return name and entry of one dataset.
+
+    Args:
+      suite: Name of the dataset in TFDS.
+      task: Name of its configuration.
+      state: {observation key: size of the vector}.
+      cameras: Observation keys of the images.
+      provenance: Provenance of the recordings.
+      arms: Number of arms, 1 or 2; an arm takes seven numbers of the action.
+    """
     gripper = Gripper(kind="continuous", action="action", elements=(6,)) if arms == 1 else None
     fields = Fields(
         suite=suite,
@@ -56,7 +65,7 @@ def _entry(suite: str, task: str, state: dict[str, int], cameras: tuple[str, ...
 
 
 def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
-    """Yield the entries of robomimic, with images or with low-dimensional observations."""
+    """Yield (`SUITE/TASK`, entry) of robomimic, for each task with images, and with the state of objects instead."""
     for source, (tasks, agent) in _SOURCES.items():
         for task in tasks.split():
             arms = 2 if task == "transport" else 1
@@ -78,7 +87,7 @@ def _robomimic() -> Iterator[tuple[str, RldsEntry]]:
 
 
 def _robosuite() -> Iterator[tuple[str, RldsEntry]]:
-    """Yield the entries of robosuite."""
+    """Yield (`SUITE/TASK`, entry) of robosuite's `robosuite_panda_pick_place_can`."""
     agents = {
         "human_dc29b40a": "one person with a gamepad",
         "human_images_dc29b40a": "one person with a gamepad",
