@@ -191,6 +191,7 @@ def _mixture(records):
 
 
 def _made_records(folder: str, *, episodes: int, steps: int):
+    from benchmarks.generated_episodes import GeneratedEpisodes
     from gato_jax.batching import write_records
     from gato_jax.episodes import Continuous, Episode, Provenance, TaskSpec
     from gato_jax.tokenization import Tokenization
@@ -202,17 +203,16 @@ def _made_records(folder: str, *, episodes: int, steps: int):
     provenance = Provenance(source="random numbers", licence="CC0-1.0", kind="synthetic")
     last = np.arange(steps) == steps - 1
 
-    def made():
-        rng = np.random.default_rng(0)
-        for _ in range(episodes):
-            yield Episode(
-                task=spec.name, observation={"state": rng.normal(size=(steps, STATE["state"])).astype(np.float32)},
-                action={"action": rng.uniform(-1, 1, (steps, STATE["action"])).astype(np.float32)},
-                reward=np.zeros(steps, np.float32), discount=np.ones(steps, np.float32),
-                is_first=np.arange(steps) == 0, is_last=last, is_terminal=last, provenance=provenance,
-            )  # fmt: skip
+    def make_episode(rng: np.random.Generator) -> Episode:
+        return Episode(
+            task=spec.name, observation={"state": rng.normal(size=(steps, STATE["state"])).astype(np.float32)},
+            action={"action": rng.uniform(-1, 1, (steps, STATE["action"])).astype(np.float32)},
+            reward=np.zeros(steps, np.float32), discount=np.ones(steps, np.float32),
+            is_first=np.arange(steps) == 0, is_last=last, is_terminal=last, provenance=provenance,
+        )  # fmt: skip
 
-    return write_records(pathlib.Path(folder), spec, made(), "benchmark", Tokenization())
+    made = GeneratedEpisodes(episodes, make_episode)
+    return write_records(pathlib.Path(folder), spec, made, "benchmark", Tokenization())
 
 
 def _pin_to_one_core():

@@ -56,6 +56,7 @@ def main():
 
 def make(folder: pathlib.Path, size: int):
     """Write token records of at least `size` bytes, of episodes of random 64 x 64 images."""
+    from benchmarks.generated_episodes import GeneratedEpisodes
     from gato_jax.batching import write_records
     from gato_jax.episodes import Discrete, Episode, Image, Provenance, TaskSpec
     from gato_jax.tokenization import Tokenization
@@ -65,18 +66,17 @@ def make(folder: pathlib.Path, size: int):
         action={"action": Discrete(n=18)},
     )  # fmt: skip
     last = np.arange(STEPS) == STEPS - 1
-    rng = np.random.default_rng(0)
 
-    def episodes():
-        for _ in range(size // (STEPS * SIDE * SIDE * 3) + 1):
-            yield Episode(
-                task=spec.name, observation={"image": rng.integers(256, size=(STEPS, SIDE, SIDE, 3), dtype=np.uint8)},
-                action={"action": rng.integers(18, size=STEPS)}, reward=np.zeros(STEPS, np.float32),
-                discount=np.ones(STEPS, np.float32), is_first=np.arange(STEPS) == 0, is_last=last, is_terminal=last,
-                provenance=Provenance(source="random numbers", licence="CC0-1.0", kind="synthetic"),
-            )  # fmt: skip
+    def make_episode(rng: np.random.Generator) -> Episode:
+        return Episode(
+            task=spec.name, observation={"image": rng.integers(256, size=(STEPS, SIDE, SIDE, 3), dtype=np.uint8)},
+            action={"action": rng.integers(18, size=STEPS)}, reward=np.zeros(STEPS, np.float32),
+            discount=np.ones(STEPS, np.float32), is_first=np.arange(STEPS) == 0, is_last=last, is_terminal=last,
+            provenance=Provenance(source="random numbers", licence="CC0-1.0", kind="synthetic"),
+        )  # fmt: skip
 
-    write_records(folder, spec, episodes(), "benchmark", Tokenization())
+    episodes = GeneratedEpisodes(size // (STEPS * SIDE * SIDE * 3) + 1, make_episode)
+    write_records(folder, spec, episodes, "benchmark", Tokenization())
 
 
 def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:

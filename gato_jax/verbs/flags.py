@@ -52,8 +52,9 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
     if left_over:
         raise UsageError(f"unexpected {left_over[0]!r}; everything is a flag, --name=value")
     for name in flag:
-        if isinstance(flag[name].value, float) and not math.isfinite(flag[name].value):
-            raise UsageError(f"--{name} is {flag[name].value}, expected a finite number. Give a number.")
+        value = flag[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name} is {value}, expected a finite number. Give a number.")
     if "json" in flag and flag.json:
         require_file_path("json", flag.json)
 
