@@ -102,7 +102,7 @@ def cached_records(
 
 
 def _require_main_guard():
-    """Raise CacheError in a worker process that imports the script of its parent.
+    """Raise CacheError if this process is a worker that is still importing the script of its parent.
 
     A worker imports that script before it works. Without a guard, the script would open the same records again, and
     wait forever for the lock that its parent holds.

@@ -125,7 +125,10 @@ class Loader:
         return batch
 
     def _log_epochs(self):
-        """Log the datasets that were read whole since the last call and continue in another order."""
+        """Log each dataset that has finished an epoch, that is, was read whole, since the last call.
+
+        The next epoch, in another order, is begun by the schedule and not by this method.
+        """
         epochs = self.mixture.epochs(self._next_step)
         for name, epoch, before in zip(self.mixture.names, epochs, self._epochs, strict=True):
             if epoch > before:

@@ -64,7 +64,10 @@ class Schedule:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _counts(self, block: int) -> Int[np.ndarray, "steps D"]:
-        """Return the number of rows of each dataset from the start of a block of 4096 batches to the end of each."""
+        """Return the cumulative numbers of rows of the datasets in a block of 4096 batches.
+
+        Element [i, d] is the number of rows of dataset d in the first i + 1 batches of the block.
+        """
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 

@@ -116,9 +116,9 @@ class Attention(nnx.Module):
         return jnp.einsum("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):
-        """Return two arrays of scaled queries (B, N, T, H): those for the keys, and those for the keys of distances.
+        """Return the scaled queries for the keys and those for `relative_keys`, two arrays (B, N, T, H).
 
-        With rope, the first are rotated and None takes the place of the second.
+        With rope, the first array is rotated and the second is None.
         """
         query = self._project(x, self.query)
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)

@@ -80,11 +80,11 @@ class Embedding(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Embed all positions of a batch.
 
-        Each pool holds the patches of the rows of one device, which embeds them and puts them into place without
-        communication.
+        A pool holds the patches of the rows of one device in one microbatch. The device embeds these patches and puts
+        them into place without communication.
 
         Args:
-          token_ids: token of each position.
+          token_ids: token of each position; those in patch slots have no effect.
           local_position: index of each position within its timestep's observation.
           patches: pixels.
           patch_slots: index of each patch in the flattened positions of its pool's rows, whose token embedding it

@@ -136,7 +136,10 @@ def is_frozen(path: str) -> bool:
 
 
 def cast_params(params: nnx.State, dtype: str) -> nnx.State:
-    """Return a copy of the params in the dtype to compute in, e.g. `bfloat16`; those of norms keep their dtype."""
+    """Return a copy of the params cast to `dtype`, such as `bfloat16`, for the computation.
+
+    The params of normalisation layers keep their dtype.
+    """
 
     def cast(path, leaf):
         return leaf if "norm" in param_path(path) else leaf.astype(dtype)

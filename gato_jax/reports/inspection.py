@@ -158,7 +158,7 @@ def inspection_json(rows: Sequence[InspectedRow]) -> dict[str, Any]:
 
 
 def _with_positions(segments: Sequence[Sequence[Piece]]) -> Iterator[tuple[Piece, int]]:
-    """Return pairs of each piece of a row, segment by segment, and the position of its first token in the row."""
+    """Iterate over the pieces of a row, segment by segment, each with the position of its first token in the row."""
     pieces = [piece for segment in segments for piece in segment]
     return zip(pieces, itertools.accumulate((piece.keep for piece in pieces), initial=0), strict=False)
 

@@ -13,9 +13,9 @@ _NONE = "-"  # stands for a value that is not known
 def headline(results: Results) -> str:
     """Return one sentence on how many tasks have a normalised score of 0.5 or more, without a full stop.
 
-    For example: "One set of weights, 5 tasks: 3 of 4 with an expert above half of the expert's score". Of a single task
-    it gives the normalised score as a percentage, at least 0%. If no task has a normalised score, it says that there is
-    no expert.
+    For example: "One set of weights, 5 tasks: 3 of 4 with an expert above half of the expert's score". A score of
+    exactly 0.5 counts as above half. For a single task the sentence gives the normalised score as a percentage, at
+    least 0%. If no task has a normalised score, it says that there is no expert.
     """
     scored = [task.normalised for task in results.tasks if task.normalised is not None]
     above = sum(normalised >= 0.5 for normalised in scored)

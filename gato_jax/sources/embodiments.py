@@ -43,9 +43,10 @@ class Workspace:
             raise SourceError(f"workspace: low is {self.low}, expected less than high, {self.high}. Swap them.")
 
     def missing_position(self, spec: TaskSpec) -> str | None:
-        """Return a clause on why a task has no observation of the position, or None if it has one.
+        """Return why a task does not observe the position of the end effector, as a clause, or None if it does.
 
-        Reasons are that `key` is not a continuous observation of the task, or lacks one of `elements`.
+        The task does not observe it if it has no continuous observation named as the attribute `key`, or if that
+        observation has no element at one of the indices in `elements`.
         """
         modality = spec.observation.get(self.key)
         if not isinstance(modality, Continuous):

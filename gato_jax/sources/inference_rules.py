@@ -149,8 +149,9 @@ def _count_outside(values: Float[np.ndarray, " steps"], low: float, high: float)
 def _estimate_limits(values: Float[np.ndarray, " steps"]) -> tuple[float, float, float, str]:
     """Estimate the limits of an element from its values.
 
-    The limits are the extremes, or the 1% and 99% quantiles if these differ and the extremes are outliers: more than
-    three times as far apart as the quantiles, so that most of the scaled range would be unused.
+    The limits are the extremes, unless the extremes are outliers: more than three times as far apart as the 1% and 99%
+    quantiles, so that most of the scaled range would be unused. In that case the limits are the two quantiles, if they
+    differ from each other.
 
     Returns:
       Low limit, high limit, confidence (0.7 for extremes, 0.4 for quantiles), and the method in words.

@@ -85,7 +85,8 @@ class EpisodeReader(Protocol):
     def fingerprint(self) -> str:
         """Digest of the data and of the settings that they are read with, as 16 hexadecimal digits.
 
-        It changes when these change, but a reader that uses `fingerprint_files` does not notice every change of a file.
+        It changes when these change. A reader that uses `fingerprint_files` covers the name, the size, and the first
+        and last 64 KiB of each file, not its modification time. A change that keeps all of these goes unnoticed.
         """
         ...
 

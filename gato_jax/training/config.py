@@ -101,8 +101,8 @@ class TrainConfig:
         gives its weight to the others.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
-        the upper bound of the mixture; training accepts no smaller number. For None, `gato plan` takes the
-        worst case where the data are not there.
+        the upper bound of the mixture; training refuses a smaller number. Without the data, the upper bound is unknown,
+        and `gato plan` takes a patch and a target at every position in place of None.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, only with model.image_trunk=resnet_50.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).

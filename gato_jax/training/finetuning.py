@@ -80,8 +80,8 @@ class FinetuneConfig:
         """Check that a training run fits these settings.
 
         Raises:
-          ConfigError: The steps are no multiple of `evaluate_every`, have fewer evaluations than `smoothing` although
-            there are rollouts, or the run has several processes, of which only one would play.
+          ConfigError: The steps are no multiple of `evaluate_every`; there are rollouts, and fewer evaluations than
+            `smoothing`; or `distributed` is set. Fine-tuning runs in one process, with or without rollouts.
         """
         if training.steps % self.evaluate_every:
             raise ConfigError(f"steps {training.steps} must be a multiple of evaluate_every {self.evaluate_every}")
@@ -99,8 +99,9 @@ def read_finetuning(
 ) -> tuple[FinetuneConfig, TrainConfig]:
     """Read a config of fine-tuning, and build the config of the training run that follows from it.
 
-    The run has one dataset, named as the task, and a checkpoint for each evaluation. Its optimizer and regularisation
-    are the paper's for fine-tuning where the config does not set them, all else of the model is the checkpoint's.
+    The run has one dataset, named as the task, and saves a checkpoint for each evaluation. Where the config does not
+    set the optimizer and the regularisation, they are the paper's for fine-tuning. All other settings of the model are
+    the checkpoint's.
 
     Args:
       config: The fields of both configs in one mapping; the section `dataset` takes the place of `datasets`.
@@ -111,8 +112,8 @@ def read_finetuning(
         `plain_fields`); None to leave the texts as they are.
 
     Raises:
-      ConfigError: A key is unknown, is missing or cannot be set in fine-tuning; a value is not allowed; or
-        `evaluate_every` is no multiple of `log_every`.
+      ConfigError: A key is unknown, is missing or cannot be set in fine-tuning; a value is not allowed;
+        `evaluate_every` is no multiple of `log_every`; or the run does not fit (see `FinetuneConfig.require_fits`).
       ImageTokenizerError: The checkpoint's image tokenizer is missing or cannot be read.
       ContractError: The config states another tokenization than the checkpoint's.
     """
@@ -194,7 +195,7 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
 
 
 def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:
-    """Return the JSON that identifies a run of fine-tuning, besides its training config.
+    """Return the JSON that, together with the training config, identifies a run of fine-tuning.
 
     It has the checkpoint's step and digest of params under `from`, and all settings of fine-tuning but `smoothing` and
     `environments`.

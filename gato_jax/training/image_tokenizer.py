@@ -152,7 +152,8 @@ def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransforma
 def make_initial_state(config: ImageTokenizerConfig, optimizer: optax.GradientTransformation):
     """Return the pure function `init(key) -> TokenizerState`, with random params.
 
-    Counts are 1 and sums are the code vectors; every code counts as unused for REVIVE_AFTER (20) steps.
+    Counts are 1 and sums are the code vectors. `unused` begins at REVIVE_AFTER (20) for every code, so the first step
+    restarts each code that no vector of its batch chooses.
     """
 
     def init(key: Key[Array, ""]) -> TokenizerState:
@@ -258,7 +259,7 @@ def _sample_hash(images: Images) -> str:
     Hashing all would take as long as a pass over the data.
 
     Raises:
-      ImageTokenizerError: One of these is not (height, width, 3) uint8.
+      ImageTokenizerError: One of the hashed images is not (height, width, 3) uint8.
     """
     digest = hashlib.sha256()
     for index in np.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).astype(int):

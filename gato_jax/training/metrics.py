@@ -56,13 +56,15 @@ class MetricsLog:
     def add(self, step: int, metrics: dict, progress: tqdm):
         """Add the metrics of one step, and write a line after every `log_every` steps and after the last one.
 
+        The class describes the means and other numbers of a line.
+
         Args:
           step: Index of the step, counted from 0.
           metrics: The metrics that the training step returned.
-          progress: Progress bar, which shows loss and speed.
+          progress: Progress bar, which shows loss and speed of the latest line.
 
         Raises:
-          NonFiniteLossError: The loss or the gradient norm is NaN or infinite.
+          NonFiniteLossError: The loss or the gradient norm of this step, with or without a line, is NaN or infinite.
         """
         metrics = jax.device_get(metrics)
         loss, norm = metrics["loss"], metrics["gradient_norm"]

@@ -26,6 +26,8 @@ AXES = ("data", "fsdp", "tensor")
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """Return the mesh ("data", "fsdp", "tensor") over all devices of all processes, or over the given ones.
 
+    One size of the config may be -1, which stands for the number of devices divided by the other two sizes.
+
     Raises:
       ConfigError: The product of the sizes of the axes is not the number of devices, a size is neither positive nor -1,
         or more than one size is -1.

@@ -179,7 +179,7 @@ def _assumptions(dataset: DatasetLineage) -> list[str]:
 def _suitability(dataset: DatasetLineage) -> list[str]:
     """Return facts for article 10(2)(e): numbers of episodes and steps, returns, lengths and success rate.
 
-    Of a dataset that was not measured they are the numbers only.
+    For a dataset that was not measured, only the numbers of episodes and steps are returned.
     """
     facts = [f"{pluralize(dataset.episodes, 'episode')} of {pluralize(dataset.steps, 'step')}."]
     if (data := dataset.measured) is not None:
@@ -192,8 +192,8 @@ def _suitability(dataset: DatasetLineage) -> list[str]:
 def _biases(dataset: DatasetLineage) -> list[str]:
     """Return facts for article 10(2)(f): share of episodes of each kind and of the most frequent equipment and people.
 
-    Kinds are those of `Provenance`, such as real. Of `equipment`, `agent` and `collector`, a field is left out if the
-    empty value, of episodes that do not record the field, is its most frequent value.
+    Kinds are those of `Provenance`, such as real. Each of the fields `equipment`, `agent` and `collector` is left out
+    if its most frequent value is empty, which is the value of episodes that do not record the field.
     """
     shares = {kind: episodes / dataset.episodes for kind, episodes in dataset.episodes_by("kind").items()}
     facts = [", ".join(f"{percent(share)} {kind}" for kind, share in shares.items()) + ", by episodes."]

@@ -69,7 +69,7 @@ class _Graph:
         return self.add(_id("agent", name), "prov:Agent", {"dcterms:title": name})
 
     def role(self, name: str) -> Node:
-        """Add a role with this title, such as "collector", and return a JSON-LD reference to it."""
+        """Add a role with the title `name`, such as "collector", if it is new, and return a JSON-LD reference to it."""
         return _reference(self.add(_id("role", name), "prov:Role", {"dcterms:title": name}))
 
     def association(self, agent: str, role: str, plan: str | None = None) -> Node:

@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def rows(self) -> np.ndarray:
-        """The sampled steps (N, D), in no particular order."""
+        """The sampled steps (N, width), in no particular order."""
         self._compact()
         return self._rows
 
@@ -163,7 +163,7 @@ class TextCounts:
     Attributes:
       counts: {text: number of steps} for the first 10,000 distinct texts.
       count, empty: numbers of steps, and of steps whose text is empty.
-      characters: summed lengths of all texts.
+      characters: total number of characters in the texts of all steps.
       others: number of steps whose text is not in `counts`.
     """
 

@@ -202,7 +202,10 @@ class TokenizationReport:
 
     @property
     def shown(self) -> Setting:
-        """The setting whose dimensions the page shows: the paper's, or else the best."""
+        """The setting whose dimensions the page shows: `paper`, or `best` if `paper` is None.
+
+        `best` is the setting with the smallest mean absolute error.
+        """
         return self.paper or self.best
 
     def article_setting(self, setting: Setting) -> Setting:

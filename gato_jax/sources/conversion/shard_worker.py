@@ -78,7 +78,10 @@ class ShardWorker:
         return self._write_entry("survey", shard, rows, rejected)
 
     def convert(self, shard: Shard) -> ShardEntry:
-        """Write the valid episodes of a shard that no filter drops to its record file, after the transform.
+        """Write the episodes of a shard to its record file, without those that are excluded or invalid.
+
+        An episode that a filter drops (see `excluded`) is skipped. Filters judge episodes before the transform. Every
+        other episode is transformed, and it is written if the result is valid.
 
         Args:
           shard: the shard.

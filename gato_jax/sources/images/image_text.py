@@ -15,7 +15,7 @@ from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is
 
 
 def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
-    """Open one split of a recording of captioned images, one episode for each caption.
+    """Open one split of a dataset of captioned images, one episode for each caption.
 
     The layout is recognised by the files that exist; the first of these that applies is used:
 
@@ -25,8 +25,8 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
       subfolder named like the split.
 
     WebDataset, and an imagefolder with the `metadata.jsonl` in the folder itself, have no splits. There about one image
-    in twenty belongs to `test`, by the hash of its name. The provenance is read from `provenance.json` in the folder. A
-    C2PA manifest in an image is stored in the provenance of its episode.
+    in twenty belongs to `test`, by the hash of its name. The provenance is read from `provenance.json` in the folder,
+    if that file exists. A C2PA manifest in an image is stored in the provenance of its episode.
 
     Args:
       path: The folder, or one shard of a WebDataset.
@@ -35,8 +35,8 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
         to the aspect ratio.
 
     Raises:
-      SourceError: The folder has none of these layouts, the split does not exist, or no annotation of the split names
-        an image that exists. Damaged images raise EpisodeRejected when they are read.
+      SourceError: The folder has none of these layouts, the split does not exist, no annotation of the split names an
+        image that exists, or `provenance.json` is damaged. Damaged images raise EpisodeRejected when they are read.
     """
     path = Path(path)
     if list(path.glob("annotations/captions_*.json")):

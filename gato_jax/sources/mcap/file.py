@@ -29,8 +29,8 @@ class McapRecording:
     Attributes:
       messages: {topic: {number of the message in the topic, from 0: decoded message}}, only those selected.
       metadata: {name of a metadata record: its entries}. Of records with the same name, the last counts.
-      interval: log times of the first and the last message of these topics, in nanoseconds. They count whether they are
-        selected or not.
+      interval: log times of the first and the last message of the topics in `messages`, in nanoseconds. All messages
+        of these topics count, including those that were not selected.
     """
 
     messages: Mapping[str, Mapping[int, SimpleNamespace]]

@@ -243,8 +243,11 @@ def _row_group_ends(file: str, size: int, changed: int) -> list[int]:
 def _read_groups(file: str, size: int, changed: int, groups: range, columns: tuple[str, ...]) -> Any:
     """Read all rows of some row groups of a file as one `pyarrow.Table`.
 
+    The results of the latest two calls are cached. `size` and `changed` are arguments so that a file that has changed
+    is read again.
+
     Args:
-      file: path of the file; with `size` and `changed` its cache key.
+      file: path of the file.
       size: size of the file in bytes.
       changed: modification time of the file in nanoseconds.
       groups: numbers of the row groups.
