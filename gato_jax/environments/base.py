@@ -102,7 +102,7 @@ class Environment(dm_env.Environment):
 
     @property
     def success(self) -> bool | None:
-        """Whether the last step met the task's criterion of success; None before any step, or without a criterion."""
+        """True if the last step met the criterion of success; None before any step, or without a criterion."""
         return self._success
 
     @property

@@ -95,7 +95,7 @@ class References:
 
     @property
     def has_scale(self) -> bool:
-        """Whether there is an expert whose mean is above that of random play, so that scores can be normalised."""
+        """True if the mean of an expert is above that of random play, so that scores can be normalised."""
         return self.expert is not None and self.expert.mean > self.random.mean
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The bot's authors exclude these levels: it has no plan for a key in a box or for an agent that starts with an object.
 _BEYOND_THE_BOT = {"KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0"}
 _MOVES = 3  # the first three actions: left, right, forward
-# Of one decision. The bot loops over its subgoals without end in some states, such as UnlockToUnlock-v0, seed 2000002.
+# The bot loops over its subgoals without end in some states, such as UnlockToUnlock-v0, seed 2000002.
 _MAX_SEARCHES = 500
 
 
