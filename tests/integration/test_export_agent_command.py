@@ -104,7 +104,7 @@ DATA = ["--data={run}/data", "--format=parquet", "--output={tmp}/out"]
         ([*AGENT, "--dtype=float16"], "should be one of <float32|bfloat16>"),
         (
             [*AGENT[:2], "--output={tmp}/agent.bin"],
-            "agent.bin: such a file is known by its name; end it in .safetensor",
+            "agent.bin has the suffix '.bin', expected .safetensors",
         ),
         ([*AGENT[:2], "--output={tmp}"], "a folder, expected a file. Name a file"),
         (

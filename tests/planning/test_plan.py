@@ -87,7 +87,7 @@ def test_the_loaders_ram():
 @pytest.mark.parametrize(
     "changes, error, said",
     [
-        ({"mesh": MeshConfig(data=3, fsdp=2)}, ConfigError, r"\[3, 2, 1\] does not cover 8 devices"),
+        ({"mesh": MeshConfig(data=3, fsdp=2)}, ConfigError, r"is \[3, 2, 1\], expected a product of 8, the devices"),
         ({"batch_size": 12}, PlanError, "batch_size is 12, expected a multiple of 8"),
         ({"batch_size": 4}, PlanError, "batch_size is 4, expected a multiple of 8"),
     ],

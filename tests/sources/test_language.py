@@ -59,7 +59,7 @@ def test_a_file_beside_them_says_where_they_come_from(tmp_path):
     assert (provenance.licence, provenance.source, provenance.kind) == ("CC-BY-SA-4.0", "an encyclopaedia", "synthetic")
     for said, message in [
         ('{"license": "MIT"}', "unknown key 'license'. Did you mean 'licence'"),
-        ('{"recorded_at": "then"}', "recorded_at is 'then'; write ISO 8601"),
+        ('{"recorded_at": "then"}', "recorded_at is 'then', expected ISO 8601"),
         ("[1]", "expected an object"),
         ("{", "cannot be read as provenance"),
     ]:
