@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.runtime.atomic_writes import atomic_file
 
 _POLL_SECONDS = 0.2
 _SHOW_SECONDS = 2.0

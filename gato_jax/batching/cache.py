@@ -21,10 +21,10 @@ import pathlib
 import uuid
 
 from gato_jax.batching.chunks import LAYOUT
-from gato_jax.batching.file_locks import locked_file
 from gato_jax.batching.record_writer import write_records
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords
 from gato_jax.episodes import dataset_name
+from gato_jax.runtime.file_locks import locked_file
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization import Contract, ContractError, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer

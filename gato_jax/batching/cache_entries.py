@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from gato_jax.batching.cache import LAST_USED_FILE, cache_root, entries_in_use, lock_path
-from gato_jax.batching.file_locks import LockedError, locked_file
 from gato_jax.batching.records import RecordsError, RecordsMeta, TokenRecords
-from gato_jax.episodes.atomic_writes import PARTIAL
+from gato_jax.runtime.atomic_writes import PARTIAL
+from gato_jax.runtime.file_locks import LockedError, locked_file
 from gato_jax.tokenization import ContractError, Tokenization
 
 _DAY = 24 * 60 * 60

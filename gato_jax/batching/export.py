@@ -20,8 +20,8 @@ from tqdm import tqdm
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
 from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
 from gato_jax.episodes import Image, Provenance, TaskSpec
-from gato_jax.episodes.atomic_writes import atomic_folder
 from gato_jax.episodes.differences import require_same
+from gato_jax.runtime.atomic_writes import atomic_folder
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
@@ -91,7 +91,7 @@ class Export:
             no export, or a path above it is a file. For Parquet also: pyarrow is not installed, there are no episodes,
             an episode has no step at which an action was taken, or a timestep is longer than the context.
           RecordsError: Token records cannot be made of the episodes (see `write_records`).
-          StoreError: Another process writes the same folder.
+          FolderInUseError: Another process writes the same folder.
           TokenizationError: A value has no exact token.
         """
         if self.format == "parquet":

@@ -33,7 +33,7 @@ from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
-from gato_jax.episodes.atomic_writes import PARTIAL, replace_folder
+from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization import Contract, Layout, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer

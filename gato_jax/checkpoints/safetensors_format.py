@@ -59,8 +59,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, model_to_json
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.model import cast_params, param_path
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization import Contract
 
 SUFFIX = ".safetensors"

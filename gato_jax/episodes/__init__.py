@@ -1,4 +1,4 @@
-"""Episodes and tasks, and their storage as standard RLDS datasets. Imports no other package of gato_jax."""
+"""Episodes and tasks, and their storage as standard RLDS datasets. Imports only runtime."""
 
 from gato_jax.episodes.embodiment import Camera, Embodiment, Gripper, Joint
 from gato_jax.episodes.episode import Episode, EpisodeError, Provenance

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes.atomic_writes import atomic_folder
 from gato_jax.episodes.errors import StoreError
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat, open_records, record_writer
+from gato_jax.runtime.atomic_writes import atomic_folder
 
 _EXAMPLES_PER_FILE = 1000
 _FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"  # the number of files is not known in advance

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gato_jax.environments import EVALUATION_SEEDS
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import play
+from gato_jax.runtime.atomic_writes import atomic_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.evaluation.references import References, ReferencesError, installed_version
+from gato_jax.runtime.atomic_writes import atomic_file
 
 COMMITTED = pathlib.Path(__file__).with_name("reference_scores.jsonl")
 MEASURED = "reference_scores.jsonl"  # file in a workdir

@@ -28,8 +28,8 @@ import PIL.Image
 from flax import nnx
 from jaxtyping import Array, Int32, UInt8
 
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 
 _BATCH = 8  # images of one call; few, as an acting agent has one or two at a time

@@ -17,8 +17,8 @@ from flax import nnx
 from gato_jax.batching import DatasetConfig
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
 from gato_jax.episodes import TaskSpec
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.differences import require_same
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources import Fields as SourceFields
 from gato_jax.sources import open_source
 from gato_jax.sources.selection import Selection, select

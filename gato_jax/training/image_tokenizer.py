@@ -31,8 +31,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 from tqdm import tqdm
 
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.differences import require_same
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 from gato_jax.training.metrics import NonFiniteLossError

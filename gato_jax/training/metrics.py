@@ -12,7 +12,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from gato_jax.episodes.atomic_writes import atomic_file
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate
 

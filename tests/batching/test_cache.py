@@ -13,8 +13,8 @@ import time
 import pytest
 
 from gato_jax.batching import cache, cache_entries, cached_records, prune_cache, record_writer, verify_cache
-from gato_jax.batching.file_locks import locked_file
 from gato_jax.episodes import open_dataset, write_dataset
+from gato_jax.runtime.file_locks import locked_file
 from gato_jax.tokenization import Tokenization
 from tests.tokenization.made_tasks import CONTROL, GAME, random_episode
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, read_rows, write_records
-from gato_jax.episodes.errors import StoreError
+from gato_jax.runtime import FolderInUseError
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
@@ -224,7 +224,7 @@ def test_two_processes_do_not_write_one_export(tmp_path):
     partial.mkdir()
     lock = os.open(partial, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(StoreError, match=f"{partial}: another process is writing there"):
+    with pytest.raises(FolderInUseError, match=f"{partial}: another process is writing there"):
         job().write(tmp_path / "out", episodes_of())
     assert partial.exists()
     os.close(lock)

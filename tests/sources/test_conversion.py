@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Continuous, StoreError, open_dataset, write_dataset
+from gato_jax.runtime import FolderInUseError
 from gato_jax.sources import chatterbot_dialogues
 from gato_jax.sources.conversion import (
     ConversionError,
@@ -416,7 +417,7 @@ def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
     work.mkdir(parents=True)
     handle = os.open(work, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(StoreError, match="another process is writing there"):
+    with pytest.raises(FolderInUseError, match="another process is writing there"):
         converted(made, tmp_path / "out")
     os.close(handle)
     assert converted(made, tmp_path / "out").episodes == 10

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
-from gato_jax.episodes.atomic_writes import locked_folder, replace_folder
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination
+from gato_jax.runtime.atomic_writes import locked_folder, replace_folder
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
@@ -96,9 +96,9 @@ def convert(
         or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
         `VERSION.converting/rejected.json`.
+      FolderInUseError: another process is converting there.
       StoreError: the folder of the dataset holds something that no conversion wrote, and `overwrite` is false; it holds
-        a dataset of another task or no dataset at all; another process is converting there; a split would be empty; or
-        the disk is full or not writable.
+        a dataset of another task or no dataset at all; a split would be empty; or the disk is full or not writable.
     """
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
@@ -143,7 +143,7 @@ def convert(
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Lock the work folder against other processes inside the `with` block, or raise StoreError if another holds it."""
+    """Lock the work folder during the block; raise FolderInUseError if another process holds the lock."""
     with contextlib.ExitStack() as stack:
         with disk_errors(manifest.directory):
             stack.enter_context(locked_folder(manifest.folder))

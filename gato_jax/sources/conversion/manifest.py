@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gato_jax.episodes.atomic_writes import PARTIAL, atomic_file
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EpisodeRow
+from gato_jax.runtime.atomic_writes import PARTIAL, atomic_file
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection, SourceError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gato_jax.episodes import SpecError, TaskSpec
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.instructions.phrasings import INSTRUCTION_KEY, spec_with_instruction
 from gato_jax.sources.reader import EpisodeReader, SourceError
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes.atomic_writes import atomic_file
 from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
+from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.reader import Rejection
 from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, to_epath
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from gato_jax.episodes import StoreError
-from gato_jax.episodes.atomic_writes import atomic_file, atomic_folder, locked_folder
+from gato_jax.runtime import FolderInUseError
+from gato_jax.runtime.atomic_writes import atomic_file, atomic_folder, locked_folder
 
 
 def test_a_file_replaces_the_one_before_and_leaves_nothing_beside_it(tmp_path):
@@ -67,7 +67,7 @@ def test_a_folder_replaces_the_one_before_or_leaves_it(tmp_path):
 
 def test_two_writers_of_a_folder_are_kept_apart(tmp_path):
     with atomic_folder(tmp_path / "out") as content:
-        with pytest.raises(StoreError, match="out.partial: another process is writing there"):
+        with pytest.raises(FolderInUseError, match="out.partial: another process is writing there"):
             with atomic_folder(tmp_path / "out"):
                 pass
         (content / "a").write_text("")

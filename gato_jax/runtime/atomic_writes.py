@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gato_jax.episodes.errors import StoreError
+from gato_jax.runtime.file_locks import FolderInUseError
 
 PARTIAL = ".partial"
 
@@ -52,7 +52,7 @@ def atomic_folder(directory: Path) -> Iterator[Path]:
     If the block raises, `directory` stays as it was and the new folder is removed.
 
     Raises:
-      StoreError: another process is writing the same folder; it is not waited for.
+      FolderInUseError: another process is writing the same folder; it is not waited for.
     """
     partial = directory.with_name(f"{directory.name}{PARTIAL}")
     with locked_folder(partial):
@@ -78,7 +78,7 @@ def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
       wait: whether to wait, without a time limit, while another process holds the lock.
 
     Raises:
-      StoreError: another process holds the lock and `wait` is False.
+      FolderInUseError: another process holds the lock and `wait` is False.
     """
     handle = _lock(folder, wait)
     try:
@@ -113,7 +113,7 @@ def _lock(folder: Path, wait: bool) -> int:
                 return handle
         except BlockingIOError:
             os.close(handle)
-            raise StoreError(
+            raise FolderInUseError(
                 f"{folder}: another process is writing there. Wait until it has ended, or choose another folder."
             ) from None
         except BaseException:

@@ -1,0 +1,112 @@
+"""An orderly end of a long job on SIGINT (Ctrl-C) or SIGTERM (a scheduler's request to end).
+
+    with interruptible("Run the same command again to go on.") as interruption:
+        while not interruption.requested:
+            one_step()
+        with interruption.at_once():
+            compile_for_minutes()
+
+A signal asks the job to end at its next safe point. Within `at_once`, where nothing can be lost, it ends the process
+without waiting, even while the main thread is in C++ code. A second signal ends it without waiting anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """The state of the request to end a job.
+
+    Attributes:
+      requested: name of the signal that asked the job to end, e.g. `SIGTERM`; None while none did.
+    """
+
+    def __init__(self, farewell: str):
+        self.requested: str | None = None
+        self._farewell = farewell
+        self._at_once = False
+        self._lock = threading.Lock()
+
+    def request(self, number: int):
+        """Ask the job to end as a signal does; end the process if it may end at once or was asked before."""
+        with self._lock:
+            again, self.requested = self.requested is not None, signal.Signals(number).name
+            if again:
+                self._exit(128 + number)
+            if self._at_once:
+                self._exit(0)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal end the process at once during the block, with status 0, because the block has nothing to lose.
+
+        A signal that came before the block ends the process when the block begins.
+        """
+        with self._lock:
+            if self.requested:
+                self._exit(0)
+            self._at_once = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once = False
+
+    def _exit(self, status: int):
+        print(f"\n{self.requested}: ended at once. {self._farewell}", file=sys.stderr, flush=True)
+        os._exit(status)  # no other end is possible from a thread while the main thread is in C++ code
+
+
+@contextlib.contextmanager
+def interruptible(farewell: str) -> Iterator[Interruption]:
+    """Turn SIGINT and SIGTERM into requests to end during the block, and yield the Interruption that they change.
+
+    The handlers from before are set again after the block. In a thread other than the main one, which cannot set
+    handlers, and where a signal is ignored (as SIGINT under nohup), the signals keep their meaning.
+
+    Args:
+      farewell: how to go on, in one sentence, which is printed if a signal ends the process at once.
+    """
+    interruption = Interruption(farewell)
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    # Python runs handlers between two bytecodes of the main thread. The number of a signal is written to the socket
+    # before that, in C, so the thread below sees it even while the main thread compiles.
+    listener = threading.Thread(target=_listen, args=(reader, interruption), daemon=True, name="signals")
+    listener.start()
+    handlers = {number: signal.signal(number, _leave_to_listener) for number in numbers}
+    wakeup = signal.set_wakeup_fd(writer.fileno())
+    try:
+        yield interruption
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        writer.close()  # ends the listener
+        listener.join()
+        reader.close()
+
+
+def _leave_to_listener(number: int, frame: object):
+    pass
+
+
+def _listen(reader: socket.socket, interruption: Interruption):
+    """Pass on the signals whose numbers arrive, one byte each, until the other end of the socket is closed."""
+    while numbers := reader.recv(64):
+        for number in numbers:
+            if number in SIGNALS:
+                interruption.request(number)
