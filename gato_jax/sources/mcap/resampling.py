@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from gato_jax.episodes import Text
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.field_paths import parse_path
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 
 MAX_OBSERVATION_AGE = 10  # periods; a camera may be this much slower than the control rate
@@ -55,7 +56,7 @@ class Resampling:
             )
 
         def add(path: str, role: Role):
-            field = split_path(path)[0]
+            field = parse_path(path).name
             if roles.setdefault(field, role) != role:
                 raise SourceError(
                     f"{name}: field {field!r} is both {roles[field]} and {role}. Record each in its own topic."
