@@ -105,6 +105,8 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
         raise
     except (SourceError, EpisodeError) as error:
         raise EpisodeRejected(location, str(error)) from None
+    except KeyError as error:  # the group of the episode; a missing field is rejected by `assemble`
+        raise EpisodeRejected(location, f"it has changed since it was opened ({error.args[0]})") from None
 
 
 def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
@@ -189,6 +191,8 @@ def _scan_file(
                     rejected.append(Rejection(_location(file, name), str(error)))
     except SourceError as error:
         rejected.append(Rejection(str(file), str(error)))
+    except KeyError as error:  # the layout was named by the caller, but the file has another
+        rejected.append(Rejection(str(file), f"it has another layout than the one named ({error.args[0]})"))
     return set(splits), steps, rejected
 
 

@@ -88,22 +88,16 @@ class Resampling:
         commanded topic ends.
 
         Args:
-          times: {topic: (N,) int64}, log times of its messages in nanoseconds, in the order of the file.
+          times: {topic: (N,) int64}, log times of its messages in nanoseconds, in ascending order.
           location: the file, the beginning of error messages.
 
         Returns:
           (T,) int64 nanoseconds.
 
         Raises:
-          EpisodeRejected: time goes backwards, the topics do not overlap, or an observed or commanded topic has no
-            message near enough to a step.
+          EpisodeRejected: the topics do not overlap, or an observed or commanded topic has no message near enough to a
+            step.
         """
-        for topic, log_times in times.items():
-            if (back := log_times[1:] < log_times[:-1]).any():
-                number = int(back.argmax())
-                raise EpisodeRejected(
-                    location, f"time goes from {log_times[number]} to {log_times[number + 1]} ns in topic {topic!r}"
-                )
         start = max(int(times[topic_name(field)][0]) for field, role in self.roles.items() if role != "final")
         continuous = {field: role for field, role in self.roles.items() if role in ("observed", "commanded")}
         end = min(int(times[topic_name(field)][-1]) for field in continuous)
