@@ -47,7 +47,7 @@ def _drop_alpha(image: np.ndarray) -> np.ndarray:
     return image[..., : _ALPHA[image.shape[2]]]
 
 
-def _depth(image: np.ndarray, near: float, far: float) -> np.ndarray:
+def _depth(image: np.ndarray, near: float | int, far: float | int) -> np.ndarray:
     """Map depths linearly to grey: `near` becomes 0, `far` 255, and depths beyond either are clipped.
 
     A depth of 0 or NaN, by which cameras mark a pixel without a measurement, becomes 0.
@@ -73,7 +73,7 @@ def _depth(image: np.ndarray, near: float, far: float) -> np.ndarray:
     return np.where(measured, np.rint(255 * share), 0).astype(np.uint8)
 
 
-def _scale_image(image: np.ndarray, factor: float) -> np.ndarray:
+def _scale_image(image: np.ndarray, factor: float | int) -> np.ndarray:
     """Multiply all channels of an image by `factor` and round them to uint8.
 
     Raises:
@@ -94,12 +94,12 @@ def _numbers(values: Any) -> np.ndarray:
     return array
 
 
-def _scale_numbers(values: Any, factor: float) -> np.ndarray:
+def _scale_numbers(values: Any, factor: float | int) -> np.ndarray:
     """Multiply numbers by `factor` in float64, for example to turn millimetres into metres."""
     return _numbers(values).astype(np.float64) * factor
 
 
-def _offset(values: Any, summand: float) -> np.ndarray:
+def _offset(values: Any, summand: float | int) -> np.ndarray:
     """Add a number, in int64 if it and the values are integers.
 
     `offset(action, -1)` turns actions that are numbered from 1 to n into 0 to n - 1.

@@ -24,7 +24,7 @@ class DecoderCall:
     """
 
     name: str
-    arguments: tuple[float, ...] = ()
+    arguments: tuple[float | int, ...] = ()
 
     @property
     def decoder(self) -> Decoder:
@@ -91,7 +91,7 @@ def unknown_decoder(name: str) -> str | None:
     return call["name"] if call else None
 
 
-def _number(text: str) -> float:
+def _number(text: str) -> float | int:
     """Return the finite number that a text denotes, an int if it has no point or exponent, or raise ValueError."""
     value = int(text) if re.fullmatch(r"\s*[+-]?\d+\s*", text) else float(text)
     if not math.isfinite(value):

@@ -122,7 +122,7 @@ def _read_wide_colours(picture: PIL.Image.Image, content: bytes, bits: int) -> n
     from av.error import FFmpegError
 
     try:
-        with av.open(io.BytesIO(content), format="png_pipe") as container:
+        with av.open(io.BytesIO(content), "r", format="png_pipe") as container:
             frame = next(container.decode(video=0))
             grey = picture.mode in ("LA", "La")
             pixels = frame.to_ndarray(format="rgba64le" if grey or picture.mode == "RGBA" else "rgb48le")

@@ -107,7 +107,10 @@ def _discrete(space: Any, key: str, path: str) -> Iterator[tuple[str, tuple[str,
             part = f"{path}[{number}:{number + 1}]"
             yield f"{key}/{number}", (from_zero(part, start), Discrete(n=count, shape=(1,)))
     else:
-        raise SpecError(f"{path} is {space}, expected one axis, or elements that all have the same values")
+        raise SpecError(
+            f"{path} is MultiDiscrete of {space.nvec.tolist()}, expected one axis, or elements that all have the same "
+            "values"
+        )
 
 
 def _modality(space: Any, path: str) -> Modality:
