@@ -17,7 +17,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 # By default etils.epath starts TensorFlow to open gs://; with this variable, set before its first use, it uses gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
@@ -111,13 +111,13 @@ class BucketPath(pathlib.PosixPath):
     def is_absolute(self) -> bool:
         return is_bucket(str(self))
 
-    def resolve(self, strict: bool = False) -> Self:
+    def resolve(self, strict: bool = False) -> BucketPath:
         return self
 
-    def absolute(self) -> Self:
+    def absolute(self) -> BucketPath:
         return self
 
-    def expanduser(self) -> Self:
+    def expanduser(self) -> BucketPath:
         return self
 
     @property
