@@ -2,7 +2,14 @@
 
 from gato_jax.checkpoints.safetensors_format import export_params
 from gato_jax.checkpoints.safetensors_import import import_params, restore_agent
-from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.checkpoints.store import (
+    AgentCheckpoint,
+    CheckpointError,
+    CheckpointStore,
+    model_from_json,
+    model_to_json,
+    require_place,
+)
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
 
 __all__ = [
@@ -15,5 +22,6 @@ __all__ = [
     "load_resnet50",
     "model_from_json",
     "model_to_json",
+    "require_place",
     "restore_agent",
 ]
