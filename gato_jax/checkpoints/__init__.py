@@ -2,13 +2,22 @@
 
 from gato_jax.checkpoints.safetensors_format import export_params
 from gato_jax.checkpoints.safetensors_import import import_params, restore_agent
-from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.checkpoints.store import (
+    AgentCheckpoint,
+    CheckpointError,
+    CheckpointStore,
+    DamagedCheckpointError,
+    model_from_json,
+    model_to_json,
+    set_aside_damaged,
+)
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
 
 __all__ = [
     "AgentCheckpoint",
     "CheckpointError",
     "CheckpointStore",
+    "DamagedCheckpointError",
     "WeightsError",
     "export_params",
     "import_params",
@@ -16,4 +25,5 @@ __all__ = [
     "model_from_json",
     "model_to_json",
     "restore_agent",
+    "set_aside_damaged",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epy
 
-from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
+from gato_jax.verbs.flags import UsageError, define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
@@ -44,6 +44,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
+    define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
     path = pathlib.Path(flag.get_flag_value("from", ""))
@@ -52,6 +53,8 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     spec = _environment_spec(config.task) if config.rollouts else None
     selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)
+    if flag.on_damage == "previous":
+        checkpoints.set_aside_damaged(workdir)
     start_file = workdir / "finetune_start.json"
     identity = training.identity(config, checkpoint) | selection.to_json()
     training.require_same_start(start_file, identity, workdir)
