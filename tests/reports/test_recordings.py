@@ -284,7 +284,10 @@ def test_the_page_is_self_contained_and_says_what_was_found(page, data):
 def test_a_page_of_one_dataset_has_no_differences(data, tmp_path):
     write_page(tmp_path / "page.html", data)
     text = (tmp_path / "page.html").read_text()
-    assert 'id="differences"' not in text and "3 of 9 continuous dimensions, 1 of 3 cameras and 1 of 3 discrete elements are degenerate" in text
+    assert (
+        'id="differences"' not in text
+        and "3 of 9 continuous dimensions, 1 of 3 cameras and 1 of 3 discrete elements are degenerate" in text
+    )
 
 
 def test_two_tasks_are_not_compared_without_a_warning(data, tmp_path):
