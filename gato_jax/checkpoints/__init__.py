@@ -6,9 +6,11 @@ from gato_jax.checkpoints.store import (
     AgentCheckpoint,
     CheckpointError,
     CheckpointStore,
+    DamagedCheckpointError,
     model_from_json,
     model_to_json,
     require_place,
+    set_aside_damaged,
 )
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
 
@@ -16,6 +18,7 @@ __all__ = [
     "AgentCheckpoint",
     "CheckpointError",
     "CheckpointStore",
+    "DamagedCheckpointError",
     "WeightsError",
     "export_params",
     "import_params",
@@ -24,4 +27,5 @@ __all__ = [
     "model_to_json",
     "require_place",
     "restore_agent",
+    "set_aside_damaged",
 ]

@@ -11,7 +11,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
+from gato_jax.verbs.flags import UsageError, define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
@@ -45,6 +45,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
+    define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
     path = as_path(flag.get_flag_value("from", ""))
@@ -53,6 +54,8 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     spec = _environment_spec(config.task) if config.rollouts else None
     selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)
+    if flag.on_damage == "previous":
+        checkpoints.set_aside_damaged(workdir)
     start_file = workdir / "finetune_start.json"
     identity = training.identity(config, checkpoint) | selection.to_json()
     training.require_same_start(start_file, identity, workdir)

@@ -105,6 +105,15 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
     )  # fmt: skip
 
 
+def define_on_damage(flag: flags.FlagValues):
+    """Define the flag --on_damage of verbs that go on from the newest checkpoint of their --workdir."""
+    flags.DEFINE_enum(
+        "on_damage", "error", ["error", "previous"],
+        "Action if the newest checkpoint is damaged: end with an error, or go on from the newest undamaged one.",
+        flag_values=flag,
+    )  # fmt: skip
+
+
 def _config_message(error: Exception) -> str:
     """Return the message of a config's error as one line, without the quotes that each KeyError adds to it.
 
