@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
@@ -76,7 +77,7 @@ def _export_agent(flag: flags.FlagValues):
     if output.exists() and not flag.overwrite:
         raise UsageError(f"--output is {output}, which exists already. Name another file, or replace it (--overwrite).")
 
-    with contextlib.closing(checkpoints.CheckpointStore(pathlib.Path(flag.workdir), read_only=True)) as store:
+    with contextlib.closing(checkpoints.CheckpointStore(as_path(flag.workdir), read_only=True)) as store:
         agent = store.restore_agent()
     checkpoints.export_params(agent, output, dtype=flag.dtype)
     counts = {

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
@@ -71,7 +72,7 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedR
       UsageError: --workdir is missing or not a folder, or the run has no row --row.
     """
     require(flag, "workdir")
-    workdir = pathlib.Path(flag.workdir)
+    workdir = as_path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.data_report import measure_with_progress
 from gato_jax.verbs.flags import UsageError, parse_flags, require
@@ -64,7 +65,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
 def _read(flag: flags.FlagValues) -> library.Lineage:
     """Return the lineage of the run --workdir, or else of the dataset --data, all of whose episodes are read."""
     if flag.workdir:
-        return library.run_lineage(pathlib.Path(flag.workdir))
+        return library.run_lineage(as_path(flag.workdir))
 
     reader = open_data(flag.data, flag.split)
     folder = pathlib.Path(flag.data.removeprefix("recorded:"))

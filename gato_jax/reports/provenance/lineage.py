@@ -14,6 +14,7 @@ from typing import Any
 from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.provenance.conversions import ConversionLineage, read_conversions, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
@@ -183,7 +184,9 @@ def _read_start(file: Path) -> tuple[int, str] | None:
         start = read_json(file)["from"]
         return int(start["step"]), str(start["params"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file} is not written by `gato finetune` ({error!r}). Fine-tune again.") from None
+        raise ReportError(
+            f"{file} is not written by `gato finetune` ({describe_error(error)}). Fine-tune again."
+        ) from None
 
 
 def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
@@ -206,7 +209,9 @@ def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
             conversions=_recorded_conversions(row.get("conversions")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file} is not written by this version ({error!r}). Run `gato train` again.") from None
+        raise ReportError(
+            f"{file} is not written by this version ({describe_error(error)}). Run `gato train` again."
+        ) from None
 
 
 def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from gato_jax.episodes.errors import nearest
+from gato_jax.episodes.errors import describe_error, nearest
 from gato_jax.sources.reader import EpisodeRejected
 
 REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
@@ -249,4 +249,4 @@ def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
     except (EpisodeRejected, ImportError):
         raise
     except Exception as error:
-        raise EpisodeRejected(location, f"{part} is damaged or truncated ({error or type(error).__name__})") from error
+        raise EpisodeRejected(location, f"{part} is damaged or truncated ({describe_error(error)})") from error

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Episode, Provenance
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.rlds_format import PROVENANCE_FIELDS
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
@@ -172,7 +173,7 @@ def _read(directory: str, fields: Fields, last_step: _LastStep, address: tuple[s
     except (ImportError, SourceError):
         raise
     except Exception as error:  # RecordError, or any error of protobuf and TFDS for a record with other fields
-        raise EpisodeRejected(location, f"it cannot be read ({error})") from error
+        raise EpisodeRejected(location, f"it cannot be read ({describe_error(error)})") from error
 
     def column(path: str) -> Any:
         place = path[1:] if path.startswith("/") else f"steps/{path}"
@@ -212,5 +213,6 @@ def _with_provenance(directory: str, fields: Fields) -> Fields:
         return dataclasses.replace(fields, provenance=provenance, control_rate_hz=rate, embodiment=embodiment)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SourceError(
-            f"cannot read {file}: it holds no provenance ({error}). Remove it only if the recordings are real."
+            f"cannot read {file}: it holds no provenance "
+            f"({describe_error(error)}). Remove it only if the recordings are real."
         ) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.sources.reader import Rejection, SourceError
 
@@ -182,7 +183,8 @@ def dataset_parser(directory: str) -> RecordParser:
         raise
     except Exception as error:  # errors of JSON, of protobuf, or of custom features
         raise SourceError(
-            f"cannot open {directory}: its features.json cannot be read ({error}). Copy the folder again."
+            f"cannot open {directory}: its features.json cannot be read "
+            f"({describe_error(error)}). Copy the folder again."
         ) from error
 
 

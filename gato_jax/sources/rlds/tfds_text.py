@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
@@ -180,7 +181,7 @@ def _read(
     except (ImportError, SourceError):
         raise
     except Exception as error:  # RecordError, or any error of protobuf and TFDS for a record with other fields
-        raise EpisodeRejected(location, f"it cannot be read ({error})") from error
+        raise EpisodeRejected(location, f"it cannot be read ({describe_error(error)})") from error
     repeated_branch = repeated_field.split("/")[0] if repeated_field else None
 
     def column(path: str) -> list[Any]:
