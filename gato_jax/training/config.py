@@ -15,6 +15,7 @@ from gato_jax.batching.opening import Missing
 from gato_jax.batching.weights import Weighting
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ComputeConfig, ModelConfig
+from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import Tokenization
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
@@ -210,7 +211,7 @@ class TrainConfig:
         fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
         tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
         if (folder := READER.value(str | None, fields.get("image_tokenizer"), "config.image_tokenizer")) is not None:
-            images = ImageTokenizer.load(pathlib.Path(folder))
+            images = ImageTokenizer.load(as_path(folder))
             vocabulary = read_section(tokenization.get("vocabulary", {}), "config.tokenization.vocabulary")
             tokenization["vocabulary"] = vocabulary
             for section, key, value in (
