@@ -27,6 +27,7 @@ from gato_jax.episodes.ranges import (
     rule,
 )
 from gato_jax.model.config import ComputeConfig, ModelConfig
+from gato_jax.runtime.paths import as_path
 
 with epy.lazy_imports():
     from gato_jax.tokenization import image_tokenizer as image_tokenizers
@@ -267,7 +268,7 @@ def nested_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any
     fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
     tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
     if (folder := READER.value(str | None, fields.get("image_tokenizer"), "config.image_tokenizer")) is not None:
-        images = image_tokenizers.ImageTokenizer.load(pathlib.Path(folder))
+        images = image_tokenizers.ImageTokenizer.load(as_path(folder))
         vocabulary = read_section(tokenization.get("vocabulary", {}), "config.tokenization.vocabulary")
         tokenization["vocabulary"] = vocabulary
         for section, key, value in (

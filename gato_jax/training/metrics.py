@@ -9,33 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
-from tensorboardX.record_writer import register_writer_factory
 from tqdm import tqdm
 
 from gato_jax.runtime.appended_files import AppendedFile
 from gato_jax.runtime.atomic_writes import atomic_file
-from gato_jax.runtime.paths import SCHEMES, as_path
+from gato_jax.training.bucket_events import summary_writer
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate
 
 
 class NonFiniteLossError(RuntimeError):
     """A loss or gradient that is NaN or infinite. The message names the step; the last checkpoint is from before it."""
-
-
-class _BucketEvents:
-    """The way in which tensorboardX writes event files in buckets; its own needs other packages for each of them."""
-
-    def open(self, path: str) -> AppendedFile:
-        return AppendedFile(as_path(path), fresh=True, interval=0.0)
-
-    def directory_check(self, path: str):
-        pass
-
-
-for _scheme in SCHEMES:
-    register_writer_factory(_scheme, _BucketEvents())
 
 
 class MetricsLog:
@@ -66,7 +50,7 @@ class MetricsLog:
         self.seconds_before = earlier[-1]["seconds"] if earlier else 0.0
         self.last = earlier[-1] if earlier else {}
         self.file = AppendedFile(self.path)
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self.board = summary_writer(workdir / "tensorboard", purge_step=first_step + 1)
         self.started = self.previous = time.monotonic()
         self.window: list[dict] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,7 +71,7 @@ def _export_agent(flag: flags.FlagValues):
       UsageError: --workdir is missing, or --output is a folder or exists without --overwrite.
     """
     require(flag, "workdir")
-    output = pathlib.Path(flag.output)
+    output = as_path(flag.output)
     require_output_file(output)
     if output.exists() and not flag.overwrite:
         raise UsageError(f"--output is {output}, which exists already. Name another file, or replace it (--overwrite).")
@@ -96,7 +95,7 @@ def _export_data(flag: flags.FlagValues, config: Any):
     """Write the dataset --data to the folder --output as token records or as Parquet rows, as --format says."""
     require(flag, "data")
 
-    output, settings = pathlib.Path(flag.output), _tokenization(config)
+    output, settings = as_path(flag.output), _tokenization(config)
     reader = open_data(flag.data, flag.split)
     job = batching.Export(
         spec=reader.spec,
@@ -128,7 +127,5 @@ def _tokenization(config: Any) -> dict[str, Any]:
             f"--config.image_tokenizer is {config.image_tokenizer}, but an export has no workdir. Name a folder."
         )
     run = training.TrainConfig.from_mapping(config)
-    images = (
-        None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(pathlib.Path(run.image_tokenizer))
-    )
+    images = None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(as_path(run.image_tokenizer))
     return {"tokenization": run.model.tokenization, "image_tokenizer": images}

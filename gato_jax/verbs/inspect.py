@@ -48,11 +48,11 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "output")
     _require_one_source(flag)
-    require_output_file(pathlib.Path(flag.output))
+    require_output_file(as_path(flag.output))
 
     rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)
     write_json(flag.json, reports.inspection_json(rows))
-    print(reports.write_inspection(rows, pathlib.Path(flag.output)))
+    print(reports.write_inspection(rows, as_path(flag.output)))
 
 
 def _require_one_source(flag: flags.FlagValues):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -45,7 +44,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "output")
     if bool(flag.data) == bool(flag.workdir):
         raise UsageError("Expected one of --data and --workdir. Name a dataset or a run.")
-    output = pathlib.Path(flag.output)
+    output = as_path(flag.output)
     require_output_file(output)
 
     lineage = _read(flag)
@@ -68,5 +67,5 @@ def _read(flag: flags.FlagValues) -> library.Lineage:
         return library.run_lineage(as_path(flag.workdir))
 
     reader = open_data(flag.data, flag.split)
-    folder = pathlib.Path(flag.data.removeprefix("recorded:"))
+    folder = as_path(flag.data.removeprefix("recorded:"))
     return library.dataset_lineage(reader.spec, measure_with_progress(reader), folder if folder.is_dir() else None)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gato_jax.batching import write_records
-from gato_jax.checkpoints import CheckpointError, CheckpointStore
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, set_aside_damaged
 from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.training import NonFiniteLossError, program, train
@@ -184,6 +184,10 @@ def test_a_run_in_a_bucket_is_continued_with_the_same_numbers(straight, data, bu
     events = sorted((workdir / "tensorboard").iterdir())
     assert len(events) == 2 and all(b"gradient_norm" in file.read_bytes() for file in events)
     assert CheckpointStore(workdir, read_only=True).restore_agent().step == 12
+    manifest = workdir / "checkpoints" / "12" / "params" / "manifest.ocdbt"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    assert set_aside_damaged(workdir) == 10
+    assert CheckpointStore(workdir, read_only=True).restore_agent().step == 10
 
 
 def test_checkpoints_are_written_to_no_other_bucket(data):
