@@ -20,7 +20,7 @@ def save_rollout(
     episode: Episode,
     action_names: tuple[str, ...],
     directory: pathlib.Path,
-    played_by: Mapping[str, float] = types.MappingProxyType({}),
+    played_by: Mapping[str, int | float] = types.MappingProxyType({}),
 ) -> None:
     """Write the frames, actions and rewards of an episode of T actions to `directory/SUITE__TASK.npz`.
 

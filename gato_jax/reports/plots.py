@@ -174,7 +174,7 @@ def _end_labels(series: Sequence[Series], horizontal: _Axis, vertical: _Axis, he
     return "".join(parts) + "</svg>"
 
 
-def spread_apart(places: Sequence[float], gap: float, height: float) -> list[float]:
+def spread_apart(places: Sequence[float], gap: float | int, height: float | int) -> list[float]:
     """Return places near the given ones, in the same order, no two of which are nearer than `gap`.
 
     They lie in [0, height] if there is room for all, and begin at 0 otherwise.
