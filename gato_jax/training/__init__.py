@@ -4,6 +4,7 @@ May import batching, sources, model, checkpoints, tokenization, episodes.
 """
 
 from gato_jax.training.config import CheckpointsConfig, ConfigError, MeshConfig, OptimizerConfig, TrainConfig
+from gato_jax.training.config_file import read_config, write_config
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start, select_episodes
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
@@ -28,6 +29,7 @@ __all__ = [
     "join_processes",
     "open_image_tokenizer",
     "open_run_mixture",
+    "read_config",
     "read_finetuning",
     "require_same_model",
     "require_same_run",
@@ -35,4 +37,5 @@ __all__ = [
     "select_episodes",
     "train",
     "with_image_trunk",
+    "write_config",
 ]
