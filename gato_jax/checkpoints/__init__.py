@@ -9,6 +9,7 @@ from gato_jax.checkpoints.store import (
     DamagedCheckpointError,
     model_from_json,
     model_to_json,
+    require_place,
     set_aside_damaged,
 )
 from gato_jax.checkpoints.torchvision_weights import WeightsError, load_resnet50
@@ -24,6 +25,7 @@ __all__ = [
     "load_resnet50",
     "model_from_json",
     "model_to_json",
+    "require_place",
     "restore_agent",
     "set_aside_damaged",
 ]

@@ -30,6 +30,7 @@ from jax.experimental import multihost_utils
 from gato_jax.checkpoints.checksums import find_damage, write_checksums
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
+from gato_jax.runtime.paths import is_bucket
 from gato_jax.tokenization import Contract
 
 DAMAGED = ".damaged"
@@ -82,7 +83,8 @@ class CheckpointStore:
       directory: the folder `checkpoints` of the run.
 
     Raises:
-      CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made.
+      CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made; or it is in a bucket that
+        orbax does not write to.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class CheckpointStore:
         keep_every: int | None = None,
         read_only: bool = False,
     ):
+        require_place(workdir)
         self.directory = workdir.resolve() / "checkpoints"
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"no checkpoints in {workdir}; train there first, or name another --workdir")
@@ -325,6 +328,15 @@ class CheckpointStore:
                 f"checkpoint {self._folder(step)} cannot be restored: {_first_line(error)}; "
                 "remove that folder to continue from the checkpoint before"
             ) from None
+
+
+def require_place(workdir: pathlib.Path):
+    """Raise CheckpointError if the folder of a run is where no checkpoints can be: in a bucket other than gs://."""
+    if is_bucket(workdir) and not str(workdir).startswith("gs://"):
+        raise CheckpointError(
+            f"--workdir is {workdir}, expected a folder or an address gs://BUCKET/FOLDER, where orbax can write "
+            "checkpoints. Train in one of them, or mount the bucket as a folder."
+        )
 
 
 def set_aside_damaged(workdir: pathlib.Path) -> int | None:

@@ -24,6 +24,7 @@ from gato_jax.reports.run import (
     Run,
     TaskScore,
 )
+from gato_jax.runtime.paths import as_path
 
 _Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Making | Results | TaskScore)
 _READER = DataclassReader(error=ReportError, ignore_unknown_keys=True)
@@ -39,7 +40,7 @@ def read_run(workdir: Path) -> Run:
     Raises:
       ReportError: the folder or a required file is missing, or a file is malformed.
     """
-    workdir = Path(workdir)
+    workdir = as_path(workdir)
     if not workdir.is_dir():
         raise ReportError(
             f"Cannot read the run: {workdir} is not a folder. Name the folder of a finished run (--workdir)."
@@ -60,7 +61,7 @@ def read_results(workdir: Path) -> Results:
     Raises:
       ReportError: the file is missing or malformed, or has no tasks.
     """
-    path = Path(workdir) / "results.json"
+    path = as_path(workdir) / "results.json"
     remedy = f"Run `gato evaluate --workdir={workdir} --json={path}`."
     fields = _read_json(path, remedy)
     if not isinstance(fields, dict) or not fields.get("tasks"):
@@ -114,7 +115,7 @@ def _read_rollout(path: Path) -> Rollout:
       ReportError: the file is damaged, lacks an array, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             actions = arrays["actions"]
             return Rollout(
                 task=path.stem.replace("__", "/"),

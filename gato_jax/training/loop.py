@@ -16,7 +16,7 @@ import jax
 from tqdm import tqdm
 
 from gato_jax.batching import Budgets, Loader, Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json, require_place
 from gato_jax.episodes.differences import require_same
 from gato_jax.model import count_parameters
 from gato_jax.tokenization import Contract
@@ -107,6 +107,7 @@ def train(
                 if done % config.checkpoints.every == 0 or done == stop:
                     log.add(step, metrics, progress)
                     metrics = None
+                    log.sync()
                     store.save(done, state, loader=loader.state_at(done), **description)
                     if after_checkpoint is not None:
                         store.wait()
@@ -173,6 +174,7 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
 
 def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
     """Return model, contract and run, as JSON, of a folder's newest checkpoint; None if there is no checkpoint."""
+    require_place(workdir)
     if not (workdir / "checkpoints").is_dir():
         return None
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:

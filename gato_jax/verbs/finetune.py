@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
@@ -47,9 +48,9 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
-    path = pathlib.Path(flag.get_flag_value("from", ""))
+    path = as_path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, train_config = training.read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    config, train_config = training.read_finetuning(config_file.value, checkpoint, path, as_path(flag.workdir))
     spec = _environment_spec(config.task) if config.rollouts else None
     selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)

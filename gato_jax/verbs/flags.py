@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
+
 with epy.lazy_imports():
     from ml_collections import config_flags
 
@@ -67,7 +69,7 @@ def require_file_path(name: str, path: str | pathlib.Path):
     Raises:
       UsageError: The path is a folder, or a parent of it is a file.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.is_dir():
         raise UsageError(f"--{name} is {path}, a folder, expected a file. Name a file.")
     for above in path.parents:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
@@ -31,11 +31,11 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
-    config = training.TrainConfig.from_mapping(config_file.value, pathlib.Path(flag.workdir))
+    config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
     if config.distributed:
         training.join_processes()
     trunk = config.image_trunk_weights
-    start = training.from_scratch if trunk is None else training.with_image_trunk(pathlib.Path(trunk))
+    start = training.from_scratch if trunk is None else training.with_image_trunk(as_path(trunk))
     workdir = make_folder(flag.workdir)
     if flag.on_damage == "previous":
         checkpoints.set_aside_damaged(workdir)

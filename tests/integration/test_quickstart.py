@@ -53,7 +53,10 @@ def test_a_changed_config_is_refused_with_its_key(finished):
     "argument, said",
     [
         ("--config.stpes=3", 'Did you mean "steps" instead of "stpes"?'),
-        ("--config.steps=2", f"optimizer.warmup_steps {DEFAULTS.optimizer.warmup_steps} must be below steps 2"),
+        (
+            "--config.steps=2",
+            f"warmup_steps is {DEFAULTS.optimizer.warmup_steps}, expected less than steps (2)",
+        ),
         ("--config=none.py", "No such file or directory: 'none.py'"),
         ("--wordir=x", "Unknown command line flag 'wordir'. Did you mean: workdir ?"),
         ("loose", "unexpected 'loose'; everything is a flag"),

@@ -11,6 +11,7 @@ from typing import Any
 from gato_jax.episodes import DatasetError, open_dataset
 from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.run import ReportError
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.conversion.dataset import REJECTED_FILE
 from gato_jax.sources.conversion.manifest import HEADER_FILE
 
@@ -58,7 +59,7 @@ def _chain(folder: Path) -> Iterator[ConversionLineage]:
         kind, _, path = str(header.get("source", "")).partition(":")
         if kind != "recorded":
             return
-        folder = Path(path)
+        folder = as_path(path)
         if missing := _why_not_the_source(folder, header.get("splits")):
             yield ConversionLineage(folder=str(folder), missing=missing)
             return

@@ -19,6 +19,7 @@ from gato_jax.reports.provenance.conversions import ConversionLineage, read_conv
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
+from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import Contract
 
 _READER = DataclassReader(error=ReportError)
@@ -230,7 +231,7 @@ def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
             ConversionLineage(missing="the run does not record the folder of the dataset: its conversion is unknown"),
         )
     steps = list(_READER.value(tuple[ConversionLineage, ...], conversions, "conversions"))
-    if steps and not Path(steps[0].folder).is_dir():
+    if steps and not as_path(steps[0].folder).is_dir():
         gone = f"{steps[0].folder} no longer exists: this was recorded when the agent was trained"
         steps[0] = dataclasses.replace(steps[0], missing="; ".join(filter(None, (steps[0].missing, gone))))
     return tuple(steps)

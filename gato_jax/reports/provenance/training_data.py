@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gato_jax.episodes.episode import join_distinct
 from gato_jax.reports.provenance.conversions import read_conversions
+from gato_jax.runtime.paths import as_path
 
 if TYPE_CHECKING:  # importing batching takes a second
     from gato_jax.batching import DatasetConfig, Mixture
@@ -48,5 +48,5 @@ def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
     """
     if dataset.kind == "tokens":
         return {}
-    conversions = read_conversions(Path(dataset.location)) if dataset.kind == "recorded" else ()
+    conversions = read_conversions(as_path(dataset.location)) if dataset.kind == "recorded" else ()
     return {"conversions": [dataclasses.asdict(conversion) for conversion in conversions]}

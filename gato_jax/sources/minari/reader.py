@@ -49,6 +49,11 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
     """
     if split != "train":
         raise SourceError(f"{path}: no split {split!r}; it has train")
+    if fields is not None and fields.final_observation is False:
+        raise SourceError(
+            f"{path}: final_observation is false, expected true or none, because a Minari episode ends with an "
+            "observation without an action. Omit it."
+        )
     folder = _find_folder(str(path))
     files = _list_files(folder)
     storage = _open_storage(folder)

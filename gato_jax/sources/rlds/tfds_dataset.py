@@ -217,6 +217,10 @@ class Columns:
             return np.stack([feature.decode_example_np(one) for one in value])
         return value
 
+    def feature(self, path: str) -> Any:
+        """Return the TFDS feature of a field, or raise KeyError if the record has no such field."""
+        return self._look_up(path)[1]
+
     def _look_up(self, path: str) -> tuple[Any, Any]:
         """Return the stored value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""
         value, feature, rest = self._values, self._features, path

@@ -145,7 +145,7 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
     files = list(dataset.files)
     counts = zip(lengths.address.tolist(), lengths.length.tolist(), strict=True)
     addresses = [(files[file], record, item) for (file, record), count in counts for item in range(count)]
-    content = repr((fields.spec.to_json(), split, dataclasses.asdict(fields.provenance), dataset.sizes))
+    content = repr((fields.to_json(), split, dataset.sizes))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
