@@ -16,7 +16,7 @@ import numpy as np
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
-from gato_jax.runtime.paths import BucketPath, as_path
+from gato_jax.runtime.paths import BucketError, BucketPath, as_path
 from gato_jax.sources.reader import Rejection, SourceError
 
 INFO_FILE = "dataset_info.json"
@@ -80,10 +80,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
         files = {file.name: file for file in directory.glob(f"*-{split}.*record-*")}
-    except ImportError as error:
-        raise SourceError(
-            f"cannot open {path}: {error}. Run pip install gcsfs to read gs://, or copy the folder here."
-        ) from None
+    except (ImportError, BucketError) as error:
+        raise SourceError(f"cannot open {path}: {error} Or copy the folder to a disk.") from None
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
