@@ -1,6 +1,7 @@
-"""Atomic writes, locks and signals of jobs that run long. Imports no other package of gato_jax, nor NumPy nor JAX."""
+"""Atomic writes, locks, signals and workers of long jobs. Imports no other package of gato_jax, nor NumPy nor JAX."""
 
 from gato_jax.runtime.file_locks import FolderInUseError, writer_lock
 from gato_jax.runtime.interruption import Interruption, interruptible
+from gato_jax.runtime.workers import begin_worker
 
-__all__ = ["FolderInUseError", "Interruption", "interruptible", "writer_lock"]
+__all__ = ["FolderInUseError", "Interruption", "begin_worker", "interruptible", "writer_lock"]
