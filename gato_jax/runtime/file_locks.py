@@ -10,6 +10,8 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
+from gato_jax.runtime.bucket_locks import claimed
+from gato_jax.runtime.paths import BucketPath
 from gato_jax.runtime.writers import Writer, has_ended, read_writer, this_writer
 
 WRITER = "writer.lock"
@@ -38,7 +40,6 @@ def locked_file(path: pathlib.Path, *, on_wait: Callable[[], None] | None = None
     Raises:
       LockedError: Another process holds the lock, and there is no `on_wait`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle = _acquire(path, on_wait)
     try:
         yield
@@ -75,7 +76,8 @@ def writer_lock(folder: pathlib.Path) -> Iterator[None]:
 
     The folder holds a file `writer.lock` during the block, with host, process, start time and command of the writer in
     JSON. The operating system releases the lock when the process ends in any way, so a file that a killed process
-    left behind locks nothing. Lock a folder once in a process: a second block is refused like another process.
+    left behind locks nothing. Lock a folder once in a process: a second block is refused like another process. In a
+    bucket nothing can be locked; `bucket_locks` says how a writer is known there, and it may take a minute.
 
     Some network file systems have no locks. There the file `writer.claim` is the lock, and one that a killed process of
     this machine left is recognised by the process that it names. One of another machine is for the user to judge.
@@ -85,6 +87,11 @@ def writer_lock(folder: pathlib.Path) -> Iterator[None]:
     """
     path = folder / WRITER
     with contextlib.ExitStack() as stack:
+        if isinstance(path, BucketPath):
+            if not stack.enter_context(claimed(path, this_writer())):
+                raise FolderInUseError(_refusal(folder, read_writer(path)))
+            yield
+            return
         try:
             stack.enter_context(locked_file(path))
         except LockedError:

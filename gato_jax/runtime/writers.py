@@ -8,7 +8,8 @@ import os
 import pathlib
 import socket
 import sys
-from typing import TypedDict, cast
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
 
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
@@ -47,25 +48,27 @@ def read_writer(path: pathlib.Path) -> Writer | None:
     """Return the writer that a file names; None if the file is missing or not complete yet."""
     try:
         writer = json.loads(path.read_text())
-        complete = Writer.__annotations__.keys() <= writer.keys() and int(writer["process"]) > 0 < len(
-            writer["command"]
-        )
+        complete = Writer.__annotations__.keys() <= writer.keys() and len(writer["command"]) > 0
     except (OSError, ValueError, AttributeError, TypeError):
         return None
     return cast(Writer, writer) if complete else None
 
 
-def has_ended(writer: Writer) -> bool:
-    """Return whether a writer has certainly ended; False for one on another machine, which cannot be seen from here."""
-    if writer["host"] != socket.gethostname():
+def has_ended(writer: Mapping[str, Any]) -> bool:
+    """Return whether a writer has certainly ended; False for one on another machine, which cannot be seen from here.
+
+    `writer` is a description that may lack any field.
+    """
+    process = writer.get("process")
+    if writer.get("host") != socket.gethostname() or not isinstance(process, int):
         return False
     try:
-        os.kill(writer["process"], 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except PermissionError:  # it runs, under another user
         pass
-    return bool(writer["birth"]) and writer["birth"] != _birth(writer["process"])
+    return bool(writer.get("birth")) and writer.get("birth") != _birth(process)
 
 
 def _birth(process: int) -> str:
