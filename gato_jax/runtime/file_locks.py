@@ -16,6 +16,7 @@ from gato_jax.runtime.writers import Writer, has_ended, read_writer, this_writer
 
 WRITER = "writer.lock"
 _CLAIM = "writer.claim"
+LOCK_FILES = (WRITER, _CLAIM)  # files that `writer_lock` puts into a folder
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of flock on a file system without locks
 
 

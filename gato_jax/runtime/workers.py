@@ -36,7 +36,7 @@ def begin_worker(parent: int | None = None):
             raise RuntimeError("begin_worker: this process has no parent in multiprocessing. Pass the parent's id.")
         wait = functools.partial(multiprocessing.connection.wait, [started_by.sentinel])
     else:
-        wait = functools.partial(_wait_for_end, parent)
+        wait = functools.partial(wait_for_end, parent)
 
     def end_with_parent():
         wait()
@@ -45,19 +45,28 @@ def begin_worker(parent: int | None = None):
     threading.Thread(target=end_with_parent, daemon=True, name="parent watch").start()
 
 
-def _wait_for_end(process: int):
-    """Return when a process has ended, which need not be a child of this one."""
+def wait_for_end(process: int, seconds: float | None = None) -> bool:
+    """Wait until a process has ended, which need not be a child of this one, and return whether it has.
+
+    Args:
+      process: id of the process.
+      seconds: time after which to return in any case; None for no limit.
+    """
     try:
         handle = os.pidfd_open(process)
     except ProcessLookupError:
-        return
+        return True
     except (AttributeError, OSError):  # an old kernel, or not Linux
-        while _is_alive(process):
+        deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
+        while (alive := _is_alive(process)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        return
-    ended = select.poll()
-    ended.register(handle, select.POLLIN)
-    ended.poll()
+        return not alive
+    try:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        return bool(ended.poll(None if seconds is None else seconds * 1000))
+    finally:
+        os.close(handle)
 
 
 def _is_alive(process: int) -> bool:
