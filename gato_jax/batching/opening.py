@@ -7,20 +7,17 @@ import logging
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Literal
 
-from gato_jax.batching.admission import AdmissionConfig, require_admissible
+from gato_jax.batching.admission import require_admissible
 from gato_jax.batching.cache import cached_records
-from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
+from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, MixtureError, Weighting
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
-from gato_jax.batching.weights import Weighting, weigh
+from gato_jax.batching.weights import weigh
 from gato_jax.sources import EpisodeReader, Fields, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.tokenization import Contract, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
-
-Missing = Literal["error", "skip"]
 
 _TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows
 _LISTED = 12  # datasets that are named one by one when they are skipped

@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from gato_jax.runtime.appended_files import AppendedFile
 from gato_jax.runtime.atomic_writes import atomic_file
+from gato_jax.training.bucket_events import summary_writer
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import learning_rate
 
@@ -48,8 +49,8 @@ class MetricsLog:
             partial.write_text("".join(json.dumps(line) + "\n" for line in earlier))
         self.seconds_before = earlier[-1]["seconds"] if earlier else 0.0
         self.last = earlier[-1] if earlier else {}
-        self.file = self.path.open("a")
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self.file = AppendedFile(self.path)
+        self.board = summary_writer(workdir / "tensorboard", purge_step=first_step + 1)
         self.started = self.previous = time.monotonic()
         self.window: list[dict] = []
 
@@ -88,13 +89,18 @@ class MetricsLog:
             "seconds": self.seconds_before + now - self.started,
         }
         line |= {f"loss/{n}": float(s / c) for n, s, c in zip(self.datasets, sums, counts, strict=True) if c}
-        self.file.write(json.dumps(line) + "\n")
+        self.file.write(f"{json.dumps(line)}\n".encode())
         self.file.flush()
         for name, value in line.items():
             if name not in ("step", "tokens", "seconds"):
                 self.board.add_scalar(name, value, step + 1)
         progress.set_postfix(loss=f"{line['loss']:.3f}", tokens_s=f"{line['tokens_per_second']:.0f}", refresh=False)
         self.window, self.previous, self.last = [], now, line
+
+    def sync(self):
+        """Write all lines and events to the disk or bucket, so that they are there before a checkpoint is."""
+        self.file.sync()
+        self.board.flush()
 
     def close(self) -> dict[str, Any]:
         """Close the files and return the last line of metrics.jsonl, {} if there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import interruptible
+from gato_jax.runtime.paths import as_path, require_local
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 
@@ -74,9 +74,10 @@ def _record_all(flag: flags.FlagValues):
         environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}
     player = _player(flag, specs)
+    root = require_local(flag.output, "--output", "Record to a disk, then copy the folder to the bucket.")
     recordings = {
         name: rollouts.Recording(
-            root=pathlib.Path(flag.output),
+            root=root,
             spec=spec,
             actor=player.describe(name),
             agent=player.digest,
@@ -166,7 +167,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = pathlib.Path(flag.policy)
+        path = as_path(flag.policy)
         agent = policy.Agent.restore(path)
         for spec in specs.values():
             agent.require_task(spec)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
-from gato_jax.verbs.flags import define_config, parse_flags, require
+from gato_jax.runtime.paths import as_path
+from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
     import jax
 
-    from gato_jax import training
+    from gato_jax import checkpoints, training
     from gato_jax.reports import provenance
 
 RESULT = ("step", "loss", "tokens", "tokens_per_second", "parameters")
@@ -28,14 +28,17 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
+    define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
-    config = training.TrainConfig.from_mapping(config_file.value, pathlib.Path(flag.workdir))
+    config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
     if config.distributed:
         training.join_processes()
     trunk = config.image_trunk_weights
-    start = training.from_scratch if trunk is None else training.with_image_trunk(pathlib.Path(trunk))
+    start = training.from_scratch if trunk is None else training.with_image_trunk(as_path(trunk))
     workdir = make_folder(flag.workdir)
+    if flag.on_damage == "previous":
+        checkpoints.set_aside_damaged(workdir)
     with training.first_process_first("records"):
         mixture = training.open_run_mixture(config, workdir)
         training.require_same_run(config, mixture, workdir)

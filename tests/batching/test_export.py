@@ -1,7 +1,6 @@
 """An export is whole or not there, says what it holds, is kept when asked for again, and replaces nothing unasked."""
 
 import dataclasses
-import fcntl
 import json
 import os
 
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gato_jax.batching import Export, ExportError, TokenRecords, read_contract, read_rows, write_records
-from gato_jax.runtime import FolderInUseError
+from gato_jax.runtime import FolderInUseError, writer_lock
 from gato_jax.tokenization import Contract, Layout, Tokenization, Vocabulary, measure_action_limits
 from gato_jax.tokenization.sequence import concatenate
 from tests.episodes.unchecked import unchecked
@@ -95,6 +94,28 @@ def test_parquet_metadata_and_readme_say_it_too(tmp_path):
     for text in ("made/game", "Apache-2.0", "made for tests", "64 tokens", "| patch_slots |", "reshape(-1, 16, 16, 3)"):
         assert text in card
     assert "$" not in card and said["contract_fingerprint"] in card
+
+
+@pytest.mark.parametrize(
+    ("licences", "stated"),
+    [
+        (("MIT", "MIT"), "license: mit"),
+        (("Apache License 2.0", "GPL-3.0-or-later"), "license: [apache-2.0, gpl-3.0]"),
+        (("MIT", "C-UDA WITH a twist"), 'license: other\nlicense_name: "MIT; C-UDA WITH a twist"'),
+        (("MIT", ""), 'license: other\nlicense_name: "MIT; not stated"'),
+        (("", ""), "license: unknown"),
+    ],
+)
+def test_a_card_states_the_licences_of_all_episodes_in_the_names_of_the_hub(licences, stated, tmp_path):
+    episodes = [
+        dataclasses.replace(episode, provenance=dataclasses.replace(episode.provenance, licence=licence))
+        for episode, licence in zip(episodes_of(), licences, strict=False)
+    ]
+    job().write(tmp_path / "out", episodes)
+    assert f'tokenized"\n{stated}\nconfigs:' in (tmp_path / "out" / "README.md").read_text()
+    about = json.loads((tmp_path / "out" / "contract.json").read_text())
+    assert sum(origin["episodes"] for origin in about["provenances"]) == len(episodes) == about["episodes"]
+    assert [origin["licence"] for origin in about["provenances"]] == list(dict.fromkeys(licences))
 
 
 def test_scaled_by_the_data_the_limits_are_in_the_contract(tmp_path):
@@ -221,13 +242,8 @@ def test_what_a_killed_export_left_is_no_obstacle(format, tmp_path):
 
 def test_two_processes_do_not_write_one_export(tmp_path):
     partial = tmp_path / "out.partial"
-    partial.mkdir()
-    lock = os.open(partial, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(FolderInUseError, match=f"{partial}: process .* is writing there"):
+    with writer_lock(partial), pytest.raises(FolderInUseError, match=f"{partial}: process .* is writing there"):
         job().write(tmp_path / "out", episodes_of())
-    assert partial.exists()
-    os.close(lock)
     assert job().write(tmp_path / "out", episodes_of()).rows == 3
 
 
