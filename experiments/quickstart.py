@@ -67,7 +67,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
     def collect(task: str) -> Job:
         episodes = settings.episodes[dataset_name(task)]
-        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}", "--overwrite"]
+        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}"]
         return Job(f"record {task}", [*gato, "collect", *flags])
 
     def job(name: str) -> Job:
