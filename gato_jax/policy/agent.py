@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import pathlib
 
+import jax
 from flax import nnx
 
 from gato_jax.checkpoints import restore_agent
@@ -66,6 +67,10 @@ class Agent:
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
             image_tokenizer=images, name=path.resolve().stem,
         )  # fmt: skip
+
+    def on_one_device(self) -> Agent:
+        """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""
+        return dataclasses.replace(self, params=jax.device_put(self.params, jax.local_devices()[0]))
 
     def layout(self, task: str) -> Layout:
         """Return the layout of a task's timesteps as tokens.

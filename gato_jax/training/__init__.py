@@ -11,6 +11,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.training.config import CheckpointsConfig, ConfigError, MeshConfig, OptimizerConfig, TrainConfig
     from gato_jax.training.finetuning import (
         FinetuneConfig,
+        describe_selection,
         identity,
         read_finetuning,
         require_same_start,
@@ -32,6 +33,7 @@ __all__ = [
     "OptimizerConfig",
     "TrainConfig",
     "TrainState",
+    "describe_selection",
     "first_process_first",
     "from_params",
     "from_scratch",

@@ -10,7 +10,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
@@ -50,8 +50,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "tasks", "output")
+    parse_flags(flag, argv, required=("tasks", "output"))
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.episodes)

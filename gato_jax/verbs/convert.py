@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
@@ -62,8 +62,8 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
-    parse_flags(flag, [word for word in argv if not word.startswith(_BEAM)])
-    require(flag, "source", "output", "splits")
+    words = [word for word in argv if not word.startswith(_BEAM)]
+    parse_flags(flag, words, required=("source", "output", "splits"))
 
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
     readers = [sources.open_source(flag.source, split, fields=fields) for split in flag.splits]
