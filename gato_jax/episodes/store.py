@@ -25,6 +25,8 @@ from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.specs import TaskSpec
+from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.paths import as_path
 
 TASK_FILE = "task.json"
 INDEX_FILE = "episode_index.npz"
@@ -51,7 +53,7 @@ def list_datasets(root: str | Path) -> dict[str, Path]:
       DatasetError: the description of a task is damaged.
     """
     datasets = {}
-    for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
+    for file in sorted(as_path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
         if _version(file.parent.name):
             datasets[_read_task(file).name] = file.parent
     return datasets
@@ -104,7 +106,8 @@ class EpisodeDataset:
     """Episodes of one split, with random access.
 
     The record files are opened at the first access to an episode, so that a mixture of many datasets is planned from
-    their indices alone. A pickle holds the path only, so that each process opens files of its own.
+    their indices alone; a dataset in a bucket is copied to this disk then. A pickle holds the path only, so that each
+    process opens files of its own.
 
     Attributes:
       directory: folder of the dataset.
@@ -145,9 +148,10 @@ class EpisodeDataset:
 
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:
-        files = [self.directory / name for name in self.index.file.tolist()]
+        directory = local_copy(self.directory)
+        files = [directory / name for name in self.index.file.tolist()]
         try:
-            return rlds_format.RecordReader(self.directory, files, self.spec)
+            return rlds_format.RecordReader(directory, files, self.spec)
         except ImportError:
             raise
         except Exception as error:  # errors of JSON, of protobuf or of TFDS
@@ -203,7 +207,7 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
       DatasetError: the folder is missing, is not a dataset of gato_jax or holds several; it has no such split; a file
         is missing or has another size than the index says; or the index and TFDS disagree on the number of episodes.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if not (directory / TASK_FILE).is_file():
         if len(inside := _datasets_inside(directory)) != 1:
             raise _missing_error(directory, inside)
@@ -258,7 +262,7 @@ def _read_task(file: Path) -> TaskSpec:
 def _read_index(directory: Path, split: str) -> EpisodeIndex:
     file = directory / INDEX_FILE
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             splits = sorted({name.split("/")[0] for name in arrays.files})
             if split not in splits:
                 raise DatasetError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")

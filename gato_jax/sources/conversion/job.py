@@ -14,7 +14,7 @@ from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
-from gato_jax.episodes.writer import check_destination
+from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
@@ -106,7 +106,7 @@ def convert(
     require_limits(spec)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
-    directory = Path(output) / dataset_name(spec.name) / version
+    directory = local_root(output) / dataset_name(spec.name) / version
     if file_format not in FILE_FORMATS:
         raise ConversionError(f"file_format is {file_format!r}, expected {' or '.join(FILE_FORMATS)}")
     manifest = Manifest(directory, file_format)
