@@ -200,16 +200,18 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
     """Open one split of a dataset without reading a record, which takes milliseconds for any size.
 
     Args:
-      directory: folder of the dataset, `ROOT/NAME/VERSION`.
+      directory: folder of the dataset, `ROOT/NAME/VERSION`, or ROOT or ROOT/NAME if there is only one dataset in it.
       split: name of the split.
 
     Raises:
-      DatasetError: the folder is missing or not a dataset of gato_jax; it has no such split; a file is missing or has
-        another size than the index says; or the index and TFDS disagree on the number of episodes.
+      DatasetError: the folder is missing, is not a dataset of gato_jax or holds several; it has no such split; a file
+        is missing or has another size than the index says; or the index and TFDS disagree on the number of episodes.
     """
     directory = as_path(directory)
     if not (directory / TASK_FILE).is_file():
-        raise _missing_error(directory)
+        if len(inside := _datasets_inside(directory)) != 1:
+            raise _missing_error(directory, inside)
+        directory = inside[0]
     spec = _read_task(directory / TASK_FILE)
     index = _read_index(directory, split)
     for name, size in zip(index.file.tolist(), index.size.tolist(), strict=True):
@@ -284,12 +286,18 @@ def _count_tfds_episodes(file: Path, split: str) -> int:
         ) from error
 
 
-def _missing_error(directory: Path) -> DatasetError:
+def _datasets_inside(directory: Path) -> list[Path]:
+    """Return the folders of all finished datasets and versions in ROOT or ROOT/NAME, in the order of their paths."""
+    folders = [file.parent for levels in ("*", "*/*") for file in directory.glob(f"{levels}/{TASK_FILE}")]
+    return sorted(folder for folder in folders if _version(folder.name))
+
+
+def _missing_error(directory: Path, inside: list[Path]) -> DatasetError:
     if (directory / TFDS_FILE).is_file():
         return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; read it as rlds:DIR")
-    if datasets := list_datasets(directory):
+    if inside:
         return DatasetError(
-            f"{directory}: is a folder of datasets, open one of {', '.join(map(str, datasets.values()))}"
+            f"{directory}: is a folder of {len(inside)} datasets, open one of {', '.join(map(str, inside))}"
         )
     for root in directory.parents[:2]:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}
