@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import Path
 
 from gato_jax.episodes import open_dataset
+from gato_jax.runtime.bucket_copies import local_source
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.fields import FIELDS_FILE, Fields
 from gato_jax.sources.hdf5 import open_hdf5
 from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
@@ -57,6 +58,8 @@ DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader
     "minari": lambda path, split, fields: open_minari(path, split, fields=fields),
     "parquet": lambda path, split, fields: open_parquet(path, split, fields=fields),
 }
+# Kinds whose readers open addresses in buckets, and copy what they need; the others get a copy of all.
+_OPENED_IN_BUCKETS = ("recorded", "rlds", "tfds_text")
 KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 
@@ -65,7 +68,8 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
 
     Args:
       source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder, which may end in
-        `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout).
+        `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout). It may be an address in a bucket, such as
+        gs://BUCKET/FOLDER, which is copied to this disk unless the kind is read in place.
       split: name of the split.
       fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, hdf5, lerobot, mcap,
         minari and parquet. Default: the file `fields.json` in the folder of the recording if it exists, otherwise what
@@ -82,11 +86,16 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
         hint = f"did you mean {near[0]!r}? " if near and colon and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
-    if kind in DESCRIBED_BY_FIELDS:
-        return DESCRIBED_BY_FIELDS[kind](path, split, fields or _read_fields_beside(path))
-    if fields is not None:
+    described = kind in DESCRIBED_BY_FIELDS
+    if fields is not None and not described:
         raise SourceError(f"{source}: fields are given, but {kind} recordings define them. Omit the fields.")
-    return SELF_DESCRIBED[kind](path, split)
+    fields = fields or (_read_fields_beside(path) if described else None)
+    if kind not in _OPENED_IN_BUCKETS:
+        try:
+            path = local_source(path)
+        except FileNotFoundError as error:
+            raise SourceError(f"{source}: {error}") from None
+    return DESCRIBED_BY_FIELDS[kind](path, split, fields) if described else SELF_DESCRIBED[kind](path, split)
 
 
 def _read_fields_beside(path: str) -> Fields | None:
@@ -98,6 +107,6 @@ def _read_fields_beside(path: str) -> Fields | None:
     Raises:
       SourceError: the file cannot be read, or its content is wrong.
     """
-    recording = Path(path.partition("#")[0])
+    recording = as_path(path.partition("#")[0])
     file = (recording if recording.is_dir() else recording.parent) / FIELDS_FILE
     return Fields.read(file) if file.is_file() else None

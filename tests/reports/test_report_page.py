@@ -13,7 +13,7 @@ from gato_jax.reports.animations import animate
 from gato_jax.reports.page import render
 from gato_jax.reports.plots import Series, line_chart, smooth
 from gato_jax.reports.reading import read_run
-from gato_jax.runtime.paths import as_path
+from tests.runtime.made_bucket import upload_folder
 
 VOID = {"meta", "link", "img", "source", "wbr", "br", "hr", "input"}
 
@@ -57,11 +57,7 @@ def test_the_page_is_self_contained(text):
 
 
 def test_a_run_in_a_bucket_has_the_same_page_there(text, made_run, bucket):
-    workdir = as_path(f"{bucket}/run")
-    for file in made_run.rglob("*"):
-        if file.is_file():
-            (workdir / file.relative_to(made_run)).upload(file)
-    page = write_report(workdir)
+    page = write_report(upload_folder(made_run, f"{bucket}/run"))
     assert str(page) == "gs://made/run/report.html" and page.read_text() == text
 
 

@@ -8,12 +8,15 @@ import contextlib
 import http.server
 import io
 import json
+import pathlib
 import re
 import sys
 import threading
 import urllib.parse
 
 from fsspec.spec import AbstractFileSystem
+
+from gato_jax.runtime.paths import as_path
 
 OBJECTS: dict[str, bytes] = {}  # {BUCKET/NAME: content}
 _GENERATIONS: dict[str, int] = {}
@@ -178,6 +181,14 @@ class MadeGcs(AbstractFileSystem):
 
     def rmdir(self, path):
         pass
+
+
+def upload_folder(folder: pathlib.Path, address: str) -> pathlib.Path:
+    """Write all files of a folder below an address, and return the address as a path."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            (as_path(address) / file.relative_to(folder)).upload(file)
+    return as_path(address)
 
 
 @contextlib.contextmanager
