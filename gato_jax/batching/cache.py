@@ -28,6 +28,7 @@ from gato_jax.episodes import dataset_name
 from gato_jax.runtime.file_locks import locked_file
 from gato_jax.runtime.paths import BucketError, cache_folder
 from gato_jax.sources import EpisodeReader
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.tokenization import Contract, ContractError, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
@@ -94,6 +95,7 @@ def cached_records(
     with locked_file(lock_path(directory), on_wait=say_waiting):
         records = _open_entry(directory)
         if records is None:
+            log_image_sizes([reader])
             records = write_records(
                 directory, reader.spec, reader, reader.fingerprint, tokenization, image_tokenizer, workers=workers,
                 resume=True, origin=origin,

@@ -45,13 +45,13 @@ SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
     "captions": _open_captions,  # captions:emoji draws from a font, captions:DIR reads a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
     "documents": lambda path, split: open_documents(path, split),  # documents:DIR of text, JSON Lines or Parquet
-    "image_text": lambda path, split: open_image_text(path, split),  # COCO, WebDataset or imagefolder
-    "vqa": lambda path, split: open_vqa(path, split),  # vqa:DIR in the layout of VQAv2 and OK-VQA
 }
 # Kinds whose fields a person describes, unless the recording does. A function takes (path, split, fields).
 DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {
     "rlds": _open_rlds,  # rlds:DIR, or rlds:DIR#NAME if the folder is not named as in RLDS_DATASETS
     "tfds_text": lambda path, split, fields: open_tfds_text(path, split, fields=fields),  # a dataset of TFDS_TEXT
+    "image_text": lambda path, split, fields: open_image_text(path, split, fields=fields),  # COCO, WebDataset, ...
+    "vqa": lambda path, split, fields: open_vqa(path, split, fields=fields),  # vqa:DIR as VQAv2 and OK-VQA
     "hdf5": lambda path, split, fields: open_hdf5(path, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
     "lerobot": lambda path, split, fields: open_lerobot(path, split, fields=fields),
     "mcap": _open_mcap,
@@ -71,9 +71,9 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout). It may be an address in a bucket, such as
         gs://BUCKET/FOLDER, which is copied to this disk unless the kind is read in place.
       split: name of the split.
-      fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, hdf5, lerobot, mcap,
-        minari and parquet. Default: the file `fields.json` in the folder of the recording if it exists, otherwise what
-        the recording itself defines.
+      fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, image_text,
+        vqa, hdf5, lerobot, mcap, minari and parquet. Default: the file `fields.json` in the folder of the recording if
+        it exists, otherwise what the recording itself defines.
 
     Raises:
       SourceError: the kind is unknown; WHERE is empty; `fields` is given for a kind that takes none; the recording

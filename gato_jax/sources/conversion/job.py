@@ -25,6 +25,7 @@ from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
 _SCHEMA = 1
@@ -104,6 +105,7 @@ def convert(
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
+    log_image_sizes(readers)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
     directory = local_root(output) / dataset_name(spec.name) / version
