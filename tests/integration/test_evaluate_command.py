@@ -1,4 +1,4 @@
-"""`gato evaluate`: speaks at once, goes on after any end episode by episode, and adds up the scores of several calls."""
+"""`gato evaluate`: speaks at once, goes on after any end episode by episode, adds up the scores of several calls."""
 
 import json
 import shutil
@@ -11,7 +11,8 @@ from tests.integration.conftest import TASK, finish, gato, start
 
 # The agent acts slowly, so that there is time to end the process in the middle.
 SLOW = """
-import time
+import logging, time
+logging.basicConfig(level=logging.INFO, format="%(message)s")
 from gato_jax import cli
 from gato_jax.policy import AgentActor
 act = AgentActor.act
