@@ -19,6 +19,7 @@ from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
 from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, record_files, serializer, write_serialized
+from gato_jax.runtime.paths import require_local
 
 
 def write_dataset(
@@ -47,7 +48,7 @@ def write_dataset(
       StoreError: the dataset exists and `overwrite` is False, another process writes it, a split is empty, an episode
         contradicts the spec, or the disk refuses.
     """
-    directory = Path(root) / dataset_name(spec.name) / version
+    directory = local_root(root) / dataset_name(spec.name) / version
     check_destination(directory, spec, overwrite)
     encoder = EpisodeEncoder(spec)
 
@@ -100,7 +101,16 @@ def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0"
 
     Only what is at `root/NAME/version` is checked, see `check_destination`; nothing is written.
     """
-    check_destination(Path(root) / dataset_name(spec.name) / version, spec, overwrite)
+    check_destination(local_root(root) / dataset_name(spec.name) / version, spec, overwrite)
+
+
+def local_root(root: str | Path) -> Path:
+    """Return the folder for datasets to be written to, which has to be on a disk.
+
+    Raises:
+      BucketError: it is in a bucket.
+    """
+    return require_local(root, "--output", "Write to a disk, then copy the folder to the bucket, where it can be read.")
 
 
 def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:

@@ -31,8 +31,8 @@ def save_rollout(
     """Write the frames, actions and rewards of an episode of T actions to `directory/SUITE__TASK.npz`.
 
     The file holds `frames` (T, height, width, 3), `actions` (T, A) with the action keys side by side in alphabetical
-    order, float32 or int32, `rewards` (T,), `action_names`, `seed` and `score`, and the
-    items of `played_by`. A file that is there is replaced.
+    order, float32 or int32, `rewards` (T,), `action_names`, `seed` and `score`, and the items
+    of `played_by`. A file that is there is replaced.
 
     Args:
       episode: An episode that was played with frames.
@@ -48,15 +48,14 @@ def save_rollout(
     steps = episode.acting_steps
     actions = np.concatenate([episode.action[key][:steps].reshape(steps, -1) for key in sorted(episode.action)], axis=1)
     continuous = np.issubdtype(actions.dtype, np.floating)
-    played: dict[str, Any] = {name: np.array(value) for name, value in played_by.items()}
+    arrays: dict[str, Any] = {
+        "frames": episode.frames,
+        "actions": actions.astype(np.float32 if continuous else np.int32),
+        "action_names": action_names,
+        "rewards": episode.reward[:steps],
+        "seed": episode.seed,
+        "score": episode.score,
+        **played_by,
+    }
     with atomic_file(rollout_path(directory, episode.task)) as written:
-        np.savez_compressed(
-            written,
-            frames=episode.frames,
-            actions=actions.astype(np.float32 if continuous else np.int32),
-            action_names=np.array(action_names),
-            rewards=episode.reward[:steps],
-            seed=np.array(episode.seed),
-            score=np.array(episode.score),
-            **played,
-        )
+        np.savez_compressed(written, **arrays)

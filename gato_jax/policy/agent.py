@@ -74,6 +74,10 @@ class Agent:
             image_tokenizer=images, name=path.resolve().stem,
         )  # fmt: skip
 
+    def on_one_device(self) -> Agent:
+        """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""
+        return dataclasses.replace(self, params=jax.device_put(self.params, jax.local_devices()[0]))
+
     @functools.cached_property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that differ between agents that act differently, e.g. of two training runs.

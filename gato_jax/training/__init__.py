@@ -12,6 +12,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.training.config_file import read_config, write_config
     from gato_jax.training.finetuning import (
         FinetuneConfig,
+        describe_selection,
         identity,
         read_finetuning,
         require_same_start,
@@ -33,6 +34,7 @@ __all__ = [
     "OptimizerConfig",
     "TrainConfig",
     "TrainState",
+    "describe_selection",
     "first_process_first",
     "from_params",
     "from_scratch",

@@ -11,7 +11,7 @@ from etils import epy
 
 from gato_jax.runtime import interruptible
 from gato_jax.runtime.paths import as_path, require_local
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
@@ -58,8 +58,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "tasks", "output")
+    parse_flags(flag, argv, required=("tasks", "output"))
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.seed, flag.episodes)

@@ -11,7 +11,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import interruptible
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
@@ -63,8 +63,8 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
-    parse_flags(flag, [word for word in argv if not word.startswith(_BEAM)])
-    require(flag, "source", "output", "splits")
+    words = [word for word in argv if not word.startswith(_BEAM)]
+    parse_flags(flag, words, required=("source", "output", "splits"))
 
     farewell = f"The finished shards are kept in {flag.output}. Run the same command again to go on."
     with interruptible(farewell) as interruption, interruption.at_once():

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import interruptible
+from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy
@@ -50,8 +50,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string(
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
-    parse_flags(flag, argv)
-    require(flag, "workdir")
+    parse_flags(flag, argv, required=("workdir",))
     workdir = as_path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
@@ -68,6 +67,7 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path)
     if flag.episodes > available:
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
     evaluation.read_results_file(path)
+    devices.print_devices()
     agent = policy.Agent.restore(workdir)
     played_by = evaluation.PlayedBy(step=agent.step, digest=agent.digest, temperature=flag.temperature)
     tasks = agent_results.playable_tasks(agent, flag.tasks)

@@ -14,7 +14,7 @@ from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
-from gato_jax.episodes.writer import check_destination
+from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
@@ -25,6 +25,7 @@ from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
 _SCHEMA = 1
@@ -104,9 +105,10 @@ def convert(
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
+    log_image_sizes(readers)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
-    directory = Path(output) / dataset_name(spec.name) / version
+    directory = local_root(output) / dataset_name(spec.name) / version
     if file_format not in FILE_FORMATS:
         raise ConversionError(f"file_format is {file_format!r}, expected {' or '.join(FILE_FORMATS)}")
     manifest = Manifest(directory, file_format)
