@@ -96,8 +96,8 @@ def require(flag: flags.FlagValues, *names: str):
 def define_config(flag: flags.FlagValues, argv: Sequence[str]):
     """Define the flag --config=FILE; `parse_flags` then takes --config.KEY=VALUE for any key, too.
 
-    Nothing is parsed yet. The folder above that of the file is added to `sys.path`, so that configs can import each
-    other.
+    Nothing is parsed yet. The folder of the file and the one above it are added to `sys.path`, so that a config can
+    import others by `configs.NAME`, whether it is in that folder or beside it.
 
     Args:
       flag: the flags to add to.
@@ -107,7 +107,8 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
       The holder of the flag, whose `value` after `parse_flags` is the config, or None without --config.
     """
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
-        sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
+        folder = pathlib.Path(file).resolve().parent
+        sys.path += [str(folder), str(folder.parent)]
     return config_flags.DEFINE_config_file(
         "config", flag_values=flag, sys_argv=split_overrides(argv)[0],
         help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes any value in "

@@ -38,6 +38,13 @@ def test_a_folder_is_copied_once(folder, downloads, own_cache):
     assert local_copy(folder) == copy and local_copy(folder / "a") == copy / "a" and len(downloads) == 2
 
 
+def test_a_bucket_of_another_kind_is_copied_too(folder, own_cache):
+    copy = local_copy(as_path(str(folder).replace("gs://", "s3://")))
+    assert copy == own_cache / "buckets" / "s3" / "made" / "data" / "set" and contents(copy) == contents(
+        local_copy(folder)
+    )
+
+
 def test_a_changed_object_is_copied_again_and_a_removed_one_goes(folder, downloads):
     copy = local_copy(folder)
     (folder / "a").write_bytes(b"3")  # of the same size
