@@ -166,7 +166,8 @@ class MadeGcs(AbstractFileSystem):
         return _Upload(name)
 
     def cp_file(self, path1, path2, **_):
-        put(self._strip_protocol(path2), OBJECTS[self._strip_protocol(path1)])
+        if (name := self._strip_protocol(path1)) in OBJECTS:  # and no folder
+            put(self._strip_protocol(path2), OBJECTS[name])
 
     def _rm(self, path):
         name = self._strip_protocol(path)
