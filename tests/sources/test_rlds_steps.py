@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gato_jax.episodes import Continuous, Discrete, Image, Provenance
+from gato_jax.episodes import Continuous, Discrete, Episode, Image, Provenance, write_dataset
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.sources import SourceError, open_rlds
 from gato_jax.sources.fields import Fields
@@ -83,6 +83,26 @@ def test_fields_and_named_entries_say_otherwise(tmp_path, caplog, monkeypatch):
     assert open_rlds(directory, fields=said)[0].final_observation
 
 
+@pytest.mark.parametrize("final", [True, False])
+def test_a_dataset_of_ours_says_itself_whether_its_last_step_has_an_action(tmp_path, final):
+    said = Episode(
+        task="lab/turn",
+        observation={"state": np.zeros((3, 2), np.float32)},
+        action={"turn": np.array([1, 2, 0])},
+        reward=np.zeros(3, np.float32),
+        discount=np.ones(3, np.float32),
+        is_first=np.arange(3) == 0,
+        is_last=np.arange(3) == 2,
+        is_terminal=np.zeros(3, bool),
+        provenance=FIELDS.provenance,
+        final_observation=final,
+    )
+    directory = write_dataset(tmp_path, FIELDS.spec, {"train": [said]})
+    action = {"turn": ("action/turn", Discrete(n=3))}
+    episode = open_rlds(directory, fields=dataclasses.replace(FIELDS, action=action))[0]
+    assert episode.final_observation == final and episode.action["turn"].tolist() == [1, 2, 0]
+
+
 def test_an_episode_that_was_cut_has_an_action_at_its_last_step(tmp_path):
     reader = open_rlds(write(tmp_path, [steps_of([1, 2, 0], is_last=[False] * 3)]), fields=FIELDS)
     assert not reader[0].final_observation and reader[0].acting_steps == 3
@@ -134,17 +154,23 @@ def test_steps_are_counted_by_a_vector_if_there_is_nothing_else(tmp_path):
         open_rlds(tmp_path / "none" / "1.0.0", fields=FIELDS)
 
 
-def test_d4rl_appends_a_step_to_some_episodes_only(tmp_path):
+def test_d4rl_appends_a_step_to_some_episodes_only(tmp_path, monkeypatch):
     ended, cut = [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]
     episodes = [steps_of([1, 2, 0], discount=np.array(discounts, np.float32)) for discounts in (ended, cut)]
     directory = write(tmp_path, episodes, discount=np.float32)
     entry = dataclasses.replace(RLDS_DATASETS["d4rl_mujoco_hopper/v2-medium"], fields=FIELDS)
-    RLDS_DATASETS["turns"] = entry
-    try:
-        ended, cut = open_rlds(directory)
-    finally:
-        del RLDS_DATASETS["turns"]
+    monkeypatch.setitem(RLDS_DATASETS, "turns", entry)
+    ended, cut = open_rlds(directory)
     assert (ended.acting_steps, cut.acting_steps) == (2, 3)
+
+
+def test_a_placeholder_reward_does_not_count(tmp_path, monkeypatch):
+    directory = write(tmp_path, [steps_of(ACTIONS)])
+    name = "rlu_rwrl/walker_walk_combined_challenge_none_1_percent"
+    monkeypatch.setitem(RLDS_DATASETS, "turns", dataclasses.replace(RLDS_DATASETS[name], fields=FIELDS))
+    assert open_rlds(directory)[0].reward.tolist() == [*range(8), 0]
+    monkeypatch.setitem(RLDS_DATASETS, "turns", dataclasses.replace(RLDS_DATASETS["bridge"], fields=FIELDS))
+    assert open_rlds(directory)[0].reward.tolist() == [*range(9)]
 
 
 def png(pixels: np.ndarray, **settings) -> io.BytesIO:
