@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from gato_jax.batching import Budgets, Loader, Mixture
+from gato_jax.batching import Budgets, Loader, Mixture, describe_prompts
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json, require_place
 from gato_jax.episodes.differences import require_same
 from gato_jax.model import count_parameters
@@ -217,3 +217,5 @@ def _log_sizes(config: TrainConfig, mixture: Mixture, program: Program, budgets:
         pools,
         budgets.targets,
     )
+    for line in describe_prompts(mixture):
+        _log.info("%s", line)

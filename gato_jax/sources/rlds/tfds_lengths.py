@@ -19,7 +19,8 @@ from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.reader import Rejection
-from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, to_epath
+from gato_jax.sources.rlds.tfds_dataset import TfdsDataset
+from gato_jax.sources.rlds.tfds_names import to_epath
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
