@@ -24,7 +24,7 @@ def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     config.batch_size = 512  # section 2.3
     config.context = 1024  # section 2.3
     config.log_every = 100
-    config.checkpoint_every = 1000
+    config.checkpoints = ConfigDict({"every": 1000, "keep": 2, "keep_every": None})
     config.distributed = False  # --config.distributed=True on several hosts
     config.loader_threads = 8
 

@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 32  # paper: 512 (section 2.3)
     config.context = 176  # paper: 1024; two cores process few tokens, and one BabyAI timestep has 158
     config.log_every = 20
-    config.checkpoint_every = 100
+    config.checkpoints = ConfigDict({"every": 100})
 
     config.tokenization = ConfigDict()
     # A mission has the same words at each step, so there is nothing to learn, and predicting them is expensive.

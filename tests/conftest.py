@@ -49,6 +49,15 @@ def own_cache(tmp_path_factory, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def bucket(monkeypatch):
+    """The address of an empty bucket, `gs://made`, which a server in this process keeps."""
+    from tests.runtime.made_bucket import made_bucket
+
+    with made_bucket(monkeypatch) as address:
+        yield address
+
+
 def pytest_runtest_setup(item: pytest.Item):
     for marker, (present, name, package) in NEEDS.items():
         if item.get_closest_marker(marker) and not present:

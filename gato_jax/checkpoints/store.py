@@ -56,7 +56,8 @@ class CheckpointStore:
 
     Args:
       workdir: folder of the run.
-      keep: number of checkpoints to keep; older ones are deleted when a new one is written.
+      keep: number of the newest checkpoints to keep; older ones are deleted when a new one is written. None keeps all.
+      keep_every: checkpoints of steps that are multiples of this number are not deleted; None for no such ones.
       read_only: True to read only, in which case the folder `checkpoints` must exist; otherwise it is made.
 
     Attributes:
@@ -66,12 +67,23 @@ class CheckpointStore:
       CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made.
     """
 
-    def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        *,
+        keep: int | None = 2,
+        keep_every: int | None = None,
+        read_only: bool = False,
+    ):
         self.directory = workdir.resolve() / "checkpoints"
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"no checkpoints in {workdir}; train there first, or name another --workdir")
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=not read_only, read_only=read_only, enable_async_checkpointing=True
+            max_to_keep=keep,
+            keep_period=keep_every,
+            create=not read_only,
+            read_only=read_only,
+            enable_async_checkpointing=True,
         )
         try:
             self._manager = ocp.CheckpointManager(self.directory, options=options)

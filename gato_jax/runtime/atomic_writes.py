@@ -1,7 +1,8 @@
 """Writes that appear whole or not at all: of one file, or of one folder with all that is in it.
 
 Content is first written into a folder `NAME.partial` beside its destination and renamed when it is complete. A process
-that is killed leaves that folder behind; the next write to the same destination removes it.
+that is killed leaves that folder behind; the next write to the same destination removes it. An object in a bucket
+appears whole by itself: `atomic_file` writes it on the disk and then uploads it. Folders are written on a disk only.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from gato_jax.runtime.file_locks import FolderInUseError
+from gato_jax.runtime.paths import BucketPath, require_local
 
 PARTIAL = ".partial"
 
@@ -32,6 +35,11 @@ def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
       shared: whether several processes may write this file at once. Each then uses a folder with a name of its own,
         `NAME.partial-ID`, which the next write does not remove if a process is killed.
     """
+    if isinstance(path, BucketPath):
+        with tempfile.TemporaryDirectory(prefix="gato-upload-") as folder:
+            yield (written := Path(folder) / path.name)
+            path.upload(written)
+        return
     partial = path.with_name(f"{path.name}{PARTIAL}" + (f"-{uuid.uuid4().hex}" if shared else ""))
     _remove(partial)
     partial.mkdir(parents=True)
@@ -53,7 +61,9 @@ def atomic_folder(directory: Path) -> Iterator[Path]:
 
     Raises:
       FolderInUseError: another process is writing the same folder; it is not waited for.
+      BucketError: the folder is in a bucket.
     """
+    require_local(directory, "the output folder", "Write to a disk, then copy the folder to the bucket.")
     partial = directory.with_name(f"{directory.name}{PARTIAL}")
     with locked_folder(partial):
         content = partial / "content"

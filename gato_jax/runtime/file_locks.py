@@ -12,6 +12,9 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 
+from gato_jax.runtime.bucket_locks import claimed
+from gato_jax.runtime.paths import BucketPath
+
 WRITER = "writer.lock"
 
 
@@ -69,24 +72,33 @@ def writer_lock(folder: pathlib.Path) -> Iterator[None]:
 
     The folder holds a file `writer.lock` during the block, with host, process, start time and command of the writer in
     JSON. The operating system releases the lock when the process ends in any way, so a file that a killed process
-    left behind locks nothing. Lock a folder once in a process: a second block is refused like another process.
+    left behind locks nothing. Lock a folder once in a process: a second block is refused like another process. In a
+    bucket nothing can be locked; `bucket_locks` says how a writer is known there, and it may take a minute.
 
     Raises:
       FolderInUseError: Another process writes the folder; it is not waited for.
     """
     path = folder / WRITER
+    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    writer = {"host": socket.gethostname(), "process": os.getpid(), "started": started, "command": sys.argv}
     with contextlib.ExitStack() as stack:
+        if isinstance(path, BucketPath):
+            if not stack.enter_context(claimed(path, writer)):
+                raise _in_use(folder)
+            yield
+            return
         try:
             stack.enter_context(locked_file(path))
         except LockedError:
-            raise FolderInUseError(
-                f"{folder}: {_describe_writer(path)} is writing there. Wait until it has ended, or name another folder."
-            ) from None
+            raise _in_use(folder) from None
         stack.callback(path.unlink, missing_ok=True)
-        started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        writer = {"host": socket.gethostname(), "process": os.getpid(), "started": started, "command": sys.argv}
         path.write_text(json.dumps(writer))
         yield
+
+
+def _in_use(folder: pathlib.Path) -> FolderInUseError:
+    writer = _describe_writer(folder / WRITER)
+    return FolderInUseError(f"{folder}: {writer} is writing there. Wait until it has ended, or name another folder.")
 
 
 def _describe_writer(path: pathlib.Path) -> str:

@@ -3,7 +3,7 @@
 May import batching, sources, model, checkpoints, tokenization, episodes.
 """
 
-from gato_jax.training.config import ConfigError, MeshConfig, OptimizerConfig, TrainConfig
+from gato_jax.training.config import CheckpointsConfig, ConfigError, MeshConfig, OptimizerConfig, TrainConfig
 from gato_jax.training.finetuning import FinetuneConfig, identity, read_finetuning, require_same_start, select_episodes
 from gato_jax.training.loop import require_same_model, require_same_run, train
 from gato_jax.training.metrics import NonFiniteLossError
@@ -13,6 +13,7 @@ from gato_jax.training.start import from_params, from_scratch, with_image_trunk
 from gato_jax.training.step import TrainState
 
 __all__ = [
+    "CheckpointsConfig",
     "ConfigError",
     "FinetuneConfig",
     "MeshConfig",

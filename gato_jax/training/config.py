@@ -82,6 +82,37 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointsConfig:
+    """When checkpoints are written, and which of them are kept. A run may be continued with other settings.
+
+    Attributes:
+      every: Steps between two checkpoints, a multiple of `log_every`. The last step always has one.
+      keep: Number of the newest checkpoints to keep; None to keep all. With 1, there is none to go back to when it is
+        damaged.
+      keep_every: Checkpoints of steps that are multiples of this number are kept for good, besides the newest ones. It
+        is a multiple of `every`; None for no such checkpoints.
+
+    Raises:
+      ConfigError: A number is too small, or `keep_every` is no multiple of `every`.
+    """
+
+    every: int = 1000
+    keep: int | None = 2
+    keep_every: int | None = None
+
+    def __post_init__(self):
+        if self.every < 1:
+            raise ConfigError(f"checkpoints.every is {self.every}, expected a positive number")
+        if self.keep is not None and self.keep < 1:
+            raise ConfigError(f"checkpoints.keep is {self.keep}, expected a positive number, or None to keep all")
+        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % self.every):
+            raise ConfigError(
+                f"checkpoints.keep_every is {self.keep_every}, expected a multiple of checkpoints.every {self.every}, "
+                "or None"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
@@ -108,7 +139,7 @@ class TrainConfig:
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
-      checkpoint_every: Steps between two checkpoints, a multiple of `log_every`.
+      checkpoints: When checkpoints are written, and which of them are kept.
       loader_threads: Threads that build batches; each builds whole batches, one at a time.
 
     Raises:
@@ -134,16 +165,16 @@ class TrainConfig:
     distributed: bool = False
     predict_prompts: bool = False
     log_every: int = 20
-    checkpoint_every: int = 1000
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     loader_threads: int = 1
 
     def __post_init__(self):
-        for name in ("batch_size", "context", "steps", "log_every", "checkpoint_every", "loader_threads"):
+        for name in ("batch_size", "context", "steps", "log_every", "loader_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
-        if self.checkpoint_every % self.log_every:
+        if self.checkpoints.every % self.log_every:
             raise ConfigError(
-                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
+                f"checkpoints.every {self.checkpoints.every} must be a multiple of log_every {self.log_every}, "
                 "so that a resumed run logs the same means"
             )
         if self.model.tokenization.image_tokenizer is not None and self.image_tokenizer is None:

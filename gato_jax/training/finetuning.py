@@ -31,7 +31,6 @@ _REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
 # Keys that a config may not set, with the reason and the remedy.
 _FIXED = {
     "datasets": "it has one dataset; fill the section dataset",
-    "checkpoint_every": "each evaluation is of a checkpoint; set evaluate_every",
     "image_tokenizer": "it is the checkpoint's; leave it out",
     "image_trunk_weights": "all params are the checkpoint's; leave it out",
 }
@@ -137,7 +136,13 @@ def read_finetuning(
             f"evaluate_every {finetuning.evaluate_every} must be a multiple of log_every {log_every}, so that a "
             "resumed run logs the same means"
         )
-    training = TrainConfig.from_mapping({**fields, "checkpoint_every": finetuning.evaluate_every})
+    checkpoints = read_section(fields.get("checkpoints", {}), "config.checkpoints")
+    if "every" in checkpoints:
+        raise ConfigError(
+            "config has checkpoints.every, which fine-tuning cannot set: each evaluation is of a checkpoint; set "
+            "evaluate_every"
+        )
+    training = TrainConfig.from_mapping({**fields, "checkpoints": {**checkpoints, "every": finetuning.evaluate_every}})
     Contract(training.model.tokenization, {}).require_equal(Contract(checkpoint.model.tokenization, {}), str(path))
     finetuning.require_fits(training)
     return finetuning, training

@@ -73,7 +73,7 @@ def train(
     _log_sizes(config, mixture, program, budgets)
 
     description = _description(config, mixture)
-    store = CheckpointStore(workdir)
+    store = CheckpointStore(workdir, keep=config.checkpoints.keep, keep_every=config.checkpoints.keep_every)
     first_step = store.latest_step() or 0
     with jax.set_mesh(mesh):
         if first_step:
@@ -101,7 +101,7 @@ def train(
                     log.add(step - 1, metrics, progress)
                 metrics = new_metrics
                 done = step + 1
-                if done % config.checkpoint_every == 0 or done == stop:
+                if done % config.checkpoints.every == 0 or done == stop:
                     log.add(step, metrics, progress)
                     metrics = None
                     store.save(done, state, loader=loader.state_at(done), **description)

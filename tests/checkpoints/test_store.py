@@ -109,7 +109,18 @@ def test_only_the_newest_are_kept(saved, params, moments, tmp_path):
     for step in (1, 2, 3):
         store.save(step, TrainState(params, moments, step), loader={}, **ABOUT)
     store.wait()
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    assert steps_in(tmp_path) == [2, 3]
+
+
+def test_checkpoints_of_every_so_many_steps_are_kept_for_good(params, moments, tmp_path):
+    with contextlib.closing(CheckpointStore(tmp_path, keep=1, keep_every=2)) as store:
+        for step in (1, 2, 3, 4, 5):
+            store.save(step, TrainState(params, moments, step), loader={}, **ABOUT)
+    assert steps_in(tmp_path) == [2, 4, 5]
+
+
+def steps_in(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path):

@@ -30,7 +30,9 @@ def workdir(tmp_path_factory):
 
 
 def config(workdir, **changes):
-    made = ConfigDict({"seed": 0, "steps": 2, "batch_size": 8, "context": 90, "log_every": 1, "checkpoint_every": 2})
+    made = ConfigDict(
+        {"seed": 0, "steps": 2, "batch_size": 8, "context": 90, "log_every": 1, "checkpoints": {"every": 2}}
+    )
     made.image_tokenizer = "{workdir}/images"
     made.tokenization = ConfigDict({"image_ahead": AHEAD})
     made.model = ConfigDict({"layers": 1, "width": 32, "heads": 2, "head_size": 8, "hidden": 32, "patch_channels": 32})

@@ -107,7 +107,7 @@ def test_the_second_run_on_the_same_data_starts_without_tokenizing(workdir, own_
 
 def test_a_planned_stop_is_no_failure_even_before_the_first_line_of_metrics(workdir):
     result = workdir / "train.json"
-    rarely = ["--config.log_every=10", "--config.checkpoint_every=10"]
+    rarely = ["--config.log_every=10", "--config.checkpoints.every=10"]
     said = finish(start("-m", "gato_jax.cli", "train", *tiny(workdir), *rarely, "--stop_after=1", f"--json={result}"))
     assert said.status == 0, said.err
     assert (workdir / "checkpoints" / "1").exists() and set(json.loads(result.read_text())) >= {"step", "loss"}

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed, config.steps, config.batch_size, config.context = 0, 20, 8, 176
-    config.log_every, config.checkpoint_every = 1, 4
+    config.log_every, config.checkpoints = 1, ConfigDict({"every": 4})
     config.tokenization = ConfigDict({"predict_text_observations": False})
     config.model = ConfigDict({"layers": 1, "width": 32, "heads": 2, "head_size": 8, "hidden": 32})
     config.model.patch_channels = 32

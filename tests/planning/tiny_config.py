@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed, config.steps, config.batch_size, config.context = 0, 20, 8, 32
-    config.log_every, config.checkpoint_every = 1, 4
+    config.log_every, config.checkpoints = 1, ConfigDict({"every": 4})
     config.model = ConfigDict({"layers": 1, "width": 32, "heads": 2, "head_size": 16, "hidden": 32})
     config.model.patch_channels = 32
     config.model.stochastic_depth = 0.0

@@ -6,7 +6,7 @@ import sys
 from gato_jax.batching import Mixture, TokenRecords
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Tokenization, Vocabulary
-from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig, train
+from gato_jax.training import CheckpointsConfig, MeshConfig, OptimizerConfig, TrainConfig, train
 
 TOKENIZATION = Tokenization(vocabulary=Vocabulary(text=32))  # neither task has text, so the table may be short
 MODEL = ModelConfig(
@@ -18,7 +18,7 @@ def made_config(**changes) -> TrainConfig:
     fields = {
         "seed": 3, "batch_size": 8, "context": 24, "steps": 50, "model": MODEL, "mesh": MeshConfig(), "datasets": {},
         "optimizer": OptimizerConfig(peak_learning_rate=3e-3, warmup_steps=5, clip_norm=1.0),
-        "log_every": 1, "checkpoint_every": 10,
+        "log_every": 1, "checkpoints": CheckpointsConfig(every=10),
     }  # fmt: skip
     return TrainConfig(**{**fields, **changes})
 

@@ -56,7 +56,12 @@ def test_every_part_becomes_its_dataclass():
         ({"model": {"position": "xl"}}, "config.model.position is 'xl', expected 'relative_xl' or 'rope'."),
         ({"weighting": "equal"}, "config.weighting is 'equal', expected 'by_hand' or 'by_size' or 'by_task'."),
         ({"mesh": 3}, "config.mesh is 3, expected an object with the keys data, fsdp, tensor."),
-        ({"checkpoint_every": 30}, "checkpoint_every 30 must be a multiple of log_every 20"),
+        ({"checkpoints": {"every": 30}}, "checkpoints.every 30 must be a multiple of log_every 20"),
+        ({"checkpoints": {"keep": 0}}, "checkpoints.keep is 0, expected a positive number, or None to keep all"),
+        (
+            {"checkpoints": {"every": 20, "keep_every": 50}},
+            "checkpoints.keep_every is 50, expected a multiple of checkpoints.every 20, or None",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(changes, said):

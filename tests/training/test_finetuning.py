@@ -56,7 +56,7 @@ def test_the_config_file_has_the_papers_values(checkpoint, tmp_path):
     assert (training.model.dropout, training.model.stochastic_depth) == (0.1, 0.0)
     adam = training.optimizer
     assert (adam.beta_1, adam.beta_2, adam.epsilon, adam.weight_decay) == (0.9, 0.95, 1e-8, 0.0)
-    assert adam.clip_norm is None and training.checkpoint_every == 100
+    assert adam.clip_norm is None and training.checkpoints.every == 100
     rates = [float(learning_rate(adam, training.steps)(step)) for step in (0, 1, 9_999)]
     assert rates == pytest.approx([1e-5] * 3, rel=1e-6)
 
@@ -102,7 +102,10 @@ def test_the_image_tokenizer_is_the_one_beside_the_checkpoint(tmp_path, checkpoi
         ({"dataset": {}}, "config.dataset lacks the key 'source'. Add it."),
         ({"dataset": "recorded:a"}, "config.dataset is 'recorded:a', expected an object"),
         ({"datasets": {}}, "config has datasets, which fine-tuning cannot set: it has one dataset"),
-        ({"checkpoint_every": 4}, "config has checkpoint_every, which fine-tuning cannot set: .* set evaluate_every"),
+        (
+            {"checkpoints": {"every": 4}},
+            "config has checkpoints.every, which fine-tuning cannot set: .* set evaluate_every",
+        ),
         ({"image_trunk_weights": "a"}, "config has image_trunk_weights, which fine-tuning cannot set"),
         ({"model": {"width": 64}}, "model.width is the checkpoint's; a config sets dropout and stochastic_depth only"),
         ({"model": {"dropout": 1.0}}, "model.dropout must be in"),
