@@ -113,6 +113,38 @@ class CheckpointsConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluatorsConfig:
+    """What is measured during training, and how often. A run may be continued with other settings.
+
+    Attributes:
+      every: Steps between two evaluations.
+      held_out_rows: Number of rows, of each dataset that has a held-out split, whose mean loss is measured; 0 for none.
+      tasks: Names of tasks that the agent plays; none by default.
+      episodes: Number of episodes to play of each of them.
+      environments: Number of episodes that are played side by side.
+      temperature: Temperature of sampling the actions; 0 takes the most probable ones.
+
+    Raises:
+      ConfigError: A value is out of range.
+    """
+
+    every: int = 1000
+    held_out_rows: int = 64
+    tasks: tuple[str, ...] = ()
+    episodes: int = 10
+    environments: int = 10
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        for name in ("every", "episodes", "environments"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"evaluators.{name} is {getattr(self, name)}, expected a positive number")
+        for name in ("held_out_rows", "temperature"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"evaluators.{name} is {getattr(self, name)}, expected 0 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
@@ -136,10 +168,16 @@ class TrainConfig:
         and `gato plan` takes a patch and a target at every position in place of None.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, only with model.image_trunk=resnet_50.
+      init_from: Folder of another run, or file that `gato export` wrote, whose params the run begins with; None for
+        random params. It counts at step 0 alone.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
       checkpoints: When checkpoints are written, and which of them are kept.
+      evaluators: What is measured during training, and how often.
+      max_skipped_steps: Number of steps in a row whose loss or gradient is not finite that end the run. Such a step is
+        skipped: it changes no param.
+      wandb: Name of the project of Weights & Biases that gets the metrics, too; None for none.
       loader_threads: Threads that build batches; each builds whole batches, one at a time.
 
     Raises:
@@ -162,14 +200,18 @@ class TrainConfig:
     target_budget: int | None = None
     image_tokenizer: str | None = None
     image_trunk_weights: str | None = None
+    init_from: str | None = None
     distributed: bool = False
     predict_prompts: bool = False
     log_every: int = 20
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    evaluators: EvaluatorsConfig = EvaluatorsConfig()
+    max_skipped_steps: int = 5
+    wandb: str | None = None
     loader_threads: int = 1
 
     def __post_init__(self):
-        for name in ("batch_size", "context", "steps", "log_every", "loader_threads"):
+        for name in ("batch_size", "context", "steps", "log_every", "max_skipped_steps", "loader_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         if self.checkpoints.every % self.log_every:
@@ -189,6 +231,10 @@ class TrainConfig:
             raise ConfigError(
                 f"image_trunk_weights are of a ResNet-50, model.image_trunk is {self.model.image_trunk}; set resnet_50"
             )
+        if self.init_from is not None and self.image_trunk_weights is not None:
+            raise ConfigError("init_from and image_trunk_weights are both set, expected one of them; leave one out")
+        if self.evaluators.tasks and self.distributed:
+            raise ConfigError("evaluators.tasks are played in one process, and distributed is True; leave one out")
         if self.optimizer.warmup_steps >= self.steps:
             raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
 

@@ -32,6 +32,7 @@ _REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
 _FIXED = {
     "datasets": "it has one dataset; fill the section dataset",
     "image_tokenizer": "it is the checkpoint's; leave it out",
+    "init_from": "all params are the checkpoint's; leave it out",
     "image_trunk_weights": "all params are the checkpoint's; leave it out",
 }
 

@@ -6,6 +6,8 @@ The loop runs it, and the planner compiles it for devices that this machine does
 from __future__ import annotations
 
 import functools
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.sharding import batch_shardings, param_shardings, replicated, row_groups
 from gato_jax.training.step import TrainState, make_initial_state, make_train_step
+
+_log = logging.getLogger(__name__)
 
 
 class Program(NamedTuple):
@@ -74,6 +78,18 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
         jax.jit(init, out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
     )
+
+
+def compile_step(program: Program) -> Callable:
+    """Compile the training step, and return it as a function (state, batch, key) -> (state, metrics).
+
+    How long it took is logged. Call it with the mesh of the program set.
+    """
+    started = time.monotonic()
+    compiled = program.step.lower(program.state, program.batch, program.key).compile()
+    if not jax.process_index():
+        _log.info("compiled the training step in %.1f s", time.monotonic() - started)
+    return compiled
 
 
 def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:

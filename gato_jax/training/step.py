@@ -53,8 +53,9 @@ def make_train_step(
     `update_norm` and `parameter_norm`, the global norms of the update and of the params after it; and `sums` and
     `counts`, for each dataset the sum of the unweighted losses and the number of its targets.
 
-    If the loss or the gradient norm is NaN or infinite, the step is skipped: params, moments and average stay as they
-    were, and only the number of steps and the position in the learning rate schedule advance.
+    If the loss or the norm of gradient or update is NaN or infinite, `finite` is False and the step is skipped: params,
+    moments and average stay as they were, and only the number of steps and the position in the learning rate schedule
+    advance.
 
     Args:
       graph: The graph of the model.
@@ -82,8 +83,7 @@ def make_train_step(
             targets = find_targets(batch, row_weights, target_budget)
             return jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, targets, keys)
 
-        (loss, (sums, counts)), grads = _accumulate(microbatch_grads, compute.accumulate, batch, row_weights, keys)
-        gradient_norm = optax.global_norm(grads)
+        (loss, (sums, counts)), grads = accumulate(microbatch_grads, compute.accumulate, batch, row_weights, keys)
         with jax.numpy_dtype_promotion("standard"):  # optax's bias correction has an integer power of a float
             updates, moments = optimizer.update(grads, state.optimizer, state.params)
         params = cast(nnx.State, optax.apply_updates(state.params, updates))
@@ -91,9 +91,11 @@ def make_train_step(
         if average is not None and ema_decay is not None:
             average = cast(nnx.State, optax.incremental_update(params, average, 1 - ema_decay))
         after = TrainState(params, moments, state.step + 1, average)
-        after = _keep_if_not(jnp.isfinite(loss) & jnp.isfinite(gradient_norm), after, state)
-        metrics = {"loss": loss, "gradient_norm": gradient_norm, "sums": sums, "counts": counts}
-        metrics |= {"update_norm": optax.global_norm(updates), "parameter_norm": optax.global_norm(after.params)}
+        norms = {"gradient_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+        finite = jnp.isfinite(jnp.stack([loss, *norms.values()])).all()
+        after = _keep_if_not(finite, after, state)
+        norms["parameter_norm"] = optax.global_norm(after.params)
+        metrics = {"loss": loss, "sums": sums, "counts": counts, "finite": finite, **norms}
         return after, metrics
 
     return train_step
@@ -111,7 +113,7 @@ def _keep_if_not(finite: Bool[Array, ""], after: TrainState, before: TrainState)
     return jax.tree.map(choose, after, before, is_leaf=is_schedule)._replace(step=after.step)
 
 
-def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: Shaped[Array, " B"]):
+def accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: Shaped[Array, " B"]):
     """Return the sum of the results of `function` over microbatches, leaf by leaf.
 
     Each device contributes the same share of its rows to each microbatch.

@@ -17,6 +17,7 @@ from gato_jax.sources.hdf5.file import find_node, iter_datasets
 from gato_jax.sources.minari.spaces import infer_fields
 from gato_jax.sources.reader import (
     EpisodeRejected,
+    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -47,7 +48,7 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
         EpisodeRejected when the episode is read.
     """
     if split != "train":
-        raise SourceError(f"{path}: no split {split!r}; it has train")
+        raise NoSplitError(f"{path}: no split {split!r}; it has train")
     folder = _find_folder(str(path))
     files = _list_files(folder)
     storage = _open_storage(folder)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
-from gato_jax.sources.reader import Rejection, SourceError
+from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 
 # By default etils.epath starts TensorFlow to open gs://; with this variable, set before its first use, it uses gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
@@ -86,7 +86,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             "NAME/VERSION that contains it."
         ) from None
     if split not in counts:
-        raise SourceError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
+        raise NoSplitError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
     if (file_format or "tfrecord") not in FILE_FORMATS:
         raise SourceError(
             f"cannot open {directory}: its file format is {file_format}, expected {' or '.join(FILE_FORMATS)}. Prepare "
