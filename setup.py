@@ -24,7 +24,6 @@ EXTRAS = {
     "dev": [
         "beartype",
         "datasets",  # opens the exported Parquet files in tests
-        "filelock",
         "hypothesis",
         "import-linter",
         "jaxtyping",
@@ -54,6 +53,7 @@ setuptools.setup(
         "array-record>=0.8.6",
         "dm-env",
         "etils",
+        "filelock",  # of the size limit of JAX's compilation cache
         "flax>=0.12.8",
         "google-crc32c",
         "grain>=0.2.18",

@@ -65,10 +65,12 @@ VERBS = {
     "report": Verb("gato_jax.verbs.report:report", "Write the HTML page of a finished run."),
 }
 
-# Errors of the disk that a user can mend. Any other OSError is a fault of gato_jax.
-_DISK_ERRORS = {
-    errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR,
-    errno.EPERM, errno.EROFS,
+# Errors of the disk that a user can mend, with their remedies. Any other OSError is a fault of gato_jax.
+_NOT_PERMITTED, _FULL = "change its permissions or name another path", "free space or name another folder"
+_DISK_REMEDIES = {
+    errno.EACCES: _NOT_PERMITTED, errno.EPERM: _NOT_PERMITTED, errno.EROFS: "name a path on a disk that can be written",
+    errno.EDQUOT: _FULL, errno.ENOSPC: _FULL, errno.EEXIST: "remove it or name another path",
+    errno.EISDIR: "name a file in it", errno.ENOTDIR: "name a folder", errno.ENAMETOOLONG: "name a shorter path",
 }  # fmt: skip
 
 
@@ -138,7 +140,7 @@ def _is_bad_input(error: Exception) -> bool:
     Such errors are those of the flags, the ValueError, ImportError and RuntimeError classes that gato_jax defines, and
     a disk that is full or refuses the access.
     """
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+    if isinstance(error, OSError) and error.errno in _DISK_REMEDIES:
         return True
     if isinstance(error, RuntimeError) and os.strerror(errno.ENOSPC) in str(error):
         return True  # ArrayRecord reports a full disk so
@@ -149,7 +151,7 @@ def _is_bad_input(error: Exception) -> bool:
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or 'the disk'}: {error.strerror}; free space or name another folder"
+        return f"{error.filename or 'the disk'}: {error.strerror}; {_DISK_REMEDIES[error.errno or 0]}"
     return one_line(str(error)) or type(error).__name__
 
 

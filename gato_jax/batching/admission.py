@@ -5,52 +5,13 @@ Every episode has a provenance of its own, so a dataset is admitted only if all 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 
+from gato_jax.batching.dataset_config import AdmissionConfig, AdmissionError
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
 from gato_jax.episodes.licences import commercial_use, is_allowed
-
-
-class AdmissionError(ValueError):
-    """A mixture that the rules do not admit, or a rule that is out of range.
-
-    For a mixture the message names the datasets, the reason and the remedy; for a rule its name and value.
-    """
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AdmissionConfig:
-    """Rules of admission; the defaults admit everything.
-
-    Attributes:
-      allowed_licences: SPDX identifiers or names of licences, in any case. None admits any licence, an empty tuple
-        admits no licence. Of a choice (OR) one must be among them, of a conjunction (AND) all.
-      commercial_only: Whether every licence must permit commercial use. A licence that is not known does not.
-      synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, in [0, 1], by the
-        weights of the mixture; None for any.
-
-    Raises:
-      AdmissionError: A share is not in [0, 1].
-    """
-
-    allowed_licences: tuple[str, ...] | None = None
-    commercial_only: bool = False
-    synthetic_share_at_most: float | None = None
-    simulated_share_at_most: float | None = None
-
-    def __post_init__(self):
-        for kind in ("synthetic", "simulated"):
-            if (share := self.share_at_most(kind)) is not None and not 0 <= share <= 1:
-                raise AdmissionError(
-                    f"{kind}_share_at_most is {share}, expected a number in [0, 1]; None sets no bound"
-                )
-
-    def share_at_most(self, kind: str) -> float | None:
-        """Return the maximum share of rows of a kind, `synthetic` or `simulated`; None for any."""
-        return getattr(self, f"{kind}_share_at_most")
 
 
 def require_admissible(mixture: Mixture, rules: AdmissionConfig):

@@ -1,13 +1,61 @@
-"""The settings of one dataset of a mixture: its place and the way it is sampled."""
+"""The settings of a mixture that a config states: each dataset and its sampling, weighting, admission.
+
+The module imports nothing heavy, so that configs are checked before JAX is imported.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import PositiveFloat, PositiveInt, Range, UnitInterval, rule
+
+Missing = Literal["error", "skip"]
+Weighting = Literal["by_hand", "by_size", "by_task"]
+
+_Weight = Annotated[float, Range(above=0, remedy="Leave the dataset out to give it no rows.")]
+_PromptSteps = Annotated[int, Range(above=0, remedy="Set prompt_share=0 for no prompts.")]
+_ShareAtMost = Annotated[float, Range(at_least=0, at_most=1, remedy="None sets no bound.")]
 
 
 class MixtureError(ValueError):
     """A mixture, or settings of a dataset, that cannot be sampled; the message names the value and the remedy."""
+
+
+class AdmissionError(ValueError):
+    """A mixture that the rules do not admit, or a rule that is out of range.
+
+    For a mixture the message names the datasets, the reason and the remedy; for a rule its name and value.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdmissionConfig:
+    """Rules of admission; the defaults admit everything.
+
+    Attributes:
+      allowed_licences: SPDX identifiers or names of licences, in any case. None admits any licence, an empty tuple
+        admits no licence. Of a choice (OR) one must be among them, of a conjunction (AND) all.
+      commercial_only: Whether every licence must permit commercial use. A licence that is not known does not.
+      synthetic_share_at_most, simulated_share_at_most: Maximum share of the rows of that kind, in [0, 1], by the
+        weights of the mixture; None for any.
+
+    Raises:
+      AdmissionError: A share is not in [0, 1].
+    """
+
+    allowed_licences: tuple[str, ...] | None = None
+    commercial_only: bool = False
+    synthetic_share_at_most: _ShareAtMost | None = None
+    simulated_share_at_most: _ShareAtMost | None = None
+
+    def __post_init__(self):
+        DataclassReader(error=AdmissionError).check(self, "admission")
+
+    def share_at_most(self, kind: str) -> float | None:
+        """Return the maximum share of rows of a kind, `synthetic` or `simulated`; None for any."""
+        return getattr(self, f"{kind}_share_at_most")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,37 +88,32 @@ class DatasetConfig:
     """
 
     source: str
-    weight: float
-    window: Literal["tokens", "timesteps"] | int = "tokens"
-    prompt_share: float = 0.25
-    prompt_steps: int | None = None
-    pieces: int | None = None
-    loss_weight: float = 1.0
+    weight: _Weight
+    window: Literal["tokens", "timesteps"] | PositiveInt = "tokens"
+    prompt_share: UnitInterval = 0.25
+    prompt_steps: _PromptSteps | None = None
+    pieces: PositiveInt | None = None
+    loss_weight: PositiveFloat = 1.0
     fields: str | None = None
-    phrasings: int = 1
+    phrasings: PositiveInt = 1
     review: str | None = None
 
     def __post_init__(self):
-        if not self.weight > 0:
-            raise MixtureError(f"weight is {self.weight}, expected a positive number; drop the dataset instead")
-        if self.window not in ("tokens", "timesteps") and not (isinstance(self.window, int) and self.window > 0):
-            raise MixtureError(f"window is {self.window!r}, expected tokens, timesteps or a positive number")
-        if not 0 <= self.prompt_share <= 1:
-            raise MixtureError(f"prompt_share is {self.prompt_share}, expected a number in [0, 1]")
-        if self.prompt_steps is not None and self.prompt_steps < 1:
-            raise MixtureError(
-                f"prompt_steps is {self.prompt_steps}, expected a positive number; for no prompts set prompt_share=0"
-            )
-        if self.pieces is not None and not (self.pieces > 0 and isinstance(self.window, int)):
-            raise MixtureError(
-                f"pieces={self.pieces} with window={self.window!r}: expected two positive numbers, or pieces=None"
-            )
-        if self.pieces is not None and self.prompt_share:
-            raise MixtureError(f"pieces={self.pieces} leaves no room for prompts; set prompt_share=0")
-        if not self.loss_weight > 0:
-            raise MixtureError(f"loss_weight is {self.loss_weight}, expected a positive number")
-        if self.phrasings < 1:
-            raise MixtureError(f"phrasings is {self.phrasings}, expected a positive number")
+        DataclassReader(error=MixtureError).check(self, "dataset")
+
+    @rule
+    def _pieces_have_a_size(self) -> str | None:
+        if self.pieces is None or isinstance(self.window, int):
+            return None
+        return (
+            f"window is {self.window}, expected a positive whole number with pieces={self.pieces}. Set both, or none."
+        )
+
+    @rule
+    def _pieces_have_no_prompts(self) -> str | None:
+        if self.pieces is None or not self.prompt_share:
+            return None
+        return f"prompt_share is {self.prompt_share}, but pieces={self.pieces} leaves no room for prompts. Set it to 0."
 
     @property
     def kind(self) -> str:

@@ -8,19 +8,22 @@ A folder appears when it is complete.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import pathlib
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from tqdm import tqdm
 
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
 from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
-from gato_jax.episodes import Image, Provenance, TaskSpec
+from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.episodes.differences import require_same
+from gato_jax.episodes.episode import join_distinct
+from gato_jax.episodes.licences import hub_licence
 from gato_jax.runtime.atomic_writes import atomic_folder
 from gato_jax.tokenization import Contract, Tokenization, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
@@ -149,7 +152,7 @@ class Export:
         records.directory.rmdir()
         steps, tokens = records.steps, records.tokens
         counts = {"rows": steps, "tokens": tokens, "steps": steps, "episodes": records.episodes}
-        return {**_origin(records.contract, records.provenances[0]), **counts}
+        return {**_origin(records.contract, records.provenances[0]), **_origins(records.provenance_counts), **counts}
 
     def _write_rows(self, staging: pathlib.Path, episodes: Episodes) -> dict[str, Any]:
         """Write Parquet rows and their README, and return their contract, provenance and counts as JSON.
@@ -165,13 +168,14 @@ class Export:
         if not len(episodes):
             raise ExportError(f"{self.spec.name}: no episodes to export; record or convert some first")
         origin = {**_origin(contract, episodes[0].provenance), "patch_shape": self._patch_shape}
-        counts = {"steps": 0, "episodes": 0}
+        counts, provenances = {"steps": 0, "episodes": 0}, collections.Counter[Provenance]()
         layout = contract.layout(self.spec.name, self.image_tokenizer)
         with tqdm(episodes, desc=f"export {self.spec.name}", unit="episode", delay=BAR_DELAY) as progress:
-            rows = _count_rows(pack_rows(layout, progress, self.context), counts)
+            rows = _count_rows(pack_rows(layout, _count_provenances(progress, provenances), self.context), counts)
             written = write_rows(staging, self.split, rows, {**self._identity, **origin})
-        description = {**origin, "rows": written.rows, "tokens": written.tokens, **counts}
-        (staging / "README.md").write_text(self._card(description))
+        counts |= {"rows": written.rows, "tokens": written.tokens}
+        (staging / "README.md").write_text(self._card({**origin, **counts}, provenances))
+        description = {**origin, **_origins(provenances), **counts}
         return description
 
     @property
@@ -181,8 +185,9 @@ class Export:
             return [0, 0, 0]
         return [self.tokenization.patch, self.tokenization.patch, 3]
 
-    def _card(self, description: Mapping[str, Any]) -> str:
+    def _card(self, description: Mapping[str, Any], provenances: Collection[Provenance]) -> str:
         """Return the README.md of Parquet rows: a dataset card in Markdown with YAML metadata."""
+        fields = [field.name for field in dataclasses.fields(Provenance)]
         shape = description["patch_shape"]
         return string.Template(_CARD.read_text()).substitute(
             description,
@@ -191,8 +196,8 @@ class Export:
             context=self.context,
             dataset_fingerprint=self.fingerprint,
             pretty_name=json.dumps(f"{self.spec.name}, tokenized"),  # a JSON string is also a YAML string
-            license_name=json.dumps(description["provenance"]["licence"]),
-            provenance=_table_rows(description["provenance"]),
+            license=_card_licence(list(dict.fromkeys(origin.licence for origin in provenances))),
+            provenance=_table_rows({name: join_distinct(provenances, name) for name in fields}),
             columns=_table_rows(COLUMNS),
             patches=_PATCHES.format(", ".join(map(str, shape))) if all(shape) else "This task has no patches.",
         )
@@ -204,6 +209,35 @@ def _origin(contract: Contract, provenance: Provenance) -> dict[str, Any]:
         "contract_fingerprint": contract.fingerprint,
         "provenance": dataclasses.asdict(provenance),
     }
+
+
+def _origins(provenances: Mapping[Provenance, int]) -> dict[str, Any]:
+    """Return all provenances of the episodes with their numbers of episodes, in the form of a run's data.json."""
+    return {"provenances": [{"episodes": count, **dataclasses.asdict(origin)} for origin, count in provenances.items()]}
+
+
+def _card_licence(licences: Collection[str]) -> str:
+    """Return the lines of a card's YAML metadata that state the licences of its dataset, in the names of the Hub.
+
+    A licence that the Hub does not list is `other`, with its name in a second line; no licence is `unknown`.
+
+    Args:
+      licences: the distinct licences of the episodes, "" for one that is not stated.
+    """
+    if not any(licences):
+        return "license: unknown"
+    names = [hub_licence(licence) for licence in licences]
+    if None in names:
+        stated = "; ".join(licence or "not stated" for licence in licences)
+        return f"license: other\nlicense_name: {json.dumps(stated)}"  # a JSON string is also a YAML string
+    return f"license: {names[0]}" if len(names) == 1 else f"license: [{', '.join(map(str, names))}]"
+
+
+def _count_provenances(episodes: Iterable[Episode], counts: collections.Counter[Provenance]) -> Iterator[Episode]:
+    """Yield the episodes unchanged, and count their provenances in `counts`."""
+    for episode in episodes:
+        counts[episode.provenance] += 1
+        yield episode
 
 
 def _count_rows(rows: Iterator[Row], counts: dict[str, int]) -> Iterator[Row]:

@@ -7,21 +7,18 @@ import logging
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Literal
 
 from gato_jax import episodes
-from gato_jax.batching.admission import AdmissionConfig, require_admissible
+from gato_jax.batching.admission import require_admissible
 from gato_jax.batching.cache import cached_records
-from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
+from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, MixtureError, Weighting
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
-from gato_jax.batching.weights import Weighting, weigh
+from gato_jax.batching.weights import weigh
 from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.tokenization import Contract, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
-
-Missing = Literal["error", "skip"]
 
 HELD_OUT_SPLITS = ("validation", "test")  # in the order of preference
 

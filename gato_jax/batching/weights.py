@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
 
-from gato_jax.batching.dataset_config import DatasetConfig
+from gato_jax.batching.dataset_config import DatasetConfig, Weighting
 from gato_jax.batching.records import TokenRecords
-
-Weighting = Literal["by_hand", "by_size", "by_task"]
 
 
 def weigh(

@@ -25,6 +25,7 @@ from gato_jax.checkpoints.safetensors_format import (
 )
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
 from gato_jax.model import ModelConfig, graphdef, initialise, param_path
+from gato_jax.runtime.paths import local_file
 from gato_jax.tokenization import Contract, ContractError
 
 _REMEDY = "export it again with this version of gato_jax, or import it with the version that wrote it"
@@ -60,7 +61,7 @@ def import_params(path: pathlib.Path) -> AgentCheckpoint:
     if not path.is_file():
         raise CheckpointError(f"{path} is no file; gato export --workdir=RUN --format=safetensors writes one")
     try:
-        with safe_open(path, framework="np") as file:
+        with local_file(path) as local, safe_open(local, framework="np") as file:
             return _read(path, file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(

@@ -6,6 +6,8 @@ The folder of a run holds:
     WORKDIR/checkpoints/STEP/optimizer     state of the optimizer
     WORKDIR/checkpoints/STEP/loader        next step and fingerprint of the mixture, in JSON
     WORKDIR/checkpoints/STEP/about         config of the model, contract, description of the run, in JSON
+    WORKDIR/checkpoints/STEP/checksums.json  checksums of all these files, verified before anything is restored
+    WORKDIR/checkpoints/STEP.damaged       a damaged checkpoint that a run went back from
 """
 
 from __future__ import annotations
@@ -13,21 +15,38 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import pathlib
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from flax import nnx
+from jax.experimental import multihost_utils
 
+from gato_jax.checkpoints.checksums import find_damage, write_checksums
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
+from gato_jax.runtime.paths import is_bucket
 from gato_jax.tokenization import Contract
+
+DAMAGED = ".damaged"
+
+_UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of the folder that orbax writes a checkpoint into
+_NOISY_LOGGERS = ("absl", "asyncio")
+
+_log = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged or of another run; the message names the folder and the remedy."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint with a file that is missing or not as it was written; the message names both and the one before."""
 
 
 class AgentCheckpoint(NamedTuple):
@@ -64,7 +83,8 @@ class CheckpointStore:
       directory: the folder `checkpoints` of the run.
 
     Raises:
-      CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made.
+      CheckpointError: with `read_only`, the folder is missing; otherwise, it cannot be made; or it is in a bucket that
+        orbax does not write to.
     """
 
     def __init__(
@@ -75,18 +95,22 @@ class CheckpointStore:
         keep_every: int | None = None,
         read_only: bool = False,
     ):
+        require_place(workdir)
         self.directory = workdir.resolve() / "checkpoints"
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"no checkpoints in {workdir}; train there first, or name another --workdir")
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            keep_period=keep_every,
-            create=not read_only,
-            read_only=read_only,
-            enable_async_checkpointing=True,
-        )
+        self._saving = 0
         try:
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            with _without_logging():
+                options = ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    keep_period=keep_every,
+                    create=not read_only,
+                    read_only=read_only,
+                    enable_async_checkpointing=True,
+                    async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_checksums),
+                )
+                self._manager = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise CheckpointError(f"{self.directory}: {error.strerror}; free space or name another --workdir") from None
 
@@ -110,10 +134,14 @@ class CheckpointStore:
           run: description of the run, as JSON.
 
         Raises:
-          CheckpointError: this or an earlier checkpoint cannot be written.
+          CheckpointError: this or an earlier checkpoint cannot be written, or there is a checkpoint of a later step.
         """
         about = {"model": model_to_json(model), "contract": contract.to_json(), "run": run}
+        if (latest := self.latest_step() or 0) > step:
+            raise CheckpointError(f"{self.directory}: cannot write step {step}, there is a checkpoint of step {latest}")
         with self._writing():
+            self._manager.wait_until_finished()  # the checksums of the checkpoint before are written by now
+            self._saving = step
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -141,8 +169,9 @@ class CheckpointStore:
         """Return the description of a checkpoint as JSON: {"model": ..., "contract": ..., "run": ...}.
 
         Raises:
-          CheckpointError: there is no checkpoint of this step, or it cannot be read.
+          CheckpointError: there is no checkpoint of this step, or it is damaged or cannot be read.
         """
+        self._require_undamaged(step, ["about"])
         return self._restore(step, about=ocp.args.JsonRestore())["about"]
 
     def restore_training(self, step: int, like) -> tuple[Any, dict]:
@@ -157,9 +186,10 @@ class CheckpointStore:
           The TrainState and the state of the loader, as `save` got it.
 
         Raises:
-          CheckpointError: there is no checkpoint of this step, or it cannot be restored.
+          CheckpointError: there is no checkpoint of this step, or it is damaged or cannot be restored.
         """
         items = {name: ocp.args.StandardRestore(tree) for name, tree in _arrays(like).items()}
+        self._require_undamaged(step, [*items, "loader"], shared=True)
         restored = self._restore(step, **items, loader=ocp.args.JsonRestore())
         state = like._replace(
             params=_with_arrays(like.params, restored["params"]),
@@ -173,7 +203,7 @@ class CheckpointStore:
         """Return the agent of the newest checkpoint, with the moving average of the params if there is one.
 
         Raises:
-          CheckpointError: there is no checkpoint, or it cannot be restored.
+          CheckpointError: there is no checkpoint, or it is damaged or cannot be restored.
           ContractError: its contract is of another version.
         """
         step = self.latest_step()
@@ -183,9 +213,106 @@ class CheckpointStore:
         model = model_from_json(about["model"])
         shapes = jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
         item = "params" if about["run"]["optimizer"]["ema_decay"] is None else "average"
+        self._require_undamaged(step, [item])
         restored = self._restore(step, **{item: ocp.args.StandardRestore(nnx.to_pure_dict(shapes))})
         params, contract = _with_arrays(shapes, restored[item]), Contract.from_json(about["contract"])
         return AgentCheckpoint(step, model, graphdef(model), params, contract, about["run"])
+
+    def set_aside_damaged(self) -> int | None:
+        """Rename the damaged checkpoints that are newer than the newest undamaged one, and return the step of that one.
+
+        A damaged checkpoint of step 20 is renamed to `20.damaged`, with a warning in the log, so that the run can write
+        that step again. All files are read. In a run of several processes, each of them makes this call.
+
+        Returns:
+          The number of training steps of the newest undamaged checkpoint; None if there is no checkpoint at all.
+
+        Raises:
+          DamagedCheckpointError: every checkpoint is damaged, in which case none is renamed.
+        """
+        damaged: dict[int, str] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if (problem := self._find_damage(step, shared=True)) is None:
+                self._rename_damaged(damaged, step)
+                return step
+            damaged[step] = problem
+        if damaged:
+            step, problem = next(iter(damaged.items()))
+            raise DamagedCheckpointError(
+                f"no checkpoint in {self.directory} is undamaged: of the newest one, {step}, {problem}. Remove that "
+                "folder to train from the beginning."
+            )
+        return None
+
+    def _rename_damaged(self, damaged: Mapping[int, str], left: int):
+        """Rename checkpoints {step: damage} in process 0 while the others wait; `left` is the step to go on from."""
+        for step, problem in damaged.items():
+            folder = self._folder(step)
+            aside = folder.with_name(f"{step}{DAMAGED}")
+            _log.warning(
+                "checkpoint %s is damaged: %s. It is kept as %s, and the run goes on from step %d.",
+                folder, problem, aside, left,
+            )  # fmt: skip
+            if jax.process_index() == 0:
+                if aside.exists():
+                    aside.rmtree()
+                folder.rename(aside)
+        if damaged:
+            if jax.process_count() > 1:
+                multihost_utils.sync_global_devices("damaged checkpoints are renamed")
+            self._manager.reload()
+
+    def _folder(self, step: int) -> epath.Path:
+        return epath.Path(self.directory) / str(step)
+
+    def _write_checksums(self):
+        """Write the checksums of the checkpoint that is being saved. Orbax calls this in process 0 before it commits.
+
+        Until the commit, the folder of the checkpoint has a longer name; on a bucket, it has its name from the start.
+        """
+        (folder,) = [
+            path
+            for path in epath.Path(self.directory).iterdir()
+            if path.name == str(self._saving) or path.name.startswith(f"{self._saving}{_UNFINISHED}")
+        ]
+        write_checksums(folder)
+
+    def _require_undamaged(self, step: int, items: Collection[str], *, shared: bool = False):
+        """Check the files of these items of a checkpoint.
+
+        With `shared`, each process of the run makes this call, reads a part of the files and learns of the others'.
+
+        Raises:
+          DamagedCheckpointError: a file is missing or was changed.
+          CheckpointError: there is no checkpoint of this step.
+        """
+        folder = self._folder(step)
+        if not folder.is_dir():
+            raise CheckpointError(f"checkpoint {folder} is missing; it was removed or never written")
+        if (problem := self._find_damage(step, items, shared=shared)) is None:
+            return
+        earlier = sorted((other for other in self._manager.all_steps() if other < step), reverse=True)
+        before = next((other for other in earlier if self._find_damage(other, shared=shared) is None), None)
+        if before is None:
+            remedy = "No checkpoint before it is undamaged; train in another folder."
+        else:
+            remedy = (
+                f"The checkpoint before it, {self._folder(before)}, is undamaged: train with --on_damage=previous to "
+                "go on from there."
+            )
+        raise DamagedCheckpointError(f"checkpoint {folder} cannot be restored: {problem}. {remedy}")
+
+    def _find_damage(self, step: int, items: Collection[str] | None = None, *, shared: bool) -> str | None:
+        """Return a clause about a damaged file of a checkpoint, None if there is none (see `find_damage`)."""
+        share = (jax.process_index(), jax.process_count()) if shared else (0, 1)
+        problem = find_damage(self._folder(step), items, share=share)
+        if share[1] == 1:
+            return problem
+        with jax.set_mesh(None):
+            found = multihost_utils.process_allgather(np.bool_(problem is not None))
+        if problem is None and found.any():
+            return f"process {int(np.argmax(found))} of the run names a damaged file"
+        return problem
 
     @contextlib.contextmanager
     def _writing(self):
@@ -198,13 +325,33 @@ class CheckpointStore:
 
     def _restore(self, step: int, **items):
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            with _without_logging():
+                return self._manager.restore(step, args=ocp.args.Composite(**items))
         except (OSError, ValueError, KeyError) as error:
-            where = self.directory / str(step)
             raise CheckpointError(
-                f"checkpoint {where} cannot be restored: {_first_line(error)}; "
-                "delete that folder to continue from the checkpoint before"
+                f"checkpoint {self._folder(step)} cannot be restored: {_first_line(error)}; "
+                "remove that folder to continue from the checkpoint before"
             ) from None
+
+
+def require_place(workdir: pathlib.Path):
+    """Raise CheckpointError if the folder of a run is where no checkpoints can be: in a bucket other than gs://."""
+    if is_bucket(workdir) and not str(workdir).startswith("gs://"):
+        raise CheckpointError(
+            f"--workdir is {workdir}, expected a folder or an address gs://BUCKET/FOLDER, where orbax can write "
+            "checkpoints. Train in one of them, or mount the bucket as a folder."
+        )
+
+
+def set_aside_damaged(workdir: pathlib.Path) -> int | None:
+    """Rename the damaged checkpoints of a run that are newer than the newest undamaged one, if there is a checkpoint.
+
+    Returns and errors are those of `CheckpointStore.set_aside_damaged`.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with contextlib.closing(CheckpointStore(workdir)) as store:
+        return store.set_aside_damaged()
 
 
 def _arrays(state) -> dict[str, Any]:
@@ -214,6 +361,22 @@ def _arrays(state) -> dict[str, Any]:
     """
     items = {"params": nnx.to_pure_dict(state.params), "optimizer": jax.tree.leaves(state.optimizer)}
     return items if state.average is None else {**items, "average": nnx.to_pure_dict(state.average)}
+
+
+@contextlib.contextmanager
+def _without_logging() -> Iterator[None]:
+    """Silence orbax during the block.
+
+    It logs the tracebacks of errors that it also raises, and the content of damaged files that it does not need.
+    """
+    levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,13 +10,15 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from gato_jax.episodes.errors import SpecError
+from gato_jax.episodes.ranges import Range, rules
 
 T = TypeVar("T")
 _INFINITE = ("inf", "-inf")  # strict JSON has no infinite numbers, so they are written as strings
+_INVALID = object()  # stands for a value about which a problem was found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,14 @@ class DataclassReader:
     "inf" or "-inf" for an infinite float, each converted to the declared type; a bool is no number. A union of several
     dataclasses is told apart by the key `kind`, which holds the name of the class in lower case.
 
+    `Annotated[int, Range(...)]` and `Annotated[float, Range(...)]` bound a number, and a method under `@rule` relates
+    several fields (see `gato_jax.episodes.ranges`).
+
+    All problems of an object are found before an error is raised. One problem is the whole message, several are listed
+    below a line that ends with `problems:`, one a line.
+
     Attributes:
-      error: class of the exception that is raised. Its message is one line with the path of the key, the value, what
+      error: class of the exception that is raised. Each problem is one line with the path of the key, the value, what
         is expected, and the nearest known key or choice.
       ignore_unknown_keys: whether keys that no field has are skipped instead of refused.
     """
@@ -47,46 +55,56 @@ class DataclassReader:
           path: name of the object in messages, as `config.optimizer`.
 
         Raises:
-          ValueError: of class `error`, where a key or value does not fit or the dataclass itself refuses the values.
+          ValueError: of class `error`, where keys or values do not fit or the dataclass itself refuses the values.
         """
-        values = self.arguments(kind, fields, path)
-        try:
-            return kind(**values)
-        except ValueError as refusal:
-            raise self.error(f"{path}: {refusal}") from None
+        return self._raise_problems(path, lambda problems: self._object(kind, fields, path, problems))
 
     def arguments(self, kind: type, fields: Any, path: str) -> dict[str, Any]:
         """Return the checked and converted values that `read` would construct the dataclass with, or raise `error`.
 
         The dict holds only the fields that are given, without defaults. The arguments are those of `read`.
         """
-        known = _fields(kind)
-        if (given := _items(fields)) is None:
-            raise self.error(f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(known)}.")
-        if not self.ignore_unknown_keys:
-            self.require_known(given, known, path)
-        for name, (_, required) in known.items():
-            if required and name not in given:
-                raise self.error(f"{path} lacks the key {name!r}. Add it.")
-        return {key: self.value(known[key][0], value, f"{path}.{key}") for key, value in given.items() if key in known}
+        if _items(fields) is None:
+            raise self.error(_no_object(kind, fields, path))
+        return self._raise_problems(path, lambda problems: self._arguments(kind, fields, path, problems))
 
-    def require_known(self, given: Iterable[str], known: Collection[str], path: str):
-        """Raise one `error` that names all keys of `given` that are not in `known`; do nothing if there are none.
+    def problems(self, kind: type, fields: Any, path: str) -> list[str]:
+        """Return all problems for which `read` would raise an error with the same arguments, one line each."""
+        problems: list[str] = []
+        self._object(kind, fields, path, problems)
+        return problems
 
-        The message of the object `path` proposes the known key that is spelt most like the first unknown one, or lists
-        all known keys if none is near.
+    def raise_listed(self, problems: Sequence[str], path: str):
+        """Raise one `error` about all problems of the object `path`; do nothing if there are none."""
+        if problems:
+            lines = [line for problem in problems for line in problem.splitlines()]
+            listed = f"{path} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
+            raise self.error(listed if len(lines) > 1 else lines[0])
+
+    def unknown_keys(self, given: Iterable[str], known: Collection[str], path: str) -> list[str]:
+        """Return a line for each key of `given` that is not in `known`, none if unknown keys are ignored.
+
+        The line of the object `path` proposes the known key that is spelt most like the unknown one, or lists all known
+        keys if none is near.
         """
-        if unknown := [key for key in given if key not in known]:
-            hint = _nearest(unknown[0], known) or f" Its keys are {', '.join(known)}."
-            raise self.error(f"{path} has the unknown key {', '.join(map(repr, unknown))}.{hint}")
+        unknown = [] if self.ignore_unknown_keys else [key for key in given if key not in known]
+        keys = f" Its keys are {', '.join(known)}."
+        return [f"{path} has the unknown key {key!r}.{_nearest(key, known) or keys}" for key in unknown]
 
     def check(self, instance: Any, path: str):
-        """Check all fields of a dataclass, frozen or not, and replace each of them in place by its converted value.
+        """Check all fields and rules of a dataclass, frozen or not, and replace each field by its converted value.
 
         It is called in `__post_init__`. A field that does not fit raises `error`, whose message calls it `path.FIELD`.
         """
-        for name, annotation in _hints(type(instance)).items():
-            object.__setattr__(instance, name, self.value(annotation, getattr(instance, name), f"{path}.{name}"))
+        problems: list[str] = []
+        values = {
+            name: self._value(annotation, getattr(instance, name), f"{path}.{name}", problems)
+            for name, annotation in _hints(type(instance)).items()
+        }
+        problems += _broken_rules(type(instance), _ValidFields(type(instance), values), path)
+        self.raise_listed(problems, path)
+        for name, value in values.items():
+            object.__setattr__(instance, name, value)
 
     def value(self, annotation: Any, value: Any, path: str) -> Any:
         """Return a value converted to the type `annotation`, or raise `error` if it does not fit.
@@ -94,47 +112,114 @@ class DataclassReader:
         The message calls the value `path`. Items of tuples and mappings and fields of dataclasses are converted too. In
         a union, the first member that accepts the value is taken.
         """
+        return self._raise_problems(path, lambda problems: self._value(annotation, value, path, problems))
+
+    def _raise_problems(self, path: str, read: Callable[[list[str]], Any]) -> Any:
+        problems: list[str] = []
+        value = read(problems)
+        self.raise_listed(problems, path)
+        return value
+
+    def _object(self, kind: type, fields: Any, path: str, problems: list[str]) -> Any:
+        """Return the dataclass; if problems are found, add them to the list and return the valid fields alone."""
+        if _items(fields) is None:
+            problems.append(_no_object(kind, fields, path))
+            return _INVALID
+        found: list[str] = []
+        values = self._arguments(kind, fields, path, found)
+        valid = _ValidFields(kind, {**_defaults(kind), **values})
+        found += _broken_rules(kind, valid, path)
+        problems += found
+        if found:
+            return valid
+        try:
+            return kind(**values)
+        except ValueError as refusal:
+            problems.append(f"{path}: {refusal}")
+            return valid
+
+    def _arguments(self, kind: type, fields: Any, path: str, problems: list[str]) -> dict[str, Any]:
+        """Return the values of the given fields, `_INVALID` for those that do not fit or are required and missing."""
+        known, given = _fields(kind), _items(fields) or {}
+        problems += self.unknown_keys(given, known, path)
+        missing = [name for name, (_, required) in known.items() if required and name not in given]
+        problems += [f"{path} lacks the key {name!r}. Add it." for name in missing]
+        values = {
+            key: self._value(known[key][0], value, f"{path}.{key}", problems)
+            for key, value in given.items()
+            if key in known
+        }
+        return {**values, **dict.fromkeys(missing, _INVALID)}
+
+    def _value(self, annotation: Any, value: Any, path: str, problems: list[str]) -> Any:
         members = _members(annotation)
-        member = next((member for member in members if _accepts(member, value)), _REFUSED)
-        if member is _REFUSED:
+        member = next((member for member in members if _accepts(member, value)), _INVALID)
+        if member is _INVALID:
             choices = [choice for member in members for choice in _choices(member)]
             hint = _nearest(value, choices)
-            raise self.error(f"{path} is {value!r:.60}, expected {_words(annotation)}.{hint}")
-        origin: Any = typing.get_origin(member) or member
-        arguments = typing.get_args(member)
+            problems.append(f"{path} is {value!r:.60}, expected {_words(annotation)}.{hint}")
+            return _INVALID
+        declared = _without_range(member)
+        origin: Any = typing.get_origin(declared) or declared
+        arguments = typing.get_args(declared)
         if _is_dataclass(origin):
-            return value if isinstance(value, origin) else self._object(members, value, path)
+            return value if isinstance(value, origin) else self._tagged_object(members, value, path, problems)
         if origin is collections.abc.Mapping:
             items = _items(value) or {}
-            return {key: self.value(arguments[1], item, f"{path}.{key}") for key, item in items.items()}
+            return _valid(
+                {key: self._value(arguments[1], item, f"{path}.{key}", problems) for key, item in items.items()}
+            )
         if _is_tuple(origin):
-            return self._tuple(origin, arguments, value, path)
-        return origin(value) if origin in (int, float) else value
+            return self._tuple(origin, arguments, value, path, problems)
+        if origin in (int, float):
+            return _number(member, origin(value), path, problems)
+        return value
 
-    def _object(self, members: Sequence[Any], value: Any, path: str) -> Any:
+    def _tagged_object(self, members: Sequence[Any], value: Any, path: str, problems: list[str]) -> Any:
         kinds: dict[str, type] = {member.__name__.lower(): member for member in members if _is_dataclass(member)}
         if len(kinds) == 1:
-            return self.read(next(iter(kinds.values())), value, path)
+            return self._object(next(iter(kinds.values())), value, path, problems)
         fields = _items(value) or {}
-        kind = self.value(Literal[tuple(kinds)], fields.pop("kind", None), f"{path}.kind")
-        return self.read(kinds[kind], fields, path)
+        kind = self._value(Literal[tuple(kinds)], fields.pop("kind", None), f"{path}.kind", problems)
+        return _INVALID if kind is _INVALID else self._object(kinds[kind], fields, path, problems)
 
-    def _tuple(self, origin: Any, arguments: tuple[Any, ...], value: Sequence[Any], path: str) -> tuple[Any, ...]:
+    def _tuple(
+        self, origin: Any, arguments: tuple[Any, ...], value: Sequence[Any], path: str, problems: list[str]
+    ) -> Any:
         named = origin is not tuple
         if named:
             arguments = tuple(_hints(origin).values())
         elif arguments[1:] == (...,):
             arguments = (arguments[0],) * len(value)
         if len(value) != len(arguments):
-            raise self.error(f"{path} is {value!r:.60}, expected a list of {len(arguments)} values.")
+            problems.append(f"{path} is {value!r:.60}, expected a list of {len(arguments)} values.")
+            return _INVALID
         items = [
-            self.value(annotation, item, f"{path}[{position}]")
+            self._value(annotation, item, f"{path}[{position}]", problems)
             for position, (annotation, item) in enumerate(zip(arguments, value, strict=True))
         ]
+        if any(item is _INVALID for item in items):
+            return _INVALID
         return origin(*items) if named else tuple(items)
 
 
-_REFUSED = object()
+class _ValidFields:
+    """View of a dataclass of which some fields are not valid; reading one of these raises `_InvalidFieldError`."""
+
+    def __init__(self, kind: type, values: Mapping[str, Any]):
+        self._kind, self._values = kind, values
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._values:
+            if (value := self._values[name]) is _INVALID:
+                raise _InvalidFieldError(name)
+            return value
+        attribute = getattr(self._kind, name)
+        return attribute.__get__(self) if hasattr(attribute, "__get__") else attribute
+
+
+class _InvalidFieldError(Exception):
+    """A rule has read a field that is not valid by itself."""
 
 
 def to_json(tree: Any) -> Any:
@@ -149,9 +234,41 @@ def to_json(tree: Any) -> Any:
     return str(tree) if isinstance(tree, float) and math.isinf(tree) else tree
 
 
+def _broken_rules(kind: type, instance: _ValidFields, path: str) -> list[str]:
+    """Return the messages of the rules of a dataclass that its values break; rules on invalid fields are skipped."""
+    broken = []
+    for check in rules(kind):
+        try:
+            message = check(instance)
+        except _InvalidFieldError:
+            continue
+        if message is not None:
+            broken.append(f"{path}: {message}")
+    return broken
+
+
+def _no_object(kind: type, fields: Any, path: str) -> str:
+    return f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(_fields(kind))}."
+
+
+def _number(member: Any, number: int | float, path: str, problems: list[str]) -> Any:
+    """Return a number, or `_INVALID` if it is outside of the range that `member` declares."""
+    allowed = _range(member)
+    if allowed is None or number in allowed:
+        return number
+    remedy = f" {allowed.remedy}" if allowed.remedy else ""
+    problems.append(f"{path} is {number!r:.60}, expected {_word(member)}.{remedy}")
+    return _INVALID
+
+
+def _valid(items: dict[str, Any]) -> Any:
+    """Return the items, or `_INVALID` if one of them is."""
+    return _INVALID if any(item is _INVALID for item in items.values()) else items
+
+
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 @functools.cache
@@ -171,9 +288,25 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     }
 
 
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return {field: default} of the fields of a dataclass that have one."""
+    fields, missing = dataclasses.fields(kind), dataclasses.MISSING
+    made = {field.name: field.default_factory() for field in fields if field.default_factory is not missing}
+    return {field.name: field.default for field in fields if field.default is not missing} | made
+
+
 def _items(value: Any) -> dict[str, Any] | None:
     """Return a shallow copy of a mapping or ConfigDict as a dict, None for a value of another type."""
     return dict(value) if isinstance(value, Mapping) or hasattr(value, "items") else None
+
+
+def _range(member: Any) -> Range | None:
+    """Return the range that an annotation `Annotated[..., Range(...)]` declares, None if it declares none."""
+    return next((extra for extra in getattr(member, "__metadata__", ()) if isinstance(extra, Range)), None)
+
+
+def _without_range(member: Any) -> Any:
+    return typing.get_args(member)[0] if typing.get_origin(member) is Annotated else member
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -207,6 +340,7 @@ def _is_tuple(origin: Any) -> bool:
 
 def _accepts(member: Any, value: Any) -> bool:
     """Return whether a value has the outer form of `member`, a type but no union; items and fields are not checked."""
+    member = _without_range(member)
     origin = typing.get_origin(member) or member
     if origin is Any:
         return True
@@ -236,6 +370,8 @@ def _words(annotation: Any) -> str:
 
 
 def _word(member: Any) -> str:
+    if (allowed := _range(member)) is not None:
+        return allowed.describe(_without_range(member))
     origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
     if origin is Literal:
         return " or ".join(map(repr, arguments))

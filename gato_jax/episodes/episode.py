@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +63,15 @@ class Provenance:
                     f"provenance: recorded_at is {self.recorded_at!r}, expected ISO 8601, such as "
                     "2026-03-01T09:30:00+01:00, or START/END"
                 ) from None
+
+
+def join_distinct(provenances: Iterable[Provenance], field: str) -> str:
+    """Return the distinct values of one field of `Provenance` in order of appearance, joined by "; ".
+
+    A value that some of the provenances lack is "not stated". The text is empty if none of them has a value.
+    """
+    values = dict.fromkeys(getattr(provenance, field) for provenance in provenances)
+    return "; ".join(value or "not stated" for value in values) if any(values) else ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

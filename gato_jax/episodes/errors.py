@@ -1,4 +1,4 @@
-"""Errors of specifications and of writes, and the hint of the nearest name."""
+"""Errors of specifications and of writes, and phrases for their messages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ class StoreError(ValueError):
 
 class SpecError(ValueError):
     """A specification that contradicts itself; the message names the field, the value and the remedy."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return one line on an error that a library raised on damaged content, for a message that names the file.
+
+    Errors of look-ups say nothing by themselves ("list index out of range"), so they become a phrase on the content.
+    An error without a message gives the name of its class.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"it lacks {text}"
+    if isinstance(error, IndexError):
+        return "it lacks a part that its format requires"
+    return text or type(error).__name__
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -53,6 +53,18 @@ _SYNONYMS = {
     "ofl": "ofl-1.1", "sil-open-font-license-1.1": "ofl-1.1", "pddl": "pddl-1.0", "public-domain": "public-domain",
 }  # fmt: skip
 
+# Identifiers of licences on the Hugging Face Hub, of those that data and code of agents have.
+_HUB = {"c-uda-1.0": "c-uda", "odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl"} | {
+    name: name
+    for name in (
+        "agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 cc0-1.0 cc-by-2.0 "
+        "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
+        "cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cdla-permissive-1.0 "
+        "cdla-permissive-2.0 cdla-sharing-1.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 gpl-2.0 gpl-3.0 isc lgpl-2.1 lgpl-3.0 "
+        "mit mpl-2.0 ms-pl ncsa ofl-1.1 postgresql unlicense wtfpl zlib"
+    ).split()
+}
+
 # All versions, and all ports to the law of a country, have the same terms.
 _CREATIVE_COMMONS = re.compile(r"cc-by(?P<nc>-nc)?(?P<last>-sa|-nd)?(-\d\.\d(-(at|au|de|fr|igo|jp|nl|uk|us))?)?")
 _VERSION_RANGE = re.compile(r"(\+|-only|-or-later)$")
@@ -93,6 +105,14 @@ def parse_terms(expression: str) -> Terms:
         attribution=evaluate("attribution", _any, _all),
         share_alike=evaluate("share_alike", _any, _all),
     )
+
+
+def hub_licence(expression: str) -> str | None:
+    """Return the identifier of a licence on the Hugging Face Hub, such as "mit"; None if the Hub has none for it.
+
+    An expression of several licences has none.
+    """
+    return _HUB.get(_VERSION_RANGE.sub("", _normalise(expression)))
 
 
 def commercial_use(expression: str) -> bool | None:

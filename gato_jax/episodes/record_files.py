@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.tfrecord import RecordError, TFRecords, TFRecordWriter
 
 FileFormat = Literal["array_record", "tfrecord"]
@@ -55,7 +56,7 @@ class ArrayRecords:
             self._reader = ArrayRecordReader(os.fspath(file), "readahead_buffer_size:0")
             self._count = self._reader.num_records()
         except (RuntimeError, ValueError, IndexError) as error:
-            self.problem = f"{file}: no readable ArrayRecord file ({error}); copy the file again"
+            self.problem = f"{file}: no readable ArrayRecord file ({describe_error(error)}); copy the file again"
         if not self._count:
             self.problem = self.problem or f"{file}: holds no records, or was cut short; copy the file again"
 
@@ -66,7 +67,9 @@ class ArrayRecords:
         try:
             (record,) = self._reader.read([position])
         except (RuntimeError, ValueError, IndexError) as error:
-            raise RecordError(f"{self._file}: record {position} is damaged ({error}); copy the file again") from None
+            raise RecordError(
+                f"{self._file}: record {position} is damaged ({describe_error(error)}); copy the file again"
+            ) from None
         return record
 
 

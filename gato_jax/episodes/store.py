@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import SupportsIndex
@@ -22,7 +23,7 @@ import numpy as np
 
 from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
-from gato_jax.episodes.errors import SpecError
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.specs import TaskSpec
 
 TASK_FILE = "task.json"
@@ -149,7 +150,15 @@ class EpisodeDataset:
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:
         files = [self.directory / name for name in self.index.file.tolist()]
-        return rlds_format.RecordReader(self.directory, files, self.spec)
+        try:
+            return rlds_format.RecordReader(self.directory, files, self.spec)
+        except ImportError:
+            raise
+        except Exception as error:  # errors of JSON, of protobuf or of TFDS
+            raise DatasetError(
+                f"{self.directory}: its description by TFDS, features.json or {TFDS_FILE}, cannot be read "
+                f"({describe_error(error)}); record or convert the dataset again"
+            ) from error
 
     def __getitem__(self, position: SupportsIndex) -> Episode:
         """Read the episode at `position`, where -1 is the last.
@@ -159,13 +168,15 @@ class EpisodeDataset:
           DatasetError: its record is damaged, or has another number of steps than the index says.
         """
         position = range(len(self))[position]
+        reader = self._reader
         try:
-            episode = self._reader.read(position)
+            episode = reader.read(position)
         except ImportError:
             raise
         except Exception as error:  # array_record, protobuf and the image codecs raise errors of their own
             raise DatasetError(
-                f"{self.directory}: episode {position} of split {self.split!r} cannot be read ({error}); "
+                f"{self.directory}: episode {position} of split {self.split!r} cannot be read "
+                f"({describe_error(error)}); "
                 "the files are damaged or were changed: record or convert the dataset again"
             ) from error
         if len(episode) != self.lengths[position]:
@@ -238,8 +249,12 @@ def _read_task(file: Path) -> TaskSpec:
         if content["schema"] != SCHEMA:
             raise DatasetError(f"{file}: schema {content['schema']}, this version reads {SCHEMA}; update gato_jax")
         return TaskSpec.from_json(content["task"])
-    except (OSError, KeyError, TypeError, SpecError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: not a task description ({error!r}); record the dataset again") from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(
+            f"{file}: not a task description ({describe_error(error)}); record the dataset again"
+        ) from error
 
 
 def _read_index(directory: Path, split: str) -> EpisodeIndex:
@@ -251,18 +266,22 @@ def _read_index(directory: Path, split: str) -> EpisodeIndex:
                 raise NoSplitError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
             names = [field.name for field in dataclasses.fields(EpisodeIndex)]
             return EpisodeIndex(**{name: arrays[f"{split}/{name}"] for name in names})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, DatasetError):
             raise
-        raise DatasetError(f"{file}: not a readable episode index ({error}); record the dataset again") from error
+        raise DatasetError(
+            f"{file}: not a readable episode index ({describe_error(error)}); record the dataset again"
+        ) from error
 
 
 def _count_tfds_episodes(file: Path, split: str) -> int:
     try:
         splits = {entry["name"]: entry for entry in json.loads(file.read_text())["splits"]}
         return sum(map(int, splits[split]["shardLengths"]))
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{file}: not a readable TFDS description ({error!r}); record the dataset again") from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{file}: not a readable TFDS description ({describe_error(error)}); record the dataset again"
+        ) from error
 
 
 def _missing_error(directory: Path) -> DatasetError:

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from gato_jax.episodes import Episode
+from gato_jax.runtime.atomic_writes import atomic_file
 
 
 class FramesError(ValueError):
@@ -32,13 +33,13 @@ def save_rollout(episode: Episode, action_names: tuple[str, ...], directory: pat
     steps = episode.acting_steps
     actions = np.concatenate([episode.action[key][:steps].reshape(steps, -1) for key in sorted(episode.action)], axis=1)
     continuous = np.issubdtype(actions.dtype, np.floating)
-    directory.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        directory / f"{episode.task.replace('/', '__')}.npz",
-        frames=episode.frames,
-        actions=actions.astype(np.float32 if continuous else np.int32),
-        action_names=np.array(action_names),
-        rewards=episode.reward[:steps],
-        seed=np.array(episode.seed),
-        score=np.array(episode.score),
-    )
+    with atomic_file(directory / f"{episode.task.replace('/', '__')}.npz") as written:
+        np.savez_compressed(
+            written,
+            frames=episode.frames,
+            actions=actions.astype(np.float32 if continuous else np.int32),
+            action_names=np.array(action_names),
+            rewards=episode.reward[:steps],
+            seed=np.array(episode.seed),
+            score=np.array(episode.score),
+        )

@@ -1,11 +1,17 @@
-"""Embedding, transformer and head: parameters only, no random state. May import tokenization, episodes."""
+"""Embedding, transformer and head: parameters only, no random state. May import tokenization, episodes.
 
-from gato_jax.model.axes import constrain, mesh_axes, param_axes
-from gato_jax.model.config import ComputeConfig, ModelConfig
-from gato_jax.model.einsum import einsum_f32
-from gato_jax.model.gato import Gato, cast_params, count_parameters, graphdef, initialise, is_frozen, param_path
-from gato_jax.model.kernels import KernelError, require_platform
-from gato_jax.model.sizes import published_config
+The names below are imported when they are first used, so that configs are read and checked without JAX.
+"""
+
+from etils import epy
+
+with epy.lazy_api_imports(globals()):
+    from gato_jax.model.axes import constrain, mesh_axes, param_axes
+    from gato_jax.model.config import ComputeConfig, ModelConfig
+    from gato_jax.model.einsum import einsum_f32
+    from gato_jax.model.gato import Gato, cast_params, count_parameters, graphdef, initialise, is_frozen, param_path
+    from gato_jax.model.kernels import KernelError, require_platform
+    from gato_jax.model.sizes import published_config
 
 __all__ = [
     "ComputeConfig",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import BelowOne, PositiveInt, Range, rule
 from gato_jax.tokenization import Tokenization
 
 _READER = DataclassReader(error=ValueError)
+
+_Layers = Annotated[int, Range(above=0, at_most=1000)]  # each is built in Python
+_EvenInt = Annotated[int, Range(above=0, multiple_of=2, remedy="GEGLU splits it in half.")]
+_PatchChannels = Annotated[int, Range(above=0, multiple_of=32, remedy="Its norm has 32 groups.")]
 
 FUSED = ("cudnn", "splash")  # kernels without scores by distance, so for rope only
 
@@ -40,39 +45,38 @@ class ModelConfig:
       ValueError: a value is of another type or out of range, or two contradict each other.
     """
 
-    layers: int
-    width: int
-    heads: int
-    head_size: int
-    hidden: int
+    layers: _Layers
+    width: PositiveInt
+    heads: PositiveInt
+    head_size: PositiveInt
+    hidden: _EvenInt
     position: Literal["relative_xl", "rope"] = "relative_xl"
     image_trunk: Literal["residual_block", "resnet_50"] = "residual_block"
     freeze_image_trunk: bool = False
-    patch_channels: int = 64
-    patch_stride: int = 4
-    stochastic_depth: float = 0.1
-    dropout: float = 0.0
+    patch_channels: _PatchChannels = 64
+    patch_stride: PositiveInt = 4
+    stochastic_depth: BelowOne = 0.1
+    dropout: BelowOne = 0.0
     bin_init: Literal["normal", "fourier"] = "normal"
     tokenization: Tokenization = Tokenization()
 
     def __post_init__(self):
         _READER.check(self, "model")
-        for name in ("layers", "width", "heads", "head_size", "hidden", "patch_channels", "patch_stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} must be positive, got {getattr(self, name)}")
-        if self.hidden % 2:
-            raise ValueError(f"model.hidden must be even, as GEGLU splits it in half; got {self.hidden}")
-        if self.patch_channels % 32:
-            raise ValueError(
-                f"model.patch_channels must be a multiple of 32, its norm's groups; got {self.patch_channels}"
-            )
-        if self.tokenization.patch % self.patch_stride:
-            raise ValueError(f"model.patch_stride {self.patch_stride} does not divide patch {self.tokenization.patch}")
-        for name in ("stochastic_depth", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"model.{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.position == "rope" and self.head_size % 2:
-            raise ValueError(f"model.head_size must be even for rope, which rotates pairs; got {self.head_size}")
+
+    @rule
+    def _patch_divides_by_stride(self) -> str | None:
+        if self.tokenization.patch % self.patch_stride == 0:
+            return None
+        return (
+            f"patch_stride is {self.patch_stride}, expected a divisor of tokenization.patch "
+            f"({self.tokenization.patch}). Change one of them."
+        )
+
+    @rule
+    def _rope_rotates_pairs(self) -> str | None:
+        if self.position != "rope" or self.head_size % 2 == 0:
+            return None
+        return f"head_size is {self.head_size}, expected an even number. position=rope rotates pairs."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,24 +102,23 @@ class ComputeConfig:
     attention: Literal["dense", "blockwise", "cudnn", "splash"] = "blockwise"
     remat: Literal["none", "dots", "full"] = "none"
     scan: bool = False
-    accumulate: int = 1
-    loss_chunk: int = 2048
+    accumulate: PositiveInt = 1
+    loss_chunk: PositiveInt = 2048
 
     def __post_init__(self):
         _READER.check(self, "compute")
-        for name in ("accumulate", "loss_chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"compute.{name} must be positive, got {getattr(self, name)}")
 
-    def require_fits(self, model: ModelConfig):
-        """Raise ValueError if the attention kernel cannot compute this model or dtype; no platform is checked.
+    @rule
+    def _cudnn_has_16_bits(self) -> str | None:
+        if self.attention != "cudnn" or self.dtype == "bfloat16":
+            return None
+        return f"attention=cudnn computes in 16 bits, and dtype is {self.dtype}. Set dtype=bfloat16, or blockwise."
 
-        `cudnn` and `splash` need model.position=rope, and `cudnn` needs dtype=bfloat16.
-        """
-        if self.attention in FUSED and model.position != "rope":
-            raise ValueError(
-                f"compute.attention={self.attention} cannot add the position scores of model.position="
-                f"{model.position}; set compute.attention=blockwise or model.position=rope"
-            )
-        if self.attention == "cudnn" and self.dtype != "bfloat16":
-            raise ValueError("compute.attention=cudnn computes in 16 bits; set compute.dtype=bfloat16, or blockwise")
+    def misfit(self, position: str) -> str | None:
+        """Return why the attention kernel cannot compute a position scheme, None if it can; no platform is checked."""
+        if self.attention not in FUSED or position == "rope":
+            return None
+        return (
+            f"compute.attention={self.attention} cannot add the position scores of model.position={position}. "
+            "Set compute.attention=blockwise or model.position=rope."
+        )

@@ -9,13 +9,14 @@ from typing import Any
 
 from gato_jax.reports.inspection import InspectedRow
 from gato_jax.reports.page import page_environment
+from gato_jax.runtime.paths import as_path
 
 KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separator")
 
 
 def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:
     """Write the inspector page of `rows`, an HTML file, to `path`, make the folders above it, and return `path`."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(rows), encoding="utf-8")
     return path

@@ -16,6 +16,7 @@ from gato_jax.reports.animations import Animation, animate
 from gato_jax.reports.plots import Series, line_chart
 from gato_jax.reports.reading import read_run
 from gato_jax.reports.run import Rollout, Run, TaskScore
+from gato_jax.runtime.paths import as_path
 
 _PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # size limits of all animations together and of each one
 _ROLLOUTS, _CAPTIONS, _DIALOGUES = 24, 24, 12  # the most of each that a page shows
@@ -52,7 +53,7 @@ def write_report(workdir: Path) -> Path:
       ReportError: the folder or a file of the run is missing, or a file is malformed; the message names the folder or
         file and the remedy.
     """
-    path = Path(workdir) / "report.html"
+    path = as_path(workdir) / "report.html"
     path.write_text(render(read_run(workdir)), encoding="utf-8")
     return path
 

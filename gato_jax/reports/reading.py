@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.run import (
     Caption,
     Dataset,
@@ -22,6 +24,7 @@ from gato_jax.reports.run import (
     Run,
     TaskScore,
 )
+from gato_jax.runtime.paths import as_path
 
 _Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Making | Results | TaskScore)
 _READER = DataclassReader(error=ReportError, ignore_unknown_keys=True)
@@ -37,7 +40,7 @@ def read_run(workdir: Path) -> Run:
     Raises:
       ReportError: the folder or a required file is missing, or a file is malformed.
     """
-    workdir = Path(workdir)
+    workdir = as_path(workdir)
     if not workdir.is_dir():
         raise ReportError(
             f"Cannot read the run: {workdir} is not a folder. Name the folder of a finished run (--workdir)."
@@ -58,7 +61,7 @@ def read_results(workdir: Path) -> Results:
     Raises:
       ReportError: the file is missing or malformed, or has no tasks.
     """
-    path = Path(workdir) / "results.json"
+    path = as_path(workdir) / "results.json"
     remedy = f"Run `gato evaluate --workdir={workdir} --json={path}`."
     fields = _read_json(path, remedy)
     if not isinstance(fields, dict) or not fields.get("tasks"):
@@ -85,14 +88,15 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if not path.is_file():
         raise ReportError(f"{path} is missing. Run `gato train`, which writes it.")
     rows: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if line.strip():
             try:
                 row = json.loads(line)
                 rows[int(row["step"])] = row
             except (ValueError, TypeError, KeyError) as error:
                 raise ReportError(
-                    f"{path}, line {number} is not a JSON object with a step ({error}). Delete the line."
+                    f"{path}, line {number} is not a JSON object with a step "
+                    f"({describe_error(error)}). Delete the line."
                 ) from None
     columns: dict[str, list[tuple[int, float]]] = {}
     for step, row in sorted(rows.items()):
@@ -111,7 +115,7 @@ def _read_rollout(path: Path) -> Rollout:
       ReportError: the file is damaged, lacks an array, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             actions = arrays["actions"]
             return Rollout(
                 task=path.stem.replace("__", "/"),
@@ -122,9 +126,9 @@ def _read_rollout(path: Path) -> Rollout:
                 seed=int(arrays["seed"]),
                 score=float(arrays["score"]),
             )
-    except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ReportError(
-            f"{path} is not a rollout ({error}). Run `gato evaluate` again, or delete the file."
+            f"{path} is not a rollout ({describe_error(error)}). Run `gato evaluate` again, or delete the file."
         ) from None
 
 
@@ -156,7 +160,7 @@ def _read_json(path: Path, remedy: str) -> Any:
     except FileNotFoundError:
         raise ReportError(f"{path} is missing. {remedy}") from None
     except (ValueError, OSError) as error:
-        raise ReportError(f"{path} is not JSON ({error}). {remedy}") from None
+        raise ReportError(f"{path} is not JSON ({describe_error(error)}). {remedy}") from None
 
 
 def _named(kind: type[_Record], key: str, table: Any, where: str, remedy: str) -> tuple[_Record, ...]:

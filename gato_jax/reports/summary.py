@@ -60,6 +60,23 @@ def short(value: float | int) -> str:
     return f"{value:.3g}"
 
 
+def percent(share: float | None) -> str:
+    """Format a share in [0, 1] as a percentage with one decimal, such as "12.3%"; "-" for None.
+
+    Only exactly 0 and 1 give "0%" and "100%"; shares that are nearly so give "<0.1%" and ">99.9%".
+    """
+    if share is None:
+        return "-"
+    if share in (0.0, 1.0):
+        return f"{share:.0%}"
+    return "<0.1%" if share < 0.001 else ">99.9%" if 0.999 < share < 1 else f"{share:.1%}"
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2 episodes"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float | int) -> str:
     """Format a duration: "90 s" below two minutes, "5.5 min" below two hours, else in hours, "2.0 h"."""
     for size, unit in ((3600, "h"), (60, "min")):

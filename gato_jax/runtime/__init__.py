@@ -1,6 +1,6 @@
-"""Paths on disks and in buckets, atomic writes, locks and signals of jobs that run long.
+"""Paths on disks and in buckets, atomic writes, locks and signals of long jobs, devices and compilation.
 
-Imports no other package of gato_jax, nor NumPy nor JAX.
+Imports no other package of gato_jax and not NumPy; `devices` imports JAX when it is used.
 """
 
 from gato_jax.runtime.file_locks import FolderInUseError, writer_lock

@@ -15,16 +15,17 @@ class AppendedFile:
     """Writer that adds bytes to the end of a file.
 
     On a disk, `flush` passes what was written to the operating system. An object in a bucket cannot grow: the writer
-    keeps its content in memory, and `flush` writes all of it again unless it did so less than INTERVAL seconds ago.
+    keeps its content in memory, and `flush` writes all of it again unless it did so less than `interval` seconds ago.
     Call `sync` where the content must be there if the process is killed afterwards.
 
     Args:
       path: The file. What is in it is kept.
       fresh: Whether to empty it first.
+      interval: Shortest time between two writes by `flush` of an object in a bucket, in seconds.
     """
 
-    def __init__(self, path: pathlib.Path, *, fresh: bool = False):
-        self.path = path
+    def __init__(self, path: pathlib.Path, *, fresh: bool = False, interval: float = INTERVAL):
+        self.path, self.interval = path, interval
         self.closed = False
         self._file: IO[bytes] | None = None
         self._content = bytearray()
@@ -45,10 +46,10 @@ class AppendedFile:
             self._content += content
 
     def flush(self):
-        """Pass on what was written, to a bucket at most every INTERVAL seconds."""
+        """Pass on what was written, to a bucket at most every `interval` seconds."""
         if self._file is not None:
             self._file.flush()
-        elif time.monotonic() - self._written_at > INTERVAL:
+        elif time.monotonic() - self._written_at > self.interval:
             self.sync()
 
     def sync(self):

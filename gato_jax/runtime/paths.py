@@ -10,12 +10,14 @@ take a `pathlib.Path` and use only its methods work in both places. Three rules 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pathlib
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -68,6 +70,18 @@ def require_local(path: str | os.PathLike[str], what: str, remedy: str) -> pathl
     if is_bucket(path):
         raise BucketError(f"{what} is {path}, expected a path on a disk. {remedy}")
     return pathlib.Path(path)
+
+
+@contextlib.contextmanager
+def local_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a path on a disk: `path` itself, or that of a copy of the object in a bucket, removed after the block."""
+    if not isinstance(path, BucketPath):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="gato-download-") as folder:
+        copy = pathlib.Path(folder) / path.name
+        path.download(copy)
+        yield copy
 
 
 def remove_tree(folder: pathlib.Path):

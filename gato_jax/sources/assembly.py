@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Provenance, Text
-from gato_jax.sources.fields import Fields, split_path
-from gato_jax.sources.reader import EpisodeRejected
+from gato_jax.sources.decoders import DECODERS
+from gato_jax.sources.field_paths import DecoderCall, parse_path, unknown_decoder
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.pixels import decode_image, to_images
+from gato_jax.sources.reader import EpisodeRejected, SourceError
+
+_log = logging.getLogger(__name__)
 
 ReadField = Callable[[str], Any]
+_EXACT_INTEGERS = float(2**24)  # float32 holds all integers up to this one
 
 
 def assemble(
@@ -27,61 +32,52 @@ def assemble(
 ) -> Episode:
     """Build an episode of T steps from the columns of a recording, and validate every value.
 
-    Every step holds an action that was taken, except for the last step if `final_observation` is set. Without a reward
-    field all rewards are 0. Limits of continuous values are not checked.
+    Every step holds an action that was taken, except for a last step that is only the final observation. Without a
+    reward field all rewards are 0. Limits of continuous values are not checked.
 
     Args:
       fields: the fields to read and their modalities.
-      read_field: returns the T values of a field, given its name without a slice such as `[0:6]`. A Text field may also
-        be a single string that holds for all steps. Images are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or
-        T encoded files. It raises KeyError if the recording has no such field, and the episode is then rejected.
+      read_field: returns the T values of a field, given its name without slices and decoders. A Text field may also be
+        a single string that holds for all steps. Images are a (T, H, W, C) uint8 array, or T arrays of (H, W, C), or T
+        encoded files. It raises KeyError if the recording has no such field, and the episode is then rejected.
       location: file and number of the episode, the beginning of error messages.
       provenance: provenance of this episode. Default: that of `fields`.
       step_flags: those of `discount`, `is_first`, `is_last` and `is_terminal` that the recording stores as fields of
         these names. The others are derived on the assumption that the last step is terminal.
-      final_observation: whether the last step holds an observation and no action. It is ignored if the recording
-        stores `is_last` and that is false at the last step.
+      final_observation: whether the last step holds an observation and no action, unless `fields.final_observation`
+        says otherwise. Both are ignored if the recording stores `is_last` and that is false at the last step. The
+        action there may then be any value; one that the modality does not allow is replaced by zero, or the limit next
+        to it.
 
     Raises:
-      EpisodeRejected: a field is missing or has the wrong type or shape, fields differ in length, a value is not finite
-        or a discrete one not in [0, n), an image cannot be decoded or has the wrong size, time does not increase, a
-        flag marks an episode border inside the episode, success is not a number, there are no steps, or all fields are
-        constant texts.
+      EpisodeRejected: a field is missing or has the wrong type or shape, a decoder does not suit it, fields differ in
+        length, a value is not finite or a discrete one not in [0, n), an image cannot be decoded, is not of 8 bits or
+        has the wrong size or number of channels, time does not increase, a flag marks an episode border inside the
+        episode, success is not a number, there are no steps or none with an action, or all fields are constant texts.
+      SourceError: a field names an unknown decoder.
     """
 
-    def read(path: str) -> Any:
-        name, part = split_path(path)
-        try:
-            values = read_field(name)
-        except KeyError as error:
-            raise EpisodeRejected(
-                location, f"it has no field {name!r} ({error.args[0] if error.args else ''})"
-            ) from None
-        if part is None:
-            return values
-        if (values := np.asarray(values)).ndim != 2 or values.shape[1] < part.stop:
-            raise EpisodeRejected(location, f"field {path!r} is out of range for a column of shape {values.shape}")
-        return values[:, part]
+    def read(path: str, modality: Modality | None = None) -> Any:
+        return _read_converted(read_field, path, modality, location)
 
+    recorded_flags = {name: read(name) for name in step_flags}
+    final = final_observation if fields.final_observation is None else fields.final_observation
+    final = final and bool(np.reshape(recorded_flags.get("is_last", True), -1)[-1:].all())
     sides: dict[str, dict[str, np.ndarray]] = {"observation": {}, "action": {}}
     constant_texts: list[tuple[str, str, Any]] = []  # (side, key, text), repeated once T is known
     for side, arrays in sides.items():
         for key, (path, modality) in getattr(fields, side).items():
-            values, label = read(path), f"{side} {key!r} (field {path!r})"
+            values, label = read(path, modality), f"{side} {key!r} (field {path!r})"
             if isinstance(values, (str, bytes)) and isinstance(modality, Text):
                 constant_texts.append((side, key, values))
-                continue
-            size = fields.recorded_sizes.get(key)
-            arrays[key] = to_array(values, modality, label, location, size)
-    counts = {f"{side} {key!r}": len(values) for side, arrays in sides.items() for key, values in arrays.items()}
-    if not counts:
-        raise EpisodeRejected(location, "its fields are all constant texts, so the number of steps is unknown")
-    steps = next(iter(counts.values()))
-    if len(set(counts.values())) > 1:
-        lengths = ", ".join(f"{count} of {key}" for key, count in counts.items())
-        raise EpisodeRejected(location, f"its columns have different lengths: {lengths}")
-    if steps == 0:
-        raise EpisodeRejected(location, "it has no steps")
+            elif final and side == "action":
+                arrays[key] = _to_acted_array(values, modality, label, location)
+            else:
+                arrays[key] = to_array(values, modality, label, location, fields.recorded_sizes.get(key))
+    steps = _count_steps(sides, location)
+    if final and steps == 1:
+        raise EpisodeRejected(location, "its only step is its final observation, so that it has no action. Set "
+                              "final_observation to false in the fields if an action was taken there")  # fmt: skip
     for side, key, text in constant_texts:
         one = to_array([text], getattr(fields, side)[key][1], f"{side} {key!r}", location)
         sides[side][key] = np.repeat(one, steps)
@@ -92,7 +88,7 @@ def assemble(
         reward = to_array(read(fields.reward), Continuous(shape=()), f"reward (field {fields.reward!r})", location)
         if len(reward) != steps:
             raise EpisodeRejected(location, f"it has {len(reward)} rewards, expected {steps}, one for each step")
-    flags = _step_flags({name: read(name) for name in step_flags}, steps, location)
+    flags = _step_flags(recorded_flags, steps, location)
     return Episode(
         task=fields.spec.name,
         observation=sides["observation"],
@@ -102,10 +98,130 @@ def assemble(
         is_first=flags["is_first"],
         is_last=flags["is_last"],
         is_terminal=flags["is_terminal"],
-        final_observation=final_observation and bool(flags["is_last"][-1]),
+        final_observation=final,
         provenance=provenance or fields.provenance,
         success=None if fields.success is None else _read_success(read(fields.success), fields.success, location),
     )
+
+
+def _read_converted(read_field: ReadField, path: str, modality: Modality | None, location: str) -> Any:
+    """Read the values of a field and apply the slices and decoders of its path.
+
+    Args:
+      read_field: as in `assemble`.
+      path: path of the field.
+      modality: modality of the field; None for a reward, a time or the success flag.
+      location: file and number of the episode.
+
+    Raises:
+      EpisodeRejected: there is no such field, a slice is out of range, or a decoder does not suit the values. For
+        images the last is raised when they are iterated over.
+      SourceError: the field does not exist, and its name looks like the call of an unknown decoder.
+    """
+    parsed = parse_path(path)
+    try:
+        values = read_field(parsed.name)
+    except KeyError as error:
+        if unknown := unknown_decoder(parsed.name):
+            raise SourceError(
+                f"cannot read field {parsed.name!r} of {location}: decoder is {unknown!r}, expected one of "
+                f"{', '.join(DECODERS)}"
+            ) from None
+        reason = error.args[0] if error.args else ""
+        raise EpisodeRejected(location, f"it has no field {parsed.name!r} ({reason})") from None
+    for conversion in parsed.conversions:
+        if isinstance(conversion, slice):
+            if (values := np.asarray(values)).ndim != 2 or values.shape[1] < conversion.stop:
+                raise EpisodeRejected(location, f"field {path!r} is out of range for a column of shape {values.shape}")
+            values = values[:, conversion]
+        elif isinstance(modality, Image):
+            values = _decode_images(values, conversion, path, modality, location)
+        else:
+            values = _decode_column(values, conversion, path, location)
+    return values
+
+
+def _decode_column(values: Any, call: DecoderCall, path: str, location: str) -> Any:
+    """Apply a decoder to the T values of a field; raise EpisodeRejected if it does not suit them."""
+    if call.decoder.column is None:
+        raise EpisodeRejected(location, f"field {path!r} cannot be decoded by {call.name}, which converts images")
+    try:
+        return call.decoder.column(values, *call.arguments)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise EpisodeRejected(location, f"field {path!r} cannot be decoded by {call.name} ({error})") from None
+
+
+def _decode_images(values: Any, call: DecoderCall, path: str, modality: Image, location: str) -> Any:
+    """Return an iterator over T images, decoded from files if necessary, to which a decoder is applied.
+
+    A single value that is no sequence is returned as it is, for `to_array` to refuse.
+    """
+    if not _holds_steps(values):
+        return values
+    convert = call.decoder.image
+    if convert is None:
+        raise EpisodeRejected(location, f"field {path!r} cannot be decoded by {call.name}, which converts no images")
+
+    def decoded() -> Iterator[np.ndarray]:
+        for step, value in enumerate(values):
+            image = decode_image(value, f"field {path!r} at step {step}", location, channels=modality.channels)
+            try:
+                if image.ndim not in (2, 3) or image.dtype.kind not in "biuf":
+                    raise ValueError(f"it is {image.dtype} of shape {image.shape}, expected an image")
+                yield convert(image, *call.arguments)
+            except ValueError as error:
+                raise EpisodeRejected(
+                    location, f"field {path!r} at step {step} cannot be decoded by {call.name} ({error})"
+                ) from None
+
+    return decoded()
+
+
+def _holds_steps(values: Any) -> bool:
+    """Return whether values can be iterated over and are not a single text or encoded image."""
+    return np.iterable(values) and not isinstance(values, (str, bytes))
+
+
+def _to_acted_array(values: Any, modality: Modality, label: str, location: str) -> np.ndarray:
+    """Convert T recorded actions as `to_array` does, of which the last one was not taken.
+
+    If the modality does not allow the last one, it is replaced by zero, an empty text, or the limit next to zero.
+    """
+    if not _holds_steps(values) or not hasattr(values, "__len__") or len(values) < 2:
+        return to_array(values, modality, label, location)
+    acted = to_array(values[:-1], modality, label, location)
+    try:
+        last = to_array(values[-1:], modality, label, location)
+    except EpisodeRejected:
+        last = np.zeros_like(acted[:1])
+        if isinstance(modality, Text):
+            last[0] = ""
+        elif isinstance(modality, Continuous):
+            low, high = (limit.reshape(modality.shape) for limit in modality.limits)
+            last = np.clip(last, low, high).astype(acted.dtype)
+    return np.concatenate([acted, last])
+
+
+def _count_steps(sides: dict[str, dict[str, np.ndarray]], location: str) -> int:
+    """Return the number of steps of the columns of an episode.
+
+    Args:
+      sides: {"observation": {key: array}, "action": {key: array}}, without constant texts.
+      location: file and number of the episode.
+
+    Raises:
+      EpisodeRejected: there are no columns or no steps, or the columns differ in length.
+    """
+    counts = {f"{side} {key!r}": len(values) for side, arrays in sides.items() for key, values in arrays.items()}
+    if not counts:
+        raise EpisodeRejected(location, "its fields are all constant texts, so the number of steps is unknown")
+    steps = next(iter(counts.values()))
+    if len(set(counts.values())) > 1:
+        lengths = ", ".join(f"{count} of {key}" for key, count in counts.items())
+        raise EpisodeRejected(location, f"its columns have different lengths: {lengths}")
+    if steps == 0:
+        raise EpisodeRejected(location, "it has no steps")
+    return steps
 
 
 def _step_flags(recorded: dict[str, Any], steps: int, location: str) -> dict[str, np.ndarray]:
@@ -148,8 +264,8 @@ def to_array(
     """Convert T recorded values to the array that an episode holds for a modality.
 
     Images are resized to the size of the modality. Continuous values may be integers or booleans, and their limits are
-    not checked. Discrete values must be integers or booleans in [0, n). For a modality of shape (1,), values of shape
-    (T,) are accepted.
+    not checked; large numbers that float32 cannot tell apart are refused. Discrete values must be integers or booleans
+    in [0, n). For a modality of shape (1,), values of shape (T,) are accepted.
 
     Args:
       values: T numbers, arrays, strings, UTF-8 bytes or encoded images.
@@ -165,16 +281,16 @@ def to_array(
 
     Raises:
       EpisodeRejected: `values` is a single value, or one of the values has the wrong type or shape, is not finite as
-        float32, is not in [0, n), is not UTF-8, or is an image that cannot be decoded.
+        float32, is not in [0, n), is not UTF-8, or is an image that cannot be decoded or is not of 8 bits; or different
+        numbers of 2**24 or more are equal as float32.
     """
-    several = np.iterable(values) and not isinstance(values, (str, bytes))
-    if not several:
+    if not _holds_steps(values):
         raise EpisodeRejected(location, f"{label} is the single value {values!r:.40}, expected one for each step")
     match modality:
         case Text():
             return _to_texts(list(values), label, location)
         case Image():
-            return _to_images(values, modality, label, location, recorded_size)
+            return to_images(values, modality, label, location, recorded_size)
     array = np.asarray(values)
     kinds = "biu" if isinstance(modality, Discrete) else "fiub"
     if array.dtype.kind not in kinds:
@@ -184,17 +300,42 @@ def to_array(
         raise EpisodeRejected(location, f"{label} has shape {array.shape[1:]} at each step, expected {modality.shape}")
     array = array.reshape(len(array), *modality.shape)
     if isinstance(modality, Discrete):
-        array = array.astype(np.int64)
         if (wrong := (array < 0) | (array >= modality.n)).any():
             step, value = int(np.argwhere(wrong)[0][0]), array[wrong][0]
             raise EpisodeRejected(location, f"{label} is {value} at step {step}, expected a value in [0, {modality.n})")
-        return array
+        return array.astype(np.int64)
     with np.errstate(over="ignore"):  # an overflow becomes infinite, and is rejected below
-        array = array.astype(np.float32)
-    if not (finite := np.isfinite(array)).all():
-        step, value = int(np.argwhere(~finite)[0][0]), array[~finite][0]
+        rounded = array.astype(np.float32)
+    if not (finite := np.isfinite(rounded)).all():
+        step, value = int(np.argwhere(~finite)[0][0]), rounded[~finite][0]
         raise EpisodeRejected(location, f"{label} is {value} at step {step}, expected a finite number")
-    return array
+    _require_distinct(array, rounded, label, location)
+    return rounded
+
+
+def _require_distinct(array: np.ndarray, rounded: np.ndarray, label: str, location: str):
+    """Raise EpisodeRejected if different large numbers become equal when they are rounded to float32.
+
+    Only elements with a number of 2**24 or more are compared. Rounding of smaller numbers is below one, and a part in
+    16 million, as it is of every float64.
+
+    Args:
+      array: recorded numbers, (T, ...).
+      rounded: the same as float32.
+      label: name of the field in error messages.
+      location: file and number of the episode.
+    """
+    if array.dtype.itemsize <= 2 or not array.size or np.abs(rounded).max() < _EXACT_INTEGERS:
+        return
+    flat, rounded = array.reshape(len(array), -1), rounded.reshape(len(array), -1)
+    for element in np.flatnonzero(np.abs(rounded).max(axis=0) >= _EXACT_INTEGERS):
+        recorded, kept = (len(np.unique(values[:, element])) for values in (flat, rounded))
+        if kept < recorded:
+            raise EpisodeRejected(
+                location, f"{label} has {recorded} different numbers near {flat[0, element]} at element {element}, but "
+                f"only {kept} as float32. Name the field as relative(PATH), which subtracts the first step, and bring "
+                "it to a useful unit with scale(PATH, FACTOR)"
+            )  # fmt: skip
 
 
 def require_increasing(times: np.ndarray, steps: int, location: str):
@@ -213,95 +354,6 @@ def require_increasing(times: np.ndarray, steps: int, location: str):
     if (back := times[1:] <= times[:-1]).any():
         step = int(back.argmax())
         raise EpisodeRejected(location, f"time goes from {times[step]} to {times[step + 1]} at step {step + 1}")
-
-
-def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
-    """Resize an image by area averaging to the size of a modality, in the way that `modality.fit` says.
-
-    An image that has this size already is returned as it is. A smaller one is enlarged.
-
-    Args:
-      image: (H, W, C) uint8 with the number of channels of `modality`.
-      modality: gives height, width and `fit`: `resize` ignores the aspect ratio; `pad` keeps it and adds black borders;
-        `crop` keeps it and cuts equal parts off both edges of the side that is too long for the final aspect ratio.
-
-    Returns:
-      (height, width, channels) uint8.
-    """
-    if image.shape == modality.shape:
-        return image
-    picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    size, mean = (modality.width, modality.height), PIL.Image.Resampling.BOX
-    scales = modality.width / picture.width, modality.height / picture.height
-    if modality.fit == "pad":
-        inner = max(round(picture.width * min(scales)), 1), max(round(picture.height * min(scales)), 1)
-        canvas = PIL.Image.new(picture.mode, size)  # black
-        canvas.paste(picture.resize(inner, mean), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-        return np.asarray(canvas).reshape(modality.shape)
-    left, top = 0.0, 0.0
-    if modality.fit == "crop":
-        left = max(picture.width - modality.width / max(scales), 0.0) / 2
-        top = max(picture.height - modality.height / max(scales), 0.0) / 2
-    cut = picture.resize(size, mean, box=(left, top, picture.width - left, picture.height - top))
-    return np.asarray(cut).reshape(modality.shape)
-
-
-def _to_images(
-    values: Any, modality: Image, label: str, location: str, recorded_size: tuple[int, int] | None
-) -> np.ndarray:
-    """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8.
-
-    Args:
-      values: T encoded files or uint8 arrays, (H, W, C), or (H, W) for one channel.
-      modality: gives the final size, the number of channels C and the way to resize.
-      label: name of the field in error messages.
-      location: file and number of the episode.
-      recorded_size: H and W that every image must have. Default: those of the first image.
-
-    Raises:
-      EpisodeRejected: an image cannot be decoded, or has the wrong type, size or number of channels.
-    """
-    fitted, size = [], recorded_size
-    for step, value in enumerate(values):
-        image = decode_image(value, f"{label} at step {step}", location)
-        if image.ndim == 2:
-            image = image[..., None]
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != modality.channels:
-            raise EpisodeRejected(
-                location, f"{label} at step {step} is {image.dtype} of shape {image.shape}, expected uint8 of shape "
-                f"(height, width, {modality.channels})"
-            )  # fmt: skip
-        size = size or image.shape[:2]
-        if image.shape[:2] != tuple(size):
-            raise EpisodeRejected(
-                location, f"{label} at step {step} is {image.shape[0]} high and {image.shape[1]} wide, expected "
-                f"{size[0]} and {size[1]}"
-            )  # fmt: skip
-        fitted.append(fit_image(image, modality))
-    return np.stack(fitted) if fitted else np.zeros((0, *modality.shape), np.uint8)
-
-
-def decode_image(value: Any, label: str, location: str) -> np.ndarray:
-    """Return an image as an array, decoded if it is the content of an encoded file.
-
-    Args:
-      value: the bytes of a PNG, JPEG or similar file, or an array, which is returned as it is, without any check.
-      label: name of the image in error messages.
-      location: file and number of the episode.
-
-    Returns:
-      For an encoded file, (H, W) uint8 if it is an 8-bit grey image, otherwise (H, W, 3) uint8 RGB without alpha.
-
-    Raises:
-      EpisodeRejected: the file cannot be decoded.
-    """
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        try:
-            with PIL.Image.open(io.BytesIO(value)) as picture:
-                return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-            raise EpisodeRejected(location, f"{label} cannot be decoded ({error})") from None
-    return np.asarray(value)
 
 
 def _to_texts(values: Sequence[Any], label: str, location: str) -> np.ndarray:

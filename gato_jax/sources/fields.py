@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
 from gato_jax.episodes.modalities import modality_to_json
 from gato_jax.episodes.specs import Metric
+from gato_jax.sources.field_paths import FieldPath, parse_path
 from gato_jax.sources.reader import SourceError
 
 _READER = DataclassReader(error=SourceError)
 FIELDS_FILE = "fields.json"
-_SLICED_PATH = re.compile(r"(?P<path>.+)\[(?P<start>\d+):(?P<stop>\d+)\]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,7 @@ class Fields:
 
     Few formats store the meaning of their fields, so a person writes it down, usually as `fields.json` beside the
     recording. A field is named by its path in the recording, such as `observation/state`. A slice selects elements of a
-    vector: `action[0:6]` are its first six.
+    vector: `action[0:6]` are its first six. A decoder converts the values: `drop_alpha(front)`. See `parse_path`.
 
     Attributes:
       suite: suite of the task.
@@ -46,6 +45,9 @@ class Fields:
       success: path of the success flag, one value for an episode, or one for each step, of which the last counts.
         Nonzero means success. Default: success is unknown.
       timestamps: path of the times of the steps, in any unit. They must increase strictly.
+      final_observation: whether the last step of an episode holds an observation and no action, as RLDS defines its
+        `is_last`. The action there is then not learned. Default: what the format says; the last step of RLDS and Minari
+        is such a step, that of other formats has an action.
       recorded_sizes: {observation key: (height, width)} in pixels that recorded images must have. The images of other
         keys may have any size, which must be the same at all steps of an episode.
     """
@@ -62,7 +64,21 @@ class Fields:
     reward: str | None = None
     success: str | None = None
     timestamps: str | None = None
+    final_observation: bool | None = None
     recorded_sizes: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def paths(self) -> list[tuple[FieldPath, Modality | None]]:
+        """The parsed paths with their modalities: observations, actions, reward, success and timestamps, in this order.
+
+        The last three have no modality.
+
+        Raises:
+          SourceError: a decoder has wrong arguments.
+        """
+        described = [*self.observation.values(), *self.action.values()]
+        others = [(path, None) for path in (self.reward, self.success, self.timestamps) if path is not None]
+        return [(parse_path(path), modality) for path, modality in (*described, *others)]
 
     @functools.cached_property
     def spec(self) -> TaskSpec:
@@ -70,7 +86,17 @@ class Fields:
 
         Raises:
           SpecError: the fields contradict each other.
+          SourceError: a decoder has wrong arguments, or does not suit its field.
         """
+        for path, modality in self.paths:
+            for call in path.calls:
+                is_image = isinstance(modality, Image)
+                if (call.decoder.image if is_image else call.decoder.column) is None:
+                    kind = "numbers" if modality is None else type(modality).__name__.lower()
+                    raise SourceError(
+                        f"cannot read field {path.name!r} by the decoder {call.name}: the field is declared as {kind}, "
+                        f"expected {'anything else' if is_image else 'image'}. Change its kind or its decoder."
+                    )
         return TaskSpec(
             suite=self.suite,
             task=self.task,
@@ -174,13 +200,3 @@ def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
             f'{location} is {value!r:.60}, expected an object with "field", the path in the recording, and "kind"'
         )
     return path, _READER.value(Modality, {name: part for name, part in value.items() if name != "field"}, location)
-
-
-def split_path(path: str) -> tuple[str, slice | None]:
-    """Split a path such as `action[0:6]` into the name `action` and the slice 0:6, or None if there is no slice.
-
-    Only a slice with both ends counts: `action[3]` and `action[:6]` are returned whole, as names without a slice.
-    """
-    if (match := _SLICED_PATH.fullmatch(path)) is None:
-        return path, None
-    return match["path"], slice(int(match["start"]), int(match["stop"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_jax.sources.reader import EpisodeRejected
+from gato_jax.sources.video_frames import frame_pixels
 
 _MAX_REORDERED_FRAMES = 16  # B-frames are decoded out of order: the seek begins this many frames early
 _THREADS = 2  # few, because several processes read episodes at once
@@ -30,7 +31,7 @@ def episode_frames(
       whole: whether a frame after these T frames is an error. If false, later frames are ignored.
 
     Yields:
-      Frames, (H, W, 3) uint8 RGB.
+      Frames, (H, W, 3) uint8 RGB, or another type as `frame_pixels` says.
 
     Raises:
       EpisodeRejected: the file does not exist, cannot be decoded or has no video, has no frame at one of the times, or
@@ -59,11 +60,13 @@ def episode_frames(
                     continue
                 if frame.time > times[number] + half:
                     break
-                yield frame.to_ndarray(format="rgb24")
+                yield frame_pixels(frame)
                 number += 1
                 if number == len(times) and not whole:
                     break
-    except FFmpegError as error:
+    except (FFmpegError, ValueError) as error:
+        if isinstance(error, EpisodeRejected):
+            raise
         raise EpisodeRejected(location, f"{file.name} cannot be decoded at step {number} ({error})") from None
     if number < len(times):
         raise EpisodeRejected(location, f"{file.name} has no frame at {times[number]:.4f} s for step {number}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Range, rule
 from gato_jax.tokenization.vocabulary import TEXT_PIECES, Vocabulary
 
 ACTION_BINS = 256  # bins of an action element in RT-1, RT-2 and OpenVLA
@@ -37,37 +38,44 @@ class Tokenization:
 
     vocabulary: Vocabulary = Vocabulary()
     observations: Literal["mu_law", "linear"] = "mu_law"
-    mu: float = 100.0
-    m: float = 256.0
+    mu: PositiveFloat = 100.0
+    m: PositiveFloat = 256.0
     actions: Literal["gato", "rt_1", "rt_2"] = "gato"
-    patch: int = 16
+    patch: PositiveInt = 16
     image_tokenizer: str | None = None
-    image_ahead: int | None = None
-    local_positions: int = 512
+    image_ahead: NonNegativeInt | None = None
+    local_positions: Annotated[int, Range(at_least=2)] = 512
     predict_text_observations: bool = True
 
     def __post_init__(self):
         DataclassReader(error=ValueError).check(self, "tokenization")
-        for name in ("mu", "m", "patch"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"tokenization.{name} must be positive, got {getattr(self, name)}")
-        if self.local_positions < 2:
-            raise ValueError(f"tokenization.local_positions must be 2 or more, got {self.local_positions}")
-        if self.actions == "rt_1" and self.vocabulary.bins < ACTION_BINS:
-            raise ValueError(
-                f"tokenization.actions rt_1 needs vocabulary.bins >= {ACTION_BINS}, got {self.vocabulary.bins}"
-            )
-        if self.actions == "rt_2" and self.vocabulary.text != TEXT_PIECES:
-            raise ValueError(
-                f"tokenization.actions rt_2 uses the last of {TEXT_PIECES} text pieces, vocabulary.text is "
-                f"{self.vocabulary.text}; set it to {TEXT_PIECES}"
-            )
-        if (self.image_tokenizer is None) != (self.vocabulary.image_codes == 0):
-            raise ValueError(
-                f"vocabulary.image_codes is {self.vocabulary.image_codes} and tokenization.image_tokenizer "
-                f"{self.image_tokenizer}; set both for an image tokenizer, or neither"
-            )
-        if self.image_ahead is not None and (self.image_tokenizer is None or self.image_ahead < 0):
-            raise ValueError(
-                f"tokenization.image_ahead is {self.image_ahead}: it must be 0 or more, and needs an image tokenizer"
-            )
+
+    @rule
+    def _rt_1_has_its_bins(self) -> str | None:
+        if self.actions != "rt_1" or self.vocabulary.bins >= ACTION_BINS:
+            return None
+        return f"vocabulary.bins is {self.vocabulary.bins}, expected {ACTION_BINS} or more for actions=rt_1. Raise it."
+
+    @rule
+    def _rt_2_has_all_text_pieces(self) -> str | None:
+        if self.actions != "rt_2" or self.vocabulary.text == TEXT_PIECES:
+            return None
+        return (
+            f"vocabulary.text is {self.vocabulary.text}, but actions=rt_2 uses the last of {TEXT_PIECES} text pieces. "
+            f"Set it to {TEXT_PIECES}."
+        )
+
+    @rule
+    def _images_are_codes_or_patches(self) -> str | None:
+        if (self.image_tokenizer is None) == (self.vocabulary.image_codes == 0):
+            return None
+        return (
+            f"vocabulary.image_codes is {self.vocabulary.image_codes} and image_tokenizer {self.image_tokenizer}. Set "
+            "both for an image tokenizer, or neither."
+        )
+
+    @rule
+    def _predicted_images_are_codes(self) -> str | None:
+        if self.image_ahead is None or self.image_tokenizer is not None:
+            return None
+        return f"image_ahead is {self.image_ahead}, which needs an image tokenizer. Name one, or set None."

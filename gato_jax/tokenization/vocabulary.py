@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import NonNegativeInt, PositiveInt, Range
 
 TEXT_PIECES = 32_000  # pieces of the SentencePiece model in third_party/mistral_tokenizer
 
@@ -40,18 +41,12 @@ class Vocabulary:
       image_codes: number of codes of the image tokenizer; 0 without one.
     """
 
-    text: int = TEXT_PIECES
-    bins: int = 1024
-    image_codes: int = 0
+    text: PositiveInt = TEXT_PIECES
+    bins: Annotated[int, Range(at_least=2, at_most=65_536)] = 1024
+    image_codes: NonNegativeInt = 0
 
     def __post_init__(self):
         DataclassReader(error=ValueError).check(self, "vocabulary")
-        if self.text < 1:
-            raise ValueError(f"vocabulary.text must be positive, got {self.text}")
-        if not 2 <= self.bins <= 65_536:
-            raise ValueError(f"vocabulary.bins must be in [2, 65536], got {self.bins}")
-        if self.image_codes < 0:
-            raise ValueError(f"vocabulary.image_codes must be 0 or more, got {self.image_codes}")
 
     @property
     def continuous(self) -> int:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import NonNegativeFloat, PositiveInt, Range, rule
 
 NORM_GROUPS = 8
 STEM_STRIDE = 4  # largest stride of the first convolution; blocks at the full side would take most of the time
@@ -54,31 +55,26 @@ class ImageTokenizerConfig:
       commitment: weight of the commitment loss, which keeps the encoder's vectors near their code vectors.
     """
 
-    side: int = 64
-    grid: int = 8
-    codes: int = 1024
-    code_size: int = 32
-    channels: int = 64
-    blocks: int = 2
-    commitment: float = 0.25
+    side: PositiveInt = 64
+    grid: PositiveInt = 8
+    codes: PositiveInt = 1024
+    code_size: PositiveInt = 32
+    channels: Annotated[int, Range(above=0, multiple_of=NORM_GROUPS, remedy="Norms have that many groups.")] = 64
+    blocks: PositiveInt = 2
+    commitment: NonNegativeFloat = 0.25
 
     def __post_init__(self):
-        DataclassReader(error=ImageTokenizerError).check(self, "image tokenizer")
-        for name in ("side", "grid", "codes", "code_size", "channels", "blocks"):
-            if (value := getattr(self, name)) < 1:
-                raise ImageTokenizerError(f"image tokenizer: {name} is {value}, expected a positive number")
+        DataclassReader(error=ImageTokenizerError).check(self, "image_tokenizer")
+
+    @rule
+    def _side_halves_to_grid(self) -> str | None:
         factor, rest = divmod(self.side, self.grid)
-        if rest or factor & (factor - 1):
-            raise ImageTokenizerError(
-                f"image tokenizer: side must be grid times a power of two, got side {self.side} and grid {self.grid}; "
-                f"for this grid take {self.grid * 4}, {self.grid * 8} or {self.grid * 16}"
-            )
-        if self.channels % NORM_GROUPS:
-            raise ImageTokenizerError(
-                f"image tokenizer: channels must be a multiple of {NORM_GROUPS}, its norms' groups; got {self.channels}"
-            )
-        if not 0 <= self.commitment < math.inf:
-            raise ImageTokenizerError(f"image tokenizer: commitment must not be negative, got {self.commitment!r}")
+        if not rest and factor & (factor - 1) == 0:
+            return None
+        return (
+            f"side is {self.side}, expected grid ({self.grid}) times a power of two. Take {self.grid * 4}, "
+            f"{self.grid * 8} or {self.grid * 16}."
+        )
 
     @property
     def token_count(self) -> int:

@@ -13,12 +13,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from gato_jax.batching import Mixture
 from gato_jax.tokenization import decode
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import concatenate
+from gato_jax.training.bucket_events import summary_writer
 from gato_jax.training.config import ConfigError, TrainConfig
 
 _HIDDEN = ("step", "tokens", "seconds")
@@ -47,7 +47,7 @@ class Board:
     ):
         folder = workdir / "tensorboard"
         replaced = list(folder.glob("events.out.tfevents.*")) if folder.is_dir() else []
-        self._writer = SummaryWriter(str(folder), filename_suffix=f".{uuid.uuid4().hex[:8]}")
+        self._writer = summary_writer(folder, filename_suffix=f".{uuid.uuid4().hex[:8]}")
         for name, image in images.items():
             self._writer.add_image(f"first_batch/{name}", image, 0, dataformats="HWC")
         began = time.time() - (lines[-1]["seconds"] if lines else 0.0)
@@ -64,6 +64,10 @@ class Board:
         self._writer.flush()
         if self._wandb is not None:
             self._wandb.log({name: value for name, value in line.items() if name != "step"}, step=line["step"])
+
+    def flush(self):
+        """Pass on all events."""
+        self._writer.flush()
 
     def close(self):
         """Write what is left and close the files."""

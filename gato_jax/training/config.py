@@ -1,22 +1,36 @@
-"""Configs of training as frozen dataclasses, read from a ConfigDict or from JSON."""
+"""Configs of training as frozen dataclasses, read from a ConfigDict or from JSON.
+
+The module imports nothing heavy, so that a config is checked before JAX is imported.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
+from etils import epy
 from ml_collections import ConfigDict
 
-from gato_jax.batching import DatasetConfig
-from gato_jax.batching.admission import AdmissionConfig
-from gato_jax.batching.opening import Missing
-from gato_jax.batching.weights import Weighting
+from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, Weighting
 from gato_jax.episodes.dataclass_reader import DataclassReader
-from gato_jax.model import ComputeConfig, ModelConfig
-from gato_jax.tokenization import Tokenization
-from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+from gato_jax.episodes.ranges import (
+    BelowOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+    Seed,
+    UnitInterval,
+    rule,
+)
+from gato_jax.model.config import ComputeConfig, ModelConfig
+from gato_jax.runtime.paths import as_path
+
+with epy.lazy_imports():
+    from gato_jax.tokenization import image_tokenizer as image_tokenizers
 
 Fields: TypeAlias = Mapping[str, Any] | ConfigDict
 
@@ -26,6 +40,12 @@ class ConfigError(ValueError):
 
 
 READER = DataclassReader(error=ConfigError)
+
+_Steps = Annotated[int, Range(above=0, below=2**31)]  # the step is counted in 32 bits
+_Threads = Annotated[int, Range(above=0, at_most=1024)]
+_EmaDecay = Annotated[float, Range(at_least=0, below=1, remedy="None keeps no average.")]
+_ClipNorm = Annotated[float, Range(above=0, remedy="None does not clip.")]
+_Keep = Annotated[int, Range(above=0, remedy="None keeps all.")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,24 +66,23 @@ class OptimizerConfig:
       ema_decay: Decay in [0, 1) of a moving average of the params, with which the agent then acts; None for no average.
 
     Raises:
-      ConfigError: `ema_decay` is not in [0, 1).
+      ConfigError: A number is out of its range.
     """
 
     schedule: Literal["cosine", "constant"] = "cosine"
-    peak_learning_rate: float = 1e-4
-    initial_learning_rate: float = 1e-7
-    final_fraction: float = 0.1
-    warmup_steps: int = 15_000
-    beta_1: float = 0.9
-    beta_2: float = 0.95
-    epsilon: float = 1e-8
-    weight_decay: float = 0.1
-    clip_norm: float | None = None
-    ema_decay: float | None = None
+    peak_learning_rate: NonNegativeFloat = 1e-4
+    initial_learning_rate: NonNegativeFloat = 1e-7
+    final_fraction: UnitInterval = 0.1
+    warmup_steps: NonNegativeInt = 15_000
+    beta_1: BelowOne = 0.9
+    beta_2: BelowOne = 0.95
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.1
+    clip_norm: _ClipNorm | None = None
+    ema_decay: _EmaDecay | None = None
 
     def __post_init__(self):
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1); None keeps no average")
+        READER.check(self, "optimizer")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,9 +95,19 @@ class MeshConfig:
       tensor: Axis that heads, hidden units and the vocabulary are spread over, but not rows.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    data: Literal[-1] | PositiveInt = -1
+    fsdp: Literal[-1] | PositiveInt = 1
+    tensor: Literal[-1] | PositiveInt = 1
+
+    def __post_init__(self):
+        READER.check(self, "mesh")
+
+    @rule
+    def _one_axis_takes_the_rest(self) -> str | None:
+        sizes = [self.data, self.fsdp, self.tensor]
+        if sizes.count(-1) <= 1:
+            return None
+        return f"data, fsdp and tensor are {sizes}, expected at most one -1. Set the others to numbers of devices."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,20 +125,18 @@ class CheckpointsConfig:
       ConfigError: A number is too small, or `keep_every` is no multiple of `every`.
     """
 
-    every: int = 1000
-    keep: int | None = 2
-    keep_every: int | None = None
+    every: PositiveInt = 1000
+    keep: _Keep | None = 2
+    keep_every: PositiveInt | None = None
 
     def __post_init__(self):
-        if self.every < 1:
-            raise ConfigError(f"checkpoints.every is {self.every}, expected a positive number")
-        if self.keep is not None and self.keep < 1:
-            raise ConfigError(f"checkpoints.keep is {self.keep}, expected a positive number, or None to keep all")
-        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % self.every):
-            raise ConfigError(
-                f"checkpoints.keep_every is {self.keep_every}, expected a multiple of checkpoints.every {self.every}, "
-                "or None"
-            )
+        READER.check(self, "checkpoints")
+
+    @rule
+    def _kept_checkpoints_are_written(self) -> str | None:
+        if self.keep_every is None or self.keep_every % self.every == 0:
+            return None
+        return f"keep_every is {self.keep_every}, expected a multiple of every ({self.every}). Change it, or set None."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,20 +155,15 @@ class EvaluatorsConfig:
       ConfigError: A value is out of range.
     """
 
-    every: int = 1000
-    held_out_rows: int = 64
+    every: PositiveInt = 1000
+    held_out_rows: NonNegativeInt = 64
     tasks: tuple[str, ...] = ()
-    episodes: int = 10
-    environments: int = 10
-    temperature: float = 1.0
+    episodes: PositiveInt = 10
+    environments: PositiveInt = 10
+    temperature: NonNegativeFloat = 1.0
 
     def __post_init__(self):
-        for name in ("every", "episodes", "environments"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluators.{name} is {getattr(self, name)}, expected a positive number")
-        for name in ("held_out_rows", "temperature"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"evaluators.{name} is {getattr(self, name)}, expected 0 or more")
+        READER.check(self, "evaluators")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,10 +206,10 @@ class TrainConfig:
       ConfigError: A value is out of range, or two of them contradict each other.
     """
 
-    seed: int
-    batch_size: int
-    context: int
-    steps: int
+    seed: Seed
+    batch_size: PositiveInt
+    context: PositiveInt
+    steps: _Steps
     model: ModelConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
@@ -196,47 +218,71 @@ class TrainConfig:
     weighting: Weighting = "by_hand"
     missing: Missing = "error"
     admission: AdmissionConfig = AdmissionConfig()
-    patch_budget: int | None = None
-    target_budget: int | None = None
+    patch_budget: NonNegativeInt | None = None
+    target_budget: PositiveInt | None = None
     image_tokenizer: str | None = None
     image_trunk_weights: str | None = None
     init_from: str | None = None
     distributed: bool = False
     predict_prompts: bool = False
-    log_every: int = 20
+    log_every: PositiveInt = 20
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     evaluators: EvaluatorsConfig = EvaluatorsConfig()
-    max_skipped_steps: int = 5
+    max_skipped_steps: PositiveInt = 5
     wandb: str | None = None
-    loader_threads: int = 1
+    loader_threads: _Threads = 1
 
     def __post_init__(self):
-        for name in ("batch_size", "context", "steps", "log_every", "max_skipped_steps", "loader_threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
-        if self.checkpoints.every % self.log_every:
-            raise ConfigError(
-                f"checkpoints.every {self.checkpoints.every} must be a multiple of log_every {self.log_every}, "
-                "so that a resumed run logs the same means"
-            )
-        if self.model.tokenization.image_tokenizer is not None and self.image_tokenizer is None:
-            raise ConfigError(
-                "tokenization.image_tokenizer needs the tokenizer itself; name its folder, image_tokenizer"
-            )
-        try:
-            self.compute.require_fits(self.model)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        if self.image_trunk_weights is not None and self.model.image_trunk != "resnet_50":
-            raise ConfigError(
-                f"image_trunk_weights are of a ResNet-50, model.image_trunk is {self.model.image_trunk}; set resnet_50"
-            )
-        if self.init_from is not None and self.image_trunk_weights is not None:
-            raise ConfigError("init_from and image_trunk_weights are both set, expected one of them; leave one out")
-        if self.evaluators.tasks and self.distributed:
-            raise ConfigError("evaluators.tasks are played in one process, and distributed is True; leave one out")
-        if self.optimizer.warmup_steps >= self.steps:
-            raise ConfigError(f"optimizer.warmup_steps {self.optimizer.warmup_steps} must be below steps {self.steps}")
+        READER.check(self, "config")
+
+    @rule
+    def _checkpoints_end_a_line_of_metrics(self) -> str | None:
+        if self.checkpoints.every % self.log_every == 0:
+            return None
+        return (
+            f"checkpoints.every is {self.checkpoints.every}, expected a multiple of log_every ({self.log_every}), so "
+            "that a resumed run logs the same means. Change one of them."
+        )
+
+    @rule
+    def _image_tokenizer_is_named(self) -> str | None:
+        if self.model.tokenization.image_tokenizer is None or self.image_tokenizer is not None:
+            return None
+        return "tokenization.image_tokenizer needs the tokenizer itself. Name its folder in image_tokenizer."
+
+    @rule
+    def _attention_fits_the_model(self) -> str | None:
+        return self.compute.misfit(self.model.position)
+
+    @rule
+    def _image_trunk_has_weights_of_its_kind(self) -> str | None:
+        if self.image_trunk_weights is None or self.model.image_trunk == "resnet_50":
+            return None
+        return (
+            f"image_trunk_weights are those of a ResNet-50, model.image_trunk is {self.model.image_trunk}. Set "
+            "model.image_trunk=resnet_50."
+        )
+
+    @rule
+    def _warm_up_ends(self) -> str | None:
+        if self.optimizer.warmup_steps < self.steps:
+            return None
+        return (
+            f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, expected less than steps ({self.steps}). "
+            "Lower it."
+        )
+
+    @rule
+    def _params_begin_in_one_way(self) -> str | None:
+        if self.init_from is None or self.image_trunk_weights is None:
+            return None
+        return "init_from and image_trunk_weights are both set, expected one of them. Leave one out."
+
+    @rule
+    def _one_process_plays(self) -> str | None:
+        if not self.evaluators.tasks or not self.distributed:
+            return None
+        return "evaluators.tasks are played in one process, and distributed is True. Leave one of them out."
 
     @classmethod
     def from_mapping(cls, config: Fields, workdir: pathlib.Path | None = None) -> TrainConfig:
@@ -253,21 +299,42 @@ class TrainConfig:
             missing; a value is not allowed; or the section `tokenization` contradicts the image tokenizer.
           ImageTokenizerError: The folder `image_tokenizer` has no image tokenizer that can be read.
         """
-        fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
-        tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
-        if (folder := READER.value(str | None, fields.get("image_tokenizer"), "config.image_tokenizer")) is not None:
-            images = ImageTokenizer.load(pathlib.Path(folder))
-            vocabulary = read_section(tokenization.get("vocabulary", {}), "config.tokenization.vocabulary")
-            tokenization["vocabulary"] = vocabulary
-            for section, key, value in (
-                (tokenization, "image_tokenizer", images.fingerprint),
-                (vocabulary, "image_codes", images.config.codes),
-            ):
-                if section.setdefault(key, value) != value:
-                    raise ConfigError(f"{key} is {section[key]!r}, that of {folder} is {value!r}; leave it out")
-        model = read_section(fields.get("model", {}), "config.model")
-        model["tokenization"] = READER.read(Tokenization, tokenization, "config.tokenization")
-        return READER.read(cls, {**fields, "model": model}, "config")
+        fields = nested_fields(config, workdir)
+        READER.raise_listed(config_problems(READER.problems(cls, fields, "config")), "config")
+        return READER.read(cls, fields, "config")
+
+
+def nested_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:
+    """Return the fields of `TrainConfig` in a config, with the section `tokenization` inside of the section `model`.
+
+    The arguments are those of `TrainConfig.from_mapping`. With an image tokenizer, the tokenization gets its
+    fingerprint and number of codes. Other values are not checked.
+
+    Raises:
+      ConfigError: A section is no object, or `tokenization` contradicts the image tokenizer.
+      ImageTokenizerError: The folder `image_tokenizer` has no image tokenizer that can be read.
+    """
+    fields = {key: value for key, value in plain_fields(config, workdir).items() if key != "experiment"}
+    tokenization = read_section(fields.pop("tokenization", {}), "config.tokenization")
+    if (folder := READER.value(str | None, fields.get("image_tokenizer"), "config.image_tokenizer")) is not None:
+        images = image_tokenizers.ImageTokenizer.load(as_path(folder))
+        vocabulary = read_section(tokenization.get("vocabulary", {}), "config.tokenization.vocabulary")
+        tokenization["vocabulary"] = vocabulary
+        for section, key, value in (
+            (tokenization, "image_tokenizer", images.fingerprint),
+            (vocabulary, "image_codes", images.config.codes),
+        ):
+            if section.setdefault(key, value) != value:
+                raise ConfigError(f"{key} is {section[key]!r}, that of {folder} is {value!r}; leave it out")
+    model = read_section(fields.get("model", {}), "config.model")
+    if "tokenization" in model:
+        raise ConfigError("config.model has the key 'tokenization', expected it in config. Move the section there.")
+    return {**fields, "model": {**model, "tokenization": tokenization}}
+
+
+def config_problems(problems: Sequence[str]) -> list[str]:
+    """Return problems of `nested_fields` with the names that the keys have in the config."""
+    return [line.replace("config.model.tokenization", "config.tokenization") for line in problems]
 
 
 def plain_fields(config: Fields, workdir: pathlib.Path | None) -> dict[str, Any]:

@@ -7,33 +7,42 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from gato_jax.batching import DatasetConfig
 from gato_jax.checkpoints import AgentCheckpoint, CheckpointError, CheckpointStore
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
+from gato_jax.episodes.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt, Seed, rule
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources import Fields as SourceFields
 from gato_jax.sources import open_source
 from gato_jax.sources.selection import Selection, select
 from gato_jax.tokenization import Contract
-from gato_jax.training.config import READER, ConfigError, Fields, TrainConfig, plain_fields, read_section
+from gato_jax.training.config import (
+    READER,
+    ConfigError,
+    Fields,
+    TrainConfig,
+    config_problems,
+    nested_fields,
+    plain_fields,
+    read_section,
+)
 
 # Defaults of fine-tuning; those of TrainConfig are for pretraining.
 _ADAM = {"schedule": "constant", "peak_learning_rate": 1e-5, "warmup_steps": 0, "weight_decay": 0.0}
 _REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
 # Keys that a config may not set, with the reason and the remedy.
 _FIXED = {
-    "datasets": "it has one dataset; fill the section dataset",
-    "image_tokenizer": "it is the checkpoint's; leave it out",
-    "init_from": "all params are the checkpoint's; leave it out",
-    "image_trunk_weights": "all params are the checkpoint's; leave it out",
+    "datasets": "It has one dataset. Fill the section dataset.",
+    "image_tokenizer": "It is the checkpoint's. Leave it out.",
+    "init_from": "All params are the checkpoint's. Leave it out.",
+    "image_trunk_weights": "All params are the checkpoint's. Leave it out.",
 }
 
 
@@ -57,41 +66,68 @@ class FinetuneConfig:
     """
 
     task: str
-    episodes: int = 1000
-    keep_best: int = 2000
-    series: int = 0
-    evaluate_every: int = 100
-    rollouts: int = 10
-    smoothing: int = 5
-    environments: int = 10
-    temperature: float = 1.0
+    episodes: PositiveInt = 1000
+    keep_best: PositiveInt = 2000
+    series: Seed = 0
+    evaluate_every: PositiveInt = 100
+    rollouts: NonNegativeInt = 10
+    smoothing: PositiveInt = 5
+    environments: PositiveInt = 10
+    temperature: NonNegativeFloat = 1.0
 
     def __post_init__(self):
-        for name in ("episodes", "keep_best", "evaluate_every", "smoothing", "environments"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
-        for name in ("series", "rollouts", "temperature"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.episodes > self.keep_best:
-            raise ConfigError(f"episodes {self.episodes} cannot be drawn from keep_best {self.keep_best}; raise it")
+        READER.check(self, "config")
 
-    def require_fits(self, training: TrainConfig):
-        """Check that a training run fits these settings.
+    @rule
+    def _episodes_are_among_the_best(self) -> str | None:
+        if self.episodes <= self.keep_best:
+            return None
+        return f"episodes is {self.episodes}, expected at most keep_best ({self.keep_best}). Raise keep_best."
 
-        Raises:
-          ConfigError: The steps are no multiple of `evaluate_every`; there are rollouts, and fewer evaluations than
-            `smoothing`; or `distributed` is set. Fine-tuning runs in one process, with or without rollouts.
-        """
-        if training.steps % self.evaluate_every:
-            raise ConfigError(f"steps {training.steps} must be a multiple of evaluate_every {self.evaluate_every}")
-        if self.rollouts and (evaluations := training.steps // self.evaluate_every) < self.smoothing:
-            raise ConfigError(
-                f"smoothing is {self.smoothing} evaluations, and steps {training.steps} have {evaluations}; "
-                "lower smoothing or evaluate_every"
-            )
-        if training.distributed:
-            raise ConfigError("distributed=True: fine-tuning runs in one process; leave it out and use one host")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneRun:
+    """Settings of fine-tuning, and the config of the training run that follows from them.
+
+    Attributes:
+      finetuning: Settings of fine-tuning.
+      training: Config of the run, with one dataset, named as the task, and a checkpoint for each evaluation.
+
+    Raises:
+      ConfigError: The steps are no multiple of `evaluate_every`; there are rollouts, and fewer evaluations than
+        `smoothing`; or `distributed` is set. Fine-tuning runs in one process, with or without rollouts.
+    """
+
+    finetuning: FinetuneConfig
+    training: TrainConfig
+
+    def __post_init__(self):
+        READER.check(self, "config")
+
+    @rule
+    def _last_step_is_evaluated(self) -> str | None:
+        if self.training.steps % self.finetuning.evaluate_every == 0:
+            return None
+        return (
+            f"steps is {self.training.steps}, expected a multiple of evaluate_every "
+            f"({self.finetuning.evaluate_every}). Change one of them."
+        )
+
+    @rule
+    def _evaluations_are_enough_to_smooth(self) -> str | None:
+        evaluations = self.training.steps // self.finetuning.evaluate_every
+        if not self.finetuning.rollouts or evaluations >= self.finetuning.smoothing:
+            return None
+        return (
+            f"smoothing is {self.finetuning.smoothing}, expected at most the number of evaluations, "
+            f"{evaluations} in {self.training.steps} steps. Lower smoothing or evaluate_every."
+        )
+
+    @rule
+    def _one_process_trains(self) -> str | None:
+        if not self.training.distributed:
+            return None
+        return "distributed is True, but fine-tuning runs in one process. Leave it out and use one host."
 
 
 def read_finetuning(
@@ -118,56 +154,99 @@ def read_finetuning(
       ContractError: The config states another tokenization than the checkpoint's.
     """
     fields = plain_fields(config, workdir)
-    if fixed := sorted(_FIXED.keys() & fields.keys()):
-        raise ConfigError(f"config has {fixed[0]}, which fine-tuning cannot set: {_FIXED[fixed[0]]}")
-    own, training = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
-    READER.require_known(fields, [*own, *training, "dataset", "tokenization"], "config")
-    finetuning = READER.read(FinetuneConfig, {name: fields.pop(name) for name in own if name in fields}, "config")
-    if "dataset" not in fields:
-        raise ConfigError("config lacks dataset, a section with the source of the task's episodes")
-    dataset = {"weight": 1.0, **read_section(fields.pop("dataset"), "config.dataset")}
-    fields["datasets"] = {finetuning.task: READER.read(DatasetConfig, dataset, "config.dataset")}
-    fields["model"], fields["tokenization"] = _checkpoint_sections(fields, checkpoint)
-    fields["optimizer"] = {**_ADAM, **read_section(fields.get("optimizer", {}), "config.optimizer")}
+    own, known = ([field.name for field in dataclasses.fields(kind)] for kind in (FinetuneConfig, TrainConfig))
+    fixed = [key for key in sorted(_FIXED) if key in fields]
+    problems = [f"config has {key}, which fine-tuning cannot set. {_FIXED[key]}" for key in fixed]
+    problems += READER.unknown_keys(fields, [*own, *known, "dataset", "tokenization"], "config")
+    settings = {name: fields[name] for name in own if name in fields}
+    sections, broken = _training_fields(fields, settings, checkpoint)
     if checkpoint.model.tokenization.image_tokenizer is not None:
-        fields["image_tokenizer"] = str(path / "image_tokenizer")
-    log_every = fields.get("log_every", TrainConfig.log_every)
-    if type(log_every) is int and log_every > 0 and finetuning.evaluate_every % log_every:
-        raise ConfigError(
-            f"evaluate_every {finetuning.evaluate_every} must be a multiple of log_every {log_every}, so that a "
-            "resumed run logs the same means"
-        )
-    checkpoints = read_section(fields.get("checkpoints", {}), "config.checkpoints")
-    if "every" in checkpoints:
-        raise ConfigError(
-            "config has checkpoints.every, which fine-tuning cannot set: each evaluation is of a checkpoint; set "
-            "evaluate_every"
-        )
-    training = TrainConfig.from_mapping({**fields, "checkpoints": {**checkpoints, "every": finetuning.evaluate_every}})
-    Contract(training.model.tokenization, {}).require_equal(Contract(checkpoint.model.tokenization, {}), str(path))
-    finetuning.require_fits(training)
-    return finetuning, training
+        sections["image_tokenizer"] = str(path / "image_tokenizer")
+    nested = {"finetuning": settings, "training": nested_fields(sections, None)}
+    problems += broken + _in_words_of_the_config(READER.problems(FinetuneRun, nested, "config"), settings)
+    READER.raise_listed(problems, "config")
+    run = READER.read(FinetuneRun, nested, "config")
+    stated, trained = run.training.model.tokenization, checkpoint.model.tokenization
+    Contract(stated, {}).require_equal(Contract(trained, {}), str(path))
+    return run.finetuning, run.training
 
 
-def _checkpoint_sections(fields: Fields, checkpoint: AgentCheckpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the sections model and tokenization: those of the checkpoint, with the values that the config sets.
+def _training_fields(
+    fields: Mapping[str, Any], settings: Mapping[str, Any], checkpoint: AgentCheckpoint
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of the training run, and the problems of the config that they do not show.
 
-    Of the model, a config sets dropout and stochastic depth alone. These two are never the checkpoint's: where the
-    config does not set them they are 0.1 and 0. Values of the tokenization are not checked here.
+    Args:
+      fields: Fields of the config.
+      settings: Settings of fine-tuning, of which `task` and `evaluate_every` count here. They may be missing or wrong.
+      checkpoint: The agent to begin with.
 
     Raises:
-      ConfigError: The config sets any other key of the model, even to the checkpoint's value, or a section is no
-        mapping.
+      ConfigError: A section is no object.
+    """
+    known = {field.name for field in dataclasses.fields(TrainConfig)} - _FIXED.keys()
+    training = {name: value for name, value in fields.items() if name in known}
+    model, tokenization, problems = _checkpoint_sections(fields, checkpoint)
+    dataset: dict[str, Any] = {"weight": 1.0}
+    if "dataset" in fields:
+        dataset |= read_section(fields["dataset"], "config.dataset")
+    checkpoints = read_section(fields.get("checkpoints", {}), "config.checkpoints")
+    if "every" in checkpoints:
+        problems.append(
+            "config has checkpoints.every, which fine-tuning cannot set. Each evaluation is of a checkpoint. Set "
+            "evaluate_every."
+        )
+    every = settings.get("evaluate_every", FinetuneConfig.evaluate_every)
+    if not isinstance(every, int) or every < 1:  # it is reported as a setting
+        every = fields.get("log_every", TrainConfig.log_every)
+    return {
+        **training,
+        "model": model,
+        "tokenization": tokenization,
+        "optimizer": {**_ADAM, **read_section(fields.get("optimizer", {}), "config.optimizer")},
+        "datasets": {str(settings.get("task")): dataset},
+        "checkpoints": {**checkpoints, "every": every},
+    }, problems
+
+
+def _in_words_of_the_config(problems: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return problems of a `FinetuneRun` with the names that the keys have in a config of fine-tuning."""
+    renamed = {
+        "config.finetuning": "config",
+        "config.training": "config",
+        f"config.datasets.{settings.get('task')}": "config.dataset",
+        "checkpoints.every": "evaluate_every",
+    }
+    lines = config_problems(problems)
+    for old, new in renamed.items():
+        lines = [line.replace(old, new) for line in lines]
+    return config_problems(lines)
+
+
+def _checkpoint_sections(
+    fields: Mapping[str, Any], checkpoint: AgentCheckpoint
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Return the sections model and tokenization, those of the checkpoint with the values that the config sets.
+
+    Of the model, a config sets dropout and stochastic depth alone. These two are never the checkpoint's: where the
+    config does not set them they are 0.1 and 0. Values of the tokenization are not checked here. The third item names
+    all other keys of the model that the config sets, even to the checkpoint's values, one problem for each.
+
+    Raises:
+      ConfigError: A section is no mapping.
     """
     model = dataclasses.asdict(checkpoint.model)
     tokenization = model.pop("tokenization")
     stated = read_section(fields.get("model", {}), "config.model")
-    if others := sorted(stated.keys() - _REGULARISATION.keys()):
-        raise ConfigError(f"model.{others[0]} is the checkpoint's; a config sets {' and '.join(_REGULARISATION)} only")
+    problems = [
+        f"config.model.{key} is the checkpoint's, a config sets {' and '.join(_REGULARISATION)} only. Leave it out."
+        for key in sorted(stated.keys() - _REGULARISATION.keys())
+    ]
+    stated = {key: value for key, value in stated.items() if key in _REGULARISATION}
     tokens = read_section(fields.get("tokenization", {}), "config.tokenization")
     vocabulary = read_section(tokens.pop("vocabulary", {}), "config.tokenization.vocabulary")
     tokens = {**tokenization, **tokens, "vocabulary": {**tokenization["vocabulary"], **vocabulary}}
-    return {**model, **_REGULARISATION, **stated}, tokens
+    return {**model, **_REGULARISATION, **stated}, tokens, problems
 
 
 def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: TaskSpec | None) -> Selection:

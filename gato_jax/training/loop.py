@@ -19,6 +19,7 @@ from gato_jax.model import count_parameters
 from gato_jax.runtime import Interruption
 from gato_jax.training.board import first_images, require_wandb
 from gato_jax.training.config import ConfigError, TrainConfig
+from gato_jax.training.config_file import write_config
 from gato_jax.training.evaluators import Evaluator, evaluate, is_due
 from gato_jax.training.holding import hold_run
 from gato_jax.training.processes import any_process
@@ -55,7 +56,7 @@ def train(
       config: Config of the run. When a run is continued, steps, optimizer and the settings of computation, logging,
         checkpoints and evaluation may differ; the model and all that decides the rows may not (see `resume`).
       mixture: The rows, under the seed, batch size and context of the config.
-      workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
+      workdir: Folder of the run, for checkpoints, config.json, metrics.jsonl and TensorBoard events.
       stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
         or a larger number for all of `config.steps`.
       start: Function that makes the initial state of a run that has no checkpoint.
@@ -97,6 +98,8 @@ def train(
     _log_sizes(config, mixture, program, budgets)
 
     store = CheckpointStore(workdir, keep=config.checkpoints.keep, keep_every=config.checkpoints.keep_every)
+    if not jax.process_index():
+        write_config(config, workdir)
     first_step = store.latest_step() or 0
     stop = min(config.steps, stop_after or config.steps)
     if not is_due(config, first_step, stop):
@@ -105,7 +108,7 @@ def train(
     with jax.set_mesh(mesh), contextlib.closing(store):
         with interruption.at_once():  # nothing is lost before the first step
             state, held = store.restore_training(first_step, program.state) if first_step else (start(program, key), {})
-            train_step = compile_step(program) if first_step < stop else program.step
+            train_step = compile_step(program, config) if first_step < stop else program.step
             for evaluator in evaluators:
                 evaluator.prepare(program)
             images = {} if jax.process_index() else first_images(mixture, open_image_tokenizer(config, workdir))

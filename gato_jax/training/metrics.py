@@ -107,8 +107,9 @@ class MetricsLog:
         self.previous = time.monotonic()  # an evaluation is no training
 
     def sync(self):
-        """Pass on all lines, because a checkpoint is about to be written that counts on them."""
+        """Write all lines and events to the disk or bucket, so that they are there before a checkpoint is."""
         self.file.sync()
+        self.board.flush()
 
     def close(self) -> dict[str, Any]:
         """Close the files and return the last line of metrics.jsonl, {} if there is none."""

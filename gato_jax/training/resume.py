@@ -16,7 +16,7 @@ import pathlib
 from typing import Any
 
 from gato_jax.batching import Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json, require_place
 from gato_jax.episodes.differences import differences, require_same
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import TrainConfig
@@ -122,6 +122,7 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
 
 def newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
     """Return `model`, `contract` and `run`, as JSON, and `step` of a folder's newest checkpoint; None without one."""
+    require_place(workdir)
     if not (workdir / "checkpoints").is_dir():
         return None
     with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:

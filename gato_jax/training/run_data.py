@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 
 from gato_jax.batching import Mixture, open_held_out, open_mixture
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 from gato_jax.training.config import ConfigError, TrainConfig
@@ -90,7 +91,7 @@ def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTok
     """
     if config.image_tokenizer is None:
         return None
-    tokenizer, copy = ImageTokenizer.load(pathlib.Path(config.image_tokenizer)), workdir / "image_tokenizer"
+    tokenizer, copy = ImageTokenizer.load(as_path(config.image_tokenizer)), workdir / "image_tokenizer"
     if not (copy / "image_tokenizer.json").exists():  # the file that is written last
         tokenizer.save(copy)
     elif (present := ImageTokenizer.load(copy)).fingerprint != tokenizer.fingerprint:

@@ -28,8 +28,9 @@ class NonFiniteLossError(RuntimeError):
 class SkippedSteps:
     """Record of the steps of a run that were skipped, in WORKDIR/skipped_steps.jsonl.
 
-    A line has `step`, counted from 1, `loss`, `gradient_norm` and `update_norm` as text, and `rows`: for each row of the batch its
-    number in the run, which `gato inspect --row` takes, the name of its dataset, and the numbers of its episodes.
+    A line has `step`, counted from 1, `loss`, `gradient_norm` and `update_norm` as text, and `rows`: for each row of
+    the batch its number in the run, which `gato inspect --row` takes, the name of its dataset, and the numbers of its
+    episodes.
 
     Args:
       workdir: Folder of the run.

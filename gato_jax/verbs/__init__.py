@@ -5,8 +5,9 @@ library at its top inside of `etils.epy.lazy_imports`, which loads a package whe
 --help` starts in under half a second, although JAX alone takes longer.
 """
 
-import os
+from gato_jax.runtime.compilation import enable_cache
+from gato_jax.runtime.devices import choose_platforms
 
-# This is set before JAX is imported: where the TPU library is installed without a TPU, JAX would print complaints.
-if not any(os.path.exists(device) for device in ("/dev/accel0", "/dev/vfio/0", "/dev/nvidia0")):
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# These set variables that JAX reads when it is imported.
+choose_platforms()
+enable_cache()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
 
@@ -126,7 +126,7 @@ def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Calla
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = pathlib.Path(flag.policy)
+        path = as_path(flag.policy)
         agent = policy.Agent.restore(path)
         for spec in specs.values():
             agent.require_task(spec)

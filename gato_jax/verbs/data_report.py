@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
@@ -31,7 +31,7 @@ def data_report(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the statistics to.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "data", "output")
-    page = pathlib.Path(flag.output)
+    page = as_path(flag.output)
     require_output_file(page)
 
     readers = [open_data(where, flag.split) for where in (flag.data, flag.against) if where]

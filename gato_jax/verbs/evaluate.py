@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 
@@ -45,13 +46,13 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "File for the scores. Default: results.json in --workdir.", flag_values=flag)
     parse_flags(flag, argv)
     require(flag, "workdir")
-    workdir = pathlib.Path(flag.workdir)
+    workdir = as_path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
     available = len(environments.EVALUATION_SEEDS)
     if flag.episodes > available:
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
-    path = pathlib.Path(flag.json or workdir / "results.json")
+    path = as_path(flag.json or workdir / "results.json")
     kept = {} if flag.json else _other_fields(path)
     agent = policy.Agent.restore(workdir)
     references = evaluation.gather_references(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
@@ -71,12 +71,12 @@ def _export_agent(flag: flags.FlagValues):
       UsageError: --workdir is missing, or --output is a folder or exists without --overwrite.
     """
     require(flag, "workdir")
-    output = pathlib.Path(flag.output)
+    output = as_path(flag.output)
     require_output_file(output)
     if output.exists() and not flag.overwrite:
         raise UsageError(f"--output is {output}, which exists already. Name another file, or replace it (--overwrite).")
 
-    with contextlib.closing(checkpoints.CheckpointStore(pathlib.Path(flag.workdir), read_only=True)) as store:
+    with contextlib.closing(checkpoints.CheckpointStore(as_path(flag.workdir), read_only=True)) as store:
         agent = store.restore_agent()
     checkpoints.export_params(agent, output, dtype=flag.dtype)
     counts = {
@@ -95,7 +95,7 @@ def _export_data(flag: flags.FlagValues, config: Any):
     """Write the dataset --data to the folder --output as token records or as Parquet rows, as --format says."""
     require(flag, "data")
 
-    output, settings = pathlib.Path(flag.output), _tokenization(config)
+    output, settings = as_path(flag.output), _tokenization(config)
     reader = open_data(flag.data, flag.split)
     job = batching.Export(
         spec=reader.spec,
@@ -127,7 +127,5 @@ def _tokenization(config: Any) -> dict[str, Any]:
             f"--config.image_tokenizer is {config.image_tokenizer}, but an export has no workdir. Name a folder."
         )
     run = training.TrainConfig.from_mapping(config)
-    images = (
-        None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(pathlib.Path(run.image_tokenizer))
-    )
+    images = None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(as_path(run.image_tokenizer))
     return {"tokenization": run.model.tokenization, "image_tokenizer": images}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epy
 
-from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
+from gato_jax.runtime.paths import as_path
+from gato_jax.verbs.flags import UsageError, define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
@@ -44,14 +45,17 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
+    define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "from", "config", "workdir")
-    path = pathlib.Path(flag.get_flag_value("from", ""))
+    path = as_path(flag.get_flag_value("from", ""))
     checkpoint = _open_checkpoint(path)
-    config, train_config = training.read_finetuning(config_file.value, checkpoint, path, pathlib.Path(flag.workdir))
+    config, train_config = training.read_finetuning(config_file.value, checkpoint, path, as_path(flag.workdir))
     spec = _environment_spec(config.task) if config.rollouts else None
     selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)
+    if flag.on_damage == "previous":
+        checkpoints.set_aside_damaged(workdir)
     start_file = workdir / "finetune_start.json"
     identity = training.identity(config, checkpoint) | selection.to_json()
     training.require_same_start(start_file, identity, workdir)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
+
 with epy.lazy_imports():
     from ml_collections import config_flags
 
@@ -67,7 +69,7 @@ def require_file_path(name: str, path: str | pathlib.Path):
     Raises:
       UsageError: The path is a folder, or a parent of it is a file.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.is_dir():
         raise UsageError(f"--{name} is {path}, a folder, expected a file. Name a file.")
     for above in path.parents:
@@ -100,6 +102,15 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
     return config_flags.DEFINE_config_file(
         "config", flag_values=flag, sys_argv=list(argv),
         help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes a value in it.",
+    )  # fmt: skip
+
+
+def define_on_damage(flag: flags.FlagValues):
+    """Define the flag --on_damage of verbs that go on from the newest checkpoint of their --workdir."""
+    flags.DEFINE_enum(
+        "on_damage", "error", ["error", "previous"],
+        "Action if the newest checkpoint is damaged: end with an error, or go on from the newest undamaged one.",
+        flag_values=flag,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
@@ -47,11 +48,11 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "output")
     _require_one_source(flag)
-    require_output_file(pathlib.Path(flag.output))
+    require_output_file(as_path(flag.output))
 
     rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)
     write_json(flag.json, reports.inspection_json(rows))
-    print(reports.write_inspection(rows, pathlib.Path(flag.output)))
+    print(reports.write_inspection(rows, as_path(flag.output)))
 
 
 def _require_one_source(flag: flags.FlagValues):
@@ -71,7 +72,7 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedR
       UsageError: --workdir is missing or not a folder, or the run has no row --row.
     """
     require(flag, "workdir")
-    workdir = pathlib.Path(flag.workdir)
+    workdir = as_path(flag.workdir)
     if not workdir.is_dir():
         raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import require_file_path
 
 with epy.lazy_imports():
@@ -21,8 +22,9 @@ def write_json(path: str | pathlib.Path | None, value: Any):
     Do nothing if `path` is None.
     """
     if path is not None:
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(path).write_text(json.dumps(value, indent=2))
+        path = as_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value, indent=2))
 
 
 def one_line(message: str) -> str:
@@ -42,7 +44,7 @@ def require_output_file(path: pathlib.Path):
 
 def make_folder(path: str) -> pathlib.Path:
     """Make a folder and its parents, unless they exist, and return its path."""
-    folder = pathlib.Path(path)
+    folder = as_path(path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

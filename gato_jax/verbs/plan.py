@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import show_progress, write_json
 
@@ -99,12 +100,12 @@ def _read(fields: Any, workdir: str | None) -> tuple[training.TrainConfig, batch
                 f"--config.image_tokenizer is {fields.image_tokenizer}, but --workdir is missing. Name its folder."
             )
         return training.TrainConfig.from_mapping(fields), None
-    if not pathlib.Path(workdir).is_dir():
+    if not as_path(workdir).is_dir():
         raise UsageError(
             f"--workdir is {workdir}, expected a folder. Name a run, or leave it out to plan for the worst case."
         )
-    config = training.TrainConfig.from_mapping(fields, pathlib.Path(workdir))
-    return config, training.open_run_mixture(config, pathlib.Path(workdir))
+    config = training.TrainConfig.from_mapping(fields, as_path(workdir))
+    return config, training.open_run_mixture(config, as_path(workdir))
 
 
 def _plan(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.data_report import measure_with_progress
 from gato_jax.verbs.flags import UsageError, parse_flags, require
@@ -44,7 +44,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
     require(flag, "output")
     if bool(flag.data) == bool(flag.workdir):
         raise UsageError("Expected one of --data and --workdir. Name a dataset or a run.")
-    output = pathlib.Path(flag.output)
+    output = as_path(flag.output)
     require_output_file(output)
 
     lineage = _read(flag)
@@ -64,8 +64,8 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
 def _read(flag: flags.FlagValues) -> library.Lineage:
     """Return the lineage of the run --workdir, or else of the dataset --data, all of whose episodes are read."""
     if flag.workdir:
-        return library.run_lineage(pathlib.Path(flag.workdir))
+        return library.run_lineage(as_path(flag.workdir))
 
     reader = open_data(flag.data, flag.split)
-    folder = pathlib.Path(flag.data.removeprefix("recorded:"))
+    folder = as_path(flag.data.removeprefix("recorded:"))
     return library.dataset_lineage(reader.spec, measure_with_progress(reader), folder if folder.is_dir() else None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import parse_flags, require
 
 with epy.lazy_imports():
@@ -20,4 +20,4 @@ def report(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv)
     require(flag, "workdir")
 
-    print(reports.write_report(pathlib.Path(flag.workdir)))
+    print(reports.write_report(as_path(flag.workdir)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
@@ -41,7 +41,7 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     )
     parse_flags(flag, argv)
     require(flag, "data", "output")
-    page = pathlib.Path(flag.output)
+    page = as_path(flag.output)
     require_output_file(page)
 
     grid = tokenization.Grid(

@@ -9,13 +9,13 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import define_config, parse_flags, require
+from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags, require
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
     import jax
 
-    from gato_jax import training
+    from gato_jax import checkpoints, training
     from gato_jax.evaluation import training_evaluators
     from gato_jax.reports import provenance
 
@@ -30,6 +30,7 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
+    define_on_damage(flag)
     parse_flags(flag, argv)
     require(flag, "config", "workdir")
     config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
@@ -39,6 +40,8 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     command = shlex.join(["gato", "train", *argv[1:]])
     with training.hold_run(workdir, f"Go on with: {command}") as interruption:
         with interruption.at_once():  # records that are made by then are kept
+            if flag.on_damage == "previous":
+                checkpoints.set_aside_damaged(workdir)
             start = training.choose_start(config, workdir)
             with training.first_process_first("records"):
                 mixture = training.open_run_mixture(config, workdir)

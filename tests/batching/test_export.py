@@ -97,6 +97,28 @@ def test_parquet_metadata_and_readme_say_it_too(tmp_path):
     assert "$" not in card and said["contract_fingerprint"] in card
 
 
+@pytest.mark.parametrize(
+    ("licences", "stated"),
+    [
+        (("MIT", "MIT"), "license: mit"),
+        (("Apache License 2.0", "GPL-3.0-or-later"), "license: [apache-2.0, gpl-3.0]"),
+        (("MIT", "C-UDA WITH a twist"), 'license: other\nlicense_name: "MIT; C-UDA WITH a twist"'),
+        (("MIT", ""), 'license: other\nlicense_name: "MIT; not stated"'),
+        (("", ""), "license: unknown"),
+    ],
+)
+def test_a_card_states_the_licences_of_all_episodes_in_the_names_of_the_hub(licences, stated, tmp_path):
+    episodes = [
+        dataclasses.replace(episode, provenance=dataclasses.replace(episode.provenance, licence=licence))
+        for episode, licence in zip(episodes_of(), licences, strict=False)
+    ]
+    job().write(tmp_path / "out", episodes)
+    assert f'tokenized"\n{stated}\nconfigs:' in (tmp_path / "out" / "README.md").read_text()
+    about = json.loads((tmp_path / "out" / "contract.json").read_text())
+    assert sum(origin["episodes"] for origin in about["provenances"]) == len(episodes) == about["episodes"]
+    assert [origin["licence"] for origin in about["provenances"]] == list(dict.fromkeys(licences))
+
+
 def test_scaled_by_the_data_the_limits_are_in_the_contract(tmp_path):
     scaled, episodes = Tokenization(actions="rt_2"), episodes_of(CONTROL, (20, 30))
     limits = {CONTROL.name: measure_action_limits(CONTROL, episodes)}

@@ -7,44 +7,14 @@ import os
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
 from gato_jax.checkpoints.store import model_to_json
 from gato_jax.model import ModelConfig
-from gato_jax.tokenization import Contract
 from gato_jax.training import TrainState
-from tests.model.made_model import TINY, alive
-from tests.tokenization.made_tasks import ALL
-
-CONTRACT = Contract.of(TINY.tokenization, ALL)
-RUN = {"seed": 3, "optimizer": {"ema_decay": None}, "memory_steps": {"made/control": 2, "made/game": None}}
-ABOUT = {"contract": CONTRACT, "model": TINY, "run": RUN}
-
-
-@pytest.fixture(scope="module")
-def params():
-    return alive(TINY)
-
-
-@pytest.fixture(scope="module")
-def moments(params):
-    return jax.tree.map(lambda leaf: leaf + 1, optax.adam(1e-3).init(params))
-
-
-@pytest.fixture(scope="module")
-def saved(params, moments, tmp_path_factory):
-    """A workdir with the checkpoints of steps 10 and 20; the parameters of 10 are all zero."""
-    workdir = tmp_path_factory.mktemp("run")
-    store = CheckpointStore(workdir)
-    for step, kept in ((10, jax.tree.map(jnp.zeros_like, params)), (20, params)):
-        store.save(step, TrainState(kept, moments, step), loader={"next_step": step}, **ABOUT)
-    store.wait()
-    store.close()
-    return workdir
+from tests.checkpoints.made_checkpoint import ABOUT, CONTRACT, RUN, shapes_on
+from tests.model.made_model import TINY
 
 
 def assert_same(found, expected):
@@ -57,16 +27,6 @@ def test_an_agent_is_restored_from_the_newest_checkpoint(saved, params):
     assert agent.step == 20 and agent.model == TINY and agent.run == RUN
     assert agent.contract == CONTRACT and agent.contract.fingerprint == CONTRACT.fingerprint
     assert_same(agent.params, params)
-
-
-def shapes_on(mesh, state):
-    """The state's shapes, spread over fsdp where their first axis divides."""
-
-    def place(leaf):
-        spread = leaf.ndim > 1 and leaf.shape[0] % mesh.shape["fsdp"] == 0
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, P("fsdp") if spread else P()))
-
-    return jax.tree.map(place, state)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 1), (1, 8), (2, 4)])

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.ranges import PositiveInt, Range, Seed, rule
 
 
 class ReadError(ValueError):
@@ -147,3 +148,69 @@ class Flat:
 
 def test_a_field_may_be_read_as_another_type_than_the_constructor_takes():
     assert READER.read(Flat, {"tree": {"x": {"kind": "circle", "radius": 1}}}, "f").tree == {"x": Circle(radius=1.0)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    rate: Annotated[float, Range(at_least=0, below=1, remedy="None takes the default.")] | None = None
+    devices: Literal[-1] | PositiveInt = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ranged:
+    seed: Seed
+    steps: PositiveInt = 10
+    every: PositiveInt = 5
+    part: Part = Part()
+
+    def __post_init__(self):
+        READER.check(self, "config")
+
+    @rule
+    def _steps_end_together(self) -> str | None:
+        return (
+            f"steps is {self.steps}, expected a multiple of every ({self.every})" if self.steps % self.every else None
+        )
+
+    @rule
+    def _devices_are_few(self) -> str | None:
+        return "part.devices is 8, expected fewer than steps" if self.part.devices >= self.steps else None
+
+
+def test_all_problems_of_an_object_are_in_one_error():
+    fields = {"seed": -1, "steps": 8, "evry": 3, "part": {"rate": "inf", "devices": 8, "x": 1}}
+    with pytest.raises(ReadError) as caught:
+        READER.read(Ranged, fields, "config")
+    assert str(caught.value).splitlines() == [
+        "config has 6 problems:",
+        "  config has the unknown key 'evry'. Did you mean 'every'?",
+        "  config.seed is -1, expected a whole number in [0, 4294967296).",
+        "  config.part has the unknown key 'x'. Its keys are rate, devices.",
+        "  config.part.rate is inf, expected a number in [0, 1). None takes the default.",
+        "  config: steps is 8, expected a multiple of every (5)",
+        "  config: part.devices is 8, expected fewer than steps",  # the section is wrong elsewhere
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"part": {"devices": 0}}, "config.part.devices is 0, expected a positive whole number."),
+        ({"part": {"devices": "all"}}, "config.part.devices is 'all', expected -1 or a positive whole number."),
+        ({"steps": 0}, "config.steps is 0, expected a positive whole number."),  # and no rule divides by it
+        ({"steps": 2.5}, "config.steps is 2.5, expected a positive whole number."),
+        ({"part": {"rate": math.nan}}, "config.part.rate is nan, expected a number in [0, 1). None takes the default."),
+    ],
+)
+def test_a_number_out_of_its_range_is_one_line(fields, message):
+    with pytest.raises(ReadError) as caught:
+        READER.read(Ranged, {"seed": 0, **fields}, "config")
+    assert str(caught.value) == message
+
+
+def test_ranges_and_rules_hold_for_what_is_built_directly():
+    assert Ranged(seed=0, part=Part(devices=-1)) == READER.read(Ranged, {"seed": 0, "part": {"devices": -1}}, "config")
+    with pytest.raises(ReadError, match=r"^config.seed is -1, expected a whole number in \[0, 4294967296\).$"):
+        Ranged(seed=-1)
+    with pytest.raises(ReadError, match=r"^config: steps is 8, expected a multiple of every \(5\)$"):
+        dataclasses.replace(Ranged(seed=0), steps=8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gato_jax.episodes.licences import Terms, commercial_use, is_allowed, parse_terms
+from gato_jax.episodes.licences import Terms, commercial_use, hub_licence, is_allowed, parse_terms
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,14 @@ def test_allowed_are_expressions_whose_parts_are():
         and not is_allowed("CC-BY-3.0", allowed)
     )
     assert is_allowed("free, but ask (us)", ["Free, but ask (us)"])
+
+
+@pytest.mark.parametrize(
+    ("licence", "found"),
+    [
+        ("MIT", "mit"), ("The MIT License", "mit"), ("Apache License 2.0", "apache-2.0"), ("GPL-2.0-only", "gpl-2.0"),
+        ("CC BY 4.0", "cc-by-4.0"), ("ODbL-1.0", "odbl"), ("MIT AND Apache-2.0", None), ("ask us", None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_hub_has_an_identifier_of_single_well_known_licences(licence, found):
+    assert hub_licence(licence) == found

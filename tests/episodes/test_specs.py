@@ -189,7 +189,7 @@ def test_a_key_below_another_cannot_be_written(tmp_path, make_episode, keys):
     [
         (
             lambda fields: fields.update(rate=5.0, actoin={}),
-            "any/one: spec has the unknown key 'rate', 'actoin'. Its keys are suite, task,",
+            "any/one: spec has the unknown key 'rate'. Its keys are suite, task,",
         ),
         (
             lambda fields: fields.update(actions=fields.pop("action")),

@@ -24,6 +24,7 @@ from gato_jax.episodes import (
     open_dataset,
     write_dataset,
 )
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.store import INDEX_FILE
 
 
@@ -205,3 +206,19 @@ def test_damaged_descriptions(copy, name):
     (copy / name).unlink()
     with pytest.raises(DatasetError, match=name):
         open_dataset(copy)
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_a_stray_byte_in_the_description_by_tfds_names_the_file_and_no_episode(copy, name):
+    file = copy / name
+    content = file.read_bytes()
+    file.write_bytes(content[:60] + b"\xa2" + content[60:])
+    with pytest.raises(DatasetError, match=name) as said:
+        open_dataset(copy)[0]
+    assert "episode 0" not in str(said.value)
+
+
+def test_an_error_of_a_look_up_is_a_phrase_on_the_content():
+    assert describe_error(IndexError("list index out of range")) == "it lacks a part that its format requires"
+    assert describe_error(KeyError("steps")) == "it lacks 'steps'"
+    assert describe_error(EOFError()) == "EOFError" and describe_error(ValueError("two\nlines")) == "two lines"

@@ -178,11 +178,21 @@ def refuse(error: int):
     return write
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (errno.ENOSPC, "free space or name another folder"),
+        (errno.EDQUOT, "free space or name another folder"),
+        (errno.EROFS, "name a path on a disk that can be written"),
+        (errno.EACCES, "change its permissions or name another path"),
+    ],
+)
 @pytest.mark.parametrize("where", ["numpy.save", "pathlib.Path.mkdir"])
-def test_a_disk_that_refuses_is_one_line(workdir, own_cache, monkeypatch, where, error):
+def test_a_disk_that_refuses_is_one_line_with_the_remedy_of_its_error(
+    workdir, own_cache, monkeypatch, where, error, remedy
+):
     monkeypatch.setattr(where, refuse(error))
-    assert f"/mnt/run: {os.strerror(error)}; free space or name another folder" in train(workdir).complaint()
+    assert train(workdir).complaint().endswith(f"/mnt/run: {os.strerror(error)}; {remedy}")
 
 
 def test_a_full_disk_while_tokenizing_is_one_line(workdir, own_cache, monkeypatch):

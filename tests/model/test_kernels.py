@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gato_jax.model import ComputeConfig, KernelError, ModelConfig
+from gato_jax.model import ComputeConfig, KernelError
 from gato_jax.model.kernels import RelativePosition, _splash, attend
 
 ROWS, HEADS = 2, 3
@@ -69,8 +69,8 @@ def test_a_kernel_of_another_platform_is_refused_by_name(kernel, needed):
 
 
 def test_a_fused_kernel_refuses_relative_attention_and_cudnn_float32():
-    shape = {"layers": 1, "width": 32, "heads": 1, "head_size": 32, "hidden": 32}
-    with pytest.raises(ValueError, match="splash cannot add the position scores of model.position=relative_xl"):
-        ComputeConfig(attention="splash", dtype="bfloat16").require_fits(ModelConfig(**shape))
-    with pytest.raises(ValueError, match="set compute.dtype=bfloat16"):
-        ComputeConfig(attention="cudnn").require_fits(ModelConfig(**shape, position="rope"))
+    splash = ComputeConfig(attention="splash", dtype="bfloat16")
+    assert "splash cannot add the position scores of model.position=relative_xl" in str(splash.misfit("relative_xl"))
+    assert splash.misfit("rope") is None
+    with pytest.raises(ValueError, match="attention=cudnn computes in 16 bits, and dtype is float32. Set"):
+        ComputeConfig(attention="cudnn")

@@ -141,11 +141,11 @@ def test_an_unknown_size_is_an_error():
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"layers": 0}, "model.layers must be positive, got 0"),
-        ({"hidden": 33}, "model.hidden must be even"),
-        ({"patch_channels": 48}, "model.patch_channels must be a multiple of 32"),
-        ({"patch_stride": 3}, "model.patch_stride 3 does not divide patch 16"),
-        ({"stochastic_depth": 1.0}, r"model.stochastic_depth must be in \[0, 1\), got 1.0"),
+        ({"layers": 0}, "model.layers is 0, expected a whole number in .0, 1000."),
+        ({"hidden": 33}, "model.hidden is 33, expected a positive multiple of 2"),
+        ({"patch_channels": 48}, "model.patch_channels is 48, expected a positive multiple of 32"),
+        ({"patch_stride": 3}, "patch_stride is 3, expected a divisor of tokenization.patch .16."),
+        ({"stochastic_depth": 1.0}, r"model.stochastic_depth is 1.0, expected a number in \[0, 1\)"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused(fields, said):

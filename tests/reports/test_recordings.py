@@ -11,8 +11,9 @@ import scipy.stats
 from gato_jax.episodes import Continuous, Discrete, Embodiment, Gripper, Image, Provenance, TaskSpec, Text
 from gato_jax.episodes.store import open_dataset
 from gato_jax.episodes.writer import write_dataset
+from gato_jax.reports import tokenization
+from gato_jax.reports.continuous import Sample
 from gato_jax.reports.recordings import compare, comparison_table, measure, table, write_page
-from gato_jax.reports.recordings.accumulators import Sample
 from gato_jax.reports.recordings.findings import Spread
 from gato_jax.reports.recordings.page import headline
 from gato_jax.reports.run import ReportError
@@ -112,6 +113,15 @@ def test_constant_nearly_constant_and_few_valued_dimensions_are_flagged(data):
     assert reasons["state[4]"] == "takes 2 values only: 0, 1"
     assert reasons["covered"] == "its images are all alike"
     assert reasons["mode[0]"] == "constant, always 3"
+
+
+def test_the_tokenization_report_finds_the_same_dimensions_degenerate_for_the_same_reasons(reader, data):
+    grid = tokenization.Grid(mu=(100.0,), bins=(1024,), patch=(16,))
+    spec = dataclasses.replace(SPEC, observation={k: m for k, m in SPEC.observation.items() if k != "grey"})
+    [setting] = tokenization.measure(spec, reader, grid).settings  # a grey image has no tokens
+    found = [(d.side, d.key, d.element, d.reason) for d in setting.dimensions]
+    assert found == [(d.side, d.key, d.element, d.reason) for d in data.dimensions]
+    assert sum(bool(reason) for *_, reason in found) == 3
 
 
 def test_a_single_peak_makes_a_dimension_nearly_constant():
@@ -274,7 +284,10 @@ def test_the_page_is_self_contained_and_says_what_was_found(page, data):
 def test_a_page_of_one_dataset_has_no_differences(data, tmp_path):
     write_page(tmp_path / "page.html", data)
     text = (tmp_path / "page.html").read_text()
-    assert 'id="differences"' not in text and "5 of 15 dimensions are degenerate" in text
+    assert (
+        'id="differences"' not in text
+        and "3 of 9 continuous dimensions, 1 of 3 cameras and 1 of 3 discrete elements are degenerate" in text
+    )
 
 
 def test_two_tasks_are_not_compared_without_a_warning(data, tmp_path):

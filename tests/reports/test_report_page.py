@@ -13,6 +13,7 @@ from gato_jax.reports.animations import animate
 from gato_jax.reports.page import render
 from gato_jax.reports.plots import Series, line_chart, smooth
 from gato_jax.reports.reading import read_run
+from gato_jax.runtime.paths import as_path
 
 VOID = {"meta", "link", "img", "source", "wbr", "br", "hr", "input"}
 
@@ -53,6 +54,15 @@ def test_the_page_is_self_contained(text):
     assert "<script" not in text
     assert not re.search(r"https?://|@import|url\(", text)
     assert len(text) < 8_000_000
+
+
+def test_a_run_in_a_bucket_has_the_same_page_there(text, made_run, bucket):
+    workdir = as_path(f"{bucket}/run")
+    for file in made_run.rglob("*"):
+        if file.is_file():
+            (workdir / file.relative_to(made_run)).upload(file)
+    page = write_report(workdir)
+    assert str(page) == "gs://made/run/report.html" and page.read_text() == text
 
 
 def test_every_task_and_every_number_of_it_is_there(text, made_run):

@@ -28,7 +28,7 @@ SETTING_KEYS = {
 }  # fmt: skip
 DIMENSION_KEYS = {
     "side", "key", "element", "mean_abs_error", "max_abs_error", "clip_rate", "bins_used", "bins_used_share", "minimum",
-    "maximum", "standard_deviation", "degenerate", "reason",
+    "maximum", "standard_deviation", "degenerate", "reason", "unresolved",
 }  # fmt: skip
 
 
@@ -90,21 +90,21 @@ def test_statistics_are_those_of_numpy_however_far_from_zero():
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    ("values", "reason", "unresolved"),
     [
-        ([0.5, 0.5, 0.5], "constant, always 0.5"),
-        ([50.0, 50.01, 50.04], "varies by 0.04, at most 0.001 of its magnitude"),
-        ([50.0, 50.02, 50.06], "all values in one bin"),
-        ([-1e-5, 1e-6, 1e-5], "varies by 2e-05, less than the bins are wide there"),
-        ([300.0, 400.0, 500.0], "all values in one bin"),
-        ([0.5, 0.6, 0.7], ""),
+        ([0.5, 0.5, 0.5], "constant, always 0.5", ""),
+        ([50.0, 50.01, 50.04], "varies by 0.04, at most 0.001 of its magnitude", ""),
+        ([50.0, 50.02, 50.06], "", "all values in one bin"),
+        ([-1e-5, 1e-6, 1e-5], "", "varies by 2e-05, less than the bins are wide there"),
+        ([300.0, 400.0, 500.0], "", "all values in one bin"),
+        ([0.5, 0.6, 0.7], "", ""),
     ],
 )
-def test_a_degenerate_dimension_is_flagged_with_its_reason_and_a_varying_one_is_not(values, reason):
+def test_degenerate_and_unresolved_dimensions_are_told_apart(values, reason, unresolved):
     setting = only_setting(state_episode([[x, y] for x, y in zip(values, [-1.0, 0.0, 1.0], strict=True)], values))
     first, second, _ = setting.dimensions
-    assert (first.degenerate, first.reason) == (bool(reason), reason)
-    assert not second.degenerate and second.reason == ""
+    assert (first.degenerate, first.reason, first.unresolved) == (bool(reason), reason, unresolved)
+    assert not second.degenerate and second.reason == second.unresolved == ""
 
 
 def test_an_action_that_varies_by_a_thousandth_of_its_limits_is_degenerate():
@@ -322,7 +322,7 @@ def test_the_page_is_self_contained_and_holds_every_setting(page):
     settings = text.partition('id="settings"')[2].partition("</section>")[0]
     assert len(re.findall(r"<tr[ >]", settings)) == 1 + len(report.settings) == 37
     assert settings.count(">the paper&#39;s<") == 1 and settings.count(">least error<") == 1
-    assert "3 of 18 dimensions are degenerate" in words and "joints[2]: constant, always 2" in words
+    assert "3 of 18 continuous dimensions are degenerate" in words and "joints[2]: constant, always 2" in words
     assert "70 x 50 is padded by 10 rows below and 14 columns on the right" in words
 
 

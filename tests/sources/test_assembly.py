@@ -10,8 +10,10 @@ import pytest
 
 from gato_jax.episodes import Camera, Continuous, Discrete, Embodiment, Image, Provenance, Text
 from gato_jax.sources import SourceError
-from gato_jax.sources.assembly import assemble, fit_image, to_array
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.assembly import assemble, to_array
+from gato_jax.sources.field_paths import parse_path
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.pixels import fit_image
 from gato_jax.sources.reader import EpisodeRejected
 
 FIELDS = Fields(
@@ -165,8 +167,11 @@ def test_images_are_fitted(picture, modality, expected):
 
 
 def test_parts_of_a_field():
-    assert split_path("a[0:3]") == ("a", slice(0, 3)) and split_path("a/b[12:40]") == ("a/b", slice(12, 40))
-    assert split_path("a") == ("a", None) and split_path("a[3]") == ("a[3]", None)
+    def parts(path):
+        return parse_path(path).name, parse_path(path).conversions
+
+    assert parts("a[0:3]") == ("a", (slice(0, 3),)) and parts("a/b[12:40]") == ("a/b", (slice(12, 40),))
+    assert parts("a") == ("a", ()) and parts("a[3]") == ("a[3]", ())
 
 
 def test_fields_survive_json(tmp_path):

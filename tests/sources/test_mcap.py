@@ -7,6 +7,7 @@ import struct
 from types import SimpleNamespace as Message
 
 import numpy as np
+import PIL.Image
 import pytest
 from mcap import records
 from mcap.records import Channel, DataEnd, Schema
@@ -245,11 +246,127 @@ def test_a_compressed_image_that_is_damaged(tmp_path):
 
 
 def test_time_that_goes_backwards(tmp_path):
-    said = arm_messages()
-    place = [place for place, (name, *_) in enumerate(said) if name == "/tool"][6]
+    said = arm_messages(20)
+    place = [place for place, (name, *_) in enumerate(said) if name == "/tool"][16]
     said[place] = ("/tool", 203, said[place][2])
     write_mcap(tmp_path / "a.mcap", said)
-    assert "time goes from 1767225600503000000 to 1767225600203000000 ns in topic '/tool'" == only_reason(tmp_path)
+    reason = only_reason(tmp_path)
+    assert reason.startswith("time goes from 1767225601503000000 to 1767225600203000000 ns in topic '/tool', expected")
+    assert "sort it with `mcap sort`" in reason
+
+
+@pytest.mark.parametrize("chunk_size", [200, 4096])
+def test_messages_out_of_order_are_sorted(tmp_path, chunk_size):
+    ordered = arm_messages()
+    # Messages come up to 0.9 s late, as from a recorder with a thread for each topic.
+    late = sorted(ordered, key=lambda one: one[1] + (one[1] * 7919) % 900)
+    assert [one[:2] for one in late] != [one[:2] for one in ordered]
+    write_mcap(tmp_path / "a.mcap", ordered, chunk_size=chunk_size)
+    write_mcap(tmp_path / "b.mcap", late, chunk_size=chunk_size)
+    right, sorted_by_us = open_mcap(tmp_path, fields=FIELDS)
+    for side in ("observation", "action"):
+        for key, values in getattr(right, side).items():
+            np.testing.assert_array_equal(getattr(sorted_by_us, side)[key], values)
+    assert sorted_by_us.provenance == right.provenance and sorted_by_us.success is True
+
+
+def read_camera(tmp_path, path: str, channels: int, message) -> np.ndarray:
+    """Return the images of a recording of three commands and one image, read by a path."""
+    said = [("/c", 100 * k, command(k, 0)) for k in range(3)] + [("/i", 1, message)]
+    write_mcap(tmp_path / "a.mcap", said)
+    fields = dataclasses.replace(
+        FIELDS, observation={"i": (path, Image(height=6, width=8, channels=channels))}, success=None, recorded_sizes={},
+        action={"c": ("/c", Continuous(shape=(2,), low=-1.0, high=9.0))},
+    )  # fmt: skip
+    return open_mcap(tmp_path, fields=fields)[0].observation["i"][0]
+
+
+RGBA = np.random.default_rng(1).integers(0, 255, (6, 8, 4), np.uint8)
+MILLIMETRES = np.random.default_rng(2).integers(300, 5000, (6, 8, 1), np.uint16)
+
+
+def expected_depth(values, near, far):
+    return np.rint(255 * np.clip((values.astype(float) - near) / (far - near), 0, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "recorded", "path", "expected"),
+    [
+        ("rgba8", RGBA, "drop_alpha(/i)", RGBA[..., :3]),
+        ("bgra8", RGBA[..., [2, 1, 0, 3]], "drop_alpha(/i)", RGBA[..., :3]),
+        ("bgra8", RGBA[..., [2, 1, 0, 3]], "drop_alpha(bgr_to_rgb(/i))", RGBA[..., :3]),
+        ("rgba8", RGBA, "/i", RGBA),
+        ("8UC3", RGBA[..., [2, 1, 0]], "bgr_to_rgb(/i)", RGBA[..., :3]),
+        ("8UC3", RGBA[..., :3], "rgb(/i)", RGBA[..., :3]),
+        ("8UC1", RGBA[..., :1], "grey_to_rgb(/i)", np.repeat(RGBA[..., :1], 3, 2)),
+        ("mono16", MILLIMETRES, "depth(/i, 300, 4000)", expected_depth(MILLIMETRES, 300, 4000)),
+        ("16UC1", MILLIMETRES, "scale(/i, 0.05)", np.rint(MILLIMETRES * 0.05).astype(np.uint8)),
+        ("32FC1", MILLIMETRES / np.float32(1000), "depth(/i, 0.3, 4)", expected_depth(MILLIMETRES, 300, 4000)),
+    ],
+)
+def test_encodings_by_decoder(tmp_path, encoding, recorded, path, expected):
+    kind, message = image(RGBA[..., :3])
+    recorded = np.ascontiguousarray(recorded)
+    message.encoding, message.step = encoding, recorded[0].nbytes
+    message.data = recorded.tobytes()
+    read = read_camera(tmp_path, path, expected.shape[2], (kind, message))
+    assert np.abs(read.astype(int) - expected).max() <= (encoding == "32FC1")
+    if recorded.itemsize == 2:
+        message.is_bigendian, message.data = 1, recorded.byteswap().tobytes()
+        np.testing.assert_array_equal(read_camera(tmp_path, path, expected.shape[2], (kind, message)), expected)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "recorded", "reason"),
+    [
+        (
+            "8UC3",
+            RGBA[..., :3],
+            r"does not tell the order of its colours. Name the field as bgr_to_rgb\(TOPIC\) or rgb",
+        ),
+        ("bgra8", RGBA, r"expected uint8 of shape \(height, width, 3\). Name the field as drop_alpha\(PATH\)"),
+        ("mono16", MILLIMETRES, r"is uint16 of shape \(6, 8, 1\), .*grey_to_rgb\(depth\(PATH, NEAR, FAR\)\)"),
+    ],
+)
+def test_encodings_that_need_a_decoder_are_refused(tmp_path, encoding, recorded, reason):
+    kind, message = image(RGBA[..., :3])
+    recorded = np.ascontiguousarray(recorded)
+    message.encoding, message.step, message.data = encoding, recorded[0].nbytes, recorded.tobytes()
+    with pytest.raises(EpisodeRejected, match=reason):
+        read_camera(tmp_path, "/i", 3, (kind, message))
+
+
+def test_a_compressed_depth_image(tmp_path):
+    file = io.BytesIO()
+    PIL.Image.fromarray(MILLIMETRES[..., 0]).save(file, "PNG")
+    message = Message(header=NO_HEADER, format="16UC1; compressedDepth png", data=bytes(12) + file.getvalue())
+    said = ("sensor_msgs/msg/CompressedImage", message)
+    read = read_camera(tmp_path, "depth(/i, 300, 4000)", 1, said)
+    np.testing.assert_array_equal(read, expected_depth(MILLIMETRES, 300, 4000))
+    with pytest.raises(EpisodeRejected, match=r"is uint16 of shape .*depth\(PATH, NEAR, FAR\)"):
+        read_camera(tmp_path, "/i", 1, said)
+    message.format = "32FC1; compressedDepth png"
+    with pytest.raises(EpisodeRejected, match="format '32FC1; compressedDepth png', expected '16UC1"):
+        read_camera(tmp_path, "depth(/i, 300, 4000)", 1, said)
+
+
+def test_times_that_float32_cannot_tell_apart(tmp_path):
+    said = [
+        (topic, t, joints([1.7672256e9 + t / 1000, 1, 2]) if topic == "/joint_states" else one)
+        for topic, t, one in arm_messages()
+    ]
+    write_mcap(tmp_path / "a.mcap", said)
+
+    def opened(path):
+        observation = {"sent": (path, Continuous(shape=(3,)))}
+        return open_mcap(tmp_path, fields=dataclasses.replace(FIELDS, observation=observation, recorded_sizes={}))[0]
+
+    with pytest.raises(
+        EpisodeRejected, match=r"different numbers near 1767225600.* only 1 as float32.*relative\(PATH\)"
+    ):
+        opened("/joint_states:position")
+    sent = opened("scale(relative(/joint_states:position), 1000)").observation["sent"]
+    np.testing.assert_allclose(sent[:, 0], 100 * np.arange(len(sent)), atol=0.01)
 
 
 def test_topics_that_fall_silent(tmp_path):

@@ -13,8 +13,9 @@ import pytest
 from gymnasium import spaces
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from gato_jax.episodes import Continuous, Discrete, Image, Text
+from gato_jax.episodes import Continuous, Discrete, Image, Provenance, Text
 from gato_jax.sources import EpisodeReader, SourceError
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.minari.reader import open_minari
 from gato_jax.sources.reader import EpisodeRejected
 
@@ -147,12 +148,20 @@ def buffer(observations, actions, steps=2):
             "action 'action' has limits -inf.*expected finite limits. Pass fields",
         ),
         (
-            spaces.Box(-1, 1, (2,)),
-            spaces.Discrete(3, start=1),
-            r"actions is Discrete\(3, start=1\), which has no modality",
+            spaces.Box(0, 255, (4, 32, 32), np.uint8),
+            spaces.Discrete(3),
+            r"observations is a box of uint8 and shape \(4, 32, 32\), expected an image of shape",
         ),
-        (spaces.Box(0, 255, (4, 32, 32), np.uint8), spaces.Discrete(3), r"observations is Box.*\(4, 32, 32\), uint8"),
-        (spaces.Box(-1, 1, (2,)), spaces.MultiDiscrete([2, 3]), "actions is MultiDiscrete.*no modality"),
+        (
+            spaces.Box(0, 255, (32, 32, 2), np.uint8),
+            spaces.Discrete(3),
+            r"shape \(32, 32, 2\), expected an image.*declare its number of channels",
+        ),
+        (
+            spaces.Box(-1, 1, (2,)),
+            spaces.MultiDiscrete([[2, 3], [2, 2]]),
+            "actions is MultiDiscrete.*expected one axis, or elements that all have the same values",
+        ),
     ],
 )
 def test_spaces_without_a_modality_name_the_remedy(tmp_path, monkeypatch, observation, action, message):
@@ -181,6 +190,71 @@ def test_tuples_and_multi_discrete_spaces(tmp_path, monkeypatch):
     assert reader.spec.action == {"action": Discrete(n=4, shape=(2,))}
     np.testing.assert_array_equal(reader[0].observation["0"][..., 0], seen[0])
     assert reader[0].action["action"].tolist() == [[0, 3], [2, 1], [0, 0]] and reader[0].success is None
+
+
+@pytest.mark.parametrize(
+    ("space", "taken", "modalities", "expected"),
+    [
+        (spaces.Discrete(3, start=5), [5, 7], {"action": Discrete(n=3)}, {"action": [0, 2, 0]}),
+        (spaces.Discrete(3, start=-1), [-1, 1], {"action": Discrete(n=3)}, {"action": [0, 2, 1]}),
+        (
+            spaces.MultiDiscrete([2, 3]),
+            [[0, 1], [1, 2]],
+            {"action/0": Discrete(n=2, shape=(1,)), "action/1": Discrete(n=3, shape=(1,))},
+            {"action/0": [[0], [1], [0]], "action/1": [[1], [2], [0]]},
+        ),
+        (
+            spaces.MultiDiscrete([3, 4], start=[1, 2]),
+            [[1, 2], [3, 5]],
+            {"action/0": Discrete(n=3, shape=(1,)), "action/1": Discrete(n=4, shape=(1,))},
+            {"action/0": [[0], [2], [0]], "action/1": [[0], [3], [0]]},
+        ),
+        (
+            spaces.MultiBinary(2),
+            [[0, 1], [1, 1]],
+            {"action": Discrete(n=2, shape=(2,))},
+            {"action": [[0, 1], [1, 1], [0, 0]]},
+        ),
+    ],
+)
+def test_spaces_of_integers(tmp_path, monkeypatch, space, taken, modalities, expected):
+    taken = np.array(taken, np.int8 if isinstance(space, spaces.MultiBinary) else np.int64)
+    create(tmp_path, monkeypatch, [buffer(np.zeros((3, 2), np.float32), taken)], spaces.Box(-1, 1, (2,)), space)
+    reader = open_minari("odd-v0")
+    assert reader.spec.action == modalities
+    assert {key: values.tolist() for key, values in reader[0].action.items()} == expected
+    assert reader[0].final_observation and reader[0].acting_steps == 2
+    wrong = inferred_of(reader, tmp_path)
+    with pytest.raises(SourceError, match="final_observation is false, expected true or none"):
+        open_minari("odd-v0", fields=dataclasses.replace(wrong, final_observation=False))
+
+
+def inferred_of(reader, root):
+    from gato_jax.sources.minari.spaces import infer_fields
+
+    return infer_fields(minari.MinariDataset(root / "odd-v0" / "data").storage, "here")
+
+
+def test_an_image_of_two_channels_by_fields(tmp_path, monkeypatch):
+    seen = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 2), np.uint8)
+    create(
+        tmp_path, monkeypatch, [buffer(seen, np.array([0, 1]))], spaces.Box(0, 255, (4, 4, 2), np.uint8),
+        spaces.Discrete(3),
+    )  # fmt: skip
+    fields = Fields(
+        suite="minari",
+        task="odd",
+        observation={
+            "both": ("observations", Image(height=2, width=2, channels=2)),
+            "first": ("drop_alpha(observations)", Image(height=4, width=4, channels=1)),
+        },
+        action={"action": ("actions", Discrete(n=3))},
+        provenance=Provenance(source="a test", licence="MIT", kind="simulated"),
+    )
+    observation = open_minari("odd-v0", fields=fields)[0].observation
+    np.testing.assert_array_equal(observation["first"], seen[..., :1])
+    mean = seen.reshape(3, 2, 2, 2, 2, 2).mean((2, 4))
+    assert np.abs(observation["both"] - mean).max() <= 1  # each channel is averaged by itself
 
 
 def nan_actions(episode):

@@ -11,8 +11,7 @@ import pytest
 
 from gato_jax.episodes import Continuous, Discrete, Image, Text
 from gato_jax.sources import open_rlds
-from gato_jax.sources.fields import split_path
-from gato_jax.sources.rlds.field_decoders import split_decoder
+from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
 from tests.sources import made_open_x as made
 
@@ -40,7 +39,7 @@ def fields_of(entry):
     """Yield (path in the recording, modality) of each key."""
     for side in (entry.fields.observation, entry.fields.action):
         for path, modality in side.values():
-            yield split_path(split_decoder(path)[1])[0], modality
+            yield parse_path(path).name, modality
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +61,13 @@ def test_an_open_x_dataset_reads_as_its_catalogue_lists_it(name, tmp_path):
     dataset, entry = open_rlds(directory), RLDS_DATASETS[name]
     assert len(dataset) == 2 and dataset.lengths.tolist() == [3, 4] and not dataset.rejected
     episode, steps = dataset[0], examples[0]["steps"]
-    assert episode.provenance.kind == "real" and not episode.final_observation
+    assert episode.provenance.kind == "real" and episode.final_observation == (name == "language_table")
     assert episode.observation["instruction"].tolist() == [made.INSTRUCTION] * 3
     np.testing.assert_array_equal(episode.reward, [step["reward"] for step in steps])
     for side in ("observation", "action"):
         for key, (path, modality) in getattr(entry.fields, side).items():
-            read, (plain, part) = getattr(episode, side)[key], split_path(split_decoder(path)[1])
+            read, parsed = getattr(episode, side)[key], parse_path(path)
+            plain, part = parsed.name, next((one for one in parsed.conversions if isinstance(one, slice)), None)
             recorded = []
             for step in steps:
                 branch = step
@@ -98,13 +98,14 @@ def test_a_dataset_with_the_features_of_its_builder_is_read(name, of_tfds):
         dataset, entry = open_rlds(directory), RLDS_DATASETS[name]
         assert dataset.spec.name == f"{entry.fields.suite}/{entry.fields.task}" and dataset.lengths.tolist() == [4, 4]
         episode = dataset[1]
-        assert episode.final_observation == entry.final_observation
+        is_final = not entry.final_if_discount_is_zero or expected["discount"][-1] == 0
+        assert episode.final_observation == (entry.final_observation and is_final)
         assert episode.is_last.tolist() == [False] * 3 + [True]
         for side in ("observation", "action"):
             for key, (path, modality) in getattr(entry.fields, side).items():
                 if isinstance(modality, Text):
                     continue
-                read, recorded = getattr(episode, side)[key], expected[split_decoder(path)[1]]
+                read, recorded = getattr(episode, side)[key], expected[parse_path(path).name]
                 if not isinstance(modality, Image):
                     np.testing.assert_array_equal(read, recorded.astype(read.dtype))
                 elif read.shape[1:3] == recorded.shape[1:3]:  # a grey channel is repeated

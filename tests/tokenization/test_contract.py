@@ -184,7 +184,7 @@ def changed(path: str, value) -> dict:
         (
             "tokenization|mu",
             -1.0,
-            r"old\.json is of another version \(ContractError: .*tokenization\.mu must be positive",
+            r"old\.json is of another version \(ContractError: .*tokenization\.mu is .*, expected a positive number",
         ),
         ("tokenization|actions", "rt_9", r"old\.json is of another version \("),
         (

@@ -104,16 +104,22 @@ def test_linear_observations_are_scaled_from_their_limits():
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"mu": 0.0}, "mu must be positive, got 0.0"),
-        ({"m": -1.0}, "m must be positive, got -1.0"),
-        ({"mu": float("nan")}, "mu must be positive, got nan"),
-        ({"patch": 0}, "patch must be positive, got 0"),
-        ({"local_positions": 1}, "local_positions must be 2 or more, got 1"),
-        ({"actions": "rt_1", "vocabulary": Vocabulary(bins=128)}, "rt_1 needs vocabulary.bins >= 256"),
-        ({"actions": "rt_2", "vocabulary": Vocabulary(text=100)}, "rt_2 uses the last of 32000 text pieces, .* is 100"),
-        ({"vocabulary": Vocabulary(image_codes=64)}, "image_codes is 64 and tokenization.image_tokenizer None"),
-        ({"image_tokenizer": "0123"}, "image_codes is 0 and tokenization.image_tokenizer 0123"),
-        ({"image_ahead": 5}, "image_ahead is 5: .* needs an image tokenizer"),
+        ({"mu": 0.0}, "mu is 0.0, expected a positive number"),
+        ({"m": -1.0}, "m is -1.0, expected a positive number"),
+        ({"mu": float("nan")}, "mu is nan, expected a positive number"),
+        ({"patch": 0}, "patch is 0, expected a positive whole number"),
+        ({"local_positions": 1}, "local_positions is 1, expected a whole number, 2 or more"),
+        (
+            {"actions": "rt_1", "vocabulary": Vocabulary(bins=128)},
+            "bins is 128, expected 256 or more",
+        ),
+        (
+            {"actions": "rt_2", "vocabulary": Vocabulary(text=100)},
+            "text is 100, but actions=rt_2 uses the last",
+        ),
+        ({"vocabulary": Vocabulary(image_codes=64)}, "image_codes is 64 and image_tokenizer None"),
+        ({"image_tokenizer": "0123"}, "image_codes is 0 and image_tokenizer 0123"),
+        ({"image_ahead": 5}, "image_ahead is 5, which needs an image tokenizer"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(fields, said):
@@ -123,5 +129,5 @@ def test_settings_that_contradict_themselves_are_refused(fields, said):
 
 @pytest.mark.parametrize("fields", [{"text": 0}, {"bins": 1}, {"bins": 65_537}, {"image_codes": -1}])
 def test_a_vocabulary_that_cannot_be_is_refused(fields):
-    with pytest.raises(ValueError, match=f"vocabulary.{next(iter(fields))} must be"):
+    with pytest.raises(ValueError, match=f"vocabulary.{next(iter(fields))} is .*, expected a (positive )?whole number"):
         Vocabulary(**fields)

@@ -41,13 +41,19 @@ def test_every_part_becomes_its_dataclass():
             "config.datasets.c has the unknown key 'wieght'. Did you mean",
         ),
         ({"datasets": {"c": {"source": "c"}}}, "config.datasets.c lacks the key 'weight'. Add it."),
-        ({"batch_size": 0}, "batch_size is 0, expected a positive number"),
-        ({"steps": 10}, "optimizer.warmup_steps 10 must be below steps 10"),
-        ({"model": {"hidden": 33}}, "model.hidden must be even"),
-        ({"datasets": {"c": {"source": "c", "weight": "much"}}}, "config.datasets.c.weight is 'much', expected float."),
+        ({"batch_size": 0}, "batch_size is 0, expected a positive whole number"),
+        ({"steps": 10}, "optimizer.warmup_steps is 10, expected less than steps .10.. Lower it"),
+        (
+            {"model": {"hidden": 33}},
+            "config.model.hidden is 33, expected a positive multiple of 2. GEGLU",
+        ),
+        (
+            {"datasets": {"c": {"source": "c", "weight": "much"}}},
+            "datasets.c.weight is 'much', expected a positive number.",
+        ),
         (
             {"optimizer": {"peak_learning_rate": "1e-3"}},
-            "config.optimizer.peak_learning_rate is '1e-3', expected float.",
+            "config.optimizer.peak_learning_rate is '1e-3', expected a number, 0 or more.",
         ),
         (
             {"optimizer": {"schedule": "cosin"}},
@@ -56,11 +62,11 @@ def test_every_part_becomes_its_dataclass():
         ({"model": {"position": "xl"}}, "config.model.position is 'xl', expected 'relative_xl' or 'rope'."),
         ({"weighting": "equal"}, "config.weighting is 'equal', expected 'by_hand' or 'by_size' or 'by_task'."),
         ({"mesh": 3}, "config.mesh is 3, expected an object with the keys data, fsdp, tensor."),
-        ({"checkpoints": {"every": 30}}, "checkpoints.every 30 must be a multiple of log_every 20"),
-        ({"checkpoints": {"keep": 0}}, "checkpoints.keep is 0, expected a positive number, or None to keep all"),
+        ({"checkpoints": {"every": 30}}, "checkpoints.every is 30, expected a multiple of log_every .20."),
+        ({"checkpoints": {"keep": 0}}, "checkpoints.keep is 0, expected a positive whole number. None keeps all"),
         (
             {"checkpoints": {"every": 20, "keep_every": 50}},
-            "checkpoints.keep_every is 50, expected a multiple of checkpoints.every 20, or None",
+            "config.checkpoints: keep_every is 50, expected a multiple of every .20.. Change it, or set None",
         ),
     ],
 )

@@ -101,24 +101,30 @@ def test_the_image_tokenizer_is_the_one_beside_the_checkpoint(tmp_path, checkpoi
         ({"dataset": {"sorce": "a"}}, "config.dataset has the unknown key 'sorce'. Did you mean 'source'?"),
         ({"dataset": {}}, "config.dataset lacks the key 'source'. Add it."),
         ({"dataset": "recorded:a"}, "config.dataset is 'recorded:a', expected an object"),
-        ({"datasets": {}}, "config has datasets, which fine-tuning cannot set: it has one dataset"),
+        ({"datasets": {}}, "config has datasets, which fine-tuning cannot set. It has one dataset"),
         (
             {"checkpoints": {"every": 4}},
-            "config has checkpoints.every, which fine-tuning cannot set: .* set evaluate_every",
+            "config has checkpoints.every, which fine-tuning cannot set. .* Set evaluate_every",
         ),
         ({"image_trunk_weights": "a"}, "config has image_trunk_weights, which fine-tuning cannot set"),
-        ({"model": {"width": 64}}, "model.width is the checkpoint's; a config sets dropout and stochastic_depth only"),
-        ({"model": {"dropout": 1.0}}, "model.dropout must be in"),
+        (
+            {"model": {"width": 64}},
+            "model.width is the checkpoint's, a config sets dropout and stochastic_depth",
+        ),
+        ({"model": {"dropout": 1.0}}, "config.model.dropout is 1.0, expected a number in .0, 1.."),
         ({"optimizer": {"beta1": 0.9}}, "config.optimizer has the unknown key 'beta1'"),
-        ({"episodes": 0}, "episodes is 0, expected a positive number"),
-        ({"episodes": "all"}, "config.episodes is 'all', expected int."),
-        ({"episodes": 3000}, "episodes 3000 cannot be drawn from keep_best 2000"),
-        ({"series": -1}, "series is -1, expected 0 or more"),
-        ({"temperature": float("nan")}, "temperature is nan, expected 0 or more"),
-        ({"steps": 21}, "steps 21 must be a multiple of evaluate_every 2"),
-        ({"steps": 8}, "smoothing is 5 evaluations, and steps 8 have 4; lower smoothing or evaluate_every"),
-        ({"log_every": 3}, "evaluate_every 2 must be a multiple of log_every 3"),
-        ({"distributed": True}, "distributed=True: fine-tuning runs in one process"),
+        ({"episodes": 0}, "config.episodes is 0, expected a positive whole number"),
+        ({"episodes": "all"}, "config.episodes is 'all', expected a positive whole number."),
+        ({"episodes": 3000}, "episodes is 3000, expected at most keep_best .2000."),
+        ({"series": -1}, "series is -1, expected a whole number in .0, 4294967296."),
+        ({"temperature": float("nan")}, "temperature is nan, expected a number, 0 or more"),
+        ({"steps": 21}, "steps is 21, expected a multiple of evaluate_every .2."),
+        (
+            {"steps": 8},
+            "smoothing is 5, expected at most the number of evaluations, 4 in 8 steps. Lower",
+        ),
+        ({"log_every": 3}, "evaluate_every is 2, expected a multiple of log_every .3."),
+        ({"distributed": True}, "distributed is True, but fine-tuning runs in one process"),
     ],
 )
 def test_what_is_wrong_is_named(read, changes, said):
@@ -128,7 +134,7 @@ def test_what_is_wrong_is_named(read, changes, said):
 
 def test_a_config_without_a_dataset_is_refused(checkpoint, tmp_path):
     fields = {key: value for key, value in config().items() if key != "dataset"}
-    with pytest.raises(ConfigError, match="config lacks dataset"):
+    with pytest.raises(ConfigError, match="config.dataset lacks the key 'source'. Add it"):
         read_finetuning(fields, checkpoint, tmp_path)
 
 

@@ -22,9 +22,10 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from gato_jax.batching import write_records
-from gato_jax.checkpoints import CheckpointError, CheckpointStore
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError, set_aside_damaged
 from gato_jax.reports.inspection import inspect_row
 from gato_jax.runtime import FolderInUseError
+from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.training import (
     CheckpointsConfig,
@@ -35,10 +36,12 @@ from gato_jax.training import (
     hold_run,
     loop,
     program,
+    read_config,
     train,
 )
 from gato_jax.training.metrics import MetricsLog
 from gato_jax.training.step import make_train_step
+from tests.checkpoints.made_checkpoint import flip, largest_file
 from tests.tokenization.made_tasks import CONTROL, random_episode
 from tests.training.made_run import MODEL, TOKENIZATION, made_config, made_mixture
 
@@ -360,3 +363,34 @@ def test_wandb_is_asked_for_only_where_it_is_installed(data, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "wandb", module)
     train(config, made_mixture(data, config), tmp_path)
     assert logged == [1, 2, 3, 4, 5, 6, "end"]
+
+
+def test_a_run_that_goes_back_from_a_damaged_checkpoint_has_the_same_numbers(straight, data, tmp_path):
+    run = shutil.copytree(straight, tmp_path / "run")
+    flip(largest_file(run / "checkpoints" / "50" / "optimizer"), 777)
+    with pytest.raises(DamagedCheckpointError, match="checkpoints/50 cannot be restored: optimizer/.* --on_damage"):
+        train(CONFIG, made_mixture(data, CONFIG), run)
+    assert set_aside_damaged(run) == 40
+    train(CONFIG, made_mixture(data, CONFIG), run)
+    assert metrics_of(run) == metrics_of(straight) and read_config(run) == CONFIG
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["40", "50", "50.damaged"]
+
+
+def test_a_run_in_a_bucket_is_continued_with_the_same_numbers(straight, data, bucket):
+    workdir = as_path(f"{bucket}/runs/mine")
+    for stop in (6, 12):
+        train(CONFIG, made_mixture(data, CONFIG), workdir, stop_after=stop)
+    assert metrics_of(workdir) == metrics_of(straight)[:12]
+    assert sorted(int(step.name) for step in (workdir / "checkpoints").iterdir()) == [10, 12]  # `keep` is 2
+    events = sorted((workdir / "tensorboard").iterdir())
+    assert len(events) == 1 and events[0].read_bytes().count(b"gradient_norm") == 12
+    assert CheckpointStore(workdir, read_only=True).restore_agent().step == 12
+    manifest = workdir / "checkpoints" / "12" / "params" / "manifest.ocdbt"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    assert set_aside_damaged(workdir) == 10
+    assert CheckpointStore(workdir, read_only=True).restore_agent().step == 10
+
+
+def test_checkpoints_are_written_to_no_other_bucket(data):
+    with pytest.raises(CheckpointError, match="--workdir is s3://made/run, expected a folder or an address gs://"):
+        train(CONFIG, made_mixture(data, CONFIG), as_path("s3://made/run"))

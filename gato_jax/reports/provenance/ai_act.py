@@ -13,9 +13,7 @@ from typing import Any
 from gato_jax.episodes import Continuous, Discrete, Image, Modality
 from gato_jax.episodes.licences import commercial_use
 from gato_jax.reports.provenance.lineage import DatasetLineage, Lineage
-from gato_jax.reports.recordings.table import pluralize
-from gato_jax.reports.summary import number
-from gato_jax.reports.tokenization.table import percent
+from gato_jax.reports.summary import number, percent, pluralize
 
 _LISTED = 20  # the most rejections and dimensions that are listed; the data report has all of them
 

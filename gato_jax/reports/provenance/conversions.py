@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes import DatasetError, open_dataset
+from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.run import ReportError
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.conversion.dataset import REJECTED_FILE
 from gato_jax.sources.conversion.manifest import HEADER_FILE
 
@@ -57,7 +59,7 @@ def _chain(folder: Path) -> Iterator[ConversionLineage]:
         kind, _, path = str(header.get("source", "")).partition(":")
         if kind != "recorded":
             return
-        folder = Path(path)
+        folder = as_path(path)
         if missing := _why_not_the_source(folder, header.get("splits")):
             yield ConversionLineage(folder=str(folder), missing=missing)
             return
@@ -76,7 +78,7 @@ def _why_not_the_source(folder: Path, splits: Any) -> str:
     try:
         same = {split: open_dataset(folder, split).fingerprint == read["fingerprint"] for split, read in splits.items()}
     except (AttributeError, KeyError, TypeError, DatasetError) as error:
-        return f"{folder}, the source, can no longer be read ({error}): {_UNKNOWN}"
+        return f"{folder}, the source, can no longer be read ({describe_error(error)}): {_UNKNOWN}"
     # A chain of headers could lead back to its start if folders were accepted without an unchanged split.
     return "" if same and all(same.values()) else f"{folder}, the source, now holds other data: {_UNKNOWN}"
 
@@ -93,7 +95,8 @@ def _read(folder: Path, header: Mapping[str, Any]) -> ConversionLineage:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ReportError(
-            f"{folder}/{REJECTED_FILE} is not the record of a conversion ({error!r}). Convert the dataset again."
+            f"{folder}/{REJECTED_FILE} is not the record of a conversion "
+            f"({describe_error(error)}). Convert the dataset again."
         ) from None
 
 
@@ -108,7 +111,7 @@ def read_json(file: Path, of: type = dict) -> Any:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise ReportError(f"{file} is not JSON ({error}). Write it again, or delete it.") from None
+        raise ReportError(f"{file} is not JSON ({describe_error(error)}). Write it again, or delete it.") from None
     if not isinstance(content, of):
         raise ReportError(
             f"{file} holds {type(content).__name__}, expected {of.__name__}. Write it again, or delete it."

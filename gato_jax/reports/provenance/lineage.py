@@ -14,10 +14,12 @@ from typing import Any
 from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.provenance.conversions import ConversionLineage, read_conversions, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
+from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import Contract
 
 _READER = DataclassReader(error=ReportError)
@@ -183,7 +185,9 @@ def _read_start(file: Path) -> tuple[int, str] | None:
         start = read_json(file)["from"]
         return int(start["step"]), str(start["params"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file} is not written by `gato finetune` ({error!r}). Fine-tune again.") from None
+        raise ReportError(
+            f"{file} is not written by `gato finetune` ({describe_error(error)}). Fine-tune again."
+        ) from None
 
 
 def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
@@ -206,7 +210,9 @@ def _read_dataset(row: Any, contract: Contract, file: Path) -> DatasetLineage:
             conversions=_recorded_conversions(row.get("conversions")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{file} is not written by this version ({error!r}). Run `gato train` again.") from None
+        raise ReportError(
+            f"{file} is not written by this version ({describe_error(error)}). Run `gato train` again."
+        ) from None
 
 
 def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
@@ -225,7 +231,7 @@ def _recorded_conversions(conversions: Any) -> tuple[ConversionLineage, ...]:
             ConversionLineage(missing="the run does not record the folder of the dataset: its conversion is unknown"),
         )
     steps = list(_READER.value(tuple[ConversionLineage, ...], conversions, "conversions"))
-    if steps and not Path(steps[0].folder).is_dir():
+    if steps and not as_path(steps[0].folder).is_dir():
         gone = f"{steps[0].folder} no longer exists: this was recorded when the agent was trained"
         steps[0] = dataclasses.replace(steps[0], missing="; ".join(filter(None, (steps[0].missing, gone))))
     return tuple(steps)

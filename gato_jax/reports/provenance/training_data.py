@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gato_jax.episodes.episode import join_distinct
 from gato_jax.reports.provenance.conversions import read_conversions
+from gato_jax.runtime.paths import as_path
 
 if TYPE_CHECKING:  # importing batching takes a second
-    from gato_jax.batching import DatasetConfig, Mixture, TokenRecords
+    from gato_jax.batching import DatasetConfig, Mixture
 
 
 def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
@@ -26,7 +27,7 @@ def describe_data(mixture: Mixture) -> list[dict[str, Any]]:
             "task": records.spec.name,
             "episodes": records.episodes,
             "steps": records.steps,
-            **{field: _distinct(records, field) for field in ("source", "licence", "kind", "agent")},
+            **{field: join_distinct(records.provenances, field) for field in ("source", "licence", "kind", "agent")},
             "weight": float(share),
             "fingerprint": records.fingerprint,
             "provenances": [
@@ -47,10 +48,5 @@ def _conversions(dataset: DatasetConfig) -> dict[str, Any]:
     """
     if dataset.kind == "tokens":
         return {}
-    conversions = read_conversions(Path(dataset.location)) if dataset.kind == "recorded" else ()
+    conversions = read_conversions(as_path(dataset.location)) if dataset.kind == "recorded" else ()
     return {"conversions": [dataclasses.asdict(conversion) for conversion in conversions]}
-
-
-def _distinct(records: TokenRecords, field: str) -> str:
-    """Return the distinct values of one field of `Provenance` in a dataset, joined by "; " in order of appearance."""
-    return "; ".join(dict.fromkeys(getattr(provenance, field) for provenance in records.provenances))

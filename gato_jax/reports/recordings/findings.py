@@ -10,6 +10,7 @@ import numpy as np
 
 from gato_jax.episodes import Provenance
 from gato_jax.episodes.licences import parse_terms
+from gato_jax.reports.degeneracy import describe_count
 from gato_jax.sources.reader import Rejection
 
 
@@ -224,6 +225,17 @@ class DataStatistics:
         """The parts of `varying` that hardly vary: those with a `reason`."""
         return tuple(part for part in self.varying if part.reason)
 
+    @property
+    def degenerate_counts(self) -> tuple[str, ...]:
+        """Phrases on the kinds of parts of which some are degenerate, such as "17 of 43 continuous dimensions"."""
+        kinds = (
+            (self.dimensions, "continuous dimension"),
+            (self.cameras, "camera"),
+            (self.discrete, "discrete element"),
+        )
+        counts = ((sum(bool(part.reason) for part in parts), len(parts), noun) for parts, noun in kinds)
+        return tuple(describe_count(*count) for count in counts if count[0])
+
     def episodes_by(self, field: str) -> dict[str, int]:
         """Return {value: number of episodes} for one field of `Provenance`, such as `licence` or `kind`."""
         return count_by(self.provenances, field)
@@ -246,6 +258,7 @@ class DataStatistics:
             {"licence": licence, "episodes": count, **vars(parse_terms(licence))}
             for licence, count in self.episodes_by("licence").items()
         ]
+        fields["degenerate"] = list(self.degenerate_counts)
         fields["rejected"] = [rejection.to_json() for rejection in self.rejected]
         return fields
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gato_jax.episodes.licences import parse_terms
+from gato_jax.reports.degeneracy import DEFINITION
 from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import bars
 from gato_jax.reports.recordings.comparison import Comparison, histogram
 from gato_jax.reports.recordings.findings import DataStatistics
-from gato_jax.reports.recordings.table import pluralize
-from gato_jax.reports.tokenization.table import percent
+from gato_jax.reports.summary import percent, pluralize
 
 _LISTED = 20  # the most rejections that the page lists
 _VALUES = 64  # the most values of a discrete element that the page draws
@@ -34,15 +34,16 @@ def render(data: DataStatistics, comparison: Comparison | None = None) -> str:
         licences=licences,
         listed=_LISTED,
         drawn=_VALUES,
+        definition=DEFINITION,
     )
 
 
 def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
-    """Return the main finding in one sentence, such as "lift: 2 of 14 dimensions are degenerate".
+    """Return the main finding in one sentence, such as "lift: 2 of 14 continuous dimensions are degenerate".
 
     With a comparison, the finding is the quantity with the largest distance, or that no difference was found. Without a
-    comparison, it is the number of degenerate dimensions, cameras and discrete elements, which the sentence calls
-    dimensions, or the number of episodes if none of these is degenerate.
+    comparison, it is the numbers of degenerate dimensions, cameras and discrete elements, or the number of episodes if
+    none of these is degenerate.
     """
     if comparison is not None:
         largest = comparison.differences[0]
@@ -50,7 +51,7 @@ def headline(data: DataStatistics, comparison: Comparison | None = None) -> str:
             return f"{data.dataset}: no difference was found"
         what = f"the {largest.name} differ" if largest.kind == "episode" else f"{largest.side} {largest.name} differs"
         return f"{data.dataset}: {what} most, a distance of {largest.distance:.2f}"
-    count, total = len(data.degenerate), len(data.varying)
-    if count:
-        return f"{data.dataset}: {count} of {pluralize(total, 'dimension')} {'is' if count == 1 else 'are'} degenerate"
+    if counts := data.degenerate_counts:
+        found = " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
+        return f"{data.dataset}: {found} {'is' if len(data.degenerate) == 1 else 'are'} degenerate"
     return f"{data.dataset}: {pluralize(data.episodes, 'episode')}, and no dimension is degenerate"

@@ -9,13 +9,12 @@ from typing import TypeVar
 import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Provenance, TaskSpec
-from gato_jax.reports.recordings.accumulators import FEW, ContinuousSums, DiscreteCounts, ImageSums, TextCounts
+from gato_jax.reports.continuous import ContinuousSums
+from gato_jax.reports.degeneracy import constancy_reason, degeneracy_reasons
+from gato_jax.reports.recordings.accumulators import DiscreteCounts, ImageSums, TextCounts
 from gato_jax.reports.recordings.findings import Camera, DataStatistics, Dimension, DiscreteElement, Spread, Texts
 from gato_jax.reports.run import ReportError
-from gato_jax.reports.tokenization.dimensions import NARROWEST, constancy_reason
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection
-
-_STEPS_PER_VALUE = 25  # an element with few values is degenerate only if it has this many steps for each value
 
 _Sums = TypeVar("_Sums", ContinuousSums, DiscreteCounts, ImageSums, TextCounts)
 
@@ -83,7 +82,6 @@ class _Totals:
         self.provenances[episode.provenance] += 1
 
     def statistics(self, reader: EpisodeReader, rejected: tuple[Rejection, ...]) -> DataStatistics:
-        binary = set(_binary_grippers(self.spec))
         return DataStatistics(
             dataset=self.spec.name,
             split=reader.split,
@@ -94,7 +92,7 @@ class _Totals:
             returns=Spread.from_values(self.returns),
             rewarded=self.rewarded,
             success_rate=float(np.mean(self.successes)) if self.successes else None,
-            dimensions=tuple(d for sums in self._accumulators(ContinuousSums) for d in self._dimensions(*sums, binary)),
+            dimensions=tuple(d for sums in self._accumulators(ContinuousSums) for d in self._dimensions(*sums)),
             cameras=tuple(_camera(*sums) for sums in self._accumulators(ImageSums)),
             discrete=tuple(element for sums in self._accumulators(DiscreteCounts) for element in _elements(*sums)),
             texts=tuple(_texts(*sums) for sums in self._accumulators(TextCounts)),
@@ -106,7 +104,7 @@ class _Totals:
         """Yield (side, key, accumulator) for each key whose accumulator is of type `kind`."""
         return ((*name, sums) for name, sums in self.sums.items() if isinstance(sums, kind))
 
-    def _dimensions(self, side: str, key: str, sums: ContinuousSums, binary: set) -> Iterator[Dimension]:
+    def _dimensions(self, side: str, key: str, sums: ContinuousSums) -> Iterator[Dimension]:
         if not sums.moments.count:
             raise ReportError(
                 f"Cannot measure {self.spec.name}: no step of {side} {key!r} has finite values only. Correct the "
@@ -114,9 +112,8 @@ class _Totals:
             )
         sample, (low, high) = sums.sample.rows, sums.modality.limits
         bounded = np.isfinite(low) | np.isfinite(high)
+        reasons = degeneracy_reasons(self.spec, side, key, sums)
         for element in range(sums.modality.size):
-            numbers = _numbers(sums, sample, element)
-            middle = numbers["quantile_99"] - numbers["quantile_1"]
             yield Dimension(
                 side=side,
                 key=key,
@@ -124,8 +121,8 @@ class _Totals:
                 name=f"{key}[{element}]",
                 left_out=sums.left_out,
                 clip_rate=float(sums.clipped[element] / sums.moments.count) if bounded[element] else None,
-                reason=_degeneracy_reason(sums, element, middle, few_are_right=(side, key, element) in binary),
-                **numbers,
+                reason=reasons[element],
+                **_numbers(sums, sample, element),
             )
 
 
@@ -138,42 +135,6 @@ def _make_accumulator(modality: Modality) -> ContinuousSums | DiscreteCounts | I
         case Image():
             return ImageSums(modality)
     return TextCounts()
-
-
-def _binary_grippers(spec: TaskSpec) -> Iterator[tuple[str, str, int]]:
-    """Yield (side, key, element) of the actions of a binary gripper, which rightly take two values."""
-    gripper = None if spec.embodiment is None else spec.embodiment.gripper
-    if gripper is None or gripper.kind != "binary" or gripper.action is None:
-        return
-    for element in gripper.elements or range(spec.action[gripper.action].size):
-        yield "action", gripper.action, element
-
-
-def _degeneracy_reason(sums: ContinuousSums, element: int, middle: float, *, few_are_right: bool) -> str:
-    """Return why an element is degenerate, such as "constant, always 0", or "" if it is not.
-
-    It is degenerate if it is constant or nearly so for its limits (`constancy_reason`), if it takes at most four values
-    in at least 25 steps for each of them, or if its standard deviation or the width of the middle 98% of its values is
-    less than a thousandth of its range (maximum less minimum).
-
-    Args:
-      sums: the statistics of its key.
-      element: its index in the flattened value.
-      middle: width of the interval that holds the middle 98% of its values.
-      few_are_right: whether it may take few values, as a binary gripper does; then only `constancy_reason` applies.
-    """
-    low, high = float(sums.moments.low[element]), float(sums.moments.high[element])
-    if reason := constancy_reason(sums.modality, element, low, high):
-        return reason
-    if few_are_right:
-        return ""
-    values = sums.values[element]
-    if len(values) <= FEW and sums.moments.count >= _STEPS_PER_VALUE * len(values):
-        return f"takes {len(values)} values only: {', '.join(f'{value:.4g}' for value in sorted(values))}"
-    spread = float(sums.moments.standard_deviation[element])
-    if min(spread, middle) < NARROWEST * (high - low):
-        return f"nearly constant: 98% of its values lie within {middle:.2g}, all within {high - low:.2g}"
-    return ""
 
 
 def _numbers(sums: ContinuousSums | ImageSums, sample: np.ndarray, element: int) -> dict:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from gato_jax.reports.recordings.comparison import Comparison
 from gato_jax.reports.recordings.findings import DataStatistics
-from gato_jax.reports.summary import align_columns, number
-from gato_jax.reports.tokenization.table import percent
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2 episodes"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+from gato_jax.reports.summary import align_columns, number, percent, pluralize
 
 
 def table(data: DataStatistics) -> str:

@@ -8,47 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Discrete
+from gato_jax.episodes import Discrete
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec
 
 CELLS = 64  # cells of a histogram over the bins
-
-
-class Moments:
-    """Running count, minimum, maximum, mean and standard deviation of each element of a continuous key, in float64.
-
-    Attributes:
-      count: number of steps.
-      low, high: (D,) minimum and maximum; inf and -inf before the first step.
-      mean, standard_deviation: (D,) those of the population; 0 before the first step.
-    """
-
-    def __init__(self, modality: Continuous):
-        self.count = 0
-        self.low = np.full(modality.size, np.inf)
-        self.high = np.full(modality.size, -np.inf)
-        self._mean = np.zeros(modality.size)
-        self._squares = np.zeros(modality.size)  # summed squares of the distances from the mean
-
-    def add(self, values: np.ndarray):
-        """Add values, float64 (T, D), by the pairwise update of Chan et al. (1979), which avoids cancellation."""
-        if not len(values):
-            return
-        count, mean = len(values), values.mean(axis=0)
-        total, difference = self.count + count, mean - self._mean
-        self._squares += np.square(values - mean).sum(axis=0) + np.square(difference) * (self.count * count / total)
-        self._mean += difference * (count / total)
-        self.count = total
-        self.low = np.minimum(self.low, values.min(axis=0))
-        self.high = np.maximum(self.high, values.max(axis=0))
-
-    @property
-    def mean(self) -> np.ndarray:
-        return self._mean
-
-    @property
-    def standard_deviation(self) -> np.ndarray:
-        return np.sqrt(self._squares / max(self.count, 1))
 
 
 class CodecErrors:

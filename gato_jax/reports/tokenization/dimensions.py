@@ -1,39 +1,33 @@
-"""Report entries of single dimensions: their errors, and the reason if they are degenerate (hardly vary)."""
+"""Report entries of single dimensions: their errors, and the reason if the bins do not resolve them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gato_jax.episodes import Continuous
-from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments
+from gato_jax.reports.continuous import Moments
+from gato_jax.reports.tokenization.accumulators import CodecErrors
 from gato_jax.reports.tokenization.findings import Dimension
 from gato_jax.tokenization import ImageCodec
 from gato_jax.tokenization.columns import Column
 
-NARROWEST = 1e-3  # range of a degenerate dimension, as a share of its limits or of its largest magnitude
 
-
-def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterator[Dimension]:
+def dimensions(column: Column, errors: CodecErrors, moments: Moments, reasons: Sequence[str]) -> Iterator[Dimension]:
     """Yield the report entry of each element of a continuous column.
 
-    A dimension is degenerate if it is constant, if its range is at most a thousandth of the distance of its limits (of
-    its largest magnitude if a limit is missing), or if its values lie in one bin, or in two neighbouring bins and
-    closer together than the centres of these.
+    A dimension that varies is unresolved if its values lie in one bin, or in two neighbouring bins and closer together
+    than the centres of these.
 
     Args:
       column: the column.
       errors: the errors of its codec, over at least one step.
       moments: the moments of its values.
+      reasons: for each element why it is degenerate, see `degeneracy_reasons`.
     """
     used = errors.seen.sum(axis=1)
     for element in range(len(used)):
         low, high = float(moments.low[element]), float(moments.high[element])
-        reason = constancy_reason(errors.codec.modality, element, low, high) or _single_bin_reason(
-            errors, element, high - low
-        )
         yield Dimension(
             side=column.side,
             key=column.key,
@@ -46,36 +40,14 @@ def dimensions(column: Column, errors: CodecErrors, moments: Moments) -> Iterato
             minimum=low,
             maximum=high,
             standard_deviation=float(moments.standard_deviation[element]),
-            degenerate=bool(reason),
-            reason=reason,
+            reason=reasons[element],
+            unresolved="" if reasons[element] else _single_bin_reason(errors, element, high - low),
             histogram=tuple(errors.histogram[element].tolist()),
         )
 
 
-def constancy_reason(modality: Continuous, element: int, low: float, high: float) -> str:
-    """Return why an element with values in [low, high] is degenerate whatever the bins; "" if it is not.
-
-    It is degenerate if it is constant ("constant, always 0.5"), or if high - low is at most a thousandth of the
-    distance of its limits, or of its largest magnitude if a limit is missing.
-
-    Args:
-      modality: the modality of its key.
-      element: its index in the flattened value.
-      low: its smallest value.
-      high: its largest value.
-    """
-    if low == high:
-        return f"constant, always {low:.4g}"
-    limits = [float(limit[element]) for limit in modality.limits]
-    bounded = all(map(math.isfinite, limits))
-    scale = limits[1] - limits[0] if bounded else max(abs(low), abs(high))
-    if high - low <= NARROWEST * scale:
-        return f"varies by {high - low:.2g}, at most {NARROWEST} of its {'limits' if bounded else 'magnitude'}"
-    return ""
-
-
 def _single_bin_reason(errors: CodecErrors, element: int, span: float) -> str:
-    """Return why an element is degenerate for lack of resolution; "" if it is not.
+    """Return why the bins do not resolve an element; "" if they do.
 
     Its values lie in one bin, or in two neighbouring bins with a span (maximum less minimum) that is smaller than the
     distance between the centres of these bins.

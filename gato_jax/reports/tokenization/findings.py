@@ -18,7 +18,8 @@ class Dimension:
       clip_rate: share of values outside the range that the bins cover, in [0, 1].
       bins_used, bins_used_share: number and share of the bins that at least one value of the element fell into.
       minimum, maximum, standard_deviation: of the values.
-      degenerate, reason: whether the element hardly varies, and why; the reason is empty if it varies.
+      reason: why the element is degenerate (hardly varies), whatever the bins; empty if it is not.
+      unresolved: why the bins do not resolve an element that is not degenerate; empty if they do.
       histogram: counts in up to 64 equal ranges of bins; the page draws it, the JSON leaves it out.
     """
 
@@ -33,14 +34,18 @@ class Dimension:
     minimum: float
     maximum: float
     standard_deviation: float
-    degenerate: bool
     reason: str
+    unresolved: str
     histogram: tuple[int, ...] = dataclasses.field(repr=False)
+
+    @property
+    def degenerate(self) -> bool:
+        return bool(self.reason)
 
     def to_json(self) -> dict[str, Any]:
         fields = dict(vars(self))
         del fields["histogram"]
-        return fields
+        return {**fields, "degenerate": self.degenerate}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

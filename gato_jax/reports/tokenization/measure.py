@@ -5,16 +5,19 @@ Errors depend on mu, M and bins, numbers of tokens on the patch: each distinct c
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from gato_jax.episodes import Episode, TaskSpec
+from gato_jax.reports.continuous import ContinuousSums
+from gato_jax.reports.degeneracy import degeneracy_reasons
 from gato_jax.reports.run import ReportError
-from gato_jax.reports.tokenization.accumulators import CodecErrors, Moments, SeenValues, TextTokens
+from gato_jax.reports.tokenization.accumulators import CodecErrors, SeenValues, TextTokens
 from gato_jax.reports.tokenization.dimensions import describe_fit, dimensions
-from gato_jax.reports.tokenization.findings import ExactKey, KeyTokens, Setting, TokenizationReport
+from gato_jax.reports.tokenization.findings import Dimension, ExactKey, KeyTokens, Setting, TokenizationReport
 from gato_jax.reports.tokenization.grid import Grid
 from gato_jax.reports.tokenization.sweep import sweep
 from gato_jax.tokenization import (
@@ -47,10 +50,10 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
     layouts, article_layouts = (
         [Layout(spec, tokenization) for tokenization in g.tokenizations()] for g in (grid, grid.with_article_formula())
     )
-    totals = _Totals([*layouts, *article_layouts])
+    totals = _Totals(spec, [*layouts, *article_layouts])
     count = 0
     for episode in episodes:
-        totals.add(spec, episode, count)
+        totals.add(episode, count)
         count += 1
     if not totals.texts.steps:
         raise ReportError(
@@ -71,9 +74,10 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
 class _Totals:
     """Running statistics of each distinct column of several layouts; columns with equal codecs are shared."""
 
-    def __init__(self, layouts: list[Layout]):
+    def __init__(self, spec: TaskSpec, layouts: list[Layout]):
+        self.spec = spec
         columns = dict.fromkeys(column for layout in layouts for column in _columns(layout))
-        self.moments: dict[tuple[str, str], Moments] = {}
+        self.sums: dict[tuple[str, str], ContinuousSums] = {}
         self.errors: dict[Column, CodecErrors] = {}
         self.seen: dict[tuple[str, str], tuple[DiscreteCodec, SeenValues]] = {}
         self.text_codecs: dict[tuple[str, str], TextCodec] = {}
@@ -82,18 +86,18 @@ class _Totals:
             name = column.side, column.key
             match column.codec:
                 case ContinuousCodec() as codec:
-                    self.moments.setdefault(name, Moments(codec.modality))
+                    self.sums.setdefault(name, ContinuousSums(codec.modality))
                     self.errors[column] = CodecErrors(codec)
                 case DiscreteCodec() as codec:
                     self.seen[name] = codec, SeenValues(codec.modality)
                 case TextCodec() as codec:
                     self.text_codecs[name] = codec
 
-    def add(self, spec: TaskSpec, episode: Episode, number: int):
+    def add(self, episode: Episode, number: int):
         steps = episode.acting_steps
         values = {("observation", key): array[:steps] for key, array in episode.observation.items()}
         values |= {("action", key): array[:steps] for key, array in episode.action.items()}
-        with episode_context(spec.name, number):
+        with episode_context(self.spec.name, number):
             for column, errors in self.errors.items():
                 with key_context(column.side, column.key):
                     errors.add(values[column.side, column.key])
@@ -104,8 +108,8 @@ class _Totals:
             for name, codec in self.text_codecs.items():
                 with key_context(*name):
                     lengths[name] = np.array([len(ids) for ids in codec.encode_each(values[name])], np.int64)
-        for name, moments in self.moments.items():
-            moments.add(values[name].reshape(steps, len(moments.low)).astype(np.float64))
+        for name, sums in self.sums.items():
+            sums.add(values[name])
         self.texts.add(steps, lengths)
 
     def setting(self, layout: Layout, context: int) -> Setting:
@@ -134,9 +138,18 @@ class _Totals:
                 dimension
                 for column in _columns(layout)
                 if column in self.errors
-                for dimension in dimensions(column, self.errors[column], self.moments[column[:2]])
+                for dimension in self._dimensions(column)
             ),
         )
+
+    def _dimensions(self, column: Column) -> Iterable[Dimension]:
+        name = column.side, column.key
+        return dimensions(column, self.errors[column], self.sums[name].moments, self._reasons[name])
+
+    @functools.cached_property
+    def _reasons(self) -> dict[tuple[str, str], list[str]]:
+        """{(side, key): for each element why it is degenerate} of all continuous keys, after the last episode."""
+        return {name: degeneracy_reasons(self.spec, *name, sums) for name, sums in self.sums.items()}
 
     def _tokens(self, layout: Layout) -> tuple[KeyTokens, ...]:
         """Return the mean number of tokens in a step of each key and of the separator, in the order of a step."""

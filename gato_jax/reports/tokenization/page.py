@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from gato_jax.reports.degeneracy import DEFINITION, describe_count
 from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import Series, bars, line_chart
+from gato_jax.reports.summary import percent
 from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
-from gato_jax.reports.tokenization.table import PAPERS, percent, rows
+from gato_jax.reports.tokenization.table import PAPERS, rows
 
 _LISTED = 12  # the most lines on degenerate dimensions above the table, which marks all of them
 
@@ -30,7 +32,10 @@ def render(report: TokenizationReport) -> str:
     pairs = [s for s in report.settings if (s.m, s.patch) == (shown.m, shown.patch)]
     settings = rows(report)
     lengths = [r for r in settings if (r.setting.mu, r.setting.m, r.setting.bins) == (shown.mu, shown.m, shown.bins)]
-    degenerate = _degenerate(shown)
+    degenerate, unresolved = (_grouped(shown, field) for field in ("reason", "unresolved"))
+    total = len(shown.dimensions)
+    degenerate_number = sum(dimension.degenerate for dimension in shown.dimensions)
+    unresolved_number = sum(bool(dimension.unresolved) for dimension in shown.dimensions)
     return environment.get_template("tokenization.html").render(
         report=report,
         shown=shown,
@@ -47,7 +52,13 @@ def render(report: TokenizationReport) -> str:
         papers=PAPERS,
         degenerate=degenerate[:_LISTED],
         degenerate_kinds=len(degenerate),
-        degenerate_count=sum(dimension.degenerate for dimension in shown.dimensions),
+        degenerate_number=degenerate_number,
+        degenerate_count=describe_count(degenerate_number, total, "continuous dimension"),
+        unresolved=unresolved[:_LISTED],
+        unresolved_kinds=len(unresolved),
+        unresolved_number=unresolved_number,
+        unresolved_count=describe_count(unresolved_number, total, "continuous dimension"),
+        definition=DEFINITION,
         name=name,
     )
 
@@ -55,14 +66,16 @@ def render(report: TokenizationReport) -> str:
 def headline(report: TokenizationReport) -> str:
     """Return the main finding in one sentence: the dimension with the largest mean error in its standard deviations.
 
-    Degenerate dimensions do not count. For example: "lift: joints[2], the worst dimension, is off by 1.2% of its
-    spread".
+    Dimensions that are degenerate or that the bins do not resolve do not count. For example: "lift: joints[2], the
+    worst dimension, is off by 1.2% of its spread".
     """
     if not report.shown.dimensions:
         return f"{report.dataset}: no continuous values, and all others are exact"
-    shares = {d: d.mean_abs_error / d.standard_deviation for d in report.shown.dimensions if not d.degenerate}
+    varying = [d for d in report.shown.dimensions if not d.degenerate]
+    shares = {d: d.mean_abs_error / d.standard_deviation for d in varying if not d.unresolved}
     if not shares:
-        return f"{report.dataset}: every continuous dimension is degenerate"
+        lost = "is not resolved by the bins" if varying else "is degenerate"
+        return f"{report.dataset}: every continuous dimension {lost}"
     worst = max(shares, key=lambda dimension: shares[dimension])
     return f"{report.dataset}: {name(worst)}, the worst dimension, is off by {percent(shares[worst])} of its spread"
 
@@ -72,15 +85,19 @@ def name(dimension: Dimension) -> str:
     return f"{dimension.key}[{dimension.element}]"
 
 
-def _degenerate(shown: Setting) -> list[tuple[str, str]]:
-    """Return (dimensions, reason) of degenerate dimensions, with those of one key and reason in one pair.
+def _grouped(shown: Setting, field: str) -> list[tuple[str, str]]:
+    """Return (dimensions, reason) of the dimensions that have a reason, with those of one key and reason in one pair.
 
     For example: ("action arm[1, 4 to 6]", "constant, always 0").
+
+    Args:
+      shown: the setting.
+      field: field of `Dimension` that holds the reason, "reason" or "unresolved".
     """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for d in shown.dimensions:
-        if d.degenerate:
-            groups.setdefault((d.side, d.key, d.reason), []).append(d.element)
+        if reason := getattr(d, field):
+            groups.setdefault((d.side, d.key, reason), []).append(d.element)
     return [(f"{side} {key}[{_runs(elements)}]", reason) for (side, key, reason), elements in groups.items()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gato_jax.reports.summary import number
+from gato_jax.reports.summary import number, percent
 from gato_jax.reports.tokenization.findings import Setting, TokenizationReport
 
 PAPERS, LEAST_ERROR = "the paper's", "least error"
@@ -61,15 +61,3 @@ def table(report: TokenizationReport) -> str:
         for line, mark in zip(lines, marks, strict=True)
     ]
     return "\n".join(texts)
-
-
-def percent(share: float | None) -> str:
-    """Format a share in [0, 1] as a percentage with one decimal, such as "12.3%"; "-" for None.
-
-    Only exactly 0 and 1 give "0%" and "100%"; shares that are nearly so give "<0.1%" and ">99.9%".
-    """
-    if share is None:
-        return "-"
-    if share in (0.0, 1.0):
-        return f"{share:.0%}"
-    return "<0.1%" if share < 0.001 else ">99.9%" if 0.999 < share < 1 else f"{share:.1%}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
 from gato_jax.episodes.differences import require_same
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination
@@ -232,5 +233,5 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(
-            f"{directory}: the converted dataset is damaged ({error}). Convert it again (--overwrite)."
+            f"{directory}: the converted dataset is damaged ({describe_error(error)}). Convert it again (--overwrite)."
         ) from None

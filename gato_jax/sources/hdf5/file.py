@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.sources.reader import SourceError
+from gato_jax.sources.video_frames import frame_pixels
 
 _IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
 _MAX_LINKS, _MAX_DEPTH = 16, 32
@@ -102,7 +103,7 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
-    """Yield all frames of an MP4 file, (H, W, 3) uint8 RGB, decoded one by one.
+    """Yield all frames of an MP4 file, decoded one by one, as `frame_pixels` returns them.
 
     Args:
       source: the file, or its content.
@@ -122,8 +123,10 @@ def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # otherwise the decoder conceals damage
             for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24")
-    except (FFmpegError, OSError) as error:
+                yield frame_pixels(frame)
+    except (FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
         raise SourceError(f"{label} cannot be decoded ({error})") from None
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Continuous, Embodiment, Image, Modality, Provenance
-from gato_jax.sources.assembly import decode_image
+from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.decoders import bgr_to_rgb
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5.file import Hdf5Episode, contains, decode_video, find_node, iter_datasets
+from gato_jax.sources.pixels import decode_image
 from gato_jax.sources.reader import SourceError, resolve_within
 
 
@@ -137,7 +139,7 @@ def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
         _ = fields.spec  # raises SpecError if the fields contradict each other
         return fields
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise SourceError(f"cannot infer its fields: {error}. Pass fields.") from None
+        raise SourceError(f"cannot infer its fields: {describe_error(error)}. Pass fields.") from None
 
 
 def _infer_modality(dataset: Any) -> Modality | None:
@@ -249,7 +251,7 @@ def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
     if isinstance(values, (list, np.ndarray)) and len(values) == episode.steps + 1:
         values = values[:-1]
     if is_image and dataset.attrs.get("image_format", "RGB") == "BGR":
-        return (decode_image(image, path, str(episode.file))[..., ::-1] for image in values)
+        return (bgr_to_rgb(decode_image(image, path, str(episode.file))) for image in values)
     return values
 
 

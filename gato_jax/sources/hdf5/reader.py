@@ -14,7 +14,8 @@ import numpy as np
 from gato_jax.episodes import Episode, EpisodeError, Image, Text
 from gato_jax.episodes.errors import nearest
 from gato_jax.sources.assembly import assemble
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.field_paths import parse_path
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5.file import Hdf5Episode, contains, find_node, iter_datasets
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
 from gato_jax.sources.reader import (
@@ -89,7 +90,7 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
       fields: the fields to read.
     """
     (file, group), location = address, _location(*address)
-    images = [split_path(path)[0] for path, modality in fields.observation.values() if isinstance(modality, Image)]
+    images = [path.name for path, modality in fields.paths if isinstance(modality, Image)]
     try:
         with _open_file(file) as root:
             episode = Hdf5Episode(
@@ -105,6 +106,8 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
         raise
     except (SourceError, EpisodeError) as error:
         raise EpisodeRejected(location, str(error)) from None
+    except KeyError as error:  # the group of the episode; a missing field is rejected by `assemble`
+        raise EpisodeRejected(location, f"it has changed since it was opened ({error.args[0]})") from None
 
 
 def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
@@ -189,6 +192,8 @@ def _scan_file(
                     rejected.append(Rejection(_location(file, name), str(error)))
     except SourceError as error:
         rejected.append(Rejection(str(file), str(error)))
+    except KeyError as error:  # the layout was named by the caller, but the file has another
+        rejected.append(Rejection(str(file), f"it has another layout than the one named ({error.args[0]})"))
     return set(splits), steps, rejected
 
 
@@ -202,7 +207,7 @@ def _count_steps(root: Any, name: str, fields: Fields) -> int:
         or has its values in another file.
     """
     sides = (*fields.action.values(), *fields.observation.values())
-    paths = [split_path(path)[0] for path, modality in sides if not isinstance(modality, Text)]
+    paths = [parse_path(path).name for path, modality in sides if not isinstance(modality, Text)]
     if not paths:
         raise SourceError("its fields are all text. Add a field with a number or an image at each step.")
     try:

@@ -18,6 +18,7 @@ from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
+from gato_jax.sources.pixels import decode_image
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -79,7 +80,7 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
     """
     if empty := [key for key, text in texts.items() if not text.strip()]:
         raise EpisodeRejected(location, f"its {empty[0]} is empty, expected text. Add the text.")
-    pixels, mime = _decode(image, location)
+    pixels, mime = _decode(image, location), _mime_type(image, location)
     try:
         credentials = read_credentials(image, mime)
     except SourceError as error:
@@ -89,24 +90,35 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
     return assemble(fields, columns.__getitem__, location, provenance=provenance if credentials else None)
 
 
-def _decode(image: bytes, location: str) -> tuple[np.ndarray, str]:
-    """Decode an image file; return its pixels, (H, W, 3) uint8, transparency shown as white, and its MIME type.
+def _decode(image: bytes, location: str) -> np.ndarray:
+    """Decode an image file, turned upright, with grey as RGB and transparency shown as white.
 
-    The MIME type is "" if the format has none.
+    Returns:
+      (H, W, 3) uint8 RGB; an image of more than 8 bits in each channel as `decode_image` returns it.
 
     Raises:
       EpisodeRejected: The image cannot be decoded.
     """
+    pixels = decode_image(image, "its image", location, channels=4)  # with 4, transparency is kept
+    if pixels.dtype != np.uint8:
+        return pixels
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] == 3:
+        return pixels
+    picture = PIL.Image.fromarray(pixels).convert("RGBA")
+    background = PIL.Image.new("RGBA", picture.size, "white")
+    background.alpha_composite(picture)
+    return np.asarray(background.convert("RGB"))
+
+
+def _mime_type(image: bytes, location: str) -> str:
+    """Return the MIME type of an image file, or "" if its format has none; raise EpisodeRejected if it is no image."""
     try:
         with PIL.Image.open(io.BytesIO(image)) as picture:
-            mime = PIL.Image.MIME.get(picture.format or "", "")
-            if picture.has_transparency_data:
-                background = PIL.Image.new("RGBA", picture.size, "white")
-                background.alpha_composite(picture.convert("RGBA"))
-                return np.asarray(background.convert("RGB")), mime
-            return np.asarray(picture.convert("RGB")), mime
+            return PIL.Image.MIME.get(picture.format or "", "")
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise EpisodeRejected(location, f"its image cannot be decoded ({error}). Copy the file again.") from None
+        raise EpisodeRejected(location, f"its image cannot be decoded ({error})") from None
 
 
 def open_images(

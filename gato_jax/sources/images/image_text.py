@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,17 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
     """
     names = {image["id"]: str(image["file_name"]) for image in content["images"]}
     for number, annotation in enumerate(content["annotations"]):
-        location, caption = f"{file}, annotation {number}", annotation.get("caption")
-        if annotation.get("image_id") not in names:
-            yield Rejection(
-                location, f"its image_id {annotation.get('image_id')!r} is not among the images of the file"
-            )
+        location = f"{file}, annotation {number}"
+        if not isinstance(annotation, Mapping):
+            yield Rejection(location, f"it is {annotation!r:.40}, expected an object with image_id and caption")
+            continue
+        caption, image_id = annotation.get("caption"), annotation.get("image_id")
+        if not isinstance(image_id, Hashable) or image_id not in names:
+            yield Rejection(location, f"its image_id {image_id!r:.40} is not among the images of the file")
         elif not isinstance(caption, str) or not caption.strip():
             yield Rejection(location, f"its caption is {caption!r:.40}, expected text")
         else:
-            yield location, names[annotation["image_id"]], {"caption": caption.strip()}
+            yield location, names[image_id], {"caption": caption.strip()}
 
 
 def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:

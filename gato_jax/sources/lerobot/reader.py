@@ -13,7 +13,7 @@ import numpy as np
 from gato_jax.episodes import Episode
 from gato_jax.episodes.errors import nearest
 from gato_jax.sources.assembly import assemble, require_increasing
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
 from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
 from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
@@ -97,9 +97,7 @@ class _ReadPlan:
     @classmethod
     def build(cls, fields: Fields, metadata: LeRobotMetadata) -> _ReadPlan:
         """Find the columns and cameras that `fields` need; raise SourceError if the dataset lacks a named feature."""
-        paths = [path for side in (fields.observation, fields.action) for path, _ in side.values()]
-        paths += [path for path in (fields.reward, fields.success, fields.timestamps) if path is not None]
-        names = {split_path(path)[0] for path in paths}
+        names = {path.name for path, _ in fields.paths}
         if unknown := sorted(names - {TASK, *metadata.features}):
             near = nearest(unknown[0], [TASK, *metadata.features])
             raise SourceError(

@@ -14,12 +14,53 @@ from typing import IO, Any
 
 import numpy as np
 
-from gato_jax.episodes.errors import nearest
+from gato_jax.episodes.errors import describe_error, nearest
 from gato_jax.sources.reader import EpisodeRejected
 
+REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
 _MAGIC = 8  # bytes at both ends
 _RECORD_HEAD = 1 + 8  # opcode, length
 _FOOTER = struct.Struct("<QQI")  # offset of the summary, offset of the summary offsets, CRC-32 of the summary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MessageTimes:
+    """Log times of the N messages of a topic, in nanoseconds.
+
+    Attributes:
+      recorded: the times in the order of the messages in the file, (N,) int64.
+      order: numbers of the messages in the file, from 0, in the order of their times, (N,) int. Messages of the same
+        time stay in the order of the file.
+    """
+
+    recorded: np.ndarray
+    order: np.ndarray
+
+    @property
+    def in_order(self) -> np.ndarray:
+        """The times in ascending order, (N,) int64."""
+        return self.recorded[self.order]
+
+    @classmethod
+    def sort(cls, recorded: np.ndarray, topic: str, location: str) -> MessageTimes:
+        """Sort the messages of a topic by time.
+
+        Several threads of a recorder may write messages in a slightly different order. Times that are further apart
+        mean that the clock was set back, and then no order is right.
+
+        Raises:
+          EpisodeRejected: a message is more than REORDERING_WINDOW_NS older than one before it in the file.
+        """
+        latest = np.maximum.accumulate(recorded)
+        if (late := latest - recorded > REORDERING_WINDOW_NS).any():
+            number = int(late.argmax())
+            raise EpisodeRejected(
+                location,
+                f"time goes from {latest[number]} to {recorded[number]} ns in topic {topic!r}, expected at most "
+                f"{REORDERING_WINDOW_NS / 1e9:g} s backwards. If its clock was right, sort it with `mcap sort`, "
+                "otherwise split it there",
+            )
+        return cls(recorded=recorded, order=np.argsort(recorded, kind="stable"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +79,7 @@ class McapRecording:
     interval: tuple[int, int]
 
 
-def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndarray]:
+def read_message_times(file: Path, topics: Collection[str]) -> dict[str, MessageTimes]:
     """Return the log times of all messages of some topics.
 
     If the file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
@@ -48,10 +89,11 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndar
       topics: names of the topics.
 
     Returns:
-      {topic: (N,) int64 nanoseconds}, in the order of the messages in the file.
+      {topic: log times}.
 
     Raises:
-      EpisodeRejected: the file is missing, damaged or truncated, or has no message of one of the topics.
+      EpisodeRejected: the file is missing, damaged or truncated, has no message of one of the topics, or has messages
+        that are too far out of the order of their log times.
     """
     from mcap.reader import make_reader
 
@@ -75,17 +117,18 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, np.ndar
             near = "it is empty" if topic in known else f"nearest: {nearest(topic, known)}"
             raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
     with _reject_damage(location):  # a damaged time may exceed int64
-        return {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
+        recorded = {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
+    return {topic: MessageTimes.sort(log_times, topic, location) for topic, log_times in recorded.items()}
 
 
-def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mapping[str, np.ndarray]) -> McapRecording:
+def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mapping[str, MessageTimes]) -> McapRecording:
     """Read a file once from beginning to end, and decode the selected messages.
 
     Args:
       file: the file.
       selected: {topic: (N,) bool}, true for each of its N messages to decode.
-      times: {topic: (N,) int64} as returned by `read_message_times` for the topics of `selected`, to verify that the
-        file agrees with its index.
+      times: the log times from `read_message_times` for the topics of `selected`, to verify that the file agrees with
+        its index.
 
     Raises:
       EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
@@ -105,7 +148,7 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
                 raw[channel.topic][len(log_times)] = schema, channel, message.data
             log_times.append(message.log_time)
     for topic, log_times in found.items():
-        if not np.array_equal(log_times, times[topic]):
+        if not np.array_equal(log_times, times[topic].recorded):
             raise EpisodeRejected(location, f"the messages of topic {topic!r} contradict the index of the file")
     messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
     for topic, records in raw.items():
@@ -115,8 +158,8 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
                     kind = f"{channel.message_encoding!r}, schema {getattr(schema, 'encoding', None)!r}"
                     raise EpisodeRejected(location, f"topic {topic!r} is encoded as {kind}, expected 'cdr', 'ros2msg'")
                 messages[topic][number] = decode(data)
-    first = min(int(log_times[0]) for log_times in times.values())
-    last = max(int(log_times[-1]) for log_times in times.values())
+    first = min(int(log_times.in_order[0]) for log_times in times.values())
+    last = max(int(log_times.in_order[-1]) for log_times in times.values())
     return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
 
 
@@ -206,4 +249,4 @@ def _reject_damage(location: str, part: str = "the file") -> Iterator[None]:
     except (EpisodeRejected, ImportError):
         raise
     except Exception as error:
-        raise EpisodeRejected(location, f"{part} is damaged or truncated ({error or type(error).__name__})") from error
+        raise EpisodeRejected(location, f"{part} is damaged or truncated ({describe_error(error)})") from error

@@ -27,6 +27,7 @@ from gato_jax.sources.reader import (
     fingerprint_files,
 )
 
+_COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of an image are ordered
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
@@ -34,7 +35,9 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
-    its messages are images, texts, numbers or vectors; see `get_field_value`.
+    its messages are images, texts, numbers or vectors; see `get_field_value`. The colours of images are ordered as
+    their encoding says, unless the path contains the decoder `rgb` or `bgr_to_rgb`, which then converts the recorded
+    channels. Messages that are up to a second out of the order of their log times are sorted.
 
     Steps are 1 / `fields.control_rate_hz` seconds apart in log time. They begin when every topic but that of the
     success flag has had a message, and end when the first topic ends that is neither success nor an observed text. An
@@ -63,7 +66,11 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     places, rejected = [], []
     for file in tqdm.tqdm(files, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
-            places.append((file, len(resampling.step_times(read_message_times(file, resampling.topics), str(file)))))
+            times = {
+                topic: message_times.in_order
+                for topic, message_times in read_message_times(file, resampling.topics).items()
+            }
+            places.append((file, len(resampling.step_times(times, str(file)))))
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not places:
@@ -105,26 +112,40 @@ def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> 
     """
     file, length = address
     location, times = str(file), read_message_times(file, resampling.topics)
-    steps = resampling.step_times(times, location)
+    in_order = {topic: message_times.in_order for topic, message_times in times.items()}
+    steps = resampling.step_times(in_order, location)
     if len(steps) != length:
         raise EpisodeRejected(location, f"it has {len(steps)} steps, expected {length} as on opening. Open it again.")
-    numbers_by_field = {
-        field: resampling.select_messages(field, steps, times[topic_name(field)]) for field in resampling.roles
-    }
-    selected = {topic: np.zeros(len(log_times), bool) for topic, log_times in times.items()}
+    numbers_by_field = {}
+    for field in resampling.roles:
+        topic = topic_name(field)
+        numbers_by_field[field] = times[topic].order[resampling.select_messages(field, steps, in_order[topic])]
+    selected = {topic: np.zeros(len(log_times), bool) for topic, log_times in in_order.items()}
     for field, numbers in numbers_by_field.items():
         selected[topic_name(field)][numbers] = True
     recording = read_recording(file, selected, times)
+    as_recorded = _names_of_decoded_colours(fields)
 
     def read_field(path: str) -> list[Any]:
         messages = recording.messages[topic_name(path)]
-        values = _get_values(messages, np.unique(numbers_by_field[path]).tolist(), path, location)
+        numbers = np.unique(numbers_by_field[path]).tolist()
+        values = _get_values(messages, numbers, path, location, as_recorded=path in as_recorded)
         return [values[number] for number in numbers_by_field[path].tolist()]
 
     return assemble(fields, read_field, location, provenance=_read_provenance(fields.provenance, recording, location))
 
 
-def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, location: str) -> dict[int, Any]:
+def _names_of_decoded_colours(fields: Fields) -> set[str]:
+    """Return the names of the fields whose order of colours a decoder converts, on all paths that lead to them."""
+    ordered = {path.name for path, _ in fields.paths if any(call.name in _COLOUR_ORDERS for call in path.calls)}
+    return ordered - {
+        path.name for path, _ in fields.paths if not any(call.name in _COLOUR_ORDERS for call in path.calls)
+    }
+
+
+def _get_values(
+    messages: Mapping[int, Any], numbers: list[int], path: str, location: str, *, as_recorded: bool
+) -> dict[int, Any]:
     """Return the value of a field in some messages, {number of the message: value}.
 
     Args:
@@ -132,6 +153,7 @@ def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, loca
       numbers: numbers of the messages to take the value of, at least one.
       path: `topic:field` or `topic`.
       location: the file, the beginning of error messages.
+      as_recorded: whether the channels of an image stay in the recorded order.
 
     Raises:
       KeyError: the messages have no such field, or its type is not supported.
@@ -141,7 +163,7 @@ def _get_values(messages: Mapping[int, Any], numbers: list[int], path: str, loca
     for number in numbers:
         message, label = messages[number], f"message {number} of topic {topic_name(path)!r}"
         try:
-            values[number] = get_field_value(message, path.partition(":")[2])
+            values[number] = get_field_value(message, path.partition(":")[2], as_recorded=as_recorded)
         except ValueError as error:
             raise EpisodeRejected(location, f"{label} holds {error}") from None
         if message_type(message) == "sensor_msgs/JointState" and message.name != first.name:

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from gato_jax.episodes import Text
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.field_paths import parse_path
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 
 MAX_OBSERVATION_AGE = 10  # periods; a camera may be this much slower than the control rate
@@ -55,7 +56,7 @@ class Resampling:
             )
 
         def add(path: str, role: Role):
-            field = split_path(path)[0]
+            field = parse_path(path).name
             if roles.setdefault(field, role) != role:
                 raise SourceError(
                     f"{name}: field {field!r} is both {roles[field]} and {role}. Record each in its own topic."
@@ -87,22 +88,16 @@ class Resampling:
         commanded topic ends.
 
         Args:
-          times: {topic: (N,) int64}, log times of its messages in nanoseconds, in the order of the file.
+          times: {topic: (N,) int64}, log times of its messages in nanoseconds, in ascending order.
           location: the file, the beginning of error messages.
 
         Returns:
           (T,) int64 nanoseconds.
 
         Raises:
-          EpisodeRejected: time goes backwards, the topics do not overlap, or an observed or commanded topic has no
-            message near enough to a step.
+          EpisodeRejected: the topics do not overlap, or an observed or commanded topic has no message near enough to a
+            step.
         """
-        for topic, log_times in times.items():
-            if (back := log_times[1:] < log_times[:-1]).any():
-                number = int(back.argmax())
-                raise EpisodeRejected(
-                    location, f"time goes from {log_times[number]} to {log_times[number + 1]} ns in topic {topic!r}"
-                )
         start = max(int(times[topic_name(field)][0]) for field, role in self.roles.items() if role != "final")
         continuous = {field: role for field, role in self.roles.items() if role in ("observed", "commanded")}
         end = min(int(times[topic_name(field)][-1]) for field in continuous)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Modality
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble, to_array
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.hdf5.file import find_node, iter_datasets
@@ -49,6 +50,11 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
     """
     if split != "train":
         raise NoSplitError(f"{path}: no split {split!r}; it has train")
+    if fields is not None and fields.final_observation is False:
+        raise SourceError(
+            f"{path}: final_observation is false, expected true or none, because a Minari episode ends with an "
+            "observation without an action. Omit it."
+        )
     folder = _find_folder(str(path))
     files = _list_files(folder)
     storage = _open_storage(folder)
@@ -247,7 +253,7 @@ def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
     except SourceError as error:
         raise EpisodeRejected(location, str(error)) from None
     except Exception as error:
-        raise EpisodeRejected(location, f"it cannot be read and may be damaged ({error!r})") from None
+        raise EpisodeRejected(location, f"it cannot be read and may be damaged ({describe_error(error)})") from None
 
 
 def _location(folder: Path, number: int) -> str:

@@ -59,8 +59,9 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
 
     Args:
       space: a Gymnasium space.
-      key: key of the leaf if `space` has no parts. Otherwise it is ignored, and the key of a leaf is `prefix` and the
-        path of the leaf within the space, such as `arm/position`.
+      key: key of the leaf if `space` has no parts; the elements of a MultiDiscrete space add their number, as in
+        `action/0`. Otherwise it is ignored, and the key of a leaf is `prefix` and the path of the leaf within the
+        space, such as `arm/position`.
       path: path of the space within Minari's episode data.
       prefix: beginning of the keys of all leaves, if `space` has parts.
     """
@@ -70,43 +71,81 @@ def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[t
         parts = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
         for name, part in parts:
             yield from _modalities(part, f"{prefix}{name}", f"{path}/{name}", f"{prefix}{name}/")
+    elif isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+        yield from _discrete(space, key, path)
     else:
         yield key, (path, _modality(space, path))
 
 
-def _modality(space: Any, path: str) -> Modality:
-    """Return the modality of a space without parts; uint8 boxes of the shape of an image are images.
+def _discrete(space: Any, key: str, path: str) -> Iterator[tuple[str, tuple[str, Modality]]]:
+    """Yield (key, (path, modality)) of a space of integers, which become numbers from 0 by the decoder `offset`.
 
-    These are (H, W, 1), (H, W, 3), and (H, W) with sides of at least 32 pixels. A uint8 box of three axes with another
-    number of channels has no modality. All other boxes are Continuous.
+    A MultiDiscrete space becomes one key, or, if its elements differ in their number of values or in their first value,
+    one key for each element, such as `action/0`.
+
+    Args:
+      space: a Discrete or MultiDiscrete space.
+      key: key of the whole space.
+      path: path of the space within Minari's episode data.
+
+    Raises:
+      SpecError: the elements differ and have several axes.
+    """
+    from gymnasium import spaces
+
+    def from_zero(path: str, start: Any) -> str:
+        return path if start == 0 else f"offset({path}, {-int(start)})"
+
+    if isinstance(space, spaces.Discrete):
+        yield key, (from_zero(path, space.start), Discrete(n=int(space.n)))
+        return
+    counts, starts = space.nvec.ravel(), np.broadcast_to(space.start, space.nvec.shape).ravel()
+    if (counts == counts[0]).all() and (starts == starts[0]).all():
+        yield key, (from_zero(path, starts[0]), Discrete(n=int(counts[0]), shape=space.shape))
+    elif len(space.shape) == 1:
+        for number, (count, start) in enumerate(zip(counts.tolist(), starts.tolist(), strict=True)):
+            part = f"{path}[{number}:{number + 1}]"
+            yield f"{key}/{number}", (from_zero(part, start), Discrete(n=count, shape=(1,)))
+    else:
+        raise SpecError(
+            f"{path} is MultiDiscrete of {space.nvec.tolist()}, expected one axis, or elements that all have the same "
+            "values"
+        )
+
+
+def _modality(space: Any, path: str) -> Modality:
+    """Return the modality of a space without parts that is not Discrete or MultiDiscrete.
+
+    Boxes of uint8 with the shape of an image are images. These are (H, W, 1), (H, W, 3), and (H, W) with sides of at
+    least 32 pixels. A uint8 box of three axes with another number of channels has no modality. All other boxes are
+    Continuous.
 
     Args:
       space: a Gymnasium space.
       path: its path, for the message.
 
     Raises:
-      SpecError: the space has no modality, such as a Discrete one that does not start at 0, or a MultiDiscrete one
-        whose elements differ in their number of values.
+      SpecError: the space has no modality.
     """
     from gymnasium import spaces
 
     match space:
         case spaces.Text():
             return Text()
-        case spaces.Discrete() if space.start == 0:
-            return Discrete(n=int(space.n))
         case spaces.MultiBinary():
             return Discrete(n=2, shape=space.shape)
-        case spaces.MultiDiscrete() if not space.start.any() and (space.nvec == space.nvec.flat[0]).all():
-            return Discrete(n=int(space.nvec.flat[0]), shape=space.shape)
         case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 3:
             if space.shape[2] in (1, 3):
                 return Image(height=space.shape[0], width=space.shape[1], channels=space.shape[2])
+            raise SpecError(
+                f"{path} is a box of uint8 and shape {space.shape}, expected an image of shape (height, width, 1) or "
+                "(height, width, 3). In the fields, declare its number of channels, drop_alpha(PATH), or continuous"
+            )
         case spaces.Box() if space.dtype == np.uint8 and len(space.shape) == 2 and min(space.shape) >= 32:
             return Image(height=space.shape[0], width=space.shape[1], channels=1)
         case spaces.Box():
             return Continuous(shape=space.shape, low=_limit(space.low), high=_limit(space.high))
-    raise SpecError(f"{path} is {space}, which has no modality")
+    raise SpecError(f"{path} is {space}, expected Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict or Tuple")
 
 
 def _limit(values: np.ndarray) -> tuple[float, ...] | float:

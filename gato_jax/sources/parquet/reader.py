@@ -12,7 +12,8 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality
 from gato_jax.sources.assembly import assemble
-from gato_jax.sources.fields import Fields, split_path
+from gato_jax.sources.field_paths import FieldPath
+from gato_jax.sources.fields import Fields
 from gato_jax.sources.parquet.addresses import Address, addresses_by_column, addresses_by_row
 from gato_jax.sources.parquet.shards import list_split_files
 from gato_jax.sources.parquet.table import (
@@ -111,38 +112,34 @@ class _RowFormat:
         Raises:
           SourceError: a field is not in the schema.
         """
-        modalities = {
-            split_path(path)[0]: kind for path, kind in (*fields.observation.values(), *fields.action.values())
-        }
-        results = [
-            split_path(path)[0] for path in (fields.reward, fields.success, fields.timestamps) if path is not None
-        ]
         empty = schema.empty_table()
         try:
-            types = {path: get_column(empty, path, location).type for path in (*modalities, *results)}
+            types = {path.name: get_column(empty, path.name, location).type for path, _ in fields.paths}
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
-        lists = [path for path, modality in modalities.items() if _lists_steps(types[path], modality)]
-        lists.sort(
-            key=lambda path: isinstance(modalities[path], Image)
-        )  # images last: counting them means reading them
+        lists = [
+            (isinstance(modality, Image), path.name)  # images last: counting them means reading them
+            for path, modality in fields.paths
+            if modality is not None and _lists_steps(types[path.name], path, modality)
+        ]
+        lists.sort(key=lambda one: one[0])
         return cls(
             fields=fields,
             columns=tuple(sorted({column_name(schema.names, path) for path in types})),
             episode_column=episode_column,
-            list_path=lists[0] if lists and episode_column is None else None,
+            list_path=lists[0][1] if lists and episode_column is None else None,
         )
 
 
-def _lists_steps(kind: Any, modality: Modality) -> bool:
+def _lists_steps(kind: Any, path: FieldPath, modality: Modality) -> bool:
     """Return whether a column of this Arrow type holds, in each row, a list of values of a modality.
 
     The lists must be nested deeper than a single value is. A (3,) vector is itself a list, so it takes a list of lists
     to hold several. A text is no list. An image is no list if it is encoded, and three nested lists if it is pixels, so
     the answer is true for a depth of 1 or 4.
     """
-    depth = list_depth(kind)
+    depth = list_depth(kind) - sum(call.decoder.removed_axes for call in path.calls)
     match modality:
         case Continuous() | Discrete():
             return depth > len(modality.shape)

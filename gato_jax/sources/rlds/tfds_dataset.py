@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 
@@ -182,7 +183,8 @@ def dataset_parser(directory: str) -> RecordParser:
         raise
     except Exception as error:  # errors of JSON, of protobuf, or of custom features
         raise SourceError(
-            f"cannot open {directory}: its features.json cannot be read ({error}). Copy the folder again."
+            f"cannot open {directory}: its features.json cannot be read "
+            f"({describe_error(error)}). Copy the folder again."
         ) from error
 
 
@@ -214,6 +216,10 @@ class Columns:
         if getattr(feature, "_encoded_to_bytes", False):  # the tensor is stored as compressed bytes
             return np.stack([feature.decode_example_np(one) for one in value])
         return value
+
+    def feature(self, path: str) -> Any:
+        """Return the TFDS feature of a field, or raise KeyError if the record has no such field."""
+        return self._look_up(path)[1]
 
     def _look_up(self, path: str) -> tuple[Any, Any]:
         """Return the stored value of a field, named by a path with slashes, and its TFDS feature, or raise KeyError."""

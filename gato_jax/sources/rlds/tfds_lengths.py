@@ -37,7 +37,7 @@ class RecordLengths:
     rejected: tuple[Rejection, ...]
 
     @classmethod
-    def read(cls, dataset: TfdsDataset, split: str, *, feature: str) -> RecordLengths:
+    def read(cls, dataset: TfdsDataset, split: str, *, feature: str, size: int = 1) -> RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
@@ -48,9 +48,10 @@ class RecordLengths:
           dataset: The split of the dataset.
           split: Name of the split.
           feature: Feature of the records whose values are counted, for example `steps/is_first`.
+          size: Number of values for each step; the length is the number of values divided by it.
         """
         file = _lengths_file(dataset.directory, split)
-        key = json.dumps([feature, dataset.sizes])
+        key = json.dumps([feature, dataset.sizes] if size == 1 else [feature, size, dataset.sizes])
         try:
             with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
                 if str(stored["about"]) == key:
@@ -58,7 +59,7 @@ class RecordLengths:
                     return cls(length=stored["length"], address=stored["place"], rejected=rejected)
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # the file is missing or damaged, so the lengths are counted again
-        lengths = _count(dataset, feature)
+        lengths = _count(dataset, feature, size)
         try:
             rejected = json.dumps(lengths.rejected)
             with atomic_file(file, shared=True) as partial:
@@ -115,8 +116,14 @@ def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tup
         yield number, path, records
 
 
-def _count(dataset: TfdsDataset, feature: str) -> RecordLengths:
-    """Read every record and count the values of a feature; damaged records, and those without values, are rejected."""
+def _count(dataset: TfdsDataset, feature: str, size: int) -> RecordLengths:
+    """Read every record and count the values of a feature; damaged records, and those without values, are rejected.
+
+    Args:
+      dataset: The split of the dataset.
+      feature: Name of the feature.
+      size: Number of its values for each step.
+    """
     import tqdm
 
     lengths, addresses, rejected = [], [], []
@@ -126,7 +133,7 @@ def _count(dataset: TfdsDataset, feature: str) -> RecordLengths:
             for record in range(len(records)):
                 progress.update()
                 try:
-                    length = _count_values(records[record], feature)
+                    length = _count_values(records[record], feature) // size
                 except (RecordError, OSError) as error:
                     rejected.append(Rejection(f"{path}, record {record}", str(error)))
                     continue

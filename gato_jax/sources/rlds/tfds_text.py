@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
@@ -144,7 +145,7 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
     files = list(dataset.files)
     counts = zip(lengths.address.tolist(), lengths.length.tolist(), strict=True)
     addresses = [(files[file], record, item) for (file, record), count in counts for item in range(count)]
-    content = repr((fields.spec.to_json(), split, dataclasses.asdict(fields.provenance), dataset.sizes))
+    content = repr((fields.to_json(), split, dataset.sizes))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -180,7 +181,7 @@ def _read(
     except (ImportError, SourceError):
         raise
     except Exception as error:  # RecordError, or any error of protobuf and TFDS for a record with other fields
-        raise EpisodeRejected(location, f"it cannot be read ({error})") from error
+        raise EpisodeRejected(location, f"it cannot be read ({describe_error(error)})") from error
     repeated_branch = repeated_field.split("/")[0] if repeated_field else None
 
     def column(path: str) -> list[Any]:

@@ -1,8 +1,9 @@
 """D4RL as TFDS prepares it: Gym's MuJoCo tasks, AntMaze and the Adroit hand.
 
-The features are those of TFDS's builders. All actions are normalised to [-1, 1]. The last step of an episode holds an
-observation without an action; if the episode ended in a terminal state that D4RL did not record, the builder has put
-zeros there.
+The features are those of TFDS's builders. All actions are normalised to [-1, 1]. If an episode ended in a terminal
+state, or the dataset has next observations, the builder has appended a step with an observation, which is zero if D4RL
+did not record it, and with an action and a discount of zero. In all other episodes the last step has a valid action,
+and a discount of one.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def _entry(suite: str, task: str, sizes: tuple[int, int], rate: float, meaning: 
         control_rate_hz=rate,
         reward="reward",
     )
-    return f"{suite}/{task}", RldsEntry(fields=fields, action_meaning=meaning, final_observation=True)
+    return f"{suite}/{task}", RldsEntry(
+        fields=fields, action_meaning=meaning, final_observation=True, final_if_discount_is_zero=True
+    )
 
 
 def _entries() -> Iterator[tuple[str, RldsEntry]]:

@@ -20,14 +20,16 @@ class RldsEntry:
       fields: Fields of the dataset. Limits are for scaling: values outside are clipped when they become tokens.
       action_meaning: Meaning of the numbers of an action, in words.
       location: Address from which the prepared dataset can be copied; None if TFDS has to prepare it from its sources.
-      final_observation: Whether the last step of an episode holds an observation without an action. Otherwise every
-        step has an action.
+      final_observation: Whether the last step of an episode holds an observation without an action, as RLDS defines
+        `is_last`. Otherwise every step has an action.
+      final_if_discount_is_zero: Whether that holds only for episodes whose last discount is 0.
     """
 
     fields: Fields
     action_meaning: str
     location: str | None = None
     final_observation: bool = False
+    final_if_discount_is_zero: bool = False
 
     @property
     def download_hint(self) -> str:
@@ -73,6 +75,7 @@ def arm(
     agent: str = "teleoperation",
     licence: str = "CC-BY-4.0",
     location: str | None = None,
+    final_observation: bool = False,
 ) -> tuple[str, RldsEntry]:
     """Return name and entry of a dataset of a robot arm in Open X-Embodiment.
 
@@ -96,6 +99,8 @@ def arm(
       licence: Licence. The default is that of the release for everything except software; a licence in the laboratory's
         own release takes precedence.
       location: Address of the dataset. Default: version 0.1.0 in the bucket of the release.
+      final_observation: As in RldsEntry. The laboratories' converters write one step for each action, and the usual
+        trainers learn all of them, so the default is False.
     """
     views = {key: f"bgr_to_rgb(observation/{key})" if key in bgr else f"observation/{key}" for key in cameras}
     location = location or f"gs://gresearch/robotics/{name}/0.1.0"
@@ -122,4 +127,6 @@ def arm(
         reward=reward,
         success=success,
     )
-    return name, RldsEntry(fields=fields, action_meaning=meaning, location=location)
+    return name, RldsEntry(
+        fields=fields, action_meaning=meaning, location=location, final_observation=final_observation
+    )

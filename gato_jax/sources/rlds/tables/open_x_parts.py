@@ -166,6 +166,7 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             gripper=_OPEN_OR_CLOSED,
         ),
         # The limits are those of the release's own environment. The rate is the spreadsheet's; the paper acts at 5 Hz.
+        # The release's own training code leaves the last step out, as its action has no meaning.
         arm(
             "language_table",
             robot="xArm 6",
@@ -178,6 +179,7 @@ OPEN_X_PARTS: dict[str, RldsEntry] = dict(
             meaning="change of the cylinder's position on the table (m)",
             gripper=None,
             location="gs://gresearch/robotics/language_table/0.0.1",
+            final_observation=True,
         ),
         # Each step holds the next ten actions, of which the first is read. 0.1 m and 0.5 rad in 0.1 s are chosen.
         arm(
