@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import jax
 
-from gato_jax.checkpoints import CheckpointError
+from gato_jax.checkpoints import CheckpointError, require_place
 from gato_jax.runtime import Interruption, interruptible, writer_lock
 
 GO_ON = "Run the same command again to go on."
@@ -26,8 +26,9 @@ def hold_run(workdir: pathlib.Path, farewell: str = GO_ON) -> Iterator[Interrupt
 
     Raises:
       FolderInUseError: Another process writes the folder.
-      CheckpointError: The folder cannot be made.
+      CheckpointError: The folder cannot be made, or no checkpoints can be written there.
     """
+    require_place(workdir)
     with contextlib.ExitStack() as stack:
         if not jax.process_index():
             try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from gato_jax.batching import Mixture
 from gato_jax.checkpoints import CheckpointStore
@@ -47,6 +48,7 @@ class SkippedSteps:
         self, workdir: pathlib.Path, config: TrainConfig, mixture: Mixture, first_step: int, in_a_row: int = 0
     ):
         self.in_a_row = in_a_row
+        self._last_good = first_step - in_a_row - 1  # newest step whose checkpoint may be gone back to
         self._path, self._config, self._mixture = workdir / FILE, config, mixture
         if self._path.exists() and not jax.process_index():
             keep_lines(self._path, first_step)
@@ -66,6 +68,10 @@ class SkippedSteps:
         if metrics["finite"]:
             self.in_a_row = 0
             return
+        if not self.in_a_row:
+            # Params that give no finite loss were saved, if at all, right before this step.
+            good = np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
+            self._last_good = step if good else step - 1
         self.in_a_row += 1
         if not jax.process_index():
             self._write(step, metrics)
@@ -88,14 +94,13 @@ class SkippedSteps:
     def _describe_end(self, step: int, metrics: Mapping[str, Any], store: CheckpointStore, command: str | None) -> str:
         first, size = step - self.in_a_row + 1, self._mixture.batch_size
         steps, rate = store.steps(), self._config.optimizer.peak_learning_rate
-        # The params of a checkpoint right before the first skipped step may be the ones that give no finite loss.
-        good = max((one for one in steps if one < first), default=None)
-        suspicious = [str(store.directory / str(one)) for one in steps if one >= first]
+        good = max((one for one in steps if one <= self._last_good), default=None)
+        suspicious = [str(store.directory / str(one)) for one in steps if one > self._last_good]
         again = f"{command} --config.optimizer.peak_learning_rate={rate / 2:g}" if command else "train again"
         if suspicious:
             again = f"rm -r {' '.join(suspicious)} && {again}"
         where = (
-            "There is no good checkpoint before"
+            "There is no good checkpoint to go back to"
             if good is None
             else f"The last good checkpoint is {store.directory / str(good)}"
         )

@@ -313,9 +313,9 @@ def test_a_run_whose_loss_stays_infinite_ends_and_goes_on_as_its_message_says(da
         train(dataclasses.replace(config, optimizer=steep), mixture, tmp_path / "run", command="gato train")
     message = str(caught.value)
     assert "5 steps in a row were not finite" in message and "gato inspect --row=" in message
-    good, remove = re.search(
-        r"last good checkpoint is (\S+);.*go on from there: (.*)gato train --config", message
-    ).groups()
+    found = re.search(r"last good checkpoint is (\S+);.*go on from there: (.*)gato train --config", message)
+    assert found is not None, message
+    good, remove = found.groups()
     assert pathlib.Path(good) == tmp_path / "run" / "checkpoints" / "8"
     subprocess.run(remove + "true", shell=True, check=True)
     result = train(config, mixture, tmp_path / "run")
@@ -346,7 +346,7 @@ def scalars(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
         content = file.read_bytes()
         while content:
             (size,) = struct.unpack("<Q", content[:8])
-            event = event_pb2.Event.FromString(content[12 : 12 + size])
+            event = getattr(event_pb2, "Event").FromString(content[12 : 12 + size])  # noqa: B009 (made when it is imported)
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((event.step, np.float32(value.simple_value)))
             content = content[16 + size :]
