@@ -19,16 +19,17 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from benchmarks.record import machine
 from experiments import quickstart_jobs
 from experiments.stages import Job, JobError, Stages, write_json
 from gato_jax.episodes import dataset_name
 from gato_jax.episodes.differences import require_same
 from gato_jax.reports import read_results, summary_table
-from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.runtime.sessions import machine
+from gato_jax.verbs.flags import define_config, parse_flags
 from gato_jax.verbs.outputs import one_line
+from gato_jax.verbs.usage import UsageError
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file. Default: configs/quickstart.py.")
+_CONFIG = define_config(flags.FLAGS, sys.argv)  # default: configs/quickstart.py
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run.")
 _JOB = flags.DEFINE_string("job", None, "Name of one job to run in this process; used by the script itself.")
 
@@ -67,7 +68,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
     def collect(task: str) -> Job:
         episodes = settings.episodes[dataset_name(task)]
-        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}", "--overwrite"]
+        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}"]
         return Job(f"record {task}", [*gato, "collect", *flags])
 
     def job(name: str) -> Job:

@@ -25,11 +25,12 @@ from gato_jax.batching.record_writer import write_records
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords
 from gato_jax.episodes import dataset_name
 from gato_jax.runtime.file_locks import locked_file
+from gato_jax.runtime.paths import BucketError, cache_folder
 from gato_jax.sources import EpisodeReader
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.tokenization import Contract, ContractError, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
-ROOT_VARIABLE = "GATO_CACHE"
 LAST_USED_FILE = "last_used"
 
 _log = logging.getLogger(__name__)
@@ -51,10 +52,10 @@ def cache_root() -> pathlib.Path:
     Raises:
       CacheError: The variable contains `://`: it names a bucket, in which files cannot be locked.
     """
-    value = os.environ.get(ROOT_VARIABLE) or "~/.cache/gato_jax"
-    if "://" in value:
-        raise CacheError(f"{ROOT_VARIABLE} is {value}, expected a folder of this machine. Name a local or mounted one.")
-    return pathlib.Path(value).expanduser().absolute()
+    try:
+        return cache_folder()
+    except BucketError as error:
+        raise CacheError(str(error)) from None
 
 
 def cached_records(
@@ -92,6 +93,7 @@ def cached_records(
     with locked_file(lock_path(directory), on_wait=say_waiting):
         records = _open_entry(directory)
         if records is None:
+            log_image_sizes([reader])
             records = write_records(
                 directory, reader.spec, reader, reader.fingerprint, tokenization, image_tokenizer, workers=workers,
                 resume=True, origin=origin,

@@ -15,6 +15,8 @@ from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Mis
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.weights import weigh
+from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.tokenization import Contract, Tokenization
@@ -113,7 +115,7 @@ def open_records(
             raise MixtureError(
                 f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote."
             )
-        records = TokenRecords.open(pathlib.Path(dataset.location))
+        records = TokenRecords.open(local_copy(as_path(dataset.location)))
         contract = records.contract
         wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
         wanted.require_equal(contract, dataset.location)

@@ -13,13 +13,10 @@ import dataclasses
 import json
 import logging
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import pickle
 import shutil
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,6 +30,7 @@ from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.runtime import begin_worker
 from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization import Contract, Layout, Tokenization, measure_action_limits
@@ -298,17 +296,10 @@ _worker: dict[str, Any] = {}  # the job and the layout of this process, if it is
 
 
 def _begin_worker(job: _Job):
-    """Prepare a worker process: it ignores Ctrl-C, which reaches its parent too, and ends when its parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    """Prepare a worker process, which ends with its parent and leaves signals to it."""
+    begin_worker()
     contract = Contract.from_json(job.contract)
     _worker["job"], _worker["layout"] = job, contract.layout(next(iter(contract.tasks)))
-
-
-def _exit_with_parent():
-    if (parent := multiprocessing.parent_process()) is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _write_shard_in_worker(number: int, episodes: range):

@@ -54,7 +54,9 @@ def evaluate_agent(
     environments: int = 10,
     temperature: float = 1.0,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Play each task, and yield its name and its entry of results.json, see `task_result`.
+    """Play each task, and yield its name and its entry of results.json.
+
+    The entry is that of `task_result`, with the agent's training `step` and the `temperature` of sampling its actions.
 
     Args:
       agent: the agent.
@@ -70,5 +72,6 @@ def evaluate_agent(
         playing = play(make_actor, starts, environments=environments, frames=1)
         played = list(tqdm(playing, total=episodes, desc=f"evaluate {task}", unit="episode"))
         environment = load(task)
-        save_rollout(played[0], environment.action_names, directory)
-        yield task, task_result(played, environment.task_spec.metric, known)
+        played_by = {"step": agent.step, "temperature": temperature}
+        save_rollout(played[0], environment.action_names, directory, played_by)
+        yield task, task_result(played, environment.task_spec.metric, known) | played_by

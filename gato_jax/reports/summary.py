@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gato_jax.reports.run import Results, TaskScore
+from gato_jax.reports.run import FineTuning, Results, TaskScore
 
 _WIDTH = 100  # columns of a plain-text table
 _NONE = "-"  # stands for a value that is not known
@@ -77,6 +77,24 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def gigabytes(count: float | int) -> str:
+    """Format a number of bytes in gigabytes of 10**9 bytes with one decimal, such as "3.2 GB"."""
+    return f"{count / 1e9:.1f} GB"
+
+
+def finetuning_headline(tuned: FineTuning) -> str:
+    """Return one sentence on the score of a fine-tuning run, without a full stop.
+
+    For example: "babyai/GoToRedBall-v0: return 0.274 after fine-tuning, 18% of the way from random play to the expert".
+    """
+    if tuned.score is None:
+        return f"{tuned.task}: fine-tuned, and not played often enough for a score"
+    way = ""
+    if tuned.normalised is not None:
+        way = f", {max(0.0, tuned.normalised):.0%} of the way from random play to the expert"
+    return f"{tuned.task}: {tuned.metric} {score(tuned.score, tuned.metric)} after fine-tuning{way}"
+
+
 def duration(seconds: float | int) -> str:
     """Format a duration: "90 s" below two minutes, "5.5 min" below two hours, else in hours, "2.0 h"."""
     for size, unit in ((3600, "h"), (60, "min")):
@@ -110,7 +128,7 @@ def summary_table(results: Results) -> str:
     lines += ["", ", ".join(facts)] if facts else []
     cost = [f"{results.minutes:.1f} minutes"] if results.minutes is not None else []
     if results.peak_memory_bytes is not None:
-        cost.append(f"peak memory {results.peak_memory_bytes / 1e9:.1f} GB")
+        cost.append(f"peak memory {gigabytes(results.peak_memory_bytes)}")
     if results.making.parameters is not None:
         cost.append(f"{short(results.making.parameters)} parameters")
     return "\n".join(lines + ([", ".join(cost)] if cost else []))

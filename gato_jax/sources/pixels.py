@@ -12,6 +12,7 @@ import PIL.ExifTags
 import PIL.Image
 
 from gato_jax.episodes import Image
+from gato_jax.sources.image_sizes import log_image_size
 from gato_jax.sources.reader import EpisodeRejected
 
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of one channel with more than 8 bits
@@ -132,7 +133,12 @@ def _read_wide_colours(picture: PIL.Image.Image, content: bytes, bits: int) -> n
 
 
 def to_images(
-    values: Any, modality: Image, label: str, location: str, recorded_size: tuple[int, int] | None
+    values: Any,
+    modality: Image,
+    label: str,
+    location: str,
+    recorded_size: tuple[int, int] | None,
+    task: str | None = None,
 ) -> np.ndarray:
     """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8.
 
@@ -142,6 +148,7 @@ def to_images(
       label: name of the field in error messages.
       location: file and number of the episode.
       recorded_size: H and W that every image must have. Default: those of the first image.
+      task: name of the task, if the recorded size is to be logged.
 
     Raises:
       EpisodeRejected: an image cannot be decoded, has the wrong size, is not of 8 bits, or has another number of
@@ -164,6 +171,8 @@ def to_images(
                 f"{size[0]} and {size[1]}"
             )  # fmt: skip
         fitted.append(fit_image(image, modality))
+    if task is not None and size is not None:
+        log_image_size(f"{task}: {label}", (size[0], size[1]), modality)
     return np.stack(fitted) if fitted else np.zeros((0, *modality.shape), np.uint8)
 
 

@@ -20,6 +20,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.training.evaluators import Evaluator, HeldOutLoss, is_due
     from gato_jax.training.finetuning import (
         FinetuneConfig,
+        describe_selection,
         identity,
         read_finetuning,
         require_same_start,
@@ -47,6 +48,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "choose_start",
+    "describe_selection",
     "first_process_first",
     "from_params",
     "from_scratch",

@@ -10,8 +10,9 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import devices
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
@@ -44,8 +45,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_string("json", None, "File for the scores. Default: results.json in --workdir.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "workdir")
+    parse_flags(flag, argv, required=("workdir",))
     workdir = as_path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
@@ -54,6 +54,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
     path = as_path(flag.json or workdir / "results.json")
     kept = {} if flag.json else _other_fields(path)
+    devices.print_devices()
     agent = policy.Agent.restore(workdir)
     references = evaluation.gather_references(
         agent_results.playable_tasks(agent, flag.tasks),

@@ -12,7 +12,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
+from gato_jax.verbs.flags import UsageError, define_config, parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
@@ -63,8 +63,7 @@ def plan(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the plan to.", flag_values=flag)
     for name, value in _LIBTPU.items():  # before the config file imports jax
         os.environ.setdefault(name, value)
-    parse_flags(flag, argv)
-    require(flag, "config", "topology")
+    parse_flags(flag, argv, required=("config", "topology"))
     _require_fitting_flags(flag)
 
     topology = planning.parse_topology(flag.topology)

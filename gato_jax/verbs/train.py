@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import devices
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags, require
+from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
     import jax
 
-    from gato_jax import checkpoints, training
+    from gato_jax import checkpoints, planning, training
     from gato_jax.evaluation import training_evaluators
     from gato_jax.reports import provenance
 
@@ -31,11 +32,12 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     define_on_damage(flag)
-    parse_flags(flag, argv)
-    require(flag, "config", "workdir")
+    parse_flags(flag, argv, required=("config", "workdir"))
     config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
     if config.distributed:
         training.join_processes()
+    devices.print_devices()
+    planning.require_memory(config)
     workdir = make_folder(flag.workdir)
     command = shlex.join(["gato", "train", *argv[1:]])
     with training.hold_run(workdir, f"Go on with: {command}") as interruption:
@@ -48,6 +50,7 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
                 training.require_same_run(config, mixture, workdir)
                 if not jax.process_index():
                     write_json(workdir / "data.json", provenance.describe_data(mixture))
+            planning.require_memory(config, mixture)
             evaluators = training_evaluators.open_evaluators(config, mixture, workdir)
         metrics = training.train(
             config, mixture, workdir, stop_after=flag.stop_after, start=start, evaluators=evaluators,

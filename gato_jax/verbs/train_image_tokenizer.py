@@ -9,7 +9,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.verbs.data import open_data
-from gato_jax.verbs.flags import parse_flags, require
+from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
@@ -42,8 +42,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("codes", 1024, "Size of the codebook.", flag_values=flag)
     flags.DEFINE_integer("channels", 64, "Channels of the encoder and decoder; 24 suits two cores.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the final metrics to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "data", "output")
+    parse_flags(flag, argv, required=("data", "output"))
 
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
     output = pathlib.Path(flag.output)

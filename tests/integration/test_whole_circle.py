@@ -24,9 +24,9 @@ def test_collect_records_what_it_says(collected):
     workdir, said = collected
     assert said.status == 0 and TASK in said.out
     [(task, counts)] = json.loads((workdir / "collect.json").read_text())["tasks"].items()
-    assert task == TASK and set(counts) == {"episodes", "steps", "return_mean", "success_rate"}
+    assert task == TASK and set(counts) == {"episodes", "seeds", "steps", "return_mean", "success_rate"}
     dataset = open_dataset(workdir / "data" / DATASET / "1.0.0")
-    assert counts["episodes"] == len(dataset) == 4
+    assert counts["episodes"] == len(dataset) == 4 and counts["seeds"] == [0, 3]
     assert counts["steps"] == dataset.acting_lengths.sum()
     assert counts["return_mean"] == pytest.approx(dataset.returns.mean()) and counts["success_rate"] == 1.0
 

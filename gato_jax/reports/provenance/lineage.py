@@ -165,12 +165,12 @@ def run_lineage(workdir: Path) -> Lineage:
     contract = Contract.from_json(header["contract"], str(store.directory))
     training = TrainingLineage(
         step=step, model=header["model"], contract=contract.fingerprint, run=header["run"],
-        begun_as=_read_start(workdir / "finetune_start.json"),
+        begun_as=read_start(workdir / "finetune_start.json"),
     )  # fmt: skip
     return Lineage(datasets=tuple(_read_dataset(row, contract, file) for row in rows), training=training)
 
 
-def _read_start(file: Path) -> tuple[int, str] | None:
+def read_start(file: Path) -> tuple[int, str] | None:
     """Return (step, digest) of the params that fine-tuning started from; None if the file does not exist.
 
     Args:

@@ -8,9 +8,9 @@ import numpy as np
 from markupsafe import Markup
 
 from gato_jax.reports.degeneracy import DEFINITION, describe_count
-from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import Series, bars, line_chart
 from gato_jax.reports.summary import percent
+from gato_jax.reports.templates import page_environment
 from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
 from gato_jax.reports.tokenization.table import PAPERS, rows

@@ -65,6 +65,23 @@ def image_fields(
     )
 
 
+def require_names(fields: Fields, names: Sequence[str], path: Path) -> Fields:
+    """Return fields whose paths are the names that a recording has.
+
+    Args:
+      fields: The fields.
+      names: The names, such as `image` and `caption`.
+      path: Path of the recording, for messages.
+
+    Raises:
+      SourceError: A field has another name, or the fields contradict each other.
+    """
+    if unknown := sorted({field.name for field, _ in fields.paths} - set(names)):
+        raise SourceError(f"cannot open {path}: it has no field {unknown[0]!r}, expected one of {', '.join(names)}")
+    _ = fields.spec  # raises an error if the fields contradict each other
+    return fields
+
+
 def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes], location: str) -> Episode:
     """Build the one-step episode of an encoded image and its texts.
 

@@ -8,14 +8,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.sources.images.image_files import AnnotatedImage, find_folder, image_fields, open_images, read_json
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.images.image_files import (
+    AnnotatedImage,
+    find_folder,
+    image_fields,
+    open_images,
+    read_json,
+    require_names,
+)
 from gato_jax.sources.reader import NoSplitError, RecordedEpisodes, Rejection, SourceError
 
 _QUESTIONS = re.compile(r"(v2_)?OpenEnded_mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_questions\.json")
 _ANNOTATIONS = re.compile(r"(v2_)?mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_annotations\.json")
 
 
-def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
+def open_vqa(
+    path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64), fields: Fields | None = None
+) -> RecordedEpisodes:
     """Open one split of questions about COCO images, one episode for each question that has an answer.
 
     Image and question are observations, the answer is the action. The answer is the field `multiple_choice_answer` of
@@ -28,12 +38,16 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
       split: `train` or `val`, which stand for `train2014` and `val2014`.
       size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
         to the aspect ratio.
+      fields: Fields to read instead, for another fit, another name of the task, or a decoder. Their paths are `image`,
+        `question` and `answer`. `size` is then ignored.
 
     Raises:
       SourceError: The folder has no questions or annotations of this split, or several files of them, a file cannot be
         read, the folder of the images does not exist, or none of the images exists.
     """
     path = Path(path)
+    if fields is None:
+        fields = image_fields(path, "vqa", size, input_texts=("question",), target_text="answer")
     question_file, subset = _find_file(path, _QUESTIONS, split)
     answer_file, _ = _find_file(path, _ANNOTATIONS, split)
     questions = read_json(question_file, lambda content: {one["question_id"]: one for one in content["questions"]})
@@ -43,7 +57,7 @@ def open_vqa(path: str | Path, split: str = "train", *, size: tuple[int, int] = 
     return open_images(
         path,
         split,
-        image_fields(path, "vqa", size, input_texts=("question",), target_text="answer"),
+        require_names(fields, ("image", "question", "answer"), path),
         folder=find_folder(path, subset),
         items=items,
         annotations=[question_file, answer_file],
