@@ -104,28 +104,6 @@ def test_a_finished_run_has_nothing_left_to_do(straight, data):
     assert metrics_of(straight) == before
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_with_the_same_numbers(data, tmp_path):
-    """All three runs in a process of their own, as a person runs them."""
-    how = {"cwd": ROOT, "stderr": subprocess.PIPE}
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    commands = {
-        run: [sys.executable, "-m", "tests.training.made_run", str(data), str(run)] for run in (straight, killed)
-    }
-    subprocess.run(commands[straight], check=True, timeout=300, **how)
-    process = subprocess.Popen(commands[killed], **how)
-    try:
-        deadline = time.monotonic() + 200
-        while not (killed / "checkpoints" / "20").exists():
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    subprocess.run(commands[killed], check=True, timeout=300, **how)
-    assert metrics_of(killed) == metrics_of(straight)
-
-
 def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
     lines = [json.dumps({"step": step, "loss": 1.0, "seconds": 2.0}) for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 4, "lo')
