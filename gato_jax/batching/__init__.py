@@ -10,7 +10,7 @@ from etils import epy
 with epy.lazy_api_imports(globals()):
     from gato_jax.batching.batch import Batch
     from gato_jax.batching.cache import cache_root, cached_records
-    from gato_jax.batching.cache_entries import CacheEntry, cache_entries, prune_cache, verify_cache
+    from gato_jax.batching.cache_listing import CacheEntry, cache_entries, prune_cache, verify_cache
     from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
     from gato_jax.batching.export import Export, Exported
     from gato_jax.batching.loader import Loader

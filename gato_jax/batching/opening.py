@@ -115,7 +115,7 @@ def open_records(
             raise MixtureError(
                 f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote."
             )
-        records = TokenRecords.open(local_copy(as_path(dataset.location)))
+        records = TokenRecords.open(local_copy(as_path(dataset.location)), verify_index=True)
         contract = records.contract
         wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
         wanted.require_equal(contract, dataset.location)

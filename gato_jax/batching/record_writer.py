@@ -18,6 +18,7 @@ import pathlib
 import pickle
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from tqdm import tqdm
 from gato_jax.batching.chunks import LAYOUT, chunks_of, pack
 from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
-from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
+from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path, write_meta
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.runtime import begin_worker
 from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
@@ -137,7 +138,7 @@ class _Job:
 
 
 def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: int | None, parallel: bool):
-    waiting = [number for number in range(len(shards)) if not _part_path(job.content, number).exists()]
+    waiting = [number for number in range(len(shards)) if not _is_complete(_part_path(job.content, number))]
     total, done = len(job.episodes), len(job.episodes) - sum(len(shards[number]) for number in waiting)
     workers = min(workers or _available_cores(), len(waiting))
     title = f"tokenize {layout.spec.name}"
@@ -241,7 +242,7 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
         "files": {name: dataclasses.asdict(state) for name, state in files.items()},
         "shards": [len(part["chunk_steps"]) for part in parts],
     }  # fmt: skip
-    (content / META_FILE).write_text(json.dumps(meta))
+    write_meta(content, meta)
     for path in content.iterdir():
         if path.name not in files and path.name != META_FILE:
             path.unlink()
@@ -276,6 +277,20 @@ def _part_path(content: pathlib.Path, number: int) -> pathlib.Path:
 def _read_part(content: pathlib.Path, number: int) -> dict[str, np.ndarray]:
     with np.load(_part_path(content, number), allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _is_complete(part: pathlib.Path) -> bool:
+    """Return whether a shard's part of the index is there and can be read; a warning is logged if it is damaged."""
+    if not part.exists():
+        return False
+    try:
+        with zipfile.ZipFile(part) as arrays:
+            problem = arrays.testzip()
+    except Exception as error:  # zipfile raises several for a file that was changed
+        problem = error
+    if problem is not None:
+        _log.warning("%s is damaged (%s), and its shard is made again", part, problem)
+    return problem is None
 
 
 def _available_cores() -> int:

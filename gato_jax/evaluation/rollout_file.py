@@ -17,6 +17,11 @@ class FramesError(ValueError):
     """An episode without the frames that its file is for; the message names task and seed."""
 
 
+def rollout_path(directory: pathlib.Path, task: str) -> pathlib.Path:
+    """Return the path of the file of a task's episode, `directory/SUITE__TASK.npz`."""
+    return directory / f"{task.replace('/', '__')}.npz"
+
+
 def save_rollout(
     episode: Episode,
     action_names: tuple[str, ...],
@@ -52,5 +57,5 @@ def save_rollout(
         "score": episode.score,
         **played_by,
     }
-    with atomic_file(directory / f"{episode.task.replace('/', '__')}.npz") as written:
+    with atomic_file(rollout_path(directory, episode.task)) as written:
         np.savez_compressed(written, **arrays)

@@ -248,8 +248,10 @@ def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Pat
         returned path then still has its links. If false, the path is checked and returned with all links resolved.
 
     Raises:
-      SourceError: the path lies outside of `root`.
+      SourceError: the path lies outside of `root`, or the name holds a NUL, which no path can.
     """
+    if "\0" in name:
+        raise SourceError(f"{root}: the recording names the file {name!r}, expected a name without NUL. Copy it again.")
     absolute = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
     path = absolute(root / name)
     if not path.is_relative_to(absolute(root)):

@@ -49,11 +49,11 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     said, scores = evaluated
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
-    assert task == TASK and set(scores) == {"tasks", "aggregate"}
+    assert task == TASK and set(scores) == {"agent", "tasks", "aggregate"} and scores["agent"]["step"] == 20
     assert set(scores["aggregate"]) == {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
         "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
-        "success_rate",
+        "success_rate", "step", "temperature",
     }  # fmt: skip
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
     fraction = (result["agent"] - result["random"]) / (result["expert"] - result["random"])

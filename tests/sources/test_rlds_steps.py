@@ -134,17 +134,23 @@ def test_steps_are_counted_by_a_vector_if_there_is_nothing_else(tmp_path):
         open_rlds(tmp_path / "none" / "1.0.0", fields=FIELDS)
 
 
-def test_d4rl_appends_a_step_to_some_episodes_only(tmp_path):
+def test_d4rl_appends_a_step_to_some_episodes_only(tmp_path, monkeypatch):
     ended, cut = [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]
     episodes = [steps_of([1, 2, 0], discount=np.array(discounts, np.float32)) for discounts in (ended, cut)]
     directory = write(tmp_path, episodes, discount=np.float32)
     entry = dataclasses.replace(RLDS_DATASETS["d4rl_mujoco_hopper/v2-medium"], fields=FIELDS)
-    RLDS_DATASETS["turns"] = entry
-    try:
-        ended, cut = open_rlds(directory)
-    finally:
-        del RLDS_DATASETS["turns"]
+    monkeypatch.setitem(RLDS_DATASETS, "turns", entry)
+    ended, cut = open_rlds(directory)
     assert (ended.acting_steps, cut.acting_steps) == (2, 3)
+
+
+def test_a_placeholder_reward_does_not_count(tmp_path, monkeypatch):
+    directory = write(tmp_path, [steps_of(ACTIONS)])
+    name = "rlu_rwrl/walker_walk_combined_challenge_none_1_percent"
+    monkeypatch.setitem(RLDS_DATASETS, "turns", dataclasses.replace(RLDS_DATASETS[name], fields=FIELDS))
+    assert open_rlds(directory)[0].reward.tolist() == [*range(8), 0]
+    monkeypatch.setitem(RLDS_DATASETS, "turns", dataclasses.replace(RLDS_DATASETS["bridge"], fields=FIELDS))
+    assert open_rlds(directory)[0].reward.tolist() == [*range(9)]
 
 
 def png(pixels: np.ndarray, **settings) -> io.BytesIO:

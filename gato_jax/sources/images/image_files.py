@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
@@ -226,6 +227,8 @@ def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | N
             return None
     except SourceError as error:
         return str(error)
+    except (OSError, ValueError) as error:  # the name is too long, or holds a NUL
+        return f"its image {name!r:.60} cannot be looked up ({describe_error(error)})"
     return f"its image {name!r} is not in {folder}. Copy it there."
 
 

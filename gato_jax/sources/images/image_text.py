@@ -99,14 +99,19 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
     """Yield an annotated image for each caption of a COCO annotation file, in order.
 
     A caption that is blank, or whose image_id is not in the file's list of images, yields a Rejection. Whether the
-    image file exists is not checked.
+    image file exists is not checked. Entries of the list of images without an id and a file name are ignored.
 
     Args:
-      content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`, or an
-        image has no id or file name.
+      content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`.
       file: Path of the file, for messages.
     """
-    names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    names = {
+        image["id"]: image["file_name"]
+        for image in content["images"]
+        if isinstance(image, Mapping)
+        and isinstance(image.get("id"), (int, str))
+        and isinstance(image.get("file_name"), str)
+    }
     for number, annotation in enumerate(content["annotations"]):
         location = f"{file}, annotation {number}"
         if not isinstance(annotation, Mapping):
