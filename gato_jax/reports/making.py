@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,10 @@ Metrics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 class _Checkpoint(NamedTuple):
-    """Facts in the newest checkpoint of a run: its step, the number of parameters, and the settings of the run."""
+    """Facts in a checkpoint of a run: its step, the number of parameters (None if unknown), and settings of the run."""
 
     step: int
-    parameters: int
+    parameters: int | None
     run: Mapping[str, Any]
 
 
@@ -81,22 +82,29 @@ def _tokens(metrics: Metrics, step: int) -> int | None:
 
 
 def _newest_checkpoint(workdir: Path) -> _Checkpoint | None:
-    """Return facts of the newest checkpoint; None if there is none that this version can read."""
-    if not (workdir / "checkpoints").is_dir():
-        return None
+    """Return facts of the newest checkpoint; None if there is none whose description can be read.
+
+    The description is read as plain JSON, without the arrays, which an earlier version may have written in another
+    way: the facts on a run can be told even where this version cannot restore its agent.
+    """
+    folder = workdir / "checkpoints"
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    for step in sorted(steps, reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # another one may be whole
+            about = json.loads((folder / str(step) / "about" / "metadata").read_text())
+            return _Checkpoint(step, _count_parameters(about["model"]), dict(about["run"]))
+    return None
+
+
+def _count_parameters(fields: Mapping[str, Any]) -> int | None:
+    """Return the number of parameters of a model from the JSON of its config; None if this version cannot build it."""
     import jax  # these imports take seconds, and a folder without checkpoints needs none of them
 
-    from gato_jax.checkpoints.store import CheckpointError, CheckpointStore, model_from_json
+    from gato_jax.checkpoints.store import CheckpointError, model_from_json
     from gato_jax.model import count_parameters, initialise
 
     try:
-        with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
-            step = store.latest_step()
-            if step is None:
-                return None
-            about = store.about(step)
-        model = model_from_json(about["model"])
+        model = model_from_json(dict(fields))
     except CheckpointError:
-        return None  # the scores and curves of the run can be shown without it
-    shapes = jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
-    return _Checkpoint(step, count_parameters(shapes), about["run"])
+        return None
+    return count_parameters(jax.eval_shape(lambda: initialise(model, jax.random.key(0))))

@@ -113,7 +113,7 @@ def _sections(run: Run) -> Iterator[tuple[str, str, bool]]:
     yield from samples
     yield "data", "Data", bool(run.data)
     making = run.making
-    yield "making", "Run", bool(making.command or making.stages or making.machine or not all(s[2] for s in samples))
+    yield "making", "Run", bool(making.command or making.stages or making.machine)
 
 
 def _headline(run: Run) -> str:

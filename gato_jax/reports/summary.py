@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Sequence
 
 from gato_jax.reports.run import FineTuning, Results, TaskScore
 
@@ -73,8 +75,31 @@ def percent(share: float | None) -> str:
 
 
 def pluralize(count: int, noun: str) -> str:
-    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2 episodes"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2,000 episodes"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shorten_runs(elements: Sequence[int]) -> str:
+    """Format rising integers with each run shortened to its ends, such as "1, 4 to 6"."""
+    runs: list[list[int]] = []
+    for element in elements:
+        if runs and element == runs[-1][-1] + 1:
+            runs[-1].append(element)
+        else:
+            runs.append([element])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+
+
+def group_elements(names: Iterable[str]) -> list[str]:
+    """Return names with the elements of one key joined: "action arm[1, 4 to 6]" for `arm[1]` and `arm[4]` to `arm[6]`.
+
+    Names without an index are kept. The order is that in which the keys first occur.
+    """
+    groups: dict[str, list[int]] = {}
+    for name in names:
+        found = re.fullmatch(r"(.*)\[(\d+)\]", name)
+        groups.setdefault(found[1] if found else name, []).extend([int(found[2])] if found else [])
+    return [f"{key}[{shorten_runs(sorted(numbers))}]" if numbers else key for key, numbers in groups.items()]
 
 
 def gigabytes(count: float | int) -> str:

@@ -31,7 +31,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 from tqdm import tqdm
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
+from gato_jax.episodes.ranges import NonNegativeFloat, PositiveInt, Seed
 from gato_jax.runtime import Interruption
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
@@ -52,6 +54,24 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerTraining:
+    """Numbers of a training run with their ranges; the arguments of `train_image_tokenizer` describe them.
+
+    Raises:
+      ImageTokenizerError: Numbers are out of their ranges; the message names all of them.
+    """
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: NonNegativeFloat
+    seed: Seed
+    checkpoint_every: PositiveInt
+
+    def __post_init__(self):
+        DataclassReader(error=ImageTokenizerError).check(self, "image_tokenizer")
 
 
 class TokenizerState(NamedTuple):
@@ -109,9 +129,9 @@ def train_image_tokenizer(
       ImageTokenizerError: An argument cannot be used, or the folder holds a run with other arguments.
       NonFiniteLossError: The loss or its gradient is NaN or infinite.
     """
-    for name, value in {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every}.items():
-        if value < 1:
-            raise ImageTokenizerError(f"image tokenizer: {name} must be positive, got {value}")
+    TokenizerTraining(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, checkpoint_every=checkpoint_every
+    )
     if not len(images):
         raise ImageTokenizerError("image tokenizer: there are no images to train on; name a data set that has some")
     run = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}

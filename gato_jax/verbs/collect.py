@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import interruptible
+from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path, require_local
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
@@ -167,6 +167,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
         path = as_path(flag.policy)
+        devices.print_devices()
         agent = policy.Agent.restore(path)
         for spec in specs.values():
             agent.require_task(spec)

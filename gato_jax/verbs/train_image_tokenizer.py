@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import interruptible, writer_lock
+from gato_jax.runtime import devices, interruptible, writer_lock
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
@@ -37,7 +37,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("steps", 2000, "Number of training steps.", 1, flag_values=flag)
     flags.DEFINE_integer("batch_size", 64, "Images in a batch.", 1, flag_values=flag)
     flags.DEFINE_float("learning_rate", 1e-3, "Initial learning rate; it decays to a tenth.", 0.0, flag_values=flag)
-    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.", flag_values=flag)
+    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.", 0, 2**32 - 1, flag_values=flag)
     flags.DEFINE_integer("side", 64, "Side in pixels that images are resized to.", flag_values=flag)
     flags.DEFINE_integer("grid", 8, "Rows and columns of codes of an image.", flag_values=flag)
     flags.DEFINE_integer("codes", 1024, "Size of the codebook.", flag_values=flag)
@@ -46,6 +46,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv, required=("data", "output"))
 
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
+    devices.print_devices()
     output = pathlib.Path(flag.output)
     go_on = "Run the same command again to go on."
     with interruptible(go_on) as interruption, writer_lock(output):

@@ -1,6 +1,7 @@
 """`gato` itself: help, flags, configs, the registry; a wrong word is one line that names the nearest right one."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,49 @@ def test_every_verb_has_help_with_its_flags(verb, word):
 def test_help_of_all_verbs_imports_no_package_that_is_slow():
     said = finish(start("-c", HELP_OF_ALL))
     assert said.status == 0 and said.err == "imported: []\n"
+
+
+def test_required_flags_are_marked_and_the_config_says_how_it_is_changed():
+    text = " ".join(gato("train", "--help").out.split())
+    assert "Folder of the run. Required." in text and "such as --config.steps=500 or" in text
+    assert text.count("Required.") == 2 and "--json: File for the last metrics. --" in text
+
+
+def test_the_version_is_that_of_gato_jax_and_of_jax():
+    assert re.fullmatch(r"gato_jax \d+\.\d+\.\d+, jax \d+\.\d+\.\d+\n", gato("--version").out)
+
+
+def test_debug_shows_the_traceback_of_bad_input_too():
+    said = gato("cache", "--prune=x", "--debug")
+    assert said.status == 2 and said.err.startswith("Traceback (most recent call last):")
+    assert said.err.splitlines()[-1] == "gato cache: flag --prune=x: Non-boolean argument to boolean flag"
+    assert gato("cache", "--prune=x").err == said.err.splitlines(keepends=True)[-1]
+
+
+IMPORTS = """
+import sys
+from gato_jax import cli
+try:
+    cli.main()
+finally:
+    print("imported:", {"jax", "numpy", "flax", "tensorflow"} & set(sys.modules), file=sys.stderr)
+"""
+
+
+def test_all_that_is_wrong_is_listed_before_jax_is_imported(tmp_path):
+    words = [
+        "--config.stps=3",
+        "--config.seed=-1",
+        "--config.optimizer.peak_learning_rate=-0.1",
+        "--config.mesh.data=0",
+    ]
+    words += ["--config.datasets.grid.weight=inf", "--config.batch_size=-3"]
+    said = finish(start("-c", IMPORTS, "train", TINY, f"--workdir={tmp_path / 'run'}", *words))
+    first, *problems, imported = said.err.splitlines()
+    assert said.status == 2 and not said.out and first == "gato train: config has 6 problems:"
+    for name in ("'stps'", "batch_size", "seed", "weight", "mesh.data", "peak_learning_rate"):
+        assert sum(name in line for line in problems) == 1
+    assert imported == "imported: {'numpy'}" and not (tmp_path / "run").exists()
 
 
 def test_the_command_is_a_process_with_the_same_manners():

@@ -1,5 +1,6 @@
 """An image tokenizer learns to draw, uses its codes, goes on where it was killed and refuses another run's folder."""
 
+import math
 import signal
 
 import jax
@@ -141,7 +142,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"steps": 0}, "steps must be positive, got 0"),
+        ({"steps": 0}, "image_tokenizer.steps is 0, expected a positive whole number"),
+        ({"seed": -1, "learning_rate": math.nan}, "has 2 problems:\n  .*learning_rate is nan.*\n  .*seed is -1"),
         ({"images": []}, "no images to train on"),
         ({"images": [np.zeros((16, 16, 3), np.float32)]}, "image 0 must be uint8 .* got float32"),
         ({"images": [np.zeros((16, 16), np.uint8)]}, r"got uint8 of \(16, 16\)"),
