@@ -12,6 +12,7 @@ import PIL.ExifTags
 import PIL.Image
 
 from gato_jax.episodes import Image
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.image_sizes import log_image_size
 from gato_jax.sources.reader import EpisodeRejected
 
@@ -60,8 +61,10 @@ def decode_image(value: Any, label: str, location: str, *, channels: int = 3, up
             bits = _bits_per_channel(picture.format, content)
             pixels = _read_wide_colours(picture, content, bits) if bits > 8 else _read_pixels(picture, channels)
             orientation = picture.getexif().get(PIL.ExifTags.Base.Orientation) if upright else None
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise EpisodeRejected(location, f"{label} cannot be decoded ({error})") from None
+    except ImportError:
+        raise
+    except Exception as error:  # Pillow's plugins raise errors of many types for damaged bytes
+        raise EpisodeRejected(location, f"{label} cannot be decoded ({describe_error(error)})") from None
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 

@@ -9,7 +9,9 @@ import cv2
 import datasets
 import h5py
 import numpy as np
+import PIL.features
 import PIL.Image
+import PIL.ImageOps
 import PIL.PngImagePlugin
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -246,6 +248,22 @@ def test_images_are_upright(kind, orientation):
     assert read.shape == ((6, 8, 3) if orientation < 5 else (8, 6, 3))
     if kind == "JPEG":
         np.testing.assert_array_equal(read, cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP"])
+def test_damaged_files_are_rejected_and_no_other_error_is_raised(kind):
+    if not PIL.features.check({"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}.get(kind, "jpg")):
+        pytest.skip(f"this Pillow has no {kind}")
+    good, random, rejected = encode(COLOURS, kind), np.random.default_rng(0), 0
+    for _ in range(100):
+        damaged = bytearray(good[: None if random.random() < 0.8 else int(random.integers(1, len(good)))])
+        damaged[int(random.integers(min(len(damaged), 400)))] ^= int(random.integers(1, 256))
+        try:
+            decode_image(bytes(damaged), "it", "here")
+        except EpisodeRejected as error:
+            assert str(error).startswith("here: it ")
+            rejected += 1
+    assert rejected > 10
 
 
 def test_wide_images_are_upright():

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from gato_jax.episodes import Continuous, Discrete, Image, Provenance
+from gato_jax.episodes import Continuous, Discrete, Episode, Image, Provenance, write_dataset
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.sources import SourceError, open_rlds
 from gato_jax.sources.fields import Fields
@@ -81,6 +81,26 @@ def test_fields_and_named_entries_say_otherwise(tmp_path, caplog, monkeypatch):
     assert not open_rlds(directory)[0].final_observation and "(as is known of this dataset)" in caplog.text
     said = dataclasses.replace(FIELDS, final_observation=True)
     assert open_rlds(directory, fields=said)[0].final_observation
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_dataset_of_ours_says_itself_whether_its_last_step_has_an_action(tmp_path, final):
+    said = Episode(
+        task="lab/turn",
+        observation={"state": np.zeros((3, 2), np.float32)},
+        action={"turn": np.array([1, 2, 0])},
+        reward=np.zeros(3, np.float32),
+        discount=np.ones(3, np.float32),
+        is_first=np.arange(3) == 0,
+        is_last=np.arange(3) == 2,
+        is_terminal=np.zeros(3, bool),
+        provenance=FIELDS.provenance,
+        final_observation=final,
+    )
+    directory = write_dataset(tmp_path, FIELDS.spec, {"train": [said]})
+    action = {"turn": ("action/turn", Discrete(n=3))}
+    episode = open_rlds(directory, fields=dataclasses.replace(FIELDS, action=action))[0]
+    assert episode.final_observation == final and episode.action["turn"].tolist() == [1, 2, 0]
 
 
 def test_an_episode_that_was_cut_has_an_action_at_its_last_step(tmp_path):
