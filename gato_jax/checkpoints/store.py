@@ -28,6 +28,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 
 from gato_jax.checkpoints.checksums import find_damage, write_checksums
+from gato_jax.checkpoints.copied_runs import mark_copied
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
 from gato_jax.runtime.paths import is_bucket
@@ -99,6 +100,7 @@ class CheckpointStore:
         self.directory = workdir.resolve() / "checkpoints"
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"no checkpoints in {workdir}; train there first, or name another --workdir")
+        mark_copied(epath.Path(self.directory))
         self._saving = 0
         try:
             with _without_logging():

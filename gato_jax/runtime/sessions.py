@@ -28,7 +28,7 @@ def record_session(workdir: pathlib.Path, argv: Sequence[str], devices: str):
     Args:
       workdir: folder of the run.
       argv: the words of the command line; the first may be the program with its verb, "gato train".
-      devices: number and kind of the devices, such as "8 x TPU v5e".
+      devices: the line of `describe_devices`, such as "devices: 8 x TPU v5e (tpu)".
     """
     file = AppendedFile(workdir / FILE)
     try:
@@ -47,7 +47,7 @@ def describe_session(argv: Sequence[str], devices: str) -> dict[str, Any]:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*argv[0].split(), *argv[1:]]),
         "machine": machine(),
-        "devices": devices,
+        "devices": devices.removeprefix("devices: "),
         "commit": commit(),
         "versions": versions(),
     }

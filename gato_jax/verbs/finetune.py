@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices
+from gato_jax.runtime import devices, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import make_folder, write_json
@@ -51,6 +51,7 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     mixture = training.open_run_mixture(train_config, workdir, {config.task: selection})
     training.require_same_run(train_config, mixture, workdir)
     write_json(workdir / "data.json", provenance.describe_data(mixture))
+    sessions.record_session(workdir, argv, devices.describe_devices())
     planning.require_memory(train_config, mixture)
     curve = learning_curve.LearningCurve(
         path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,

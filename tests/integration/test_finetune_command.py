@@ -127,6 +127,16 @@ def test_the_json_has_the_curve_and_its_maximum(tuned):
     assert f"score {result['score']:.4g} (return)" in out and f"up to step {result['best_step']}" in out
 
 
+def test_its_report_has_its_curve_and_what_made_it(tuned, tmp_path):
+    workdir = shutil.copytree(tuned[0], tmp_path / "run")
+    [session] = map(json.loads, (workdir / "sessions.jsonl").read_text().splitlines())
+    assert session["command"].startswith("gato finetune ") and "cpu" in session["devices"]
+    assert gato("report", f"--workdir={workdir}").status == 0
+    text = (workdir / "report.html").read_text()
+    head = text.partition("<main>")[0]
+    assert 'id="curve"' in text and session["started"][:10] in head and session["versions"]["jax"] in head
+
+
 def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
     workdir, _, out = tuned
     began = json.loads((workdir / "finetune_start.json").read_text())

@@ -166,7 +166,8 @@ class MadeGcs(AbstractFileSystem):
         return _Upload(name)
 
     def cp_file(self, path1, path2, **_):
-        put(self._strip_protocol(path2), OBJECTS[self._strip_protocol(path1)])
+        if (name := self._strip_protocol(path1)) in OBJECTS:  # and no folder
+            put(self._strip_protocol(path2), OBJECTS[name])
 
     def _rm(self, path):
         name = self._strip_protocol(path)
@@ -202,7 +203,7 @@ def made_bucket(monkeypatch):
     implementations = sys.modules["fsspec.registry"]._registry  # `fsspec.registry` is a read-only view of it
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")

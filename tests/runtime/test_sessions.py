@@ -8,7 +8,9 @@ from gato_jax.runtime import sessions
 
 def test_each_process_adds_a_line(tmp_path):
     for number in range(2):
-        sessions.record_session(tmp_path, ["gato train", f"--config.seed={number}", "--note=two words"], "1 x cpu")
+        sessions.record_session(
+            tmp_path, ["gato train", f"--config.seed={number}", "--note=two words"], "devices: 1 x cpu"
+        )
     lines = [json.loads(line) for line in (tmp_path / sessions.FILE).read_text().splitlines()]
     assert [line["command"] for line in lines] == [f"gato train --config.seed={n} '--note=two words'" for n in range(2)]
     assert lines[0]["started"].endswith("+00:00") and lines[0]["devices"] == "1 x cpu"
