@@ -120,6 +120,10 @@ class CheckpointStore:
         """Return the number of training steps of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """Return the numbers of training steps of all complete checkpoints, in ascending order."""
+        return sorted(self._manager.all_steps())
+
     def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
         """Write a checkpoint in the background. It is not used for restoring before it is complete.
 

@@ -38,7 +38,7 @@ from gato_jax.runtime import Interruption
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
-from gato_jax.training.metrics import NonFiniteLossError
+from gato_jax.training.skipped_steps import NonFiniteLossError
 
 LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
 CODE_DECAY = 0.99  # decay of the moving averages

@@ -155,7 +155,7 @@ def _read_recording(folder: Path, conversions: Sequence[ConversionLineage]) -> d
     Raises:
       ReportError: the record of the recording is damaged.
     """
-    first = Path(conversions[-1].folder or folder) if conversions else folder
+    first = as_path(conversions[-1].folder or folder) if conversions else folder
     recorded = read_json(first / RECORDING_FILE)
     return {name: value for name, value in recorded.items() if name not in ("schema", "task")}
 
