@@ -38,6 +38,10 @@ class DatasetError(ValueError):
     """A dataset that is missing, damaged or not written by gato_jax; the message names the file and the remedy."""
 
 
+class NoSplitError(DatasetError):
+    """A split that a dataset does not have; the message names those that it has."""
+
+
 def dataset_name(task_name: str) -> str:
     """Return the TFDS name of a task, in snake case: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", task_name).lower()
@@ -279,7 +283,7 @@ def _read_index(directory: Path, split: str) -> EpisodeIndex:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             splits = sorted({name.split("/")[0] for name in arrays.files})
             if split not in splits:
-                raise DatasetError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
+                raise NoSplitError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
             names = [field.name for field in dataclasses.fields(EpisodeIndex)]
             return EpisodeIndex(**{name: arrays[f"{split}/{name}"] for name in names})
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -94,10 +94,8 @@ def content_digests(files: Sequence[pathlib.Path], *, label: str = "") -> list[s
     unique = list(dict.fromkeys(files))
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         found = threads.map(find, unique)
-        bar = tqdm.tqdm(
-            found, desc=f"{label}: digests".lstrip(": "), total=len(unique), unit=" files", delay=_BAR_DELAY
-        )
-        for file, digest, state in bar:
+        title = f"{label}: digests".lstrip(": ")
+        for file, digest, state in tqdm.tqdm(found, title, len(unique), unit=" files", delay=_BAR_DELAY):
             digests[file] = digest
             if state is not None:
                 new[_folder(file)][file.name] = (state, digest)

@@ -21,6 +21,10 @@ class SourceError(ValueError):
     """
 
 
+class NoSplitError(SourceError):
+    """A split that a recording does not have, or that has nothing in it."""
+
+
 class EpisodeRejected(SourceError):
     """A damaged or contradictory episode, or a damaged file. Other episodes of its recording can still be read.
 
@@ -158,10 +162,10 @@ def is_in_split(split: str, is_held_out: bool) -> bool:
       is_held_out: whether the item is held out from training.
 
     Raises:
-      SourceError: `split` is neither "train" nor "test".
+      NoSplitError: `split` is neither "train" nor "test".
     """
     if split not in ("train", "test"):
-        raise SourceError(f"no split {split!r}; it has train, test")
+        raise NoSplitError(f"no split {split!r}; it has train, test")
     return is_held_out == (split == "test")
 
 

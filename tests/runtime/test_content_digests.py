@@ -31,7 +31,7 @@ def reads(monkeypatch):
     return read
 
 
-def flip(file, position=len(CONTENT) // 2):
+def flip(file, position=1 << 17):
     """Change one byte in place, and set the time of the content back to that before."""
     times = file.stat()
     with file.open("r+b") as content:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,7 +40,8 @@ ROWS = Fields(
 def change_action(file):
     """Change an action in the middle of an HDF5 file in place."""
     with h5py.File(file, "r+") as root:
-        root["data/demo_1/actions"][3, 2] += 0.25
+        actions: Any = root["data/demo_1/actions"]
+        actions[3, 2] += 0.25
 
 
 def rows(folder):
@@ -154,9 +156,7 @@ def test_provenance_is_part_of_the_identity(tmp_path, own_cache):
     prints = [dataset.fingerprint for dataset in datasets]
     assert prints[0] == prints[2] != prints[1]
     made = [
-        GeneratedEpisodes(
-            spec=CONTROL, split="train", provenance=one.provenance, items=("a",), make=lambda item: ({}, {})
-        )
+        GeneratedEpisodes(spec=CONTROL, split="train", provenance=one.provenance, items=(), make=lambda _: ({}, {}))
         for one in (episode, other)
     ]
     assert made[0].fingerprint != made[1].fingerprint

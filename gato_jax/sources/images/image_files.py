@@ -23,6 +23,7 @@ from gato_jax.sources.pixels import decode_image
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
+    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -173,7 +174,7 @@ def open_images(
             rejected.append(Rejection(location, problem))
     if not images:
         first = f" The first of {len(rejected)} rejected annotations: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
+        raise NoSplitError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
     names = sorted({name for _, name, _ in images})
     return RecordedEpisodes(
         spec=fields.spec,

@@ -18,7 +18,7 @@ from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.runtime.content_digests import content_digests, file_key
 from gato_jax.runtime.paths import BucketError, BucketPath, as_path
-from gato_jax.sources.reader import Rejection, SourceError
+from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 
 INFO_FILE = "dataset_info.json"
 FEATURES_FILE = "features.json"
@@ -96,7 +96,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             "NAME/VERSION that contains it."
         ) from None
     if split not in counts:
-        raise SourceError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
+        raise NoSplitError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
     if (file_format or "tfrecord") not in FILE_FORMATS:
         raise SourceError(
             f"cannot open {directory}: its file format is {file_format}, expected {' or '.join(FILE_FORMATS)}. Prepare "

@@ -41,8 +41,8 @@ class RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
-        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or any byte of a record file, has
-        changed. A warning is issued if the file cannot be written.
+        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or any byte of a record file,
+        has changed. A warning is issued if the file cannot be written.
 
         Args:
           dataset: The split of the dataset.
