@@ -88,7 +88,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         split=split,
         addresses=tuple(steps),
         lengths=np.array([*steps.values()], np.int64),
-        fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json()),
+        fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json(), label=root),
         read=functools.partial(_read, layout=name, fields=fields),
         rejected=tuple(rejected),
     )

@@ -86,7 +86,7 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         split=split,
         addresses=places,
         lengths=np.array([steps for _, steps in places], np.int64),
-        fingerprint=fingerprint_files(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
     )
