@@ -69,7 +69,8 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
     def collect(task: str) -> Job:
         episodes = settings.episodes[dataset_name(task)]
         flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}"]
-        return Job(f"record {task}", [*gato, "collect", *flags])
+        dataset = workdir / "data" / dataset_name(task) / "1.0.0"
+        return Job(f"record {task}", [*gato, "collect", *flags], is_done=dataset.exists)
 
     def job(name: str) -> Job:
         return Job(name, [*own, f"--job={name}"])
@@ -77,7 +78,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
     # The longest jobs come first, so that the two workers finish at about the same time.
     record = [job("record robot"), *map(collect, reversed(tasks)), job("record captions"), job("record dialogue")]
     stages.run("record", record, side_by_side=2)
-    stages.run("train", [Job("train", train)])
+    stages.run("train", [Job("train", train, is_done=(workdir / "train.json").exists)])
     evaluate = [
         f"--workdir={workdir}",
         f"--tasks={','.join(tasks)}",
@@ -87,7 +88,12 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         f"--temperature={settings.temperature}",
         f"--json={workdir / 'evaluation.json'}",
     ]
-    stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate])])
+    scores = workdir / "evaluation.json"
+
+    def is_evaluated() -> bool:
+        return scores.exists() and set(tasks) <= json.loads(scores.read_text())["tasks"].keys()
+
+    stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate], is_done=is_evaluated)])
     stages.run("held out", [job("held out")])
     _write_results(stages, config, workdir)
     stages.run("report", [Job("report", [*gato, "report", f"--workdir={workdir}"])])

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 from absl import flags
 
+from gato_jax.runtime.interruption import Terminated, terminable
 from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.outputs import one_line
 
@@ -100,11 +102,12 @@ def main(argv: Sequence[str] | None = None):
     if name in ("version", "--version"):
         print(", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("gato_jax", "jax")))
         return
-    sys.exit(_run(name, [word for word in argv if word != _DEBUG], debug=_DEBUG in argv))
+    with terminable():
+        sys.exit(_run(name, [word for word in argv if word != _DEBUG], debug=_DEBUG in argv))
 
 
 def _run(name: str, argv: list[str], *, debug: bool) -> int:
-    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for an interruption.
+    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
 
     The message of bad input or an interruption is printed to stderr. Any other error is raised.
 
@@ -132,10 +135,10 @@ def _run(name: str, argv: list[str], *, debug: bool) -> int:
     except BrokenPipeError:  # as in `gato tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         _print_traceback(debug)
-        print(f"gato {name}: interrupted", file=sys.stderr)
-        return 130
+        print(f"\ngato {name}: interrupted", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
     except Exception as error:
         if not _is_bad_input(error):
             raise

@@ -15,7 +15,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.batching.export import Export, Exported
     from gato_jax.batching.loader import Loader
     from gato_jax.batching.mixture import Budgets, Mixture
-    from gato_jax.batching.opening import missing_reason, open_episodes, open_mixture, open_records
+    from gato_jax.batching.opening import missing_reason, open_episodes, open_held_out, open_mixture, open_records
     from gato_jax.batching.parquet import ExportError, read_contract, read_rows, tokens_of_row
     from gato_jax.batching.prompt_report import count_prompts, describe_prompts
     from gato_jax.batching.record_writer import write_records
@@ -42,6 +42,7 @@ __all__ = [
     "describe_prompts",
     "missing_reason",
     "open_episodes",
+    "open_held_out",
     "open_mixture",
     "open_records",
     "prune_cache",

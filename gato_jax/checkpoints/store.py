@@ -36,7 +36,7 @@ from gato_jax.tokenization import Contract
 
 DAMAGED = ".damaged"
 
-_UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of the folder that orbax writes a checkpoint into
+_UNFINISHED = ".orbax-checkpoint-tmp"  # at the end of the name of the folder that orbax writes a checkpoint into
 _NOISY_LOGGERS = ("absl", "asyncio")
 
 _log = logging.getLogger(__name__)
@@ -119,6 +119,10 @@ class CheckpointStore:
     def latest_step(self) -> int | None:
         """Return the number of training steps of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Return the numbers of training steps of all complete checkpoints, in ascending order."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
         """Write a checkpoint in the background. It is not used for restoring before it is complete.
@@ -268,12 +272,9 @@ class CheckpointStore:
 
         Until the commit, the folder of the checkpoint has a longer name; on a bucket, it has its name from the start.
         """
-        (folder,) = [
-            path
-            for path in epath.Path(self.directory).iterdir()
-            if path.name == str(self._saving) or path.name.startswith(f"{self._saving}{_UNFINISHED}")
-        ]
-        write_checksums(folder)
+        folder = self._folder(self._saving)
+        unfinished = folder.with_name(f"{folder.name}{_UNFINISHED}")
+        write_checksums(unfinished if unfinished.is_dir() else folder)
 
     def _require_undamaged(self, step: int, items: Collection[str], *, shared: bool = False):
         """Check the files of these items of a checkpoint.

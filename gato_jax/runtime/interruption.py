@@ -80,6 +80,28 @@ class Interruption:
         os._exit(status)  # no other end is possible from a thread while the main thread is in C++ code
 
 
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM that ends a block in the same way as Ctrl-C, by an exception; see `terminable`."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise Terminated during the block, so that what the block has opened is closed and removed.
+
+    The handler from before is set again after the block. Nothing changes in a thread other than the main one, and where
+    the signal is ignored.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def interruptible(farewell: str, *, resumable: bool = True) -> Iterator[Interruption]:
     """Turn SIGINT and SIGTERM into requests to end during the block, and yield the Interruption that they change.
@@ -113,6 +135,10 @@ def interruptible(farewell: str, *, resumable: bool = True) -> Iterator[Interrup
         writer.close()  # ends the listener
         listener.join()
         reader.close()
+
+
+def _raise_terminated(number: int, frame: object):
+    raise Terminated
 
 
 def _leave_to_listener(number: int, frame: object):

@@ -42,6 +42,7 @@ _SHOWN = 10  # episodes that are listed
 _FIXED = {
     "datasets": "It has one dataset. Fill the section dataset.",
     "image_tokenizer": "It is the checkpoint's. Leave it out.",
+    "init_from": "All params are the checkpoint's. Leave it out.",
     "image_trunk_weights": "All params are the checkpoint's. Leave it out.",
 }
 

@@ -52,7 +52,7 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     dataset = open_data(flag.data)
     count = min(len(dataset), flag.episodes or len(dataset))
     episodes = show_progress(itertools.islice(dataset, count), total=count, desc="tokenize", unit="episode")
-    report = tokenization.measure(dataset.spec, episodes, grid, context=flag.context)
+    report = tokenization.measure(dataset.spec, episodes, grid, context=flag.context, available=len(dataset))
     tokenization.write_page(report, page)
     write_json(flag.json, report.to_json())
     print(tokenization.table(report))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices
+from gato_jax.runtime import devices, interruptible, writer_lock
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
@@ -48,11 +48,18 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
     devices.print_devices()
     output = pathlib.Path(flag.output)
-    images = image_samples.sample_images([open_data(path) for path in flag.data], flag.images, _episodes_with_progress)
-    metrics = tokenizer_training.train_image_tokenizer(
-        config, images, output,
-        steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
-    )  # fmt: skip
+    go_on = "Run the same command again to go on."
+    with interruptible(go_on) as interruption, writer_lock(output):
+        with interruption.at_once():  # nothing is lost before the first step
+            readers = [open_data(path) for path in flag.data]
+            images = image_samples.sample_images(readers, flag.images, _episodes_with_progress)
+        metrics = tokenizer_training.train_image_tokenizer(
+            config, images, output, interruption=interruption,
+            steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
+        )  # fmt: skip
+    if metrics is None:
+        print(f"ended by {interruption.requested} with a checkpoint of the last step in {output}. {go_on}")
+        return
     tokenizer = image_tokenizer.ImageTokenizer.load(output)
     reconstructions.write_reconstructions(tokenizer, images, output / "reconstructions.png")
     write_json(flag.json, {**metrics, "fingerprint": tokenizer.fingerprint})

@@ -4,16 +4,14 @@ import json
 
 import pytest
 
-from gato_jax.runtime import bucket_locks
 from gato_jax.runtime.paths import as_path
 from tests.integration.conftest import DATASET, TASK, gato, tiny
 from tests.runtime.made_bucket import upload_folder
 
 
 @pytest.fixture
-def run(trained, bucket, own_cache, monkeypatch):
+def run(trained, bucket, own_cache):
     """The address of a copy of the trained run with its data."""
-    monkeypatch.setattr(bucket_locks, "SETTLE", 0.0)
     run = upload_folder(trained, f"{bucket}/run")
     upload_folder(trained / "data" / DATASET, f"{run}/data/{DATASET}")
     return run

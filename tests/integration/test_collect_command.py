@@ -48,6 +48,13 @@ def test_another_seed_gives_other_episodes(collected, tmp_path):
     first, other = (open_dataset(root / "data" / DATASET / "1.0.0") for root in (collected[0], tmp_path))
     assert not set(first.index.digest.tolist()) & set(other.index.digest.tolist())
     assert [episode.seed for episode in other] == [4, 5, 6]
+    origins = tmp_path / "origins.json"
+    assert (
+        gato("provenance", f"--data={other.directory}", f"--output={tmp_path / 'prov'}", f"--json={origins}").status
+        == 0
+    )
+    [dataset] = json.loads(origins.read_text())["datasets"]
+    assert (dataset["recording"]["first_seed"], dataset["recording"]["episodes"]) == (4, 3)
 
 
 @pytest.mark.parametrize(

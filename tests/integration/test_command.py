@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from gato_jax import cli
 from gato_jax.environments import task_names
 from gato_jax.experts import expert_names
+from gato_jax.runtime.atomic_writes import atomic_file
 from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start
 
 TINY = f"--config={CONFIG}"
@@ -93,6 +95,28 @@ def test_the_command_is_a_process_with_the_same_manners():
     said = finish(start("-m", "gato_jax.cli", "evalaute"))
     assert said.complaint() == "gato evalaute: no verb 'evalaute'; did you mean 'evaluate'?"
     assert said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "status"),
+    [
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interruption_is_one_line_and_leaves_no_half_of_a_file(tmp_path, monkeypatch, interrupt, status):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def write_half(flag, argv):
+        with atomic_file(tmp_path / "page.html") as written:
+            written.write_text("half")
+            interrupt()
+
+    monkeypatch.setattr("gato_jax.verbs.tasks.tasks", write_half)
+    said = gato("tasks")
+    assert (said.status, said.err.strip()) == (status, "gato tasks: interrupted") and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_tasks_lists_every_task_of_every_suite(tmp_path):

@@ -1,12 +1,14 @@
 """`gato evaluate`: speaks at once, goes on after any end episode by episode, adds up the scores of several calls."""
 
 import json
+import os
 import shutil
 import signal
 import time
 
 import pytest
 
+from gato_jax.runtime import writer_lock
 from tests.integration.conftest import TASK, finish, gato, start
 
 # The agent acts slowly, so that there is time to end the process in the middle.
@@ -75,3 +77,9 @@ def test_calls_add_up_and_an_older_checkpoint_is_left_out(run):
     said = gato("evaluate", f"--workdir={run}", "--episodes=1")
     assert "with the scores of an earlier evaluation of this checkpoint: made/another" in said.out
     assert set(scores_of(run)["tasks"]) == {TASK, "made/another"} and scores_of(run)["earlier"] == [older]
+
+
+def test_a_second_evaluation_of_a_run_is_refused_by_the_name_of_the_first(run):
+    with writer_lock(run / "evaluation"):
+        said = gato("evaluate", f"--workdir={run}", "--episodes=1").complaint()
+    assert f"{run / 'evaluation'}: process {os.getpid()} on " in said and "is writing there. Wait until" in said

@@ -1,12 +1,14 @@
 """An image tokenizer learns to draw, uses its codes, goes on where it was killed and refuses another run's folder."""
 
 import math
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gato_jax.runtime import Interruption
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError
 from gato_jax.training import NonFiniteLossError
@@ -88,6 +90,15 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(uninterrupted, tmp_path)
             train_image_tokenizer(TINY, images, tmp_path, **ARGUMENTS, checkpoint_every=3)
     assert train_image_tokenizer(TINY, IMAGES, tmp_path, **ARGUMENTS, checkpoint_every=5) == metrics
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(folder))
+
+
+def test_a_run_that_is_interrupted_keeps_its_last_step(uninterrupted, tmp_path):
+    _, metrics = uninterrupted
+    interruption = Interruption("")
+    interruption.request(signal.SIGTERM)
+    assert train_image_tokenizer(TINY, IMAGES, tmp_path, **ARGUMENTS, interruption=interruption) is None
+    assert (tmp_path / "training_state.npz").exists() and not (tmp_path / "image_tokenizer.json").exists()
+    assert train_image_tokenizer(TINY, IMAGES, tmp_path, **ARGUMENTS) == metrics
 
 
 def test_a_finished_run_is_not_run_again(uninterrupted):

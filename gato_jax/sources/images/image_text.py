@@ -19,7 +19,7 @@ from gato_jax.sources.images.image_files import (
 )
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is_in_split
+from gato_jax.sources.reader import NoSplitError, RecordedEpisodes, Rejection, SourceError, is_in_split
 
 
 def open_image_text(
@@ -81,7 +81,7 @@ def _open_coco(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
     if len(files) != 1:
         existing = ", ".join(f"{match['split']} in {file.name}" for file, match in found)
-        raise SourceError(
+        raise (SourceError if files else NoSplitError)(
             f"cannot open {path}: it has {len(files)} files of split {split!r}, expected 1. It has {existing}."
         )
     [(file, subset)] = files

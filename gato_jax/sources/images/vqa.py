@@ -18,7 +18,7 @@ from gato_jax.sources.images.image_files import (
     read_json,
     require_names,
 )
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError
+from gato_jax.sources.reader import NoSplitError, RecordedEpisodes, Rejection, SourceError
 
 _QUESTIONS = re.compile(r"(v2_)?OpenEnded_mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_questions\.json")
 _ANNOTATIONS = re.compile(r"(v2_)?mscoco_(?P<subset>(?P<split>[a-z]+)\d*)_annotations\.json")
@@ -80,7 +80,7 @@ def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, 
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
     if len(files) != 1:
         existing = ", ".join(file.name for file, _ in found) or "none"
-        raise SourceError(
+        raise (SourceError if files else NoSplitError)(
             f"cannot open {path}: it has {len(files)} files {pattern.pattern!r} of split {split!r}, expected 1. "
             f"Matching files: {existing}."
         )

@@ -73,7 +73,7 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         split=split,
         addresses=addresses,
         lengths=np.array([address.steps for address in addresses], np.int64),
-        fingerprint=fingerprint_files(files, split, fields.to_json()),
+        fingerprint=fingerprint_files(files, split, fields.to_json(), label=str(path)),
         read=functools.partial(_read, rows),
         rejected=tuple(rejected),
     )

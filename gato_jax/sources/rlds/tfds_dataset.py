@@ -8,17 +8,19 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
-from gato_jax.runtime.paths import BucketError
-from gato_jax.sources.reader import Rejection, SourceError
+from gato_jax.runtime.content_digests import content_digests, file_key
+from gato_jax.runtime.paths import BucketError, as_path
+from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 from gato_jax.sources.rlds.tfds_names import INFO_FILE, find_tfds_folder, to_epath
 
+FEATURES_FILE = "features.json"
 _SHARD = re.compile(r"-(\d+)(-of-\d+)?$")
 
 
@@ -39,10 +41,14 @@ class TfdsDataset:
     missing: tuple[Rejection, ...]
 
     @functools.cached_property
-    def sizes(self) -> list[tuple[str, int]]:
-        """Name and size in bytes of each file, in the order of `files`. The sizes are looked up on the first access."""
-        folder = to_epath(self.directory)
-        return [(name, (folder / name).stat().length) for name in self.files]
+    def digests(self) -> list[tuple[str, str]]:
+        """Name and digest of the content of each record file and of `features.json`, which is the last.
+
+        The first access reads files that have changed or have not been read before, see `content_digests`.
+        """
+        names, folder = [*self.files, FEATURES_FILE], as_path(self.directory)
+        digests = content_digests([folder / name for name in names], label=self.directory)
+        return list(zip(names, digests, strict=True))
 
 
 def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
@@ -72,7 +78,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             "NAME/VERSION that contains it."
         ) from None
     if split not in counts:
-        raise SourceError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
+        raise NoSplitError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
     if (file_format or "tfrecord") not in FILE_FORMATS:
         raise SourceError(
             f"cannot open {directory}: its file format is {file_format}, expected {' or '.join(FILE_FORMATS)}. Prepare "
@@ -95,9 +101,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
     )
 
 
-@functools.lru_cache(maxsize=256)
 def open_record_file(directory: str, file: str) -> Records:
-    """Open the records of a file and keep it open for further calls.
+    """Open the records of a file and keep it open for further calls, as long as it does not change.
 
     Args:
       directory: Folder of the dataset, local or in a bucket.
@@ -109,6 +114,11 @@ def open_record_file(directory: str, file: str) -> Records:
     Raises:
       OSError: The file cannot be opened.
     """
+    return _open_record_file(directory, file, file_key(as_path(directory) / file))
+
+
+@functools.lru_cache(maxsize=256)
+def _open_record_file(directory: str, file: str, key: Hashable) -> Records:
     return open_records(to_epath(directory) / file)
 
 
@@ -132,16 +142,15 @@ class RecordParser:
         return Columns(self._parser.parse_example(record), self.features)
 
 
-@functools.lru_cache(maxsize=16)
 def dataset_parser(directory: str) -> RecordParser:
-    """Return the parser of a dataset; it is built once for each dataset.
+    """Return the parser of a dataset; it is built once for each dataset, as long as its features do not change.
 
     Raises:
       ImportError: A package such as tensorflow-datasets is not installed.
       SourceError: The features of the dataset cannot be read.
     """
     try:
-        return RecordParser(directory)
+        return _dataset_parser(directory, file_key(as_path(directory) / FEATURES_FILE))
     except ImportError:
         raise
     except Exception as error:  # errors of JSON, of protobuf, or of custom features
@@ -149,6 +158,11 @@ def dataset_parser(directory: str) -> RecordParser:
             f"cannot open {directory}: its features.json cannot be read "
             f"({describe_error(error)}). Copy the folder again."
         ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _dataset_parser(directory: str, key: Hashable) -> RecordParser:
+    return RecordParser(directory)
 
 
 class Columns:
