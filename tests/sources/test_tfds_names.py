@@ -56,9 +56,10 @@ def test_a_dataset_is_found_by_every_spelling(root, name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["c4/en/3.2.0", "c4/fr", "gone/other/en", "coco_captions/2017", "gsm8k"])
 def test_what_is_not_there_is_missing(root, name):
-    with pytest.raises(SourceError, match="neither a folder nor a dataset in|holds no dataset_info.json"):
+    with pytest.raises(SourceError, match="neither a folder nor a dataset in"):
         find_tfds_folder(name)
     assert reason(name) == f"{name} and {root / name} not found"
+    assert reason(root / name) == f"{root / name} not found" and reason(root)  # a folder of datasets is no dataset
 
 
 def test_a_config_must_be_named_where_several_are(root):

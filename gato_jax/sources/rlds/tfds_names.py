@@ -62,7 +62,7 @@ def find_tfds_folder(path: str | os.PathLike[str]) -> Any:
         in TFDS's own folder by the name that its path ends in.
 
     Raises:
-      SourceError: There is no such dataset.
+      SourceError: The path is a name, and there is no such dataset. An existing folder is returned as it is.
       AmbiguousConfigError: It has several configs and `path` names none.
       BucketError: The path is in a bucket that cannot be opened.
     """
@@ -82,10 +82,7 @@ def find_tfds_folder(path: str | os.PathLike[str]) -> Any:
             _log.info("%s does not exist, %s is taken", text, found)
         return found
     if there.is_dir():
-        raise SourceError(
-            f"cannot open {text}: {there} holds no {INFO_FILE} and no version of a dataset. Give the folder "
-            "NAME/VERSION or NAME/CONFIG/VERSION."
-        )
+        return there  # the caller says what it lacks
     raise SourceError(
         f"cannot open {text}: it is neither a folder nor a dataset in {root}. Set $TFDS_DATA_DIR to the folder of your "
         "datasets."
@@ -98,13 +95,13 @@ def missing_tfds(path: str | os.PathLike[str]) -> str | None:
     `path` is that of `find_tfds_folder`.
     """
     try:
-        find_tfds_folder(path)
+        found = (find_tfds_folder(path) / INFO_FILE).exists()
     except AmbiguousConfigError:
         return None
     except (SourceError, BucketError):
-        folders = " and ".join(dict.fromkeys([os.fspath(path), os.fspath(tfds_folder() / path)]))
-        return f"{folders} not found"
-    return None
+        found = False
+    folders = dict.fromkeys([os.fspath(path), os.fspath(tfds_folder() / path)])
+    return None if found else f"{' and '.join(folders)} not found"
 
 
 def _split_version(text: str) -> tuple[str, str]:
@@ -124,18 +121,19 @@ def _endings(name: str) -> Iterator[str]:
 def _newest(folder: Any, pattern: str, text: str) -> Any:
     """Return the newest version in a folder NAME or NAME/CONFIG that fits the pattern; None if there is none.
 
-    In a folder NAME without versions, the only config that has one is taken.
+    In a folder NAME without versions, the only config that has one is taken, if the dataset is called NAME.
 
     Raises:
       AmbiguousConfigError: Several configs have one; `text`, which the user gave, is named in the message.
     """
     if (found := _newest_in(folder, pattern)) is not None or not folder.is_dir():
         return found
-    configs = [config for config in sorted(folder.glob("*")) if _newest_in(config, pattern) is not None]
+    newest = {config: _newest_in(config, pattern) for config in sorted(folder.glob("*"))}
+    configs = [config for config, version in newest.items() if version and _is_called(version, folder.name)]
     if len(configs) > 1:
         names = ", ".join(config.name for config in configs)
         raise AmbiguousConfigError(f"cannot open {text}: it has the configs {names}. Name one, as NAME/CONFIG.")
-    return _newest_in(configs[0], pattern) if configs else None
+    return newest[configs[0]] if configs else None
 
 
 def _newest_in(folder: Any, pattern: str) -> Any:
