@@ -109,7 +109,7 @@ def read_message_times(files: Sequence[Path], topics: Collection[str], location:
             times[topic] += log_times
     for topic, log_times in times.items():
         if not log_times:
-            near = "it is empty" if topic in known else f"nearest: {nearest(topic, known)}"
+            near = "it is empty" if topic in known else f"nearest: {nearest(topic, sorted(known))}"
             raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
     with _reject_damage(location):  # a damaged time may exceed int64
         recorded = {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
