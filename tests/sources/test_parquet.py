@@ -305,7 +305,7 @@ NUMBERED_BY_FILE = {
     "several episodes with steps": ([[(0, 0), (0, 1), (1, 0)]] * 2, [2, 1] * 2, 0, False),
     "one number, one episode": ([[(5, 0), (5, 1)], [(5, 2), (5, 3)]], [4], 0, False),
     "a continued episode": ([[(0, None), (1, None)], [(1, None), (2, None)]], [1, 2, 1], 0, False),
-    "a gap in the steps": ([[(0, 0), (1, 0)], [(1, 2), (2, 0)]], [1, 1], 1, False),
+    "steps that go on": ([[(0, 0), (1, 0), (1, 2)], [(1, 4), (2, 0)]], [1, 3, 1], 0, False),
     "shards of one number": ([[(0, None)] * 4] * 3, [], 3, True),
     "a number that may go on": ([[(0, None)], [(0, None), (1, None)]], [1], 2, False),
     "another first number": ([[(7, None)] * 2] * 2, [], 2, False),
@@ -339,3 +339,48 @@ def test_episodes_are_those_of_all_files(case, tmp_path):
     actions = np.concatenate([episode.action["action"] for episode in reader])
     assert len(actions) == sum(lengths) and (np.diff(actions) > 0).all()
     assert len({location for location, _ in reader.rejected}) == rejected
+
+
+def test_a_gap_between_files_is_rejected(tmp_path):
+    for number, steps in enumerate(([0, 1], [3])):
+        columns = {"episode_index": [4] * len(steps), "frame_index": steps, "state": [0.5] * len(steps)}
+        table = pa.table(columns | {"action": [1.0] * len(steps)})
+        pq.write_table(table, tmp_path / f"train-0000{number}-of-00002.parquet")
+    with pytest.raises(EpisodeRejected, match="frame_index goes from 1 to 3 at step 2"):
+        open_parquet(tmp_path, fields=STEPS)[0]
+
+
+def numbered(file, numbers, column="frame_index"):
+    """Write two episodes of four steps, whose values are their numbers, which need not be in order."""
+    kinds = {"episode_index": datasets.Value("int64"), column: datasets.Value("int64")}
+    kinds |= {"x": datasets.List(datasets.Value("float32")), "action": datasets.Value("int64")}
+    columns = {"episode_index": [0] * 4 + [1] * 4, column: [*numbers, 0, 1, 2, 3], "action": [1] * 8}
+    save(columns | {"x": [[float(number)] for number in columns[column]]}, datasets.Features(kinds), file)
+    fields = dataclasses.replace(
+        CAPTIONS, observation={"x": ("x", Continuous(shape=(1,)))}, action={"action": ("action", Discrete(n=2))}
+    )
+    return open_parquet(file, fields=fields)
+
+
+@pytest.mark.parametrize("column", ["frame_index", "step_id"])
+@pytest.mark.parametrize(
+    "numbers, message",
+    [
+        ((2, 0, 3, 1), "goes from 2 to 0 at step 1"),
+        ((0, 1, 1, 2), "goes from 1 to 1 at step 2"),
+        ((0, 1, 3, 4), "goes from 1 to 3 at step 2"),
+        ((3, 2, 1, 0), "goes from 3 to 2 at step 1"),
+        ((5, 7, 9, 10), "goes from 9 to 10 at step 3"),
+    ],
+)
+def test_steps_out_of_order_are_rejected(tmp_path, numbers, message, column):
+    reader = numbered(tmp_path / "a.parquet", numbers, column)
+    assert reader[1].observation["x"].tolist() == [[0], [1], [2], [3]]
+    with pytest.raises(EpisodeRejected, match=f"{column} {message}, expected .* Sort the rows by {column}"):
+        reader[0]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3), (10, 11, 12, 13), (0, 5, 10, 15)])
+def test_steps_in_order_may_begin_anywhere_and_skip_the_same_number(tmp_path, numbers):
+    reader = numbered(tmp_path / "a.parquet", numbers)
+    assert reader[0].observation["x"].ravel().tolist() == list(numbers) and len(reader) == 2
