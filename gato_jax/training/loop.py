@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from gato_jax.batching import Batch, Budgets, Loader, Mixture
+from gato_jax.batching import Batch, Budgets, Loader, Mixture, describe_prompts
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.model import count_parameters
 from gato_jax.runtime import Interruption
@@ -237,3 +237,5 @@ def _log_sizes(config: TrainConfig, mixture: Mixture, program: Program, budgets:
         pools,
         budgets.targets,
     )
+    for line in describe_prompts(mixture):
+        _log.info("%s", line)
