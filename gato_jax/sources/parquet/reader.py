@@ -40,9 +40,9 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
     """Open one split of Parquet files, as `datasets.Dataset.to_parquet` writes them.
 
     If there is a column `episode_index` or `episode_id`, a row is a step, and consecutive rows with the same value form
-    an episode, which may continue in the next file; `numbering.join_runs` explains when it does. Otherwise a row is an episode. It has T steps if an observation or
-    action column holds, in each row, a list of T values of its modality, and one step if no column does. A vector is
-    one value: a column with one vector in each row makes one step.
+    an episode, which may continue in the next file; `numbering.join_runs` explains when it does. Otherwise a row is an
+    episode. It has T steps if an observation or action column holds, in each row, a list of T values of its modality,
+    and one step if no column does. A vector is one value: a column with one vector in each row makes one step.
 
     The steps of an episode must be in order: if there is a column `frame_index`, `step_index`, `frame_idx`, `step_idx`
     or `step_id`, its numbers must increase by the same amount from step to step.
