@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices
+from gato_jax.runtime import devices, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import make_folder, write_json
@@ -51,6 +51,8 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
                 if not jax.process_index():
                     write_json(workdir / "data.json", provenance.describe_data(mixture))
             planning.require_memory(config, mixture)
+            if not jax.process_index():
+                sessions.record_session(workdir, argv, devices.describe_devices())
             evaluators = training_evaluators.open_evaluators(config, mixture, workdir)
         metrics = training.train(
             config, mixture, workdir, stop_after=flag.stop_after, start=start, evaluators=evaluators,

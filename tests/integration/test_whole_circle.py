@@ -45,6 +45,11 @@ def test_train_notes_what_it_was_trained_on(trained):
     assert row["licence"] == "Apache-2.0" and "minigrid" in row["source"] and "BabyAIBot" in row["agent"]
 
 
+def test_train_notes_the_process_that_trained(trained):
+    [session] = map(json.loads, (trained / "sessions.jsonl").read_text().splitlines())
+    assert session["command"].startswith("gato train --config=") and "cpu" in session["devices"]
+
+
 def test_evaluate_scores_without_tensorflow(evaluated, trained):
     said, scores = evaluated
     assert said.status == 0, said.err

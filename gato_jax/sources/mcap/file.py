@@ -1,4 +1,7 @@
-"""Access to MCAP files: log times of messages from the index, and the messages themselves, with checksums verified."""
+"""Access to MCAP files, with checksums verified: log times of messages from the index, and the messages themselves.
+
+The SQLite files of rosbag2 are read in the same way. They have neither checksums nor a separate index.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import dataclasses
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -15,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from gato_jax.episodes.errors import describe_error, nearest
+from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX, iter_sqlite_messages
 from gato_jax.sources.reader import EpisodeRejected
 
 REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
@@ -79,78 +83,123 @@ class McapRecording:
     interval: tuple[int, int]
 
 
-def read_message_times(file: Path, topics: Collection[str]) -> dict[str, MessageTimes]:
-    """Return the log times of all messages of some topics.
+def read_message_times(files: Sequence[Path], topics: Collection[str], location: str) -> dict[str, MessageTimes]:
+    """Return the log times of all messages of some topics in a recording of one or several files.
 
-    If the file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
+    If a file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
 
     Args:
-      file: the file.
+      files: the files, in the order of their times. The messages are numbered through them.
       topics: names of the topics.
+      location: the recording, the beginning of error messages about all files.
 
     Returns:
       {topic: log times}.
 
     Raises:
-      EpisodeRejected: the file is missing, damaged or truncated, has no message of one of the topics, or has messages
-        that are too far out of the order of their log times.
+      EpisodeRejected: a file is missing, damaged or truncated, no file has a message of one of the topics, or messages
+        are too far out of the order of their log times.
     """
-    from mcap.reader import make_reader
-
-    location = str(file)
-    with _reject_damage(location), file.open("rb") as stream:
-        _check_summary(stream)
-        summary = make_reader(stream).get_summary()
-        indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
-        if summary is not None and summary.chunk_indexes and indexed:
-            times = _read_indexed_times(stream, summary, topics)
-            known = {channel.topic for channel in summary.channels.values()}
-        else:
-            stream.seek(0)
-            times, known = {topic: [] for topic in topics}, set()
-            for _, channel, message in _iter_messages(stream, {}):
-                known.add(channel.topic)
-                if channel.topic in times:
-                    times[channel.topic].append(message.log_time)
+    times: dict[str, list[int]] = {topic: [] for topic in topics}
+    known: set[str] = set()
+    for file in files:
+        found, names = _read_times(file, topics)
+        known |= names
+        for topic, log_times in found.items():
+            times[topic] += log_times
     for topic, log_times in times.items():
         if not log_times:
-            near = "it is empty" if topic in known else f"nearest: {nearest(topic, known)}"
+            near = "it is empty" if topic in known else f"nearest: {nearest(topic, sorted(known))}"
             raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
     with _reject_damage(location):  # a damaged time may exceed int64
         recorded = {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
     return {topic: MessageTimes.sort(log_times, topic, location) for topic, log_times in recorded.items()}
 
 
-def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mapping[str, MessageTimes]) -> McapRecording:
-    """Read a file once from beginning to end, and decode the selected messages.
-
-    Args:
-      file: the file.
-      selected: {topic: (N,) bool}, true for each of its N messages to decode.
-      times: the log times from `read_message_times` for the topics of `selected`, to verify that the file agrees with
-        its index.
+def _read_times(file: Path, topics: Collection[str]) -> tuple[dict[str, list[int]], set[str]]:
+    """Return {topic: log times in nanoseconds in the order of the file}, and the names of all topics of the file.
 
     Raises:
-      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
+      EpisodeRejected: the file is missing, damaged, truncated or compressed as a whole.
+    """
+    from mcap.reader import make_reader
+
+    location = str(file)
+    if file.suffix == COMPRESSED_SUFFIX:
+        raise EpisodeRejected(location, f"it is compressed as a whole. Decompress it with `zstd -d {file.name}`")
+    with _reject_damage(location), file.open("rb") as stream:
+        summary = None
+        if file.suffix != SQLITE_SUFFIX:
+            _check_summary(stream)
+            summary = make_reader(stream).get_summary()
+            stream.seek(0)
+        indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
+        if summary is not None and summary.chunk_indexes and indexed:
+            names = {channel.topic for channel in summary.channels.values()}
+            return _read_indexed_times(stream, summary, topics), names
+        times, names = {topic: [] for topic in topics}, set()
+        for _, channel, message in _iter_messages(stream, topics, {}):
+            names.add(channel.topic)
+            if channel.topic in times:
+                times[channel.topic].append(message.log_time)
+    return times, names
+
+
+def read_recording(
+    files: Sequence[Path], selected: Mapping[str, np.ndarray], times: Mapping[str, MessageTimes], location: str
+) -> McapRecording:
+    """Read the files of a recording once from beginning to end, and decode the selected messages.
+
+    Args:
+      files: the files, in the order of their times.
+      selected: {topic: (N,) bool}, true for each of its N messages to decode.
+      times: the log times from `read_message_times` for the topics of `selected`, to verify that the files agree with
+        their indexes.
+      location: the recording, the beginning of error messages about all files.
+
+    Raises:
+      EpisodeRejected: a file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
         CDR with a ros2msg schema.
     """
-    from mcap_ros2.decoder import DecoderFactory
-
-    location, factory = str(file), DecoderFactory()
-    raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
     found: dict[str, list[int]] = {topic: [] for topic in selected}
+    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
     metadata: dict[str, Mapping[str, str]] = {}
-    with _reject_damage(location), file.open("rb") as stream:
-        for schema, channel, message in _iter_messages(stream, metadata):
-            if (log_times := found.get(channel.topic)) is None:
-                continue
-            if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
-                raw[channel.topic][len(log_times)] = schema, channel, message.data
-            log_times.append(message.log_time)
+    for file in files:
+        raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
+        with _reject_damage(str(file)), file.open("rb") as stream:
+            for schema, channel, message in _iter_messages(stream, found, metadata):
+                if (log_times := found.get(channel.topic)) is None:
+                    continue
+                if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
+                    raw[channel.topic][len(log_times)] = schema, channel, message.data
+                log_times.append(message.log_time)
+        _decode(raw, messages, str(file))
     for topic, log_times in found.items():
         if not np.array_equal(log_times, times[topic].recorded):
             raise EpisodeRejected(location, f"the messages of topic {topic!r} contradict the index of the file")
-    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
+    first = min(int(log_times.in_order[0]) for log_times in times.values())
+    last = max(int(log_times.in_order[-1]) for log_times in times.values())
+    return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
+
+
+def _decode(
+    raw: Mapping[str, Mapping[int, tuple[Any, Any, bytes]]],
+    messages: dict[str, dict[int, SimpleNamespace]],
+    location: str,
+):
+    """Decode messages of one file, whose schemas are numbered within the file, and add them to `messages`.
+
+    Args:
+      raw: {topic: {number of the message: (schema, channel, data)}}.
+      messages: {topic: {number of the message: decoded message}}.
+      location: path of the file.
+
+    Raises:
+      EpisodeRejected: a message is damaged, or not encoded as ROS 2's CDR with a ros2msg schema.
+    """
+    from mcap_ros2.decoder import DecoderFactory
+
+    factory = DecoderFactory()
     for topic, records in raw.items():
         for number, (schema, channel, data) in records.items():
             with _reject_damage(location, f"message {number} of topic {topic!r}"):
@@ -158,9 +207,6 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
                     kind = f"{channel.message_encoding!r}, schema {getattr(schema, 'encoding', None)!r}"
                     raise EpisodeRejected(location, f"topic {topic!r} is encoded as {kind}, expected 'cdr', 'ros2msg'")
                 messages[topic][number] = decode(data)
-    first = min(int(log_times.in_order[0]) for log_times in times.values())
-    last = max(int(log_times.in_order[-1]) for log_times in times.values())
-    return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:
@@ -186,20 +232,26 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
     return {topic: [time for *_, time in sorted(entries)] for topic, entries in found.items()}
 
 
-def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (schema, channel, message) for all messages of all topics, in the order of the file.
+def _iter_messages(
+    stream: IO[bytes], topics: Collection[str], metadata: dict[str, Mapping[str, str]]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield (schema, channel, message) for all messages of some topics, and perhaps of others, as they are in the file.
 
     All three are records of the `mcap` package, but the schema is None for a channel without one. The data of a message
     are not decoded. The `mcap` package verifies checksums, and raises its own errors for damage.
 
     Args:
       stream: the open file, at its beginning.
+      topics: names of the topics.
       metadata: filled with the entries of the metadata records, {name: entries}, as they are passed. It is complete
         when the iteration ends.
     """
     from mcap.records import Channel, Message, Metadata, Schema
     from mcap.stream_reader import StreamReader
 
+    if (file := Path(stream.name)).suffix == SQLITE_SUFFIX:
+        yield from iter_sqlite_messages(file, topics)
+        return
     schemas, channels = {}, {}
     for record in StreamReader(stream, validate_crcs=True).records:
         match record:
