@@ -210,7 +210,8 @@ def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:
       ConfigError: A budget of the config is below the upper bound.
     """
     worst = mixture.budgets(pools)
-    budgets = Budgets(config.patch_budget or worst.patches, config.target_budget or worst.targets)
+    given = (config.patch_budget, config.target_budget)
+    budgets = Budgets(*(most if budget is None else budget for budget, most in zip(given, worst, strict=True)))
     for name, budget, needed in zip(("patch_budget", "target_budget"), budgets, worst, strict=True):
         if budget < needed:
             raise ConfigError(
