@@ -29,12 +29,12 @@ def permutation(size: int, seed: int) -> Int[np.ndarray, " size"]:
         left = left ^ _mix(right) ^ first
         right = right ^ _mix(left) ^ second
     step = left.astype(np.int64) << 8 | right
-    # A walk ends at the first block below `size`. Each iteration doubles the number of steps that all walks have taken.
-    end, walk = np.where(step < size, step, -1), step
-    while (end[:size] < 0).any():
-        end = np.where(end < 0, end[walk], end)
-        walk = walk[walk]
-    return end[:size].copy()
+    # A walk stays at the first block below `size`. Each iteration doubles the number of steps that all walks have taken.
+    first = step[:size]
+    step = np.concatenate([np.arange(size), step[size:]])
+    while (step[first] >= size).any():
+        step = step[step]
+    return step[first]
 
 
 def _mix(half: UInt8[np.ndarray, " N"]) -> UInt8[np.ndarray, " N"]:
