@@ -93,13 +93,13 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
 
 def _prepare(config, workdir: pathlib.Path):
-    """Check disk space, config and packages, so that nothing foreseeable stops the run later, and write config.json."""
+    """Check disk space, config and packages, so that nothing foreseeable stops the run later, and keep the config."""
     workdir.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(workdir).free < _FREE_BYTES:
         raise OSError(
             f"{workdir} has less than {_FREE_BYTES >> 30} GiB free. Free some space or choose another --workdir."
         )
-    wanted, path = json.loads(config.to_json()), workdir / "config.json"
+    wanted, path = json.loads(config.to_json()), workdir / "quickstart_config.json"
     if path.exists():
         require_same(
             wanted, json.loads(path.read_text()), problem=f"{workdir} holds a run of another config", holder=path.name,

@@ -9,6 +9,7 @@ from etils import epy
 
 with epy.lazy_api_imports(globals()):
     from gato_jax.training.config import CheckpointsConfig, ConfigError, MeshConfig, OptimizerConfig, TrainConfig
+    from gato_jax.training.config_file import read_config, write_config
     from gato_jax.training.finetuning import (
         FinetuneConfig,
         identity,
@@ -39,6 +40,7 @@ __all__ = [
     "join_processes",
     "open_image_tokenizer",
     "open_run_mixture",
+    "read_config",
     "read_finetuning",
     "require_same_model",
     "require_same_run",
@@ -46,4 +48,5 @@ __all__ = [
     "select_episodes",
     "train",
     "with_image_trunk",
+    "write_config",
 ]

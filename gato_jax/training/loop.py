@@ -21,6 +21,7 @@ from gato_jax.episodes.differences import require_same
 from gato_jax.model import count_parameters
 from gato_jax.tokenization import Contract
 from gato_jax.training.config import ConfigError, TrainConfig
+from gato_jax.training.config_file import write_config
 from gato_jax.training.metrics import MetricsLog
 from gato_jax.training.program import Program, make_program
 from gato_jax.training.sharding import local_pools, make_mesh, place_ahead, row_groups
@@ -46,7 +47,7 @@ def train(
       config: Config of the run. When a run is continued, the sections compute and mesh, the budgets and the settings of
         logging and loading may differ; model, optimizer, steps and all that decides the rows may not.
       mixture: The rows, under the seed, batch size and context of the config.
-      workdir: Folder of the run, for checkpoints, metrics.jsonl and TensorBoard events.
+      workdir: Folder of the run, for checkpoints, config.json, metrics.jsonl and TensorBoard events.
       stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
         or a larger number for all of `config.steps`.
       start: Function that makes the initial state of a run that has no checkpoint.
@@ -74,6 +75,8 @@ def train(
 
     description = _description(config, mixture)
     store = CheckpointStore(workdir, keep=config.checkpoints.keep, keep_every=config.checkpoints.keep_every)
+    if not jax.process_index():
+        write_config(config, workdir)
     first_step = store.latest_step() or 0
     with jax.set_mesh(mesh):
         if first_step:

@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("quickstart")
     make_run(workdir)
     (workdir / "report.html").write_text("<html>")
-    (workdir / "config.json").write_text(DEFAULTS.to_json())
+    (workdir / "quickstart_config.json").write_text(DEFAULTS.to_json())
     (workdir / "progress.json").write_text(json.dumps({"done": ["train", "report"]}))
     return workdir
 
@@ -44,8 +44,8 @@ def test_a_finished_run_says_so_in_seconds(finished):
 def test_a_changed_config_is_refused_with_its_key(finished):
     said = run_quickstart(finished, "--config.steps=70")
     assert said.status == 2 and said.err == (
-        f"quickstart: {finished} holds a run of another config: steps: 70 here, {DEFAULTS.steps} in config.json; "
-        "Remove the folder or choose another --workdir.\n"
+        f"quickstart: {finished} holds a run of another config: steps: 70 here, {DEFAULTS.steps} in "
+        "quickstart_config.json; Remove the folder or choose another --workdir.\n"
     )
 
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 
 from gato_jax.batching import write_records
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, set_aside_damaged
+from gato_jax.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError, set_aside_damaged
 from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import ContractError, Tokenization
-from gato_jax.training import NonFiniteLossError, program, train
+from gato_jax.training import NonFiniteLossError, program, read_config, train
 from gato_jax.training.metrics import MetricsLog
+from tests.checkpoints.made_checkpoint import flip, largest_file
 from tests.tokenization.made_tasks import CONTROL, random_episode
 from tests.training.made_run import MODEL, TOKENIZATION, made_config, made_mixture
 
@@ -173,6 +175,17 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_run_before_it_is_saved(
     with pytest.raises(NonFiniteLossError, match="nan.* at step 13; lower the learning rate"):
         train(CONFIG, made_mixture(data, CONFIG), tmp_path)
     assert CheckpointStore(tmp_path).latest_step() == 10
+
+
+def test_a_run_that_goes_back_from_a_damaged_checkpoint_has_the_same_numbers(straight, data, tmp_path):
+    run = shutil.copytree(straight, tmp_path / "run")
+    flip(largest_file(run / "checkpoints" / "50" / "optimizer"), 777)
+    with pytest.raises(DamagedCheckpointError, match="checkpoints/50 cannot be restored: optimizer/.* --on_damage"):
+        train(CONFIG, made_mixture(data, CONFIG), run)
+    assert set_aside_damaged(run) == 40
+    train(CONFIG, made_mixture(data, CONFIG), run)
+    assert metrics_of(run) == metrics_of(straight) and read_config(run) == CONFIG
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["40", "50", "50.damaged"]
 
 
 def test_a_run_in_a_bucket_is_continued_with_the_same_numbers(straight, data, bucket):
