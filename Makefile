@@ -5,8 +5,6 @@ VENV ?= .venv
 ARGS ?=
 WORKERS ?= 2
 
-# The lock contains libtpu, with which JAX would look for a TPU. The default is therefore the CPU.
-export JAX_PLATFORMS ?= cpu
 # uv does not read the settings of pip: pass on a mirror, trust the certificates of the system, allow slow networks.
 export UV_HTTP_TIMEOUT ?= 180
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),1,0)

@@ -20,6 +20,7 @@ EXTRAS = {
     "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow"],
     "convert": ["apache-beam"],
     "credentials": ["c2pa-python"],
+    "buckets": ["gcsfs", "s3fs"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [
         "beartype",

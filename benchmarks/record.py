@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from gato_jax.runtime.sessions import machine
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -33,11 +34,3 @@ def write_result(name: str, measured: Mapping[str, Any], packages: Sequence[str]
     path.write_text(json.dumps({**origin, **measured}, indent=2) + "\n")
     print(f"results in {path}")
     return path
-
-
-def machine() -> str:
-    """Return the processor's model, the number of cores and the operating system, in one line."""
-    cpu = pathlib.Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"

@@ -19,16 +19,17 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from benchmarks.record import machine
 from experiments import quickstart_jobs
 from experiments.stages import Job, JobError, Stages, write_json
 from gato_jax.episodes import dataset_name
 from gato_jax.episodes.differences import require_same
 from gato_jax.reports import read_results, summary_table
-from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.runtime.sessions import machine
+from gato_jax.verbs.flags import define_config, parse_flags
 from gato_jax.verbs.outputs import one_line
+from gato_jax.verbs.usage import UsageError
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file. Default: configs/quickstart.py.")
+_CONFIG = define_config(flags.FLAGS, sys.argv)  # default: configs/quickstart.py
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the run.")
 _JOB = flags.DEFINE_string("job", None, "Name of one job to run in this process; used by the script itself.")
 
@@ -67,8 +68,9 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
     def collect(task: str) -> Job:
         episodes = settings.episodes[dataset_name(task)]
-        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}", "--overwrite"]
-        return Job(f"record {task}", [*gato, "collect", *flags])
+        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}"]
+        dataset = workdir / "data" / dataset_name(task) / "1.0.0"
+        return Job(f"record {task}", [*gato, "collect", *flags], is_done=dataset.exists)
 
     def job(name: str) -> Job:
         return Job(name, [*own, f"--job={name}"])
@@ -76,7 +78,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
     # The longest jobs come first, so that the two workers finish at about the same time.
     record = [job("record robot"), *map(collect, reversed(tasks)), job("record captions"), job("record dialogue")]
     stages.run("record", record, side_by_side=2)
-    stages.run("train", [Job("train", train)])
+    stages.run("train", [Job("train", train, is_done=(workdir / "train.json").exists)])
     evaluate = [
         f"--workdir={workdir}",
         f"--tasks={','.join(tasks)}",
@@ -86,7 +88,12 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         f"--temperature={settings.temperature}",
         f"--json={workdir / 'evaluation.json'}",
     ]
-    stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate])])
+    scores = workdir / "evaluation.json"
+
+    def is_evaluated() -> bool:
+        return scores.exists() and set(tasks) <= json.loads(scores.read_text())["tasks"].keys()
+
+    stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate], is_done=is_evaluated)])
     stages.run("held out", [job("held out")])
     _write_results(stages, config, workdir)
     stages.run("report", [Job("report", [*gato, "report", f"--workdir={workdir}"])])

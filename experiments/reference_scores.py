@@ -14,7 +14,7 @@ import functools
 import json
 import multiprocessing
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags
 from tqdm import tqdm
@@ -79,16 +79,29 @@ def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int |
     table = read_table(path)
     missing = [name for name in names if not _is_measured(table.get(name), episodes)]
     with tqdm(total=len(missing), unit="task") as bar:
-        for entry in _run(functools.partial(measure_task, episodes=episodes), missing, workers):
+        for entry in _run(functools.partial(measure_task, episodes=episodes, table=table), missing, workers):
+            held = table.get(entry.task)
+            if held is not None and held.version == entry.version:
+                entry = entry.combined_with(held)
             write_table({**read_table(path), entry.task: entry}, path)
             bar.set_postfix_str(entry.task)
             bar.update()
 
 
-def measure_task(task: str, episodes: int | None = None) -> References:
-    """Measure one task and add its published scores, if it is one of the 57 Atari games that have them."""
+def measure_task(task: str, episodes: int | None = None, table: Mapping[str, References] | None = None) -> References:
+    """Measure one task and add its published scores, if it is one of the 57 Atari games that have them.
+
+    Args:
+      task: name of the task.
+      episodes: number of episodes of each score. None takes EPISODES of the suite.
+      table: {task: entry that is replaced}. Of another version of the task, no fewer episodes are played.
+    """
     suite, _, game = task.partition("/")
     baseline, expert = (episodes, episodes) if episodes else EPISODES[suite]
+    held = (table or {}).get(task)
+    if held is not None and held.version != installed_version(task):
+        baseline = max(baseline, held.random.episodes)
+        expert = max(expert, held.expert.episodes if held.expert else 0)
     command = f"python -m experiments.reference_scores --tasks={task}" + (f" --episodes={episodes}" if episodes else "")
     references = measure_references(task, episodes=baseline, expert_episodes=expert, command=command)
     published = json.loads(PUBLISHED.read_text()).get(game) if suite == "atari" else None

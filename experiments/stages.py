@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -41,10 +41,13 @@ class Job:
     Attributes:
       name: unique name of the job.
       command: program and arguments.
+      is_done: function that tells whether a process of status 0 has done its job. One that a signal ended in order has
+        the status 0, and is to be run again.
     """
 
     name: str
     command: Sequence[str]
+    is_done: Callable[[], bool] = lambda: True
 
 
 class Stages:
@@ -122,11 +125,11 @@ class Stages:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
 
     def _finish(self, job: Job, status: int, alone: bool):
-        if status:
+        if status or not job.is_done():
             lines = [] if alone else self.log(job).read_text().replace("\r", "\n").splitlines()
             last = next((line for line in reversed(lines) if line.strip()), "")
             log = "" if alone else f" (log: {self.log(job)})"
-            raise JobError(f"{job.name} stopped with status {status}: {last}{log}", status)
+            raise JobError(f"{job.name} stopped with status {status}: {last}{log}", status or 1)
         self.done.append(job.name)
         self._save()
 

@@ -1,7 +1,7 @@
 """The `gato` command: a table of its verbs, the help, and the exit status. May import any package.
 
-The exit status is 0 when the verb is done; 2 for bad input, with one line on stderr; 1 for a fault of gato_jax, with a
-traceback.
+The exit status is 0 when the verb is done; 2 for bad input, with one line on stderr for each problem; 1 for a fault of
+gato_jax, with a traceback. `--debug` shows the traceback in any case.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import importlib.metadata
 import logging
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from absl import flags
 
+from gato_jax.runtime.interruption import Terminated, terminable
 from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.outputs import one_line
 
@@ -33,6 +37,8 @@ class Verb(NamedTuple):
     target: str
     help: str
 
+
+_DEBUG = "--debug"
 
 # In the order of `gato --help`, which is the order in which data flows.
 VERBS = {
@@ -77,7 +83,8 @@ _DISK_REMEDIES = {
 def main(argv: Sequence[str] | None = None):
     """Run the verb that the command line names, and exit with its status by SystemExit.
 
-    Without a verb, or with help, --help or -h in its place, print the list of verbs and return.
+    Without a verb, or with help, --help or -h in its place, print the list of verbs and return. With --version in its
+    place, print the versions of gato_jax and JAX and return.
 
     Args:
       argv: the words of the command line, the first of which is the program. Default: those of this process.
@@ -87,22 +94,27 @@ def main(argv: Sequence[str] | None = None):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)
     if name in ("help", "--help", "-h"):
-        print("gato VERB --flags; gato VERB --help lists the flags of a verb\n")
+        print("gato VERB --flags; gato VERB --help lists the flags of a verb, gato VERB --debug shows tracebacks\n")
         width = max(map(len, VERBS)) + 2
         for verb, (_, text) in VERBS.items():
             print(f"  {verb:<{width}} {text}")
         return
-    sys.exit(_run(name, argv))
+    if name in ("version", "--version"):
+        print(", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("gato_jax", "jax")))
+        return
+    with terminable():
+        sys.exit(_run(name, [word for word in argv if word != _DEBUG], debug=_DEBUG in argv))
 
 
-def _run(name: str, argv: list[str]) -> int:
-    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for an interruption.
+def _run(name: str, argv: list[str], *, debug: bool) -> int:
+    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
 
     The message of bad input or an interruption is printed to stderr. Any other error is raised.
 
     Args:
       name: name of the verb; an unknown one is bad input.
       argv: the words of the command line, the first two of which are the program and the verb.
+      debug: whether the traceback of bad input or an interruption is printed before its message.
     """
     flag = flags.FlagValues()
     try:
@@ -123,15 +135,22 @@ def _run(name: str, argv: list[str]) -> int:
     except BrokenPipeError:  # as in `gato tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print(f"gato {name}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interruption:
+        _print_traceback(debug)
+        print(f"\ngato {name}: interrupted", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
     except Exception as error:
         if not _is_bad_input(error):
             raise
+        _print_traceback(debug)
         print(f"gato {name}: {_message(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _print_traceback(debug: bool):
+    if debug:
+        traceback.print_exc()
 
 
 def _is_bad_input(error: Exception) -> bool:
@@ -152,7 +171,10 @@ def _is_bad_input(error: Exception) -> bool:
 def _message(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror}; {_DISK_REMEDIES[error.errno or 0]}"
-    return one_line(str(error)) or type(error).__name__
+    text = str(error)
+    if text.partition("\n")[0].endswith(" problems:"):  # DataclassReader lists several problems so, one a line
+        return text
+    return one_line(text) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ def own_cache(tmp_path_factory, monkeypatch) -> Path:
 @pytest.fixture
 def bucket(monkeypatch):
     """The address of an empty bucket, `gs://made`, which a server in this process keeps."""
+    from gato_jax.runtime import bucket_locks
     from tests.runtime.made_bucket import made_bucket
 
+    monkeypatch.setattr(bucket_locks, "SETTLE", 0.0)
     with made_bucket(monkeypatch) as address:
         yield address
 

@@ -10,12 +10,12 @@ from etils import epy
 with epy.lazy_api_imports(globals()):
     from gato_jax.batching.batch import Batch
     from gato_jax.batching.cache import cache_root, cached_records
-    from gato_jax.batching.cache_entries import CacheEntry, cache_entries, prune_cache, verify_cache
+    from gato_jax.batching.cache_listing import CacheEntry, cache_entries, prune_cache, verify_cache
     from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
     from gato_jax.batching.export import Export, Exported
     from gato_jax.batching.loader import Loader
     from gato_jax.batching.mixture import Budgets, Mixture
-    from gato_jax.batching.opening import missing_reason, open_episodes, open_mixture, open_records
+    from gato_jax.batching.opening import missing_reason, open_episodes, open_held_out, open_mixture, open_records
     from gato_jax.batching.parquet import ExportError, read_contract, read_rows, tokens_of_row
     from gato_jax.batching.record_writer import write_records
     from gato_jax.batching.records import RecordsError, TokenRecords
@@ -39,6 +39,7 @@ __all__ = [
     "cached_records",
     "missing_reason",
     "open_episodes",
+    "open_held_out",
     "open_mixture",
     "open_records",
     "prune_cache",

@@ -10,6 +10,7 @@ lock of a process that is killed; the shards that it completed are kept for the 
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import functools
 import hashlib
@@ -22,14 +23,15 @@ import uuid
 
 from gato_jax.batching.chunks import LAYOUT
 from gato_jax.batching.record_writer import write_records
-from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords
+from gato_jax.batching.records import DAMAGED_FILE, META_FILE, SCHEMA, RecordsError, TokenRecords
 from gato_jax.episodes import dataset_name
 from gato_jax.runtime.file_locks import locked_file
+from gato_jax.runtime.paths import BucketError, cache_folder
 from gato_jax.sources import EpisodeReader
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.tokenization import Contract, ContractError, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
-ROOT_VARIABLE = "GATO_CACHE"
 LAST_USED_FILE = "last_used"
 
 _log = logging.getLogger(__name__)
@@ -51,10 +53,10 @@ def cache_root() -> pathlib.Path:
     Raises:
       CacheError: The variable contains `://`: it names a bucket, in which files cannot be locked.
     """
-    value = os.environ.get(ROOT_VARIABLE) or "~/.cache/gato_jax"
-    if "://" in value:
-        raise CacheError(f"{ROOT_VARIABLE} is {value}, expected a folder of this machine. Name a local or mounted one.")
-    return pathlib.Path(value).expanduser().absolute()
+    try:
+        return cache_folder()
+    except BucketError as error:
+        raise CacheError(str(error)) from None
 
 
 def cached_records(
@@ -67,8 +69,9 @@ def cached_records(
 ) -> TokenRecords:
     """Return the token records of a dataset, from the cache if they are there, else made now and kept there.
 
-    An entry that `TokenRecords.open` refuses, as damaged or of another version, is made again, with a warning in the
-    log. The call waits while another process makes the same entry. The entry counts as in
+    An entry that is damaged or of another version is made again, with a warning in the log. The index is verified now;
+    a record is when it is read, and if it is damaged then, the next call makes the entry again. The call waits while
+    another process makes the same entry. The entry counts as in
     use, so that `prune_cache` leaves it, until this process ends.
 
     Args:
@@ -92,10 +95,12 @@ def cached_records(
     with locked_file(lock_path(directory), on_wait=say_waiting):
         records = _open_entry(directory)
         if records is None:
+            log_image_sizes([reader])
             records = write_records(
                 directory, reader.spec, reader, reader.fingerprint, tokenization, image_tokenizer, workers=workers,
                 resume=True, origin=origin,
             )  # fmt: skip
+            records = dataclasses.replace(records, cached=True)
         mark_in_use(root, name)
         (directory / LAST_USED_FILE).touch()
     return records
@@ -132,14 +137,18 @@ def lock_path(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _open_entry(directory: pathlib.Path) -> TokenRecords | None:
-    """Return the records of an entry; None if it has no meta.json, or if `TokenRecords.open` raises an error.
+    """Return the records of an entry; None if it has no meta.json, is damaged or of another version.
 
-    The error, of a damaged entry or one of another version, is logged as a warning.
+    Damage is logged as a warning. It is found in the files that are read now, the index among them, or was found in a
+    record by an earlier run.
     """
     if not (directory / META_FILE).exists():
         return None
+    if (directory / DAMAGED_FILE).exists():
+        _log.warning("the token records in %s are damaged and made again: an earlier run found it", directory)
+        return None
     try:
-        return TokenRecords.open(directory)
+        return TokenRecords.open(directory, verify_index=True, cached=True)
     except (RecordsError, ContractError) as error:
         _log.warning("the token records in %s are damaged and made again: %s", directory, error)
         return None

@@ -8,16 +8,21 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from gato_jax import episodes
 from gato_jax.batching.admission import require_admissible
 from gato_jax.batching.cache import cached_records
 from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, MixtureError, Weighting
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.weights import weigh
-from gato_jax.sources import EpisodeReader, Fields, open_source
+from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.paths import as_path
+from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.tokenization import Contract, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
+
+HELD_OUT_SPLITS = ("validation", "test")  # in the order of preference
 
 _TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows
 _LISTED = 12  # datasets that are named one by one when they are skipped
@@ -110,7 +115,7 @@ def open_records(
             raise MixtureError(
                 f"{name}: source is tokens:, expected tokens:DIR. Name the folder that gato export wrote."
             )
-        records = TokenRecords.open(pathlib.Path(dataset.location))
+        records = TokenRecords.open(local_copy(as_path(dataset.location)), verify_index=True)
         contract = records.contract
         wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
         wanted.require_equal(contract, dataset.location)
@@ -119,8 +124,37 @@ def open_records(
     return cached_records(reader, tokenization, image_tokenizer, origin=f"{name}, {dataset.source}")
 
 
-def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
-    """Open the training episodes of a dataset, each `phrasings` times with different instructions.
+def open_held_out(
+    name: str, dataset: DatasetConfig, tokenization: Tokenization, image_tokenizer: ImageTokenizer | None = None
+) -> TokenRecords | None:
+    """Return the token records of the held-out split of a dataset, `validation` or else `test`; None if it has neither.
+
+    An export has none. Nor has a dataset under actions="rt_2", whose limits are measured on the data, so that the
+    held-out actions would be other tokens.
+
+    Args:
+      name: Name of the dataset, for the description in the cache.
+      dataset: Where it is.
+      tokenization: Settings of all codecs.
+      image_tokenizer: The tokenizer whose codes stand for images, if the settings name one.
+
+    Raises:
+      CacheError, SourceError, DatasetError, RecordsError, TokenizationError: The split cannot be read or tokenized.
+    """
+    if dataset.kind == "tokens" or tokenization.actions == "rt_2":
+        return None
+    for split in HELD_OUT_SPLITS:
+        try:
+            reader = open_episodes(dataset, split)
+        except (episodes.NoSplitError, NoSplitError):
+            continue
+        if len(reader):
+            return cached_records(reader, tokenization, image_tokenizer, origin=f"{name}, {dataset.source}, {split}")
+    return None
+
+
+def open_episodes(dataset: DatasetConfig, split: str = "train") -> EpisodeReader:
+    """Open the episodes of a split of a dataset, each `phrasings` times with different instructions.
 
     With `phrasings=1` the episodes are those of the source, with their own instructions (see `PhrasedEpisodes`).
 
@@ -129,7 +163,7 @@ def open_episodes(dataset: DatasetConfig) -> EpisodeReader:
         is missing or not valid, or the episodes cannot be phrased.
     """
     fields = None if dataset.fields is None else Fields.read(dataset.fields)
-    return _add_phrasings(open_source(dataset.source, fields=fields), dataset)
+    return _add_phrasings(open_source(dataset.source, split, fields=fields), dataset)
 
 
 def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:

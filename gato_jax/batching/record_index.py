@@ -105,13 +105,14 @@ class RecordIndex:
         return states
 
     @classmethod
-    def open(cls, folder: pathlib.Path, states: Mapping[str, FileState]) -> RecordIndex:
+    def open(cls, folder: pathlib.Path, states: Mapping[str, FileState], *, verify: bool = False) -> RecordIndex:
         """Map the arrays that `write` wrote into memory, read-only.
 
         Args:
           folder: The folder of the records.
           states: What `write` returned. A file of the same size and time is taken for unchanged. The checksum is
             computed only for a file of the same size and another time, such as a copy.
+          verify: Whether to compute the checksums of all files.
 
         Raises:
           RecordFileError: A file is missing, cannot be read, is not in `states`, or has another size or checksum.
@@ -119,10 +120,10 @@ class RecordIndex:
         arrays = {}
         for name in DTYPES:
             path = _path(folder, name)
-            check_file(path, states.get(path.name))
+            check_file(path, states.get(path.name), always=verify)
             try:
                 arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except Exception as error:  # NumPy raises several for a header that was changed
                 raise RecordFileError(f"{path} cannot be read ({error})") from None
         return cls(**arrays)
 

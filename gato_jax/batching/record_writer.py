@@ -13,14 +13,12 @@ import dataclasses
 import json
 import logging
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import pickle
 import shutil
-import signal
-import threading
 import uuid
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +29,9 @@ from tqdm import tqdm
 from gato_jax.batching.chunks import LAYOUT, chunks_of, pack
 from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
-from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path
+from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path, write_meta
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.runtime import begin_worker
 from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization import Contract, Layout, Tokenization, measure_action_limits
@@ -139,7 +138,7 @@ class _Job:
 
 
 def _write_shards(job: _Job, layout: Layout, shards: Sequence[range], workers: int | None, parallel: bool):
-    waiting = [number for number in range(len(shards)) if not _part_path(job.content, number).exists()]
+    waiting = [number for number in range(len(shards)) if not _is_complete(_part_path(job.content, number))]
     total, done = len(job.episodes), len(job.episodes) - sum(len(shards[number]) for number in waiting)
     workers = min(workers or _available_cores(), len(waiting))
     title = f"tokenize {layout.spec.name}"
@@ -243,7 +242,7 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
         "files": {name: dataclasses.asdict(state) for name, state in files.items()},
         "shards": [len(part["chunk_steps"]) for part in parts],
     }  # fmt: skip
-    (content / META_FILE).write_text(json.dumps(meta))
+    write_meta(content, meta)
     for path in content.iterdir():
         if path.name not in files and path.name != META_FILE:
             path.unlink()
@@ -280,6 +279,20 @@ def _read_part(content: pathlib.Path, number: int) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def _is_complete(part: pathlib.Path) -> bool:
+    """Return whether a shard's part of the index is there and can be read; a warning is logged if it is damaged."""
+    if not part.exists():
+        return False
+    try:
+        with zipfile.ZipFile(part) as arrays:
+            problem = arrays.testzip()
+    except Exception as error:  # zipfile raises several for a file that was changed
+        problem = error
+    if problem is not None:
+        _log.warning("%s is damaged (%s), and its shard is made again", part, problem)
+    return problem is None
+
+
 def _available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -298,17 +311,10 @@ _worker: dict[str, Any] = {}  # the job and the layout of this process, if it is
 
 
 def _begin_worker(job: _Job):
-    """Prepare a worker process: it ignores Ctrl-C, which reaches its parent too, and ends when its parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    """Prepare a worker process, which ends with its parent and leaves signals to it."""
+    begin_worker()
     contract = Contract.from_json(job.contract)
     _worker["job"], _worker["layout"] = job, contract.layout(next(iter(contract.tasks)))
-
-
-def _exit_with_parent():
-    if (parent := multiprocessing.parent_process()) is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _write_shard_in_worker(number: int, episodes: range):

@@ -5,7 +5,8 @@ would read all of it. A token record is a chunk of a few timesteps, so a row rea
 
     DIR/steps-00000.array_record    one chunk for each record, in shards of whole episodes
     DIR/index_*.npy                 steps of each episode; tokens, patches and targets of each step
-    DIR/meta.json                   contract, provenances, fingerprint of the episodes; written last
+    DIR/meta.json                   contract, provenances, fingerprint of the episodes, checksums; written last
+    DIR/damaged                     in the cache: a record was found damaged, so the next run makes all records again
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,8 +30,9 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
-SCHEMA = 6
+SCHEMA = 7
 META_FILE = "meta.json"
+DAMAGED_FILE = "damaged"
 
 
 class RecordsError(ValueError):
@@ -77,9 +80,22 @@ class RecordsMeta:
     def read(cls, directory: pathlib.Path) -> RecordsMeta | None:
         """Return the content of meta.json in a folder, None if it is missing, damaged or of another version."""
         try:
-            return DataclassReader().read(cls, json.loads((directory / META_FILE).read_text()), META_FILE)
+            content = json.loads((directory / META_FILE).read_text())
+            if not isinstance(content, dict) or content.pop("checksum", None) != _checksum_of_meta(content):
+                return None
+            return DataclassReader().read(cls, content, META_FILE)
         except (OSError, ValueError):
             return None
+
+
+def write_meta(directory: pathlib.Path, fields: Mapping[str, Any]):
+    """Write meta.json, with a checksum of all its content; `fields` are those of RecordsMeta as JSON."""
+    content = json.loads(json.dumps(fields))
+    (directory / META_FILE).write_text(json.dumps({**content, "checksum": _checksum_of_meta(content)}))
+
+
+def _checksum_of_meta(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +113,7 @@ class TokenRecords:
       index: Index of its episodes and timesteps.
       maxima: Maxima over its timesteps.
       shards: Number of records of each shard.
+      cached: Whether the folder is an entry of the cache, which is made again when it is damaged.
     """
 
     directory: pathlib.Path
@@ -106,13 +123,20 @@ class TokenRecords:
     index: RecordIndex
     maxima: StepMaxima
     shards: tuple[int, ...]
+    cached: bool = False
 
     @classmethod
-    def open(cls, directory: pathlib.Path) -> TokenRecords:
+    def open(cls, directory: pathlib.Path, *, verify_index: bool = False, cached: bool = False) -> TokenRecords:
         """Open the records in a folder.
 
-        The size of each file is compared with the one in meta.json. The checksum of an index file is computed only if
-        its time differs. The records are not read (see `verify`).
+        The size of each file is compared with the one in meta.json. The records are not read: each has a checksum,
+        which is verified when it is read.
+
+        Args:
+          directory: The folder.
+          verify_index: Whether to compute the checksum of every index file. By default, it is computed only of a file
+            whose time differs from the one in meta.json, so that decay of the disk is not seen.
+          cached: Whether the folder is an entry of the cache.
 
         Raises:
           RecordsError: The folder has no readable meta.json of this version, a file is missing or was changed, or the
@@ -121,7 +145,10 @@ class TokenRecords:
         """
         meta = RecordsMeta.read(directory)
         if meta is None:
-            raise RecordsError(f"no token records of this version in {directory}; tokenize the dataset again")
+            raise RecordsError(
+                f"no token records of this version in {directory}; tokenize the dataset again, because {META_FILE} is "
+                "missing, damaged or of another version"
+            )
         contract = Contract.from_json(meta.contract, str(directory))
         if len(contract.tasks) != 1:
             raise RecordsError(
@@ -132,12 +159,12 @@ class TokenRecords:
             for number in range(len(meta.shards)):
                 path = shard_path(directory, number)
                 check_file(path, meta.files.get(path.name))
-            index = RecordIndex.open(directory, meta.files)
+            index = RecordIndex.open(directory, meta.files, verify=verify_index)
         except RecordFileError as error:
             raise RecordsError(f"{error}; delete the folder {directory} to tokenize again") from None
         return cls(
             directory=directory, contract=contract, fingerprint=meta.fingerprint, provenances=meta.provenances,
-            index=index, maxima=meta.maxima, shards=meta.shards,
+            index=index, maxima=meta.maxima, shards=meta.shards, cached=cached,
         )  # fmt: skip
 
     @property
@@ -306,9 +333,15 @@ class TokenRecords:
         return reader
 
     def _damaged(self, path: pathlib.Path, problem: str) -> RecordsError:
-        return RecordsError(
-            f"{path} cannot be read ({problem}); delete the folder {self.directory} to tokenize the dataset again"
-        )
+        """Return the error of a damaged record, after marking an entry of the cache to be made again."""
+        remedy = f"delete the folder {self.directory} to tokenize the dataset again"
+        if self.cached:
+            try:
+                (self.directory / DAMAGED_FILE).touch()
+                remedy = "run again, which tokenizes the dataset again"
+            except OSError:
+                pass  # a cache that cannot be written: the folder is to be deleted by whoever may
+        return RecordsError(f"{path} cannot be read ({problem}); {remedy}")
 
 
 def shard_path(directory: pathlib.Path, number: int) -> pathlib.Path:

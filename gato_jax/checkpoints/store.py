@@ -28,6 +28,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 
 from gato_jax.checkpoints.checksums import find_damage, write_checksums
+from gato_jax.checkpoints.copied_runs import mark_copied
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
 from gato_jax.runtime.paths import is_bucket
@@ -35,7 +36,7 @@ from gato_jax.tokenization import Contract
 
 DAMAGED = ".damaged"
 
-_UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of the folder that orbax writes a checkpoint into
+_UNFINISHED = ".orbax-checkpoint-tmp"  # at the end of the name of the folder that orbax writes a checkpoint into
 _NOISY_LOGGERS = ("absl", "asyncio")
 
 _log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class CheckpointStore:
         self.directory = workdir.resolve() / "checkpoints"
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"no checkpoints in {workdir}; train there first, or name another --workdir")
+        mark_copied(epath.Path(self.directory))
         self._saving = 0
         try:
             with _without_logging():
@@ -117,6 +119,10 @@ class CheckpointStore:
     def latest_step(self) -> int | None:
         """Return the number of training steps of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Return the numbers of training steps of all complete checkpoints, in ascending order."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state, *, loader: dict, contract: Contract, model: ModelConfig, run: dict):
         """Write a checkpoint in the background. It is not used for restoring before it is complete.
@@ -266,12 +272,9 @@ class CheckpointStore:
 
         Until the commit, the folder of the checkpoint has a longer name; on a bucket, it has its name from the start.
         """
-        (folder,) = [
-            path
-            for path in epath.Path(self.directory).iterdir()
-            if path.name == str(self._saving) or path.name.startswith(f"{self._saving}{_UNFINISHED}")
-        ]
-        write_checksums(folder)
+        folder = self._folder(self._saving)
+        unfinished = folder.with_name(f"{folder.name}{_UNFINISHED}")
+        write_checksums(unfinished if unfinished.is_dir() else folder)
 
     def _require_undamaged(self, step: int, items: Collection[str], *, shared: bool = False):
         """Check the files of these items of a checkpoint.

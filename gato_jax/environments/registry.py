@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.metadata
 from typing import Literal
 
@@ -80,7 +81,7 @@ def package_versions(name: str) -> list[str]:
       PackageNotFoundError: A package is not installed.
     """
     suite, _ = _find(name)
-    return [f"{package} {importlib.metadata.version(package)}" for package in suite.packages.values()]
+    return [f"{package} {_installed_version(package)}" for package in suite.packages.values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:
@@ -102,6 +103,9 @@ def require_runnable(name: str) -> None:
     state, reason = status(name)
     if state == "unavailable":
         raise MissingPackageError(f"{name} does not run here: {reason}")
+
+
+_installed_version = functools.cache(importlib.metadata.version)  # each search takes milliseconds
 
 
 def _find(name: str) -> tuple[Suite, str]:

@@ -172,7 +172,7 @@ class DataclassReader:
         if _is_tuple(origin):
             return self._tuple(origin, arguments, value, path, problems)
         if origin in (int, float):
-            return _number(member, origin(value), path, problems)
+            return _number(annotation, member, origin(value), path, problems)
         return value
 
     def _tagged_object(self, members: Sequence[Any], value: Any, path: str, problems: list[str]) -> Any:
@@ -251,13 +251,13 @@ def _no_object(kind: type, fields: Any, path: str) -> str:
     return f"{path} is {fields!r:.60}, expected an object with the keys {', '.join(_fields(kind))}."
 
 
-def _number(member: Any, number: int | float, path: str, problems: list[str]) -> Any:
-    """Return a number, or `_INVALID` if it is outside of the range that `member` declares."""
+def _number(annotation: Any, member: Any, number: int | float, path: str, problems: list[str]) -> Any:
+    """Return a number, or `_INVALID` if it is outside of the range of `member`, the part of the annotation for it."""
     allowed = _range(member)
     if allowed is None or number in allowed:
         return number
     remedy = f" {allowed.remedy}" if allowed.remedy else ""
-    problems.append(f"{path} is {number!r:.60}, expected {_word(member)}.{remedy}")
+    problems.append(f"{path} is {number!r:.60}, expected {_words(annotation)}.{remedy}")
     return _INVALID
 
 

@@ -43,12 +43,27 @@ def require_same(
       error: class of the error.
       order: sort key of the paths of the differences. The first twelve are listed, the others counted.
     """
-    here, there = (dict(_leaves(json.loads(json.dumps(one)))) for one in (wanted, held))  # lists for tuples
-    pairs = {path: (here.get(path, _MISSING), there.get(path, _MISSING)) for path in sorted({*here, *there}, key=order)}
-    lines = [f"  {path}: {a!r:.80} here, {b!r:.80} in {holder}" for path, (a, b) in pairs.items() if a != b]
-    if lines:
+    found = sorted(_pairs(wanted, held).items(), key=lambda item: order(item[0]))
+    if lines := [f"  {path}: {a!r:.80} here, {b!r:.80} in {holder}" for path, (a, b) in found]:
         more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
         raise error("\n".join([f"{problem}:", *lines[:_SHOWN], *more, *([remedy] if remedy else [])]))
+
+
+def differences(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {path: (value in `wanted`, value in `held`)} where two descriptions in JSON differ, sorted by path.
+
+    Keys of nested mappings are joined by dots. A leaf that only one of the two has is the text `missing` in the other.
+    """
+    return {
+        path: ("missing" if a is _MISSING else a, "missing" if b is _MISSING else b)
+        for path, (a, b) in sorted(_pairs(wanted, held).items())
+    }
+
+
+def _pairs(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    here, there = (dict(_leaves(json.loads(json.dumps(one)))) for one in (wanted, held))  # lists for tuples
+    pairs = {path: (here.get(path, _MISSING), there.get(path, _MISSING)) for path in here | there}
+    return {path: (a, b) for path, (a, b) in pairs.items() if a != b}
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.tfrecord import RecordError, TFRecords, TFRecordWriter
+from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.paths import as_path
 
 FileFormat = Literal["array_record", "tfrecord"]
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -85,7 +87,7 @@ def open_records(file: Path | Any) -> Records:
         return TFRecords(file)
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
-    return ArrayRecords(file)
+    return ArrayRecords(local_copy(as_path(file)))  # array_record reads files on a disk only
 
 
 def record_writer(file: str | os.PathLike[str], file_format: FileFormat) -> RecordWriter:

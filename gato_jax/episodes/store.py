@@ -25,6 +25,8 @@ from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.specs import TaskSpec
+from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.paths import as_path
 
 TASK_FILE = "task.json"
 INDEX_FILE = "episode_index.npz"
@@ -34,6 +36,10 @@ SCHEMA = 1
 
 class DatasetError(ValueError):
     """A dataset that is missing, damaged or not written by gato_jax; the message names the file and the remedy."""
+
+
+class NoSplitError(DatasetError):
+    """A split that a dataset does not have; the message names those that it has."""
 
 
 def dataset_name(task_name: str) -> str:
@@ -51,7 +57,7 @@ def list_datasets(root: str | Path) -> dict[str, Path]:
       DatasetError: the description of a task is damaged.
     """
     datasets = {}
-    for file in sorted(Path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
+    for file in sorted(as_path(root).glob(f"*/*/{TASK_FILE}"), key=lambda file: _version(file.parent.name)):
         if _version(file.parent.name):
             datasets[_read_task(file).name] = file.parent
     return datasets
@@ -104,7 +110,8 @@ class EpisodeDataset:
     """Episodes of one split, with random access.
 
     The record files are opened at the first access to an episode, so that a mixture of many datasets is planned from
-    their indices alone. A pickle holds the path only, so that each process opens files of its own.
+    their indices alone; a dataset in a bucket is copied to this disk then. A pickle holds the path only, so that each
+    process opens files of its own.
 
     Attributes:
       directory: folder of the dataset.
@@ -145,9 +152,10 @@ class EpisodeDataset:
 
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:
-        files = [self.directory / name for name in self.index.file.tolist()]
+        directory = local_copy(self.directory)
+        files = [directory / name for name in self.index.file.tolist()]
         try:
-            return rlds_format.RecordReader(self.directory, files, self.spec)
+            return rlds_format.RecordReader(directory, files, self.spec)
         except ImportError:
             raise
         except Exception as error:  # errors of JSON, of protobuf or of TFDS
@@ -196,16 +204,18 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
     """Open one split of a dataset without reading a record, which takes milliseconds for any size.
 
     Args:
-      directory: folder of the dataset, `ROOT/NAME/VERSION`.
+      directory: folder of the dataset, `ROOT/NAME/VERSION`, or ROOT or ROOT/NAME if there is only one dataset in it.
       split: name of the split.
 
     Raises:
-      DatasetError: the folder is missing or not a dataset of gato_jax; it has no such split; a file is missing or has
-        another size than the index says; or the index and TFDS disagree on the number of episodes.
+      DatasetError: the folder is missing, is not a dataset of gato_jax or holds several; it has no such split; a file
+        is missing or has another size than the index says; or the index and TFDS disagree on the number of episodes.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if not (directory / TASK_FILE).is_file():
-        raise _missing_error(directory)
+        if len(inside := _datasets_inside(directory)) != 1:
+            raise _missing_error(directory, inside)
+        directory = inside[0]
     spec = _read_task(directory / TASK_FILE)
     index = _read_index(directory, split)
     for name, size in zip(index.file.tolist(), index.size.tolist(), strict=True):
@@ -256,10 +266,10 @@ def _read_task(file: Path) -> TaskSpec:
 def _read_index(directory: Path, split: str) -> EpisodeIndex:
     file = directory / INDEX_FILE
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             splits = sorted({name.split("/")[0] for name in arrays.files})
             if split not in splits:
-                raise DatasetError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
+                raise NoSplitError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
             names = [field.name for field in dataclasses.fields(EpisodeIndex)]
             return EpisodeIndex(**{name: arrays[f"{split}/{name}"] for name in names})
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -280,12 +290,18 @@ def _count_tfds_episodes(file: Path, split: str) -> int:
         ) from error
 
 
-def _missing_error(directory: Path) -> DatasetError:
+def _datasets_inside(directory: Path) -> list[Path]:
+    """Return the folders of all finished datasets and versions in ROOT or ROOT/NAME, in the order of their paths."""
+    folders = [file.parent for levels in ("*", "*/*") for file in directory.glob(f"{levels}/{TASK_FILE}")]
+    return sorted(folder for folder in folders if _version(folder.name))
+
+
+def _missing_error(directory: Path, inside: list[Path]) -> DatasetError:
     if (directory / TFDS_FILE).is_file():
         return DatasetError(f"{directory / TASK_FILE}: missing, so this RLDS dataset is not ours; read it as rlds:DIR")
-    if datasets := list_datasets(directory):
+    if inside:
         return DatasetError(
-            f"{directory}: is a folder of datasets, open one of {', '.join(map(str, datasets.values()))}"
+            f"{directory}: is a folder of {len(inside)} datasets, open one of {', '.join(map(str, inside))}"
         )
     for root in directory.parents[:2]:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}

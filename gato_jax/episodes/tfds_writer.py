@@ -41,6 +41,20 @@ def write_examples(
     *,
     file_format: FileFormat = "array_record",
 ) -> dict[str, int]:
+    """Write a TFDS dataset of examples that the features encode; see `write_serialized`."""
+    serialize = serializer(features)
+    records = {split: map(serialize, examples) for split, examples in splits.items()}
+    return write_serialized(staging, directory, features, records, file_format=file_format)
+
+
+def write_serialized(
+    staging: Path,
+    directory: Path,
+    features: Any,
+    splits: Mapping[str, Iterable[bytes]],
+    *,
+    file_format: FileFormat = "array_record",
+) -> dict[str, int]:
     """Write the record files and the description of a TFDS dataset, and return the number of examples of each split.
 
     Each record file holds up to 1,000 examples, in the order of the iterables.
@@ -49,7 +63,7 @@ def write_examples(
       staging: the empty folder to write to, from `atomic_dataset`.
       directory: final folder of the dataset, `.../NAME/VERSION`. TFDS writes both names into the description.
       features: the `tfds.features.FeaturesDict`.
-      splits: {split: examples that the features encode}. The splits are consumed one after the other.
+      splits: {split: records, as `serializer` makes them}. The splits are consumed one after the other.
       file_format: `array_record`, or `tfrecord` for older readers of RLDS.
 
     Raises:
@@ -58,11 +72,10 @@ def write_examples(
     """
     if file_format not in FILE_FORMATS:
         raise StoreError(f"{directory}: no file format {file_format!r}; write {' or '.join(FILE_FORMATS)}")
-    serialize = serializer(features)
     written = {}
-    for split, examples in splits.items():
+    for split, records in splits.items():
         template = _template(staging, directory, split, file_format, _FILE_NAME)
-        written[split] = _write_records(template, map(serialize, examples), directory, file_format)
+        written[split] = _write_records(template, iter(records), directory, file_format)
         if not written[split][0]:
             raise StoreError(f"{directory}: split {split!r} would hold no episodes; leave the split out")
     write_description(staging, directory, features, written, file_format=file_format, file_name=_FILE_NAME)

@@ -39,6 +39,13 @@ class TFRecords:
     def __len__(self) -> int:
         return len(self._spans)
 
+    def end_of(self, count: int) -> int:
+        """Return the size in bytes of the part of the file that holds its first `count` records."""
+        if not count:
+            return 0
+        start, size = self._spans[count - 1]
+        return start + size + _FOOTER
+
     def __getitem__(self, position: int) -> bytes:
         """Return the bytes of a record.
 
@@ -57,15 +64,24 @@ class TFRecords:
 
 
 class TFRecordWriter:
-    """Writer of one TFRecord file; if the file exists already, the constructor raises FileExistsError."""
+    """Writer of one TFRecord file.
 
-    def __init__(self, file: str | os.PathLike[str]):
-        self._file = open(file, "xb")
+    Args:
+      file: path of the file.
+      append: whether to write after the records of a file that is there. Otherwise such a file is a FileExistsError.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], *, append: bool = False):
+        self._file = open(file, "ab" if append else "xb")
 
     def write(self, record: bytes):
         length = struct.pack("<Q", len(record))
         self._file.write(length + struct.pack("<I", _masked_crc(length)))
         self._file.write(record + struct.pack("<I", _masked_crc(record)))
+
+    def flush(self):
+        """Pass what was written to the operating system, so that it stays when the process is killed."""
+        self._file.flush()
 
     def close(self):
         self._file.close()

@@ -18,7 +18,8 @@ from gato_jax.episodes.modalities import Discrete, Image, Modality, Text
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
-from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, record_files, write_examples
+from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, record_files, serializer, write_serialized
+from gato_jax.runtime.paths import require_local
 
 
 def write_dataset(
@@ -47,15 +48,52 @@ def write_dataset(
       StoreError: the dataset exists and `overwrite` is False, another process writes it, a split is empty, an episode
         contradicts the spec, or the disk refuses.
     """
-    directory = Path(root) / dataset_name(spec.name) / version
+    directory = local_root(root) / dataset_name(spec.name) / version
     check_destination(directory, spec, overwrite)
-    rows: dict[str, list[EpisodeRow]] = {split: [] for split in splits}
-    examples = {split: _examples(spec, split, episodes, rows[split]) for split, episodes in splits.items()}
-    with atomic_dataset(directory) as staging:
-        write_examples(staging, directory, rlds_format.features(spec), examples, file_format=file_format)
-        files = {split: record_files(staging, split) for split in splits}
-        write_sidecars(staging, directory, spec, rows, files)
+    encoder = EpisodeEncoder(spec)
+
+    def encode(split: str) -> Iterator[EncodedEpisode]:
+        for number, episode in enumerate(splits[split]):
+            yield encoder.encode(episode, f"episode {number} of split {split!r}")
+
+    write_encoded(directory, spec, {split: encode(split) for split in splits}, file_format=file_format)
     return directory
+
+
+def write_encoded(
+    directory: Path,
+    spec: TaskSpec,
+    splits: Mapping[str, Iterable[EncodedEpisode]],
+    *,
+    file_format: FileFormat = "array_record",
+    sidecars: Mapping[str, str] | None = None,
+):
+    """Write a dataset of encoded episodes, in place of one that is there; it appears whole or not at all.
+
+    Args:
+      directory: folder of the dataset, `.../NAME/VERSION`.
+      spec: the task.
+      splits: {split: episodes}, which are consumed one after the other.
+      file_format: format of the record files.
+      sidecars: {name: content} of further text files in the folder.
+
+    Raises:
+      StoreError: another process writes the dataset, a split is empty, or the disk refuses.
+    """
+    rows: dict[str, list[EpisodeRow]] = {split: [] for split in splits}
+
+    def note_rows(split: str) -> Iterator[bytes]:
+        for episode in splits[split]:
+            rows[split].append(episode.row)
+            yield episode.record
+
+    with atomic_dataset(directory) as staging:
+        records = {split: note_rows(split) for split in splits}
+        write_serialized(staging, directory, rlds_format.features(spec), records, file_format=file_format)
+        write_sidecars(staging, directory, spec, rows, {split: record_files(staging, split) for split in splits})
+        with disk_errors(directory):
+            for name, content in (sidecars or {}).items():
+                (staging / name).write_text(content)
 
 
 def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0", overwrite: bool = False) -> None:
@@ -63,7 +101,16 @@ def require_writable(root: str | Path, spec: TaskSpec, *, version: str = "1.0.0"
 
     Only what is at `root/NAME/version` is checked, see `check_destination`; nothing is written.
     """
-    check_destination(Path(root) / dataset_name(spec.name) / version, spec, overwrite)
+    check_destination(local_root(root) / dataset_name(spec.name) / version, spec, overwrite)
+
+
+def local_root(root: str | Path) -> Path:
+    """Return the folder for datasets to be written to, which has to be on a disk.
+
+    Raises:
+      BucketError: it is in a bucket.
+    """
+    return require_local(root, "--output", "Write to a disk, then copy the folder to the bucket, where it can be read.")
 
 
 def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
@@ -93,19 +140,6 @@ def check_destination(directory: Path, spec: TaskSpec, overwrite: bool) -> None:
         )
     if held is None and not (directory / TFDS_FILE).is_file() and any(directory.iterdir()):
         raise StoreError(f"{directory}: is no dataset, so it is not replaced; choose another root")
-
-
-def _examples(spec: TaskSpec, split: str, episodes: Iterable[Episode], rows: list[EpisodeRow]) -> Iterator[dict]:
-    """Yield the encoded episodes, each checked against the spec, and append its row of the index to `rows`, in place.
-
-    Raises:
-      StoreError: an episode contradicts the spec; the message names the split and the number of the episode, from 0.
-    """
-    for number, episode in enumerate(episodes):
-        if problem := find_contradiction(spec, episode):
-            raise StoreError(f"{spec.name}: episode {number} of split {split!r}: {problem}")
-        rows.append(EpisodeRow.from_episode(episode))
-        yield rlds_format.encode(spec, episode)
 
 
 def find_contradiction(spec: TaskSpec, episode: Episode) -> str | None:
@@ -184,6 +218,40 @@ class EpisodeRow(NamedTuple):
             seed=rlds_format.NONE if episode.seed is None else int(episode.seed),
             digest=_digest(episode),
         )
+
+
+class EncodedEpisode(NamedTuple):
+    """An episode as a dataset stores it: its row of the index, and its serialized RLDS record."""
+
+    row: EpisodeRow
+    record: bytes
+
+
+class EpisodeEncoder:
+    """Encoder of the episodes of one task, each of which is checked against its spec.
+
+    Args:
+      spec: the task.
+    """
+
+    def __init__(self, spec: TaskSpec):
+        self._spec = spec
+        self._serialize = serializer(rlds_format.features(spec))
+
+    def encode(self, episode: Episode, name: str) -> EncodedEpisode:
+        """Return an episode as it is stored, the same bytes in every process.
+
+        Args:
+          episode: the episode.
+          name: description of the episode for the message of an error, such as `episode 3 of split 'train'`.
+
+        Raises:
+          StoreError: the episode contradicts the spec.
+        """
+        if problem := find_contradiction(self._spec, episode):
+            raise StoreError(f"{self._spec.name}: {name}: {problem}")
+        record = self._serialize(rlds_format.encode(self._spec, episode))
+        return EncodedEpisode(EpisodeRow.from_episode(episode), record)
 
 
 def write_sidecars(

@@ -3,24 +3,46 @@
 May import policy, rollouts, experts, environments, tokenization, episodes.
 """
 
+from gato_jax.evaluation.episode_scores import EpisodeScore, PlayedBy, ScoreJournal, evaluation_lock
 from gato_jax.evaluation.measurement import gather_references, measure_references
-from gato_jax.evaluation.reference_table import MissingReferencesError, find_references, read_table, write_table
+from gato_jax.evaluation.reference_table import (
+    MissingReferencesError,
+    add_references,
+    find_references,
+    read_table,
+    write_table,
+)
 from gato_jax.evaluation.references import References, ReferencesError, Score
+from gato_jax.evaluation.results_file import (
+    ResultsFileError,
+    merge_results,
+    read_results_file,
+    write_results_file,
+)
 from gato_jax.evaluation.rollout_file import save_rollout
 from gato_jax.evaluation.scores import aggregate, normalise, task_result
 
 __all__ = [
+    "EpisodeScore",
     "MissingReferencesError",
-    "ReferencesError",
+    "PlayedBy",
     "References",
+    "ReferencesError",
+    "ResultsFileError",
     "Score",
+    "ScoreJournal",
+    "add_references",
     "aggregate",
+    "evaluation_lock",
     "find_references",
     "gather_references",
     "measure_references",
+    "merge_results",
     "normalise",
+    "read_results_file",
     "read_table",
     "save_rollout",
     "task_result",
+    "write_results_file",
     "write_table",
 ]

@@ -11,10 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.environments import EVALUATION_SEEDS
+from gato_jax.environments import EVALUATION_SEEDS, UnknownTaskError, load
+from gato_jax.episodes import TaskSpec
+from gato_jax.evaluation.references import References
+from gato_jax.evaluation.scores import normalise
 from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import play
 from gato_jax.runtime.atomic_writes import atomic_file
+
+
+class LearningCurveError(ValueError):
+    """A task that cannot be evaluated during training; the message names the task and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,26 @@ class LearningCurve:
         """Remove all evaluations; the file is left empty."""
         self._write([])
 
+    def score(self, window: int, references: References | None) -> dict[str, Any]:
+        """Return the curve and the score, the maximum of the smoothed curve, as a dict for JSON.
+
+        `score`, `best_step` and `normalised` are None as long as the smoothed curve is empty.
+
+        Args:
+          window: number of evaluations in the moving average.
+          references: reference scores of the task; None for no normalised score.
+        """
+        evaluations = self.evaluations()
+        smoothed = smooth(evaluations, window)
+        highest = best(smoothed)
+        return {
+            "curve": [point.to_json() for point in evaluations],
+            "smoothed": [point.to_json() for point in smoothed],
+            "best_step": None if highest is None else highest.step,
+            "score": None if highest is None else highest.mean,
+            "normalised": None if highest is None else normalise(highest.mean, references),
+        }
+
     def _evaluate(self, agent: Agent, step: int) -> Evaluation:
         first = (step // self.every - 1) * self.rollouts
         starts = [(self.task, seed) for seed in EVALUATION_SEEDS[first : first + self.rollouts]]
@@ -93,6 +120,19 @@ class LearningCurve:
         lines = [{**evaluation.to_json(), "scores": evaluation.scores} for evaluation in evaluations]
         with atomic_file(self.path) as written:
             written.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def environment_spec(task: str) -> TaskSpec:
+    """Return the spec of a task's environment, which is loaded now, so that an error comes before training.
+
+    Raises:
+      LearningCurveError: no environment has this task.
+      MissingPackageError: the task does not run here.
+    """
+    try:
+        return load(task).task_spec
+    except UnknownTaskError as error:
+        raise LearningCurveError(f"{error}; rollouts=0 fine-tunes on a task that has no environment") from None
 
 
 def smooth(evaluations: Sequence[Evaluation], window: int) -> list[Evaluation]:

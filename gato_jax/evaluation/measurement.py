@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
 from gato_jax.episodes import Episode
@@ -19,20 +20,22 @@ from gato_jax.evaluation.constant_actions import candidate_actions
 from gato_jax.evaluation.reference_table import (
     MEASURED,
     MissingReferencesError,
+    add_references,
     find_references,
-    read_table,
-    write_table,
 )
 from gato_jax.evaluation.references import References, Score, hash_spec
 from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor, description, expert_names
-from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor, play
+from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor
+from gato_jax.rollouts.play import play_as_they_end
 
 SCREENING_STEPS = 200
 FINALISTS = 2
 
 
-def measure_references(task: str, *, episodes: int, command: str, expert_episodes: int | None = None) -> References:
+def measure_references(
+    task: str, *, episodes: int, command: str, expert_episodes: int | None = None, progress: bool = False
+) -> References:
     """Play random actions, constant actions and the expert, if the task has one, and return their scores.
 
     The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
@@ -44,32 +47,43 @@ def measure_references(task: str, *, episodes: int, command: str, expert_episode
       episodes: number of episodes of the scores of random play and of the constant actions.
       command: command that the entry names as its origin.
       expert_episodes: number of episodes of the expert's score. Default: `episodes`.
+      progress: whether to show a progress bar of all episodes.
     """
+    with tqdm(desc=f"measure {task}", unit="episode", disable=not progress) as bar:
+        return _measure(task, episodes, expert_episodes or episodes, command, bar)
+
+
+def _measure(task: str, episodes: int, expert_episodes: int, command: str, bar: tqdm) -> References:
     environment, seeds = load(task), REFERENCE_SEEDS[:episodes]
     spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
+    has_expert = task in expert_names()
+    bar.total = len(candidates) + (min(FINALISTS, len(candidates)) + 1) * episodes + has_expert * expert_episodes
     short = ShortEpisodes(environment, SCREENING_STEPS)
     # Where many actions have the same score, such as no success, the episode return tells them apart.
-    screened = {name: _play_constant(short, action, REFERENCE_SEEDS[-1:])[0] for name, action in candidates.items()}
+    screened = {
+        name: _play_constant(short, action, REFERENCE_SEEDS[-1:], bar)[0] for name, action in candidates.items()
+    }
     finalists = sorted(candidates, key=lambda name: screened[name], reverse=True)[:FINALISTS]
     constants = {
-        name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds)])
+        name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds, bar)])
         for name in finalists
     }
     best = max(constants, key=lambda name: constants[name].mean)
-    has_expert = task in expert_names()
-    expert_seeds = REFERENCE_SEEDS[: expert_episodes or episodes]
+    random = summarise(_scores(RandomActor, environment, seeds, bar))
+    expert_seeds = REFERENCE_SEEDS[:expert_episodes]
+    expert = summarise(_scores(ExpertActor, environment, expert_seeds, bar)) if has_expert else None
     return References(
         task=task,
         packages=tuple(package_versions(task)),
         spec_hash=hash_spec(spec),
         metric=spec.metric,
         first_seed=seeds[0],
-        random=summarise(_scores(RandomActor, environment, seeds)),
+        random=random,
         constant=constants[best],
         constant_action=best,
         constant_candidates=len(candidates),
         command=command,
-        expert=summarise(_scores(ExpertActor, environment, expert_seeds)) if has_expert else None,
+        expert=expert,
         expert_agent=description(task) if has_expert else None,
     )
 
@@ -83,22 +97,31 @@ def summarise(scores: Sequence[float]) -> Score:
     return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
 
 
-def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> list[float]:
+def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int], bar: tqdm) -> list[float]:
     """Play an actor, and return the score of each seed, in their order; an episode that the actor gives up scores 0."""
-    scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds)}
+    scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds, bar)}
     return [float(scores.get(seed) or 0.0) for seed in seeds]
 
 
-def _play_constant(environment: Environment, action: Action, seeds: Sequence[int]) -> list[tuple[float, float]]:
+def _play_constant(
+    environment: Environment, action: Action, seeds: Sequence[int], bar: tqdm
+) -> list[tuple[float, float]]:
     """Play one constant action, and return (score, episode return) of each seed, in their order."""
-    played = _play(functools.partial(ConstantActor, action), environment, seeds)
+    played = _play(functools.partial(ConstantActor, action), environment, seeds, bar)
     return [(float(episode.score or 0.0), float(episode.reward.sum())) for episode in played]
 
 
-def _play(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int]) -> Iterator[Episode]:
+def _play(
+    make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int], bar: tqdm
+) -> Iterator[Episode]:
     """Yield one episode for each seed, all in the given environment; those that the actor gives up are left out."""
     task = environment.task_spec.name
-    return play(make_actor, [(task, seed) for seed in seeds], skip_failures=True, load=lambda _: environment)
+    starts = [(task, seed) for seed in seeds]
+    bar.set_postfix_str(make_actor().describe(task))
+    for _, result in play_as_they_end(make_actor, starts, load=lambda _: environment):
+        bar.update()
+        if isinstance(result, Episode):
+            yield result
 
 
 def gather_references(
@@ -125,7 +148,7 @@ def gather_references(
                 continue
             logging.info("measuring reference scores of %s over %d episodes", task, measure_episodes)
             command = f"gato evaluate --measure_references --tasks={task} --reference_episodes={measure_episodes}"
-            entry = measure_references(task, episodes=measure_episodes, command=command)
-            write_table({**read_table(workdir / MEASURED), task: entry}, workdir / MEASURED)
+            entry = measure_references(task, episodes=measure_episodes, command=command, progress=True)
+            add_references(entry, workdir / MEASURED)
             references[task] = entry
     return references

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gato_jax.evaluation.references import References, ReferencesError, installed_version
 from gato_jax.runtime.atomic_writes import atomic_file
@@ -22,19 +23,18 @@ def find_references(task: str, workdir: pathlib.Path | None = None) -> Reference
 
     Args:
       task: name of the task, `suite/task`.
-      workdir: folder whose own table is read if the committed one has no scores of this version; None for no folder.
+      workdir: folder whose own table is read as well; None for no folder. Of two scores, the one of more episodes
+        counts, and the committed one of as many.
 
     Raises:
       MissingReferencesError: no table has scores of the task, or only those of another version.
     """
     installed = installed_version(task)
-    other_versions = []
-    for path in (COMMITTED, *([workdir / MEASURED] if workdir else [])):
-        entry = read_table(path).get(task)
-        if entry is not None and entry.version == installed:
-            return entry
-        other_versions += [entry.version] if entry is not None else []
-    found = f"they are of {other_versions[-1]}, installed is {installed}" if other_versions else "no table has them"
+    paths = (COMMITTED, *([workdir / MEASURED] if workdir else []))
+    entries = [entry for path in paths for entry in _read_entries(path) if entry.task == task]
+    if of_installed := [entry for entry in entries if entry.version == installed]:
+        return functools.reduce(References.combined_with, of_installed)
+    found = f"they are of {entries[-1].version}, installed is {installed}" if entries else "no table has them"
     raise MissingReferencesError(
         f"no reference scores of {task}: {found}. Run `gato evaluate --measure_references` to measure them."
     )
@@ -46,18 +46,34 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
     Raises:
       ReferencesError: a line is not a valid entry; the message names the file and the line.
     """
-    table = {}
+    return {entry.task: entry for entry in _read_entries(path)}
+
+
+def _read_entries(path: pathlib.Path) -> list[References]:
+    entries = []
     lines = path.read_text().splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = References.from_json(json.loads(line))
+            entries.append(References.from_json(json.loads(line)))
         except ValueError as error:
-            reason = str(error).rstrip(".")
+            first, *problems = str(error).splitlines()
+            reason = (problems or [first])[0].strip().rstrip(".")
             raise ReferencesError(
                 f"{path}, line {number}: {reason}. Delete the line and measure the task again."
             ) from None
-        table[entry.task] = entry
-    return table
+    return entries
+
+
+def add_references(entry: References, path: pathlib.Path):
+    """Add an entry to a table, at whose end it is, without losing what is there.
+
+    An entry of the same task and version is combined with it, so that no score gives way to one of fewer episodes.
+    Entries of other versions stay.
+    """
+    entries = _read_entries(path)
+    same = [known for known in entries if (known.task, known.version) == (entry.task, entry.version)]
+    others = [known for known in entries if known not in same]
+    _write_entries([*others, functools.reduce(References.combined_with, same, entry)], path)
 
 
 def write_table(table: Mapping[str, References], path: pathlib.Path):
@@ -65,5 +81,9 @@ def write_table(table: Mapping[str, References], path: pathlib.Path):
 
     A process that is killed leaves the old file or the new one.
     """
+    _write_entries([table[task] for task in sorted(table)], path)
+
+
+def _write_entries(entries: Iterable[References], path: pathlib.Path):
     with atomic_file(path) as written:
-        written.write_text("".join(json.dumps(table[task].to_json()) + "\n" for task in sorted(table)))
+        written.write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in entries))

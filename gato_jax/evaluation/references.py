@@ -93,6 +93,27 @@ class References:
         """Packages and hash of the TaskSpec in one line, such as "minigrid 3.2.0, spec a2f95d96"."""
         return _version(self.packages, self.spec_hash)
 
+    def combined_with(self, other: References) -> References:
+        """Return the entry of the same task and version whose scores are each those of more episodes.
+
+        Of two scores of as many episodes, the one of this entry is taken. The commands of both are named if scores of
+        both are taken.
+        """
+        constant = max((self, other), key=lambda entry: entry.constant.episodes)
+        random = max((self, other), key=lambda entry: entry.random.episodes)
+        expert = max((self, other), key=lambda entry: entry.expert.episodes if entry.expert else 0)
+        taken = [entry for entry in (self, other) if entry in (constant, random, expert)]
+        return dataclasses.replace(
+            constant,
+            random=random.random,
+            expert=expert.expert,
+            expert_agent=expert.expert_agent,
+            first_seed=random.first_seed,
+            command="; ".join(dict.fromkeys(entry.command for entry in taken)),
+            human=self.human if self.human is not None else other.human,
+            published_random=self.published_random if self.published_random is not None else other.published_random,
+        )
+
     @property
     def has_scale(self) -> bool:
         """True if the mean of an expert is above that of random play, so that scores can be normalised."""

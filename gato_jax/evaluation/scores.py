@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Episode
+from gato_jax.evaluation.episode_scores import EpisodeScore
 from gato_jax.evaluation.references import References
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -27,7 +28,9 @@ def normalise(score: float, references: References | None) -> float | None:
     return (score - random) / (references.expert.mean - random)
 
 
-def task_result(episodes: Sequence[Episode], metric: str, references: References | None) -> dict[str, Any]:
+def task_result(
+    episodes: Sequence[Episode | EpisodeScore], metric: str, references: References | None
+) -> dict[str, Any]:
     """Return one task's entry of results.json.
 
     Args:

@@ -7,6 +7,7 @@ from gato_jax.planning.budgets import PlanError, PoolBudgets
 from gato_jax.planning.compilation import CompileError, load_step, save_step
 from gato_jax.planning.plan import Plan
 from gato_jax.planning.preflight import Planned, make_plan
+from gato_jax.planning.start_up import MemoryNeedError, require_memory
 from gato_jax.planning.sweep import Grid, SweepRow, fastest, sweep
 from gato_jax.planning.tables import describe_plan, describe_sweep
 from gato_jax.planning.topologies import CHIPS, Chip, Topology, TopologyError, parse_topology
@@ -16,6 +17,7 @@ __all__ = [
     "Chip",
     "CompileError",
     "Grid",
+    "MemoryNeedError",
     "Plan",
     "PlanError",
     "Planned",
@@ -29,6 +31,7 @@ __all__ = [
     "load_step",
     "make_plan",
     "parse_topology",
+    "require_memory",
     "save_step",
     "sweep",
 ]

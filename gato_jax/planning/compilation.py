@@ -5,12 +5,13 @@ from __future__ import annotations
 import pathlib
 import re
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import serialize_executable
 
 from gato_jax.planning.collectives import Collectives, collectives
+from gato_jax.runtime.compilation import announced_compilation
 from gato_jax.training.program import Program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -48,13 +49,14 @@ class StepCost(NamedTuple):
         return self.hbm <= self.limit
 
 
-def compile_step(program: Program, limit: int) -> StepCost:
-    """Compile the step for the devices of the program's mesh.
+def compile_step(program: Program, limit: int, settings: Any = None) -> StepCost:
+    """Compile the step for the devices of the program's mesh, and log how long it takes and took last time.
 
     Args:
       program: the training step.
       limit: memory that a program may use, in bytes. Where the compiler refuses the step for lack of memory, the result
         has the limit of the compiler's message in its place.
+      settings: settings of the step that its shapes do not show, to tell programs of other durations apart.
 
     Raises:
       CompileError: the compiler refuses the step for another reason than lack of memory, or does not report the memory.
@@ -62,7 +64,9 @@ def compile_step(program: Program, limit: int) -> StepCost:
     """
     started = time.monotonic()
     try:
-        with jax.set_mesh(program.mesh):
+        device = program.mesh.devices.flat[0].device_kind
+        identity = [settings, str(jax.tree.leaves((program.state, program.batch)))]
+        with jax.set_mesh(program.mesh), announced_compilation(f"training step for {device}", identity):
             executable = program.step.lower(program.state, program.batch, program.key).compile()
     except jax.errors.JaxRuntimeError as error:
         if (memory := out_of_memory(str(error))) is None:

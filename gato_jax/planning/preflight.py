@@ -98,7 +98,8 @@ def _step_cost(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolB
     if topology.chip.platform == "gpu":
         limit = device.memory_stats()["bytes_limit"]
     weights = [dataset.loss_weight for dataset in config.datasets.values()] or [1.0]
-    return compile_step(make_program(config, mesh, pools.budgets, weights), limit)
+    program = make_program(config, mesh, pools.budgets, weights)
+    return compile_step(program, limit, [config.compute, config.model])
 
 
 def _expected_speed(

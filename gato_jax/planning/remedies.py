@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gato_jax.batching import Mixture
 from gato_jax.planning.budgets import PlanError, pool_budgets
@@ -41,16 +41,31 @@ def remedies(config: TrainConfig, topology: Topology, mixture: Mixture | None, *
         except (ConfigError, PlanError):  # rows or params do not divide over the devices
             return False
 
+    larger = f"a larger slice than --topology={topology.name}, with --config.mesh.fsdp over it"
+    return cheaper_configs(config, len(devices), fits) or [larger]
+
+
+def cheaper_configs(config: TrainConfig, devices: int, fits: Callable[[TrainConfig], bool]) -> list[str]:
+    """Return changes as flags, each of which alone makes a config fit; one combination if no single change does.
+
+    Args:
+      config: the run, which does not fit.
+      devices: number of its devices.
+      fits: function that says whether a changed config fits.
+
+    Returns:
+      The mildest change of each of remat, fsdp, microbatches and batch size that is enough; [] if no combination is.
+    """
     variants = (_stronger_remat, _more_fsdp, _more_microbatches, _smaller_batches)
-    single = [next((changed for changed in vary(config, len(devices)) if fits(changed)), None) for vary in variants]
+    single = [next((changed for changed in vary(config, devices) if fits(changed)), None) for vary in variants]
     if any(single):
         return [_flags(config, changed) for changed in single if changed is not None]
-    full_remat = [config, *_stronger_remat(config, len(devices))][-1]
-    for sharded in (full_remat, *_more_fsdp(full_remat, len(devices))):
-        for changed in (sharded, *_more_microbatches(sharded, len(devices))):
+    full_remat = [config, *_stronger_remat(config, devices)][-1]
+    for sharded in (full_remat, *_more_fsdp(full_remat, devices)):
+        for changed in (sharded, *_more_microbatches(sharded, devices)):
             if fits(changed):
                 return [_flags(config, changed)]
-    return [f"a larger slice than --topology={topology.name}, with --config.mesh.fsdp over it"]
+    return []
 
 
 def _estimated_bytes(config: TrainConfig, devices: list, mixture: Mixture | None) -> int:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import hashlib
+import json
 import pathlib
 
+import jax
+import numpy as np
 from flax import nnx
 
 from gato_jax.checkpoints import restore_agent
@@ -13,6 +18,8 @@ from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
 from gato_jax.tokenization import Contract, Layout
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
+
+_SAMPLED_VALUES = 1024  # of each parameter, in the digest
 
 
 class UnknownTaskError(ValueError):
@@ -66,6 +73,26 @@ class Agent:
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
             image_tokenizer=images, name=path.resolve().stem,
         )  # fmt: skip
+
+    def on_one_device(self) -> Agent:
+        """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""
+        return dataclasses.replace(self, params=jax.device_put(self.params, jax.local_devices()[0]))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that differ between agents that act differently, e.g. of two training runs.
+
+        They are a hash of the network's sizes, the contract, the memory, and up to 1,024 values of each parameter.
+        """
+        settings = [dataclasses.asdict(self.model), self.contract.to_json(), self.context, self.memory_steps, self.step]
+        images = self.image_tokenizer.fingerprint if self.image_tokenizer is not None else ""
+        digest = hashlib.sha256(json.dumps([*settings, images], sort_keys=True).encode())
+        for path, leaf in jax.tree.leaves_with_path(self.params):
+            values = np.asarray(leaf).reshape(-1)
+            stride = -(-len(values) // _SAMPLED_VALUES) or 1
+            digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(values[::stride]).tobytes())
+        return digest.hexdigest()[:16]
 
     def layout(self, task: str) -> Layout:
         """Return the layout of a task's timesteps as tokens.

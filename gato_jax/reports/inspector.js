@@ -254,7 +254,7 @@ function show() {
   card.replaceChildren(cardValue(i),
     make("p", { className: `what k${kind}` }, make("i"), kinds[kind], tokens.key[i] ? `, ${tokens.side[i]} ` : "", make("b", {}, name(i))),
     make("dl", {}, ...facts.flatMap(([term, fact]) => [make("dt", {}, term), make("dd", {}, String(fact))])),
-    make("div", { className: "walk" }, walk(-1, "previous token", "\u2190"), walk(1, "next token", "\u2192"), walk(0, "clear the selection", "\u2715")));
+    make("div", { className: "walk" }, walk(-1, "previous token", "previous"), walk(1, "next token", "next"), walk(0, "clear the selection", "clear")));
 }
 
 function cardValue(i) {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.reports.inspection import InspectedRow
-from gato_jax.reports.page import page_environment
+from gato_jax.reports.templates import page_environment
 from gato_jax.runtime.paths import as_path
 
 KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separator")

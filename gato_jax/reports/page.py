@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from gato_jax.reports import strips, summary
+from gato_jax.reports import glyphs, strips, summary
 from gato_jax.reports.animations import Animation, animate
-from gato_jax.reports.plots import Series, line_chart
+from gato_jax.reports.plots import Series, end_width, line_chart
 from gato_jax.reports.reading import read_run
-from gato_jax.reports.run import Rollout, Run, TaskScore
+from gato_jax.reports.run import FineTuning, Rollout, Run, TaskScore
+from gato_jax.reports.templates import page_environment
 from gato_jax.runtime.paths import as_path
 
 _PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # size limits of all animations together and of each one
@@ -25,10 +27,10 @@ _CURVES = 12  # above this number of datasets, the loss chart draws one mean cur
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _RolloutCard:
-    """One rollout with the drawings that the page shows of it, and its task's scores (`task`; None without scores)."""
+    """One rollout with the drawings that the page shows of it, and its task's scores (`task`)."""
 
     rollout: Rollout
-    task: TaskScore | None
+    task: TaskScore
     animation: Animation
     actions: Markup
     rewards: Markup
@@ -37,10 +39,11 @@ class _RolloutCard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Curve:
-    """An SVG chart and its legend, which pairs each curve with its last finite smoothed value."""
+    """An SVG chart and its curves; `ends` is the width in pixels of the labels at their ends, 0 for none."""
 
     chart: Markup
-    legend: list[tuple[Series, float]]
+    series: Sequence[Series]
+    ends: int
 
 
 def write_report(workdir: Path) -> Path:
@@ -58,58 +61,114 @@ def write_report(workdir: Path) -> Path:
     return path
 
 
-def page_environment(*folders: Path) -> jinja2.Environment:
-    """Return a Jinja environment for the pages of reports.
-
-    It finds templates in `folders` first, then in the folder of this module, which holds the base page and the style
-    sheet. It escapes values for HTML, and an undefined variable is an error. Its filters `number`, `short`, `duration`
-    and `interval` are the functions of `reports.summary`.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {name: getattr(summary, name) for name in ("number", "short", "duration", "interval")}
-    return environment
-
-
 def render(run: Run) -> str:
     """Return the HTML page of a run, with style, drawings and animations in it."""
     environment = page_environment()
-    environment.filters |= {"score": summary.score, "percent": "{:.0%}".format}
+    known = glyphs.scripts_of([*(c.truth for c in run.captions), *(d.prompt + d.truth for d in run.dialogue)])
+    marked = functools.partial(glyphs.mark_rare, known=known)
+    environment.filters |= {"score": summary.score, "share": "{:.0%}".format, "marked": marked}
     low, high = strips.bar_range(run.results.tasks)
+    curves = {"loss": _loss(run, "loss"), "held_loss": _loss(run, "held_out"), "tuning": _tuning(run.finetuning)}
     return environment.get_template("report.html").render(
         run=run,
         results=run.results,
-        making=run.results.making,
-        headline=summary.headline(run.results),
+        making=run.making,
+        tuned=run.finetuning,
+        versions=", ".join(f"{name} {version}" for name, version in run.making.versions.items()),
+        sections=[(anchor, name) for anchor, name, there in _sections(run) if there],
+        missing=[name for _, name, there in _OPTIONAL if not there(run)],
+        played_by=_played_by(run),
+        headline=_headline(run),
         rows=[(task, strips.score_bar(task, low, high)) for task in run.results.tasks],
         bar_range=(low, high),
         beats_constant=[t for t in run.results.tasks if t.constant is not None and t.agent > t.constant],
         has_constant=[t for t in run.results.tasks if t.constant is not None],
-        loss=_loss(run),
+        **curves,
+        indices=sorted({str(s.index) for curve in curves.values() if curve for s in curve.series}),
         throughput=_single(run, "tokens_per_second", "Tokens per second"),
         learning_rate=_single(run, "learning_rate", "Learning rate", noisy=False),
         cards=_cards(run),
         captions=run.captions[:_CAPTIONS],
         dialogue=run.dialogue[:_DIALOGUES],
         heaviest=max((d.weight or 0.0 for d in run.data), default=0.0),
-        stage_seconds=sum(run.results.making.stages.values()),
+        stage_seconds=sum(run.making.stages.values()),
     )
 
 
-def _loss(run: Run) -> _Curve:
-    """Draw the total loss with a curve for each dataset, or for each suite if more than 12 datasets have losses."""
-    parts = {key.removeprefix("loss/"): value for key, value in run.metrics.items() if key.startswith("loss/")}
+_OPTIONAL = (
+    ("held", "held-out data", lambda run: bool(run.results.held_out)),
+    ("rollouts", "rollouts", lambda run: bool(run.rollouts)),
+    ("captions", "captions", lambda run: bool(run.captions)),
+    ("dialogue", "dialogue", lambda run: bool(run.dialogue)),
+)  # parts of a report that an evaluation may leave out: anchor, name, and whether the run has it
+
+
+def _sections(run: Run) -> Iterator[tuple[str, str, bool]]:
+    """Yield the anchor and the name of each section of the page, and whether the run has any content for it."""
+    yield "curve", "Learning curve", run.finetuning is not None
+    yield "scores", "Scores", bool(run.results.tasks)
+    held, *samples = ((anchor, name.capitalize(), there(run)) for anchor, name, there in _OPTIONAL)
+    yield held
+    yield "training", "Training", True
+    yield from samples
+    yield "data", "Data", bool(run.data)
+    making = run.making
+    yield "making", "Run", bool(making.command or making.stages or making.machine)
+
+
+def _headline(run: Run) -> str:
+    if run.results.tasks or run.finetuning is None:
+        return summary.headline(run.results)
+    return summary.finetuning_headline(run.finetuning)
+
+
+def _played_by(run: Run) -> str:
+    """Return a clause on the agent that was scored, like ", those of step 600, at temperature 1"; "" if unknown."""
+    steps = sorted({task.step for task in run.results.tasks if task.step is not None})
+    temperatures = sorted({task.temperature for task in run.results.tasks if task.temperature is not None})
+    words = [f", those of step {' and '.join(map(summary.number, steps))}"] if steps else []
+    words += [f", at temperature {' and '.join(map(summary.number, temperatures))}"] if temperatures else []
+    return "".join(words)
+
+
+def _loss(run: Run, quantity: str) -> _Curve | None:
+    """Draw a loss with a curve for each dataset, or for each suite if more than 12 datasets have losses.
+
+    Args:
+      run: the run.
+      quantity: "loss", of training, which also has a curve of all datasets together, or "held_out".
+
+    Returns:
+      The chart, or None if the quantity was not logged.
+    """
+    parts = {k.removeprefix(f"{quantity}/"): v for k, v in run.metrics.items() if k.startswith(f"{quantity}/")}
     if len(parts) > _CURVES:
         parts = _suite_means(parts)
-    order = sorted(parts)
-    series = [Series(name="all together", x=run.metrics["loss"][0], y=run.metrics["loss"][1])]
-    series += [Series(name=name, x=parts[name][0], y=parts[name][1], index=i) for i, name in enumerate(order)]
-    return _curve(series, label="Training loss over steps", height=320, log=True)
+    noisy = quantity == "loss"
+    series = [
+        Series(name=name, x=parts[name][0], y=parts[name][1], index=i, noisy=noisy)
+        for i, name in enumerate(sorted(parts))
+    ]
+    if quantity in run.metrics and len(parts) != 1:  # the loss of a single dataset is that of all together
+        series.insert(0, Series(name="all together", x=run.metrics[quantity][0], y=run.metrics[quantity][1]))
+    label = "Training loss over steps" if noisy else "Loss on held-out data over steps"
+    return _curve(series, label=label, height=320, log=True, end_labels=True) if series else None
+
+
+def _tuning(tuned: FineTuning | None) -> _Curve | None:
+    """Draw the learning curve of fine-tuning; None for another run, or if the agent was not played."""
+    if tuned is None or not tuned.curve:
+        return None
+    named = (("each evaluation", tuned.curve, 0), ("moving average", tuned.smoothed, None))
+    series = [
+        Series(
+            name=name, x=np.array([p.step for p in points], float), y=np.array([p.mean for p in points], float),
+            index=index, noisy=False,
+        )
+        for name, points, index in named
+        if points
+    ]  # fmt: skip
+    return _curve(series, label="Score over training steps", height=240, end_labels=True)
 
 
 def _suite_means(parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -141,29 +200,30 @@ def _single(run: Run, key: str, label: str, noisy: bool = True) -> _Curve | None
     return _curve([series], label=f"{label} over steps", height=150, zero=True)
 
 
-def _curve(series: list[Series], **options) -> _Curve:
-    return _Curve(chart=line_chart(series, **options), legend=[(s, s.last) for s in series])
+def _curve(series: list[Series], *, end_labels: bool = False, **options) -> _Curve:
+    chart = line_chart(series, end_labels=end_labels, **options)
+    return _Curve(chart=chart, series=series, ends=end_width(series) if end_labels else 0)
 
 
 def _cards(run: Run) -> list[_RolloutCard]:
     """Return a card for each rollout that is shown, at most 24, in the order of the score table.
 
-    Rollouts of tasks without a score come last. If there are more rollouts than the page shows, each suite gives its
+    If there are more rollouts than the page shows, each suite gives its
     first before any suite gives its second.
     """
     scores = {task.task: task for task in run.results.tasks}
     place = {name: index for index, name in enumerate(scores)}
-    rollouts = sorted(run.rollouts, key=lambda r: place.get(r.task, len(place)))
+    rollouts = sorted(run.rollouts, key=lambda rollout: place[rollout.task])
     seen: collections.Counter[str] = collections.Counter()
     ranks = []  # position of each rollout among those of its suite
     for rollout in rollouts:
         ranks.append(seen[_suite(rollout.task)])
         seen[_suite(rollout.task)] += 1
     chosen = sorted(sorted(range(len(rollouts)), key=lambda index: ranks[index])[:_ROLLOUTS])
-    return [_card(rollouts[i], scores.get(rollouts[i].task), _PAGE_BYTES // len(chosen)) for i in chosen]
+    return [_card(rollouts[i], scores[rollouts[i].task], _PAGE_BYTES // len(chosen)) for i in chosen]
 
 
-def _card(rollout: Rollout, task: TaskScore | None, budget_bytes: int) -> _RolloutCard:
+def _card(rollout: Rollout, task: TaskScore, budget_bytes: int) -> _RolloutCard:
     return _RolloutCard(
         rollout=rollout,
         task=task,

@@ -11,13 +11,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from gato_jax.reports.summary import short
+from gato_jax.reports.summary import number, short
 
 PALETTE = 8  # number of colours, --s0 to --s7 in the style sheet; further curves repeat them with dashes
 _UNITS = 1000  # width of the stretched viewBox
 _POINTS = 400  # the most points of a path; more are not visible on a screen
+_LINE = 15  # height of a line of labels at the ends of curves, in pixels
+_LABEL = 30  # the most characters of a name in such a label
+_NEAR_END = 0.97  # a curve that ends before this share of the width has a label without a leader
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,8 @@ class _Axis:
         if not self.log:
             return _round_ticks(self.low, self.high, self.count)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        within = (1, 2, 5) if self.high < 1e3 * self.low else (1,)
+        span = self.high / self.low
+        within = (1, 1.5, 2, 3, 5, 7) if span < 10 else (1, 2, 5) if span < 1e3 else (1,)
         ticks = [m * 10.0**d for d in decades for m in within]
         return [tick for tick in ticks if self.low <= tick <= self.high]
 
@@ -92,6 +96,7 @@ def line_chart(
     log: bool = False,
     log_x: bool = False,
     zero: bool = False,
+    end_labels: bool = False,
 ) -> Markup:
     """Draw curves over a common horizontal axis, each smoothed in bold above its faint raw values.
 
@@ -103,6 +108,8 @@ def line_chart(
       log_x: use a logarithmic horizontal axis from the smallest to the largest x; each x must be positive. Otherwise
         the axis is linear and begins at 0.
       zero: start a linear vertical axis at 0.
+      end_labels: write the name and the last value of each curve to the right of the plot, where the page leaves room
+        for them (class `ends` of the container) or hides them, as on a phone.
 
     Returns:
       An <svg> element, or a <p> element with a sentence if no value is finite.
@@ -122,7 +129,7 @@ def line_chart(
     steps = np.concatenate([s.x for s in series])
     horizontal = _Axis(low=steps.min() if log_x else 0.0, high=max(1.0, steps.max()), log=log_x)
 
-    parts = [f'<svg class="chart" height="{height + 22}" role="img" aria-label="{Markup.escape(label)}">']
+    parts = [f'<svg class="chart" height="{height + 22}" role="img" aria-label="{escape(label)}">']
     for tick in vertical.ticks:
         y = height * (1 - float(vertical(tick)))
         parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -138,8 +145,51 @@ def line_chart(
             d = curve_path(horizontal(s.x) * _UNITS, height * (1 - vertical(values(s))))
             strong = " strong" if s.index is None else ""
             parts.append(f'<path class="{layer}{strong}" data-s="{s.index}" style="{s.style}" d="{d}"/>')
-    parts.append("</svg></svg>")
-    return Markup("".join(parts))
+    parts.append("</svg>")
+    if end_labels:
+        parts.append(_end_labels(series, horizontal, vertical, height))
+    return Markup("".join(parts) + "</svg>")
+
+
+def end_width(series: Sequence[Series]) -> int:
+    """Return the width in pixels that the labels at the ends of curves need to the right of the plot."""
+    longest = max((min(len(s.name), _LABEL) + 1 + len(number(s.last)) for s in series), default=0)
+    return 20 + round(7.4 * longest)
+
+
+def _end_labels(series: Sequence[Series], horizontal: _Axis, vertical: _Axis, height: int) -> str:
+    """Draw the name and last value of each curve at the height at which it ends, moved apart so that none overlap."""
+    ended = [s for s in series if math.isfinite(s.last)]
+    ends = [height * (1 - float(vertical(s.last))) for s in ended]
+    parts = ['<svg class="ends" x="100%" width="1" height="1" overflow="visible">']
+    for s, end, place in zip(ended, ends, spread_apart(ends, _LINE, height), strict=True):
+        name = s.name if len(s.name) <= _LABEL else f"{s.name[:8]}\N{HORIZONTAL ELLIPSIS}{s.name[9 - _LABEL :]}"
+        strong = " strong" if s.index is None else ""
+        if float(horizontal(s.x[np.isfinite(s.y)][-1])) >= _NEAR_END:
+            parts.append(f'<path class="leader" style="{s.style}" d="M2 {end:.1f}L12 {place:.1f}"/>')
+        parts.append(
+            f'<text class="end{strong}" data-s="{s.index}" style="{s.style}" x="16" y="{place + 4:.1f}">'
+            f"<title>{escape(s.name)}</title>{escape(name)} <tspan>{number(s.last)}</tspan></text>"
+        )
+    return "".join(parts) + "</svg>"
+
+
+def spread_apart(places: Sequence[float], gap: float | int, height: float | int) -> list[float]:
+    """Return places near the given ones, in the same order, no two of which are nearer than `gap`.
+
+    They lie in [0, height] if there is room for all, and begin at 0 otherwise.
+    """
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    moved = list(places)
+    lowest = 0.0
+    for index in order:  # downwards: none is above the one before
+        moved[index] = max(moved[index], lowest)
+        lowest = moved[index] + gap
+    highest = max(float(height), gap * (len(places) - 1))
+    for index in reversed(order):  # upwards again: none is below the plot
+        moved[index] = min(moved[index], highest)
+        highest = moved[index] - gap
+    return moved
 
 
 def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
@@ -153,7 +203,7 @@ def bars(counts: Sequence[int], label: str, *, height: int = 22) -> Markup:
     path = "".join(f"M{i} {height}v-{t:.1f}h1V{height}z" for i, t in enumerate(tall) if t)
     return Markup(
         f'<svg class="bins" viewBox="0 0 {len(tall)} {height}" preserveAspectRatio="none" width="104" '
-        f'height="{height}" role="img" aria-label="{Markup.escape(label)}"><path d="{path}"/></svg>'
+        f'height="{height}" role="img" aria-label="{escape(label)}"><path d="{path}"/></svg>'
     )
 
 

@@ -12,21 +12,27 @@ import numpy as np
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import describe_error
+from gato_jax.reports.making import complete_making
 from gato_jax.reports.run import (
     Caption,
     Dataset,
     Dialogue,
+    FineTuning,
     HeldOut,
     Making,
     ReportError,
     Results,
     Rollout,
     Run,
+    Session,
     TaskScore,
 )
 from gato_jax.runtime.paths import as_path
+from gato_jax.runtime.sessions import FILE as SESSIONS_FILE
 
-_Record = TypeVar("_Record", bound=Caption | Dataset | Dialogue | HeldOut | Making | Results | TaskScore)
+_Record = TypeVar(
+    "_Record", bound=Caption | Dataset | Dialogue | FineTuning | HeldOut | Making | Results | Session | TaskScore
+)
 _READER = DataclassReader(error=ReportError, ignore_unknown_keys=True)
 
 
@@ -34,8 +40,8 @@ def read_run(workdir: Path) -> Run:
     """Read all contents of a run's report from the folder of the run.
 
     Args:
-      workdir: the folder of the run. Scores, training curves and datasets must be there; rollouts, captions and
-        dialogue may be absent.
+      workdir: the folder of the run. Training curves and datasets must be there, and scores or the learning curve of
+        fine-tuning; rollouts, captions and dialogue may be absent.
 
     Raises:
       ReportError: the folder or a required file is missing, or a file is malformed.
@@ -45,11 +51,19 @@ def read_run(workdir: Path) -> Run:
         raise ReportError(
             f"Cannot read the run: {workdir} is not a folder. Name the folder of a finished run (--workdir)."
         )
+    finetuning = _read_finetuning(workdir / "finetune.json")
+    evaluated = finetuning is None or (workdir / "results.json").exists()
+    results = read_results(workdir) if evaluated else Results(tasks=(), aggregate={})
+    metrics = _read_metrics(workdir / "metrics.jsonl")
+    rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
+    scores = {task.task: task for task in results.tasks}
     return Run(
-        results=read_results(workdir),
-        metrics=_read_metrics(workdir / "metrics.jsonl"),
+        results=results,
+        making=complete_making(results, metrics, _read_sessions(workdir / SESSIONS_FILE), workdir),
+        finetuning=finetuning,
+        metrics=metrics,
         data=_read_list(workdir / "data.json", Dataset, remedy="Run `gato train`, which writes it."),
-        rollouts=tuple(_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))),
+        rollouts=tuple(r for r in rollouts if r.task in scores and r.is_of(scores[r.task])),
         captions=_read_list(workdir / "captions.json", Caption),
         dialogue=_read_list(workdir / "dialogue.json", Dialogue),
     )
@@ -108,6 +122,34 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {key: tuple(np.array(pairs, float).T) for key, pairs in columns.items()}
 
 
+def _read_finetuning(path: Path) -> FineTuning | None:
+    """Read the learning curve of fine-tuning; None if the run has none."""
+    if not path.exists():
+        return None
+    remedy = "Run `gato finetune` again."
+    return _build(FineTuning, _read_json(path, remedy), str(path), remedy)
+
+
+def _read_sessions(path: Path) -> tuple[Session, ...]:
+    """Read the sessions of a run, in the order of their starts; () for a run of an earlier version.
+
+    Raises:
+      ReportError: a line is no session. An incomplete last line, of a process that was killed, is left out.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    sessions = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break
+        where = f"{path}, line {number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise ReportError(f"{where} is not JSON ({describe_error(error)}). Delete the line.") from None
+        sessions.append(_build(Session, fields, where, "Delete the line."))
+    return tuple(sessions)
+
+
 def _read_rollout(path: Path) -> Rollout:
     """Read a rollout from an .npz file whose name is the task with "__" in place of "/".
 
@@ -125,6 +167,8 @@ def _read_rollout(path: Path) -> Rollout:
                 rewards=arrays["rewards"].reshape(-1),
                 seed=int(arrays["seed"]),
                 score=float(arrays["score"]),
+                step=int(arrays["step"]) if "step" in arrays else None,
+                temperature=float(arrays["temperature"]) if "temperature" in arrays else None,
             )
     except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ReportError(

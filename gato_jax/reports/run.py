@@ -25,6 +25,8 @@ class TaskScore:
       normalised: (agent - random) / (expert - random); None where it is not known, as without an expert.
       agent_ci: confidence interval (low, high) of `agent`, in the metric of the task; None if it was not computed.
       return_mean, success_rate: the agent's mean return and success rate, whatever the metric; None if not known.
+      step: training step of the agent that played; None if not known.
+      temperature: temperature of sampling its actions; None if not known.
     """
 
     task: str
@@ -38,6 +40,8 @@ class TaskScore:
     agent_ci: tuple[float, float] | None = None
     return_mean: float | None = None
     success_rate: float | None = None
+    step: int | None = None
+    temperature: float | None = None
 
     def normalise(self, score: float | None) -> float | None:
         """Return (score - random) / (expert - random), or None if a term is None or expert equals random."""
@@ -74,8 +78,14 @@ class Making:
     Attributes:
       parameters: number of parameters of the model.
       steps, tokens: numbers of training steps and of tokens trained on.
+      planned_steps: number of training steps that the run is to have in all.
       seed: random seed of the run.
+      batch_size, context: rows of a batch, and tokens of a row.
+      begun_as: step and digest of the params that fine-tuning started from.
+      started: time at which training started, UTC in ISO 8601.
+      commit: commit of the source of gato_jax; distinct ones of a run that was continued are joined by ", ".
       machine, command: descriptions of the machine, and the command line that trained the agent.
+      devices: number and kind of the devices, such as "8 x TPU v5e".
       versions: {package: version}.
       stages: {stage of the run: its duration in seconds}.
     """
@@ -83,11 +93,65 @@ class Making:
     parameters: int | None = None
     steps: int | None = None
     tokens: int | None = None
+    planned_steps: int | None = None
     seed: int | None = None
+    batch_size: int | None = None
+    context: int | None = None
+    begun_as: tuple[int, str] | None = None
+    started: str | None = None
+    commit: str | None = None
+    devices: str | None = None
     machine: str | None = None
     command: str | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Session:
+    """One line of sessions.jsonl: a process that trained the run; see `runtime.sessions`."""
+
+    started: str
+    command: str | None = None
+    machine: str | None = None
+    devices: str | None = None
+    commit: str | None = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One point of a learning curve: the mean score of some episodes of the agent at a training step."""
+
+    step: int
+    mean: float
+    episodes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """The learning curve of a fine-tuning run, the contents of finetune.json.
+
+    Attributes:
+      task: name of the task.
+      metric: metric of the scores, as in `TaskScore`.
+      episodes: number of episodes that the agent learned from.
+      series: index of the repetition.
+      curve: the evaluations; empty if the agent was not played.
+      smoothed: moving average over several evaluations, each point at the last step of its window.
+      score, best_step: highest value of the smoothed curve and its step; None while the curve is empty.
+      normalised: (score - random) / (expert - random); None where it is not known.
+    """
+
+    task: str
+    metric: str
+    episodes: int
+    series: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    smoothed: tuple[CurvePoint, ...] = ()
+    score: float | None = None
+    best_step: int | None = None
+    normalised: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +192,7 @@ class Rollout:
       rewards: (T,).
       seed: seed of the episode.
       score: score of the episode in the metric of the task.
+      step, temperature: training step of the agent, and temperature of sampling its actions; None if not known.
     """
 
     task: str
@@ -137,6 +202,8 @@ class Rollout:
     rewards: np.ndarray
     seed: int
     score: float
+    step: int | None = None
+    temperature: float | None = None
 
     def __post_init__(self):
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -147,6 +214,10 @@ class Rollout:
             raise ReportError(
                 f"There are {lengths}, expected one action and one reward for each frame. Record it again."
             )
+
+    def is_of(self, task: TaskScore) -> bool:
+        """Return whether the agent of this episode is the one that was scored, as far as both say which it was."""
+        return (self.task, self.step, self.temperature) == (task.task, task.step, task.temperature)
 
     @property
     def discrete(self) -> bool:
@@ -202,13 +273,18 @@ class Run:
     """All contents of a run's report.
 
     Attributes:
-      results: scores and facts about the training.
+      results: scores; without tasks for a fine-tuning run that was not evaluated apart.
+      making: facts about the training, from all files of the run that state some.
+      finetuning: learning curve of a fine-tuning run; None for another run.
       metrics: {quantity: (steps, values)}, each of shape (N,).
       data: the training datasets.
-      rollouts, captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
+      rollouts: episodes of the evaluation whose scores are shown.
+      captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
     """
 
     results: Results
+    making: Making = Making()
+    finetuning: FineTuning | None = None
     metrics: Mapping[str, tuple[np.ndarray, np.ndarray]]
     data: tuple[Dataset, ...]
     rollouts: tuple[Rollout, ...]

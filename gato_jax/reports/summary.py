@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Sequence
 
-from gato_jax.reports.run import Results, TaskScore
+from gato_jax.reports.run import FineTuning, Results, TaskScore
 
 _WIDTH = 100  # columns of a plain-text table
 _NONE = "-"  # stands for a value that is not known
@@ -73,8 +75,49 @@ def percent(share: float | None) -> str:
 
 
 def pluralize(count: int, noun: str) -> str:
-    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2 episodes"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2,000 episodes"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shorten_runs(elements: Sequence[int]) -> str:
+    """Format rising integers with each run shortened to its ends, such as "1, 4 to 6"."""
+    runs: list[list[int]] = []
+    for element in elements:
+        if runs and element == runs[-1][-1] + 1:
+            runs[-1].append(element)
+        else:
+            runs.append([element])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+
+
+def group_elements(names: Iterable[str]) -> list[str]:
+    """Return names with the elements of one key joined: "action arm[1, 4 to 6]" for `arm[1]` and `arm[4]` to `arm[6]`.
+
+    Names without an index are kept. The order is that in which the keys first occur.
+    """
+    groups: dict[str, list[int]] = {}
+    for name in names:
+        found = re.fullmatch(r"(.*)\[(\d+)\]", name)
+        groups.setdefault(found[1] if found else name, []).extend([int(found[2])] if found else [])
+    return [f"{key}[{shorten_runs(sorted(numbers))}]" if numbers else key for key, numbers in groups.items()]
+
+
+def gigabytes(count: float | int) -> str:
+    """Format a number of bytes in gigabytes of 10**9 bytes with one decimal, such as "3.2 GB"."""
+    return f"{count / 1e9:.1f} GB"
+
+
+def finetuning_headline(tuned: FineTuning) -> str:
+    """Return one sentence on the score of a fine-tuning run, without a full stop.
+
+    For example: "babyai/GoToRedBall-v0: return 0.274 after fine-tuning, 18% of the way from random play to the expert".
+    """
+    if tuned.score is None:
+        return f"{tuned.task}: fine-tuned, and not played often enough for a score"
+    way = ""
+    if tuned.normalised is not None:
+        way = f", {max(0.0, tuned.normalised):.0%} of the way from random play to the expert"
+    return f"{tuned.task}: {tuned.metric} {score(tuned.score, tuned.metric)} after fine-tuning{way}"
 
 
 def duration(seconds: float | int) -> str:
@@ -110,7 +153,7 @@ def summary_table(results: Results) -> str:
     lines += ["", ", ".join(facts)] if facts else []
     cost = [f"{results.minutes:.1f} minutes"] if results.minutes is not None else []
     if results.peak_memory_bytes is not None:
-        cost.append(f"peak memory {results.peak_memory_bytes / 1e9:.1f} GB")
+        cost.append(f"peak memory {gigabytes(results.peak_memory_bytes)}")
     if results.making.parameters is not None:
         cost.append(f"{short(results.making.parameters)} parameters")
     return "\n".join(lines + ([", ".join(cost)] if cost else []))

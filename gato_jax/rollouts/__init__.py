@@ -1,8 +1,12 @@
-"""The `Actor` protocol and the one loop that plays episodes with any actor. May import episodes, environments."""
+"""The `Actor` protocol, the one loop that plays episodes with any actor, and their recording as datasets.
+
+May import runtime, episodes, environments.
+"""
 
 from gato_jax.rollouts.actor import Action, Actor, ActorFailure
 from gato_jax.rollouts.baselines import ConstantActor, RandomActor, random_action
 from gato_jax.rollouts.play import play
+from gato_jax.rollouts.recording import Recording, record
 from gato_jax.rollouts.workers import WorkerError
 
 __all__ = [
@@ -11,7 +15,9 @@ __all__ = [
     "ActorFailure",
     "ConstantActor",
     "RandomActor",
+    "Recording",
     "WorkerError",
     "play",
     "random_action",
+    "record",
 ]

@@ -53,7 +53,7 @@ class _Slot:
 
 
 def play_side_by_side(
-    actor: Actor, jobs: Iterator[Job], environments: int, load: Load
+    actor: Actor, jobs: Iterator[Job], environments: int, load: Load, on_step: Callable[[], None] | None = None
 ) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
     """Yield each job with its episode as soon as it ends, or with the failure of the actor, in the order of the ends.
 
@@ -65,6 +65,7 @@ def play_side_by_side(
       environments: Number of episodes to play at once; `jobs` holds at least as many.
       load: Function that returns a new environment of a task. An environment is played again for the next job of its
         task.
+      on_step: Function that is called after each step of all environments.
     """
     slots: list[_Slot] = []
     while True:
@@ -87,6 +88,8 @@ def play_side_by_side(
                 agent = actor.describe(slot.job.task)
                 finished.append((slot.job, slot.recorder.episode(seed=slot.job.seed, agent=agent)))
             slot.job = slot.recorder = None
+        if on_step is not None:
+            on_step()
         yield from finished
 
 

@@ -44,6 +44,38 @@ def play(
       WorkerError: A worker process died.
       UnknownTaskError: No task has that name.
     """
+    results = play_as_they_end(
+        make_actor, episodes, environments=environments, workers=workers, frames=frames, load=load
+    )
+    return _in_order(results, skip_failures)
+
+
+def play_as_they_end(
+    make_actor: Callable[[], Actor],
+    episodes: Iterable[tuple[str, int]],
+    *,
+    environments: int = 1,
+    workers: int = 0,
+    frames: int = 0,
+    load: Load = load_task,
+    on_step: Callable[[], None] | None = None,
+) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
+    """Return a generator of each job with its episode as soon as it ends, or with the failure of the actor.
+
+    Args:
+      make_actor: As in `play`.
+      episodes: As in `play`.
+      environments: As in `play`.
+      workers: As in `play`.
+      frames: As in `play`.
+      load: As in `play`.
+      on_step: Function that is called after each step of all environments in this process; with `workers` it is not.
+
+    Raises:
+      ValueError: `environments` or `workers` is out of range, or both are asked for.
+      WorkerError: A worker process died.
+      UnknownTaskError: No task has that name.
+    """
     if environments < 1 or workers < 0 or (workers and environments > 1):
         raise ValueError(
             f"play: environments is {environments} and workers is {workers}, expected at least one environment, and "
@@ -51,10 +83,16 @@ def play(
         )
     jobs = [Job(position, task, seed, position < frames) for position, (task, seed) in enumerate(episodes)]
     if workers:
-        results = play_in_workers(make_actor, jobs, workers, load)
-    else:
-        results = play_side_by_side(make_actor(), iter(jobs), min(environments, len(jobs)), load)
-    return _in_order(results, skip_failures)
+        return play_in_workers(make_actor, jobs, workers, load)
+    return play_side_by_side(make_actor(), iter(jobs), min(environments, len(jobs)), load, on_step)
+
+
+def failure_error(job: Job, failure: ActorFailure) -> ActorFailure:
+    """Return the error that says that an actor gave an episode up, for a caller that needs all episodes."""
+    return ActorFailure(
+        f"{job.task}, seed {job.seed}: the actor gave up ({failure}). Choose another seed, or leave such episodes out "
+        "by skip_failures=True (`gato collect --successes_only`)."
+    )
 
 
 def _in_order(
@@ -70,10 +108,7 @@ def _in_order(
     with contextlib.closing(results):  # workers end with the episodes, also where an error is kept for later
         for job, result in results:
             if isinstance(result, ActorFailure) and not skip_failures:
-                raise ActorFailure(
-                    f"{job.task}, seed {job.seed}: the actor gave up ({result}). Choose another seed, or leave such "
-                    "episodes out by skip_failures=True (`gato collect --successes_only`)."
-                ) from result
+                raise failure_error(job, result) from result
             finished[job.position] = result
             while position in finished:
                 episode = finished.pop(position)

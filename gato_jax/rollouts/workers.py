@@ -16,6 +16,8 @@ from typing import NamedTuple
 from gato_jax.episodes import Episode
 from gato_jax.rollouts.actor import Actor, ActorFailure
 from gato_jax.rollouts.loop import Job, Load, play_side_by_side
+from gato_jax.runtime import begin_worker
+from gato_jax.runtime.interruption import SIGNALS
 
 _EXIT_SECONDS = 5.0  # how long to wait for the exit code of a worker that died
 
@@ -38,7 +40,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         self._process = context.Process(target=_work, args=(theirs, make_actor, load), daemon=True)
-        with _sigint_blocked():
+        with _signals_blocked():
             self._process.start()
         theirs.close()  # while it is open here, the death of the process does not end the connection
 
@@ -72,9 +74,9 @@ class _Worker:
         return job, result
 
     def stop(self) -> None:
-        """Terminate the process, even in the middle of an episode, and wait until it has ended."""
+        """Kill the process, even in the middle of an episode, and wait until it has ended."""
         self.connection.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
 
 
@@ -117,8 +119,8 @@ def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -
 
     A result is the episode or the actor's failure. An error is sent as _Raised and ends the worker.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    begin_worker()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         for _, result in play_side_by_side(make_actor(), _received_jobs(connection), environments=1, load=load):
             connection.send(result)
@@ -139,13 +141,13 @@ def _picklable(error: Exception) -> Exception:
 
 
 @contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread, so that a process that is started inherits the block until it handles the signal.
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM in this thread; a process that is started inherits the block until it handles them.
 
     Otherwise Ctrl-C while the process still imports its modules ends it with a traceback.
     """
-    multiprocessing.resource_tracker.ensure_running()  # it would unblock SIGINT if it were started within the block
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    multiprocessing.resource_tracker.ensure_running()  # it would unblock them if it were started within the block
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -8,7 +8,6 @@ appears whole by itself: `atomic_file` writes it on the disk and then uploads it
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gato_jax.runtime.file_locks import FolderInUseError
+from gato_jax.runtime.file_locks import writer_lock
 from gato_jax.runtime.paths import BucketPath, require_local
 
 PARTIAL = ".partial"
@@ -65,36 +64,24 @@ def atomic_folder(directory: Path) -> Iterator[Path]:
     """
     require_local(directory, "the output folder", "Write to a disk, then copy the folder to the bucket.")
     partial = directory.with_name(f"{directory.name}{PARTIAL}")
-    with locked_folder(partial):
-        content = partial / "content"
-        try:
-            _remove(content)
-            content.mkdir()
-            yield content
-            replace_folder(content, directory)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Make a folder and its parents if they are missing, and hold an exclusive lock on the folder during the block.
-
-    The folder is kept afterwards. The lock is advisory, and the operating system releases it when the process ends in
-    any way.
-
-    Args:
-      folder: the folder to lock. The block may remove it.
-      wait: whether to wait, without a time limit, while another process holds the lock.
-
-    Raises:
-      FolderInUseError: another process holds the lock and `wait` is False.
-    """
-    handle = _lock(folder, wait)
+    content = partial / "content"
     try:
-        yield
+        with writer_lock(partial):
+            try:
+                _remove(content)
+                content.mkdir()
+                yield content
+                replace_folder(content, directory)
+            finally:
+                shutil.rmtree(content, ignore_errors=True)
     finally:
-        os.close(handle)
+        remove_if_empty(partial)
+
+
+def remove_if_empty(folder: Path):
+    """Remove a folder unless it holds something, e.g. because another process has begun to write there."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def replace_folder(source: Path, directory: Path):
@@ -108,28 +95,6 @@ def replace_folder(source: Path, directory: Path):
         directory.rename(replaced)
     source.rename(directory)
     _remove(replaced)
-
-
-def _lock(folder: Path, wait: bool) -> int:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # another process removed the folder at the end of its block
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            raise FolderInUseError(
-                f"{folder}: another process is writing there. Wait until it has ended, or choose another folder."
-            ) from None
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # the lock is on a folder that was removed or renamed since it was opened
 
 
 def _remove(path: Path):

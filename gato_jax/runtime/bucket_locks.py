@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import pathlib
-import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from gato_jax.runtime.writers import has_ended
 
 BEAT = 15.0  # seconds between two changes of the counter
 WATCH = 60.0  # seconds without a change after which a writer counts as killed
@@ -26,18 +26,17 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def claimed(path: pathlib.Path, writer: dict[str, Any]) -> Iterator[bool]:
+def claimed(path: pathlib.Path, writer: Mapping[str, Any]) -> Iterator[bool]:
     """Be the writer whose description the object `path` holds, during the block.
 
     Args:
       path: The object, which is removed after the block.
-      writer: Description of this writer as JSON; `host` and `process` decide whether a writer that was killed on this
-        host is seen at once, without watching it.
+      writer: Description of this writer. One that was killed on this host is seen at once, without watching it.
 
     Yields:
       Whether this writer has the place; False if another one, whose description `path` then holds, is alive.
     """
-    if not _is_free(path, writer):
+    if not _is_free(path):
         yield False
         return
     claim = {**writer, "claim": uuid.uuid4().hex}
@@ -58,11 +57,11 @@ def claimed(path: pathlib.Path, writer: dict[str, Any]) -> Iterator[bool]:
             path.unlink(missing_ok=True)
 
 
-def _is_free(path: pathlib.Path, writer: dict[str, Any]) -> bool:
+def _is_free(path: pathlib.Path) -> bool:
     """Return whether there is no other writer, or it was killed; wait for up to WATCH seconds to find out."""
     if not (found := _read(path)):
         return True
-    if found.get("host") == writer["host"] == socket.gethostname() and not _is_running(found.get("process")):
+    if has_ended(found):
         return True
     _log.warning(
         "%s: process %s on %s wrote there; waiting for up to %.0f s to see whether it still does",
@@ -97,15 +96,3 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _is_running(process: Any) -> bool:
-    if not isinstance(process, int):
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

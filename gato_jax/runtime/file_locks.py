@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import errno
 import fcntl
 import json
 import os
 import pathlib
-import socket
-import sys
 from collections.abc import Callable, Iterator
 
 from gato_jax.runtime.bucket_locks import claimed
 from gato_jax.runtime.paths import BucketPath
+from gato_jax.runtime.writers import Writer, has_ended, read_writer, this_writer
 
 WRITER = "writer.lock"
+_CLAIM = "writer.claim"
+LOCK_FILES = (WRITER, _CLAIM)  # files that `writer_lock` puts into a folder
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of flock on a file system without locks
 
 
 class LockedError(OSError):
@@ -39,7 +41,6 @@ def locked_file(path: pathlib.Path, *, on_wait: Callable[[], None] | None = None
     Raises:
       LockedError: Another process holds the lock, and there is no `on_wait`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle = _acquire(path, on_wait)
     try:
         yield
@@ -49,7 +50,11 @@ def locked_file(path: pathlib.Path, *, on_wait: Callable[[], None] | None = None
 
 def _acquire(path: pathlib.Path, on_wait: Callable[[], None] | None) -> int:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT)  # on network file systems a lock needs an open for writing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS needs an open for writing
+        except FileNotFoundError:  # another process removed the folder when it was done
+            continue
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,37 +80,63 @@ def writer_lock(folder: pathlib.Path) -> Iterator[None]:
     left behind locks nothing. Lock a folder once in a process: a second block is refused like another process. In a
     bucket nothing can be locked; `bucket_locks` says how a writer is known there, and it may take a minute.
 
+    Some network file systems have no locks. There the file `writer.claim` is the lock, and one that a killed process of
+    this machine left is recognised by the process that it names. One of another machine is for the user to judge.
+
     Raises:
       FolderInUseError: Another process writes the folder; it is not waited for.
     """
     path = folder / WRITER
-    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    writer = {"host": socket.gethostname(), "process": os.getpid(), "started": started, "command": sys.argv}
     with contextlib.ExitStack() as stack:
         if isinstance(path, BucketPath):
-            if not stack.enter_context(claimed(path, writer)):
-                raise _in_use(folder)
+            if not stack.enter_context(claimed(path, this_writer())):
+                raise FolderInUseError(_refusal(folder, read_writer(path)))
             yield
             return
         try:
             stack.enter_context(locked_file(path))
         except LockedError:
-            raise _in_use(folder) from None
+            raise FolderInUseError(_refusal(folder, read_writer(path))) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            stack.enter_context(_claim(folder))
         stack.callback(path.unlink, missing_ok=True)
-        path.write_text(json.dumps(writer))
+        path.write_text(json.dumps(this_writer()))
         yield
 
 
-def _in_use(folder: pathlib.Path) -> FolderInUseError:
-    writer = _describe_writer(folder / WRITER)
-    return FolderInUseError(f"{folder}: {writer} is writing there. Wait until it has ended, or name another folder.")
+@contextlib.contextmanager
+def _claim(folder: pathlib.Path) -> Iterator[None]:
+    """Hold the file `writer.claim` of a folder during the block, which exists only while a process writes the folder.
 
-
-def _describe_writer(path: pathlib.Path) -> str:
-    """Return host, process, start and command of the writer that holds a lock, e.g. for a message."""
+    Raises:
+      FolderInUseError: The file names another process that may still be running.
+    """
+    path = folder / _CLAIM
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            break
+        except FileExistsError:
+            holder = read_writer(path)
+            if holder is None or not has_ended(holder):
+                remedy = f" If that process has ended, delete {path}."
+                raise FolderInUseError(_refusal(folder, holder) + remedy) from None
+            path.unlink(missing_ok=True)
     try:
-        writer = json.loads(path.read_text())
-        command = " ".join([pathlib.Path(writer["command"][0]).name, *writer["command"][1:]])
-        return f"process {writer['process']} on {writer['host']}, started at {writer['started']} as `{command}`,"
-    except (OSError, ValueError, KeyError, IndexError, TypeError):  # it has the lock, and has not written the file yet
-        return "another process"
+        with os.fdopen(handle, "w") as claim:
+            claim.write(json.dumps(this_writer()))
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _refusal(folder: pathlib.Path, holder: Writer | None) -> str:
+    """Return the message that a folder is in use by a writer, which is None if it has not named itself yet."""
+    if holder is None:
+        who = "another process"
+    else:
+        words = " ".join([pathlib.Path(holder["command"][0]).name, *holder["command"][1:]])
+        who = f"process {holder['process']} on {holder['host']}, started at {holder['started']} as `{words}`,"
+    return f"{folder}: {who} is writing there. Wait until it has ended, or name another folder."

@@ -7,7 +7,8 @@
             compile_for_minutes()
 
 A signal asks the job to end at its next safe point. Within `at_once`, where nothing can be lost, it ends the process
-without waiting, even while the main thread is in C++ code. A second signal ends it without waiting anywhere.
+without waiting, even while the main thread is in C++ code. A second signal, a second or more after the first one, ends
+it without waiting anywhere. (GNU `timeout` and batch systems send each signal twice: to the process and to its group.)
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REPEAT_SECONDS = 1.0  # signals within this time of the first one are taken for the same request
+_FLUSH_SECONDS = 1.0
 
 
 class Interruption:
@@ -28,55 +32,88 @@ class Interruption:
 
     Attributes:
       requested: name of the signal that asked the job to end, e.g. `SIGTERM`; None while none did.
+      farewell: how to go on, which is printed if a signal ends the process at once. The job may change it as it goes.
+      resumable: whether the same command goes on with the job. If not, an end at once has the status of a signal.
     """
 
-    def __init__(self, farewell: str):
+    def __init__(self, farewell: str, *, resumable: bool = True):
         self.requested: str | None = None
-        self._farewell = farewell
-        self._at_once = False
+        self.farewell, self.resumable = farewell, resumable
+        self._number, self._since = 0, 0.0
+        self._at_once = 0  # the number of blocks around the present statement that may end at once
         self._lock = threading.Lock()
 
     def request(self, number: int):
         """Ask the job to end as a signal does; end the process if it may end at once or was asked before."""
         with self._lock:
-            again, self.requested = self.requested is not None, signal.Signals(number).name
-            if again:
+            if self.requested is None:
+                self.requested, self._number, self._since = signal.Signals(number).name, number, time.monotonic()
+            elif time.monotonic() - self._since >= REPEAT_SECONDS:
                 self._exit(128 + number)
             if self._at_once:
-                self._exit(0)
+                self._exit(self._status)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Let a signal end the process at once during the block, with status 0, because the block has nothing to lose.
+        """Let a signal end the process at once during the block, because the block has nothing to lose.
 
-        A signal that came before the block ends the process when the block begins.
+        The exit status is 0 if the job is resumable, and otherwise 128 plus the number of the signal, as the shell has
+        it. A signal that came before the block ends the process when the block begins.
         """
         with self._lock:
             if self.requested:
-                self._exit(0)
-            self._at_once = True
+                self._exit(self._status)
+            self._at_once += 1
         try:
             yield
         finally:
             with self._lock:
-                self._at_once = False
+                self._at_once -= 1
+
+    @property
+    def _status(self) -> int:
+        return 0 if self.resumable else 128 + self._number
 
     def _exit(self, status: int):
-        print(f"\n{self.requested}: ended at once. {self._farewell}", file=sys.stderr, flush=True)
+        _flush_stdout()
+        print(f"\n{self.requested}: ended at once. {self.farewell}", file=sys.stderr, flush=True)
         os._exit(status)  # no other end is possible from a thread while the main thread is in C++ code
 
 
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM that ends a block in the same way as Ctrl-C, by an exception; see `terminable`."""
+
+
 @contextlib.contextmanager
-def interruptible(farewell: str) -> Iterator[Interruption]:
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise Terminated during the block, so that what the block has opened is closed and removed.
+
+    The handler from before is set again after the block. Nothing changes in a thread other than the main one, and where
+    the signal is ignored.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def interruptible(farewell: str, *, resumable: bool = True) -> Iterator[Interruption]:
     """Turn SIGINT and SIGTERM into requests to end during the block, and yield the Interruption that they change.
 
     The handlers from before are set again after the block. In a thread other than the main one, which cannot set
     handlers, and where a signal is ignored (as SIGINT under nohup), the signals keep their meaning.
 
     Args:
-      farewell: how to go on, in one sentence, which is printed if a signal ends the process at once.
+      farewell: how to go on, in one or two sentences, which is printed if a signal ends the process at once.
+      resumable: whether the same command goes on with the job, see `Interruption`.
     """
-    interruption = Interruption(farewell)
+    interruption = Interruption(farewell, resumable=resumable)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
@@ -100,6 +137,10 @@ def interruptible(farewell: str) -> Iterator[Interruption]:
         reader.close()
 
 
+def _raise_terminated(number: int, frame: object):
+    raise Terminated
+
+
 def _leave_to_listener(number: int, frame: object):
     pass
 
@@ -110,3 +151,11 @@ def _listen(reader: socket.socket, interruption: Interruption):
         for number in numbers:
             if number in SIGNALS:
                 interruption.request(number)
+
+
+def _flush_stdout():
+    """Write what was printed, unless the main thread holds stdout, e.g. because nobody reads a pipe any more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        flushing = threading.Thread(target=sys.stdout.flush, daemon=True)
+        flushing.start()
+        flushing.join(_FLUSH_SECONDS)

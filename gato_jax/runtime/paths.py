@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 # By default etils.epath starts TensorFlow to open gs://; with this variable, set before its first use, it uses gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
 
+CACHE_VARIABLE = "GATO_CACHE"
+
 # {scheme that etils.epath opens: package of fsspec that it needs}
 SCHEMES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
 
@@ -70,6 +72,22 @@ def require_local(path: str | os.PathLike[str], what: str, remedy: str) -> pathl
     if is_bucket(path):
         raise BucketError(f"{what} is {path}, expected a path on a disk. {remedy}")
     return pathlib.Path(path)
+
+
+def cache_folder() -> pathlib.Path:
+    """Return the folder for files that can be made again: the variable GATO_CACHE, or ~/.cache/gato_jax.
+
+    An empty variable counts as unset. The folder is not made.
+
+    Raises:
+      BucketError: The variable names a bucket, in which files cannot be locked.
+    """
+    folder = os.environ.get(CACHE_VARIABLE) or "~/.cache/gato_jax"
+    if is_bucket(folder):
+        raise BucketError(
+            f"{CACHE_VARIABLE} is {folder}, expected a folder of this machine. Name a local or mounted one."
+        )
+    return pathlib.Path(folder).expanduser().absolute()
 
 
 @contextlib.contextmanager
@@ -140,6 +158,11 @@ class BucketPath(pathlib.PosixPath):
         if not self.is_absolute() or len(self.parts) < 2:
             raise BucketError(f"{self}: names no bucket. Write gs://BUCKET/FOLDER.")
         return _epath(str(self))
+
+    @property
+    def bucket(self) -> BucketPath:
+        """The address of the bucket itself."""
+        return type(self)(*self.parts[:2])
 
     def exists(self, **_) -> bool:
         return len(self.parts) > 1 and self.remote.exists()
@@ -245,7 +268,7 @@ def _epath(path: str) -> Any:
     scheme = path.partition("://")[0]
     if scheme in SCHEMES:
         try:
-            fsspec.get_filesystem_class(scheme)
+            fsspec.get_filesystem_class("gcs" if scheme == "gs" else scheme)
         except ImportError as error:
             raise BucketError(f"{path}: {error}. Run pip install {SCHEMES[scheme]} to open {scheme}://.") from None
     return epath.Path(path)

@@ -9,7 +9,14 @@ from gato_jax.sources.mcap import open_mcap
 from gato_jax.sources.minari import open_minari
 from gato_jax.sources.opening import KINDS, open_source
 from gato_jax.sources.parquet import open_parquet
-from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, GeneratedEpisodes, RecordedEpisodes, SourceError
+from gato_jax.sources.reader import (
+    EpisodeReader,
+    EpisodeRejected,
+    GeneratedEpisodes,
+    NoSplitError,
+    RecordedEpisodes,
+    SourceError,
+)
 from gato_jax.sources.rlds import RLDS_DATASETS, TFDS_TEXT, open_rlds, open_tfds_text, write_bridge_dataset
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "GeneratedEpisodes",
     "HDF5_LAYOUTS",
     "KINDS",
+    "NoSplitError",
     "RLDS_DATASETS",
     "RecordedEpisodes",
     "SourceError",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from gato_jax.sources.field_paths import DecoderCall, parse_path, unknown_decode
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.pixels import decode_image, to_images
 from gato_jax.sources.reader import EpisodeRejected, SourceError
-
-_log = logging.getLogger(__name__)
 
 ReadField = Callable[[str], Any]
 _EXACT_INTEGERS = float(2**24)  # float32 holds all integers up to this one
@@ -72,8 +69,11 @@ def assemble(
                 constant_texts.append((side, key, values))
             elif final and side == "action":
                 arrays[key] = _to_acted_array(values, modality, label, location)
+            elif isinstance(modality, Image) and _holds_steps(values):
+                size = fields.recorded_sizes.get(key)
+                arrays[key] = to_images(values, modality, label, location, size, task=fields.spec.name)
             else:
-                arrays[key] = to_array(values, modality, label, location, fields.recorded_sizes.get(key))
+                arrays[key] = to_array(values, modality, label, location)
     steps = _count_steps(sides, location)
     if final and steps == 1:
         raise EpisodeRejected(location, "its only step is its final observation, so that it has no action. Set "
@@ -258,9 +258,7 @@ def _step_flags(recorded: dict[str, Any], steps: int, location: str) -> dict[str
     return {"discount": discount, **flags}
 
 
-def to_array(
-    values: Any, modality: Modality, label: str, location: str, recorded_size: tuple[int, int] | None = None
-) -> np.ndarray:
+def to_array(values: Any, modality: Modality, label: str, location: str) -> np.ndarray:
     """Convert T recorded values to the array that an episode holds for a modality.
 
     Images are resized to the size of the modality. Continuous values may be integers or booleans, and their limits are
@@ -272,8 +270,6 @@ def to_array(
       modality: the modality to convert to and to validate against.
       label: name of the field in error messages.
       location: file and number of the episode.
-      recorded_size: height and width that every recorded image must have. Default: those of the first image. It is
-        ignored for other modalities.
 
     Returns:
       (T, *shape) float32 for Continuous, (T, *shape) int64 for Discrete, (T, height, width, channels) uint8 for Image,
@@ -290,7 +286,7 @@ def to_array(
         case Text():
             return _to_texts(list(values), label, location)
         case Image():
-            return to_images(values, modality, label, location, recorded_size)
+            return to_images(values, modality, label, location, None)
     array = np.asarray(values)
     kinds = "biu" if isinstance(modality, Discrete) else "fiub"
     if array.dtype.kind not in kinds:

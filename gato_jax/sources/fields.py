@@ -14,6 +14,7 @@ from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
 from gato_jax.episodes.modalities import modality_to_json
 from gato_jax.episodes.specs import Metric
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.field_paths import FieldPath, parse_path
 from gato_jax.sources.reader import SourceError
 
@@ -172,7 +173,7 @@ class Fields:
           SourceError: the file cannot be read, or its content is wrong.
         """
         try:
-            return cls.from_json(json.loads(Path(file).read_text()), str(file))
+            return cls.from_json(json.loads(as_path(file).read_text()), str(file))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise SourceError(
                 f"{file}: cannot be read as fields ({error}). Name a JSON file that holds them."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from pathlib import Path
 
 from gato_jax.episodes import open_dataset
+from gato_jax.runtime.bucket_copies import local_source
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.fields import FIELDS_FILE, Fields
 from gato_jax.sources.hdf5 import open_hdf5
 from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
@@ -44,19 +45,21 @@ SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
     "captions": _open_captions,  # captions:emoji draws from a font, captions:DIR reads a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
     "documents": lambda path, split: open_documents(path, split),  # documents:DIR of text, JSON Lines or Parquet
-    "image_text": lambda path, split: open_image_text(path, split),  # COCO, WebDataset or imagefolder
-    "vqa": lambda path, split: open_vqa(path, split),  # vqa:DIR in the layout of VQAv2 and OK-VQA
 }
 # Kinds whose fields a person describes, unless the recording does. A function takes (path, split, fields).
 DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader]] = {
     "rlds": _open_rlds,  # rlds:DIR, or rlds:DIR#NAME if the folder is not named as in RLDS_DATASETS
     "tfds_text": lambda path, split, fields: open_tfds_text(path, split, fields=fields),  # a dataset of TFDS_TEXT
+    "image_text": lambda path, split, fields: open_image_text(path, split, fields=fields),  # COCO, WebDataset, ...
+    "vqa": lambda path, split, fields: open_vqa(path, split, fields=fields),  # vqa:DIR as VQAv2 and OK-VQA
     "hdf5": lambda path, split, fields: open_hdf5(path, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
     "lerobot": lambda path, split, fields: open_lerobot(path, split, fields=fields),
     "mcap": _open_mcap,
     "minari": lambda path, split, fields: open_minari(path, split, fields=fields),
     "parquet": lambda path, split, fields: open_parquet(path, split, fields=fields),
 }
+# Kinds whose readers open addresses in buckets, and copy what they need; the others get a copy of all.
+_OPENED_IN_BUCKETS = ("recorded", "rlds", "tfds_text")
 KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 
@@ -65,11 +68,12 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
 
     Args:
       source: `KIND:WHERE`. KIND is one of KINDS; WHERE is usually the path of a file or folder, which may end in
-        `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout).
+        `#NAME` for the kinds `rlds` (the dataset) and `hdf5` (the layout). It may be an address in a bucket, such as
+        gs://BUCKET/FOLDER, which is copied to this disk unless the kind is read in place.
       split: name of the split.
-      fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, hdf5, lerobot, mcap,
-        minari and parquet. Default: the file `fields.json` in the folder of the recording if it exists, otherwise what
-        the recording itself defines.
+      fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, image_text,
+        vqa, hdf5, lerobot, mcap, minari and parquet. Default: the file `fields.json` in the folder of the recording if
+        it exists, otherwise what the recording itself defines.
 
     Raises:
       SourceError: the kind is unknown; WHERE is empty; `fields` is given for a kind that takes none; the recording
@@ -82,11 +86,16 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
         hint = f"did you mean {near[0]!r}? " if near and colon and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
-    if kind in DESCRIBED_BY_FIELDS:
-        return DESCRIBED_BY_FIELDS[kind](path, split, fields or _read_fields_beside(path))
-    if fields is not None:
+    described = kind in DESCRIBED_BY_FIELDS
+    if fields is not None and not described:
         raise SourceError(f"{source}: fields are given, but {kind} recordings define them. Omit the fields.")
-    return SELF_DESCRIBED[kind](path, split)
+    fields = fields or (_read_fields_beside(path) if described else None)
+    if kind not in _OPENED_IN_BUCKETS:
+        try:
+            path = local_source(path)
+        except FileNotFoundError as error:
+            raise SourceError(f"{source}: {error}") from None
+    return DESCRIBED_BY_FIELDS[kind](path, split, fields) if described else SELF_DESCRIBED[kind](path, split)
 
 
 def _read_fields_beside(path: str) -> Fields | None:
@@ -98,6 +107,6 @@ def _read_fields_beside(path: str) -> Fields | None:
     Raises:
       SourceError: the file cannot be read, or its content is wrong.
     """
-    recording = Path(path.partition("#")[0])
+    recording = as_path(path.partition("#")[0])
     file = (recording if recording.is_dir() else recording.parent) / FIELDS_FILE
     return Fields.read(file) if file.is_file() else None

@@ -12,6 +12,8 @@ import PIL.ExifTags
 import PIL.Image
 
 from gato_jax.episodes import Image
+from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.image_sizes import log_image_size
 from gato_jax.sources.reader import EpisodeRejected
 
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # Pillow's modes of one channel with more than 8 bits
@@ -59,8 +61,10 @@ def decode_image(value: Any, label: str, location: str, *, channels: int = 3, up
             bits = _bits_per_channel(picture.format, content)
             pixels = _read_wide_colours(picture, content, bits) if bits > 8 else _read_pixels(picture, channels)
             orientation = picture.getexif().get(PIL.ExifTags.Base.Orientation) if upright else None
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise EpisodeRejected(location, f"{label} cannot be decoded ({error})") from None
+    except ImportError:
+        raise
+    except Exception as error:  # Pillow's plugins raise errors of many types for damaged bytes
+        raise EpisodeRejected(location, f"{label} cannot be decoded ({describe_error(error)})") from None
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
@@ -132,7 +136,12 @@ def _read_wide_colours(picture: PIL.Image.Image, content: bytes, bits: int) -> n
 
 
 def to_images(
-    values: Any, modality: Image, label: str, location: str, recorded_size: tuple[int, int] | None
+    values: Any,
+    modality: Image,
+    label: str,
+    location: str,
+    recorded_size: tuple[int, int] | None,
+    task: str | None = None,
 ) -> np.ndarray:
     """Decode T images, check that all have one size, and resize them to (T, height, width, channels) uint8.
 
@@ -142,6 +151,7 @@ def to_images(
       label: name of the field in error messages.
       location: file and number of the episode.
       recorded_size: H and W that every image must have. Default: those of the first image.
+      task: name of the task, if the recorded size is to be logged.
 
     Raises:
       EpisodeRejected: an image cannot be decoded, has the wrong size, is not of 8 bits, or has another number of
@@ -164,6 +174,8 @@ def to_images(
                 f"{size[0]} and {size[1]}"
             )  # fmt: skip
         fitted.append(fit_image(image, modality))
+    if task is not None and size is not None:
+        log_image_size(f"{task}: {label}", (size[0], size[1]), modality)
     return np.stack(fitted) if fitted else np.zeros((0, *modality.shape), np.uint8)
 
 

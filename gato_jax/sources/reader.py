@@ -21,6 +21,10 @@ class SourceError(ValueError):
     """
 
 
+class NoSplitError(SourceError):
+    """A split that a recording does not have, or that has nothing in it."""
+
+
 class EpisodeRejected(SourceError):
     """A damaged or contradictory episode, or a damaged file. Other episodes of its recording can still be read.
 
@@ -158,10 +162,10 @@ def is_in_split(split: str, is_held_out: bool) -> bool:
       is_held_out: whether the item is held out from training.
 
     Raises:
-      SourceError: `split` is neither "train" nor "test".
+      NoSplitError: `split` is neither "train" nor "test".
     """
     if split not in ("train", "test"):
-        raise SourceError(f"no split {split!r}; it has train, test")
+        raise NoSplitError(f"no split {split!r}; it has train, test")
     return is_held_out == (split == "test")
 
 
@@ -244,8 +248,10 @@ def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Pat
         returned path then still has its links. If false, the path is checked and returned with all links resolved.
 
     Raises:
-      SourceError: the path lies outside of `root`.
+      SourceError: the path lies outside of `root`, or the name holds a NUL, which no path can.
     """
+    if "\0" in name:
+        raise SourceError(f"{root}: the recording names the file {name!r}, expected a name without NUL. Copy it again.")
     absolute = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
     path = absolute(root / name)
     if not path.is_relative_to(absolute(root)):

@@ -226,7 +226,7 @@ def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); {remedy}") from None
     if {name: (array.shape, array.dtype) for name, array in content.items()} != expected:
         raise ImageTokenizerError(f"{path} has other arrays than its config asks for; {remedy}")

@@ -140,6 +140,33 @@ class CheckpointsConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluatorsConfig:
+    """What is measured during training, and how often. A run may be continued with other settings.
+
+    Attributes:
+      every: Steps between two evaluations.
+      held_out_rows: Number of rows, of each dataset that has a held-out split, whose mean loss is measured; 0 for none.
+      tasks: Names of tasks that the agent plays; none by default.
+      episodes: Number of episodes to play of each of them.
+      environments: Number of episodes that are played side by side.
+      temperature: Temperature of sampling the actions; 0 takes the most probable ones.
+
+    Raises:
+      ConfigError: A value is out of range.
+    """
+
+    every: PositiveInt = 1000
+    held_out_rows: NonNegativeInt = 64
+    tasks: tuple[str, ...] = ()
+    episodes: PositiveInt = 10
+    environments: PositiveInt = 10
+    temperature: NonNegativeFloat = 1.0
+
+    def __post_init__(self):
+        READER.check(self, "evaluators")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that a training run depends on.
 
@@ -163,10 +190,16 @@ class TrainConfig:
         and `gato plan` takes a patch and a target at every position in place of None.
       image_tokenizer: Folder of a trained image tokenizer, whose codes then stand for images instead of patches.
       image_trunk_weights: Local file of torchvision's resnet50 weights, only with model.image_trunk=resnet_50.
+      init_from: Folder of another run, or file that `gato export` wrote, whose params the run begins with; None for
+        random params. It counts at step 0 alone.
       distributed: Whether several processes are one run. Each is started with the same command (see docs/training.md).
       predict_prompts: Whether the targets of prompts count in the loss.
       log_every: Steps between two lines of metrics.
       checkpoints: When checkpoints are written, and which of them are kept.
+      evaluators: What is measured during training, and how often.
+      max_skipped_steps: Number of steps in a row whose loss or gradient is not finite that end the run. Such a step is
+        skipped: it changes no param.
+      wandb: Name of the project of Weights & Biases that gets the metrics, too; None for none.
       loader_threads: Threads that build batches; each builds whole batches, one at a time.
 
     Raises:
@@ -189,10 +222,14 @@ class TrainConfig:
     target_budget: PositiveInt | None = None
     image_tokenizer: str | None = None
     image_trunk_weights: str | None = None
+    init_from: str | None = None
     distributed: bool = False
     predict_prompts: bool = False
     log_every: PositiveInt = 20
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    evaluators: EvaluatorsConfig = EvaluatorsConfig()
+    max_skipped_steps: PositiveInt = 5
+    wandb: str | None = None
     loader_threads: _Threads = 1
 
     def __post_init__(self):
@@ -234,6 +271,18 @@ class TrainConfig:
             f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, expected less than steps ({self.steps}). "
             "Lower it."
         )
+
+    @rule
+    def _params_begin_in_one_way(self) -> str | None:
+        if self.init_from is None or self.image_trunk_weights is None:
+            return None
+        return "init_from and image_trunk_weights are both set, expected one of them. Leave one out."
+
+    @rule
+    def _one_process_plays(self) -> str | None:
+        if not self.evaluators.tasks or not self.distributed:
+            return None
+        return "evaluators.tasks are played in one process, and distributed is True. Leave one of them out."
 
     @classmethod
     def from_mapping(cls, config: Fields, workdir: pathlib.Path | None = None) -> TrainConfig:

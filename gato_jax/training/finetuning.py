@@ -37,10 +37,12 @@ from gato_jax.training.config import (
 # Defaults of fine-tuning; those of TrainConfig are for pretraining.
 _ADAM = {"schedule": "constant", "peak_learning_rate": 1e-5, "warmup_steps": 0, "weight_decay": 0.0}
 _REGULARISATION = {"dropout": 0.1, "stochastic_depth": 0.0}
+_SHOWN = 10  # episodes that are listed
 # Keys that a config may not set, with the reason and the remedy.
 _FIXED = {
     "datasets": "It has one dataset. Fill the section dataset.",
     "image_tokenizer": "It is the checkpoint's. Leave it out.",
+    "init_from": "All params are the checkpoint's. Leave it out.",
     "image_trunk_weights": "All params are the checkpoint's. Leave it out.",
 }
 
@@ -276,6 +278,22 @@ def select_episodes(config: FinetuneConfig, training: TrainConfig, environment: 
         recorded = Contract.of(settings, [reader.spec])
         recorded.require_equal(Contract.of(settings, [environment]), f"the environment {config.task}")
     return select(reader, episodes=config.episodes, keep_best=config.keep_best, series=config.series)
+
+
+def describe_selection(selection: Selection, config: FinetuneConfig) -> str:
+    """Return a line on the episodes that were drawn, with the numbers and returns of the first ten.
+
+    For example, `2 episodes, series 0, drawn from the best 10 of 50; numbers (and returns): 3 (0.91), 7 (0.88)`.
+    """
+    recorded, candidates = len(selection.reader), selection.candidates
+    best = f"the best {candidates}" if candidates < recorded else f"all, no more than {config.keep_best},"
+    pairs = zip(selection.positions.tolist()[:_SHOWN], selection.returns.tolist()[:_SHOWN], strict=True)
+    more = f", {len(selection) - _SHOWN} more" if len(selection) > _SHOWN else ""
+    return (
+        f"{len(selection)} episodes, series {config.series}, drawn from {best} of {recorded}; numbers (and returns): "
+        + ", ".join(f"{number} ({value:.4g})" for number, value in pairs)
+        + more
+    )
 
 
 def identity(config: FinetuneConfig, checkpoint: AgentCheckpoint) -> dict[str, Any]:

@@ -31,11 +31,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, Key, UInt8
 from tqdm import tqdm
 
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
+from gato_jax.episodes.ranges import NonNegativeFloat, PositiveInt, Seed
+from gato_jax.runtime import Interruption
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer, read_arrays, resize_to_square, write_arrays
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
-from gato_jax.training.metrics import NonFiniteLossError
+from gato_jax.training.skipped_steps import NonFiniteLossError
 
 LAPLACE_WEIGHT = 0.1  # RoboCat, appendix D
 CODE_DECAY = 0.99  # decay of the moving averages
@@ -51,6 +54,24 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerTraining:
+    """Numbers of a training run with their ranges; the arguments of `train_image_tokenizer` describe them.
+
+    Raises:
+      ImageTokenizerError: Numbers are out of their ranges; the message names all of them.
+    """
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: NonNegativeFloat
+    seed: Seed
+    checkpoint_every: PositiveInt
+
+    def __post_init__(self):
+        DataclassReader(error=ImageTokenizerError).check(self, "image_tokenizer")
 
 
 class TokenizerState(NamedTuple):
@@ -83,8 +104,11 @@ def train_image_tokenizer(
     learning_rate: float,
     seed: int,
     checkpoint_every: int = 500,
-) -> dict[str, float]:
+    interruption: Interruption | None = None,
+) -> dict[str, float] | None:
     """Train an image tokenizer, from the newest checkpoint if there is one, and return the metrics of the last step.
+
+    Return None if the training was interrupted, with a checkpoint of the step at which it was.
 
     The folder then holds a tokenizer for `ImageTokenizer.load`, and run.json and training_state.npz to continue from.
     The metrics are those of `make_train_step`, as floats. A run that was killed and started again ends with the same
@@ -99,14 +123,15 @@ def train_image_tokenizer(
       learning_rate: Learning rate at the first step; it falls along a cosine to a tenth.
       seed: Seed of the initial params and of the batches.
       checkpoint_every: Steps between two checkpoints. Each replaces the one before.
+      interruption: The requests to end, if the caller takes any.
 
     Raises:
       ImageTokenizerError: An argument cannot be used, or the folder holds a run with other arguments.
       NonFiniteLossError: The loss or its gradient is NaN or infinite.
     """
-    for name, value in {"steps": steps, "batch_size": batch_size, "checkpoint_every": checkpoint_every}.items():
-        if value < 1:
-            raise ImageTokenizerError(f"image tokenizer: {name} must be positive, got {value}")
+    TokenizerTraining(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, checkpoint_every=checkpoint_every
+    )
     if not len(images):
         raise ImageTokenizerError("image tokenizer: there are no images to train on; name a data set that has some")
     run = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -134,11 +159,14 @@ def train_image_tokenizer(
             _require_finite(metrics, step)  # of the step before, which ran while this batch was read
             state, metrics = compiled(state, batch, key)
             done = step + 1
-            if done % checkpoint_every == 0 or done == steps:
+            ends = interruption is not None and interruption.requested is not None
+            if done % checkpoint_every == 0 or done == steps or ends:
                 _require_finite(metrics, done)
                 write_arrays(saved, (state, metrics))
                 shown = {name: f"{float(metrics[name]):.4g}" for name in ("l2", "codes_used")}
                 progress.set_postfix(shown, refresh=False)
+            if ends and done < steps:
+                return None
     tokenizer = ImageTokenizer(config, state.params)
     tokenizer.save(directory)
     return {name: float(value) for name, value in metrics.items()}

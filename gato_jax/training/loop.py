@@ -1,31 +1,35 @@
-"""The training loop: build the program, restore the newest checkpoint, then run step after step.
-
-Metrics are fetched one step late, so that the device does not wait for the host.
-"""
+"""The training loop: build the program, restore the newest checkpoint, then run step after step."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from gato_jax.batching import Budgets, Loader, Mixture
-from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json, model_to_json, require_place
-from gato_jax.episodes.differences import require_same
+from gato_jax.batching import Batch, Budgets, Loader, Mixture
+from gato_jax.checkpoints import CheckpointStore
 from gato_jax.model import count_parameters
-from gato_jax.tokenization import Contract
+from gato_jax.runtime import Interruption
+from gato_jax.training.board import first_images, require_wandb
 from gato_jax.training.config import ConfigError, TrainConfig
 from gato_jax.training.config_file import write_config
-from gato_jax.training.metrics import MetricsLog
-from gato_jax.training.program import Program, make_program
+from gato_jax.training.evaluators import Evaluator, evaluate, is_due
+from gato_jax.training.holding import hold_run
+from gato_jax.training.processes import any_process
+from gato_jax.training.program import Program, compile_step, make_program
+from gato_jax.training.recorder import Recorder
+from gato_jax.training.resume import continue_run, require_same_model
+from gato_jax.training.run_data import open_image_tokenizer
 from gato_jax.training.sharding import local_pools, make_mesh, place_ahead, row_groups
-from gato_jax.training.start import Start, from_scratch
+from gato_jax.training.start import FromAgent, Start, from_scratch
+from gato_jax.training.step import TrainState
 
 _log = logging.getLogger(__name__)
 
@@ -38,14 +42,19 @@ def train(
     stop_after: int | None = None,
     start: Start = from_scratch,
     after_checkpoint: Callable[[int], None] | None = None,
+    evaluators: Sequence[Evaluator] = (),
+    interruption: Interruption | None = None,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Train an agent, from the newest checkpoint of the folder if it has one, and return the last metrics.
 
-    These are the last line of metrics.jsonl, and `parameters`, the number of the model's parameters.
+    These are the last line of metrics.jsonl; `parameters`, the number of the model's parameters; and `interrupted`, the
+    name of the signal that ended the run before its last step, or None. A signal ends it with a checkpoint of the
+    present step, or at once before the first step, while the program is compiled.
 
     Args:
-      config: Config of the run. When a run is continued, the sections compute and mesh, the budgets and the settings of
-        logging and loading may differ; model, optimizer, steps and all that decides the rows may not.
+      config: Config of the run. When a run is continued, steps, optimizer and the settings of computation, logging,
+        checkpoints and evaluation may differ; the model and all that decides the rows may not (see `resume`).
       mixture: The rows, under the seed, batch size and context of the config.
       workdir: Folder of the run, for checkpoints, config.json, metrics.jsonl and TensorBoard events.
       stop_after: Number of steps, counted from the beginning of the run, after which to stop with a checkpoint; None
@@ -53,19 +62,34 @@ def train(
       start: Function that makes the initial state of a run that has no checkpoint.
       after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
         continued calls it first with the step that it continues from, because it may have been killed before the call.
+      evaluators: Measurements for every `config.evaluators.every` steps.
+      interruption: The requests to end of `hold_run`, if the caller holds the folder already; None to hold it now.
+      command: The command that goes on with the run, for messages; None if there is none.
 
     Raises:
-      CheckpointError: The folder has checkpoints of another run or model.
+      FolderInUseError: Another process writes the folder.
+      CheckpointError: The folder has checkpoints of another run or model, or of a later step than the last one.
       ContractError: The folder has checkpoints of another contract, or the mixture has another tokenization than
         the config.
       MixtureError: The batch size is no multiple of mesh.data x mesh.fsdp x compute.accumulate.
-      ConfigError: A budget is too small, or the mesh does not fit the devices or the sizes of the params.
-      NonFiniteLossError: The loss or a gradient is NaN or infinite.
+      ConfigError: A budget is too small, the mesh does not fit the devices or the sizes of the params, or wandb is not
+        installed.
+      NonFiniteLossError: The loss or a gradient was NaN or infinite in `config.max_skipped_steps` steps in a row.
     """
+    if interruption is None:
+        with hold_run(workdir) as interruption:
+            return train(
+                config, mixture, workdir, stop_after=stop_after, start=start, after_checkpoint=after_checkpoint,
+                evaluators=evaluators, interruption=interruption, command=command,
+            )  # fmt: skip
     contract = dataclasses.replace(mixture.contract, tokenization=config.model.tokenization)
     contract.require_equal(mixture.contract, "the token records")
+    require_wandb(config)
     require_same_model(config, workdir)
-    require_same_run(config, mixture, workdir)
+    run = continue_run(config, mixture, workdir)
+    if isinstance(start, FromAgent):
+        start.require_contract(mixture.contract)
+        run["init_from"] = start.origin
     mesh = make_mesh(config.mesh)
     pools = row_groups(mesh) * config.compute.accumulate
     budgets = _budgets(config, mixture, pools)
@@ -73,47 +97,98 @@ def train(
     key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=program.key.sharding)()
     _log_sizes(config, mixture, program, budgets)
 
-    description = _description(config, mixture)
     store = CheckpointStore(workdir, keep=config.checkpoints.keep, keep_every=config.checkpoints.keep_every)
     if not jax.process_index():
         write_config(config, workdir)
     first_step = store.latest_step() or 0
-    with jax.set_mesh(mesh):
+    stop = min(config.steps, stop_after or config.steps)
+    if not is_due(config, first_step, stop):
+        evaluators = ()
+    # When a step fails, the checkpoint that is being written is completed, too.
+    with jax.set_mesh(mesh), contextlib.closing(store):
+        with interruption.at_once():  # nothing is lost before the first step
+            state, held = store.restore_training(first_step, program.state) if first_step else (start(program, key), {})
+            train_step = compile_step(program, config) if first_step < stop else program.step
+            for evaluator in evaluators:
+                evaluator.prepare(program)
+            images = {} if jax.process_index() else first_images(mixture, open_image_tokenizer(config, workdir))
         if first_step:
-            state, loader_state = store.restore_training(first_step, program.state)
-            next_batch = loader_state["next_step"]
             _call_outside_mesh(after_checkpoint, first_step)
-        else:
-            state, next_batch = start(program, key), 0
-        stop = min(config.steps, stop_after or config.steps)
         loader = Loader(
-            mixture, steps=config.steps, first_step=next_batch, threads=config.loader_threads,
+            mixture, steps=config.steps, first_step=held.get("next_step", 0), threads=config.loader_threads,
             pools=pools, local=local_pools(mesh, config.compute.accumulate), budgets=budgets,
         )  # fmt: skip
-        batches = place_ahead(mesh, loader)
-        log = MetricsLog(workdir, mixture.names, config, first_step)
-        metrics = None
-        bar = {"initial": first_step, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
-        with (
-            contextlib.closing(store),  # when a step fails, too: what is being written is written to its end
-            tqdm(range(first_step, stop), disable=jax.process_index() > 0, **bar) as progress,
-        ):
-            for step in progress:
-                state, new_metrics = program.step(state, next(batches), key)
-                if metrics is not None:
-                    log.add(step - 1, metrics, progress)
-                metrics = new_metrics
-                done = step + 1
-                if done % config.checkpoints.every == 0 or done == stop:
-                    log.add(step, metrics, progress)
-                    metrics = None
-                    log.sync()
-                    store.save(done, state, loader=loader.state_at(done), **description)
-                    if after_checkpoint is not None:
-                        store.wait()
-                        _call_outside_mesh(after_checkpoint, done)
-            store.wait()
-    return {**log.close(), "parameters": count_parameters(program.state.params)}
+
+        def save(done: int, state: TrainState, progress: dict[str, Any]):
+            about = {"contract": mixture.contract, "model": config.model, "run": run}
+            store.save(done, state, loader={**loader.state_at(done), **progress}, **about)
+            if after_checkpoint is not None:
+                store.wait()
+                _call_outside_mesh(after_checkpoint, done)
+
+        recorder = Recorder(config, mixture, workdir, store, first_step, held, images=images, command=command)
+        done = _run_steps(
+            config, range(first_step, stop), state, lambda state, batch: train_step(state, batch, key),
+            batches=place_ahead(mesh, loader), recorder=recorder, save=save, evaluators=evaluators,
+            interruption=interruption,
+        )  # fmt: skip
+        store.wait()
+    return {
+        **recorder.close(),
+        "parameters": count_parameters(program.state.params),
+        "interrupted": interruption.requested if done < stop else None,
+    }
+
+
+def _run_steps(
+    config: TrainConfig,
+    steps: range,
+    state: TrainState,
+    train_step: Callable,
+    *,
+    batches: Iterator[Batch],
+    recorder: Recorder,
+    save: Callable[[int, TrainState, dict[str, Any]], None],
+    evaluators: Sequence[Evaluator],
+    interruption: Interruption,
+) -> int:
+    """Run the steps, with evaluations and checkpoints, until the last one or a request to end; return the number done.
+
+    There is no checkpoint, and no end, after a step that was skipped, except at the last step: the checkpoints that are
+    kept stay those of steps that went well.
+
+    Args:
+      config: Config of the run.
+      steps: Indices of the steps.
+      state: The state before them, which is donated.
+      train_step: Function (state, batch) -> (state, metrics).
+      batches: The batches of these steps, on the mesh.
+      recorder: Receiver of the metrics.
+      save: Function that writes a checkpoint of (steps done, state, state of the recorder).
+      evaluators: Measurements for every `config.evaluators.every` steps.
+      interruption: The requests to end.
+    """
+    bar = {"initial": steps.start, "total": config.steps, "unit": "step", "desc": "train", "mininterval": 2}
+    with tqdm(steps, disable=jax.process_index() > 0, **bar) as progress:
+        for step in progress:
+            state, metrics = train_step(state, next(batches))
+            recorder.add(metrics, progress)
+            done = step + 1
+            is_last = done == steps.stop
+            asked = any_process(interruption.requested is not None, now=done % config.log_every == 0)
+            saves = is_last or asked or done % config.checkpoints.every == 0
+            evaluates = bool(evaluators) and done % config.evaluators.every == 0
+            if saves or evaluates:
+                measure = functools.partial(evaluate, evaluators, done, state) if evaluates else None
+                recorder.fetch(progress, measure)
+            if saves and recorder.in_a_row and not is_last:
+                _log.info("step %d was not finite; the next checkpoint is written after a step that is", done)
+            elif saves:
+                save(done, state, recorder.state)
+                if asked and not is_last:
+                    _log.info("%s: saving step %d", interruption.requested or "a signal", done)
+                    return done
+    return steps.stop
 
 
 def _call_outside_mesh(after_checkpoint: Callable[[int], None] | None, step: int):
@@ -124,62 +199,6 @@ def _call_outside_mesh(after_checkpoint: Callable[[int], None] | None, step: int
     if after_checkpoint is not None:
         with jax.set_mesh(None):
             after_checkpoint(step)
-
-
-def _description(config: TrainConfig, mixture: Mixture) -> dict[str, Any]:
-    """Return what a checkpoint holds besides its arrays, as keyword arguments of `CheckpointStore.save`.
-
-    `contract` is the Contract, `model` the ModelConfig, and `run` the identity of the run as JSON.
-    """
-    run = {name: getattr(config, name) for name in ("seed", "batch_size", "context", "steps")}
-    rows = {name: value for name, value in mixture.to_json().items() if name not in run}
-    run |= {"mixture": rows, "memory_steps": mixture.memory_steps}
-    run |= {"optimizer": dataclasses.asdict(config.optimizer)}
-    return {"contract": mixture.contract, "model": config.model, "run": run}
-
-
-def require_same_run(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path):
-    """Check that the newest checkpoint in a folder, if there is one, is of this run.
-
-    The rows, the seed, the number of steps, the optimizer and the contract must be the same.
-
-    Raises:
-      CheckpointError, ContractError: They are not the same; the message shows each difference.
-    """
-    if (found := _newest_description(workdir)) is None:
-        return
-    require_same(
-        _description(config, mixture)["run"], found["run"], problem=f"{workdir} holds another run's checkpoint",
-        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
-    )  # fmt: skip
-    Contract.from_json(found["contract"], str(workdir)).require_equal(mixture.contract, "this config")
-
-
-def require_same_model(config: TrainConfig, workdir: pathlib.Path):
-    """Check that the newest checkpoint in a folder, if there is one, is of the same model and tokenization.
-
-    Raises:
-      CheckpointError: The model is another; the message shows each difference.
-      ContractError: The tokenization is another; the message shows each difference.
-    """
-    if (found := _newest_description(workdir)) is None:
-        return
-    trained = model_from_json(found["model"])
-    Contract(config.model.tokenization, {}).require_equal(Contract(trained.tokenization, {}), f"{workdir}'s checkpoint")
-    require_same(
-        model_to_json(config.model), model_to_json(trained), problem=f"{workdir} holds another model's checkpoint",
-        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
-    )  # fmt: skip
-
-
-def _newest_description(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Return model, contract and run, as JSON, of a folder's newest checkpoint; None if there is no checkpoint."""
-    require_place(workdir)
-    if not (workdir / "checkpoints").is_dir():
-        return None
-    with contextlib.closing(CheckpointStore(workdir, read_only=True)) as store:
-        step = store.latest_step()
-        return None if step is None else store.about(step)
 
 
 def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:

@@ -6,6 +6,7 @@ import contextlib
 import os
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from gato_jax.training.config import ConfigError
@@ -36,6 +37,17 @@ def join_processes():
     if number >= count:
         raise ConfigError(f"distributed=True: JAX_PROCESS_ID {number} is not below JAX_NUM_PROCESSES {count}")
     jax.distributed.initialize(address, count, number)
+
+
+def any_process(value: bool, *, now: bool) -> bool:
+    """Return whether `value` is true in any process of the run; they ask each other only when `now` is true.
+
+    With one process, the answer is `value` at any time. With several, all call this function at the same steps, and
+    between two questions the answer is False.
+    """
+    if jax.process_count() == 1:
+        return value
+    return now and bool(multihost_utils.process_allgather(np.array(value)).any())
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ The loop runs it, and the planner compiles it for devices that this machine does
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from jax.sharding import Mesh
 from gato_jax.batching import Batch, Budgets
 from gato_jax.batching.batch import HOST_ONLY, batch_specs
 from gato_jax.model import graphdef, initialise
+from gato_jax.runtime.compilation import announced_compilation
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.sharding import batch_shardings, param_shardings, replicated, row_groups
@@ -74,6 +76,21 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
         jax.jit(init, out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
     )
+
+
+def compile_step(program: Program, config: TrainConfig) -> Callable:
+    """Compile the training step, and return it as a function (state, batch, key) -> (state, metrics).
+
+    The log says that it compiles, how long it took last time, and how long it took. Call it with the mesh of the
+    program set.
+    """
+    devices = [device.device_kind for device in program.mesh.devices.flat]
+    identity = [jax.__version__, devices, dict(program.mesh.shape), config.compute, config.model, program.batch]
+    announced = (
+        announced_compilation("training step", identity) if not jax.process_index() else contextlib.nullcontext()
+    )
+    with announced:
+        return program.step.lower(program.state, program.batch, program.key).compile()
 
 
 def batch_shapes(config: TrainConfig, pools: int, budgets: Budgets) -> Batch:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import pathlib
 from collections.abc import Mapping
 
-from gato_jax.batching import Mixture, open_mixture
+from gato_jax.batching import Mixture, open_held_out, open_mixture
 from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 from gato_jax.training.config import ConfigError, TrainConfig
-from gato_jax.training.loop import require_same_model
+from gato_jax.training.resume import require_same_model
+
+_log = logging.getLogger(__name__)
 
 
 def open_run_mixture(
@@ -42,6 +46,37 @@ def open_run_mixture(
         image_tokenizer=open_image_tokenizer(config, workdir),
         readers=readers,
     )
+
+
+def open_held_out_mixture(
+    config: TrainConfig, mixture: Mixture, image_tokenizer: ImageTokenizer | None = None
+) -> Mixture | None:
+    """Open the held-out splits of the datasets of a run as a mixture of equal weights; None if no dataset has one.
+
+    Rows are cut as those of training, under the seed of the run.
+
+    Args:
+      config: Config of the run.
+      mixture: The mixture that the run trains on; only its datasets are opened.
+      image_tokenizer: The image tokenizer of the run, if it has one.
+
+    Raises:
+      ValueError: A held-out split cannot be used (see `batching.open_held_out`).
+    """
+    records = {
+        name: held_out
+        for name, dataset in config.datasets.items()
+        if name in mixture.datasets
+        and (held_out := open_held_out(name, dataset, config.model.tokenization, image_tokenizer)) is not None
+    }
+    if not records:
+        return None
+    _log.info("held out of training: %s", ", ".join(f"{name} ({one.episodes})" for name, one in records.items()))
+    return Mixture(
+        datasets={name: dataclasses.replace(mixture.datasets[name], weight=1.0) for name in records},
+        records=records, batch_size=config.batch_size, context=config.context, seed=config.seed,
+        predict_prompts=config.predict_prompts,
+    )  # fmt: skip
 
 
 def open_image_tokenizer(config: TrainConfig, workdir: pathlib.Path) -> ImageTokenizer | None:

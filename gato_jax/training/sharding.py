@@ -29,17 +29,10 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     One size of the config may be -1, which stands for the number of devices divided by the other two sizes.
 
     Raises:
-      ConfigError: The product of the sizes of the axes is not the number of devices, a size is neither positive nor -1,
-        or more than one size is -1.
+      ConfigError: The product of the sizes of the axes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
-    if any(size != -1 and size < 1 for size in sizes):
-        raise ConfigError(
-            f"mesh data x fsdp x tensor is {sizes}, expected positive numbers, or -1 for all devices that are left"
-        )
-    if sizes.count(-1) > 1:
-        raise ConfigError(f"mesh data x fsdp x tensor is {sizes}, expected at most one -1")
     if -1 in sizes:
         rest = -sizes[0] * sizes[1] * sizes[2]
         sizes[sizes.index(-1)] = max(len(devices) // rest, 1)

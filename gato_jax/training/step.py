@@ -7,14 +7,14 @@ Axes:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from gato_jax.batching import Batch
 from gato_jax.model import ComputeConfig, cast_params
@@ -49,8 +49,13 @@ def make_train_step(
     """Return the pure function `train_step(state, batch, key) -> (state, metrics)`; jit it with the state donated.
 
     The key is the same for all steps, as each row draws from it by its number in the run. The metrics are `loss`, the
-    weighted mean over all targets of the batch in nats; `gradient_norm`, the global norm before clipping; and `sums`
-    and `counts`, for each dataset the sum of the unweighted losses and the number of its targets.
+    weighted mean over all targets of the batch in nats; `gradient_norm`, the global norm before clipping;
+    `update_norm` and `parameter_norm`, the global norms of the update and of the params after it; and `sums` and
+    `counts`, for each dataset the sum of the unweighted losses and the number of its targets.
+
+    If the loss or the norm of gradient or update is NaN or infinite, `finite` is False and the step is skipped: params,
+    moments and average stay as they were, and only the number of steps and the position in the learning rate schedule
+    advance.
 
     Args:
       graph: The graph of the model.
@@ -78,20 +83,37 @@ def make_train_step(
             targets = find_targets(batch, row_weights, target_budget)
             return jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, targets, keys)
 
-        (loss, (sums, counts)), grads = _accumulate(microbatch_grads, compute.accumulate, batch, row_weights, keys)
+        (loss, (sums, counts)), grads = accumulate(microbatch_grads, compute.accumulate, batch, row_weights, keys)
         with jax.numpy_dtype_promotion("standard"):  # optax's bias correction has an integer power of a float
             updates, moments = optimizer.update(grads, state.optimizer, state.params)
         params = cast(nnx.State, optax.apply_updates(state.params, updates))
         average = state.average
         if average is not None and ema_decay is not None:
             average = cast(nnx.State, optax.incremental_update(params, average, 1 - ema_decay))
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(grads), "sums": sums, "counts": counts}
-        return TrainState(params, moments, state.step + 1, average), metrics
+        after = TrainState(params, moments, state.step + 1, average)
+        norms = {"gradient_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+        finite = jnp.isfinite(jnp.stack([loss, *norms.values()])).all()
+        after = _keep_if_not(finite, after, state)
+        norms["parameter_norm"] = optax.global_norm(after.params)
+        metrics = {"loss": loss, "sums": sums, "counts": counts, "finite": finite, **norms}
+        return after, metrics
 
     return train_step
 
 
-def _accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: Shaped[Array, " B"]):
+def _keep_if_not(finite: Bool[Array, ""], after: TrainState, before: TrainState) -> TrainState:
+    """Return `after` if `finite`, else `before` with the numbers of steps, the schedule's included, of `after`."""
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    def choose(new, old):
+        return new if is_schedule(new) else jnp.where(finite, new, old)
+
+    return jax.tree.map(choose, after, before, is_leaf=is_schedule)._replace(step=after.step)
+
+
+def accumulate(function: Callable, microbatches: int, batch: Batch, *per_row: Shaped[Array, " B"]):
     """Return the sum of the results of `function` over microbatches, leaf by leaf.
 
     Each device contributes the same share of its rows to each microbatch.

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import show_progress, write_json
+from gato_jax.runtime import devices, interruptible
+from gato_jax.runtime.paths import as_path, require_local
+from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
     from gato_jax import environments, episodes, experts, policy, rollouts
 
 
 def collect(flag: flags.FlagValues, argv: Sequence[str]):
-    """Play an actor and record its episodes as RLDS datasets, one for each task."""
+    """Play an actor and record its episodes as RLDS datasets, one for each task; run it again to resume.
+
+    Episode n of each task has the seed --seed + n, and follows from it: two datasets of the same seeds hold the same
+    episodes. For further episodes, or held-out ones, choose a --seed beyond those of the first dataset.
+    """
     flags.DEFINE_list("tasks", [], "Names of the tasks to play, comma-separated.", flag_values=flag)
     flags.DEFINE_integer("episodes", 100, "Number of episodes of each task.", lower_bound=1, flag_values=flag)
+    flags.DEFINE_integer(
+        "seed", 0, "Seed of the first episode of each task; the others have the seeds after it.", flag_values=flag
+    )
     flags.DEFINE_string("output", None, "Folder to write the datasets to.", flag_values=flag)
     flags.DEFINE_enum(
         "actor", "expert", ["expert", "random"],
@@ -50,60 +58,92 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "tasks", "output")
+    parse_flags(flag, argv, required=("tasks", "output"))
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
-    _require_seeds(flag.episodes)
+    _require_seeds(flag.seed, flag.episodes)
+    farewell = f"The finished episodes are kept in {flag.output}. Run the same command again to go on."
+    with interruptible(farewell) as interruption, interruption.at_once():
+        _record_all(flag)
+
+
+def _record_all(flag: flags.FlagValues):
+    """Record the datasets of all tasks, and print and write the counts of each."""
     for name in flag.tasks:
         environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}
-    make_actor = _actor(flag, specs)
-    for spec in specs.values():  # all datasets are checked before the first is recorded
-        episodes.require_writable(flag.output, spec, overwrite=flag.overwrite)
-    side_by_side = flag.environments if flag.policy and not flag.workers else 1
-    report = {}
-    for name, spec in specs.items():
-        starts = [(name, seed) for seed in environments.RECORDING_SEEDS[: flag.episodes]]
-        played = rollouts.play(
-            make_actor, starts, environments=side_by_side, workers=flag.workers, skip_failures=flag.successes_only
+    player = _player(flag, specs)
+    root = require_local(flag.output, "--output", "Record to a disk, then copy the folder to the bucket.")
+    recordings = {
+        name: rollouts.Recording(
+            root=root,
+            spec=spec,
+            actor=player.describe(name),
+            agent=player.digest,
+            seeds=range(flag.seed, flag.seed + flag.episodes),
+            successes_only=flag.successes_only,
         )
-        if flag.successes_only:
-            played = _successes(played, name)
-        shown = show_progress(played, total=len(starts), desc=f"record {name}", unit="episode")
-        with contextlib.closing(shown) as recorded:
-            directory = episodes.write_dataset(flag.output, spec, {"train": recorded}, overwrite=flag.overwrite)
-        dataset = episodes.open_dataset(directory)
-        successes = dataset.index.success[dataset.index.success >= 0]
-        report[name] = {
-            "episodes": len(dataset),
-            "steps": int(dataset.acting_lengths.sum()),
-            "return_mean": float(dataset.returns.mean()),
-            "success_rate": float(successes.mean()) if len(successes) else None,
-        }
-        print(f"{name}: {len(dataset)} episodes in {directory}")
+        for name, spec in specs.items()
+    }
+    for recording in recordings.values():  # all datasets are checked before the first is recorded
+        recording.require_writable(overwrite=flag.overwrite)
+    goes_on = any(recording.is_begun for recording in recordings.values())
+    report = {}
+    for name, recording in recordings.items():
+        kept = recording.is_finished and (goes_on or not flag.overwrite)
+        directory = rollouts.record(
+            recording,
+            player.make_actor,
+            environments=flag.environments if flag.policy and not flag.workers else 1,
+            workers=flag.workers,
+            overwrite=flag.overwrite and not kept,
+        )
+        report[name] = _counts(episodes.open_dataset(directory))
+        seeds = "{} to {}".format(*report[name]["seeds"])
+        place = f"already recorded, kept in {directory}" if kept else f"in {directory}"
+        print(f"{name}: {report[name]['episodes']} episodes of seeds {seeds}, {place}", flush=True)
     write_json(flag.json, {"tasks": report})
 
 
-def _require_seeds(count: int):
+def _counts(dataset: episodes.EpisodeDataset) -> dict[str, Any]:
+    """Return what --json says of one task."""
+    successes = dataset.index.success[dataset.index.success >= 0]
+    return {
+        "episodes": len(dataset),
+        "seeds": [int(dataset.index.seed.min()), int(dataset.index.seed.max())],
+        "steps": int(dataset.acting_lengths.sum()),
+        "return_mean": float(dataset.returns.mean()),
+        "success_rate": float(successes.mean()) if len(successes) else None,
+    }
+
+
+def _require_seeds(first: int, count: int):
     available = len(environments.RECORDING_SEEDS)
     if count > available:
         raise UsageError(f"--episodes is {count}, expected at most {available}. Record fewer episodes.")
+    if not 0 <= first <= available - count:
+        raise UsageError(
+            f"--seed is {first}, expected 0 to {available - count} for {count} episodes, as the seeds from {available} "
+            "on are kept for evaluation. Choose a smaller seed."
+        )
 
 
-def _successes(played: Iterator[episodes.Episode], task: str) -> Iterator[episodes.Episode]:
-    """Yield the episodes whose success is True or None, and raise UsageError after the last if there were none."""
-    found = False
-    for episode in played:
-        if episode.success is not False:
-            found = True
-            yield episode
-    if not found:
-        raise UsageError(f"{task}: no episode succeeded. Play more episodes, or remove --successes_only.")
+class _Player(NamedTuple):
+    """Who plays.
+
+    Attributes:
+      make_actor: function that makes the actor.
+      describe: function that returns the description of the actor on a task, see `Actor.describe`.
+      digest: digest of the agent that plays; None for other actors.
+    """
+
+    make_actor: Callable[[], rollouts.Actor]
+    describe: Callable[[str], str]
+    digest: str | None = None
 
 
-def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Callable[[], rollouts.Actor]:
-    """Return the function that makes the actor of the flags, after checking that it can play all tasks in `specs`.
+def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Player:
+    """Return the player of the flags, after checking that it can play all tasks in `specs`.
 
     Raises:
       UsageError: flags contradict each other.
@@ -127,14 +167,18 @@ def _actor(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> Calla
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
         path = as_path(flag.policy)
+        devices.print_devices()
         agent = policy.Agent.restore(path)
         for spec in specs.values():
             agent.require_task(spec)
+        make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
+        describe = make_actor().describe
         if flag.workers:  # each worker restores the agent itself: a path is quicker to send than parameters
-            return functools.partial(policy.AgentActor.restore, path, temperature=flag.temperature)
-        return functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
+            make_actor = functools.partial(policy.AgentActor.restore, path, temperature=flag.temperature)
+        return _Player(make_actor, describe, agent.digest)
     if flag.actor == "random":
-        return rollouts.RandomActor
+        return _Player(rollouts.RandomActor, rollouts.RandomActor().describe)
     for name in specs:
         experts.expert(name)
-    return functools.partial(experts.ExpertActor, noise=flag.noise)
+    make_actor = functools.partial(experts.ExpertActor, noise=flag.noise)
+    return _Player(make_actor, make_actor().describe)

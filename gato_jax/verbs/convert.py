@@ -10,7 +10,8 @@ from typing import Any
 from absl import flags
 from etils import epy
 
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.runtime import interruptible
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
@@ -62,9 +63,16 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
-    parse_flags(flag, [word for word in argv if not word.startswith(_BEAM)])
-    require(flag, "source", "output", "splits")
+    words = [word for word in argv if not word.startswith(_BEAM)]
+    parse_flags(flag, words, required=("source", "output", "splits"))
 
+    farewell = f"The finished shards are kept in {flag.output}. Run the same command again to go on."
+    with interruptible(farewell) as interruption, interruption.at_once():
+        _convert(flag, [f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)])
+
+
+def _convert(flag: flags.FlagValues, beam_options: list[str]):
+    """Convert the recordings of the flags, and print and write what became of them."""
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
     readers = [sources.open_source(flag.source, split, fields=fields) for split in flag.splits]
     try:
@@ -78,7 +86,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
             source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
             overwrite=flag.overwrite,
-            beam_options=[f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)],
+            beam_options=beam_options,
         )
     except conversion.TooManyRejectedError as error:
         write_json(flag.json, _report(error))

@@ -6,6 +6,7 @@ import pathlib
 
 from etils import epy
 
+from gato_jax.runtime.paths import SCHEMES
 from gato_jax.verbs.flags import UsageError
 
 with epy.lazy_imports():
@@ -15,7 +16,7 @@ with epy.lazy_imports():
 def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
     """Open one split of a dataset, given the folder of an RLDS dataset of gato_jax, or a source as KIND:PATH.
 
-    A source that exists as a path is a folder, even with a colon in its name.
+    A source that exists as a path is a folder, even with a colon in its name; so is an address such as gs://BUCKET/FOLDER.
 
     Raises:
       UsageError: The source is an export of tokens, which holds no episodes.
@@ -23,5 +24,5 @@ def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
     """
     if source.startswith("tokens:"):
         raise UsageError(f"{source} can be trained on alone; name the dataset that it was made from")
-    is_folder = ":" not in source or pathlib.Path(source).exists()
+    is_folder = ":" not in source or source.partition("://")[0] in SCHEMES or pathlib.Path(source).exists()
     return sources.open_source(f"recorded:{source}" if is_folder else source, split)

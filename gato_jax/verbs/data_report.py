@@ -9,7 +9,7 @@ from etils import epy
 
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
-from gato_jax.verbs.flags import parse_flags, require
+from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 with epy.lazy_imports():
@@ -29,8 +29,7 @@ def data_report(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("split", "train", "Split to read of each dataset.", flag_values=flag)
     flags.DEFINE_string("output", None, "HTML file to write the page to.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the statistics to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "data", "output")
+    parse_flags(flag, argv, required=("data", "output"))
     page = as_path(flag.output)
     require_output_file(page)
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.flags import UsageError, parse_flags
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy
     from gato_jax.evaluation import agent_results
 
+_log = logging.getLogger(__name__)
+
 
 def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
-    """Play the agent of a run and compare its scores with random play, the best constant action and the expert."""
+    """Play the agent of a run and compare its scores with random play, the best constant action and the expert.
+
+    Run it again to resume after an interruption. Several calls with different --tasks add their scores to one file.
+    """
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     flags.DEFINE_list(
         "tasks", [], "Names of the tasks to play, comma-separated. Default: all control tasks of the agent.",
@@ -43,52 +47,50 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
         flag_values=flag,
     )  # fmt: skip
-    flags.DEFINE_string("json", None, "File for the scores. Default: results.json in --workdir.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "workdir")
+    flags.DEFINE_string(
+        "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
+    )
+    parse_flags(flag, argv, required=("workdir",))
     workdir = as_path(flag.workdir)
     if workdir.is_file():
         raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
+    path = as_path(flag.json or workdir / "results.json")
+    farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. Run the same command again to go on."
+    with interruptible(farewell) as interruption, interruption.at_once():
+        _log.info("evaluate: loading the agent of %s", workdir)
+        _evaluate(flag, workdir, path)
+
+
+def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path):
+    """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
     available = len(environments.EVALUATION_SEEDS)
     if flag.episodes > available:
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
-    path = as_path(flag.json or workdir / "results.json")
-    kept = {} if flag.json else _other_fields(path)
+    evaluation.read_results_file(path)
+    devices.print_devices()
     agent = policy.Agent.restore(workdir)
-    references = evaluation.gather_references(
-        agent_results.playable_tasks(agent, flag.tasks),
-        workdir,
-        measure_episodes=flag.reference_episodes if flag.measure_references else None,
-    )
-    results = {}
-    for name, result in agent_results.evaluate_agent(
-        agent, references, workdir / "rollouts",
-        episodes=flag.episodes, environments=flag.environments, temperature=flag.temperature,
-    ):  # fmt: skip
-        results[name] = result
-        print(f"{name}: {_describe(result)}")
-    totals = evaluation.aggregate(results)
-    write_json(path, {**kept, "tasks": results, "aggregate": totals})
+    played_by = evaluation.PlayedBy(step=agent.step, digest=agent.digest, temperature=flag.temperature)
+    tasks = agent_results.playable_tasks(agent, flag.tasks)
+    _log.info("evaluate: step %d, %d episodes of each of %d tasks", agent.step, flag.episodes, len(tasks))
+    with evaluation.evaluation_lock(workdir), evaluation.ScoreJournal(workdir, played_by) as journal:
+        references = evaluation.gather_references(
+            tasks, workdir, measure_episodes=flag.reference_episodes if flag.measure_references else None
+        )
+        for name, result in agent_results.evaluate_agent(
+            agent, references, workdir / "rollouts",
+            episodes=flag.episodes, environments=flag.environments, temperature=flag.temperature, journal=journal,
+        ):  # fmt: skip
+            merged = evaluation.merge_results(evaluation.read_results_file(path), played_by, {name: result})
+            evaluation.write_results_file(path, merged)
+            print(f"{name}: {_describe(result)}", flush=True)
+    totals, known = merged["aggregate"], merged["tasks"]
     if totals["tasks"]:
-        print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(results)} tasks")
+        print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(known)} tasks")
+    if others := [name for name in known if name not in tasks]:
+        print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
+    if left := sorted({name for group in merged.get("earlier", []) for name in group["tasks"]} - known.keys()):
+        print(f"of other checkpoints or temperatures only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
-
-
-def _other_fields(path: pathlib.Path) -> dict[str, Any]:
-    """Return all fields of an existing results.json, so that those of other origin can be kept; {} without a file.
-
-    Raises:
-      UsageError: the file is not JSON or holds no object.
-    """
-    if not path.exists():
-        return {}
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not JSON ({error}). Delete the file, or name another one with --json.") from None
-    if not isinstance(fields, dict):
-        raise UsageError(f"{path} is {fields!r:.40}, expected an object. Delete it, or name another file with --json.")
-    return fields
 
 
 def _describe(result) -> str:

@@ -51,8 +51,7 @@ def export(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_enum(
         "dtype", "float32", ["float32", "bfloat16"], "Dtype of the params, with --format=safetensors.", flag_values=flag
     )
-    parse_flags(flag, argv)
-    require(flag, "format", "output")
+    parse_flags(flag, argv, required=("format", "output"))
     for name, formats in _FORMATS.items():
         if flag[name].present and flag.format not in formats:
             raise UsageError(

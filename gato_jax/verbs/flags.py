@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import math
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,8 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
+from gato_jax.verbs.config_overrides import apply_overrides, split_overrides
+from gato_jax.verbs.usage import UsageError
 
 with epy.lazy_imports():
     from ml_collections import config_flags
@@ -25,29 +29,34 @@ _CONFIG_ERRORS = (
 )  # fmt: skip
 
 
-class UsageError(ValueError):
-    """A flag or value that cannot be used; the message names the flag, the value and the remedy."""
-
-
-def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
+def parse_flags(flag: flags.FlagValues, argv: Sequence[str], *, required: Sequence[str] = ()):
     """Parse the flags of a verb.
 
     Args:
       flag: the flags, whose values are set.
       argv: the words of the command line, the first of which is the program.
+      required: names of the flags that must have a value, which their help then says.
 
     Raises:
       UsageError: a config cannot be loaded or a key of it set, a flag has a value of a wrong type or a number that is
-        not finite, a word is not a flag, or no file can be written to the path of --json.
+        not finite, a word is not a flag, no file can be written to the path of --json, or a required flag is missing or
+        has an empty or zero value.
       flags.Error: a flag is unknown, or its value is not allowed.
     """
+    for name in required:
+        flag[name].help = f"{flag[name].help} Required."
+    words, overrides = split_overrides(argv) if "config" in flag else (list(argv), [])
     try:
-        left_over = flag(argv)[1:]
+        _require_config_file(words)
+        left_over = flag(words)[1:]
         if "config" in flag and flag.config is not None:
-            flag.config.to_dict()  # raises the error of a missing file, which is loaded at its first use
+            flag.config.to_dict()  # raises the errors of the file, which is loaded at its first use
+            apply_overrides(flag.config, overrides)
+        elif overrides:
+            raise UsageError(f"{overrides[0].flag} is given, but --config is missing. Name the file of the config.")
     except flags.IllegalFlagValueError as error:
-        raise UsageError(_ends_of_traceback(str(error))) from error
-    except flags.Error:
+        raise UsageError(_illegal_value(error)) from error
+    except (flags.Error, UsageError):
         raise
     except _CONFIG_ERRORS as error:
         raise UsageError(f"--config: {_config_message(error)}") from error
@@ -59,6 +68,7 @@ def parse_flags(flag: flags.FlagValues, argv: Sequence[str]):
             raise UsageError(f"--{name} is {value}, expected a finite number. Give a number.")
     if "json" in flag and flag.json:
         require_file_path("json", flag.json)
+    require(flag, *required)
 
 
 def require_file_path(name: str, path: str | pathlib.Path):
@@ -78,17 +88,16 @@ def require_file_path(name: str, path: str | pathlib.Path):
 
 
 def require(flag: flags.FlagValues, *names: str):
-    """Raise UsageError for the first of the named flags that is missing or has an empty or zero value."""
-    for name in names:
-        if not flag[name].value:
-            raise UsageError(f"--{name} is missing")
+    """Raise one UsageError for all of the named flags that are missing or have an empty or zero value."""
+    if missing := [f"--{name} is missing" for name in names if not flag[name].value]:
+        raise UsageError(f"{', '.join(missing)}. gato VERB --help describes each flag.")
 
 
 def define_config(flag: flags.FlagValues, argv: Sequence[str]):
-    """Define the flag --config=FILE, and a flag --config.KEY for each key of the config in the file.
+    """Define the flag --config=FILE; `parse_flags` then takes --config.KEY=VALUE for any key, too.
 
-    Nothing is parsed yet. The folder above that of the file is added to `sys.path`, so that configs can import each
-    other.
+    Nothing is parsed yet. The folder of the file and the one above it are added to `sys.path`, so that a config can
+    import others by `configs.NAME`, whether it is in that folder or beside it.
 
     Args:
       flag: the flags to add to.
@@ -98,10 +107,12 @@ def define_config(flag: flags.FlagValues, argv: Sequence[str]):
       The holder of the flag, whose `value` after `parse_flags` is the config, or None without --config.
     """
     for file in (word.partition("=")[2].partition(":")[0] for word in argv if word.startswith("--config=")):
-        sys.path.append(str(pathlib.Path(file).resolve().parent.parent))
+        folder = pathlib.Path(file).resolve().parent
+        sys.path += [str(folder), str(folder.parent)]
     return config_flags.DEFINE_config_file(
-        "config", flag_values=flag, sys_argv=list(argv),
-        help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes a value in it.",
+        "config", flag_values=flag, sys_argv=split_overrides(argv)[0],
+        help_string="Python file of the config, with a function get_config. --config.KEY=VALUE changes any value in "
+        "it, such as --config.steps=500 or --config.optimizer.clip_norm=None.",
     )  # fmt: skip
 
 
@@ -112,6 +123,25 @@ def define_on_damage(flag: flags.FlagValues):
         "Action if the newest checkpoint is damaged: end with an error, or go on from the newest undamaged one.",
         flag_values=flag,
     )  # fmt: skip
+
+
+def _require_config_file(words: Sequence[str]):
+    """Raise UsageError, with the nearest file of the folder, if --config names a file that does not exist."""
+    for file in (word.partition("=")[2].partition(":")[0] for word in words if re.match(r"--?config=", word)):
+        path = pathlib.Path(file)
+        if not path.is_file():
+            present = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
+            near = [f" Did you mean {path.parent / name}?" for name in difflib.get_close_matches(path.name, present, 1)]
+            raise UsageError(f"--config is {file}, expected a Python file. There is none.{''.join(near)}")
+
+
+def _illegal_value(error: flags.IllegalFlagValueError) -> str:
+    """Return the message of a flag that cannot be parsed; absl prints errors of several arguments as a tuple."""
+    cause = error.__context__
+    text = str(error)
+    if isinstance(cause, ValueError) and len(cause.args) > 1:
+        text = text.replace(str(cause), str(cause.args[0]))
+    return _ends_of_traceback(text)
 
 
 def _config_message(error: Exception) -> str:

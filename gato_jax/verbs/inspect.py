@@ -45,8 +45,7 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("rows", 8, "Number of rows to show.", lower_bound=1, flag_values=flag)
     flags.DEFINE_string("output", None, "HTML file to write the page to.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the tokens to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "output")
+    parse_flags(flag, argv, required=("output",))
     _require_one_source(flag)
     require_output_file(as_path(flag.output))
 

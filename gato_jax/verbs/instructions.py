@@ -9,7 +9,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.verbs.data import open_data
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 with epy.lazy_imports():
@@ -44,8 +44,7 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("check", False, "Check the instructions without writing a review.", flag_values=flag)
     flags.DEFINE_bool("strict", False, "Exit with an error if there are findings.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and findings to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "data", "output")
+    parse_flags(flag, argv, required=("data", "output"))
     output = pathlib.Path(flag.output)
     require_output_file(output)
 

@@ -11,8 +11,9 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import interruptible
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
+from gato_jax.verbs.flags import UsageError, define_config, parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
@@ -63,18 +64,19 @@ def plan(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("json", None, "JSON file to write the plan to.", flag_values=flag)
     for name, value in _LIBTPU.items():  # before the config file imports jax
         os.environ.setdefault(name, value)
-    parse_flags(flag, argv)
-    require(flag, "config", "topology")
+    parse_flags(flag, argv, required=("config", "topology"))
     _require_fitting_flags(flag)
 
-    topology = planning.parse_topology(flag.topology)
-    if topology.chip.platform == "tpu":
-        jax.config.update("jax_platforms", "cpu")  # the planned TPU is not present, and local devices are not needed
-    config, mixture = _read(config_file.value, flag.workdir)
-    if flag.sweep:
-        _sweep(flag, config, topology, mixture)
-    else:
-        _plan(flag, config, topology, mixture)
+    # A compilation takes minutes, in which Python itself cannot react to a signal.
+    with interruptible("Nothing was planned.", resumable=False) as interruption, interruption.at_once():
+        topology = planning.parse_topology(flag.topology)
+        if topology.chip.platform == "tpu":
+            jax.config.update("jax_platforms", "cpu")  # the planned TPU is not present; local devices are not needed
+        config, mixture = _read(config_file.value, flag.workdir)
+        if flag.sweep:
+            _sweep(flag, config, topology, mixture)
+        else:
+            _plan(flag, config, topology, mixture)
 
 
 def _require_fitting_flags(flag: flags.FlagValues):

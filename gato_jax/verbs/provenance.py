@@ -10,7 +10,7 @@ from etils import epy
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.data_report import measure_with_progress
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_output_file, write_json
 
 with epy.lazy_imports():
@@ -40,8 +40,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string(
         "json", None, "JSON file to write the known facts to and, with ai_act, the blanks.", flag_values=flag
     )
-    parse_flags(flag, argv)
-    require(flag, "output")
+    parse_flags(flag, argv, required=("output",))
     if bool(flag.data) == bool(flag.workdir):
         raise UsageError("Expected one of --data and --workdir. Name a dataset or a run.")
     output = as_path(flag.output)

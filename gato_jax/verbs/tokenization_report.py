@@ -11,7 +11,7 @@ from etils import epy
 
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data
-from gato_jax.verbs.flags import UsageError, parse_flags, require
+from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
 
 with epy.lazy_imports():
@@ -39,8 +39,7 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
         lower_bound=1,
         flag_values=flag,
     )
-    parse_flags(flag, argv)
-    require(flag, "data", "output")
+    parse_flags(flag, argv, required=("data", "output"))
     page = as_path(flag.output)
     require_output_file(page)
 
@@ -53,7 +52,7 @@ def tokenization_report(flag: flags.FlagValues, argv: Sequence[str]):
     dataset = open_data(flag.data)
     count = min(len(dataset), flag.episodes or len(dataset))
     episodes = show_progress(itertools.islice(dataset, count), total=count, desc="tokenize", unit="episode")
-    report = tokenization.measure(dataset.spec, episodes, grid, context=flag.context)
+    report = tokenization.measure(dataset.spec, episodes, grid, context=flag.context, available=len(dataset))
     tokenization.write_page(report, page)
     write_json(flag.json, report.to_json())
     print(tokenization.table(report))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import devices, sessions
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags, require
+from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import make_folder, write_json
 
 with epy.lazy_imports():
     import jax
 
-    from gato_jax import checkpoints, training
+    from gato_jax import checkpoints, planning, training
+    from gato_jax.evaluation import training_evaluators
     from gato_jax.reports import provenance
 
 RESULT = ("step", "loss", "tokens", "tokens_per_second", "parameters")
@@ -29,22 +32,35 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     define_on_damage(flag)
-    parse_flags(flag, argv)
-    require(flag, "config", "workdir")
+    parse_flags(flag, argv, required=("config", "workdir"))
     config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
     if config.distributed:
         training.join_processes()
-    trunk = config.image_trunk_weights
-    start = training.from_scratch if trunk is None else training.with_image_trunk(as_path(trunk))
+    devices.print_devices()
+    planning.require_memory(config)
     workdir = make_folder(flag.workdir)
-    if flag.on_damage == "previous":
-        checkpoints.set_aside_damaged(workdir)
-    with training.first_process_first("records"):
-        mixture = training.open_run_mixture(config, workdir)
-        training.require_same_run(config, mixture, workdir)
-        if not jax.process_index():
-            write_json(workdir / "data.json", provenance.describe_data(mixture))
-    metrics = training.train(config, mixture, workdir, stop_after=flag.stop_after, start=start)
+    command = shlex.join(["gato", "train", *argv[1:]])
+    with training.hold_run(workdir, f"Go on with: {command}") as interruption:
+        with interruption.at_once():  # records that are made by then are kept
+            if flag.on_damage == "previous":
+                checkpoints.set_aside_damaged(workdir)
+            start = training.choose_start(config, workdir)
+            with training.first_process_first("records"):
+                mixture = training.open_run_mixture(config, workdir)
+                training.require_same_run(config, mixture, workdir)
+                if not jax.process_index():
+                    write_json(workdir / "data.json", provenance.describe_data(mixture))
+            planning.require_memory(config, mixture)
+            if not jax.process_index():
+                sessions.record_session(workdir, argv, devices.describe_devices())
+            evaluators = training_evaluators.open_evaluators(config, mixture, workdir)
+        metrics = training.train(
+            config, mixture, workdir, stop_after=flag.stop_after, start=start, evaluators=evaluators,
+            interruption=interruption, command=command,
+        )  # fmt: skip
     write_json(flag.json, {name: metrics.get(name) for name in RESULT})
-    reached = f"trained to step {metrics['step']}, loss {metrics['loss']:.4f}" if "step" in metrics else "stopped early"
+    loss = f", loss {metrics['loss']:.4f}" if "loss" in metrics else ""
+    reached = f"trained to step {metrics['step']}{loss}" if "step" in metrics else "stopped early"
     print(f"{reached}; run in {workdir}")
+    if metrics["interrupted"]:
+        print(f"ended by {metrics['interrupted']} with a checkpoint of the last step. Go on with: {command}")

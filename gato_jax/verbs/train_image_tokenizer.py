@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime import devices, interruptible, writer_lock
 from gato_jax.verbs.data import open_data
-from gato_jax.verbs.flags import parse_flags, require
+from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
 with epy.lazy_imports():
@@ -36,22 +37,29 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer("steps", 2000, "Number of training steps.", 1, flag_values=flag)
     flags.DEFINE_integer("batch_size", 64, "Images in a batch.", 1, flag_values=flag)
     flags.DEFINE_float("learning_rate", 1e-3, "Initial learning rate; it decays to a tenth.", 0.0, flag_values=flag)
-    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.", flag_values=flag)
+    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.", 0, 2**32 - 1, flag_values=flag)
     flags.DEFINE_integer("side", 64, "Side in pixels that images are resized to.", flag_values=flag)
     flags.DEFINE_integer("grid", 8, "Rows and columns of codes of an image.", flag_values=flag)
     flags.DEFINE_integer("codes", 1024, "Size of the codebook.", flag_values=flag)
     flags.DEFINE_integer("channels", 64, "Channels of the encoder and decoder; 24 suits two cores.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the final metrics to.", flag_values=flag)
-    parse_flags(flag, argv)
-    require(flag, "data", "output")
+    parse_flags(flag, argv, required=("data", "output"))
 
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
+    devices.print_devices()
     output = pathlib.Path(flag.output)
-    images = image_samples.sample_images([open_data(path) for path in flag.data], flag.images, _episodes_with_progress)
-    metrics = tokenizer_training.train_image_tokenizer(
-        config, images, output,
-        steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
-    )  # fmt: skip
+    go_on = "Run the same command again to go on."
+    with interruptible(go_on) as interruption, writer_lock(output):
+        with interruption.at_once():  # nothing is lost before the first step
+            readers = [open_data(path) for path in flag.data]
+            images = image_samples.sample_images(readers, flag.images, _episodes_with_progress)
+        metrics = tokenizer_training.train_image_tokenizer(
+            config, images, output, interruption=interruption,
+            steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
+        )  # fmt: skip
+    if metrics is None:
+        print(f"ended by {interruption.requested} with a checkpoint of the last step in {output}. {go_on}")
+        return
     tokenizer = image_tokenizer.ImageTokenizer.load(output)
     reconstructions.write_reconstructions(tokenizer, images, output / "reconstructions.png")
     write_json(flag.json, {**metrics, "fingerprint": tokenizer.fingerprint})

@@ -12,7 +12,15 @@ import time
 
 import pytest
 
-from gato_jax.batching import cache, cache_entries, cached_records, prune_cache, record_writer, verify_cache
+from gato_jax.batching import (
+    RecordsError,
+    cache,
+    cache_entries,
+    cached_records,
+    prune_cache,
+    record_writer,
+    verify_cache,
+)
 from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.runtime.file_locks import locked_file
 from gato_jax.tokenization import Tokenization
@@ -148,6 +156,33 @@ def test_a_damaged_entry_is_named_and_made_again(datasets, written, caplog, dama
             os.truncate(directory / "steps-00000.array_record", 100)
     assert opened(datasets, "ours").timesteps(0, 4) and written == [0, 0]
     assert f"the token records in {directory} are damaged and made again: " in caplog.text
+
+
+def decay(path, place):
+    """Change a bit of a file, which keeps its time, as on a disk that decays."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_an_index_that_decayed_is_made_again(datasets, written, caplog):
+    directory = opened(datasets, "ours").directory
+    decay(directory / "index_first_step.npy", -8)
+    assert opened(datasets, "ours").index.first_step.tolist() == [0, 4, 8, 12, 16, 20] and written == [0, 0]
+    assert f"{directory} are damaged and made again: {directory}/index_first_step.npy: its checksum" in caplog.text
+
+
+def test_records_that_decayed_are_named_when_they_are_read_and_made_again_by_the_next_run(datasets, written, caplog):
+    records = opened(datasets, "ours")
+    wanted = records.timesteps(0, 4)[0].token_ids
+    path = records.directory / "steps-00000.array_record"
+    decay(path, path.read_bytes().index(wanted.tobytes()))
+    with pytest.raises(RecordsError, match=f"^{path} cannot be read .*; run again, which tokenizes the dataset again"):
+        opened(datasets, "ours").timesteps(0, 4)
+    assert written == [0] and opened(datasets, "ours").timesteps(0, 4)[0].token_ids.tolist() == wanted.tolist()
+    assert written == [0, 0] and "damaged and made again: an earlier run found it" in caplog.text
+    assert opened(datasets, "ours") and written == [0, 0]
 
 
 def test_entries_are_listed(datasets, own_cache):

@@ -181,7 +181,7 @@ def test_a_timestep_longer_than_the_context_is_refused(records):
     [
         ({"weight": 0.0}, "weight is 0.0, expected a positive number. Leave the dataset out"),
         ({"weight": float("nan")}, "weight is nan, expected a positive number"),
-        ({"weight": 1.0, "window": 0}, "window is 0, expected a positive whole number"),
+        ({"weight": 1.0, "window": 0}, "window is 0, expected 'tokens' or 'timesteps' or a positive whole"),
         (
             {"weight": 1.0, "window": "steps"},
             "window is 'steps', expected 'tokens' or 'timesteps' or a",

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import math
 import os
+import random
 import shutil
 
 import numpy as np
 import pytest
 
-from gato_jax.batching import RecordsError, TokenRecords, record_files, record_writer, write_records
-from gato_jax.tokenization import Layout, Tokenization, TokenizationError, Vocabulary
+from gato_jax.batching import RecordsError, TokenRecords, record_files, record_index, record_writer, write_records
+from gato_jax.batching.records import write_meta
+from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError, Vocabulary
 from gato_jax.tokenization.fields import PER_PATCH, PER_TOKEN
 from gato_jax.tokenization.sequence import concatenate
 from tests.tokenization.made_shades import Shades
@@ -126,11 +129,11 @@ def test_a_flipped_byte_of_the_index_is_found(tmp_path, byte):
         TokenRecords.open(path.parent)
 
 
-def flip(path, byte, *, unnoticed):
+def flip(path, byte, mask=1, *, unnoticed):
     """Change a bit; unnoticed: the file keeps its time, as on a disk that decays."""
     before = path.stat()
     content = bytearray(path.read_bytes())
-    content[byte] ^= 1
+    content[byte] ^= mask
     path.write_bytes(content)
     if unnoticed:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -152,6 +155,64 @@ def test_checksums_are_not_computed_again_where_size_and_time_are_the_same(tmp_p
     assert len(TokenRecords.open(copied).timesteps(0, 9)) == 9 and len(computed) == 8
     TokenRecords.open(directory).verify()
     assert len(computed) == 16
+
+
+def content_of(records):
+    """All that training reads of token records: the descriptions and the index, then the tokens."""
+    index = {name: np.array(getattr(records.index, name)) for name in record_index.DTYPES}
+    rest = (records.contract, records.fingerprint, records.provenances, records.maxima, records.shards)
+    ends = index["first_step"] + index["episode_steps"]
+    return rest, index, records.read(list(zip(index["first_step"].tolist(), ends.tolist(), strict=True)))
+
+
+def assert_refused_or_harmless(directory, count, seed):
+    """Flip single bits of all files in turn, as on a disk that decays: no time of a file changes."""
+    rest, index, sequences = content_of(TokenRecords.open(directory, verify_index=True))
+    rng, refused = random.Random(seed), 0
+    for path in (sorted(directory.iterdir()) * count)[:count]:
+        content, before = path.read_bytes(), path.stat()
+        flip(path, rng.randrange(len(content)), 1 << rng.randrange(8), unnoticed=True)
+        try:
+            found, found_index, found_sequences = content_of(TokenRecords.open(directory, verify_index=True))
+        except (RecordsError, ContractError) as error:
+            refused += 1
+            assert str(directory) in str(error) and "again" in str(error)
+        else:
+            assert found == rest
+            for name in index:
+                np.testing.assert_array_equal(found_index[name], index[name])
+            for one, other in zip(found_sequences, sequences, strict=True):
+                assert_same(one, other)
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert refused > count * 0.8
+
+
+def test_a_flipped_bit_is_refused_by_name_or_harmless(tmp_path):
+    assert_refused_or_harmless(write(tmp_path, lengths=(9, 14, 40)).directory, count=40, seed=1)
+
+
+@pytest.mark.slow
+def test_each_of_200_flipped_bits_is_refused_by_name_or_harmless(records):
+    for number, made in enumerate(records.values()):
+        assert_refused_or_harmless(made.directory, count=math.ceil(200 / len(records)), seed=number)
+
+
+def test_a_damaged_part_of_an_unfinished_index_is_made_again(tmp_path, monkeypatch, caplog):
+    episodes = [random_episode(CONTROL, seed, 4) for seed in range(4)]
+    arguments = (tmp_path / "records", CONTROL, episodes, "data", PAPER)
+
+    def dies(*rest):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record_writer, "_write_index", dies)
+        with pytest.raises(KeyboardInterrupt):
+            write_records(*arguments, resume=True)
+    (part,) = tmp_path.rglob("*.npz")
+    flip(part, part.stat().st_size // 2, unnoticed=True)
+    assert write_records(*arguments, resume=True).steps == 16
+    assert f"{part} is damaged" in caplog.text and "its shard is made again" in caplog.text
 
 
 @pytest.mark.parametrize("name, byte", [("index_step_tokens.npy", 128), (FILE, -1)])
@@ -179,6 +240,7 @@ def test_the_records_do_not_depend_on_the_number_of_processes(tmp_path, monkeypa
             assert folders[0][name].read_bytes() == folders[1][name].read_bytes(), name
     metas = [json.loads(folder["meta.json"].read_text()) for folder in folders]
     for meta in metas:
+        assert meta.pop("checksum")  # of the times, too
         meta["files"] = {name: {**state, "time": 0} for name, state in meta["files"].items()}
     assert metas[0] == metas[1]
     expected = [step for episode in episodes for step in Layout(CONTROL, PAPER).encode_timesteps(episode)]
@@ -199,7 +261,8 @@ def test_an_error_in_another_process_arrives_whole(tmp_path, monkeypatch):
 def test_records_of_no_task_are_named(tmp_path):
     path = write(tmp_path).directory / "meta.json"
     meta = json.loads(path.read_text())
-    path.write_text(json.dumps({**meta, "contract": {**meta["contract"], "tasks": {}}}))
+    meta.pop("checksum")
+    write_meta(path.parent, {**meta, "contract": {**meta["contract"], "tasks": {}}})
     with pytest.raises(RecordsError, match=f"{path} names 0 tasks, not one; delete the folder"):
         TokenRecords.open(path.parent)
 

@@ -40,8 +40,9 @@ def restore(run, params, moments):
 
     def everything():
         with contextlib.closing(CheckpointStore(run, read_only=True)) as opened:
-            agent, step = opened.restore_agent(), opened.latest_step()
+            step = opened.latest_step()
             state, loader = opened.restore_training(step, like)
+            agent = opened.restore_agent()
         return (agent.params, state), (step, loader, agent.model, agent.contract, agent.run)
 
     return everything

@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, model_from_json
+from gato_jax.checkpoints.checksums import write_checksums
 from gato_jax.checkpoints.store import model_to_json
 from gato_jax.model import ModelConfig
 from gato_jax.training import TrainState
 from tests.checkpoints.made_checkpoint import ABOUT, CONTRACT, RUN, shapes_on
 from tests.model.made_model import TINY
+from tests.runtime.made_bucket import upload_folder
 
 
 def assert_same(found, expected):
@@ -135,3 +138,14 @@ def test_a_disk_that_fills_up_is_one_clear_error(tmp_path, monkeypatch, error):
     monkeypatch.setattr(type(store._manager), "wait_until_finished", no_space)
     with pytest.raises(CheckpointError, match="No space left on device; free space and run again"):
         store.wait()
+
+
+def test_a_run_that_was_copied_to_a_bucket_has_its_whole_checkpoints(tmp_path, bucket):
+    for step in (1, 2):
+        folder = tmp_path / "checkpoints" / str(step)
+        (folder / "params").mkdir(parents=True)
+        (folder / "params" / "array").write_bytes(b"12")
+        write_checksums(epath.Path(folder))
+    run = upload_folder(tmp_path, f"{bucket}/run")
+    (run / "checkpoints" / "2" / "params" / "array").write_bytes(b"1")  # cut short
+    assert CheckpointStore(run, read_only=True).latest_step() == 1

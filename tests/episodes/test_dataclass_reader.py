@@ -186,7 +186,7 @@ def test_all_problems_of_an_object_are_in_one_error():
         "  config has the unknown key 'evry'. Did you mean 'every'?",
         "  config.seed is -1, expected a whole number in [0, 4294967296).",
         "  config.part has the unknown key 'x'. Its keys are rate, devices.",
-        "  config.part.rate is inf, expected a number in [0, 1). None takes the default.",
+        "  config.part.rate is inf, expected a number in [0, 1) or None. None takes the default.",
         "  config: steps is 8, expected a multiple of every (5)",
         "  config: part.devices is 8, expected fewer than steps",  # the section is wrong elsewhere
     ]
@@ -195,11 +195,14 @@ def test_all_problems_of_an_object_are_in_one_error():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"part": {"devices": 0}}, "config.part.devices is 0, expected a positive whole number."),
+        ({"part": {"devices": 0}}, "config.part.devices is 0, expected -1 or a positive whole number."),
         ({"part": {"devices": "all"}}, "config.part.devices is 'all', expected -1 or a positive whole number."),
         ({"steps": 0}, "config.steps is 0, expected a positive whole number."),  # and no rule divides by it
         ({"steps": 2.5}, "config.steps is 2.5, expected a positive whole number."),
-        ({"part": {"rate": math.nan}}, "config.part.rate is nan, expected a number in [0, 1). None takes the default."),
+        (
+            {"part": {"rate": math.nan}},
+            "config.part.rate is nan, expected a number in [0, 1) or None. None takes the default.",
+        ),
     ],
 )
 def test_a_number_out_of_its_range_is_one_line(fields, message):

@@ -161,8 +161,6 @@ def test_missing_names_the_nearest(written):
         open_dataset(root / "babyai__go_to_red_bal_v0" / "1.0.0")
     with pytest.raises(DatasetError, match="no split 'val'; it has test, train"):
         open_dataset(written[1], "val")
-    with pytest.raises(DatasetError, match="a folder of datasets, open one of"):
-        open_dataset(root)
     with pytest.raises(DatasetError, match="gato collect"):
         open_dataset("/nowhere/at/all")
 
@@ -222,3 +220,13 @@ def test_an_error_of_a_look_up_is_a_phrase_on_the_content():
     assert describe_error(IndexError("list index out of range")) == "it lacks a part that its format requires"
     assert describe_error(KeyError("steps")) == "it lacks 'steps'"
     assert describe_error(EOFError()) == "EOFError" and describe_error(ValueError("two\nlines")) == "two lines"
+
+
+def test_the_folder_above_a_single_dataset_opens_it(written, tmp_path):
+    root = shutil.copytree(written[1].parent.parent, tmp_path / "data")
+    (folder,) = root.glob("*/*")
+    for above in (folder.parent, root):
+        assert open_dataset(above).directory == folder
+    other = shutil.copytree(folder, folder.with_name("1.0.1"))
+    with pytest.raises(DatasetError, match=f"is a folder of 2 datasets, open one of {folder}, {other}"):
+        open_dataset(root)

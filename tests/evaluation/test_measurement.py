@@ -1,12 +1,23 @@
 """Reference scores are measured on seeds of their own, with a bounded number of constant actions, once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from experiments import reference_scores
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
-from gato_jax.evaluation import gather_references, measure_references, measurement, read_table, reference_table
+from gato_jax.evaluation import (
+    Score,
+    add_references,
+    find_references,
+    gather_references,
+    measure_references,
+    measurement,
+    read_table,
+    reference_table,
+)
 from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
 from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor
@@ -55,11 +66,11 @@ def played(monkeypatch):
     """All (kind, action or None, seeds) that were played. Constant action n returns n and scores a tenth of n // 2."""
     calls = []
 
-    def constant(environment, action, seeds):
+    def constant(environment, action, seeds, bar):
         calls.append(("constant", int(action["action"]), list(seeds)))
         return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
-    def scores(make_actor, environment, seeds):
+    def scores(make_actor, environment, seeds, bar):
         kind, value = {RandomActor: ("random", 0.25), ExpertActor: ("expert", 0.875)}[make_actor]
         calls.append((kind, None, list(seeds)))
         return [value] * len(seeds)
@@ -139,12 +150,50 @@ def test_a_measurement_that_is_broken_off_goes_on_with_what_is_missing(tmp_path,
     assert len(measured) == 3
 
 
-def test_another_version_is_measured_again(tmp_path, monkeypatch):
-    path = tmp_path / "table.jsonl"
+def test_another_version_is_measured_again_over_no_fewer_episodes(tmp_path, monkeypatch):
+    path, calls = tmp_path / "table.jsonl", []
     reference_table.write_table({TASK: made_references(packages=("minigrid 0.0.1",))}, path)
-    monkeypatch.setattr(reference_scores, "measure_references", lambda task, **settings: made_references())
-    reference_scores.measure_missing([TASK], path)
+    monkeypatch.setattr(
+        reference_scores, "measure_references", lambda task, **settings: calls.append(settings) or made_references()
+    )
+    reference_scores.measure_missing([TASK], path, episodes=4)
     assert read_table(path) == {TASK: made_references()}
+    assert calls[0]["episodes"] == calls[0]["expert_episodes"] == 20
+
+
+def few_episodes(**changes):
+    few = Score(mean=0.0, std=0.0, episodes=4)
+    return made_references(random=few, constant=few, expert=few, command="of four", **changes)
+
+
+def test_a_score_never_gives_way_to_one_of_fewer_episodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "committed.jsonl")
+    path = tmp_path / reference_table.MEASURED
+    other_version = made_references(packages=("minigrid 0.0.1",))
+    for entry in (other_version, made_references(), few_episodes()):
+        add_references(entry, path)
+    assert find_references(TASK, tmp_path) == made_references()
+    assert len(path.read_text().splitlines()) == 2  # the other version is kept, too
+    reference_table.write_table({TASK: few_episodes()}, reference_table.COMMITTED)
+    assert find_references(TASK, tmp_path) == made_references()
+    more = Score(mean=99.0, std=1.0, episodes=50)
+    add_references(made_references(random=few_episodes().random, expert=more), path)
+    combined = find_references(TASK, tmp_path)
+    assert (combined.random.episodes, combined.expert) == (20, more)
+
+
+def test_a_table_keeps_scores_of_more_episodes_than_are_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "table.jsonl"
+    reference_table.write_table({TASK: dataclasses.replace(made_references(), random=few_episodes().random)}, path)
+    monkeypatch.setattr(reference_scores, "measure_references", lambda task, **settings: made_of(settings["episodes"]))
+    reference_scores.measure_missing([TASK], path, episodes=6)
+    entry = read_table(path)[TASK]
+    assert entry.expert is not None and (entry.random.episodes, entry.expert.episodes) == (6, 20)
+
+
+def made_of(episodes: int):
+    score = Score(mean=1.0, std=0.0, episodes=episodes)
+    return made_references(random=score, constant=score, expert=score)
 
 
 def installed_hash(task):

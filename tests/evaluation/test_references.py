@@ -66,7 +66,7 @@ def test_the_committed_table_is_asked_first_and_then_the_workdir(tmp_path, monke
         find_references(TASK, tmp_path)
     write_table({TASK: measured}, tmp_path / reference_table.MEASURED)
     assert find_references(TASK, tmp_path) == measured
-    committed = made_references(random=Score(mean=0.5, std=0.0, episodes=4))
+    committed = made_references(random=Score(mean=0.5, std=0.0, episodes=20))  # as many episodes
     write_table({TASK: committed}, tmp_path / "committed.jsonl")
     assert find_references(TASK, tmp_path) == committed
 

@@ -1,6 +1,8 @@
 """`gato` itself: help, flags, configs, the registry; a wrong word is one line that names the nearest right one."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 from gato_jax import cli
 from gato_jax.environments import task_names
 from gato_jax.experts import expert_names
+from gato_jax.runtime.atomic_writes import atomic_file
 from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start
 
 TINY = f"--config={CONFIG}"
@@ -45,10 +48,75 @@ def test_help_of_all_verbs_imports_no_package_that_is_slow():
     assert said.status == 0 and said.err == "imported: []\n"
 
 
+def test_required_flags_are_marked_and_the_config_says_how_it_is_changed():
+    text = " ".join(gato("train", "--help").out.split())
+    assert "Folder of the run. Required." in text and "such as --config.steps=500 or" in text
+    assert text.count("Required.") == 2 and "--json: File for the last metrics. --" in text
+
+
+def test_the_version_is_that_of_gato_jax_and_of_jax():
+    assert re.fullmatch(r"gato_jax \d+\.\d+\.\d+, jax \d+\.\d+\.\d+\n", gato("--version").out)
+
+
+def test_debug_shows_the_traceback_of_bad_input_too():
+    said = gato("cache", "--prune=x", "--debug")
+    assert said.status == 2 and said.err.startswith("Traceback (most recent call last):")
+    assert said.err.splitlines()[-1] == "gato cache: flag --prune=x: Non-boolean argument to boolean flag"
+    assert gato("cache", "--prune=x").err == said.err.splitlines(keepends=True)[-1]
+
+
+IMPORTS = """
+import sys
+from gato_jax import cli
+try:
+    cli.main()
+finally:
+    print("imported:", {"jax", "numpy", "flax", "tensorflow"} & set(sys.modules), file=sys.stderr)
+"""
+
+
+def test_all_that_is_wrong_is_listed_before_jax_is_imported(tmp_path):
+    words = [
+        "--config.stps=3",
+        "--config.seed=-1",
+        "--config.optimizer.peak_learning_rate=-0.1",
+        "--config.mesh.data=0",
+    ]
+    words += ["--config.datasets.grid.weight=inf", "--config.batch_size=-3"]
+    said = finish(start("-c", IMPORTS, "train", TINY, f"--workdir={tmp_path / 'run'}", *words))
+    first, *problems, imported = said.err.splitlines()
+    assert said.status == 2 and not said.out and first == "gato train: config has 6 problems:"
+    for name in ("'stps'", "batch_size", "seed", "weight", "mesh.data", "peak_learning_rate"):
+        assert sum(name in line for line in problems) == 1
+    assert imported == "imported: {'numpy'}" and not (tmp_path / "run").exists()
+
+
 def test_the_command_is_a_process_with_the_same_manners():
     said = finish(start("-m", "gato_jax.cli", "evalaute"))
     assert said.complaint() == "gato evalaute: no verb 'evalaute'; did you mean 'evaluate'?"
     assert said.err.count("\n") == 1 and not said.out
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "status"),
+    [
+        (lambda: signal.default_int_handler(signal.SIGINT, None), 130),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interruption_is_one_line_and_leaves_no_half_of_a_file(tmp_path, monkeypatch, interrupt, status):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def write_half(flag, argv):
+        with atomic_file(tmp_path / "page.html") as written:
+            written.write_text("half")
+            interrupt()
+
+    monkeypatch.setattr("gato_jax.verbs.tasks.tasks", write_half)
+    said = gato("tasks")
+    assert (said.status, said.err.strip()) == (status, "gato tasks: interrupted") and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_tasks_lists_every_task_of_every_suite(tmp_path):
@@ -117,12 +185,12 @@ def test_a_reader_that_has_enough_is_no_error():
         (["collect", "--tasks=babyai/KeyInBox-v0", "--output={tmp}"], "no expert for 'babyai/KeyInBox-v0'"),
         (["train", TINY], "--workdir is missing"),
         (["train", "--workdir={tmp}"], "--config is missing"),
-        (["train", "--workdir={tmp}", "--config={tmp}/none.py"], "No such file or directory: '{tmp}/none.py'"),
-        (["train", "--workdir={tmp}", "--config={tmp}/no.py", "--config.seed=1"], "No such file or directory"),
-        (["train", "--workdir={tmp}", TINY, "--config.setps=3"], 'Did you mean "steps" instead of "setps"?'),
-        (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], 'Did you mean "width" instead of "widht"?'),
-        (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "no key 'zzz' in the config;"),
-        (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "--config.steps=many: invalid literal"),
+        (["train", "--workdir={tmp}", "--config={tmp}/none.py"], "--config is {tmp}/none.py, expected a Python"),
+        (["train", "--workdir={tmp}", "--config={tmp}/no.py", "--config.seed=1"], "no.py, expected a Python file"),
+        (["train", "--workdir={tmp}", TINY, "--config.setps=3"], "unknown key 'setps'. Did you mean 'steps'?"),
+        (["train", "--workdir={tmp}", TINY, "--config.model.widht=3"], "unknown key 'widht'. Did you mean 'width'?"),
+        (["train", "--workdir={tmp}", TINY, "--config.zzz=3"], "config has the unknown key 'zzz'. Its keys are seed, "),
+        (["train", "--workdir={tmp}", TINY, "--config.steps=many"], "config.steps is 'many', expected a whole"),
         (["train", "--workdir={tmp}", TINY, "--config.batch_size=0"], "batch_size is 0, expected a positive whole"),
         (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "hidden is 33, expected a positive multiple"),
         (["train", "--workdir={tmp}", TINY, "--stop_after=0"], "--stop_after=0: 0 is not a positive integer"),
@@ -142,8 +210,8 @@ def test_a_wrong_word_is_one_line(words, said, tmp_path):
 @pytest.mark.parametrize(
     "lines, said",
     [
-        ("config.setps = 3", "config has the unknown key 'setps'. Did you mean 'steps'?"),
-        ("config.model.widht = 3", "config.model has the unknown key 'widht'. Did you mean 'width'?"),
+        ("config.setps = 3", "unknown key 'setps'. Did you mean 'steps'?"),
+        ("config.model.widht = 3", "unknown key 'widht'. Did you mean 'width'?"),
         (
             "config.datasets.grid.weihgt = 3",
             "config.datasets.grid has the unknown key 'weihgt'. Did you mean 'weight'?",

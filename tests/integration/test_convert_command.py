@@ -1,11 +1,11 @@
 """`gato convert`: what it says and leaves; killed in the middle and run again; what is refused."""
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gato_jax.episodes import open_dataset
@@ -101,7 +101,8 @@ def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
     )
 
 
-def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_ended_in_the_middle_it_goes_on_to_the_same_bytes_and_no_worker_is_left(tmp_path, number):
     damaged = {7: "nan", 50: "unreadable"}
     file = write_recording(tmp_path / "made.json", train=60, damaged=damaged, seconds=0.1)
     words = ["convert", f"--source=made:{file}", "--shard_episodes=5"]
@@ -110,10 +111,17 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
     while len(finished := list((work / "convert").glob("*.json"))) < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    assert finish(process).status == -signal.SIGKILL
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.send_signal(number)
+    ended = finish(process)
+    if number == signal.SIGKILL:
+        assert ended.status == -signal.SIGKILL
+    else:
+        told = f"{number.name}: ended at once. The finished shards are kept in {tmp_path / 'killed'}. Run the same"
+        assert ended.status == 0 and told in ended.err and "Traceback" not in ended.err, ended.err
     assert len(finished) < 12 and not (work.parent / "1.0.0").exists()
-    time.sleep(2)  # its workers notice
+    assert not psutil.wait_procs(workers, timeout=60)[1]  # none is left
     done = [work / "dataset" / f"{entry.stem}.array_record" for entry in (work / "convert").glob("*.json")]
     kept = {identity(file) for file in done}
     assert 2 <= len(kept) < 12

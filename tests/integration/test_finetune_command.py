@@ -127,6 +127,16 @@ def test_the_json_has_the_curve_and_its_maximum(tuned):
     assert f"score {result['score']:.4g} (return)" in out and f"up to step {result['best_step']}" in out
 
 
+def test_its_report_has_its_curve_and_what_made_it(tuned, tmp_path):
+    workdir = shutil.copytree(tuned[0], tmp_path / "run")
+    [session] = map(json.loads, (workdir / "sessions.jsonl").read_text().splitlines())
+    assert session["command"].startswith("gato finetune ") and "cpu" in session["devices"]
+    assert gato("report", f"--workdir={workdir}").status == 0
+    text = (workdir / "report.html").read_text()
+    head = text.partition("<main>")[0]
+    assert 'id="curve"' in text and session["started"][:10] in head and session["versions"]["jax"] in head
+
+
 def test_it_learns_from_the_episodes_that_it_names(tuned, recorded):
     workdir, _, out = tuned
     began = json.loads((workdir / "finetune_start.json").read_text())
@@ -231,11 +241,11 @@ def test_a_task_without_an_environment_is_tuned_without_rollouts(tuned, config, 
         (["--from={tmp}/none.safetensors"], "--from={tmp}/none.safetensors: no checkpoint there"),
         (["--from="], "--from is missing"),
         (["--config.episodes=6", "--config.keep_best=6"], "episodes is 6, expected at most 5"),
-        (["--config.episodes=5"], "episodes 5 cannot be drawn from keep_best 4"),
+        (["--config.episodes=5"], "episodes is 5, expected at most keep_best (4)"),
         (["--config.dataset.source=recorded:{tmp}/none"], "{tmp}/none: no dataset"),
         (["--config.dataset.source=tokens:{tmp}"], "tokens:{tmp} can be trained on alone; name the dataset"),
         (["--config.context=5"], "a timestep of 7 tokens exceeds context 5"),
-        (["--config.epsiodes=1"], 'Did you mean "episodes" instead of "epsiodes"?'),
+        (["--config.epsiodes=1"], "unknown key 'epsiodes'. Did you mean 'episodes'?"),
         (["--config.steps=5"], "steps is 5, expected a multiple of evaluate_every (2)"),
         (["--config.model.dropout=1.5"], "config.model.dropout is 1.5, expected a number in [0, 1)"),
         (["loose"], "unexpected 'loose'"),

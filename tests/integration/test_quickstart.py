@@ -52,12 +52,12 @@ def test_a_changed_config_is_refused_with_its_key(finished):
 @pytest.mark.parametrize(
     "argument, said",
     [
-        ("--config.stpes=3", 'Did you mean "steps" instead of "stpes"?'),
+        ("--config.stpes=3", "config has the unknown key 'stpes'. Did you mean 'steps'?"),
         (
             "--config.steps=2",
             f"warmup_steps is {DEFAULTS.optimizer.warmup_steps}, expected less than steps (2)",
         ),
-        ("--config=none.py", "No such file or directory: 'none.py'"),
+        ("--config=none.py", "--config is none.py, expected a Python file"),
         ("--wordir=x", "Unknown command line flag 'wordir'. Did you mean: workdir ?"),
         ("loose", "unexpected 'loose'; everything is a flag"),
     ],

@@ -63,6 +63,17 @@ def test_a_failed_job_says_its_last_line_and_the_next_run_goes_on(tmp_path):
     assert ran.read_text().split() == ["a", "b", "b", "d"]
 
 
+def test_a_job_that_ended_in_order_before_it_was_done_is_run_again(tmp_path):
+    made = tmp_path / "made"
+    ends = Job("make", [sys.executable, "-c", "print('ended by SIGTERM')"], is_done=made.exists)
+    with pytest.raises(JobError, match="make stopped with status 0: ended by SIGTERM"):
+        Stages(tmp_path).run("make", [ends, job("other", "pass")])
+    Stages(tmp_path).run(
+        "make", [Job("make", [sys.executable, "-c", f"open({str(made)!r}, 'w')"], is_done=made.exists)]
+    )
+    assert "make" in Stages(tmp_path).done
+
+
 def test_what_runs_beside_a_failed_job_is_ended_even_if_it_will_not(tmp_path, monkeypatch):
     monkeypatch.setattr(stages_module, "_GRACE_SECONDS", 0.3)
     pids = tmp_path / "pids"

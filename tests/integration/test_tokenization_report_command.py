@@ -35,7 +35,7 @@ def test_the_flags_choose_the_grid_the_context_and_the_episodes(data, tmp_path):
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     settings = [(s["mu"], s["m"], s["bins"], s["patch"]) for s in numbers["settings"]]
     assert settings == [(10, 1, 64, 4), (10, 1, 128, 4), (10, 4, 64, 4), (10, 4, 128, 4)]
-    assert (numbers["episodes"], numbers["context"]) == (2, 80)
+    assert (numbers["episodes"], numbers["available"], numbers["context"]) == (2, 3, 80)
     assert numbers["settings"][0]["context_share"] == pytest.approx(8 / 80)
 
 

@@ -24,9 +24,9 @@ def test_collect_records_what_it_says(collected):
     workdir, said = collected
     assert said.status == 0 and TASK in said.out
     [(task, counts)] = json.loads((workdir / "collect.json").read_text())["tasks"].items()
-    assert task == TASK and set(counts) == {"episodes", "steps", "return_mean", "success_rate"}
+    assert task == TASK and set(counts) == {"episodes", "seeds", "steps", "return_mean", "success_rate"}
     dataset = open_dataset(workdir / "data" / DATASET / "1.0.0")
-    assert counts["episodes"] == len(dataset) == 4
+    assert counts["episodes"] == len(dataset) == 4 and counts["seeds"] == [0, 3]
     assert counts["steps"] == dataset.acting_lengths.sum()
     assert counts["return_mean"] == pytest.approx(dataset.returns.mean()) and counts["success_rate"] == 1.0
 
@@ -45,15 +45,20 @@ def test_train_notes_what_it_was_trained_on(trained):
     assert row["licence"] == "Apache-2.0" and "minigrid" in row["source"] and "BabyAIBot" in row["agent"]
 
 
+def test_train_notes_the_process_that_trained(trained):
+    [session] = map(json.loads, (trained / "sessions.jsonl").read_text().splitlines())
+    assert session["command"].startswith("gato train --config=") and "cpu" in session["devices"]
+
+
 def test_evaluate_scores_without_tensorflow(evaluated, trained):
     said, scores = evaluated
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
-    assert task == TASK and set(scores) == {"tasks", "aggregate"}
+    assert task == TASK and set(scores) == {"agent", "tasks", "aggregate"} and scores["agent"]["step"] == 20
     assert set(scores["aggregate"]) == {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
         "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
-        "success_rate",
+        "success_rate", "step", "temperature",
     }  # fmt: skip
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
     fraction = (result["agent"] - result["random"]) / (result["expert"] - result["random"])

@@ -157,7 +157,7 @@ def test_the_record_has_every_point_with_what_is_known_and_a_marked_blank(datase
     assert "consent: form 3, in the archive" in known["b"] and "annotated by Ben" in known["b"]
     assert known["b"].count("GAP: no consent is recorded") == 1 and "recorded for laboratory <B>" in known["b"]
     assert "2 episodes removed by the filter success_only" in known["c"] and "file 4: cut short" in known["c"]
-    assert "4 episodes of 120 steps" in known["e"]
+    assert "4 episodes, 120 steps in all" in known["e"]
     assert "75.0% real, 25.0% simulated" in known["f"]
     assert (
         "position[1] is degenerate: constant, always 2" in known["h"] and "licence ask us are not known" in known["h"]

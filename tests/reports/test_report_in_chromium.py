@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -34,6 +35,39 @@ def test_the_page_fits_its_width_and_asks_for_nothing(browser, made_run, tmp_pat
     picture = browser.screenshot({"x": 0, "y": 0, "width": width, "height": size["height"]})
     (tmp_path / f"report_{width}_{scheme}.png").write_bytes(picture)
     assert len(picture) > 20_000
+
+
+def test_a_wide_data_table_fits_and_names_break_at_slashes_only(browser, own_run):
+    rows = json.loads((own_run / "data.json").read_text())
+    rows[0] |= {
+        "dataset": "atari_extended/a-very-long-name-of-a-task-v5/with-a-long-variant-too",
+        "source": "; ".join(f"https://example.org/recordings/of-robot-{i}/episodes.parquet" for i in range(9)),
+        "licence": "CC-BY-NC-SA-4.0; MIT; a licence of our own that has a long name", "agent": "x" * 200,
+        "episodes": 123_456_789, "steps": 1_234_567_890, "kind": "real; simulated; synthetic",
+    }  # fmt: skip
+    (own_run / "data.json").write_text(json.dumps(rows))
+    page = write_report(own_run)
+    for width in (1280, 390):
+        browser.open(page, width, "light")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        overflows = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
+        assert browser.evaluate(overflows) == 0
+        lines = "[...document.querySelectorAll('.scores .name > *')].map(part => part.getClientRects().length)"
+        assert set(browser.evaluate(lines)) == {1}
+        tall = "[...document.querySelectorAll('.scores .name > *')].map(part => part.offsetHeight)"
+        assert max(browser.evaluate(tall)) < 30  # one line each
+
+
+def test_labels_at_the_ends_of_curves_are_there_on_a_desktop_and_the_legend_on_a_phone(browser, made_run):
+    page = write_report(made_run)
+    shown = "[...document.querySelectorAll('#training {}')].filter(e => e.getClientRects().length).length"
+    for width, labels, entries in ((1280, 8, 0), (390, 0, 8)):
+        browser.open(page, width, "light")
+        assert browser.evaluate(shown.format(".end")) == labels
+        assert browser.evaluate(shown.format(".legend > li")) == entries
+    browser.open(page, 1280, "light")
+    right = "Math.max(...[...document.querySelectorAll('.end')].map(e => e.getBoundingClientRect().right))"
+    assert browser.evaluate(right) <= 1180
 
 
 def test_the_animations_play(browser, made_run):

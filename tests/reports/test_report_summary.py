@@ -4,7 +4,7 @@ import pytest
 
 from gato_jax.reports import read_results, summary_table
 from gato_jax.reports.run import Results, TaskScore
-from gato_jax.reports.summary import duration, headline, number, short
+from gato_jax.reports.summary import duration, group_elements, headline, number, short
 
 
 def scored(*normalised: float | None) -> Results:
@@ -68,3 +68,8 @@ def test_figures_read_well():
     ]
     assert [short(v) for v in (4_900_000, 1500, 12, 1.18e9)] == ["4.9M", "1.5k", "12", "1.18B"]
     assert [duration(v) for v in (42, 150, 9000)] == ["42 s", "2.5 min", "2.5 h"]
+
+
+def test_elements_of_one_key_are_joined_and_runs_of_them_shortened():
+    names = ["action arm[4]", "action arm[1]", "camera", *(f"state[{n}]" for n in range(147)), "action arm[5]"]
+    assert group_elements(names) == ["action arm[1, 4 to 5]", "camera", "state[0 to 146]"]

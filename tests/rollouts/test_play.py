@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -180,3 +181,28 @@ def test_numbers_that_make_no_sense_are_refused(options):
 
 def test_nothing_to_play_is_no_error():
     assert played(RandomActor, seeds=[]) == [] == played(RandomActor, seeds=[], workers=2)
+
+
+KILLED = """
+import multiprocessing, time
+from gato_jax.rollouts import RandomActor, play
+from tests.rollouts.made_drift import TASK, Drift
+
+if __name__ == "__main__":
+    import threading
+    def tell():
+        while not (workers := multiprocessing.active_children()):
+            time.sleep(0.01)
+        print(workers[0].pid, flush=True)
+    threading.Thread(target=tell).start()
+    list(play(RandomActor, [(TASK, seed) for seed in range(10**4)], load=Drift, workers=1))
+"""
+
+
+def test_a_worker_does_not_outlive_its_killed_parent():
+    parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    worker = os.pidfd_open(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    assert select.select([worker], [], [], 60)[0]

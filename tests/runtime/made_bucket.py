@@ -8,12 +8,15 @@ import contextlib
 import http.server
 import io
 import json
+import pathlib
 import re
 import sys
 import threading
 import urllib.parse
 
 from fsspec.spec import AbstractFileSystem
+
+from gato_jax.runtime.paths import as_path
 
 OBJECTS: dict[str, bytes] = {}  # {BUCKET/NAME: content}
 _GENERATIONS: dict[str, int] = {}
@@ -120,7 +123,7 @@ class _Upload(io.BytesIO):
 class MadeGcs(AbstractFileSystem):
     """The buckets of OBJECTS as a file system; folders are prefixes of names, as in any bucket."""
 
-    protocol = ("gs", "gcs")
+    protocol = ("gs", "gcs", "s3")
     cachable = False
 
     def ls(self, path, detail=True, **_):
@@ -163,7 +166,8 @@ class MadeGcs(AbstractFileSystem):
         return _Upload(name)
 
     def cp_file(self, path1, path2, **_):
-        put(self._strip_protocol(path2), OBJECTS[self._strip_protocol(path1)])
+        if (name := self._strip_protocol(path1)) in OBJECTS:  # and no folder
+            put(self._strip_protocol(path2), OBJECTS[name])
 
     def _rm(self, path):
         name = self._strip_protocol(path)
@@ -180,9 +184,17 @@ class MadeGcs(AbstractFileSystem):
         pass
 
 
+def upload_folder(folder: pathlib.Path, address: str) -> pathlib.Path:
+    """Write all files of a folder below an address, and return the address as a path."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            (as_path(address) / file.relative_to(folder)).upload(file)
+    return as_path(address)
+
+
 @contextlib.contextmanager
 def made_bucket(monkeypatch):
-    """Serve buckets at gs:// to this process during the block, empty at first, and yield the address of one."""
+    """Serve buckets at gs:// and s3:// to this process during the block, and yield the address of an empty one."""
     from etils.epath import backend
     from orbax.checkpoint._src.path import gcs_utils
 
@@ -191,11 +203,11 @@ def made_bucket(monkeypatch):
     implementations = sys.modules["fsspec.registry"]._registry  # `fsspec.registry` is a read-only view of it
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
-    for protocol in ("gs", "gcs"):
+    for protocol in MadeGcs.protocol:
         monkeypatch.setitem(implementations, protocol, MadeGcs)
     backend.fsspec_backend._get_filesystem.cache_clear()
     OBJECTS.clear()

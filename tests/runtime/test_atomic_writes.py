@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from gato_jax.runtime import FolderInUseError
-from gato_jax.runtime.atomic_writes import atomic_file, atomic_folder, locked_folder
+from gato_jax.runtime.atomic_writes import atomic_file, atomic_folder
+from gato_jax.runtime.file_locks import locked_file
 
 
 def test_a_file_replaces_the_one_before_and_leaves_nothing_beside_it(tmp_path):
@@ -67,7 +68,7 @@ def test_a_folder_replaces_the_one_before_or_leaves_it(tmp_path):
 
 def test_two_writers_of_a_folder_are_kept_apart(tmp_path):
     with atomic_folder(tmp_path / "out") as content:
-        with pytest.raises(FolderInUseError, match="out.partial: another process is writing there"):
+        with pytest.raises(FolderInUseError, match=f"out.partial: process {os.getpid()} on .* is writing there"):
             with atomic_folder(tmp_path / "out"):
                 pass
         (content / "a").write_text("")
@@ -75,7 +76,7 @@ def test_two_writers_of_a_folder_are_kept_apart(tmp_path):
 
 
 def write_once(folder, written):
-    with locked_folder(folder.with_name("out.lock"), wait=True):
+    with locked_file(folder.with_name("out.lock"), on_wait=lambda: None):
         if not folder.exists():
             with atomic_folder(folder) as content:
                 (content / "a").write_text("")
@@ -93,17 +94,19 @@ def test_processes_that_wait_for_the_lock_write_once(tmp_path):
     assert written.get(timeout=10) and written.empty() and [process.exitcode for process in processes] == [0, 0, 0]
 
 
-def test_a_waiting_writer_survives_that_the_locked_folder_is_removed(tmp_path):
-    folder, order = tmp_path / "lock", []
+def test_a_waiting_writer_survives_that_the_locked_file_and_its_folder_are_removed(tmp_path):
+    path, order, waits = tmp_path / "folder" / "lock", [], threading.Event()
 
     def wait():
-        with locked_folder(folder, wait=True):
+        with locked_file(path, on_wait=waits.set):
             order.append("second")
 
-    with locked_folder(folder):
+    with locked_file(path):
         thread = threading.Thread(target=wait)
         thread.start()
+        assert waits.wait(30)
         order.append("first")
-        folder.rmdir()
+        path.unlink()
+        path.parent.rmdir()
     thread.join(timeout=30)
-    assert order == ["first", "second"] and folder.is_dir()
+    assert order == ["first", "second"] and path.exists()

@@ -17,7 +17,7 @@ from gato_jax.runtime.paths import BucketError, as_path
 @pytest.fixture
 def quick(monkeypatch):
     """Waits of a tenth of a second instead of a minute."""
-    for name, seconds in {"BEAT": 0.01, "WATCH": 1.0, "SETTLE": 0.0}.items():
+    for name, seconds in {"BEAT": 0.01, "WATCH": 1.0}.items():
         monkeypatch.setattr(bucket_locks, name, seconds)
 
 
@@ -77,8 +77,7 @@ def test_a_writer_that_was_killed_on_another_host_is_replaced(folder, quick, cap
     assert "process 7 on gone wrote there; waiting" in caplog.text
 
 
-def test_a_writer_that_was_killed_on_this_host_is_replaced_at_once(folder, caplog, monkeypatch):
-    monkeypatch.setattr(bucket_locks, "SETTLE", 0.0)
+def test_a_writer_that_was_killed_on_this_host_is_replaced_at_once(folder, caplog):
     writer = {"host": socket.gethostname(), "process": 2**22 + 1, "claim": "c"}  # above the largest process number
     (folder / "writer.lock").write_text(json.dumps(writer))
     with writer_lock(folder):

@@ -129,6 +129,24 @@ def test_what_is_damaged_is_refused(changes, message):
         assembled(**changes)
 
 
+def test_the_last_step_may_hold_an_observation_alone():
+    fields = dataclasses.replace(FIELDS, final_observation=True)
+    actions = columns()["a"]
+    actions[2] = np.nan
+    with pytest.raises(EpisodeRejected, match="action 'move' .* is nan at step 2"):
+        assemble(FIELDS, columns(a=actions).__getitem__, "file 7")
+    episode = assemble(fields, columns(a=actions).__getitem__, "file 7")
+    assert episode.final_observation and len(episode) == 3 and episode.acting_steps == 2
+    np.testing.assert_array_equal(episode.action["move"], [[0, 1, 2], [4, 5, 6], [0, 0, 0]])
+    assert Fields.from_json(fields.to_json(), "here") == fields
+    actions[1] = np.nan
+    with pytest.raises(EpisodeRejected, match="action 'move' .* is nan at step 1"):
+        assemble(fields, columns(a=actions).__getitem__, "file 7")
+    assert not assemble(
+        dataclasses.replace(FIELDS, final_observation=False), columns().__getitem__, "", final_observation=True
+    ).final_observation
+
+
 def test_a_missing_field_an_empty_episode_and_one_of_text_alone():
     made = columns()
     del made["state"]

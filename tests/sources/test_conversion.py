@@ -1,7 +1,6 @@
 """Tests of the conversion of recordings: files, rejections, interruption, a full disk, and changed sources."""
 
 import dataclasses
-import fcntl
 import functools
 import json
 import math
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Continuous, StoreError, open_dataset, write_dataset
-from gato_jax.runtime import FolderInUseError
+from gato_jax.runtime import FolderInUseError, writer_lock
 from gato_jax.sources import chatterbot_dialogues
 from gato_jax.sources.conversion import (
     ConversionError,
@@ -413,13 +412,9 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path, made):
 
 
 def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
-    work = tmp_path / "out" / NAME / "1.0.0.converting"
-    work.mkdir(parents=True)
-    handle = os.open(work, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(FolderInUseError, match="another process is writing there"):
-        converted(made, tmp_path / "out")
-    os.close(handle)
+    with writer_lock(tmp_path / "out" / NAME / "1.0.0.converting"):
+        with pytest.raises(FolderInUseError, match=f"process {os.getpid()} on .*, started at .* is writing there"):
+            converted(made, tmp_path / "out")
     assert converted(made, tmp_path / "out").episodes == 10
 
 

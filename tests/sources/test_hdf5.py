@@ -66,6 +66,30 @@ def test_splits_of_robomimic_are_its_masks(tmp_path):
     assert len({open_hdf5(file, split).fingerprint for split in ("train", "valid")}) == 2
 
 
+def test_a_layout_that_a_file_does_not_have(tmp_path):
+    """A file without the groups `mask` and `data` is named as such, whichever layout the caller names."""
+    aloha(tmp_path / "a.hdf5")
+    with pytest.raises(SourceError, match=r"a.hdf5: it has another layout than the one named \(no 'data' in '/'\)"):
+        open_hdf5(f"{tmp_path}#robomimic", fields=aloha_fields())
+    with pytest.raises(SourceError, match="a.hdf5: cannot infer its fields"):
+        open_hdf5(f"{tmp_path}#robomimic")
+    robomimic(tmp_path / "b.hdf5")
+    reader = open_hdf5(f"{tmp_path}#robomimic")
+    assert len(reader) == 3 and reader.rejected[0].location.endswith("a.hdf5")
+    with h5py.File(tmp_path / "b.hdf5", "a") as root:
+        root["mask/train"] = np.array([b"demo_0", b"\xff"])
+    with pytest.raises(SourceError, match="b.hdf5: a mask does not hold names of demonstrations"):
+        open_hdf5(f"{tmp_path}/b.hdf5")
+
+
+def test_a_camera_that_holds_a_single_number(tmp_path):
+    with h5py.File(robonet(tmp_path / "a.hdf5", encoding="raw"), "a") as root:
+        del root["env/cam0_video/frames"]
+        root["env/cam0_video/frames"] = 3.0
+    with pytest.raises(EpisodeRejected, match="'image' .* is the single value .*3.0.*, expected one for each step"):
+        open_hdf5(tmp_path, fields=ROBONET_FIELDS)[0]
+
+
 def test_robomimic_that_may_be_real_needs_fields(tmp_path):
     with pytest.raises(SourceError, match="environment type is 9, expected 1, 2 or 3.*Pass fields"):
         open_hdf5(robomimic(tmp_path / "real.hdf5", type=9))

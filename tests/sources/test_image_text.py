@@ -88,6 +88,9 @@ def test_coco_annotations_that_are_refused(tmp_path):
         ({"image_id": 7000, "caption": "x"}, "its image_id 7000 is not among the images"),
         ({"image_id": 0, "caption": " "}, "its caption is ' ', expected text"),
         ({"image_id": 0}, "its caption is None, expected text"),
+        ("a text", "it is 'a text', expected an object with image_id and caption"),
+        (None, "it is None, expected an object"),
+        ({"image_id": [0], "caption": "x"}, r"its image_id [0] is not among the images"),
     ]
     reader = open_image_text(write_coco(tmp_path, annotations=[annotation for annotation, _ in wrong]))
     assert len(list(reader)) == 12 and len(reader.rejected) == len(wrong)
@@ -228,6 +231,27 @@ def test_questions_that_are_refused(tmp_path):
     assert len(list(reader)) == 5 and reasons.keys() == {"1", "2", "3", "4", "1000"}
     assert "no answer" in reasons["1"] and "is not in" in reasons["2"] and "question is ''" in reasons["3"]
     assert "does not exist" in reasons["4"] and "answered twice" in reasons["1000"]
+
+
+def test_rows_of_any_other_kind_are_refused_one_by_one(tmp_path):
+    odd = [None, 5, "x", [], {}, {"question_id": [1]}, {"question_id": 2, "multiple_choice_answer": "y"}]
+    questions = [None, "x", {"question_id": 2, "image_id": [1], "question": "?"}, {"question_id": 3}]
+    reader = open_vqa(write_vqa(tmp_path / "vqa", questions=questions, annotations=odd))
+    reasons = [one.reason for one in reader.rejected]
+    assert len(list(reader)) == 5 and len(reasons) == len(odd) + 1
+    assert "it is None, expected an object with question_id" in reasons
+    assert sum("it holds no question, image and answer" in reason for reason in reasons) == 1
+    (tmp_path / "a.png").write_bytes(encode(pixels(1)))
+    names = ["a.png", "a\0b", "a" * 300]
+    rows = [json.dumps({"file_name": name, "text": "x"}) for name in names]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(rows))
+    reader = open_image_text(tmp_path)
+    assert len(reader) == 1 and [
+        "without NUL" in one.reason or "too long" in one.reason for one in reader.rejected
+    ] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(("kind", "mime"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")])

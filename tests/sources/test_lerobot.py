@@ -1,6 +1,7 @@
 """Tests of the LeRobot reader on datasets that LeRobot wrote: equality with LeRobot's own reading, and damage."""
 
 import dataclasses
+import io
 import json
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import venv
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pytest
 
@@ -273,6 +275,19 @@ def test_a_video_that_is_not_as_long_as_its_episode_is_listed(v3):
         reader.lengths.tolist() == [5, 4]
         and "has 5.0 frames, expected one for each of 7 steps" in reader.rejected[0].reason
     )
+
+
+def test_images_of_16_bits_are_refused_or_converted(tmp_path):
+    root, file = unpack("v3_0_image", tmp_path), io.BytesIO()
+    depth = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48) * 3
+    PIL.Image.fromarray(depth).save(file, "PNG")
+    rewrite(data_file(root, 0), with_column(FRONT, lambda rows: [{"bytes": file.getvalue(), "path": ""} for _ in rows]))
+    with pytest.raises(EpisodeRejected, match=r"'images/front'.*is uint16 of shape \(32, 48, 1\), expected uint8"):
+        open_lerobot(root)[0]
+    observation = {"depth": (f"depth({FRONT}, 500, 4000)", Image(height=32, width=48, channels=1))}
+    episode = open_lerobot(root, fields=dataclasses.replace(ARM, observation=observation))[0]
+    expected = np.rint(255 * np.clip((depth - 500.0) / 3500, 0, 1))
+    np.testing.assert_array_equal(episode.observation["depth"][0, ..., 0], np.where(depth > 0, expected, 0))
 
 
 def test_only_images_within_the_file_are_read(tmp_path):

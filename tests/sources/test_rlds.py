@@ -15,6 +15,7 @@ import pytest
 
 from gato_jax.episodes import Continuous, Provenance, StoreError
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader, SourceError, open_rlds, open_source, write_bridge_dataset
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
@@ -319,31 +320,16 @@ def test_a_dataset_is_found_by_name_and_a_missing_one_says_how_to_get_it(copy, t
         open_rlds("rlu_control_suite/fish_swim")
 
 
-def test_a_dataset_in_a_bucket_is_read_where_it_lies(tfrecord, tmp_path, monkeypatch):
-    import fsspec
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    class Bucket(MemoryFileSystem):
-        protocol, store, pseudo_dirs = ("gcs", "gs"), {}, [""]
-
-        def __init__(self, *args, finalize_on_close=True, **kwargs):
-            super().__init__(*args, **kwargs)
-
-        @classmethod
-        def _strip_protocol(cls, path):
-            return "/" + path.removeprefix("gs://").removeprefix("gcs://").strip("/")
-
-        def glob(self, path, **kwargs):  # gcsfs returns paths without a leading slash
-            return [found.lstrip("/") for found in super().glob(path, **kwargs)]
-
-    fsspec.register_implementation("gcs", Bucket, clobber=True)
+def test_a_dataset_in_a_bucket_is_read_where_it_lies(tfrecord, tmp_path, bucket, own_cache, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    address = f"{bucket}/bridge_dataset/1.0.0"
     for file in tfrecord.iterdir():
         if file.suffix != ".npz":
-            Bucket().pipe(f"gs://bucket/bridge_dataset/1.0.0/{file.name}", file.read_bytes())
-    dataset, here = open_rlds("gs://bucket/bridge_dataset/1.0.0"), open_rlds(tfrecord)
+            (as_path(address) / file.name).upload(file)
+    dataset, here = open_rlds(address), open_rlds(tfrecord)
     assert dataset.fingerprint == here.fingerprint and os.listdir(tmp_path / "gato_jax")
     np.testing.assert_array_equal(dataset[3].observation["image_0"], here[3].observation["image_0"])
+    assert not (own_cache / "buckets").exists()
     assert "tensorflow" not in sys.modules
 
 

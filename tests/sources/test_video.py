@@ -1,9 +1,17 @@
 """Tests of video decoding: exact frames from any position and codec, and detection of damage."""
 
+import subprocess
+
 import av
+import imageio_ffmpeg
 import numpy as np
+import PIL.Image
 import pytest
 
+from gato_jax.episodes import Continuous, Image, Provenance
+from gato_jax.sources.assembly import assemble
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.hdf5.file import decode_video
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.video import episode_frames
 
@@ -112,3 +120,84 @@ def test_a_list_of_other_files_is_no_video(video, tmp_path):
         assert container.format.name == "concat"  # as FFmpeg finds out by itself
     with pytest.raises(EpisodeRejected, match="list.mp4 cannot be decoded at step 0"):
         list(episode_frames(tmp_path / "list.mp4", np.arange(2) / 10, 10.0, "list"))
+
+
+def ffmpeg(*arguments):
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        ("-display_rotation", "90"),
+        ("-display_rotation", "-90"),
+        ("-display_rotation", "180"),
+        ("-display_hflip",),
+        ("-display_vflip",),
+        ("-display_rotation", "90", "-display_hflip"),
+    ],
+)
+def test_a_display_matrix_is_honoured_as_by_ffmpeg(turn, tmp_path):
+    ffmpeg(*turn, "-i", write_video(tmp_path / "up.mp4", frames=3), "-c", "copy", tmp_path / "turned.mp4")
+    ffmpeg("-i", tmp_path / "turned.mp4", "-frames:v", "1", tmp_path / "turned.png")
+    expected = np.asarray(PIL.Image.open(tmp_path / "turned.png").convert("RGB")).astype(int)
+    for frames in (read(tmp_path / "turned.mp4", 0, 3), [*decode_video(tmp_path / "turned.mp4", "it")]):
+        assert frames[0].shape == expected.shape and np.abs(frames[0] - expected).max() <= 3
+
+
+def test_any_other_angle_is_refused(tmp_path):
+    ffmpeg(
+        "-display_rotation", "30", "-i", write_video(tmp_path / "up.mp4", frames=3), "-c", "copy", tmp_path / "t.mp4"
+    )
+    with pytest.raises(EpisodeRejected, match="t.mp4 cannot be decoded at step 0 .its display matrix is"):
+        read(tmp_path / "t.mp4", 0, 3)
+
+
+@pytest.mark.parametrize("colourspace", ["ITU709", "ITU601"])
+@pytest.mark.parametrize("colour_range", ["MPEG", "JPEG"])
+def test_the_matrix_and_range_of_colours_are_those_of_the_stream(colourspace, colour_range, tmp_path):
+    matrix, extent = av.video.reformatter.Colorspace[colourspace], av.video.reformatter.ColorRange[colour_range]
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:32], picture[32:] = (200, 30, 30), (30, 200, 60)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix.value, extent.value
+        for _ in range(2):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=extent)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert np.abs(read(tmp_path / "a.mp4", 0, 2)[:, [8, 56], 40] - np.array([[200, 30, 30], [30, 200, 60]])).max() <= 4
+
+
+def assemble_video(file, path: str, channels: int):
+    """Return the observations of an episode whose camera is a video, read by a path."""
+    fields = Fields(
+        suite="lab",
+        task="see",
+        observation={"camera": (path, Image(height=64, width=96, channels=channels))},
+        action={"go": ("action", Continuous(shape=(1,), low=-1.0, high=1.0))},
+        provenance=Provenance(source="a test", licence="MIT", kind="real"),
+    )
+    columns = {"video": episode_frames(file, times(0, 3), RATE, "here"), "action": np.zeros(3)}
+    return assemble(fields, columns.__getitem__, "here").observation["camera"]
+
+
+def test_a_video_of_more_than_8_bits_is_refused_or_converted(tmp_path):
+    depth = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) * 10
+    with av.open(str(tmp_path / "depth.mp4"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "gray16le"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(depth, format="gray16le")))
+        container.mux(stream.encode())
+    with pytest.raises(EpisodeRejected, match=r"uint16 of shape \(64, 96, 1\), .*depth\(PATH, NEAR, FAR\)"):
+        assemble_video(tmp_path / "depth.mp4", "video", 3)
+    seen = assemble_video(tmp_path / "depth.mp4", "depth(video, 1000, 50000)", 1)[2, ..., 0]
+    np.testing.assert_array_equal(seen[depth > 0], np.rint(255 * np.clip((depth - 1000.0) / 49000, 0, 1))[depth > 0])
+    ffmpeg("-i", write_video(tmp_path / "up.mp4", frames=3), "-pix_fmt", "yuv420p10le", tmp_path / "ten.mp4")
+    with pytest.raises(EpisodeRejected, match=r"uint16 of shape \(64, 96, 3\), .*scale\(PATH, FACTOR\)"):
+        assemble_video(tmp_path / "ten.mp4", "video", 3)
+    eight = assemble_video(tmp_path / "ten.mp4", "scale(video, 0.00389105)", 3)
+    assert np.abs(eight[0].astype(int) - read(tmp_path / "up.mp4", 0, 1)[0]).mean() < 3

@@ -1,5 +1,6 @@
-"""A run of fifty small steps. `python -m tests.training.made_run DATA WORKDIR` trains it in a process of its own."""
+"""A run of fifty small steps. `python -m tests.training.made_run DATA WORKDIR [STEPS]` trains it in its own process."""
 
+import logging
 import pathlib
 import sys
 
@@ -30,5 +31,8 @@ def made_mixture(data: pathlib.Path, config: TrainConfig) -> Mixture:
 
 
 if __name__ == "__main__":
-    data, workdir = map(pathlib.Path, sys.argv[1:])
-    train(made_config(), made_mixture(data, made_config()), workdir)
+    logging.basicConfig(level=logging.INFO, force=True)
+    data, workdir = map(pathlib.Path, sys.argv[1:3])
+    changes = {} if len(sys.argv) < 4 else {"steps": int(sys.argv[3]), "log_every": 5}
+    config = made_config(**changes)
+    train(config, made_mixture(data, config), workdir)

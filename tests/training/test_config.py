@@ -63,7 +63,10 @@ def test_every_part_becomes_its_dataclass():
         ({"weighting": "equal"}, "config.weighting is 'equal', expected 'by_hand' or 'by_size' or 'by_task'."),
         ({"mesh": 3}, "config.mesh is 3, expected an object with the keys data, fsdp, tensor."),
         ({"checkpoints": {"every": 30}}, "checkpoints.every is 30, expected a multiple of log_every .20."),
-        ({"checkpoints": {"keep": 0}}, "checkpoints.keep is 0, expected a positive whole number. None keeps all"),
+        (
+            {"checkpoints": {"keep": 0}},
+            "checkpoints.keep is 0, expected a positive whole number or None. None keeps all",
+        ),
         (
             {"checkpoints": {"every": 20, "keep_every": 50}},
             "config.checkpoints: keep_every is 50, expected a multiple of every .20.. Change it, or set None",

@@ -132,6 +132,21 @@ def test_what_is_wrong_is_named(read, changes, said):
         read(**changes)
 
 
+def test_all_that_is_wrong_is_listed_at_once(read):
+    changes = {"steps": 21, "log_every": 3, "evaluate_evry": 2, "rollouts": -1, "datasets": {}, "seed": -1}
+    with pytest.raises(ConfigError) as refused:
+        read(**changes, model={"width": 64, "dropout": 1.0}, optimizer={"weight_decay": -1})
+    first, *problems = str(refused.value).splitlines()
+    assert first == "config has 9 problems:"
+    named = [
+        "datasets, which fine-tuning cannot set", "'evaluate_evry'", "config.model.width", "config.rollouts is -1",
+        "config.seed is -1", "config.model.dropout is 1.0", "config.optimizer.weight_decay is -1",
+        "config: evaluate_every is 2, expected a multiple of log_every (3)", "config: steps is 21, expected a",
+    ]  # fmt: skip
+    for words in named:
+        assert sum(words in line for line in problems) == 1, (words, problems)
+
+
 def test_a_config_without_a_dataset_is_refused(checkpoint, tmp_path):
     fields = {key: value for key, value in config().items() if key != "dataset"}
     with pytest.raises(ConfigError, match="config.dataset lacks the key 'source'. Add it"):

@@ -1,10 +1,14 @@
 """An image tokenizer learns to draw, uses its codes, goes on where it was killed and refuses another run's folder."""
 
+import math
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gato_jax.runtime import Interruption
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError
 from gato_jax.training import NonFiniteLossError
@@ -88,6 +92,15 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(uninterrupted, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, weights(tmp_path), weights(folder))
 
 
+def test_a_run_that_is_interrupted_keeps_its_last_step(uninterrupted, tmp_path):
+    _, metrics = uninterrupted
+    interruption = Interruption("")
+    interruption.request(signal.SIGTERM)
+    assert train_image_tokenizer(TINY, IMAGES, tmp_path, **ARGUMENTS, interruption=interruption) is None
+    assert (tmp_path / "training_state.npz").exists() and not (tmp_path / "image_tokenizer.json").exists()
+    assert train_image_tokenizer(TINY, IMAGES, tmp_path, **ARGUMENTS) == metrics
+
+
 def test_a_finished_run_is_not_run_again(uninterrupted):
     folder, metrics = uninterrupted
     only_the_hash = DiesAt(64)
@@ -129,7 +142,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"steps": 0}, "steps must be positive, got 0"),
+        ({"steps": 0}, "image_tokenizer.steps is 0, expected a positive whole number"),
+        ({"seed": -1, "learning_rate": math.nan}, "has 2 problems:\n  .*learning_rate is nan.*\n  .*seed is -1"),
         ({"images": []}, "no images to train on"),
         ({"images": [np.zeros((16, 16, 3), np.float32)]}, "image 0 must be uint8 .* got float32"),
         ({"images": [np.zeros((16, 16), np.uint8)]}, r"got uint8 of \(16, 16\)"),

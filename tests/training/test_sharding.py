@@ -56,14 +56,14 @@ def test_rows_and_pools_are_spread_over_data_and_fsdp():
 @pytest.mark.parametrize(
     "mesh, said",
     [
-        (MeshConfig(data=3), "expected a product of 8, the devices"),
-        (MeshConfig(fsdp=-1), "expected at most one -1"),
-        (MeshConfig(data=0), "is .0, 1, 1., expected positive numbers"),
+        ({"data": 3}, "expected a product of 8, the devices"),
+        ({"fsdp": -1}, "expected at most one -1"),
+        ({"data": 0}, "mesh.data is 0, expected -1 or a positive whole number"),
     ],
 )
 def test_a_mesh_that_does_not_fit_is_refused(mesh, said):
     with pytest.raises(ConfigError, match=said):
-        make_mesh(mesh)
+        make_mesh(MeshConfig(**mesh))
 
 
 def test_a_param_that_does_not_divide_is_named():

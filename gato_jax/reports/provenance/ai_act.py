@@ -91,8 +91,9 @@ def _design(lineage: Lineage) -> list[str]:
     ]
     facts += [f"{d.name}: {percent(d.weight)} of the rows." for d in lineage.datasets if d.weight is not None]
     if (training := lineage.training) is not None:
-        settings = ", ".join(f"{name} {training.run[name]}" for name in ("batch_size", "context", "steps", "seed"))
-        facts.append(f"Trained with {settings}; tokenized by the contract {training.contract}.")
+        settings = ", ".join(f"{name} {training.run[name]}" for name in ("batch_size", "context", "seed"))
+        trained = f"Trained for {number(training.step)} of {pluralize(training.run['steps'], 'planned step')}"
+        facts.append(f"{trained} with {settings}; tokenized by the contract {training.contract}.")
         if training.begun_as is not None:
             step, params = training.begun_as
             facts.append(f"Fine-tuned from the params {params} of step {step}, which need a record of their own.")
@@ -102,13 +103,13 @@ def _design(lineage: Lineage) -> list[str]:
 def _describe_modality(modality: Modality) -> str:
     """Return a phrase on the size of a modality, such as "7 continuous values" or "images of 84 x 84 pixels".
 
-    Of a discrete modality it is "2 of 5 discrete values" for two elements with five values each; of text, "text".
+    Of a discrete modality it is "2 elements with 5 values each"; of text, "text".
     """
     match modality:
         case Continuous():
             return f"{modality.size} continuous values"
         case Discrete():
-            return f"{modality.size} of {modality.n} discrete values"
+            return f"{pluralize(modality.size, 'element')} with {pluralize(modality.n, 'value')} each"
         case Image():
             return f"images of {modality.height} x {modality.width} pixels"
     return "text"
@@ -179,7 +180,7 @@ def _suitability(dataset: DatasetLineage) -> list[str]:
 
     For a dataset that was not measured, only the numbers of episodes and steps are returned.
     """
-    facts = [f"{pluralize(dataset.episodes, 'episode')} of {pluralize(dataset.steps, 'step')}."]
+    facts = [f"{pluralize(dataset.episodes, 'episode')}, {pluralize(dataset.steps, 'step')} in all."]
     if (data := dataset.measured) is not None:
         rate = f", success rate {percent(data.success_rate)}" if data.success_rate is not None else ""
         returns = f"mean return {number(data.returns.mean)}" if data.rewarded else "no rewards"

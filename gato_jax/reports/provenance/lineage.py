@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gato_jax.reports.provenance.conversions import ConversionLineage, read_conv
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
 from gato_jax.reports.run import ReportError
+from gato_jax.rollouts.recording import RECORDING_FILE
 from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import Contract
 
@@ -36,6 +37,8 @@ class DatasetLineage:
       provenances: {provenance: number of episodes}.
       weight: share of the training rows of an agent, in [0, 1]; None in the lineage of a dataset alone.
       conversions: the conversions that produced it, the newest first.
+      recording: seeds, actor and packages of a recording by `gato collect`, from which its episodes come; empty for
+        other episodes.
       measured: its statistics; None if its episodes were not read.
     """
 
@@ -46,6 +49,7 @@ class DatasetLineage:
     provenances: Mapping[Provenance, int]
     weight: float | None = None
     conversions: tuple[ConversionLineage, ...] = ()
+    recording: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     measured: DataStatistics | None = None
 
     @property
@@ -79,6 +83,7 @@ class DatasetLineage:
         left_out = {"rejected": len(self.rejected), "filtered": dict(self.filtered)}
         conversions = [dataclasses.asdict(conversion) for conversion in self.conversions]
         nested = left_out | {"conversions": conversions, "provenances": origins}
+        nested |= {"recording": dict(self.recording)} if self.recording else {}
         return {name: getattr(self, name) for name in plain} | nested
 
 
@@ -130,16 +135,29 @@ def dataset_lineage(spec: TaskSpec, measured: DataStatistics, folder: Path | Non
     Raises:
       ReportError: the record of a conversion in the folder is damaged.
     """
+    conversions = () if folder is None else read_conversions(folder)
     dataset = DatasetLineage(
         spec=spec,
         fingerprint=measured.fingerprint,
         episodes=measured.episodes,
         steps=measured.steps,
         provenances=measured.provenances,
-        conversions=() if folder is None else read_conversions(folder),
+        conversions=conversions,
+        recording={} if folder is None else _read_recording(folder, conversions),
         measured=measured,
     )
     return Lineage(datasets=(dataset,))
+
+
+def _read_recording(folder: Path, conversions: Sequence[ConversionLineage]) -> dict[str, Any]:
+    """Return how the episodes in a folder were recorded, before all conversions; {} if that is not known.
+
+    Raises:
+      ReportError: the record of the recording is damaged.
+    """
+    first = as_path(conversions[-1].folder or folder) if conversions else folder
+    recorded = read_json(first / RECORDING_FILE)
+    return {name: value for name, value in recorded.items() if name not in ("schema", "task")}
 
 
 def run_lineage(workdir: Path) -> Lineage:
@@ -165,12 +183,12 @@ def run_lineage(workdir: Path) -> Lineage:
     contract = Contract.from_json(header["contract"], str(store.directory))
     training = TrainingLineage(
         step=step, model=header["model"], contract=contract.fingerprint, run=header["run"],
-        begun_as=_read_start(workdir / "finetune_start.json"),
+        begun_as=read_start(workdir / "finetune_start.json"),
     )  # fmt: skip
     return Lineage(datasets=tuple(_read_dataset(row, contract, file) for row in rows), training=training)
 
 
-def _read_start(file: Path) -> tuple[int, str] | None:
+def read_start(file: Path) -> tuple[int, str] | None:
     """Return (step, digest) of the params that fine-tuning started from; None if the file does not exist.
 
     Args:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gato_jax.episodes.licences import parse_terms
 from gato_jax.reports.degeneracy import DEFINITION
-from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import bars
 from gato_jax.reports.recordings.comparison import Comparison, histogram
 from gato_jax.reports.recordings.findings import DataStatistics
 from gato_jax.reports.summary import percent, pluralize
+from gato_jax.reports.templates import page_environment
 
 _LISTED = 20  # the most rejections that the page lists
 _VALUES = 64  # the most values of a discrete element that the page draws

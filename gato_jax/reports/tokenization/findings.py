@@ -164,6 +164,7 @@ class TokenizationReport:
       dataset: name of the task.
       episodes, steps: number of episodes, and of steps at which an action was taken.
       context: length of the context in tokens.
+      available: number of episodes of the whole dataset; None if it is not known.
       settings: results of each tokenization of the grid.
       article_settings: results of each mu, bins and patch of the grid with m=1, the formula of a secondary article.
       sweep: errors of both formulas, the paper's and the one with m=1, on values of all magnitudes.
@@ -174,6 +175,7 @@ class TokenizationReport:
     episodes: int
     steps: int
     context: int
+    available: int | None
     settings: tuple[Setting, ...]
     article_settings: tuple[Setting, ...]
     sweep: tuple[SweepCell, ...]

@@ -33,7 +33,9 @@ from gato_jax.tokenization.error_context import episode_context, key_context
 _SIDES = ("observation", "action")
 
 
-def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context: int = 1024) -> TokenizationReport:
+def measure(
+    spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context: int = 1024, available: int | None = None
+) -> TokenizationReport:
     """Tokenize episodes under each setting, decode the tokens, and return the errors and numbers of tokens.
 
     Args:
@@ -41,6 +43,7 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
       episodes: the episodes; only the steps at which an action was taken are measured.
       grid: the settings.
       context: length of the context in tokens.
+      available: number of episodes of the dataset; None if it is not known.
 
     Raises:
       TokenizationError: a setting cannot represent a key of the task, or a value has no token; the message names the
@@ -64,6 +67,7 @@ def measure(spec: TaskSpec, episodes: Iterable[Episode], grid: Grid, *, context:
         episodes=count,
         steps=totals.texts.steps,
         context=context,
+        available=available,
         settings=tuple(totals.setting(layout, context) for layout in layouts),
         article_settings=tuple(totals.setting(layout, context) for layout in article_layouts),
         sweep=tuple(sweep(grid)),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from markupsafe import Markup
 
 from gato_jax.reports.degeneracy import DEFINITION, describe_count
-from gato_jax.reports.page import page_environment
 from gato_jax.reports.plots import Series, bars, line_chart
-from gato_jax.reports.summary import percent
+from gato_jax.reports.summary import percent, shorten_runs
+from gato_jax.reports.templates import page_environment
 from gato_jax.reports.tokenization.findings import Dimension, Setting, SweepCell, TokenizationReport
 from gato_jax.reports.tokenization.sweep import FORMULAS, curve
 from gato_jax.reports.tokenization.table import PAPERS, rows
@@ -98,14 +97,7 @@ def _grouped(shown: Setting, field: str) -> list[tuple[str, str]]:
     for d in shown.dimensions:
         if reason := getattr(d, field):
             groups.setdefault((d.side, d.key, reason), []).append(d.element)
-    return [(f"{side} {key}[{_runs(elements)}]", reason) for (side, key, reason), elements in groups.items()]
-
-
-def _runs(elements: list[int]) -> str:
-    """Format rising integers with each run shortened to its ends, such as "1, 4 to 6"."""
-    breaks = np.flatnonzero(np.diff(elements) > 1) + 1
-    runs = [(int(run[0]), int(run[-1])) for run in np.split(np.array(elements), breaks)]
-    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
+    return [(f"{side} {key}[{shorten_runs(elements)}]", reason) for (side, key, reason), elements in groups.items()]
 
 
 def _charts(shown: Setting) -> list[tuple[str, Markup, list[Series]]]:

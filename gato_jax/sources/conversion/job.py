@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
-from gato_jax.episodes.writer import check_destination
-from gato_jax.runtime.atomic_writes import locked_folder, replace_folder
+from gato_jax.episodes.writer import check_destination, local_root
+from gato_jax.runtime import writer_lock
+from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
@@ -25,6 +25,7 @@ from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
 from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
+from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
 _SCHEMA = 1
@@ -104,9 +105,10 @@ def convert(
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
+    log_image_sizes(readers)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
-    directory = Path(output) / dataset_name(spec.name) / version
+    directory = local_root(output) / dataset_name(spec.name) / version
     if file_format not in FILE_FORMATS:
         raise ConversionError(f"file_format is {file_format!r}, expected {' or '.join(FILE_FORMATS)}")
     manifest = Manifest(directory, file_format)
@@ -122,8 +124,8 @@ def convert(
     held = read_header(directory)
     if not overwrite and held == header:
         if manifest.folder.exists():  # a process was killed after the last rename
-            with _locked(manifest):
-                shutil.rmtree(manifest.folder)
+            with _locked(manifest), disk_errors(directory):
+                manifest.clear()
         return dataclasses.replace(_read_result(directory, splits), reused=True)
     check_destination(directory, spec, overwrite or held is not None)
     if held is not None and not overwrite:
@@ -138,17 +140,25 @@ def convert(
         _convert_all(worker, header, filters, max_rejected, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
-            shutil.rmtree(manifest.folder)
+            manifest.clear()
     return _read_result(directory, splits)
 
 
 @contextlib.contextmanager
 def _locked(manifest: Manifest) -> Iterator[None]:
-    """Lock the work folder during the block; raise FolderInUseError if another process holds the lock."""
-    with contextlib.ExitStack() as stack:
-        with disk_errors(manifest.directory):
-            stack.enter_context(locked_folder(manifest.folder))
-        yield
+    """Be the only writer of the work folder during the block, and remove the folder after it if nothing is left in it.
+
+    Raises:
+      FolderInUseError: another process is converting there.
+      StoreError: the disk is full or not writable.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            with disk_errors(manifest.directory):
+                stack.enter_context(writer_lock(manifest.folder))
+            yield
+    finally:
+        remove_if_empty(manifest.folder)
 
 
 def _convert_all(

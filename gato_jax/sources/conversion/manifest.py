@@ -21,6 +21,7 @@ from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EpisodeRow
 from gato_jax.runtime.atomic_writes import PARTIAL, atomic_file
+from gato_jax.runtime.file_locks import LOCK_FILES
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection, SourceError
 
@@ -99,7 +100,7 @@ class Manifest:
         with disk_errors(self.directory):
             begun = read_header(self.folder)
             if begun is None or (restart and begun != header):
-                self._clear()
+                self.clear()
                 for name in (self.dataset.name, *get_args(Phase)):
                     (self.folder / name).mkdir(parents=True)
                 write_json(self.folder / HEADER_FILE, header)
@@ -113,14 +114,15 @@ class Manifest:
             for leftover in list(self.folder.rglob(f"*{PARTIAL}-*")):
                 shutil.rmtree(leftover)
 
-    def _clear(self):
-        """Delete the content of the work folder.
+    def clear(self):
+        """Delete the content of the work folder except its lock.
 
         The header is deleted first: if the process is then killed, no conversion continues with the remaining files.
         """
         (self.folder / HEADER_FILE).unlink(missing_ok=True)
         for part in self.folder.iterdir():
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+            if part.name not in LOCK_FILES:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
 
     def read_finished(self, phase: Phase, shards: Sequence[Shard]) -> dict[Shard, ShardEntry]:
         """Return the entries of the finished shards, in order, and delete the entry files of the others.

@@ -6,6 +6,8 @@ import contextlib
 import io
 import logging
 import os
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +18,7 @@ from gato_jax.sources.conversion.shards import Shard
 
 _POLL_SECONDS = 0.5  # between updates of the progress bar
 _SHARDS_FOR_PROCESSES = 4  # with fewer, starting processes takes longer than the work
+_BEAM_WORKER = "gato_jax.sources.conversion.beam_worker"
 
 Work = Callable[[Shard], ShardEntry]
 
@@ -133,12 +136,20 @@ def _create_local_runner(options: Any) -> Any:
 
     `options` are parsed PipelineOptions.
     """
+    from apache_beam.options.pipeline_options import DirectOptions
     from apache_beam.portability.api import beam_provision_api_pb2 as provision
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    return FnApiRunner(provision_info=ExtendedProvisionInfo(provision.ProvisionInfo(pipeline_options=encoded)))
+    info, environment, direct = provision.ProvisionInfo(pipeline_options=encoded), None, options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_processing":
+        # With this mode, the runner would start workers that outlive a killed parent.
+        direct.direct_running_mode = "in_memory"
+        command = [sys.executable, "-m", _BEAM_WORKER, str(os.getpid())]
+        environment = SubprocessSDKEnvironment.from_command_string(f"exec {shlex.join(command)}")
+    return FnApiRunner(default_environment=environment, provision_info=ExtendedProvisionInfo(info))
 
 
 def _import_beam() -> Any:

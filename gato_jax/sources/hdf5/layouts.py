@@ -79,7 +79,7 @@ def _list_robomimic_splits(group: Any) -> dict[str, list[str]]:
             path: [f"data/{name}" for name in np.ravel(mask.asstr()[()])]
             for path, mask in iter_datasets(find_node(group, "mask"))
         }
-    except TypeError as error:
+    except (TypeError, UnicodeDecodeError) as error:
         raise SourceError(f"a mask does not hold names of demonstrations ({error})") from None
 
 
@@ -247,7 +247,7 @@ def _read_robonet_field(episode: Hdf5Episode, path: str) -> Any:
     else:
         dataset = find_node(folder, name)
         values = episode.read_values(dataset, path)
-        values = list(values) if is_image else values
+        values = list(values) if is_image and np.iterable(values) else values
     if isinstance(values, (list, np.ndarray)) and len(values) == episode.steps + 1:
         values = values[:-1]
     if is_image and dataset.attrs.get("image_format", "RGB") == "BGR":

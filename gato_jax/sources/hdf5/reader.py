@@ -20,6 +20,7 @@ from gato_jax.sources.hdf5.file import Hdf5Episode, contains, find_node, iter_da
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
 from gato_jax.sources.reader import (
     EpisodeRejected,
+    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -63,7 +64,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         steps.update(found[1])
         rejected.extend(found[2])
     if splits and split not in splits:
-        raise SourceError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
+        raise NoSplitError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     if not steps:
         reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
         raise SourceError(f"{path}: split {split!r} has no episode that can be read. {reasons}")

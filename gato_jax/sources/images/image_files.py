@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.images.credentials import read_credentials
@@ -22,6 +23,7 @@ from gato_jax.sources.pixels import decode_image
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
+    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -64,6 +66,23 @@ def image_fields(
     )
 
 
+def require_names(fields: Fields, names: Sequence[str], path: Path) -> Fields:
+    """Return fields whose paths are the names that a recording has.
+
+    Args:
+      fields: The fields.
+      names: The names, such as `image` and `caption`.
+      path: Path of the recording, for messages.
+
+    Raises:
+      SourceError: A field has another name, or the fields contradict each other.
+    """
+    if unknown := sorted({field.name for field, _ in fields.paths} - set(names)):
+        raise SourceError(f"cannot open {path}: it has no field {unknown[0]!r}, expected one of {', '.join(names)}")
+    _ = fields.spec  # raises an error if the fields contradict each other
+    return fields
+
+
 def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes], location: str) -> Episode:
     """Build the one-step episode of an encoded image and its texts.
 
@@ -79,7 +98,7 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
     """
     if empty := [key for key, text in texts.items() if not text.strip()]:
         raise EpisodeRejected(location, f"its {empty[0]} is empty, expected text. Add the text.")
-    pixels, mime = _decode(image, location), _mime_type(image, location)
+    pixels, mime = _decode(image, location), _mime_type(image)
     try:
         credentials = read_credentials(image, mime)
     except SourceError as error:
@@ -111,13 +130,10 @@ def _decode(image: bytes, location: str) -> np.ndarray:
     return np.asarray(background.convert("RGB"))
 
 
-def _mime_type(image: bytes, location: str) -> str:
-    """Return the MIME type of an image file, or "" if its format has none; raise EpisodeRejected if it is no image."""
-    try:
-        with PIL.Image.open(io.BytesIO(image)) as picture:
-            return PIL.Image.MIME.get(picture.format or "", "")
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise EpisodeRejected(location, f"its image cannot be decoded ({error})") from None
+def _mime_type(image: bytes) -> str:
+    """Return the MIME type of an image file that can be decoded, or "" if its format has none."""
+    with PIL.Image.open(io.BytesIO(image)) as picture:
+        return PIL.Image.MIME.get(picture.format or "", "")
 
 
 def open_images(
@@ -158,7 +174,7 @@ def open_images(
             rejected.append(Rejection(location, problem))
     if not images:
         first = f" The first of {len(rejected)} rejected annotations: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
+        raise NoSplitError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -208,6 +224,8 @@ def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | N
             return None
     except SourceError as error:
         return str(error)
+    except (OSError, ValueError) as error:  # the name is too long, or holds a NUL
+        return f"its image {name!r:.60} cannot be looked up ({describe_error(error)})"
     return f"its image {name!r} is not in {folder}. Copy it there."
 
 

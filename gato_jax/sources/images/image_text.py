@@ -8,13 +8,23 @@ from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.sources.images.image_files import AnnotatedImage, find_folder, image_fields, open_images, read_json
+from gato_jax.sources.fields import Fields
+from gato_jax.sources.images.image_files import (
+    AnnotatedImage,
+    find_folder,
+    image_fields,
+    open_images,
+    read_json,
+    require_names,
+)
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import RecordedEpisodes, Rejection, SourceError, is_in_split
+from gato_jax.sources.reader import NoSplitError, RecordedEpisodes, Rejection, SourceError, is_in_split
 
 
-def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64)) -> RecordedEpisodes:
+def open_image_text(
+    path: str | Path, split: str = "train", *, size: tuple[int, int] = (64, 64), fields: Fields | None = None
+) -> RecordedEpisodes:
     """Open one split of a dataset of captioned images, one episode for each caption.
 
     The layout is recognised by the files that exist; the first of these that applies is used:
@@ -33,18 +43,23 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
       split: Name of the split, as in the names of files or folders; `train` or `test` if the layout has no splits.
       size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
         to the aspect ratio.
+      fields: Fields to read instead, for another fit, another name of the task, or a decoder. Their paths are `image`
+        and `caption`, for example `grey_to_rgb(depth(image, 200, 4000))`. `size` is then ignored.
 
     Raises:
       SourceError: The folder has none of these layouts, the split does not exist, no annotation of the split names an
         image that exists, or `provenance.json` is damaged. Damaged images raise EpisodeRejected when they are read.
     """
     path = Path(path)
+    if fields is None:
+        fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
+    fields = require_names(fields, ("image", "caption"), path)
     if list(path.glob("annotations/captions_*.json")):
-        return _open_coco(path, split, size)
+        return _open_coco(path, split, fields)
     if path.suffix == ".tar" or list(path.glob("*.tar")):
-        return open_webdataset(path, split, size)
+        return open_webdataset(path, split, fields)
     if (path / split / "metadata.jsonl").is_file() or (path / "metadata.jsonl").is_file():
-        return _open_imagefolder(path, split, size)
+        return _open_imagefolder(path, split, fields)
     compressed = " Unpack the *.tar.gz files, which have no random access." if list(path.glob("*.tar.gz")) else ""
     raise SourceError(
         f"cannot open {path}: it has no annotations/captions_*.json, *.tar or metadata.jsonl (of split {split!r}). "
@@ -52,7 +67,7 @@ def open_image_text(path: str | Path, split: str = "train", *, size: tuple[int, 
     )
 
 
-def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+def _open_coco(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
     """Open a split in the layout of COCO captions, `annotations/captions_SPLITYEAR.json` with images in `SPLITYEAR`.
 
     `split` is the name without the year, such as `train`. The images may also be in `images/SPLITYEAR`.
@@ -66,14 +81,14 @@ def _open_coco(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisode
     files = [(file, match["subset"]) for file, match in found if match["split"] == split]
     if len(files) != 1:
         existing = ", ".join(f"{match['split']} in {file.name}" for file, match in found)
-        raise SourceError(
+        raise (SourceError if files else NoSplitError)(
             f"cannot open {path}: it has {len(files)} files of split {split!r}, expected 1. It has {existing}."
         )
     [(file, subset)] = files
     return open_images(
         path,
         split,
-        image_fields(path, "captions", size, input_texts=(), target_text="caption"),
+        fields,
         folder=find_folder(path, subset),
         items=read_json(file, lambda content: list(_coco_items(content, str(file)))),
         annotations=[file],
@@ -84,14 +99,19 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
     """Yield an annotated image for each caption of a COCO annotation file, in order.
 
     A caption that is blank, or whose image_id is not in the file's list of images, yields a Rejection. Whether the
-    image file exists is not checked.
+    image file exists is not checked. Entries of the list of images without an id and a file name are ignored.
 
     Args:
-      content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`, or an
-        image has no id or file name.
+      content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`.
       file: Path of the file, for messages.
     """
-    names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    names = {
+        image["id"]: image["file_name"]
+        for image in content["images"]
+        if isinstance(image, Mapping)
+        and isinstance(image.get("id"), (int, str))
+        and isinstance(image.get("file_name"), str)
+    }
     for number, annotation in enumerate(content["annotations"]):
         location = f"{file}, annotation {number}"
         if not isinstance(annotation, Mapping):
@@ -106,7 +126,7 @@ def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]
             yield location, names[image_id], {"caption": caption.strip()}
 
 
-def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+def _open_imagefolder(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
     """Open a split in the layout of Hugging Face's imagefolder.
 
     `path/SPLIT/metadata.jsonl` is used as a whole, if it exists. Otherwise `path/metadata.jsonl` is used, and `split`,
@@ -118,7 +138,6 @@ def _open_imagefolder(path: Path, split: str, size: tuple[int, int]) -> Recorded
     has_split_folder = (path / split / "metadata.jsonl").is_file()
     folder = path / split if has_split_folder else path
     items = _imagefolder_items(folder / "metadata.jsonl", None if has_split_folder else split)
-    fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
     return open_images(path, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gato_jax.episodes import Episode
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.images.image_files import image_episode, image_fields
+from gato_jax.sources.images.image_files import image_episode
 from gato_jax.sources.language.chatterbot import is_held_out
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -30,7 +30,7 @@ _SAMPLE = np.dtype(  # number of the shard; offsets and sizes of image and text 
 )
 
 
-def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEpisodes:
+def open_webdataset(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
     """Open one split of WebDataset shards as one-step episodes, one for each captioned image.
 
     The headers of all shards are read once, to find the samples. A sample is the successive members of a shard that
@@ -39,8 +39,7 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
     Args:
       path: A shard, or a folder with `*.tar` files directly in it.
       split: `train` or `test`; about one sample in twenty belongs to `test`, by the hash of its key.
-      size: (height, width) of the observed image in pixels. Images are resized to it by area averaging, without regard
-        to the aspect ratio.
+      fields: The fields to read, with the paths `image` and `caption`.
 
     Returns:
       The episodes of all samples with an image and a text. Incomplete samples of both splits, and damaged shards, are
@@ -52,7 +51,6 @@ def open_webdataset(path: Path, split: str, size: tuple[int, int]) -> RecordedEp
     import tqdm
 
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
-    fields = image_fields(path, "captions", size, input_texts=(), target_text="caption")
     is_in_split(split, False)  # refuses an unknown split before anything is read
     samples, rejected = [], []
     for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{path}: members", unit=" shards", delay=2)):

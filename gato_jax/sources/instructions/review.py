@@ -14,6 +14,7 @@ from typing import Any, Literal
 from gato_jax.episodes import SpecError, TaskSpec
 from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.runtime.atomic_writes import atomic_file
+from gato_jax.runtime.paths import as_path
 from gato_jax.sources.instructions.phrasings import INSTRUCTION_KEY, spec_with_instruction
 from gato_jax.sources.reader import EpisodeReader, SourceError
 
@@ -121,7 +122,7 @@ class Review:
           SourceError: The file does not exist or is not a valid review. The message names the file and the field.
         """
         try:
-            fields = json.loads(Path(file).read_text())
+            fields = json.loads(as_path(file).read_text())
             if isinstance(fields, Mapping):
                 fields = {name: value for name, value in fields.items() if name != "how_to_edit"}
             return DataclassReader(error=SourceError).read(cls, fields, str(file))

@@ -19,7 +19,13 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue, is_held_out
 from gato_jax.sources.language.text_files import Record, file_suffix, find_files, select_records
 from gato_jax.sources.provenance_file import read_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files, is_in_split
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    NoSplitError,
+    RecordedEpisodes,
+    fingerprint_files,
+    is_in_split,
+)
 
 _ParseText: TypeAlias = Callable[[Record, bytes], str]  # a record and its bytes to the text of the episode
 
@@ -97,7 +103,7 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
     records, rejected = select_records(files, is_selected, f"{path}: {suite}")
     if not records:
         first = f" The first of {len(rejected)} damaged records: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}")
+        raise NoSplitError(f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}")
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,

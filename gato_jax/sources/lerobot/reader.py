@@ -17,7 +17,14 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
 from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
 from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    NoSplitError,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+)
 from gato_jax.sources.video import episode_frames
 
 _log = logging.getLogger(__name__)
@@ -113,7 +120,7 @@ def _episodes_of_split(metadata: LeRobotMetadata, split: str) -> list[LeRobotEpi
     """Return the episodes of a split, in the order of `metadata`; raise SourceError if the dataset does not have it."""
     if split not in metadata.splits:
         splits = ", ".join(metadata.splits) or "none"
-        raise SourceError(f"cannot open {metadata.root}: it has no split {split!r}. Its splits: {splits}.")
+        raise NoSplitError(f"cannot open {metadata.root}: it has no split {split!r}. Its splits: {splits}.")
     return [episode for episode in metadata.episodes if episode.index in metadata.splits[split]]
 
 

@@ -18,7 +18,14 @@ from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_r
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
 from gato_jax.sources.provenance_file import update_provenance
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, Rejection, SourceError, fingerprint_files
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    NoSplitError,
+    RecordedEpisodes,
+    Rejection,
+    SourceError,
+    fingerprint_files,
+)
 
 _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of an image are ordered
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
@@ -89,7 +96,7 @@ def _list_files(path: Path, split: str) -> list[Path]:
     if (path / split).is_dir():
         path = path / split
     elif split != "train":
-        raise SourceError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
+        raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
     files = [path] if path.is_file() else sorted(path.rglob("*.mcap"))
     if not files:
         raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.")

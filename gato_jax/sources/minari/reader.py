@@ -18,6 +18,7 @@ from gato_jax.sources.hdf5.file import find_node, iter_datasets
 from gato_jax.sources.minari.spaces import infer_fields
 from gato_jax.sources.reader import (
     EpisodeRejected,
+    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -48,7 +49,7 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
         EpisodeRejected when the episode is read.
     """
     if split != "train":
-        raise SourceError(f"{path}: no split {split!r}; it has train")
+        raise NoSplitError(f"{path}: no split {split!r}; it has train")
     if fields is not None and fields.final_observation is False:
         raise SourceError(
             f"{path}: final_observation is false, expected true or none, because a Minari episode ends with an "

@@ -6,7 +6,7 @@ import collections
 import re
 from pathlib import Path
 
-from gato_jax.sources.reader import SourceError
+from gato_jax.sources.reader import NoSplitError, SourceError
 
 _SHARD = re.compile(r"(?P<split>[\w.]+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?")
 _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
@@ -35,7 +35,7 @@ def list_split_files(path: Path, split: str) -> list[Path]:
     for file in files:
         splits[_split_name(file, path)].append(file)
     if split not in splits:
-        raise SourceError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
+        raise NoSplitError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     _require_all_shards(splits[split])
     return splits[split]
 

@@ -109,11 +109,13 @@ class _LastStep:
     Attributes:
       final_observation: Whether it is, unless its `is_last` is false.
       if_discount_is_zero: Whether that holds only if its discount is 0.
+      reward_is_void: Whether the reward of such a step is read as 0.
       reason: Origin of the rule, in words.
     """
 
     final_observation: bool
     if_discount_is_zero: bool = False
+    reward_is_void: bool = False
     reason: str
 
     @classmethod
@@ -129,6 +131,7 @@ class _LastStep:
             return cls(
                 final_observation=entry.final_observation,
                 if_discount_is_zero=entry.final_if_discount_is_zero,
+                reward_is_void=entry.final_reward_is_void,
                 reason="as is known of this dataset",
             )
         if "is_last" in dataset_parser(directory).features["steps"].feature:
@@ -187,7 +190,10 @@ def _read(directory: str, fields: Fields, last_step: _LastStep, address: tuple[s
 
     flags = tuple(flag for flag in _STEP_FLAGS if f"steps/{flag}" in columns)
     final_observation = last_step.is_final_observation(columns)
-    return assemble(fields, column, location, step_flags=flags, final_observation=final_observation)
+    episode = assemble(fields, column, location, step_flags=flags, final_observation=final_observation)
+    if episode.final_observation and last_step.reward_is_void:
+        return dataclasses.replace(episode, reward=np.append(episode.reward[:-1], np.float32(0)))
+    return episode
 
 
 def _with_provenance(directory: str, fields: Fields) -> Fields:

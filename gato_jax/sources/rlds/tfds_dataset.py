@@ -16,10 +16,8 @@ import numpy as np
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
-from gato_jax.sources.reader import Rejection, SourceError
-
-# By default etils.epath starts TensorFlow to open gs://; with this variable, set before its first use, it uses gcsfs.
-os.environ.setdefault("EPATH_USE_TF", "false")
+from gato_jax.runtime.paths import BucketError, BucketPath, as_path
+from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 
 INFO_FILE = "dataset_info.json"
 _SHARD = re.compile(r"-(\d+)(-of-\d+)?$")
@@ -50,7 +48,14 @@ class TfdsDataset:
 
 
 def to_epath(path: str | os.PathLike[str]) -> Any:
-    """Return the path as an `etils.epath.Path`, which also opens gs:// buckets, without TensorFlow."""
+    """Return the path as an `etils.epath.Path`, which also opens buckets, without TensorFlow.
+
+    Raises:
+      BucketError: The path is in a bucket that cannot be opened.
+    """
+    path = as_path(path)
+    if isinstance(path, BucketPath):
+        return path.remote
     from etils import epath
 
     return epath.Path(path)
@@ -75,10 +80,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
         files = {file.name: file for file in directory.glob(f"*-{split}.*record-*")}
-    except ImportError as error:
-        raise SourceError(
-            f"cannot open {path}: {error}. Run pip install gcsfs to read gs://, or copy the folder here."
-        ) from None
+    except (ImportError, BucketError) as error:
+        raise SourceError(f"cannot open {path}: {error} Or copy the folder to a disk.") from None
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
@@ -87,7 +90,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             "NAME/VERSION that contains it."
         ) from None
     if split not in counts:
-        raise SourceError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
+        raise NoSplitError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")
     if (file_format or "tfrecord") not in FILE_FORMATS:
         raise SourceError(
             f"cannot open {directory}: its file format is {file_format}, expected {' or '.join(FILE_FORMATS)}. Prepare "

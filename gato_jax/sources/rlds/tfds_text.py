@@ -15,10 +15,12 @@ import numpy as np
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
 from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError
 from gato_jax.sources.rlds.tfds_dataset import dataset_parser, open_record_file, open_tfds
+from gato_jax.sources.rlds.tfds_images import decode_tfds_image, is_image
 from gato_jax.sources.rlds.tfds_lengths import RecordLengths
 
 _IMAGE = Image(height=224, width=224, fit="pad")
@@ -182,13 +184,16 @@ def _read(
         raise
     except Exception as error:  # RecordError, or any error of protobuf and TFDS for a record with other fields
         raise EpisodeRejected(location, f"it cannot be read ({describe_error(error)})") from error
+    dialogue = parse_path(fields.action["text"][0]).name if is_dialogue else None
     repeated_branch = repeated_field.split("/")[0] if repeated_field else None
 
     def column(path: str) -> list[Any]:
-        values = columns[path]
+        values, feature = columns[path], columns.feature(path)
+        if is_image(feature) and isinstance(values, bytes):
+            return [decode_tfds_image(values, feature, f"field {path!r}", location)]
         if repeated_branch is not None and path.split("/")[0] == repeated_branch:
             return [values[item]]
-        if is_dialogue and path == fields.action["text"][0]:
+        if is_dialogue and path == dialogue:
             try:
                 return [format_dialogue([utterance.decode() for utterance in values])]
             except UnicodeDecodeError as error:

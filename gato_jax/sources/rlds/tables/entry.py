@@ -23,6 +23,8 @@ class RldsEntry:
       final_observation: Whether the last step of an episode holds an observation without an action, as RLDS defines
         `is_last`. Otherwise every step has an action.
       final_if_discount_is_zero: Whether that holds only for episodes whose last discount is 0.
+      final_reward_is_void: Whether the reward beside a final observation is a placeholder that is not 0. It is read as
+        0, because the return of the episode would count it.
     """
 
     fields: Fields
@@ -30,6 +32,7 @@ class RldsEntry:
     location: str | None = None
     final_observation: bool = False
     final_if_discount_is_zero: bool = False
+    final_reward_is_void: bool = False
 
     @property
     def download_hint(self) -> str:

@@ -26,6 +26,7 @@ def _entry(
     equipment: str,
     reward: str = "reward",
     control_rate_hz: float | None = None,
+    final_reward_is_void: bool = False,
 ) -> tuple[str, RldsEntry]:
     """Return name and entry of the dataset `suite/task`.
 
@@ -39,6 +40,7 @@ def _entry(
       equipment: Name of the simulator.
       reward: Path of the reward.
       control_rate_hz: Control rate in Hz, or None for tasks without physical time.
+      final_reward_is_void: As in RldsEntry.
     """
     fields = Fields(
         suite=suite,
@@ -56,7 +58,12 @@ def _entry(
         control_rate_hz=control_rate_hz,
         reward=reward,
     )
-    return f"{suite}/{task}", RldsEntry(fields=fields, action_meaning=meaning, final_observation=True)
+    return f"{suite}/{task}", RldsEntry(
+        fields=fields,
+        action_meaning=meaning,
+        final_observation=True,
+        final_reward_is_void=final_reward_is_void,
+    )
 
 
 def _vectors(sizes: Mapping[str, int], folder: str = "observation") -> dict[str, Field]:
@@ -221,6 +228,7 @@ def _real_world() -> NamedEntries:
                     equipment="MuJoCo",
                     reward="scalar(reward)",
                     control_rate_hz=rate,
+                    final_reward_is_void=True,  # the builder repeats the first reward there
                 )
 
 

@@ -1,0 +1,71 @@
+"""The file of an agent's scores, results.json, to which each evaluation adds its tasks.
+
+`tasks` holds the scores of one checkpoint at one temperature, which `agent` names, and `aggregate` is over these alone.
+The scores of other checkpoints and temperatures are kept under `earlier`, a list of {"agent", "tasks"}.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from gato_jax.evaluation.episode_scores import PlayedBy
+from gato_jax.evaluation.scores import aggregate
+from gato_jax.runtime.atomic_writes import atomic_file
+
+
+class ResultsFileError(ValueError):
+    """A file that scores cannot be added to; the message names the file, the reason and the remedy."""
+
+
+def read_results_file(path: pathlib.Path) -> dict[str, Any]:
+    """Return the content of a file of scores; {} if there is none, or if the path is no regular file, as a pipe.
+
+    Raises:
+      ResultsFileError: the file is not JSON or holds no object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ResultsFileError(
+            f"{path} is not JSON ({error}). Delete the file, or name another one with --json."
+        ) from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("tasks", {}), dict):
+        raise ResultsFileError(
+            f"{path} is {fields!r:.40}, expected an object. Delete it, or name another file with --json."
+        )
+    return fields
+
+
+def merge_results(held: Mapping[str, Any], agent: PlayedBy, tasks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a file after an evaluation.
+
+    Args:
+      held: the content before, which is not changed. Fields of other origin, such as `held_out`, are kept.
+      agent: the agent that was evaluated.
+      tasks: {task: entry}, each of which replaces an entry of the same task and agent.
+    """
+    groups = [{"agent": held.get("agent"), "tasks": held["tasks"]}] if held.get("tasks") else []
+    groups += held.get("earlier", [])
+    mine, key = dict(tasks), agent.to_json()
+    for group in groups:
+        if group["agent"] == key:
+            mine = {**group["tasks"], **mine}
+    earlier = [group for group in groups if group["agent"] != key]
+    others = {name: value for name, value in held.items() if name not in ("agent", "tasks", "aggregate", "earlier")}
+    merged = {**others, "agent": key, "tasks": mine, "aggregate": aggregate(mine)}
+    return merged | ({"earlier": earlier} if earlier else {})
+
+
+def write_results_file(path: pathlib.Path, fields: Mapping[str, Any]):
+    """Write the file atomically; a path that is no regular file, such as a pipe, is written to."""
+    text = json.dumps(fields, indent=2)
+    if path.exists() and not path.is_file():
+        path.write_text(text)
+        return
+    with atomic_file(path) as written:
+        written.write_text(text)

@@ -1,0 +1,142 @@
+"""A recording that is broken off goes on to the same bytes; seeds decide the episodes; nothing is replaced unasked."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from gato_jax.environments import RECORDING_SEEDS
+from gato_jax.episodes import StoreError, open_dataset
+from gato_jax.rollouts import ActorFailure, RandomActor, Recording, record
+from gato_jax.runtime import FolderInUseError, writer_lock
+from tests.evaluation.made_environment import register_drift
+from tests.rollouts.made_drift import Drift, QuittingActor
+from tests.tokenization.made_tasks import CONTROL
+
+
+class Killed(BaseException):
+    """Exception that stands for the death of the process."""
+
+
+class MortalActor(RandomActor):
+    """Dies at the episode of this seed."""
+
+    dies_at: int | None = 7
+    played: list[int] = []
+
+    def reset(self, environments, seeds):
+        if self.dies_at in seeds:
+            raise Killed
+        self.played.extend(seed for seed in seeds if seed is not None)
+        super().reset(environments, seeds)
+
+
+@pytest.fixture(autouse=True)
+def drift(monkeypatch):
+    register_drift(monkeypatch)
+    monkeypatch.setattr(MortalActor, "played", [])
+
+
+def planned(root: pathlib.Path, **changes) -> Recording:
+    given = {"spec": CONTROL, "actor": "random", "seeds": range(3, 13), **changes}
+    return Recording(root=root, **given)
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def broken_off(recording: Recording):
+    with pytest.raises(Killed):
+        record(recording, MortalActor, load=Drift)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of an unbroken recording."""
+    root = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        register_drift(patch)
+        record(planned(root), RandomActor, load=Drift)
+    return contents(root)
+
+
+@pytest.mark.parametrize("damage", ["none", "cut short", "flipped"])
+def test_a_recording_that_is_broken_off_goes_on_to_the_same_bytes(tmp_path, whole, damage, monkeypatch):
+    recording = planned(tmp_path)
+    broken_off(recording)
+    assert MortalActor.played == [3, 4, 5, 6] and not recording.directory.exists()
+    journal = recording.work_folder / "episodes.tfrecord"
+    content = journal.read_bytes()
+    flipped = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+    journal.write_bytes({"none": content, "cut short": content[:-5], "flipped": flipped}[damage])
+    MortalActor.played.clear()
+    monkeypatch.setattr(MortalActor, "dies_at", None)
+    record(recording, MortalActor, load=Drift)
+    assert MortalActor.played[0] == (7 if damage == "none" else 6) and len(MortalActor.played) < 8
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("options", [{"environments": 3}, {"workers": 2}])
+def test_the_dataset_is_the_same_however_it_is_played(tmp_path, whole, options):
+    record(planned(tmp_path), RandomActor, load=Drift, **options)
+    assert contents(tmp_path) == whole
+
+
+def test_other_seeds_are_other_episodes_and_the_dataset_says_which(tmp_path, whole):
+    first = open_dataset(record(planned(tmp_path / "a"), RandomActor, load=Drift))
+    other = open_dataset(record(planned(tmp_path / "b", seeds=range(13, 23)), RandomActor, load=Drift))
+    assert not set(first.index.digest.tolist()) & set(other.index.digest.tolist())
+    described = json.loads((other.directory / "recording.json").read_text())
+    assert (described["first_seed"], described["episodes"], described["actor"]) == (13, 10, "random")
+
+
+@pytest.mark.parametrize("seeds", [range(0), range(-1, 3), range(0, 10, 2), range(RECORDING_SEEDS[-1], 1_000_001)])
+def test_seeds_of_other_purposes_are_refused(tmp_path, seeds):
+    with pytest.raises(ValueError, match="expected consecutive seeds from 0 to 999999. Later ones are kept for eval"):
+        planned(tmp_path, seeds=seeds)
+
+
+def test_a_finished_dataset_is_kept_or_replaced_when_asked(tmp_path):
+    recording = planned(tmp_path)
+    record(recording, RandomActor, load=Drift)
+    assert recording.is_finished
+    record(recording, MortalActor, load=Drift)
+    assert not MortalActor.played
+    for change in ({"seeds": range(13, 23)}, {"actor": "another"}, {"successes_only": True}, {"seeds": range(3, 12)}):
+        with pytest.raises(StoreError, match="already there, recorded with other settings") as refusal:
+            record(planned(tmp_path, **change), RandomActor, load=Drift)
+        assert "here," in str(refusal.value) and "--overwrite" in str(refusal.value)
+    directory = record(planned(tmp_path, seeds=range(20, 22)), RandomActor, overwrite=True, load=Drift)
+    assert open_dataset(directory).index.seed.tolist() == [20, 21]
+
+
+def test_an_unfinished_recording_goes_on_with_more_or_fewer_episodes_and_not_with_other_settings(tmp_path):
+    broken_off(planned(tmp_path))
+    with pytest.raises(StoreError, match="unfinished recording with other settings") as refusal:
+        record(planned(tmp_path, seeds=range(4, 14)), RandomActor, load=Drift)
+    assert "first_seed: 4 here, 3 in recording.json" in str(refusal.value)
+    MortalActor.played.clear()
+    record(planned(tmp_path, seeds=range(3, 6)), MortalActor, load=Drift)
+    assert not MortalActor.played
+    broken_off(planned(tmp_path / "other"))
+    directory = record(planned(tmp_path / "other", actor="another"), RandomActor, overwrite=True, load=Drift)
+    assert open_dataset(directory).index.seed.tolist() == list(range(3, 13))
+
+
+def test_episodes_that_were_given_up_are_left_out_when_that_is_asked_for_later(tmp_path):
+    recording = planned(tmp_path)
+    with pytest.raises(ActorFailure, match="seed 4: the actor gave up .*--successes_only"):
+        record(recording, QuittingActor, load=Drift)
+    recording = dataclasses.replace(recording, successes_only=True)
+    dataset = open_dataset(record(recording, QuittingActor, load=Drift))
+    assert dataset.index.seed.tolist() == [3, 7, 9, 11]  # odd ones succeed
+    with pytest.raises(StoreError, match="no episode succeeded. Play more episodes, or remove --successes_only"):
+        record(planned(tmp_path / "other", seeds=range(4, 5), successes_only=True), QuittingActor, load=Drift)
+
+
+def test_a_recording_has_one_writer(tmp_path):
+    recording = planned(tmp_path)
+    with writer_lock(recording.work_folder), pytest.raises(FolderInUseError, match="process .* is writing there"):
+        record(recording, RandomActor, load=Drift)
