@@ -28,7 +28,7 @@ from gato_jax.sources.conversion.survey import apply_filters
 from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,6 +233,8 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
     """
     try:
         datasets = [open_dataset(directory, split) for split in splits]
+        for dataset in datasets:
+            _ = dataset.fingerprint  # verifies the record files
         omitted = json.loads((directory / REJECTED_FILE).read_text())
         return Conversion(
             directory=directory,

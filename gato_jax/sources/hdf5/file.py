@@ -6,7 +6,7 @@ import dataclasses
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,23 @@ from gato_jax.sources.video_frames import frame_pixels
 
 _IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
 _MAX_LINKS, _MAX_DEPTH = 16, 32
+
+
+class EpisodePlace(NamedTuple):
+    """Place of an episode in an HDF5 file.
+
+    Attributes:
+      path: path of its group. Empty for the file itself.
+      rows: the rows [start, stop) of the group's datasets. None for all.
+    """
+
+    path: str = ""
+    rows: tuple[int, int] | None = None
+
+    def locate(self, file: Path) -> str:
+        """Return the beginning of error messages about the episode, such as "a.hdf5: data/demo_3"."""
+        rows = "" if self.rows is None else f"rows {self.rows[0]} to {self.rows[1] - 1}"
+        return ": ".join(filter(None, (str(file), self.path, rows)))
 
 
 def find_node(group: Any, path: str, links: int = 0) -> Any:
@@ -140,12 +157,14 @@ class Hdf5Episode:
       steps: number T of steps of the episode.
       images: paths of the fields with an Image modality. At such a path, a one-dimensional uint8 dataset is the content
         of an MP4 file, and each row of a two-dimensional one is an encoded image, padded with zeros at the end.
+      rows: the rows [start, stop) of the group's datasets that are the episode. None for all.
     """
 
     file: Path
     group: Any
     steps: int
     images: frozenset[str]
+    rows: tuple[int, int] | None = None
 
     def read_field(self, path: str) -> Any:
         """Return the values of the field at `path`, relative to the group, as `read_values` does.

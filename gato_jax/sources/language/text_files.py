@@ -1,12 +1,15 @@
-"""Random access to the records of text files: whole text files, lines of JSON Lines, rows of Parquet."""
+"""Random access to the records of text files: whole text files, lines of JSON Lines, JSON values, rows of Parquet."""
 
 from __future__ import annotations
 
 import bisect
+import codecs
 import functools
 import gzip
 import itertools
+import json
 import os
+import re
 import threading
 import zlib
 from array import array
@@ -14,8 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
+_WHITESPACE = re.compile(r"[ \t\r\n]*")  # of JSON
+# Descriptions that lie beside texts. They are no collections of dialogues.
+_DESCRIPTIONS = ("provenance.json", "fields.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 # The exceptions that the formats' libraries raise for damaged files.
 _READ_ERRORS = (OSError, EOFError, ValueError, LookupError, RuntimeError, zlib.error)
 
@@ -52,7 +59,8 @@ class Record(NamedTuple):
                 case ".parquet":
                     return _read_row(self.file, self.start)
                 case ".jsonl.gz":
-                    return _read_bytes(_open_gzip(self.file, os.getpid(), threading.get_ident()), self.start, self.stop)
+                    opened = _open_gzip(file_key(self.file), os.getpid(), threading.get_ident())
+                    return _read_bytes(opened, self.start, self.stop)
             with self.file.open("rb") as content:
                 return _read_bytes(content, self.start, self.stop)
         except _READ_ERRORS as error:
@@ -96,13 +104,17 @@ def file_suffix(file: Path) -> str:
 def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
     """Return the files with one of the suffixes: `path` itself if it is a file, else all files below it, sorted.
 
-    Suffixes are those of `file_suffix`; other files are ignored.
+    Suffixes are those of `file_suffix`. Other files are ignored, and so are descriptions such as `provenance.json`.
 
     Raises:
       SourceError: There are no such files.
     """
     path = Path(path)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.rglob("*") if file.is_file() and file.name not in _DESCRIPTIONS)
+    )
     if found := [file for file in files if file_suffix(file) in suffixes]:
         return found
     raise SourceError(f"cannot open {path}: no files of {', '.join(suffixes)}. Name such a file, or a folder of them.")
@@ -176,11 +188,41 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
             start += len(line)
 
 
+def _iterate_values(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, stop, content) of each JSON value of a file, in bytes: elements of its array, or values in a row.
+
+    Raises:
+      ValueError: the file does not hold JSON values alone. It may be raised after some records.
+    """
+    content = file.read_bytes()
+    # In Latin-1 a character is a byte, and all bytes of UTF-8 but those of ASCII are characters inside of strings.
+    text, decoder = content.decode("latin-1"), json.JSONDecoder()
+
+    def skip(position: int) -> int:
+        return _WHITESPACE.match(text, position).end()  # pyright: ignore[reportOptionalMemberAccess]
+
+    start = skip(3 if content.startswith(codecs.BOM_UTF8) else 0)
+    is_array = text[start : start + 1] == "["
+    start = skip(start + is_array)
+    ends = text[start : start + 1] == "]" and is_array
+    while not ends and start < len(text):
+        _, stop = decoder.raw_decode(text, start)
+        yield start, stop, content[start:stop]
+        start = skip(stop)
+        if is_array:
+            ends = text[start : start + 1] == "]"
+            if not ends and text[start : start + 1] != ",":
+                raise ValueError(f"expected a comma at byte {start}")
+            start = skip(start + 1) if not ends else start
+    if is_array and (not ends or skip(start + 1) < len(text)):
+        raise ValueError(f"its array does not end at byte {start}, or something follows it")
+
+
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield (row, row + 1, text as bytes) of each row of a Parquet file, from its column `text`; a null yields b""."""
     row = itertools.count()
-    for group in range(len(_row_group_stops(file))):
-        for text in _row_group_texts(file, group):
+    for group in range(len(_row_group_stops(file_key(file)))):
+        for text in _row_group_texts(file_key(file), group):
             start = next(row)
             yield start, start + 1, text.as_py() or b""
 
@@ -188,6 +230,7 @@ def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
 _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
     ".txt": _iterate_file,
     ".md": _iterate_file,
+    ".json": _iterate_values,
     ".jsonl": _iterate_lines,
     ".jsonl.gz": _iterate_lines,
     ".parquet": _iterate_rows,
@@ -203,23 +246,25 @@ def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> by
 
 
 @functools.lru_cache(maxsize=16)
-def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
+def _open_gzip(key: tuple[Any, ...], process: int, thread: int) -> gzip.GzipFile:
     """Open a compressed file and keep it open, because seeking from the start is slow.
 
     An open file has one position, so each thread of each process has its own: their ids are part of the cache key.
+    `key` is the `file_key` of the file.
     """
-    return gzip.open(file)
+    return gzip.open(key[0])
 
 
 def _read_row(file: Path, row: int) -> bytes:
     """Return the value of the column `text` in one row of a Parquet file as bytes; b"" for a null."""
-    stops = _row_group_stops(file)
+    key = file_key(file)
+    stops = _row_group_stops(key)
     group = bisect.bisect_right(stops, row)
-    return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
+    return _row_group_texts(key, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
 
 
 @functools.lru_cache(maxsize=64)
-def _row_group_stops(file: Path) -> list[int]:
+def _row_group_stops(key: tuple[Any, ...]) -> list[int]:
     """Return, for each row group of a Parquet file, the number of the first row after it, such as [100, 200, 250].
 
     Raises:
@@ -227,7 +272,7 @@ def _row_group_stops(file: Path) -> list[int]:
     """
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file) as table:
+    with pyarrow.parquet.ParquetFile(key[0]) as table:
         if "text" not in table.schema_arrow.names:
             raise ValueError(f"it has the columns {', '.join(table.schema_arrow.names)}, expected a column 'text'")
         groups = (table.metadata.row_group(group).num_rows for group in range(table.num_row_groups))
@@ -235,7 +280,7 @@ def _row_group_stops(file: Path) -> list[int]:
 
 
 @functools.lru_cache(maxsize=2)
-def _row_group_texts(file: Path, group: int) -> Any:
+def _row_group_texts(key: tuple[Any, ...], group: int) -> Any:
     """Return the column `text` of a row group, by its number in the file, as a pyarrow array of bytes.
 
     Bytes are not decoded here, so that one text that is not UTF-8 does not make the others unreadable.
@@ -243,5 +288,5 @@ def _row_group_texts(file: Path, group: int) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as table:
+    with pyarrow.parquet.ParquetFile(key[0], page_checksum_verification=True) as table:
         return table.read_row_group(group, columns=["text"])["text"].cast(pyarrow.large_binary()).combine_chunks()

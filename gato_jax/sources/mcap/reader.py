@@ -1,4 +1,7 @@
-"""Reader of MCAP files with ROS 2 messages. A file is an episode; its topics are resampled to one control rate."""
+"""Reader of ROS 2 messages in MCAP files and rosbag2's SQLite files.
+
+A file is an episode; its topics are resampled to one control rate.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
+from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -28,11 +32,12 @@ from gato_jax.sources.reader import (
 )
 
 _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of an image are ordered
+_SUFFIXES = (".mcap", SQLITE_SUFFIX)
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
 def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
-    """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
+    """Open files of ROS 2 messages in CDR encoding, each of which is an episode: MCAP, or rosbag2's SQLite (`.db3`).
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
     its messages are images, texts, numbers or vectors; see `get_field_value`. The colours of images are ordered as
@@ -81,14 +86,14 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         split=split,
         addresses=places,
         lengths=np.array([steps for _, steps in places], np.int64),
-        fingerprint=fingerprint_files(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
     )
 
 
 def _list_files(path: Path, split: str) -> list[Path]:
-    """Return the MCAP files of a split, sorted by path, by the rules of `open_mcap`.
+    """Return the MCAP and SQLite files of a split, sorted by path, by the rules of `open_mcap`.
 
     Raises:
       SourceError: there is no such split, or the split has no files.
@@ -97,9 +102,10 @@ def _list_files(path: Path, split: str) -> list[Path]:
         path = path / split
     elif split != "train":
         raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
-    files = [path] if path.is_file() else sorted(path.rglob("*.mcap"))
+    names = [f"*{suffix}{end}" for suffix in _SUFFIXES for end in ("", COMPRESSED_SUFFIX)]
+    files = [path] if path.is_file() else sorted(file for name in names for file in path.rglob(name))
     if not files:
-        raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.")
+        raise SourceError(f"{path}: no *.mcap or *.db3 file at or below this path. Give the path of a recording.")
     return files
 
 

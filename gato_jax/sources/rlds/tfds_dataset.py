@@ -8,20 +8,20 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
-from gato_jax.runtime.paths import BucketError, BucketPath, as_path
+from gato_jax.runtime.content_digests import content_digests, file_key
+from gato_jax.runtime.paths import BucketError, as_path
 from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
+from gato_jax.sources.rlds.tfds_names import INFO_FILE, find_tfds_folder, to_epath
 
-INFO_FILE = "dataset_info.json"
+FEATURES_FILE = "features.json"
 _SHARD = re.compile(r"-(\d+)(-of-\d+)?$")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,33 +41,21 @@ class TfdsDataset:
     missing: tuple[Rejection, ...]
 
     @functools.cached_property
-    def sizes(self) -> list[tuple[str, int]]:
-        """Name and size in bytes of each file, in the order of `files`. The sizes are looked up on the first access."""
-        folder = to_epath(self.directory)
-        return [(name, (folder / name).stat().length) for name in self.files]
+    def digests(self) -> list[tuple[str, str]]:
+        """Name and digest of the content of each record file and of `features.json`, which is the last.
 
-
-def to_epath(path: str | os.PathLike[str]) -> Any:
-    """Return the path as an `etils.epath.Path`, which also opens buckets, without TensorFlow.
-
-    Raises:
-      BucketError: The path is in a bucket that cannot be opened.
-    """
-    path = as_path(path)
-    if isinstance(path, BucketPath):
-        return path.remote
-    from etils import epath
-
-    return epath.Path(path)
+        The first access reads files that have changed or have not been read before, see `content_digests`.
+        """
+        names, folder = [*self.files, FEATURES_FILE], as_path(self.directory)
+        digests = content_digests([folder / name for name in names], label=self.directory)
+        return list(zip(names, digests, strict=True))
 
 
 def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
     """Find the files of one split of a dataset.
 
     Args:
-      path: Folder with `dataset_info.json`, `features.json` and the records; or a name, NAME or NAME/CONFIG, which is
-        looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets), where the newest version is taken. A
-        folder is not searched for versions.
+      path: Folder with `dataset_info.json`, `features.json` and the records, or a name (see `find_tfds_folder`).
       split: Name of the split.
 
     Raises:
@@ -75,7 +63,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         has no record files at all, or a package to read the bucket is not installed.
     """
     try:
-        directory = _find_directory(path)
+        directory = find_tfds_folder(path)
         info = json.loads((directory / INFO_FILE).read_text())
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
@@ -113,31 +101,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
     )
 
 
-def _find_directory(path: str | os.PathLike[str]) -> Any:
-    """Return the folder of a dataset, given its path or its name in TFDS's own folder, as an `etils.epath.Path`.
-
-    An absolute path, an address such as gs://... and an existing folder are returned as they are, unchecked. For a
-    name, the folder of the newest version is returned.
-
-    Raises:
-      SourceError: The path is a name, and TFDS's own folder has no version of a dataset of that name.
-    """
-    directory = to_epath(path)
-    if "://" in os.fspath(path) or os.path.isabs(path) or directory.is_dir():
-        return directory  # the caller checks that it contains a dataset
-    root = to_epath(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
-    versions = [folder for folder in (root / path).glob("*") if _VERSION.fullmatch(folder.name)]
-    if versions:
-        return max(versions, key=lambda folder: tuple(map(int, folder.name.split("."))))
-    raise SourceError(
-        f"cannot open {path}: it is neither a folder nor a dataset in {root}. Set $TFDS_DATA_DIR to the folder of your "
-        "datasets."
-    )
-
-
-@functools.lru_cache(maxsize=256)
 def open_record_file(directory: str, file: str) -> Records:
-    """Open the records of a file and keep it open for further calls.
+    """Open the records of a file and keep it open for further calls, as long as it does not change.
 
     Args:
       directory: Folder of the dataset, local or in a bucket.
@@ -149,6 +114,11 @@ def open_record_file(directory: str, file: str) -> Records:
     Raises:
       OSError: The file cannot be opened.
     """
+    return _open_record_file(directory, file, file_key(as_path(directory) / file))
+
+
+@functools.lru_cache(maxsize=256)
+def _open_record_file(directory: str, file: str, key: Hashable) -> Records:
     return open_records(to_epath(directory) / file)
 
 
@@ -172,16 +142,15 @@ class RecordParser:
         return Columns(self._parser.parse_example(record), self.features)
 
 
-@functools.lru_cache(maxsize=16)
 def dataset_parser(directory: str) -> RecordParser:
-    """Return the parser of a dataset; it is built once for each dataset.
+    """Return the parser of a dataset; it is built once for each dataset, as long as its features do not change.
 
     Raises:
       ImportError: A package such as tensorflow-datasets is not installed.
       SourceError: The features of the dataset cannot be read.
     """
     try:
-        return RecordParser(directory)
+        return _dataset_parser(directory, file_key(as_path(directory) / FEATURES_FILE))
     except ImportError:
         raise
     except Exception as error:  # errors of JSON, of protobuf, or of custom features
@@ -189,6 +158,11 @@ def dataset_parser(directory: str) -> RecordParser:
             f"cannot open {directory}: its features.json cannot be read "
             f"({describe_error(error)}). Copy the folder again."
         ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _dataset_parser(directory: str, key: Hashable) -> RecordParser:
+    return RecordParser(directory)
 
 
 class Columns:

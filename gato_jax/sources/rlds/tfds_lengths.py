@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import os
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,10 @@ from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.reader import Rejection
-from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, to_epath
+from gato_jax.sources.rlds.tfds_dataset import TfdsDataset
+from gato_jax.sources.rlds.tfds_names import to_epath
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,8 +44,8 @@ class RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
-        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or size of a record file, has
-        changed. A warning is issued if the file cannot be written.
+        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or any byte of a record file,
+        has changed. A warning is issued if the file cannot be written.
 
         Args:
           dataset: The split of the dataset.
@@ -51,7 +54,7 @@ class RecordLengths:
           size: Number of values for each step; the length is the number of values divided by it.
         """
         file = _lengths_file(dataset.directory, split)
-        key = json.dumps([feature, dataset.sizes] if size == 1 else [feature, size, dataset.sizes])
+        key = json.dumps([feature, size, dataset.digests])
         try:
             with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
                 if str(stored["about"]) == key:
@@ -65,9 +68,7 @@ class RecordLengths:
             with atomic_file(file, shared=True) as partial:
                 np.savez(partial, about=key, length=lengths.length, place=lengths.address, rejected=rejected)
         except OSError as error:
-            warnings.warn(
-                f"cannot write {file} ({error}); the whole dataset is read each time it is opened", stacklevel=3
-            )
+            _log.warning("cannot write %s (%s); the whole dataset is read each time it is opened", file, error)
         return lengths
 
     @classmethod
