@@ -11,7 +11,7 @@ import pytest
 from ml_collections import config_flags
 
 from configs.data import table_1
-from gato_jax.environments import task_names
+from gato_jax.environments import spelled_task, task_names
 from gato_jax.model import count_parameters, initialise
 from gato_jax.training import TrainConfig
 from tests.integration.conftest import gato
@@ -53,6 +53,7 @@ def test_table_1_is_the_papers():
         tasks = row.recorded if row.recorded and row.tasks > 1 else ()
         assert not tasks or len(set(tasks)) == row.tasks
         assert set(tasks) <= set(task_names()) - set(table_1.HELD_OUT)
+        assert not [text for text in (*row.recorded, *row.public) if spelled_task(text, table_1.HELD_OUT)]
 
 
 PURE = """
