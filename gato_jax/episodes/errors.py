@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 
+_OBJECT = re.compile(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>")  # such as <_io.BytesIO object at 0x7f8c563ec270>
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -37,9 +38,10 @@ def describe_error(error: BaseException) -> str:
 def without_addresses(text: str) -> str:
     """Return a text without the addresses of objects in memory, which differ from run to run.
 
-    `<_io.BytesIO object at 0x7f81c2>` becomes `<_io.BytesIO object>`.
+    An object that is named only by its class and address is left out: `no image in <_io.BytesIO object at 0x7f81c2>`
+    becomes `no image in`.
     """
-    return _ADDRESS.sub("", text)
+    return _ADDRESS.sub("", _OBJECT.sub("", text))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
