@@ -1,4 +1,4 @@
-"""A run of thirty small steps, which `python -m tests.training.made_run DATA WORKDIR [STEPS]` trains in a new process."""
+"""A run of thirty small steps; `python -m tests.training.made_run DATA WORKDIR [STEPS]` trains it in a new process."""
 
 import logging
 import pathlib
