@@ -41,6 +41,7 @@ class Conversion:
       steps: number of steps at which an action was taken, in all splits.
       rejected: the damaged episodes, which are not in the dataset.
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
+      clipped: elements of actions that lie outside of their limits, as `clipped_actions` describes them.
       reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
 
@@ -49,6 +50,7 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
+    clipped: tuple[Mapping[str, Any], ...] = ()
     reused: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -59,6 +61,7 @@ def convert(
     file_format: FileFormat = "array_record",
     filters: Sequence[Filter] = (),
     max_rejected: float = 0.1,
+    min_action_bins: int = MIN_BINS,
     transform: Transform | None = None,
     shard_episodes: int = SHARD_EPISODES,
     version: str = "1.0.0",
@@ -79,6 +82,8 @@ def convert(
       file_format: format of the record files.
       filters: filters, each of which judges the episodes of all splits together.
       max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
+      min_action_bins: number of the 1,024 bins between the limits of an action that must be left to each element that
+        varies; 0 accepts any limits. It does not count as a setting.
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
@@ -93,7 +98,7 @@ def convert(
 
     Raises:
       ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
-        high, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
+        high or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
         Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
         or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
@@ -137,7 +142,7 @@ def convert(
     worker = ShardWorker(readers=splits, manifest=manifest, transform=transform)
     with _locked(manifest):
         manifest.begin(header, restart=overwrite)
-        _convert_all(worker, header, filters, max_rejected, beam_options)
+        _convert_all(worker, header, filters, max_rejected, min_action_bins, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             manifest.clear()
@@ -166,6 +171,7 @@ def _convert_all(
     header: Mapping[str, Any],
     filters: Sequence[Filter],
     max_rejected: float,
+    min_action_bins: int,
     beam_options: Sequence[str],
 ):
     """Filter the episodes, convert all unfinished shards and assemble the dataset in the work folder.
@@ -175,6 +181,7 @@ def _convert_all(
       header: description of the data and the settings, from `_describe`.
       filters: the filters.
       max_rejected: share of episodes that may be damaged, in [0, 1].
+      min_action_bins: number of bins that the limits of actions must leave to the data (see `convert`).
       beam_options: options of Apache Beam.
 
     Raises:
