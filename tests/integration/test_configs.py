@@ -87,7 +87,8 @@ def test_what_is_not_on_disk_is_skipped_and_said(tmp_path, collected, caplog):
     assert f"skipped {total - 1} of {total} datasets; their {100 - present:.2f}% of the weight goes to" in caplog.text
     assert "  ale_atari_extended, 10.01%: its 28 games, modes and difficulties are not published" in caplog.text
     assert f"  and {total - 1 - 12} more" in caplog.text
-    nothing = gato("train", f"--config={ROOT}/configs/gato_79m.py:{tmp_path}", f"--workdir={tmp_path}")
+    few = "--config.batch_size=8"  # the memory of the step is checked before the data
+    nothing = gato("train", f"--config={ROOT}/configs/gato_79m.py:{tmp_path}", f"--workdir={tmp_path}", few)
     assert f"none of the {total} datasets of the config is there" in nothing.complaint()
-    strict = gato("train", f"--config={config}", f"--workdir={tmp_path}", "--config.missing=error").complaint()
+    strict = gato("train", f"--config={config}", f"--workdir={tmp_path}", few, "--config.missing=error").complaint()
     assert "ale_atari_extended is unavailable: its 28 games" in strict and "set config.missing to skip" in strict
