@@ -16,6 +16,7 @@ from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.modalities import Continuous
 from gato_jax.episodes.specs import TaskSpec
 
+NO_LIMIT = 1e30  # magnitudes from which on a limit says that there is none, as the largest float32 does
 BINS = 1024  # bins between the limits, as in the paper
 MIN_BINS = 8  # bins that limits must leave to the data
 _ROUNDING = 1e-6  # part of the range by which a value may exceed a limit, from rounding to float32
@@ -125,8 +126,8 @@ def coarse_limits(
             at = int(coarse.argmax())
             lines.append(
                 f"{spec.name}: action {extent.key!r}: the limits {low[at]:g} and {high[at]:g} of element {at} leave "
-                f"{max(left[at], 0.0):.2g} of {bins} bins to the data, expected {min_bins} or more. The data reach from "
-                f"{_numbers(extent.minimum)} to {_numbers(extent.maximum)}: set low and high to that"
+                f"{max(left[at], 0.0):.2g} of {bins} bins to the data, expected {min_bins} or more. The data reach "
+                f"from {_numbers(extent.minimum)} to {_numbers(extent.maximum)}: set low and high to that"
             )
     return lines
 

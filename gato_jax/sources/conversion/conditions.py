@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gato_jax.episodes import Continuous, TaskSpec
-from gato_jax.episodes.action_extents import ActionExtent, coarse_limits
+from gato_jax.episodes.action_extents import NO_LIMIT, ActionExtent, coarse_limits
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.sources.conversion.dataset import write_rejected
 from gato_jax.sources.conversion.manifest import ConversionError, Manifest
@@ -29,7 +29,9 @@ class TooManyRejectedError(ConversionError):
 
 
 def require_limits(spec: TaskSpec):
-    """Raise ConversionError if a continuous action has limits that are not finite, or a low that is not below its high.
+    """Raise ConversionError if a continuous action has no limits, or a low that is not below its high.
+
+    The largest float32 and its like, with which some libraries say that there is no limit, count as infinite.
 
     Training scales actions by the limits to [-1, 1].
     """
@@ -37,7 +39,7 @@ def require_limits(spec: TaskSpec):
         if not isinstance(modality, Continuous):
             continue
         low, high = modality.limits
-        usable = np.isfinite(low) & np.isfinite(high) & (low < high)
+        usable = (np.abs(low) < NO_LIMIT) & (np.abs(high) < NO_LIMIT) & (low < high)
         if not usable.all():
             first = int(usable.argmin())
             raise ConversionError(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes.action_extents import MIN_BINS, merge_extents
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
@@ -19,8 +20,8 @@ from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
-from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
-from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
+from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_usable_limits
+from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset, read_clipped, write_actions
 from gato_jax.sources.conversion.filters import Filter
 from gato_jax.sources.conversion.manifest import (
     HEADER_FILE,
@@ -110,10 +111,10 @@ def convert(
       Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
-        high or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
-        Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
-        or with other settings is in the same place.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below high
+        or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a
+        property that a filter judges by, Beam refuses an option, a finished conversion is damaged, or `overwrite` is
+        false and a conversion of other data or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
         `VERSION.converting/rejected.json`.
       FolderInUseError: another process is converting there.
@@ -228,7 +229,11 @@ def _convert_all(
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
     require_few_rejections(rejected, filtered, episodes, max_rejected, manifest)
+    actions = merge_extents(extent for entry in entries.values() for extent in entry.actions)
+    require_usable_limits(worker.spec, actions, min_action_bins, manifest)
     assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered)
+    with disk_errors(manifest.directory):
+        write_actions(manifest.dataset, worker.spec, actions)
 
 
 def _count_outside(entries: Mapping[Shard, ShardEntry], excluded: Mapping[str, np.ndarray]) -> int:
@@ -289,6 +294,7 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
             rejected=tuple(map(Rejection.from_json, omitted["rejected"])),
             filtered=omitted["filtered"],
+            clipped=read_clipped(directory),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(
