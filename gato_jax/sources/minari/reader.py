@@ -87,6 +87,11 @@ def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
     """Read the episode of this number from the dataset in a folder, or raise EpisodeRejected if it is damaged."""
     location, steps = _location(folder, number), _count_steps(folder, number)
     _refuse_links(folder, number)
+    return _reject_errors(location, lambda: _read_data(number, folder, fields, location, steps))
+
+
+def _read_data(number: int, folder: Path, fields: Fields, location: str, steps: int) -> Episode:
+    """Read an episode of `steps` actions. Damage raises EpisodeRejected or errors of other types."""
     data = _reject_errors(location, lambda: next(iter(_open_storage(folder).get_episodes([number]))))
     if len(data["rewards"]) != steps:
         raise EpisodeRejected(location, f"it has {len(data['rewards'])} rewards, expected {steps} by its metadata")
@@ -255,6 +260,8 @@ def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
     """
     try:
         return read()
+    except EpisodeRejected:
+        raise
     except SourceError as error:
         raise EpisodeRejected(location, str(error)) from None
     except Exception as error:
