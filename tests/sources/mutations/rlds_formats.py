@@ -93,6 +93,8 @@ def _write(folder: Path, file_format: str):
 
 def _records(file: Path) -> Iterator[bytes | None]:
     """Yield the records of a file; None where the library finds damage."""
+    if not file.exists():
+        return
     if ".tfrecord" in file.name:
         from tensorflow.python.lib.io.tf_record import tf_record_iterator
 
