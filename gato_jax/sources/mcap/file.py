@@ -108,7 +108,7 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, Message
         else:
             stream.seek(0)
             times, known = {topic: [] for topic in topics}, set()
-            for _, channel, message in _iter_messages(stream, {}):
+            for _, channel, message in iter_messages(stream, {}):
                 known.add(channel.topic)
                 if channel.topic in times:
                     times[channel.topic].append(message.log_time)
@@ -141,7 +141,7 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
     found: dict[str, list[int]] = {topic: [] for topic in selected}
     metadata: dict[str, Mapping[str, str]] = {}
     with _reject_damage(location), file.open("rb") as stream:
-        for schema, channel, message in _iter_messages(stream, metadata):
+        for schema, channel, message in iter_messages(stream, metadata):
             if (log_times := found.get(channel.topic)) is None:
                 continue
             if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
@@ -186,7 +186,7 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
     return {topic: [time for *_, time in sorted(entries)] for topic, entries in found.items()}
 
 
-def _iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
+def iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (schema, channel, message) for all messages of all topics, in the order of the file.
 
     All three are records of the `mcap` package, but the schema is None for a channel without one. The data of a message

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import numpy as np
 
 from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.contents import FoundField, missing_fields
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.files import FoundFiles, find_files, has_suffix
+from gato_jax.sources.mcap.contents import describe_topics, find_left_out
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
@@ -21,6 +25,7 @@ from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
     NoSplitError,
+    Omission,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -31,7 +36,7 @@ _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of 
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
-def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
+def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
     """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
@@ -53,17 +58,20 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
       path: a file, or a folder with files at any depth. If it has a subfolder named as the split, the episodes are
         those in the subfolder. Otherwise all are in "train".
       split: name of the split.
-      fields: the fields to read and their meaning.
+      fields: the fields to read and their meaning. It is required.
 
     Raises:
-      SourceError: there is no such split or no file, no file can be read as an episode, or `fields` has no control
-        rate, has timestamps, or does not suit this format otherwise. If some files can be read, the others do not
-        raise, and are listed in `rejected`.
+      SourceError: there is no such split or no file, no file can be read as an episode, or `fields` is None, has no
+        control rate, has timestamps, or does not suit this format otherwise. If some files can be read, the others do
+        not raise, and are listed in `rejected`.
     """
     import tqdm
 
-    files, resampling = _list_files(Path(path), split), Resampling.from_fields(fields)
-    places, rejected = [], []
+    found = _list_files(Path(path), split)
+    files, (places, rejected) = found.files, ([], [*found.rejected])
+    if fields is None:
+        raise missing_fields(f"mcap:{path}", _first_topics(files), "topics have no meaning of their own")
+    resampling = Resampling.from_fields(fields)
     for file in tqdm.tqdm(files, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
             times = {
@@ -74,7 +82,7 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not places:
-        reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
+        reasons = "; ".join(map(str, rejected[:3]))
         raise SourceError(f"{path}: none of {len(files)} files can be read as an episode ({reasons}).")
     return RecordedEpisodes(
         spec=fields.spec,
@@ -84,23 +92,43 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         fingerprint=fingerprint_files(files, fields.to_json(), split),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
+        fields=fields,
+        find_left_out=functools.partial(find_left_out, Path(path), found, fields, [file for file, _ in places]),
     )
 
 
-def _list_files(path: Path, split: str) -> list[Path]:
-    """Return the MCAP files of a split, sorted by path, by the rules of `open_mcap`.
+def _first_topics(files: Sequence[Path]) -> list[FoundField]:
+    """Return the topics of the first file that can be read, [] if no file can be read."""
+    for file in files:
+        with contextlib.suppress(Exception):  # the MCAP libraries raise errors of many types for damaged bytes
+            return describe_topics(file)
+    return []
+
+
+def _list_files(path: Path, split: str) -> FoundFiles:
+    """Return the MCAP files of a split, by the rules of `open_mcap`.
 
     Raises:
       SourceError: there is no such split, or the split has no files.
     """
+    folder = path
     if (path / split).is_dir():
         path = path / split
     elif split != "train":
         raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
-    files = [path] if path.is_file() else sorted(path.rglob("*.mcap"))
-    if not files:
-        raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.")
-    return files
+    found = find_files(path, has_suffix(".mcap"), within=folder)
+    if not found.files:
+        refused = f" {found.rejected[0]}" if found.rejected else ""
+        raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.{refused}")
+    if path == folder:
+        return found
+    beside = [one for one in folder.iterdir() if one != path and not one.name.startswith(".")]
+    others = [
+        Omission(str(one), f"it is not in the folder {split!r}", (one.name,) if one.is_dir() else ())
+        for one in sorted(beside)
+        if one.name not in ("fields.json", "provenance.json")
+    ]
+    return found._replace(left_out=[*found.left_out, *others])
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> Episode:
