@@ -40,8 +40,7 @@ class Proposal:
 
     Attributes:
       fields: the fields.
-      remarks: {part of the fields: what is uncertain about it}; a part is `observation.KEY`, `action.KEY` or the name of
-        an attribute.
+      remarks: {part of the fields: what is uncertain about it}; a part is `action.KEY` or an attribute, for example.
       left_out: {path of a field that is there and not proposed: why}.
       measured: what the limits were measured on, in words.
     """
@@ -132,7 +131,8 @@ def _draft(source: str, contents: Sequence[FoundField], remarks: dict[str, str],
     if not sides["action"]:
         listed = "; ".join(f"{found.path} ({found.describe()})" for found in contents)
         raise SourceError(
-            f"cannot propose fields of {source}: no field has a name like an action. Write them by hand. It holds: {listed}"
+            f"cannot propose fields of {source}: no field has a name like an action. Write them by hand. It "
+            f"holds: {listed}"
         )
     remarks["provenance"] = "give source, licence, collector and equipment, and whether it is real or simulated"
     remarks["suite and task"] = "named after the recording"

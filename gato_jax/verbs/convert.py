@@ -11,8 +11,8 @@ from etils import epy
 
 from gato_jax.runtime import interruptible
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.flags import UsageError, parse_flags, require
-from gato_jax.verbs.outputs import require_output_file, write_json
+from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.outputs import require_file_path, write_json
 
 with epy.lazy_imports():
     from gato_jax import sources
@@ -70,11 +70,11 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
     words = [word for word in argv if not word.startswith(_BEAM)]
-    parse_flags(flag, words, required=("source", "splits"))
-    if flag.propose_fields is not None:
+    proposes = any(word.startswith("--propose_fields") for word in words)
+    parse_flags(flag, words, required=("source", "splits") if proposes else ("source", "output", "splits"))
+    if proposes:
         _propose_fields(flag)
         return
-    require(flag, "output")
 
     farewell = f"The finished shards are kept in {flag.output}. Run the same command again to go on."
     with interruptible(farewell) as interruption, interruption.at_once():
@@ -87,7 +87,7 @@ def _propose_fields(flag: flags.FlagValues):
         if flag[name].value is not None:
             raise UsageError(f"--{name} does not apply with --propose_fields, which converts nothing. Leave it out.")
     file = as_path(flag.propose_fields)
-    require_output_file(file)
+    require_file_path("propose_fields", file)
     proposal = sources.propose_fields(flag.source, flag.splits[0])
     proposal.write(file)
     write_json(flag.json, proposal.to_json())
