@@ -17,7 +17,7 @@ EXTRAS = {
     "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
     "dialogue": ["chatterbot-corpus>=1.3.3"],
     "parquet": ["pyarrow"],
-    "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow"],
+    "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow", "rosbags"],
     "convert": ["apache-beam"],
     "credentials": ["c2pa-python"],
     "buckets": ["gcsfs", "s3fs"],

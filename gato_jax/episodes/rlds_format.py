@@ -1,6 +1,7 @@
 """Conversion of an episode to an RLDS record and back, and the only module that knows the features of TFDS.
 
-An observation or action key `a/b` is stored as the nested feature {a: {b: ...}}. Images with 1, 3 or 4 channels are
+An observation or action key `a/b` is stored as the nested feature {a: {b: ...}}. A step of a task without observations
+has no feature `observation`, because plain TFDS cannot read an empty one. Images with 1, 3 or 4 channels are
 stored as PNG, others as compressed arrays; text as UTF-8, discrete values as int64, continuous ones as float32. TFDS is
 imported by the functions that need it; no function imports TensorFlow.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def features(spec: TaskSpec) -> Any:
     """Return the `tfds.features.FeaturesDict` of the episodes of a task."""
     import tensorflow_datasets as tfds
 
-    sides = {side: nest({k: _feature(m) for k, m in getattr(spec, side).items()}) for side in ("observation", "action")}
+    sides = {side: nest({k: _feature(m) for k, m in keys.items()}) for side, keys in _stored_sides(spec).items()}
     metadata = {"seed": np.int64, "success": np.int64, "final_observation": np.bool_}
     return tfds.features.FeaturesDict(
         {
@@ -45,6 +46,11 @@ def features(spec: TaskSpec) -> Any:
             "episode_metadata": {**metadata, **{name: tfds.features.Text() for name in PROVENANCE_FIELDS}},
         }
     )
+
+
+def _stored_sides(spec: TaskSpec) -> dict[str, Mapping[str, Modality]]:
+    """Return {"observation": its modalities, "action": its modalities} without a side that has no keys."""
+    return {side: keys for side in ("observation", "action") if (keys := getattr(spec, side))}
 
 
 def _feature(modality: Modality) -> Any:
@@ -70,8 +76,8 @@ def encode(spec: TaskSpec, episode: Episode) -> dict[str, Any]:
     PNG files in memory and -1 for a missing seed or success.
     """
     columns = {
-        side: {k: list(_encode_column(m, getattr(episode, side)[k])) for k, m in getattr(spec, side).items()}
-        for side in ("observation", "action")
+        side: {k: list(_encode_column(m, getattr(episode, side)[k])) for k, m in keys.items()}
+        for side, keys in _stored_sides(spec).items()
     }
     steps = []
     for t in range(len(episode)):

@@ -50,6 +50,7 @@ DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader
     "hdf5": lambda path, split, fields: open_hdf5(path, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
     "lerobot": lambda path, split, fields: open_lerobot(path, split, fields=fields),
     "mcap": lambda path, split, fields: open_mcap(path, split, fields=fields),
+    "rosbag2": lambda path, split, fields: open_mcap(path, split, fields=fields),
     "minari": lambda path, split, fields: open_minari(path, split, fields=fields),
     "parquet": lambda path, split, fields: open_parquet(path, split, fields=fields),
 }
@@ -67,8 +68,8 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         gs://BUCKET/FOLDER, which is copied to this disk unless the kind is read in place.
       split: name of the split.
       fields: meaning of the fields, only for the kinds of DESCRIBED_BY_FIELDS: rlds, tfds_text, image_text,
-        vqa, hdf5, lerobot, mcap, minari and parquet. Default: the file `fields.json` in the folder of the recording if
-        it exists, otherwise what the recording itself defines.
+        vqa, hdf5, lerobot, mcap, rosbag2, minari and parquet. Default: the file `fields.json` in the folder of the
+        recording if it exists, otherwise what the recording itself defines.
 
     Raises:
       SourceError: the kind is unknown; WHERE is empty; `fields` is given for a kind that takes none; the recording

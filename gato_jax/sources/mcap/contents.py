@@ -34,7 +34,7 @@ def describe_topics(file: Path) -> list[FoundField]:
 
     factory, first, counts = DecoderFactory(), {}, collections.Counter()
     with file.open("rb") as stream:
-        for schema, channel, message in iter_messages(stream, {}):
+        for schema, channel, message in iter_messages(stream, None, {}):
             counts[channel.topic] += 1
             first.setdefault(channel.topic, (schema, channel.message_encoding, message.data))
     return [
@@ -91,7 +91,7 @@ def find_left_out(path: Path, found: FoundFiles, fields: Fields, read: Sequence[
       fields: the fields that are read.
       read: the files of `found` that are episodes.
     """
-    omissions = [*found.left_out, *unread_files(path, found.others, "a recording is *.mcap", found.files)]
+    omissions = [*found.left_out, *unread_files(path, found.others, "a recording is *.mcap or *.db3", found.files)]
     topics: dict[str, FoundField] = {}
     for file in read:
         try:
@@ -106,6 +106,8 @@ def find_left_out(path: Path, found: FoundFiles, fields: Fields, read: Sequence[
 def _attachments(file: Path) -> Iterator[Omission]:
     from mcap.reader import make_reader
 
+    if file.suffix != ".mcap":
+        return
     with file.open("rb") as stream:
         summary = make_reader(stream).get_summary()
     if summary is None:

@@ -1,4 +1,7 @@
-"""Access to MCAP files: log times of messages from the index, and the messages themselves, with checksums verified."""
+"""Access to MCAP files, with checksums verified: log times of messages from the index, and the messages themselves.
+
+The SQLite files of rosbag2 are read in the same way. They have neither checksums nor a separate index.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from gato_jax.episodes.errors import describe_error, nearest
+from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX, iter_sqlite_messages
 from gato_jax.sources.reader import EpisodeRejected
 
 REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
@@ -98,17 +102,21 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, Message
     from mcap.reader import make_reader
 
     location = str(file)
+    if file.suffix == COMPRESSED_SUFFIX:
+        raise EpisodeRejected(location, f"it is compressed as a whole. Decompress it with `zstd -d {file.name}`")
     with _reject_damage(location), file.open("rb") as stream:
-        _check_summary(stream)
-        summary = make_reader(stream).get_summary()
+        summary = None
+        if file.suffix != SQLITE_SUFFIX:
+            _check_summary(stream)
+            summary = make_reader(stream).get_summary()
+            stream.seek(0)
         indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
         if summary is not None and summary.chunk_indexes and indexed:
             times = _read_indexed_times(stream, summary, topics)
             known = {channel.topic for channel in summary.channels.values()}
         else:
-            stream.seek(0)
             times, known = {topic: [] for topic in topics}, set()
-            for _, channel, message in iter_messages(stream, {}):
+            for _, channel, message in iter_messages(stream, topics, {}):
                 known.add(channel.topic)
                 if channel.topic in times:
                     times[channel.topic].append(message.log_time)
@@ -141,7 +149,7 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
     found: dict[str, list[int]] = {topic: [] for topic in selected}
     metadata: dict[str, Mapping[str, str]] = {}
     with _reject_damage(location), file.open("rb") as stream:
-        for schema, channel, message in iter_messages(stream, metadata):
+        for schema, channel, message in iter_messages(stream, found, metadata):
             if (log_times := found.get(channel.topic)) is None:
                 continue
             if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
@@ -186,20 +194,26 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
     return {topic: [time for *_, time in sorted(entries)] for topic, entries in found.items()}
 
 
-def iter_messages(stream: IO[bytes], metadata: dict[str, Mapping[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (schema, channel, message) for all messages of all topics, in the order of the file.
+def iter_messages(
+    stream: IO[bytes], topics: Collection[str] | None, metadata: dict[str, Mapping[str, str]]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield (schema, channel, message) for all messages of some topics, and perhaps of others, as they are in the file.
 
     All three are records of the `mcap` package, but the schema is None for a channel without one. The data of a message
     are not decoded. The `mcap` package verifies checksums, and raises its own errors for damage.
 
     Args:
       stream: the open file, at its beginning.
+      topics: names of the topics, or None for all.
       metadata: filled with the entries of the metadata records, {name: entries}, as they are passed. It is complete
         when the iteration ends.
     """
     from mcap.records import Channel, Message, Metadata, Schema
     from mcap.stream_reader import StreamReader
 
+    if (file := Path(stream.name)).suffix == SQLITE_SUFFIX:
+        yield from iter_sqlite_messages(file, topics)
+        return
     schemas, channels = {}, {}
     for record in StreamReader(stream, validate_crcs=True).records:
         match record:

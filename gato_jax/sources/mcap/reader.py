@@ -1,4 +1,7 @@
-"""Reader of MCAP files with ROS 2 messages. A file is an episode; its topics are resampled to one control rate."""
+"""Reader of ROS 2 messages in MCAP files and rosbag2's SQLite files.
+
+A file is an episode; its topics are resampled to one control rate.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.contents import FoundField, missing_fields
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.files import FoundFiles, find_files, has_suffix
+from gato_jax.sources.files import FoundFiles, find_files
 from gato_jax.sources.mcap.contents import describe_topics, find_left_out
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
+from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -33,11 +37,12 @@ from gato_jax.sources.reader import (
 )
 
 _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of an image are ordered
+_SUFFIXES = (".mcap", SQLITE_SUFFIX)
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
 def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
-    """Open MCAP files of ROS 2 messages in CDR encoding, each of which is an episode.
+    """Open files of ROS 2 messages in CDR encoding, each of which is an episode: MCAP, or rosbag2's SQLite (`.db3`).
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
     its messages are images, texts, numbers or vectors; see `get_field_value`. The colours of images are ordered as
@@ -97,6 +102,10 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None =
     )
 
 
+def _is_recording(file: Path) -> bool:
+    return file.name.removesuffix(COMPRESSED_SUFFIX).endswith(_SUFFIXES)
+
+
 def _first_topics(files: Sequence[Path]) -> list[FoundField]:
     """Return the topics of the first file that can be read, [] if no file can be read."""
     for file in files:
@@ -106,7 +115,7 @@ def _first_topics(files: Sequence[Path]) -> list[FoundField]:
 
 
 def _list_files(path: Path, split: str) -> FoundFiles:
-    """Return the MCAP files of a split, by the rules of `open_mcap`.
+    """Return the MCAP and SQLite files of a split, by the rules of `open_mcap`.
 
     Raises:
       SourceError: there is no such split, or the split has no files.
@@ -116,10 +125,12 @@ def _list_files(path: Path, split: str) -> FoundFiles:
         path = path / split
     elif split != "train":
         raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
-    found = find_files(path, has_suffix(".mcap"), within=folder)
+    found = find_files(path, _is_recording, within=folder)
     if not found.files:
         refused = f" {found.rejected[0]}" if found.rejected else ""
-        raise SourceError(f"{path}: no *.mcap file at or below this path. Give the path of a recording.{refused}")
+        raise SourceError(
+            f"{path}: no *.mcap or *.db3 file at or below this path. Give the path of a recording.{refused}"
+        )
     if path == folder:
         return found
     beside = [one for one in folder.iterdir() if one != path and not one.name.startswith(".")]

@@ -1,0 +1,111 @@
+"""Tests of rosbag2's SQLite files, written by the package `rosbags`: the same numbers as in MCAP, and refusals."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.interfaces import Nodetype
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from gato_jax.sources import open_source
+from gato_jax.sources.mcap import open_mcap
+from gato_jax.sources.reader import EpisodeRejected, SourceError
+from tests.sources.made_mcap import FIELDS, START, arm_messages, write_mcap
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+
+
+def to_rosbags(kind: str, message):
+    """Convert a message of nested namespaces to the class that `rosbags` serializes."""
+
+    def convert(node, value):
+        what, detail = node
+        if what == Nodetype.NAME:
+            return to_rosbags(detail, value)
+        if what in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            inner, name = detail[0]
+            if inner == Nodetype.BASE and name[0] != "string":
+                raw = isinstance(value, bytes)
+                return np.frombuffer(value, np.uint8) if raw else np.array(value, name[0].replace("octet", "uint8"))
+            return [convert(detail[0], one) for one in value]
+        return value
+
+    fields = STORE.fielddefs[kind][1]
+    return STORE.types[kind](**{name: convert(node, getattr(message, name, [])) for name, node in fields})
+
+
+def write_bag(folder: Path, messages: list, compression: CompressionMode | None = None) -> Path:
+    """Write a recording of rosbag2 in SQLite, and return its only file of messages."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    bag = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.SQLITE3)
+    if compression is not None:
+        bag.set_compression(compression, CompressionFormat.ZSTD)
+    with bag:
+        connections = {}
+        for topic, milliseconds, (kind, message) in messages:
+            if topic not in connections:
+                connections[topic] = bag.add_connection(topic, kind, typestore=STORE)
+            data = STORE.serialize_cdr(to_rosbags(kind, message), kind)
+            bag.write(connections[topic], START + round(milliseconds * 10**6), data)
+    (file,) = folder.glob("*.db3*")
+    return file
+
+
+def as_before_iron(file: Path) -> None:
+    """Remove what files of ROS 2 Humble and earlier do not hold: the definitions of messages and the version."""
+    with sqlite3.connect(file) as database:
+        database.executescript("DROP TABLE message_definitions; DROP TABLE schema; DROP TABLE metadata;")
+    database.close()
+
+
+@pytest.mark.parametrize("form", ["definitions", "humble", "compressed"])
+def test_sqlite_files_hold_the_same_episode_as_mcap(tmp_path, form):
+    (expected,) = open_mcap(write_mcap(tmp_path / "a.mcap", arm_messages()), fields=FIELDS)
+    file = write_bag(tmp_path / "bag", arm_messages(), CompressionMode.MESSAGE if form == "compressed" else None)
+    if form == "humble":
+        as_before_iron(file)
+    (episode,) = open_source(f"rosbag2:{tmp_path / 'bag'}", fields=FIELDS)
+    for key, values in {**expected.observation, **expected.action}.items():
+        np.testing.assert_array_equal({**episode.observation, **episode.action}[key], values)
+    assert episode.success is True and episode.provenance.recorded_at == expected.provenance.recorded_at
+    assert len(open_mcap(tmp_path, fields=FIELDS)) == 2  # both formats below one folder
+
+
+def test_sqlite_files_that_cannot_be_read_are_rejected_with_the_remedy(tmp_path):
+    write_mcap(tmp_path / "z.mcap", arm_messages())
+    files = {name: write_bag(tmp_path / name, arm_messages()) for name in ("cut", "killed", "unknown", "empty")}
+    files["cut"].write_bytes(files["cut"].read_bytes()[:4096])
+    files["killed"].with_name("killed.db3-wal").write_bytes(b"messages")
+    as_before_iron(files["unknown"])
+    with sqlite3.connect(files["unknown"]) as database:
+        database.execute("UPDATE topics SET type = 'our_lab/msg/Tool' WHERE name = '/tool'")
+    with sqlite3.connect(files["empty"]) as database:
+        database.execute("DELETE FROM messages")
+    reader = open_mcap(tmp_path, fields=FIELDS)
+    reasons = {Path(one.location).stem: one.reason for one in reader.rejected}
+    assert len(reader) == 1 and set(reasons) == set(files)
+    assert "is damaged or truncated" in reasons["cut"]
+    assert "sqlite3 killed.db3 'PRAGMA wal_checkpoint(TRUNCATE)'" in reasons["killed"]
+    assert "no definition of our_lab/msg/Tool" in reasons["unknown"] and "ros2 bag convert" in reasons["unknown"]
+    assert "it has no messages of topic" in reasons["empty"]
+
+
+def test_files_compressed_as_a_whole_are_rejected_with_the_remedy(tmp_path):
+    file = write_bag(tmp_path / "bag", arm_messages(), CompressionMode.FILE)
+    assert file.suffix == ".zstd"
+    with pytest.raises(SourceError, match="Decompress it with `zstd -d "):
+        open_mcap(tmp_path, fields=FIELDS)
+    write_mcap(tmp_path / "a.mcap", arm_messages())
+    reader = open_mcap(tmp_path, fields=FIELDS)
+    assert len(reader) == 1 and [one.location for one in reader.rejected] == [str(file)]
+
+
+def test_changed_messages_are_rejected_on_reading(tmp_path):
+    file = write_bag(tmp_path / "bag", arm_messages())
+    reader = open_mcap(file, fields=FIELDS)
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE messages SET data = X'0001' WHERE id % 3 = 0")
+    with pytest.raises(EpisodeRejected, match="message .* of topic .* is damaged"):
+        reader[0]
