@@ -99,8 +99,8 @@ def unread_files(path: Path, others: Iterable[Path], reason: str, read: Collecti
         else:
             omissions.append(Omission(str(file), reason))
     for folder, count in folders.items():
-        files = "its only file is" if count == 1 else f"none of its {count} files is"
-        omissions.append(Omission(str(folder), f"{files} read: {reason}"))
+        files = "its only file is not read" if count == 1 else f"none of its {count} files is read"
+        omissions.append(Omission(str(folder), f"{files}: {reason}"))
     return omissions
 
 
@@ -129,7 +129,8 @@ class _Walk:
           is_linked: whether a link leads to it.
         """
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_symlink(), entry.is_dir()) for entry in entries)
+            # `entry.is_dir()` raises an error for links that lead in a circle.
+            found = sorted((entry.name, entry.is_symlink(), os.path.isdir(entry.path)) for entry in entries)
         for name, is_link, is_folder in found:
             path = folder / name
             if name.startswith("."):

@@ -63,7 +63,7 @@ def _describe_message(message: Any, path: str, mark: str) -> Iterator[FoundField
         yield FoundField(path=path, kind="image", shape=(-1, -1, 3), note=note)
         return
     try:
-        value = get_field_value(message, "")
+        value = get_field_value(message, "") if isinstance(message, SimpleNamespace) else message
     except KeyError:
         for name in message.__slots__:
             if name not in _HEADERS:
