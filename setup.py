@@ -74,6 +74,7 @@ setuptools.setup(
         "tensorboardx>=2.6.5",
         "tensorflow-datasets>=4.9.10",
         "tqdm",
+        "xxhash",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["gato = gato_jax.cli:main"]},

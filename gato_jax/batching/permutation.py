@@ -20,9 +20,16 @@ def permutation(size: int, seed: int) -> Int[np.ndarray, " size"]:
     """Return grain's index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(size).
 
     Args:
-      size: Length of the range, at most 2^16. This is not checked: for a larger one 2^16 entries come back.
-      seed: Seed of the permutation, a 32-bit integer.
+      size: Length of the range, from 1 to 2^16. For a larger one grain uses another cipher.
+      seed: Seed of the permutation, an integer of 32 bits.
+
+    Raises:
+      ValueError: The size or the seed is out of its range.
     """
+    if not 0 < size <= _BLOCKS:
+        raise ValueError(f"permutation: size is {size}, expected 1 to {_BLOCKS}. Use grain's index_shuffle.")
+    if not 0 <= seed <= _MASK:
+        raise ValueError(f"permutation: seed is {seed}, expected 0 to {_MASK}. Take it modulo 2^32.")
     left, right = (half.astype(np.uint8) for half in divmod(np.arange(_BLOCKS), 256))
     keys = [np.uint8(key & 0xFF) for key in _round_keys(seed)]
     for first, second in zip(keys[::2], keys[1::2], strict=True):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import hashlib
 import json
 import re
 import zipfile
@@ -26,6 +25,7 @@ from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.runtime.bucket_copies import local_copy
+from gato_jax.runtime.content_digests import combine, content_digests
 from gato_jax.runtime.paths import as_path
 
 TASK_FILE = "task.json"
@@ -90,8 +90,10 @@ class EpisodeIndex:
       seed: (N,) int64, seed of the reset; -1 if there is none.
       digest: (N,) uint64, hash of the episode's content without its provenance.
       offset: (N,) int64, number of steps, final observations included, of all earlier episodes of the split.
+      provenance: (N,) uint64, hash of the episode's provenance.
       file: (F,) names of the record files, in order.
       size: (F,) their sizes in bytes.
+      content: (F,) `hash_file` of each as it was written.
     """
 
     length: np.ndarray
@@ -101,8 +103,10 @@ class EpisodeIndex:
     seed: np.ndarray
     digest: np.ndarray
     offset: np.ndarray
+    provenance: np.ndarray
     file: np.ndarray
     size: np.ndarray
+    content: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,15 +122,12 @@ class EpisodeDataset:
       split: name of the split.
       spec: the task.
       index: index of the episodes.
-      fingerprint: 16 hexadecimal digits, a hash of the task, the split's name and all episodes, which does not depend
-        on the folder.
     """
 
     directory: Path
     split: str
     spec: TaskSpec
     index: EpisodeIndex
-    fingerprint: str
 
     def __len__(self) -> int:
         return len(self.index.length)
@@ -149,6 +150,27 @@ class EpisodeDataset:
     @property
     def total_steps(self) -> int:
         return int(self.index.length.sum())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Digest of the task, the split's name and all episodes, 16 hexadecimal digits; not of folder and file format.
+
+        The first access verifies the content of all record files, which is read unless a file is unchanged since an
+        earlier access, see `content_digests`.
+
+        Raises:
+          DatasetError: a record file is not as it was written.
+        """
+        files = [self.directory / name for name in self.index.file.tolist()]
+        found = content_digests(files, label=str(self.directory))
+        for file, digest, written in zip(files, found, self.index.content.tolist(), strict=True):
+            if digest != written:
+                raise DatasetError(
+                    f"{file}: the digest of its content is {digest}, it was written with {written}: changed or "
+                    "damaged; copy the dataset's folder again or record it again"
+                )
+        episodes = np.stack([self.index.digest, self.index.provenance])
+        return combine([json.dumps(self.spec.to_json()), self.split, episodes.tobytes().hex()])
 
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:
@@ -233,15 +255,7 @@ def open_dataset(directory: str | Path, split: str = "train") -> EpisodeDataset:
             f"{directory / INDEX_FILE}: lists {len(index.length)} episodes of split {split!r}, "
             f"{TFDS_FILE} counts {counted}; record or convert the dataset again"
         )
-    return EpisodeDataset(
-        directory=directory, split=split, spec=spec, index=index, fingerprint=_fingerprint(directory, split, index)
-    )
-
-
-def _fingerprint(directory: Path, split: str, index: EpisodeIndex) -> str:
-    """Return 16 hexadecimal digits of a hash over the task, the split's name and the digests of its episodes."""
-    task = (directory / TASK_FILE).read_bytes()
-    return hashlib.sha256(task + split.encode() + index.digest.tobytes()).hexdigest()[:16]
+    return EpisodeDataset(directory=directory, split=split, spec=spec, index=index)
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gato_jax.episodes import rlds_format
-from gato_jax.episodes.episode import Episode
+from gato_jax.episodes.episode import Episode, Provenance
 from gato_jax.episodes.errors import StoreError
 from gato_jax.episodes.modalities import Discrete, Image, Modality, Text
 from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.specs import TaskSpec
 from gato_jax.episodes.store import INDEX_FILE, SCHEMA, TASK_FILE, TFDS_FILE, EpisodeIndex, dataset_name
 from gato_jax.episodes.tfds_writer import atomic_dataset, disk_errors, record_files, serializer, write_serialized
+from gato_jax.runtime.content_digests import hash_file
 from gato_jax.runtime.paths import require_local
 
 
@@ -197,6 +198,12 @@ def _digest(episode: Episode) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
+def _digest_provenance(provenance: Provenance) -> int:
+    """Return a 64-bit hash of a provenance, which is the same on every machine."""
+    content = json.dumps(dataclasses.asdict(provenance), sort_keys=True)
+    return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
+
+
 class EpisodeRow(NamedTuple):
     """Row of one episode in the index; EpisodeIndex describes the fields."""
 
@@ -206,6 +213,7 @@ class EpisodeRow(NamedTuple):
     success: int
     seed: int
     digest: int
+    provenance: int
 
     @classmethod
     def from_episode(cls, episode: Episode) -> EpisodeRow:
@@ -217,6 +225,7 @@ class EpisodeRow(NamedTuple):
             success=rlds_format.NONE if episode.success is None else int(episode.success),
             seed=rlds_format.NONE if episode.seed is None else int(episode.seed),
             digest=_digest(episode),
+            provenance=_digest_provenance(episode.provenance),
         )
 
 
@@ -285,7 +294,7 @@ def write_sidecars(
 
 def _index(files: Sequence[Path], rows: Sequence[EpisodeRow]) -> EpisodeIndex:
     """Return the index of a split of one or more episodes, whose record files are closed."""
-    length, final_observation, episode_return, success, seed, digest = zip(*rows, strict=True)
+    length, final_observation, episode_return, success, seed, digest, provenance = zip(*rows, strict=True)
     lengths = np.array(length, np.int64)
     return EpisodeIndex(
         length=lengths,
@@ -295,6 +304,8 @@ def _index(files: Sequence[Path], rows: Sequence[EpisodeRow]) -> EpisodeIndex:
         seed=np.array(seed, np.int64),
         digest=np.array(digest, np.uint64),
         offset=np.cumsum(lengths) - lengths,
+        provenance=np.array(provenance, np.uint64),
         file=np.array([file.name for file in files]),
         size=np.array([file.stat().st_size for file in files], np.int64),
+        content=np.array([hash_file(file) for file in files]),
     )

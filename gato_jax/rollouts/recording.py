@@ -27,7 +27,7 @@ from gato_jax.runtime.atomic_writes import atomic_file, remove_if_empty
 
 RECORDING_FILE = "recording.json"  # in the work folder, and in the folder of the dataset
 _JOURNAL_FILE = "episodes.tfrecord"
-_SCHEMA = 1
+_SCHEMA = 2
 
 _log = logging.getLogger(__name__)
 

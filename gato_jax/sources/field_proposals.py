@@ -146,7 +146,8 @@ def _draft(source: str, contents: Sequence[FoundField], remarks: dict[str, str],
         action=sides["action"],
         provenance=Provenance(source=name, licence="unknown", kind="real", collector="", equipment="unknown"),
         control_rate_hz=_RATE if kind == "mcap" else None,
-        **results,
+        reward=results.get("reward"),
+        success=results.get("success"),
     )
 
 
@@ -199,7 +200,7 @@ def _measure(reader: EpisodeReader, draft: Fields, remarks: dict[str, str], epis
     action = {}
     for key, (path, modality) in fields.action.items():
         given = draft.action[key][1]
-        if isinstance(modality, Continuous) and not np.isfinite(np.concatenate(given.limits)).all():
+        if isinstance(given, Continuous) and isinstance(modality, Continuous) and not np.isfinite(given.limits).all():
             modality, doubts = _finish_limits(modality, _doubts(inference, f"action {key}"))
             counts = _count_choices(reader, key, modality, f"action.{key}" in remarks)
             modality = counts or modality

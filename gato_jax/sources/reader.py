@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex, runt
 import numpy as np
 
 from gato_jax.episodes import Episode, Provenance, TaskSpec
+from gato_jax.runtime.content_digests import combine, content_digests
 
 if TYPE_CHECKING:
     from gato_jax.sources.fields import Fields
@@ -171,8 +171,8 @@ class EpisodeReader(Protocol):
     def fingerprint(self) -> str:
         """Digest of the data and of the settings that they are read with, as 16 hexadecimal digits.
 
-        It changes when these change. A reader that uses `fingerprint_files` covers the name, the size, and the first
-        and last 64 KiB of each file, not its modification time. A change that keeps all of these goes unnoticed.
+        It changes when any byte of these changes, and depends neither on the folder nor on times. The first access may
+        read all files; see `gato_jax.runtime.content_digests`.
         """
         ...
 
@@ -227,8 +227,8 @@ class GeneratedEpisodes:
 
     @property
     def fingerprint(self) -> str:
-        content = repr((self.spec.to_json(), self.split, self.content, self.items))
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        provenance = dataclasses.asdict(self.provenance)
+        return combine([repr((self.spec.to_json(), self.split, self.content, provenance, self.items))])
 
 
 def _add_time_axis(value: Any) -> np.ndarray:
@@ -303,25 +303,20 @@ class RecordedEpisodes:
         return f"RecordedEpisodes({self.spec.name}, {self.split}, {len(self)} episodes, {len(self.rejected)} rejected)"
 
 
-_FINGERPRINTED_BYTES = 1 << 16  # at each end of a file
+# Version of the readers. Increase it when a reader returns other values for the same bytes and fields than before.
+READERS_VERSION = 2
 
 
-def fingerprint_files(files: Iterable[Path], *settings: Any) -> str:
-    """Return a digest of files and settings as 16 hexadecimal digits.
+def fingerprint_files(files: Sequence[Path], *settings: Any, label: str = "") -> str:
+    """Return a digest of the whole content of files and of settings as 16 hexadecimal digits.
 
-    Reading recordings of many gigabytes on every opening would take too long, so the digest covers the name without
-    the folder, the size, and the first and last 64 KiB of each file. A change that keeps all of these goes unnoticed.
+    The names without their folders are covered, too. A file that has not changed is not read again, see
+    `content_digests`. Of a file that cannot be read the reason is covered.
 
     Args:
-      files: the files. The digest depends on their order.
+      files: the files, on a disk or in a bucket. The digest depends on their order.
       *settings: further values to cover. Their `repr` must not change between processes.
+      label: name of the recording, for a progress bar.
     """
-    digest = hashlib.sha256(repr(settings).encode())
-    for file in files:
-        size = file.stat().st_size
-        digest.update(f"{file.name} {size}".encode())
-        with file.open("rb") as content:
-            digest.update(content.read(_FINGERPRINTED_BYTES))
-            content.seek(max(size - _FINGERPRINTED_BYTES, 0))
-            digest.update(content.read(_FINGERPRINTED_BYTES))
-    return digest.hexdigest()[:16]
+    names = [file.name for file in files]
+    return combine([repr((READERS_VERSION, settings, names)), *content_digests(files, label=label)])

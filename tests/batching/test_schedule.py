@@ -72,3 +72,9 @@ def test_the_order_of_a_small_epoch_is_that_of_grain(size, seed):
     assert sorted(order.tolist()) == list(range(size))
     for place in range(size) if size < 10 else np.random.default_rng(0).integers(size, size=20).tolist():
         assert order[place] == grain.experimental.index_shuffle(place, max_index=size - 1, seed=seed, rounds=ROUNDS)
+
+
+@pytest.mark.parametrize(("size", "seed"), [(0, 0), (65_537, 0), (10, -1), (10, 2**32)])
+def test_an_order_that_the_cipher_does_not_give_is_refused(size, seed):
+    with pytest.raises(ValueError, match=f"is {size if seed == 0 else seed}, expected"):
+        permutation(size, seed)

@@ -10,7 +10,7 @@ PROVENANCE = Provenance(
 )
 
 
-def _arm_episode(seed: int = 0, acting_steps: int = 6, provenance: Provenance = PROVENANCE) -> Episode:
+def make_arm_episode(seed: int = 0, acting_steps: int = 6, provenance: Provenance = PROVENANCE) -> Episode:
     random, steps = np.random.default_rng(seed), acting_steps + 1
     last = np.arange(steps) == acting_steps
     y, x = np.mgrid[0:64, 0:64]
@@ -40,4 +40,4 @@ def _arm_episode(seed: int = 0, acting_steps: int = 6, provenance: Provenance = 
 @pytest.fixture(scope="session")
 def arm_episode():
     """Return a function (seed, acting_steps, provenance) -> Episode with a final observation."""
-    return _arm_episode
+    return make_arm_episode

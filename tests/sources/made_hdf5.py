@@ -176,3 +176,55 @@ ROBONET_FIELDS = Fields(
     action={"action": ("policy/actions", Continuous(shape=(4,), low=-5.0, high=5.0))},
     provenance=PROVENANCE,
 )
+
+
+def libero(file: Path, instruction, env_name="Libero_Kitchen_Tabletop_Manipulation") -> Path:
+    """Write a LIBERO file of two demonstrations: robomimic's layout, with the instruction in `problem_info`."""
+    robomimic(file, (3, 4), env_name=env_name, bddl_file="kitchen.bddl")
+    with h5py.File(file, "a") as root:
+        about = {"problem_name": env_name, "domain_name": "robosuite", "language_instruction": instruction}
+        root["data"].attrs["problem_info"] = json.dumps(about)
+    return file
+
+
+def d4rl(file: Path, terminals=(2, 9), timeouts=(5,), steps=12) -> Path:
+    """Write flat arrays whose rows count from 0, and which end at the given rows."""
+    rows = np.arange(steps)
+    with h5py.File(file, "w") as root:
+        root["observations"] = np.repeat(rows[:, None], 3, 1).astype(np.float32)
+        root["actions"], root["rewards"] = (rows[:, None] / steps).astype(np.float32), rows.astype(np.float32)
+        root["terminals"], root["infos/qpos"] = np.isin(rows, terminals), np.ones((steps, 2))
+        root["metadata/algorithm"] = np.bytes_(b"SAC")
+        if timeouts is not None:
+            root["timeouts"] = np.isin(rows, timeouts)
+    return file
+
+
+D4RL_FIELDS = Fields(
+    suite="d4rl",
+    task="hopper",
+    observation={"observation": ("observations", Continuous(shape=(3,)))},
+    action={"action": ("actions", Continuous(shape=(1,), low=-1.0, high=1.0))},
+    provenance=PROVENANCE,
+    reward="rewards",
+)
+
+
+def groups(file: Path, names=("episode_0", "episode_1"), final=0) -> Path:
+    """Write one group for each episode, of 4, 5, ... steps; `final` observations follow the last action."""
+    with h5py.File(file, "w") as root:
+        root.attrs["fps"] = 10
+        for number, name in enumerate(names):
+            steps = np.arange(4 + number + final) + 10.0 * number
+            root[f"{name}/obs"] = np.repeat(steps[:, None], 3, 1)
+            root[f"{name}/actions"] = steps[: 4 + number, None] / 100
+    return file
+
+
+GROUP_FIELDS = Fields(
+    suite="lab",
+    task="push",
+    observation={"state": ("obs", Continuous(shape=(3,)))},
+    action={"action": ("actions", Continuous(shape=(1,), low=-1.0, high=1.0))},
+    provenance=PROVENANCE,
+)

@@ -439,5 +439,5 @@ def test_fields_that_are_not_in_the_messages(tmp_path, path, message):
 
 
 def test_no_recordings(tmp_path):
-    with pytest.raises(SourceError, match="no .*mcap file at or below"):
+    with pytest.raises(SourceError, match="no .*mcap or .*db3 file at or below"):
         open_mcap(tmp_path, fields=FIELDS)

@@ -290,3 +290,39 @@ def test_checksums_are_checked_where_there_are_any(by_step):
     file.write_bytes(whole.replace(texts, b"\7\0\0\0leave 3", 1))
     with pytest.raises(EpisodeRejected, match="(?i)crc checksum"):
         open_parquet(by_step, fields=ARM)[3]
+
+
+def numbered(file, numbers, column="frame_index"):
+    """Write two episodes of four steps, whose values are their numbers, which need not be in order."""
+    kinds = {"episode_index": datasets.Value("int64"), column: datasets.Value("int64")}
+    kinds |= {"x": datasets.List(datasets.Value("float32")), "action": datasets.Value("int64")}
+    columns = {"episode_index": [0] * 4 + [1] * 4, column: [*numbers, 0, 1, 2, 3], "action": [1] * 8}
+    save(columns | {"x": [[float(number)] for number in columns[column]]}, datasets.Features(kinds), file)
+    fields = dataclasses.replace(
+        CAPTIONS, observation={"x": ("x", Continuous(shape=(1,)))}, action={"action": ("action", Discrete(n=2))}
+    )
+    return open_parquet(file, fields=fields)
+
+
+@pytest.mark.parametrize("column", ["frame_index", "step_id"])
+@pytest.mark.parametrize(
+    "numbers, message",
+    [
+        ((2, 0, 3, 1), "goes from 2 to 0 at step 1"),
+        ((0, 1, 1, 2), "goes from 1 to 1 at step 2"),
+        ((0, 1, 3, 4), "goes from 1 to 3 at step 2"),
+        ((3, 2, 1, 0), "goes from 3 to 2 at step 1"),
+        ((5, 7, 9, 10), "goes from 9 to 10 at step 3"),
+    ],
+)
+def test_steps_out_of_order_are_rejected(tmp_path, numbers, message, column):
+    reader = numbered(tmp_path / "a.parquet", numbers, column)
+    assert reader[1].observation["x"].tolist() == [[0], [1], [2], [3]]
+    with pytest.raises(EpisodeRejected, match=f"{column} {message}, expected .* Sort the rows by {column}"):
+        reader[0]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3), (10, 11, 12, 13), (0, 5, 10, 15)])
+def test_steps_in_order_may_begin_anywhere_and_skip_the_same_number(tmp_path, numbers):
+    reader = numbered(tmp_path / "a.parquet", numbers)
+    assert reader[0].observation["x"].ravel().tolist() == list(numbers) and len(reader) == 2

@@ -186,15 +186,14 @@ def test_a_flipped_byte_of_a_tfrecord_file_costs_its_own_record(tfrecord, tmp_pa
 
 
 def test_damage_to_an_array_record_file_is_named(copy):
-    open_rlds(copy)  # lengths are known before the byte flips
+    opened = open_rlds(copy)
     (file,) = copy.glob("*-train.array*")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(EpisodeRejected, match=r"array_record-\d+, record \d: .*is damaged"):
-        list(open_rlds(copy))
-    (copy / "episode_lengths-train.npz").unlink()
-    dataset = open_rlds(copy)
+        list(opened)
+    dataset = open_rlds(copy)  # the lengths are counted again, because the content has changed
     assert len(dataset) == 3 and f"{file}: record" in dataset.rejected[0].reason
     assert all(len(episode) for episode in dataset)
     file.write_bytes(content[: len(content) // 2])

@@ -29,7 +29,7 @@ from gato_jax.sources.conversion.survey import apply_filters
 from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Omission, Rejection, find_omissions
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -243,6 +243,8 @@ def _read_result(directory: Path, splits: Collection[str]) -> Conversion:
         held = {entry["name"] for entry in json.loads((directory / TFDS_FILE).read_text())["splits"]}
         by_split = {split: open_dataset(directory, split) for split in splits if split in held}
         datasets = by_split.values()
+        for dataset in datasets:
+            _ = dataset.fingerprint  # verifies the record files
         omitted = json.loads((directory / REJECTED_FILE).read_text())
         return Conversion(
             directory=directory,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from gato_jax.episodes.record_files import FileFormat
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EpisodeRow
 from gato_jax.runtime.atomic_writes import PARTIAL, atomic_file
+from gato_jax.runtime.content_digests import hash_file
 from gato_jax.runtime.file_locks import LOCK_FILES
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection, SourceError
@@ -228,9 +228,3 @@ def write_json(file: Path, value: Any):
     """
     with atomic_file(file, shared=True) as partial:
         partial.write_text(json.dumps(value))
-
-
-def hash_file(file: Path) -> str:
-    """Return the 128-bit BLAKE2b digest of the content of a file as 32 hexadecimal digits."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -14,7 +14,8 @@ from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
 from gato_jax.episodes.writer import EpisodeRow, find_contradiction
 from gato_jax.runtime.atomic_writes import atomic_file
-from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry, hash_file
+from gato_jax.runtime.content_digests import hash_file
+from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 

@@ -13,13 +13,18 @@ from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import FoundFiles, unread_files
 from gato_jax.sources.hdf5.datasets import iter_found
-from gato_jax.sources.hdf5.file import open_file
+from gato_jax.sources.hdf5.file import EpisodePlace, open_file
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS
 from gato_jax.sources.reader import Omission, SourceError
 
 
 def find_left_out(
-    path: Path, found: FoundFiles, layout: str, split: str, fields: Fields, episodes: Sequence[tuple[Path, str]]
+    path: Path,
+    found: FoundFiles,
+    layout: str,
+    split: str,
+    fields: Fields,
+    episodes: Sequence[tuple[Path, EpisodePlace]],
 ) -> list[Omission]:
     """List what the files at or below a path hold and what is not read of it.
 
@@ -29,11 +34,11 @@ def find_left_out(
       layout: key of HDF5_LAYOUTS.
       split: name of the split.
       fields: the fields that are read.
-      episodes: the episodes that are read, each a file and the path of its group.
+      episodes: the episodes that are read, each a file and the place in it.
     """
     groups = collections.defaultdict(set)
-    for file, group in episodes:
-        groups[file].add(group)
+    for file, place in episodes:
+        groups[file].add(place.path)
     sidecars = {one for file in groups for one in HDF5_LAYOUTS[layout].list_sidecars(file) if _is_named(one, fields)}
     omissions = [
         *found.left_out,
@@ -44,7 +49,8 @@ def find_left_out(
     for file, names in groups.items():
         try:
             with open_file(file) as root:
-                splits = HDF5_LAYOUTS[layout].list_splits(root)
+                places = HDF5_LAYOUTS[layout].list_splits(root)
+                splits = {name: [place.path for place in listed] for name, listed in places.items()}
                 omissions += _other_episodes(file, root, names, splits, split)
                 for name in sorted(names):
                     for one in iter_found(root[name] if name else root):
@@ -53,13 +59,19 @@ def find_left_out(
                 omissions += _outside(file, root, names)
         except (SourceError, KeyError) as error:
             omissions.append(Omission(str(file), f"its content cannot be listed ({error})"))
+    total, unit = sum(map(len, groups.values())), "files" if layout in ("d4rl", "flat") else "episodes"
     frames = {parent for parent, _, _ in (field.name.rpartition("/") for field, _ in fields.paths)}
     listed = [
-        FoundField(**{**vars(one), "note": f"in {counts[name]} of {len(episodes)} episodes"})
+        FoundField(**{**vars(one), "note": f"in {counts[name]} of {total} {unit}"})
         for name, one in fields_found.items()
         if not (re.fullmatch(r".*/frame\d+", name) and name.rpartition("/")[0] in frames)
     ]
-    return [*omissions, *unnamed_fields(str(path), listed, fields)]
+    return [*omissions, *unnamed_fields(str(path), listed, fields, _bounds(layout))]
+
+
+def _bounds(layout: str) -> tuple[str, ...]:
+    """Return the datasets that a layout reads to find the episodes."""
+    return ("terminals", "timeouts") if layout == "d4rl" else ()
 
 
 def _is_named(file: Path, fields: Fields) -> bool:

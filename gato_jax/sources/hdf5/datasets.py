@@ -16,7 +16,7 @@ def describe_datasets(group: Any) -> list[FoundField]:
 
 
 def iter_found(
-    group: Any, path: str = "", skipped: Iterable[str] = (), seen: frozenset[int] = frozenset()
+    group: Any, path: str = "", skipped: Iterable[str] = (), seen: frozenset[Any] = frozenset()
 ) -> Iterator[FoundField]:
     """Yield the datasets at any depth, and links, which are not followed."""
     import h5py
@@ -33,7 +33,7 @@ def iter_found(
         if isinstance(node, h5py.Dataset):
             yield _describe(node, inner)
         elif isinstance(node, h5py.Group):
-            address = h5py.h5o.get_info(node.id).addr
+            address = node.id  # equal for all links to one group
             if address not in seen and len(seen) < _MAX_DEPTH:  # a link can make a group its own descendant
                 yield from iter_found(node, inner, skipped, seen | {address})
 

@@ -7,7 +7,7 @@ import dataclasses
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,23 @@ def open_file(file: Path) -> Iterator[Any]:
             yield root
     except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
         raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None
+
+
+class EpisodePlace(NamedTuple):
+    """Place of an episode in an HDF5 file.
+
+    Attributes:
+      path: path of its group. Empty for the file itself.
+      rows: the rows [start, stop) of the group's datasets. None for all.
+    """
+
+    path: str = ""
+    rows: tuple[int, int] | None = None
+
+    def locate(self, file: Path) -> str:
+        """Return the beginning of error messages about the episode, such as "a.hdf5: data/demo_3"."""
+        rows = "" if self.rows is None else f"rows {self.rows[0]} to {self.rows[1] - 1}"
+        return ": ".join(filter(None, (str(file), self.path, rows)))
 
 
 def find_node(group: Any, path: str, links: int = 0) -> Any:
@@ -157,12 +174,14 @@ class Hdf5Episode:
       steps: number T of steps of the episode.
       images: paths of the fields with an Image modality. At such a path, a one-dimensional uint8 dataset is the content
         of an MP4 file, and each row of a two-dimensional one is an encoded image, padded with zeros at the end.
+      rows: the rows [start, stop) of the group's datasets that are the episode. None for all.
     """
 
     file: Path
     group: Any
     steps: int
     images: frozenset[str]
+    rows: tuple[int, int] | None = None
 
     def read_field(self, path: str) -> Any:
         """Return the values of the field at `path`, relative to the group, as `read_values` does.

@@ -1,11 +1,12 @@
-"""Reader of episodes in HDF5 files: robomimic, ALOHA, raw DROID, RoboNet, or any layout with given fields."""
+"""Reader of episodes in HDF5 files, in any of the layouts of HDF5_LAYOUTS or of any other with given fields."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import find_files, has_suffix
 from gato_jax.sources.hdf5.contents import find_left_out
-from gato_jax.sources.hdf5.file import Hdf5Episode, contains, find_node, iter_datasets, open_file
+from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, find_node, iter_datasets, open_file
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -29,7 +30,7 @@ from gato_jax.sources.reader import (
     weigh_damaged_files,
 )
 
-_Address: TypeAlias = tuple[Path, str]  # a file, and the path of the group in it that is an episode
+_Address: TypeAlias = tuple[Path, EpisodePlace]  # a file, and the place of an episode in it
 
 _MAX_INSPECTED = 20  # files whose layout and fields are inspected before opening fails
 
@@ -40,14 +41,16 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
     Args:
       path: PATH, or PATH#LAYOUT with a key of HDF5_LAYOUTS. Default: the layout is recognised by the content of the
         files.
-      split: name of a mask of a robomimic file, or "train" for robomimic files without masks and all other layouts.
+      split: name of a mask of a robomimic file, or of a group of episodes; "train" for files without them and for all
+        other layouts.
       fields: the fields to read and their meaning. Only robomimic files define their fields, so all other layouts
         need this argument. A path is that of a dataset relative to the group of the episode.
 
     Raises:
-      SourceError: there is no HDF5 file, the layout or the fields are unknown, there is no such split, or none of its
-        episodes has a number of steps that can be read. If some have, a damaged file or episode does not raise, and is
-        listed in `rejected`. Values are not read: damage in them raises EpisodeRejected when the episode is read.
+      SourceError: there is no HDF5 file, the layout or the fields are unknown, there is no such split, `fields` is
+        None and the files define different tasks, or none of the episodes has a number of steps that can be read. If
+        some have, a damaged file or episode does not raise, and is listed in `rejected`. Values are not read: damage in
+        them raises EpisodeRejected when the episode is read.
     """
     root, _, name = str(path).partition("#")
     if name and name not in HDF5_LAYOUTS:
@@ -59,17 +62,28 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         raise SourceError(
             f"{root}: no *.hdf5 or *.h5 file at or below this path. Give the path of a recording.{refused}"
         )
+    are_inferred = fields is None
     name, fields = _choose_layout(path, files, name, fields)
     layout = HDF5_LAYOUTS[name]
     import tqdm
 
     splits: set[str] = set()
     steps: dict[_Address, int] = {}
+    files_by_task: dict[str, list[str]] = {}
     for file in tqdm.tqdm(files, desc=f"{root}: lengths", unit=" files", delay=2.0):
-        found = _scan_file(file, layout, split, fields)
-        splits.update(found[0])
-        steps.update(found[1])
-        rejected.extend(found[2])
+        found = _scan_file(file, layout, split, fields, are_inferred)
+        splits.update(found.splits)
+        steps.update(found.steps)
+        rejected.extend(found.rejected)
+        if found.task is not None:
+            files_by_task.setdefault(found.task, []).append(file.name)
+    if len(files_by_task) > 1:
+        listed = "; ".join(f"{task} ({files[0]})" for task, files in itertools.islice(files_by_task.items(), 10))
+        raise SourceError(
+            f"{path}: its files hold {len(files_by_task)} tasks, expected one: {listed}. Open one file at a time, or "
+            "pass fields that describe all as one task. The instruction of a LIBERO file is their field "
+            "problem_info/language_instruction."
+        )
     if splits and split not in splits:
         raise NoSplitError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     if not steps:
@@ -82,7 +96,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         split=split,
         addresses=tuple(steps),
         lengths=np.array([*steps.values()], np.int64),
-        fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json()),
+        fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json(), label=root),
         read=functools.partial(_read, layout=name, fields=fields),
         rejected=tuple(weigh_damaged_files(rejected, files, len(steps))),
         fields=fields,
@@ -94,23 +108,25 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
     """Read one episode, or raise EpisodeRejected if it is damaged.
 
     Args:
-      address: the file, and the path of the episode's group in it.
+      address: the file, and the place of the episode in it.
       layout: key of HDF5_LAYOUTS, because a layout itself cannot be pickled.
       fields: the fields to read.
     """
-    (file, group), location = address, _location(*address)
+    (file, place), location = address, address[1].locate(address[0])
     images = [path.name for path, modality in fields.paths if isinstance(modality, Image)]
     try:
         with open_file(file) as root:
             episode = Hdf5Episode(
                 file=file,
-                group=find_node(root, group),
-                steps=_count_steps(root, group, fields),
+                group=find_node(root, place.path),
+                steps=_count_steps(root, place, fields),
                 images=frozenset(images),
+                rows=place.rows,
             )
             read_field = functools.partial(HDF5_LAYOUTS[layout].read_field, episode)
             provenance = HDF5_LAYOUTS[layout].read_provenance(episode, fields.provenance)
-            return assemble(fields, read_field, location, provenance=provenance)
+            flags = HDF5_LAYOUTS[layout].step_flags
+            return assemble(fields, read_field, location, provenance=provenance, step_flags=flags)
     except EpisodeRejected:
         raise
     except (SourceError, EpisodeError) as error:
@@ -144,52 +160,73 @@ def _choose_layout(path: str | Path, files: list[Path], name: str, fields: Field
 
 
 def _recognise_layout(root: Any) -> str:
-    """Return the name of the only layout whose required paths are all in the open file.
+    """Return the name of the only layout that recognises the open file.
 
     Raises:
-      SourceError: no layout or several layouts have all of their paths in the file.
+      SourceError: no layout or several layouts recognise it.
     """
-    known = {name: layout.required_paths for name, layout in HDF5_LAYOUTS.items() if layout.required_paths}
-    names = [name for name, paths in known.items() if all(contains(root, path) for path in paths)]
+    known = {name: layout for name, layout in HDF5_LAYOUTS.items() if layout.content}
+    names = [name for name, layout in known.items() if layout.recognises(root)]
     if len(names) == 1:
         return names[0]
     found = ", ".join(path for path, _ in itertools.islice(iter_datasets(root), 20)) or "nothing"
     problem = f"its layout may be {' or '.join(names)}" if names else "its layout is unknown"
-    layouts = "; ".join(f"#{name} has {' and '.join(paths)}" for name, paths in known.items())
+    layouts = "; ".join(f"#{name} has {layout.content}" for name, layout in known.items())
     raise SourceError(
         f"{problem}; it holds {found}. Append the layout to the path: {layouts}; #flat is one episode in each file."
     )
 
 
-def _scan_file(
-    file: Path, layout: Hdf5Layout, split: str, fields: Fields
-) -> tuple[set[str], dict[_Address, int], list[Rejection]]:
-    """Return the splits of a file, the number of steps of each episode of `split`, and the damaged episodes.
+class _ScannedFile(NamedTuple):
+    """The content of a file.
 
-    A file that cannot be opened, or whose splits cannot be listed, is one of the rejections, and has no splits.
+    Attributes:
+      splits: names of its splits.
+      steps: {address: number of steps} of the episodes of one split.
+      rejected: the damaged episodes of that split, or the file if it is damaged. Such a file has no splits.
+      task: name of the task that the file itself defines. None if it was not asked for, or the file is damaged.
     """
-    splits: dict[str, list[str]] = {}
+
+    splits: Set[str]
+    steps: Mapping[_Address, int]
+    rejected: Sequence[Rejection]
+    task: str | None
+
+
+def _scan_file(file: Path, layout: Hdf5Layout, split: str, fields: Fields, asks_for_task: bool) -> _ScannedFile:
+    """List the episodes of one split of a file, without reading values.
+
+    Args:
+      file: the file.
+      layout: its layout.
+      split: name of the split.
+      fields: the fields to read.
+      asks_for_task: whether to infer the file's own fields, for the name of its task.
+    """
+    splits: dict[str, list[EpisodePlace]] = {}
     steps: dict[_Address, int] = {}
-    rejected = []
+    rejected, task = [], None
     try:
         with open_file(file) as root:
             splits = layout.list_splits(root)
-            for name in splits.get(split, ()):
+            task = layout.infer_fields(root, file.name).spec.name if asks_for_task else None
+            for place in splits.get(split, ()):
                 try:
-                    steps[file, name] = _count_steps(root, name, fields)
+                    steps[file, place] = _count_steps(root, place, fields)
                 except SourceError as error:
-                    rejected.append(Rejection(_location(file, name), str(error)))
+                    rejected.append(Rejection(place.locate(file), str(error)))
     except SourceError as error:
         rejected.append(Rejection(str(file), str(error)))
     except KeyError as error:  # the layout was named by the caller, but the file has another
         rejected.append(Rejection(str(file), f"it has another layout than the one named ({error.args[0]})"))
-    return set(splits), steps, rejected
+    return _ScannedFile(splits=set(splits), steps=steps, rejected=rejected, task=task)
 
 
-def _count_steps(root: Any, name: str, fields: Fields) -> int:
-    """Return the number of steps of the episode in group `name`, without reading values.
+def _count_steps(root: Any, place: EpisodePlace, fields: Fields) -> int:
+    """Return the number of steps of the episode at a place, without reading values.
 
-    It is the length of the first field that is not text, where actions come before observations.
+    It is the number of its rows, or the length of the first field that is not text, where actions come before
+    observations.
 
     Raises:
       SourceError: all fields are text, or that first field is missing, is a group, a scalar or a dataset of length 0,
@@ -200,14 +237,9 @@ def _count_steps(root: Any, name: str, fields: Fields) -> int:
     if not paths:
         raise SourceError("its fields are all text. Add a field with a number or an image at each step.")
     try:
-        shape = getattr(find_node(find_node(root, name), paths[0]), "shape", None)
+        shape = getattr(find_node(find_node(root, place.path), paths[0]), "shape", None)
     except KeyError as error:
         raise SourceError(f"it has no field {paths[0]!r} ({error.args[0]})") from None
     if not shape or shape[0] == 0:
         raise SourceError(f"it has no steps: the shape of {paths[0]!r} is {shape}")
-    return shape[0]
-
-
-def _location(file: Path, name: str) -> str:
-    """Return the beginning of error messages about an episode, `FILE: NAME`, or `FILE` if `name` is empty."""
-    return f"{file}: {name}" if name else str(file)
+    return shape[0] if place.rows is None else place.rows[1] - place.rows[0]

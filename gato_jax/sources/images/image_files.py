@@ -7,7 +7,7 @@ import functools
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -157,7 +157,7 @@ def open_images(
       folder: Folder of the image files.
       items: One item for each annotation: the annotated image, or why it is rejected or left out. An annotated image
         of the other split, where the hash of its name decides, is an omission that names this split.
-      annotations: The files from which the items were read, for the fingerprint.
+      annotations: The files from which the items were read. The fingerprint covers them and the images.
 
     Returns:
       One episode for each item whose image file exists, in order. The other items are in `rejected`. Image files are
@@ -166,7 +166,7 @@ def open_images(
     Raises:
       SourceError: No item has an image file.
     """
-    sizes, images, rejected, left_out = _file_sizes(folder), [], [], []
+    present, images, rejected, left_out = _file_names(folder), [], [], []
     for item in items:
         if isinstance(item, Omission):
             left_out.append(item)
@@ -175,7 +175,7 @@ def open_images(
             rejected.append(item)
             continue
         location, name, _ = item
-        if (problem := _missing_image(folder, name, sizes)) is None:
+        if (problem := _missing_image(folder, name, present)) is None:
             images.append(item)
         else:
             rejected.append(Rejection(location, problem))
@@ -187,12 +187,15 @@ def open_images(
         raise (EmptySplitError if left_out else NoSplitError)(
             f"cannot open {path}: split {split!r} has no images with texts.{others}{first}"
         )
+    names = sorted({name for _, name, _ in images})
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
         addresses=images,
         lengths=np.ones(len(images), np.int64),
-        fingerprint=fingerprint_files(annotations, fields.to_json(), split, sorted(sizes.items())),
+        fingerprint=fingerprint_files(
+            [*annotations, *(folder / name for name in names)], fields.to_json(), split, names, label=str(path)
+        ),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
         fields=fields,
@@ -233,26 +236,25 @@ def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
     return image_episode(fields, image, texts, f"{location}, image {name!r}")
 
 
-def _file_sizes(folder: Path) -> dict[str, int]:
-    """Return {name: size in bytes} of all files directly in a folder; files in subfolders are left out.
+def _file_names(folder: Path) -> set[str]:
+    """Return the names of all files directly in a folder; files in subfolders are left out.
 
     One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
     """
     with os.scandir(folder) as entries:  # a link is looked up by its name, to refuse one that leads out of the folder
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file() and not entry.is_symlink()}
+        return {entry.name for entry in entries if entry.is_file() and not entry.is_symlink()}
 
 
-def _missing_image(folder: Path, name: str, sizes: Mapping[str, int]) -> str | None:
+def _missing_image(folder: Path, name: str, present: Collection[str]) -> str | None:
     """Return the reason why the image file `name` cannot be used, or None if it exists inside the folder.
 
     Args:
       folder: Folder of the images.
       name: Path of the file relative to `folder`.
-      sizes: Files in the folder, from `_file_sizes`. The sizes are not used, and an empty file counts as existing. A
-        name that is not among them, such as one in a subfolder, is looked up on disk.
+      present: Files in the folder, from `_file_names`. Another name, such as one in a subfolder, is looked up on disk.
     """
     try:
-        if name in sizes or resolve_within(folder, name).is_file():
+        if name in present or resolve_within(folder, name).is_file():
             return None
     except SourceError as error:
         return str(error)

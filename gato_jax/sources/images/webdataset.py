@@ -82,7 +82,7 @@ def open_webdataset(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
         split=split,
         addresses=range(len(samples)),
         lengths=np.ones(len(samples), np.int64),
-        fingerprint=fingerprint_files(shards, fields.to_json(), split),
+        fingerprint=fingerprint_files(shards, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, shards, np.array(samples, _SAMPLE)),
         rejected=tuple(weigh_damaged_files(rejected, shards, len(samples))),
         fields=fields,

@@ -124,7 +124,7 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
         split=split,
         addresses=records,
         lengths=np.ones(len(records), np.int64),
-        fingerprint=fingerprint_files(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, parse_text),
         rejected=(*found.rejected, *weigh_damaged_files(rejected, files, len(records))),
         fields=fields,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.files import FoundFiles, find_files
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
@@ -55,7 +56,8 @@ class Record(NamedTuple):
                 case ".parquet":
                     return _read_row(self.file, self.start)
                 case ".jsonl.gz":
-                    return _read_bytes(_open_gzip(self.file, os.getpid(), threading.get_ident()), self.start, self.stop)
+                    opened = _open_gzip(file_key(self.file), os.getpid(), threading.get_ident())
+                    return _read_bytes(opened, self.start, self.stop)
             with self.file.open("rb") as content:
                 return _read_bytes(content, self.start, self.stop)
         except _READ_ERRORS as error:
@@ -185,8 +187,8 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield (row, row + 1, text as bytes) of each row of a Parquet file, from its column `text`; a null yields b""."""
     row = itertools.count()
-    for group in range(len(_row_group_stops(file))):
-        for text in _row_group_texts(file, group):
+    for group in range(len(_row_group_stops(file_key(file)))):
+        for text in _row_group_texts(file_key(file), group):
             start = next(row)
             yield start, start + 1, text.as_py() or b""
 
@@ -209,23 +211,25 @@ def _read_bytes(content: IO[bytes] | gzip.GzipFile, start: int, stop: int) -> by
 
 
 @functools.lru_cache(maxsize=16)
-def _open_gzip(file: Path, process: int, thread: int) -> gzip.GzipFile:
+def _open_gzip(key: tuple[Any, ...], process: int, thread: int) -> gzip.GzipFile:
     """Open a compressed file and keep it open, because seeking from the start is slow.
 
     An open file has one position, so each thread of each process has its own: their ids are part of the cache key.
+    `key` is the `file_key` of the file.
     """
-    return gzip.open(file)
+    return gzip.open(key[0])
 
 
 def _read_row(file: Path, row: int) -> bytes:
     """Return the value of the column `text` in one row of a Parquet file as bytes; b"" for a null."""
-    stops = _row_group_stops(file)
+    key = file_key(file)
+    stops = _row_group_stops(key)
     group = bisect.bisect_right(stops, row)
-    return _row_group_texts(file, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
+    return _row_group_texts(key, group)[row - (stops[group - 1] if group else 0)].as_py() or b""
 
 
 @functools.lru_cache(maxsize=64)
-def _row_group_stops(file: Path) -> list[int]:
+def _row_group_stops(key: tuple[Any, ...]) -> list[int]:
     """Return, for each row group of a Parquet file, the number of the first row after it, such as [100, 200, 250].
 
     Raises:
@@ -233,7 +237,7 @@ def _row_group_stops(file: Path) -> list[int]:
     """
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file) as table:
+    with pyarrow.parquet.ParquetFile(key[0]) as table:
         if "text" not in table.schema_arrow.names:
             raise ValueError(f"it has the columns {', '.join(table.schema_arrow.names)}, expected a column 'text'")
         groups = (table.metadata.row_group(group).num_rows for group in range(table.num_row_groups))
@@ -241,7 +245,7 @@ def _row_group_stops(file: Path) -> list[int]:
 
 
 @functools.lru_cache(maxsize=2)
-def _row_group_texts(file: Path, group: int) -> Any:
+def _row_group_texts(key: tuple[Any, ...], group: int) -> Any:
     """Return the column `text` of a row group, by its number in the file, as a pyarrow array of bytes.
 
     Bytes are not decoded here, so that one text that is not UTF-8 does not make the others unreadable.
@@ -249,7 +253,7 @@ def _row_group_texts(file: Path, group: int) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as table:
+    with pyarrow.parquet.ParquetFile(key[0], page_checksum_verification=True) as table:
         return table.read_row_group(group, columns=["text"])["text"].cast(pyarrow.large_binary()).combine_chunks()
 
 
@@ -264,7 +268,7 @@ def column_names(file: Path) -> dict[str, int]:
             import pyarrow.parquet
 
             with pyarrow.parquet.ParquetFile(file) as table:
-                return dict.fromkeys(table.schema_arrow.names, table.metadata.num_rows)
+                return dict.fromkeys(map(str, table.schema_arrow.names), int(table.metadata.num_rows))
         if ".jsonl" in file_suffix(file):
             for _, _, line in _iterate_records(file):
                 with contextlib.suppress(ValueError):

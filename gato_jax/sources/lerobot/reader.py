@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | Non
         split=split,
         addresses=episodes,
         lengths=np.array([episode.length for episode in episodes], np.int64),
-        fingerprint=_fingerprint(metadata, episodes, split, fields),
+        fingerprint=_fingerprint(metadata, episodes, split, fields, plan.cameras),
         read=functools.partial(_read, plan),
         rejected=tuple(rejected),
         fields=fields,
@@ -206,13 +207,15 @@ def _instructions(numbers: list[int], tasks: dict[int, str], location: str) -> l
     return [tasks[number] for number in numbers]
 
 
-def _fingerprint(metadata: LeRobotMetadata, episodes: list[LeRobotEpisode], split: str, fields: Fields) -> str:
-    """Return a digest of the metadata, the data files, the paths and sizes of the videos, the split and the fields.
+def _fingerprint(
+    metadata: LeRobotMetadata, episodes: list[LeRobotEpisode], split: str, fields: Fields, cameras: Collection[str]
+) -> str:
+    """Return a digest of the metadata, of data files and of the videos of `cameras`, of the split and of the fields.
 
-    Metadata and data files are covered as in `fingerprint_files`. The content of videos is left out, because they are
-    many and large.
+    The videos are those of the episodes; a file that holds several episodes is covered as a whole.
     """
-    data = list(dict.fromkeys(episode.data for episode in episodes))
-    videos = sorted({video.file for episode in episodes for video in episode.videos.values() if video.file.is_file()})
-    sizes = [(str(file.relative_to(metadata.root)), file.stat().st_size) for file in videos]
-    return fingerprint_files([*metadata.files, *data], split, fields.to_json(), sizes)
+    data = dict.fromkeys(episode.data for episode in episodes)
+    videos = dict.fromkeys(episode.videos[camera].file for camera in sorted(cameras) for episode in episodes)
+    files = [*metadata.files, *data, *videos]
+    names = [str(file.relative_to(metadata.root)) for file in files]
+    return fingerprint_files(files, split, fields.to_json(), names, label=str(metadata.root))

@@ -94,7 +94,7 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None =
         split=split,
         addresses=places,
         lengths=np.array([steps for _, steps in places], np.int64),
-        fingerprint=fingerprint_files(files, fields.to_json(), split),
+        fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
         fields=fields,

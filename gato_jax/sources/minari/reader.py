@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Modality
 from gato_jax.episodes.errors import describe_error
+from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.assembly import assemble, to_array
 from gato_jax.sources.contents import FoundField, missing_fields, unnamed_fields
 from gato_jax.sources.fields import Fields
@@ -83,7 +84,7 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
         split=split,
         addresses=tuple(lengths),
         lengths=np.array([*lengths.values()], np.int64),
-        fingerprint=fingerprint_files(files, fields.to_json()),
+        fingerprint=fingerprint_files(files, fields.to_json(), label=str(path)),
         read=functools.partial(_read, folder=folder, fields=fields),
         rejected=tuple(rejected),
         fields=fields,
@@ -258,13 +259,17 @@ def _refuse_links(folder: Path, number: int | None):
     _reject_errors(str(file) if number is None else _location(folder, number), check)
 
 
-@functools.lru_cache(maxsize=8)
 def _open_storage(folder: Path) -> Any:
     """Return Minari's `MinariStorage` of a dataset, which keeps no file open. The last eight are cached.
 
     Raises:
       EpisodeRejected: the dataset is damaged, or its metadata lack the observation or the action space.
     """
+    return _open_storage_of(folder, _reject_errors(str(folder), lambda: file_key(folder / "metadata.json")))
+
+
+@functools.lru_cache(maxsize=8)
+def _open_storage_of(folder: Path, key: Hashable) -> Any:
     import minari
     from minari.dataset.minari_storage import MinariStorage
 

@@ -36,6 +36,7 @@ from gato_jax.sources.reader import (
 )
 
 _EPISODE_COLUMNS = ("episode_index", "episode_id")
+_STEP_COLUMNS = ("frame_index", "step_index", "frame_idx", "step_idx", "step_id")
 
 
 def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
@@ -45,6 +46,9 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
     an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if an observation or
     action column holds, in each row, a list of T values of its modality, and one step if no column does. A vector is
     one value: a column with one vector in each row makes one step.
+
+    The steps of an episode must be in order: if there is a column `frame_index`, `step_index`, `frame_idx`, `step_idx`
+    or `step_id`, its numbers must increase by the same amount from step to step.
 
     Args:
       path: a file, or a folder with files at any depth.
@@ -75,22 +79,22 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         split=split,
         addresses=addresses,
         lengths=np.array([address.steps for address in addresses], np.int64),
-        fingerprint=fingerprint_files(files, split, fields.to_json()),
+        fingerprint=fingerprint_files(files, split, fields.to_json(), label=str(path)),
         read=functools.partial(_read, rows),
         rejected=(*found.rejected, *weigh_damaged_files(rejected, files, len(addresses))),
         fields=fields,
-        find_left_out=functools.partial(_find_left_out, str(path), found, fields, rows.episode_column),
+        find_left_out=functools.partial(_find_left_out, str(path), found, rows),
     )
 
 
-def _find_left_out(path: str, found: SplitFiles, fields: Fields, episode_column: str | None) -> list[Omission]:
+def _find_left_out(path: str, found: SplitFiles, rows: _RowFormat) -> list[Omission]:
     """List the files that are not read, and the columns of those that are."""
     columns: dict[str, FoundField] = {}
     for file in found.files:
         with contextlib.suppress(EpisodeRejected):  # it is rejected
             columns |= {column.path: column for column in describe_columns(read_schema(file, str(file)))}
-    read = [episode_column] if episode_column else []
-    return [*found.left_out, *unnamed_fields(path, columns.values(), fields, read)]
+    read = [*filter(None, (rows.episode_column, rows.step_column))]
+    return [*found.left_out, *unnamed_fields(path, columns.values(), rows.fields, read)]
 
 
 def describe_columns(schema: Any) -> list[FoundField]:
@@ -121,6 +125,7 @@ class _RowFormat:
       fields: the fields to read.
       columns: sorted names of the top-level columns that hold the fields.
       episode_column: column that tells the episode of a row. None if a row is an episode.
+      step_column: column that numbers the steps of an episode. None if there is none.
       list_path: path of a column that has, in each row, a list with one value for each step of an episode. None if a
         row is a single step, whether of a longer episode or as an episode of one step.
     """
@@ -128,6 +133,7 @@ class _RowFormat:
     fields: Fields
     columns: tuple[str, ...]
     episode_column: str | None
+    step_column: str | None
     list_path: str | None
 
     @classmethod
@@ -152,6 +158,7 @@ class _RowFormat:
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
+        step_column = next((name for name in _STEP_COLUMNS if name in schema.names), None)
         lists = [
             (isinstance(modality, Image), path.name)  # images last: counting them means reading them
             for path, modality in fields.paths
@@ -160,8 +167,9 @@ class _RowFormat:
         lists.sort(key=lambda one: one[0])
         return cls(
             fields=fields,
-            columns=tuple(sorted({column_name(schema.names, path) for path in types})),
+            columns=tuple(sorted({column_name(schema.names, path) for path in (*types, *filter(None, [step_column]))})),
             episode_column=episode_column,
+            step_column=step_column,
             list_path=lists[0][1] if lists and episode_column is None else None,
         )
 
@@ -213,7 +221,30 @@ def _read(rows: _RowFormat, address: Address) -> Episode:
         (value,) = to_values(array, path, location)  # one value for the whole episode
         return value
 
+    if rows.step_column is not None:
+        _require_order(read_field(rows.step_column), rows.step_column, location)
     return assemble(rows.fields, read_field, location)
+
+
+def _require_order(numbers: Any, column: str, location: str):
+    """Raise EpisodeRejected if the steps of an episode are out of order, or some are missing or repeated.
+
+    Args:
+      numbers: number of each step, (T,). One number for the whole episode, and numbers that are no integers, pass.
+      column: name of the column, for the message.
+      location: file and number of the episode.
+    """
+    array = np.asarray(numbers)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) < 2:
+        return
+    increments = np.diff(array.astype(np.int64))
+    if increments[0] > 0 and (increments == increments[0]).all():
+        return
+    step = int(np.argmax((increments <= 0) | (increments != max(increments[0], 1))))
+    raise EpisodeRejected(
+        location, f"{column} goes from {array[step]} to {array[step + 1]} at step {step + 1}, expected steps in order "
+        f"without gaps. Sort the rows by {column}, and add those that are missing"
+    )  # fmt: skip
 
 
 def _concatenate(parts: list[Any], path: str, location: str) -> Any:

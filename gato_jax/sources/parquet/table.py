@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.reader import EpisodeRejected
 
 
@@ -29,7 +30,7 @@ def reject_arrow_errors(location: str) -> Iterator[None]:
 def count_rows(file: Path, location: str) -> int:
     """Return the number of rows of a file, from its footer, or raise EpisodeRejected at `location`."""
     with reject_arrow_errors(location):
-        return _read_footer(*_cache_key(file)).num_rows
+        return _read_footer(file_key(file)).num_rows
 
 
 def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], location: str) -> Any:
@@ -49,19 +50,20 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
       EpisodeRejected: the file cannot be read, or has fewer than `stop` rows.
     """
     with reject_arrow_errors(location):
-        ends = _row_group_ends(*_cache_key(file))
+        key = file_key(file)
+        ends = _row_group_ends(key)
         if stop > (rows := (ends or [0])[-1]):
             raise EpisodeRejected(location, f"its rows are {start} to {stop}, but the file has only {rows}")
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop)
         groups = range(first, min(last + 1, len(ends)))
-        table = _read_groups(*_cache_key(file), groups, tuple(columns))
+        table = _read_groups(key, groups, tuple(columns))
         return table.slice(start - (ends[first - 1] if first else 0), stop - start)
 
 
 def read_schema(file: Path, location: str) -> Any:
     """Return the `pyarrow.Schema` of a file, or raise EpisodeRejected at `location`."""
     with reject_arrow_errors(location):
-        return _read_footer(*_cache_key(file)).schema.to_arrow_schema()
+        return _read_footer(file_key(file)).schema.to_arrow_schema()
 
 
 def read_column(file: Path, path: str, location: str) -> Any:
@@ -215,46 +217,34 @@ def _read_embedded_images(array: Any, field: str, location: str) -> list[bytes]:
     return images
 
 
-def _cache_key(file: Path) -> tuple[str, int, int]:
-    """Return the key of a file in the caches: its path, size in bytes and modification time in nanoseconds."""
-    state = file.stat()
-    return str(file), state.st_size, state.st_mtime_ns
-
-
 @functools.lru_cache(maxsize=256)
-def _read_footer(file: str, size: int, changed: int) -> Any:
-    """Read the `pyarrow.parquet.FileMetaData` of a file; the arguments are those of `_cache_key`."""
+def _read_footer(key: tuple[Any, ...]) -> Any:
+    """Read the `pyarrow.parquet.FileMetaData` of the file of a `file_key`."""
     import pyarrow.parquet as pq
 
-    return pq.read_metadata(file)
+    return pq.read_metadata(key[0])
 
 
 @functools.lru_cache(maxsize=256)
-def _row_group_ends(file: str, size: int, changed: int) -> list[int]:
-    """Return the number of the row after the last of each row group, such as [100, 200, 250] for 250 rows in three.
-
-    The arguments are the cache key of the file.
-    """
-    footer = _read_footer(file, size, changed)
+def _row_group_ends(key: tuple[Any, ...]) -> list[int]:
+    """Return the number of the row after the last of each row group, such as [100, 200, 250] for 250 rows in three."""
+    footer = _read_footer(key)
     return list(itertools.accumulate(footer.row_group(number).num_rows for number in range(footer.num_row_groups)))
 
 
 @functools.lru_cache(maxsize=2)
-def _read_groups(file: str, size: int, changed: int, groups: range, columns: tuple[str, ...]) -> Any:
+def _read_groups(key: tuple[Any, ...], groups: range, columns: tuple[str, ...]) -> Any:
     """Read all rows of some row groups of a file as one `pyarrow.Table`.
 
-    The results of the latest two calls are cached. `size` and `changed` are arguments so that a file that has changed
-    is read again.
+    The results of the latest two calls are cached.
 
     Args:
-      file: path of the file.
-      size: size of the file in bytes.
-      changed: modification time of the file in nanoseconds.
+      key: the `file_key` of the file.
       groups: numbers of the row groups.
       columns: names of the top-level columns to read. Those that the file lacks are ignored.
     """
     import pyarrow.parquet as pq
 
-    footer = _read_footer(file, size, changed)
-    with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
+    footer = _read_footer(key)
+    with pq.ParquetFile(key[0], metadata=footer, page_checksum_verification=True) as parquet:
         return parquet.read_row_groups(list(groups), columns=list(columns), use_threads=False)

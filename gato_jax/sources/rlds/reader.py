@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -21,10 +20,11 @@ import numpy as np
 from gato_jax.episodes import Episode, Provenance
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.rlds_format import PROVENANCE_FIELDS
+from gato_jax.runtime.content_digests import combine
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.contents import missing_fields
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError
+from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
 from gato_jax.sources.rlds.contents import describe_features, find_left_out
 from gato_jax.sources.rlds.tables import RLDS_DATASETS, RldsEntry
 from gato_jax.sources.rlds.tfds_dataset import Columns, dataset_parser, open_record_file, open_tfds, to_epath
@@ -90,13 +90,13 @@ def open_rlds(
     last_step = _LastStep.choose(dataset.directory, fields, entry)
     _log.info("%s: %s", path, last_step.describe())
     files = list(dataset.files)
-    content = repr((fields.to_json(), split, dataset.sizes, last_step))
+    content = repr((fields.to_json(), split, files, last_step, READERS_VERSION))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
         addresses=[(files[file], record) for file, record in lengths.address.tolist()],
         lengths=lengths.length,
-        fingerprint=hashlib.sha256(content.encode() + lengths.length.tobytes()).hexdigest()[:16],
+        fingerprint=combine([content, *(digest for _, digest in dataset.digests)]),
         read=functools.partial(_read, dataset.directory, fields, last_step),
         rejected=rejected,
         fields=fields,

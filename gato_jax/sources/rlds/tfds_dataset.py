@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import numpy as np
 
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
+from gato_jax.runtime.content_digests import content_digests, file_key
 from gato_jax.runtime.paths import BucketError, BucketPath, as_path
 from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 
 INFO_FILE = "dataset_info.json"
+FEATURES_FILE = "features.json"
 _SHARD = re.compile(r"-(\d+)(-of-\d+)?$")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -41,10 +43,14 @@ class TfdsDataset:
     missing: tuple[Rejection, ...]
 
     @functools.cached_property
-    def sizes(self) -> list[tuple[str, int]]:
-        """Name and size in bytes of each file, in the order of `files`. The sizes are looked up on the first access."""
-        folder = to_epath(self.directory)
-        return [(name, (folder / name).stat().length) for name in self.files]
+    def digests(self) -> list[tuple[str, str]]:
+        """Name and digest of the content of each record file and of `features.json`, which is the last.
+
+        The first access reads files that have changed or have not been read before, see `content_digests`.
+        """
+        names, folder = [*self.files, FEATURES_FILE], as_path(self.directory)
+        digests = content_digests([folder / name for name in names], label=self.directory)
+        return list(zip(names, digests, strict=True))
 
 
 def to_epath(path: str | os.PathLike[str]) -> Any:
@@ -139,9 +145,8 @@ def _find_directory(path: str | os.PathLike[str]) -> Any:
     )
 
 
-@functools.lru_cache(maxsize=256)
 def open_record_file(directory: str, file: str) -> Records:
-    """Open the records of a file and keep it open for further calls.
+    """Open the records of a file and keep it open for further calls, as long as it does not change.
 
     Args:
       directory: Folder of the dataset, local or in a bucket.
@@ -153,6 +158,11 @@ def open_record_file(directory: str, file: str) -> Records:
     Raises:
       OSError: The file cannot be opened.
     """
+    return _open_record_file(directory, file, file_key(as_path(directory) / file))
+
+
+@functools.lru_cache(maxsize=256)
+def _open_record_file(directory: str, file: str, key: Hashable) -> Records:
     return open_records(to_epath(directory) / file)
 
 
@@ -176,16 +186,15 @@ class RecordParser:
         return Columns(self._parser.parse_example(record), self.features)
 
 
-@functools.lru_cache(maxsize=16)
 def dataset_parser(directory: str) -> RecordParser:
-    """Return the parser of a dataset; it is built once for each dataset.
+    """Return the parser of a dataset; it is built once for each dataset, as long as its features do not change.
 
     Raises:
       ImportError: A package such as tensorflow-datasets is not installed.
       SourceError: The features of the dataset cannot be read.
     """
     try:
-        return RecordParser(directory)
+        return _dataset_parser(directory, file_key(as_path(directory) / FEATURES_FILE))
     except ImportError:
         raise
     except Exception as error:  # errors of JSON, of protobuf, or of custom features
@@ -193,6 +202,11 @@ def dataset_parser(directory: str) -> RecordParser:
             f"cannot open {directory}: its features.json cannot be read "
             f"({describe_error(error)}). Copy the folder again."
         ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _dataset_parser(directory: str, key: Hashable) -> RecordParser:
+    return RecordParser(directory)
 
 
 class Columns:

@@ -41,8 +41,8 @@ class RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
-        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or size of a record file, has
-        changed. A warning is issued if the file cannot be written.
+        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or any byte of a record file,
+        has changed. A warning is issued if the file cannot be written.
 
         Args:
           dataset: The split of the dataset.
@@ -51,7 +51,7 @@ class RecordLengths:
           size: Number of values for each step; the length is the number of values divided by it.
         """
         file = _lengths_file(dataset.directory, split)
-        key = json.dumps([feature, dataset.sizes] if size == 1 else [feature, size, dataset.sizes])
+        key = json.dumps([feature, size, dataset.digests])
         try:
             with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
                 if str(stored["about"]) == key:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +13,12 @@ import numpy as np
 
 from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
 from gato_jax.episodes.errors import describe_error
+from gato_jax.runtime.content_digests import combine
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError
+from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
 from gato_jax.sources.rlds.contents import find_left_out
 from gato_jax.sources.rlds.tfds_dataset import dataset_parser, open_record_file, open_tfds
 from gato_jax.sources.rlds.tfds_images import decode_tfds_image, is_image
@@ -151,13 +151,13 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
     files = list(dataset.files)
     counts = zip(lengths.address.tolist(), lengths.length.tolist(), strict=True)
     addresses = [(files[file], record, item) for (file, record), count in counts for item in range(count)]
-    content = repr((fields.to_json(), split, dataset.sizes))
+    content = repr((fields.to_json(), split, files, READERS_VERSION))
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
         addresses=addresses,
         lengths=np.ones(len(addresses), np.int64),
-        fingerprint=hashlib.sha256(content.encode() + lengths.length.tobytes()).hexdigest()[:16],
+        fingerprint=combine([content, *(digest for _, digest in dataset.digests)]),
         read=functools.partial(_read, dataset.directory, fields, entry.repeated_field, entry.is_dialogue),
         rejected=rejected,
         fields=fields,
