@@ -15,6 +15,8 @@ from tests.sources.made_lerobot import unpack
 from tests.sources.made_mcap import arm_messages, write_mcap
 from tests.sources.test_left_out import write_table
 
+IN_THIS_PROCESS = ("--beam.direct_running_mode=in_memory", "--beam.direct_num_workers=1")
+
 
 def test_of_hdf5_without_a_known_meaning(tmp_path):
     for steps in (5, 7):
@@ -44,7 +46,10 @@ def test_of_hdf5_without_a_known_meaning(tmp_path):
 def test_of_parquet_with_choices_and_constants(tmp_path):
     write_table(tmp_path / "data" / "a.parquet", action=np.array([0, 1, 2, 3, 1]), reward=np.ones(5), done=[False] * 5)
     proposal = propose_fields(f"parquet:{tmp_path / 'data'}")
-    assert proposal.fields.action["action"][1] == Discrete(n=4) and "there may be more" in proposal.remarks["action.action"]
+    assert (
+        proposal.fields.action["action"][1] == Discrete(n=4)
+        and "there may be more" in proposal.remarks["action.action"]
+    )
     assert proposal.fields.reward == "reward" and "done" in proposal.left_out and "episode_index" in proposal.left_out
     assert proposal.fields.observation["state"] == ("state", Continuous(shape=(2,)))
     write_table(tmp_path / "data" / "a.parquet", action=np.full(5, 0.25))
@@ -57,13 +62,19 @@ def test_of_mcap_and_rlds(tmp_path, arm_episode):
     write_mcap(tmp_path / "bags" / "one.mcap", arm_messages())
     proposal = propose_fields(f"mcap:{tmp_path / 'bags'}")
     assert proposal.fields.action == {"command": ("/command", proposal.fields.action["command"][1])}
-    assert proposal.fields.observation["instruction"] == ("/instruction", Text()) and proposal.fields.success == "/success"
+    assert (
+        proposal.fields.observation["instruction"] == ("/instruction", Text()) and proposal.fields.success == "/success"
+    )
     assert "control_rate_hz" in proposal.remarks and "/joint_states:name" in proposal.left_out
     assert len(open_mcap(tmp_path / "bags", fields=proposal.fields)) == 1
-    directory = write_bridge_dataset(tmp_path / "rlds", {"train": [arm_episode(0), arm_episode(1)]}, control_rate_hz=5.0)
+    directory = write_bridge_dataset(
+        tmp_path / "rlds", {"train": [arm_episode(0), arm_episode(1)]}, control_rate_hz=5.0
+    )
     info = json.loads((directory / "dataset_info.json").read_text())
     (directory / "dataset_info.json").write_text(json.dumps(info | {"name": "unknown_dataset"}))
-    with pytest.raises(SourceError, match=r"fields of 'unknown_dataset' are unknown.*observation/state \(float32 \(7,\)\)"):
+    with pytest.raises(
+        SourceError, match=r"fields of 'unknown_dataset' are unknown.*observation/state \(float32 \(7,\)\)"
+    ):
         propose = gato("convert", f"--source=rlds:{directory}", f"--output={tmp_path / 'out'}")
         raise SourceError(propose.complaint())
     fields = propose_fields(f"rlds:{directory}").fields
@@ -82,9 +93,10 @@ def test_what_a_recording_defines_is_kept_and_what_cannot_be_proposed_is_said(tm
         propose_fields(f"hdf5:{tmp_path / 'x.hdf5'}#flat")
     with pytest.raises(SourceError, match="such recordings define them"):
         propose_fields("dialogue:chatterbot")
-    assert "--output does not apply with --propose_fields" in gato(
-        "convert", "--source=hdf5:x", "--propose_fields=f", "--output=o"
-    ).complaint()
+    assert (
+        "--output does not apply with --propose_fields"
+        in gato("convert", "--source=hdf5:x", "--propose_fields=f", "--output=o").complaint()
+    )
 
 
 def test_remarks_in_fields_are_ignored_and_other_unknown_keys_refused(tmp_path):
