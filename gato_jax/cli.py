@@ -1,17 +1,20 @@
 """The `gato` command: a table of its verbs, the help, and the exit status. May import any package.
 
 The exit status is 0 when the verb is done; 2 for bad input, with one line on stderr for each problem; 1 for a fault of
-gato_jax, with a traceback. `--debug` shows the traceback in any case.
+gato_jax, with a traceback. What libraries print on stderr goes to a log file if there is an error in it, and the last
+line names the file. `--debug` shows the traceback and what libraries print in any case.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import importlib
 import importlib.metadata
 import logging
 import os
+import pathlib
 import signal
 import sys
 import traceback
@@ -21,6 +24,8 @@ from typing import NamedTuple
 from absl import flags
 
 from gato_jax.runtime.interruption import Terminated, terminable
+from gato_jax.runtime.library_messages import LibraryMessages, captured
+from gato_jax.runtime.paths import BucketError, cache_folder, is_bucket
 from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.outputs import one_line
 
@@ -39,6 +44,8 @@ class Verb(NamedTuple):
 
 
 _DEBUG = "--debug"
+_LOGS = "logs"  # folder in that of a run, or in the cache folder
+_SHORT = 200  # characters of a library's error in a message
 
 # In the order of `gato --help`, which is the order in which data flows.
 VERBS = {
@@ -89,9 +96,9 @@ def main(argv: Sequence[str] | None = None):
     Args:
       argv: the words of the command line, the first of which is the program. Default: those of this process.
     """
+    own_process = argv is None
     argv = list(sys.argv if argv is None else argv)
     name = argv[1] if len(argv) > 1 else "--help"
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.ERROR)
     if name in ("help", "--help", "-h"):
         print("gato VERB --flags; gato VERB --help lists the flags of a verb, gato VERB --debug shows tracebacks\n")
@@ -102,21 +109,71 @@ def main(argv: Sequence[str] | None = None):
     if name in ("version", "--version"):
         print(", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("gato_jax", "jax")))
         return
+    words, debug = [word for word in argv if word != _DEBUG], _DEBUG in argv
     with terminable():
-        sys.exit(_run(name, [word for word in argv if word != _DEBUG], debug=_DEBUG in argv))
+        if debug or sys.stderr is None:
+            logging.basicConfig(level=logging.INFO, format="%(message)s")
+            status, said = _run(name, words, flags.FlagValues(), debug=debug)
+            if said:
+                print(said, file=sys.stderr)
+        else:
+            status = _run_quietly(name, words, own_process=own_process)
+        sys.exit(status)
 
 
-def _run(name: str, argv: list[str], *, debug: bool) -> int:
-    """Run one verb and return the exit status: 0 when it is done, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM.
+def _run_quietly(name: str, argv: list[str], *, own_process: bool) -> int:
+    """Run one verb as `_run` does, print what it says, and keep what libraries print for a log file.
 
-    The message of bad input or an interruption is printed to stderr. Any other error is raised.
+    Args:
+      name: name of the verb.
+      argv: the words of the command line, as for `_run`.
+      own_process: whether this process runs the command alone, so that its file descriptors may be captured.
+    """
+    flag = flags.FlagValues()
+    with captured(descriptor=own_process) as messages:
+        try:
+            status, said = _run(name, argv, flag, debug=False)
+        except Exception:  # a fault of gato_jax, whose traceback is printed when this process ends
+            if messages.text().strip():
+                print(f"gato {name}: {_log_messages(messages, name, flag)}", file=messages.console, flush=True)
+            raise
+        if (error := messages.first_error()) is not None:
+            said = said or f"gato {name}: a library reported an error, {_shorten(error)}"
+            said = f"{said.removesuffix('.')}. {_log_messages(messages, name, flag)}"
+        if said:
+            print(said, file=messages.console, flush=True)
+    return status
+
+
+def _log_messages(messages: LibraryMessages, name: str, flag: flags.FlagValues) -> str:
+    """Write what libraries printed to a log file and return a sentence that names it.
+
+    The file is in the folder of the run if the verb has one, and otherwise in the cache folder.
+    """
+    folders = []
+    workdir = flag["workdir"].value if "workdir" in flag else None
+    if workdir and not is_bucket(workdir) and os.path.isdir(workdir):
+        folders.append(pathlib.Path(workdir) / _LOGS)
+    with contextlib.suppress(BucketError):
+        folders.append(cache_folder() / _LOGS)
+    path = messages.write_log(folders, name)
+    if path is None:
+        return f"Libraries printed more, and no disk takes a log file; {_DEBUG} shows it."
+    return f"The messages of libraries are in {path}."
+
+
+def _run(name: str, argv: list[str], flag: flags.FlagValues, *, debug: bool) -> tuple[int, str | None]:
+    """Run one verb and return the exit status and what to say of it on stderr; None for nothing.
+
+    The status is 0 when the verb is done, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM. Errors other than those of
+    bad input are raised.
 
     Args:
       name: name of the verb; an unknown one is bad input.
       argv: the words of the command line, the first two of which are the program and the verb.
-      debug: whether the traceback of bad input or an interruption is printed before its message.
+      flag: where to define the flags of the verb.
+      debug: whether to print the traceback of bad input or an interruption.
     """
-    flag = flags.FlagValues()
     try:
         if name not in VERBS:
             near = difflib.get_close_matches(name, VERBS, 1)
@@ -129,23 +186,22 @@ def _run(name: str, argv: list[str], *, debug: bool) -> int:
                 verb(flag, [f"gato {name}", "--__help__"])
             except flags.Error:  # the unknown flag ends the verb where all its flags are defined
                 print(flag.get_help())
-            return 0
+            return 0, None
         verb(flag, [f"gato {name}", *argv[2:]])
         sys.stdout.flush()
     except BrokenPipeError:  # as in `gato tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, None
     except KeyboardInterrupt as interruption:
         _print_traceback(debug)
-        print(f"\ngato {name}: interrupted", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
+        number = signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT
+        return 128 + number, f"\ngato {name}: interrupted"
     except Exception as error:
         if not _is_bad_input(error):
             raise
         _print_traceback(debug)
-        print(f"gato {name}: {_message(error)}", file=sys.stderr)
-        return 2
-    return 0
+        return 2, f"gato {name}: {_message(error)}"
+    return 0, None
 
 
 def _print_traceback(debug: bool):
@@ -166,6 +222,10 @@ def _is_bad_input(error: Exception) -> bool:
     return isinstance(error, flags.Error) or (
         isinstance(error, (ValueError, ImportError, RuntimeError)) and type(error).__module__.startswith("gato_jax")
     )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
 def _message(error: Exception) -> str:

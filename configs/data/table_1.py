@@ -13,10 +13,11 @@ Hardware, time and scores: those of the config that uses it (configs/gato_1_18b.
 
     python -m configs.data.table_1 DATA                             # the 24, and which of them DATA holds
     gato collect --tasks=atari/alien,... --output=DATA              # our own recordings
-    TFDS_DATA_DIR=DATA gato train --config=configs/gato_79m.py:DATA --workdir=runs/79m
+    tfds build coco_captions/2014 --data_dir=DATA                   # a public dataset
+    gato train --config=configs/gato_79m.py:DATA --workdir=runs/79m
 
 DATA holds one folder for each dataset: those that `gato collect --output=DATA` and `gato convert --output=DATA` write,
-and those that TFDS downloads into TFDS_DATA_DIR=DATA.
+and those that TFDS prepares. A public dataset that DATA lacks is looked up in TFDS's own folder, too.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Dataset:
       weight: Share of the rows in percent.
       tasks: Number of tasks of the paper.
       recorded: Names of the tasks of our own recordings that stand for it, below the folder of the data.
-      public: Sources that stand for it, as the `source` of a dataset in a config.
+      public: Datasets of TFDS that stand for it, each as KIND:NAME or KIND:NAME/CONFIG, KIND rlds or tfds_text.
       why: The reason why nothing stands for it.
       window: Unit that rows are cut from (see batching.DatasetConfig).
       pieces: Number of pieces that make a row; None for as many as fit.
@@ -165,7 +166,8 @@ def datasets(root: str = DATA) -> ConfigDict:
 def row_sources(name: str, row: Dataset, root: str) -> dict[str, str]:
     """Return {name of the dataset: source} of one row of Table 1."""
     own = {f"{name}__{_key(task)}": f"recorded:{root}/{dataset_name(task)}/1.0.0" for task in row.recorded}
-    public = {f"{name}__{_key(source.partition(':')[2])}": source for source in row.public}
+    named = (source.partition(":") for source in row.public)
+    public = {f"{name}__{_key(dataset)}": f"{kind}:{root}/{dataset}" for kind, _, dataset in named}
     return {**own, **public} or {name: f"unavailable:{row.why}"}
 
 

@@ -17,6 +17,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.batching.mixture import Budgets, Mixture
     from gato_jax.batching.opening import missing_reason, open_episodes, open_held_out, open_mixture, open_records
     from gato_jax.batching.parquet import ExportError, read_contract, read_rows, tokens_of_row
+    from gato_jax.batching.prompt_report import count_prompts, describe_prompts
     from gato_jax.batching.record_writer import write_records
     from gato_jax.batching.records import RecordsError, TokenRecords
     from gato_jax.batching.weights import weigh
@@ -37,6 +38,8 @@ __all__ = [
     "cache_entries",
     "cache_root",
     "cached_records",
+    "count_prompts",
+    "describe_prompts",
     "missing_reason",
     "open_episodes",
     "open_held_out",

@@ -69,8 +69,8 @@ class DatasetConfig:
       window: The unit that rows are cut from, called a piece. `tokens`: any consecutive tokens, as many as fit in a row
         (paper, section 2.3). `timesteps`: as many whole timesteps as fit. A number: at most this many whole timesteps.
         A row holds as many pieces, each from a random place of a random episode, as fit.
-      prompt_share: Share of the pieces that follow a prompt from another episode of the dataset (paper: 0.25). It must
-        be 0 if `pieces` is set.
+      prompt_share: Share of the rows whose pieces follow prompts, each from another episode of the dataset (paper:
+        0.25). It must be 0 if `pieces` is set. A task whose actions are text alone has no prompts, whatever it is.
       prompt_steps: Maximum number of timesteps in a prompt; None for as many as fit. No prompt where none fits.
       pieces: Number of pieces that are joined in one segment to make a row, which is then padded or cropped at random:
         the paper joins five pairs of image and text (section 3.2). It needs a number as `window`. None for as many as

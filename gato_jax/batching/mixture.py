@@ -18,12 +18,15 @@ import numpy as np
 
 from gato_jax.batching.dataset_config import DatasetConfig, MixtureError
 from gato_jax.batching.records import TokenRecords
-from gato_jax.batching.schedule import Epochs, Schedule
-from gato_jax.batching.windows import Segment, fill_row, is_croppable
+from gato_jax.batching.schedule import Epochs, PromptedRows, Schedule
+from gato_jax.batching.windows import MissingPrompts, Segment, fill_row, is_croppable, takes_prompts
 from gato_jax.episodes.differences import require_same
 from gato_jax.tokenization import Contract, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
+# Version of the rules by which the settings below become rows. Raise it with any change that makes other rows, so that
+# a run of an older version is not continued with them.
+_ROWS = 2
 # The settings of a dataset that decide its rows. Its source does not: the fingerprint of its data does, wherever it is.
 _SAMPLING = ("weight", "window", "prompt_share", "prompt_steps", "pieces", "loss_weight")
 
@@ -36,10 +39,19 @@ class Row:
       dataset: Index of the dataset in the mixture.
       segments: The pieces of the row, in order. A segment is one piece, a prompt and the piece that follows it, or all
         pieces that `DatasetConfig.pieces` joins.
+      prompted: Whether its pieces should follow prompts.
+      missing_prompts: Numbers of its pieces that should follow a prompt and do not.
     """
 
     dataset: int
     segments: tuple[Segment, ...]
+    prompted: bool = False
+    missing_prompts: MissingPrompts = MissingPrompts()
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether at least one piece of the row follows a prompt."""
+        return any(piece.prompt for segment in self.segments for piece in segment)
 
 
 class Budgets(NamedTuple):
@@ -183,7 +195,7 @@ class Mixture:
             for name, dataset in self.datasets.items()
         }
         run = {name: getattr(self, name) for name in ("batch_size", "context", "seed", "predict_prompts")}
-        return {**run, "contract": self.contract.fingerprint, "datasets": datasets}
+        return {**run, "rows": _ROWS, "contract": self.contract.fingerprint, "datasets": datasets}
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -248,8 +260,10 @@ class Mixture:
         index, number = self.schedule.locate(*divmod(row, self.batch_size))
         rng, crop_rng = (np.random.default_rng((self.seed, stream, row)) for stream in (1, 2))
         starts = self._epochs[index].starts(number, rng)
-        name = self.names[index]
-        return Row(index, fill_row(self.datasets[name], self.records[name], starts, rng, crop_rng, self.context))
+        dataset, records = self.datasets[self.names[index]], self.records[self.names[index]]
+        prompted = number in self._prompted[index]
+        segments, missing = fill_row(dataset, records, starts, rng, crop_rng, self.context, prompted=prompted)
+        return Row(index, segments, prompted, missing)
 
     def build(self, row: int) -> tuple[Row, TokenSequence]:
         """Return the plan of row `row` of the run and its tokens, at most `context` of them and without padding.
@@ -278,6 +292,14 @@ class Mixture:
     @functools.cached_property
     def _epochs(self) -> list[Epochs]:
         return [self._dataset_epochs(name, index) for index, name in enumerate(self.names)]
+
+    @functools.cached_property
+    def _prompted(self) -> list[PromptedRows]:
+        return [PromptedRows(self.prompt_share(name), (self.seed, 4, at)) for at, name in enumerate(self.names)]
+
+    def prompt_share(self, name: str) -> float:
+        """Return the share of the rows of a dataset that should have prompts: 0 for text, else `prompt_share`."""
+        return self.datasets[name].prompt_share if takes_prompts(self.records[name]) else 0.0
 
     def _dataset_epochs(self, name: str, index: int) -> Epochs:
         """Return the epochs of one dataset, whose name and index in the mixture are given.

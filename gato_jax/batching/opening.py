@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import pathlib
 from collections.abc import Mapping
 
@@ -19,12 +18,13 @@ from gato_jax.runtime.bucket_copies import local_copy
 from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
+from gato_jax.sources.rlds import missing_tfds
 from gato_jax.tokenization import Contract, Tokenization
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
 HELD_OUT_SPLITS = ("validation", "test")  # in the order of preference
 
-_TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows
+_TFDS_KINDS = ("rlds", "tfds_text")  # their location may be a name that TFDS knows, see find_tfds_folder
 _LISTED = 12  # datasets that are named one by one when they are skipped
 
 _log = logging.getLogger(__name__)
@@ -178,20 +178,18 @@ def missing_reason(dataset: DatasetConfig) -> str | None:
     """Return why a dataset is not on disk; None if its path exists, or if only opening it can tell.
 
     The reason is a clause such as `data/babyai not found`, or the WHY of `unavailable:WHY`. Only opening can tell for
-    an address such as gs://..., and for a location without a slash, which may be a name, such as captions:emoji. The
-    kinds `rlds` and `tfds_text` are an exception: their locations are always looked up, in TFDS_DATA_DIR too.
+    an address such as gs://..., for a location without a slash, which may be a name, such as captions:emoji, and for a
+    dataset with several configs of which none is named. The kinds `rlds` and `tfds_text` are an exception: their
+    locations are always looked up, in TFDS_DATA_DIR too (see `find_tfds_folder`).
     """
     if dataset.kind == "unavailable":
         return dataset.location
     path = pathlib.Path(dataset.location.partition("#")[0]).expanduser()
-    roots = [pathlib.Path()]
+    if "://" in dataset.location:
+        return None
     if dataset.kind in _TFDS_KINDS:
-        roots.append(pathlib.Path(os.environ.get("TFDS_DATA_DIR", pathlib.Path.home() / "tensorflow_datasets")))
-    elif len(path.parts) < 2:  # perhaps a name, such as emoji
-        return None
-    if "://" in dataset.location or any((root / path).exists() for root in roots):
-        return None
-    return f"{' and '.join(str(root / path) for root in roots)} not found"
+        return missing_tfds(path)
+    return None if len(path.parts) < 2 or path.exists() else f"{path} not found"  # of one part: perhaps a name
 
 
 def _present_datasets(

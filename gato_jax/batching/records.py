@@ -216,6 +216,12 @@ class TokenRecords:
         place = int(np.searchsorted(peers, episode)) + 1 + int(rng.integers(len(peers) - 1))
         return int(peers[place % len(peers)])
 
+    def has_another_episode(self, episode: int) -> bool:
+        """Return True if another episode has the same `Provenance.agent`, so that `another_episode` finds one."""
+        if self._by_agent is None:
+            return self.episodes > 1
+        return len(self._by_agent[self.provenances[int(self.index.episode_provenance[episode])].agent]) > 1
+
     @functools.cached_property
     def _by_agent(self) -> dict[str, np.ndarray] | None:
         """{Provenance.agent: indices of its episodes, ascending}, None if all episodes are of one agent."""

@@ -8,16 +8,17 @@ from the seed and not stored, so there is no shuffle buffer, and the only state 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 
 import grain
 import numpy as np
-from jaxtyping import Float, Int
-
-from gato_jax.batching.permutation import ROUNDS, permutation
+from jaxtyping import Bool, Float, Int
 
 _BLOCK = 1 << 12  # number of steps whose counts are computed at once
-_FEW = 1 << 12  # strata of an epoch whose order is computed at once
+_FEW = 1 << 16  # strata of an epoch whose order is computed at once
+_ROUNDS = 4  # rounds of the cipher that orders more strata one by one; grain's own choice
+_PROMPT_BLOCK = 64  # rows of a dataset of which the wanted share, as nearly as whole rows can, has prompts
 
 
 class Schedule:
@@ -71,6 +72,31 @@ class Schedule:
         return np.cumsum(np.diff(self._block(block), axis=1, prepend=0), axis=0)
 
 
+class PromptedRows:
+    """The rows of one dataset that have prompts: the wanted share of every 64 consecutive rows, at random places.
+
+    Args:
+      share: Share of the rows, in [0, 1].
+      seed: Seed of the places.
+    """
+
+    def __init__(self, share: float, seed: tuple[int, ...]):
+        self._share, self._seed = share, seed
+
+    def __contains__(self, row: int) -> bool:
+        """Return True if the dataset's `row`-th row, from 0, has prompts."""
+        block, place = divmod(row, _PROMPT_BLOCK)
+        return bool(self._block(block)[place])
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (it lives as long as its run)
+    def _block(self, block: int) -> Bool[np.ndarray, " 64"]:
+        """Return which rows of a block of 64 rows have prompts."""
+        before, after = (math.floor((block + end) * _PROMPT_BLOCK * self._share + 0.5) for end in (0, 1))
+        chosen = np.zeros(_PROMPT_BLOCK, bool)
+        chosen[np.random.default_rng((*self._seed, block)).permutation(_PROMPT_BLOCK)[: after - before]] = True
+        return chosen
+
+
 class Epochs:
     """Starts of the windows of one dataset: epoch after epoch, each over the whole dataset in another random order.
 
@@ -87,8 +113,9 @@ class Epochs:
 
     def __init__(self, *, units: int, windows: int, windows_per_row: int, seed: tuple[int, ...]):
         self._units, self._windows = units, min(max(windows, 1), units)
+        if self._windows > _FEW and (last := self._windows - 1) & (last - 1) == 0:
+            self._windows -= 1  # where `last` is a power of two, grain visits one stratum twice and misses another
         self._windows_per_row, self._seed = windows_per_row, seed
-        self._orders: dict[int, Int[np.ndarray, " windows"]] = {}  # those of the latest two epochs
 
     def starts(self, row: int, rng: np.random.Generator) -> Iterator[int]:
         """Yield the index of the unit that each window of the dataset's `row`-th row, from 0, begins with, without end.
@@ -113,12 +140,13 @@ class Epochs:
         """Return the index of the stratum (see the class) that an epoch visits at position `place` of its order."""
         if self._windows > _FEW:
             last, key = self._windows - 1, self._key(epoch)
-            return grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=ROUNDS)
-        if epoch not in self._orders:
-            while len(self._orders) > 1:
-                del self._orders[next(iter(self._orders))]
-            self._orders[epoch] = permutation(self._windows, self._key(epoch))
-        return int(self._orders[epoch][place])
+            return grain.experimental.index_shuffle(place, max_index=last, seed=key, rounds=_ROUNDS)
+        return int(self._order(epoch)[place])
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (threads that build batches may be in several epochs)
+    def _order(self, epoch: int) -> Int[np.ndarray, " windows"]:
+        """Return the order of the strata in an epoch of few of them."""
+        return np.random.default_rng((*self._seed, epoch)).permutation(self._windows)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019
     def _key(self, epoch: int) -> int:

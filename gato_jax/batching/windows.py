@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from gato_jax.batching.dataset_config import DatasetConfig
 from gato_jax.batching.records import TokenRecords
+from gato_jax.episodes import Text
 
 Generator = np.random.Generator
 
@@ -36,9 +38,29 @@ class Piece:
 Segment = tuple[Piece, ...]
 
 
+class MissingPrompts(NamedTuple):
+    """Numbers of pieces of a row that should follow a prompt and do not, by reason.
+
+    Attributes:
+      no_room: The row has no room for a timestep of the other episode.
+      no_other_episode: The agent that acted in the episode has no other one.
+    """
+
+    no_room: int = 0
+    no_other_episode: int = 0
+
+
 def is_croppable(records: TokenRecords) -> bool:
     """Return True if a timestep may be cut anywhere, which is so for a task without observations: pure text."""
     return not records.spec.observation
+
+
+def takes_prompts(records: TokenRecords) -> bool:
+    """Return False for text, captions, answers and dialogue: another document demonstrates nothing about the next one.
+
+    These are the tasks whose actions are text alone.
+    """
+    return not all(isinstance(modality, Text) for modality in records.spec.action.values())
 
 
 def fill_row(
@@ -48,25 +70,33 @@ def fill_row(
     rng: Generator,
     crop_rng: Generator,
     context: int,
-) -> tuple[Segment, ...]:
-    """Return the segments of one row, in order, at least one and with at most `context` tokens together.
+    *,
+    prompted: bool,
+) -> tuple[tuple[Segment, ...], MissingPrompts]:
+    """Return the segments of one row, in order, and the numbers of its pieces that lack a prompt.
+
+    There is at least one segment, and all together have at most `context` tokens.
 
     Args:
-      dataset: The settings that say what a piece is, how many make a row, and how many have a prompt.
+      dataset: The settings that say what a piece is and how many make a row.
       records: The tokens of the dataset.
       starts: Where one piece after the other begins, without end: indices of tokens if `dataset.window` is `tokens`,
         else of timesteps, counted over the whole dataset.
       rng: Chooses prompts.
       crop_rng: Chooses the part to keep of what is longer than the row.
       context: Tokens of the row.
+      prompted: Whether the pieces of the row follow prompts, each its own.
     """
     if dataset.pieces is not None:
-        return (_crop(_join_pieces(dataset, records, starts, dataset.pieces), context, crop_rng),)
-    segments, room = [], context
-    while (segment := _next_segment(dataset, records, starts, rng, crop_rng, room, first=not segments)) is not None:
+        return (_crop(_join_pieces(dataset, records, starts, dataset.pieces), context, crop_rng),), MissingPrompts()
+    segments, room, episodes = [], context, []
+    while (segment := _next_segment(dataset, records, starts, rng, crop_rng, room, prompted, not segments)) is not None:
         segments.append(segment)
         room -= sum(piece.keep for piece in segment)
-    return tuple(segments)
+        if prompted and len(segment) == 1:
+            episodes.append(segment[0].episode)
+    alone = sum(not records.has_another_episode(episode) for episode in episodes)
+    return tuple(segments), MissingPrompts(len(episodes) - alone, alone)
 
 
 def _next_segment(
@@ -76,23 +106,23 @@ def _next_segment(
     rng: Generator,
     crop_rng: Generator,
     room: int,
-    *,
+    prompted: bool,
     first: bool,
 ) -> Segment | None:
     """Return the next segment, a piece perhaps with a prompt before it; None if it does not fit, so the row is full.
 
     A segment has at most `room` tokens. If `dataset.window` is `tokens` or `timesteps`, the prompt is chosen first and
     takes at most half of `room`; the piece takes as many tokens of what the prompt leaves as it can. If the window is a
-    number of timesteps, the piece comes first and the prompt takes at most what the piece leaves. `first` is True for
-    the first segment of a row, which is never None: with the window `timesteps`, its prompt is left out if no timestep
-    fits after it; a piece of text that is too long is cropped. The other arguments are those of `fill_row`.
+    number of timesteps, the piece comes first and the prompt takes at most what the piece leaves; if that is too little
+    for the first segment of a row, its prompt is chosen first and its piece is shortened. `first` is True for the first
+    segment of a row, which is never None: its prompt is left out if no timestep fits after it; a piece of text that is
+    too long is cropped. The other arguments are those of `fill_row`.
     """
     fills_room = isinstance(dataset.window, str)
-    has_prompt = rng.random() < dataset.prompt_share
     start, skip = _piece_start(dataset, records, next(starts), first=first)
     episode = records.episode_of(start)
     prompt, left = None, room
-    if has_prompt and fills_room:
+    if prompted and fills_room:
         prompt = _choose_prompt(dataset, records, rng, room // 2, episode)
         left -= prompt.keep if prompt else 0
     if fills_room and records.index.step_tokens[start] > left and not (first and dataset.window == "tokens"):
@@ -106,8 +136,11 @@ def _next_segment(
         piece = _timestep_window(records, start, steps, left if first or fills_room else None)
     if piece.keep > left:
         return _crop((piece,), left, crop_rng) if first and is_croppable(records) else None
-    if has_prompt and not fills_room:
+    if prompted and not fills_room:
         prompt = _choose_prompt(dataset, records, rng, room - piece.keep, episode)
+        if prompt is None and first and (prompt := _choose_prompt(dataset, records, rng, room // 2, episode)):
+            shortened = _timestep_window(records, start, piece.stop - start, room - prompt.keep)
+            piece, prompt = (shortened, prompt) if shortened.keep + prompt.keep <= room else (piece, None)
     return (piece,) if prompt is None else (prompt, piece)
 
 

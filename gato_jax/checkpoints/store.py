@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import functools
 import json
 import logging
+import os
 import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -27,7 +30,7 @@ from etils import epath
 from flax import nnx
 from jax.experimental import multihost_utils
 
-from gato_jax.checkpoints.checksums import find_damage, write_checksums
+from gato_jax.checkpoints.checksums import CHECKSUMS_FILE, find_damage, write_checksums
 from gato_jax.checkpoints.copied_runs import mark_copied
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
@@ -37,6 +40,8 @@ from gato_jax.tokenization import Contract
 DAMAGED = ".damaged"
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # at the end of the name of the folder that orbax writes a checkpoint into
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_ERRORS = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _NOISY_LOGGERS = ("absl", "asyncio")
 
 _log = logging.getLogger(__name__)
@@ -302,7 +307,15 @@ class CheckpointStore:
         raise DamagedCheckpointError(f"checkpoint {folder} cannot be restored: {problem}. {remedy}")
 
     def _find_damage(self, step: int, items: Collection[str] | None = None, *, shared: bool) -> str | None:
-        """Return a clause about a damaged file of a checkpoint, None if there is none (see `find_damage`)."""
+        """Return a clause about a damaged file of a checkpoint, None if there is none (see `find_damage`).
+
+        If no checkpoint of the run has checksums, the run is from a version that wrote none: a warning says that its
+        files are not verified, and the result is None. A checkpoint that lacks them beside others that have them is
+        damaged, because the list of checksums is there before a checkpoint counts as complete.
+        """
+        if not any((self._folder(other) / CHECKSUMS_FILE).exists() for other in self._manager.all_steps()):
+            _warn_of_unverified(self.directory)
+            return None
         share = (jax.process_index(), jax.process_count()) if shared else (0, 1)
         problem = find_damage(self._folder(step), items, share=share)
         if share[1] == 1:
@@ -319,18 +332,29 @@ class CheckpointStore:
         try:
             yield
         except (OSError, ValueError) as error:
-            message = f"{self.directory}: {_first_line(error)}; free space and run again"
-            raise CheckpointError(message) from None
+            raise CheckpointError(f"{self.directory}: {_disk_problem(error)}") from None
 
     def _restore(self, step: int, **items):
         try:
             with _without_logging():
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:
+            # Orbax raises a plain Exception for a missing array; of the others, these are not faults of gato_jax.
+            if type(error) is not Exception and not isinstance(error, (OSError, ValueError, KeyError)):
+                raise
             raise CheckpointError(
                 f"checkpoint {self._folder(step)} cannot be restored: {_first_line(error)}; "
                 "remove that folder to continue from the checkpoint before"
             ) from None
+
+
+@functools.cache
+def _warn_of_unverified(directory: pathlib.Path):
+    """Warn once in a process of checkpoints without checksums."""
+    _log.warning(
+        "the checkpoints in %s are from a version of gato_jax that wrote no checksums, so damage to their files may go "
+        "unnoticed; checkpoints that the run writes from now on have them", directory,
+    )  # fmt: skip
 
 
 def require_place(workdir: pathlib.Path):
@@ -376,6 +400,14 @@ def _without_logging() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+def _disk_problem(error: Exception) -> str:
+    """Return a clause with its remedy about a failure to write, of which tensorstore tells in hundreds of letters."""
+    named = (code for code in _DISK_ERRORS if os.strerror(code) in str(error))
+    code = error.errno if isinstance(error, OSError) else next(named, None)
+    remedy = "free space and run again" if code in _NO_SPACE else "make it writable and run again"
+    return f"{os.strerror(code) if code in _DISK_ERRORS else _first_line(error)}; {remedy}"
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_OBJECT = re.compile(r"\s*<[^<>]* at 0x[0-9a-f]+>")  # such as <_io.BytesIO object at 0x7f8c563ec270>
 
 
 class StoreError(ValueError):
@@ -18,9 +21,9 @@ def describe_error(error: BaseException) -> str:
     """Return one line on an error that a library raised on damaged content, for a message that names the file.
 
     Errors of look-ups say nothing by themselves ("list index out of range"), so they become a phrase on the content.
-    An error without a message gives the name of its class.
+    An error without a message gives the name of its class. Memory addresses are left out, because reasons are grouped.
     """
-    text = " ".join(str(error).split())
+    text = " ".join(_OBJECT.sub("", str(error)).split())
     if isinstance(error, KeyError):
         return f"it lacks {text}"
     if isinstance(error, IndexError):

@@ -92,7 +92,7 @@ class Embedding(nnx.Module):
           patch_intervals: row interval [low, high) and column interval [low, high) of each patch, in 128ths of the
             image.
           keys: one key for each row in training, to draw the position of each patch from its intervals; None in
-            evaluation, to use the mean, rounded down (appendix C.3).
+            evaluation, to use the mean, rounded (appendix C.3).
         """
         vectors = self.tokens[token_ids]
         pools, count = patch_slots.shape
@@ -127,11 +127,12 @@ def patch_position(
 
     Args:
       intervals: row interval [low, high) and column interval [low, high), in 128ths of the image.
-      uniform: numbers in [0, 1) that choose row and column, in this order; None for (low + high) / 2, rounded down.
+      uniform: numbers in [0, 1) that choose row and column, in this order; None for the mean (low + high) / 2, rounded
+        to the nearest whole number, and to the even one of two that are equally near.
     """
     low, high = intervals[..., 0::2], intervals[..., 1::2]
     if uniform is None:
-        index = (low + high) // 2
+        index = jnp.round((low + high).astype(jnp.float32) / 2).astype(jnp.int32)  # exact: the sums are small
     else:
         index = low + (uniform * jnp.maximum(high - low, 1).astype(jnp.float32)).astype(jnp.int32)
     index = jnp.clip(index, 0, PATCH_POSITIONS - 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import logging
 import pathlib
 import time
 import uuid
@@ -15,11 +17,14 @@ import jax
 import numpy as np
 
 from gato_jax.batching import Mixture
+from gato_jax.runtime.paths import is_bucket
 from gato_jax.tokenization import decode
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 from gato_jax.tokenization.sequence import concatenate
-from gato_jax.training.bucket_events import summary_writer
 from gato_jax.training.config import ConfigError, TrainConfig
+from gato_jax.training.event_file import EventFile
+
+_log = logging.getLogger(__name__)
 
 _HIDDEN = ("step", "tokens", "seconds")
 _IMAGES = 16
@@ -29,13 +34,17 @@ class Board:
     """Writer of TensorBoard events that hold exactly the lines of metrics.jsonl, and of Weights & Biases.
 
     A process that is killed leaves events of steps that the run then does again, and lacks those that it did not write
-    in time. Therefore the events of earlier processes are replaced by those of the lines that are kept.
+    in time. Therefore the events of earlier processes are replaced by those of the lines that are kept. For the same
+    reason, events that cannot be written do not end a run: a warning says so, and no more are written in this process.
 
     Args:
       workdir: Folder of the run, whose subfolder `tensorboard` gets the events.
       config: Config of the run.
       lines: The lines of metrics.jsonl.
       images: {name: image (H, W, 3) of uint8} of the first batch, shown at step 0.
+
+    Raises:
+      OSError: The events of the lines cannot be written.
     """
 
     def __init__(
@@ -45,40 +54,61 @@ class Board:
         lines: Sequence[Mapping[str, Any]],
         images: Mapping[str, np.ndarray],
     ):
-        folder = workdir / "tensorboard"
+        self._folder = folder = workdir / "tensorboard"
         replaced = list(folder.glob("events.out.tfevents.*")) if folder.is_dir() else []
-        self._writer = summary_writer(folder, filename_suffix=f".{uuid.uuid4().hex[:8]}")
+        self._events: EventFile | None = EventFile(folder)
         for name, image in images.items():
-            self._writer.add_image(f"first_batch/{name}", image, 0, dataformats="HWC")
+            self._events.add_image(f"first_batch/{name}", image, 0, time.time())
         began = time.time() - (lines[-1]["seconds"] if lines else 0.0)
         for line in lines:
-            self._add_scalars(line, began + line["seconds"])
-        self._writer.flush()
+            _add_scalars(self._events, line, began + line["seconds"])
+        self._events.flush()
         for file in replaced:
             file.unlink()
         self._wandb = None if jax.process_index() else _start_wandb(config, workdir)
 
     def add(self, line: Mapping[str, Any]):
         """Add a line of metrics.jsonl."""
-        self._add_scalars(line, time.time())
-        self._writer.flush()
+        with self._writing() as events:
+            if events is not None:
+                _add_scalars(events, line, time.time())
+                events.flush()
         if self._wandb is not None:
             self._wandb.log({name: value for name, value in line.items() if name != "step"}, step=line["step"])
 
     def flush(self):
         """Pass on all events."""
-        self._writer.flush()
+        with self._writing() as events:
+            if events is not None:
+                events.flush()
 
     def close(self):
         """Write what is left and close the files."""
-        self._writer.close()
+        with self._writing() as events:
+            if events is not None:
+                events.close()
         if self._wandb is not None:
             self._wandb.finish()
 
-    def _add_scalars(self, line: Mapping[str, Any], seconds: float):
-        for name, value in line.items():
-            if name not in _HIDDEN:
-                self._writer.add_scalar(name, value, line["step"], walltime=seconds)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[EventFile | None]:
+        """Yield the events, None if there are none any more; a failure to write them is their end."""
+        try:
+            yield self._events
+        except OSError as error:
+            self._events = None
+            _log.warning(
+                "no more TensorBoard events are written to %s: %s. The run goes on, and metrics.jsonl has all lines; "
+                "the events are made from them when the run is next continued.",
+                self._folder,
+                error.strerror or error,
+            )
+
+
+def _add_scalars(events: EventFile, line: Mapping[str, Any], seconds: float):
+    for name, value in line.items():
+        if name not in _HIDDEN:
+            events.add_scalar(name, value, line["step"], seconds)
 
 
 def require_wandb(config: TrainConfig):
@@ -104,14 +134,16 @@ def _start_wandb(config: TrainConfig, workdir: pathlib.Path) -> Any:
     file = workdir / "wandb_id"
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:8])
-    return importlib.import_module("wandb").init(
+    run = importlib.import_module("wandb").init(
         project=config.wandb,
         id=file.read_text(),
         resume="allow",
         name=workdir.name,
-        dir=str(workdir),
+        dir=None if is_bucket(workdir) else str(workdir),  # its own files are on a disk
         config=dataclasses.asdict(config),
     )
+    _log.info("Weights & Biases: %s", run.url)
+    return run
 
 
 def first_images(mixture: Mixture, image_tokenizer: ImageTokenizer | None = None) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from gato_jax.batching import Batch, Budgets, Loader, Mixture
+from gato_jax.batching import Batch, Budgets, Loader, Mixture, describe_prompts
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.model import count_parameters
 from gato_jax.runtime import Interruption
@@ -210,7 +210,8 @@ def _budgets(config: TrainConfig, mixture: Mixture, pools: int) -> Budgets:
       ConfigError: A budget of the config is below the upper bound.
     """
     worst = mixture.budgets(pools)
-    budgets = Budgets(config.patch_budget or worst.patches, config.target_budget or worst.targets)
+    given = (config.patch_budget, config.target_budget)
+    budgets = Budgets(*(most if budget is None else budget for budget, most in zip(given, worst, strict=True)))
     for name, budget, needed in zip(("patch_budget", "target_budget"), budgets, worst, strict=True):
         if budget < needed:
             raise ConfigError(
@@ -236,3 +237,5 @@ def _log_sizes(config: TrainConfig, mixture: Mixture, program: Program, budgets:
         pools,
         budgets.targets,
     )
+    for line in describe_prompts(mixture):
+        _log.info("%s", line)

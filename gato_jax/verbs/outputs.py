@@ -14,7 +14,6 @@ from gato_jax.verbs.flags import require_file_path
 
 with epy.lazy_imports():
     import tqdm
-    from tqdm.contrib import logging as tqdm_logging
 
 
 def write_json(path: str | pathlib.Path | None, value: Any):
@@ -59,5 +58,5 @@ def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None
       items: the items.
       **bar: keyword arguments of `tqdm.tqdm`, such as `total` and `desc`.
     """
-    with tqdm.tqdm(items, **bar) as progress, tqdm_logging.logging_redirect_tqdm():
+    with tqdm.tqdm(items, **bar) as progress:
         yield from progress

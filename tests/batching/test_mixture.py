@@ -8,8 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gato_jax.batching import DatasetConfig, Mixture, MixtureError, write_records
+from gato_jax.batching import (
+    DatasetConfig,
+    Mixture,
+    MixtureError,
+    count_prompts,
+    describe_prompts,
+    write_records,
+)
 from gato_jax.batching.batch import collate
+from gato_jax.batching.schedule import PromptedRows
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.tokenization.sequence import concatenate
 from gato_jax.training import ConfigError, TrainConfig
@@ -135,12 +143,60 @@ def test_pieces_stay_within_their_episode(records):
                 assert first <= piece.start < piece.stop <= first + data.index.episode_steps[piece.episode]
 
 
-def test_a_quarter_of_the_pieces_follow_a_prompt_half_of_them_from_an_episodes_end(records):
+@pytest.mark.parametrize("sampling", [{"window": 1, "prompt_steps": 1}, {"window": 3}, {"window": "tokens"}])
+def test_a_quarter_of_the_rows_have_prompts_however_many_pieces_they_hold(records, sampling):
+    for context, rows in ((32, 128), (160, 64)):  # few pieces in a row, and many
+        made = mixture(records, ["control"], context=context, batch_size=8, **sampling)
+        plans = [made.plan(row) for row in range(rows)]
+        assert [sum(plan.has_prompt for plan in plans[at : at + 64]) for at in range(0, rows, 64)] == [16] * (
+            rows // 64
+        )
+        assert all(plan.has_prompt == plan.prompted for plan in plans)
+        in_batches = {sum(plan.has_prompt for plan in plans[at : at + 8]) for at in range(0, rows, 8)}
+        assert len(in_batches) > 2  # at random places, not every fourth row
+    counts = count_prompts(made, 64)["control"]
+    assert (counts.rows, counts.chosen, counts.prompted) == (64, 16, 16)
+    assert next(describe_prompts(made, 64)).startswith("prompts: 25.0% of the first 64 rows have one, 25.0% was wanted")
+
+
+def test_the_share_of_prompts_is_kept_for_shares_that_do_not_divide_the_block():
+    for share in (0.0, 0.1, 1 / 3, 0.999, 1.0):
+        rows = PromptedRows(share, (0,))
+        assert abs(sum(row in rows for row in range(6400)) - 6400 * share) <= 0.5
+
+
+def test_text_and_captions_take_no_prompts(records):
+    made = mixture(records, ["caption", "dialogue", "grid"], prompt_share=1.0)
+    for row in range(24):
+        plan = made.plan(row)
+        assert plan.has_prompt == (made.names[plan.dataset] == "grid")
+    assert "2 datasets of text take none" in next(describe_prompts(made, 8))
+
+
+def test_prompts_that_are_missing_are_counted_by_reason(records, tmp_path):
+    tight = mixture(records, ["control"], context=15, window=1, prompt_share=1.0)
+    counts = count_prompts(tight, 40)["control"]
+    assert (counts.chosen, counts.prompted, counts.no_room, counts.no_other_episode) == (40, 0, 40, 0)
+    line, of_control = describe_prompts(tight, 40)
+    assert line == "prompts: 0.0% of the first 40 rows have one, 100.0% was wanted; 40 did not fit into the row"
+    assert of_control.startswith("  control: 0 of 40 rows that should have prompts have one")
+    one = write_records(tmp_path / "one", CONTROL, [random_episode(CONTROL, 0, 4)], "one", Tokenization())
+    alone = mixture({"one": one}, ["one"], context=15, window=1, prompt_share=1.0)
+    assert (counts := count_prompts(alone, 40)["one"]).no_other_episode == 40 and not counts.no_room
+
+
+def test_a_window_that_fills_the_row_is_shortened_for_its_prompt(records):
+    made = mixture(records, ["control"], context=24, window=7, prompt_share=1.0)
+    for row in range(50):
+        prompt, piece = made.plan(row).segments[0]
+        assert prompt.prompt and prompt.keep >= 8 and piece.keep >= 8 and prompt.keep + piece.keep <= 24
+
+
+def test_half_of_the_prompts_are_from_an_episodes_end(records):
     # Windows of one step in a wide row: there is always room, so nothing but the share decides.
     made = mixture(records, ["control"], context=2000, window=1, prompt_steps=1)
     segments = [segment for row in range(60) for segment in made.plan(row).segments[:100]]
     prompts = [(segment[0], segment[-1]) for segment in segments if len(segment) == 2]
-    assert abs(len(prompts) / len(segments) - 0.25) < 0.02
     data = records["control"]
     ends = data.index.first_step + data.index.episode_steps
     # The rest are drawn uniformly, so some of them end the episode too: one in its number of steps.

@@ -115,6 +115,27 @@ def test_an_item_or_the_checksums_that_are_gone_are_named(checkpoint, run):
     assert restore_agent(run).step == 10
 
 
+def test_a_run_from_before_checksums_opens_with_one_warning_and_goes_on_with_them(
+    run, restore, params, moments, caplog
+):
+    verified = restore()
+    for folder in (run / "checkpoints").iterdir():
+        (folder / "checksums.json").unlink()
+    unverified = restore()
+    jax.tree.map(np.testing.assert_array_equal, unverified[0], verified[0])
+    assert unverified[1] == verified[1] and set_aside_damaged(run) == 20
+    [record] = caplog.records
+    assert f"the checkpoints in {run / 'checkpoints'} are from a version" in record.message
+    largest_file(run / "checkpoints" / "20" / "params").unlink()
+    with pytest.raises(CheckpointError, match="checkpoints/20 cannot be restored: "):
+        restore()
+    with contextlib.closing(CheckpointStore(run, keep=None)) as opened:
+        opened.save(30, TrainState(params, moments, 30), loader={}, **ABOUT)
+    assert restore_agent(run).step == 30
+    (run / "checkpoints" / "30" / "checksums.json").unlink()  # which is then as old as the others to all appearance
+    assert restore_agent(run).step == 30
+
+
 def test_a_damaged_checkpoint_before_is_not_named_as_a_remedy(checkpoint, restore):
     for folder in (checkpoint, checkpoint.with_name("10")):
         flip(largest_file(folder / "optimizer"), 99)

@@ -39,7 +39,7 @@ def test_a_data_report_is_a_page_numbers_and_a_table(data, tmp_path):
     assert list(fields) == ["data", "against", "comparison"]
     assert list(fields["data"]) == [
         "dataset", "split", "fingerprint", "episodes", "steps", "lengths", "returns", "rewarded", "success_rate",
-        "dimensions", "cameras", "discrete", "texts", "provenances", "rejected", "licences",
+        "dimensions", "cameras", "discrete", "texts", "provenances", "rejected", "licences", "degenerate",
     ]  # fmt: skip
     assert fields["comparison"]["differences"][0]["name"] == "position[0]"
     assert fields["comparison"]["differences"][0]["distance"] == 1.0

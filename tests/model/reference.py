@@ -86,7 +86,7 @@ def embed(p, batch, stride):
     vectors = p["tokens"][batch.token_ids].reshape(rows * length, -1)
     for patch, slot, interval in zip(batch.patches[0], batch.patch_slots[0], batch.patch_intervals[0], strict=True):
         if slot < rows * length:
-            row, column = (interval[0] + interval[1]) // 2, (interval[2] + interval[3]) // 2
+            row, column = round((interval[0] + interval[1]) / 2), round((interval[2] + interval[3]) / 2)
             vectors[slot] = patch_block(p["patch"], patch.astype(float), stride) + p["row"][row] + p["column"][column]
     return vectors.reshape(rows, length, -1) + p["local"][batch.local_position]
 

@@ -82,6 +82,12 @@ def test_the_patch_position_in_evaluation_is_the_middle_of_the_papers_figure():
     assert (int(row[0]), int(column[0])) == (48, 64)
 
 
+def test_the_patch_position_in_evaluation_is_the_mean_rounded():
+    thirds = jnp.array([[0, 43, 43, 85], [85, 128, 0, 128]])  # of an image of three by three patches
+    row, column = patch_position(thirds, None)
+    assert row.tolist() == [22, 106] and column.tolist() == [64, 64]
+
+
 def test_patch_positions_in_training_are_uniform_within_their_interval():
     intervals = jnp.tile(jnp.array([[32, 64, 51, 77]]), (20_000, 1))
     row, column = patch_position(intervals, jax.random.uniform(jax.random.key(0), (20_000, 2)))

@@ -336,7 +336,9 @@ def test_wandb_is_asked_for_only_where_it_is_installed(data, tmp_path, monkeypat
     with pytest.raises(ConfigError, match="wandb is 'gato', and the package wandb is not installed. Run pip install"):
         train(config, made_mixture(data, config), tmp_path)
     logged = []
-    run = types.SimpleNamespace(log=lambda values, step: logged.append(step), finish=lambda: logged.append("end"))
+    run = types.SimpleNamespace(
+        url="https://wandb.test/run", log=lambda values, step: logged.append(step), finish=lambda: logged.append("end")
+    )
     module = types.SimpleNamespace(init=lambda **settings: run, __spec__=object())
     monkeypatch.setitem(sys.modules, "wandb", module)
     train(config, made_mixture(data, config), tmp_path)

@@ -1,14 +1,16 @@
-"""Random access to the records of text files: whole text files, lines of JSON Lines, rows of Parquet."""
+"""Random access to the records of text files: whole text files, lines of JSON Lines, JSON values, rows of Parquet."""
 
 from __future__ import annotations
 
 import bisect
+import codecs
 import contextlib
 import functools
 import gzip
 import itertools
 import json
 import os
+import re
 import threading
 import zlib
 from array import array
@@ -20,6 +22,9 @@ from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.files import FoundFiles, find_files
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
+_WHITESPACE = re.compile(r"[ \t\r\n]*")  # of JSON
+# Descriptions that lie beside texts. They are no collections of dialogues.
+_DESCRIPTIONS = ("provenance.json", "fields.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 # The exceptions that the formats' libraries raise for damaged files.
 _READ_ERRORS = (OSError, EOFError, ValueError, LookupError, RuntimeError, zlib.error)
 
@@ -101,13 +106,13 @@ def file_suffix(file: Path) -> str:
 def find_texts(path: str | Path, suffixes: Sequence[str]) -> FoundFiles:
     """Find the files with one of the suffixes: `path` itself if it is a file, else all files below it.
 
-    Suffixes are those of `file_suffix`.
+    Suffixes are those of `file_suffix`. Descriptions such as `provenance.json` are not among the files to read.
 
     Raises:
       SourceError: There are no such files.
     """
     path = Path(path)
-    found = find_files(path, lambda file: file_suffix(file) in suffixes)
+    found = find_files(path, lambda file: file_suffix(file) in suffixes and file.name not in _DESCRIPTIONS)
     if found.files and file_suffix(found.files[0]) in suffixes:
         return found
     refused = f" {found.rejected[0]}" if found.rejected else ""
@@ -184,6 +189,36 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
             start += len(line)
 
 
+def _iterate_values(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, stop, content) of each JSON value of a file, in bytes: elements of its array, or values in a row.
+
+    Raises:
+      ValueError: the file does not hold JSON values alone. It may be raised after some records.
+    """
+    content = file.read_bytes()
+    # In Latin-1 a character is a byte, and all bytes of UTF-8 but those of ASCII are characters inside of strings.
+    text, decoder = content.decode("latin-1"), json.JSONDecoder()
+
+    def skip(position: int) -> int:
+        return _WHITESPACE.match(text, position).end()  # pyright: ignore[reportOptionalMemberAccess]
+
+    start = skip(3 if content.startswith(codecs.BOM_UTF8) else 0)
+    is_array = text[start : start + 1] == "["
+    start = skip(start + is_array)
+    ends = text[start : start + 1] == "]" and is_array
+    while not ends and start < len(text):
+        _, stop = decoder.raw_decode(text, start)
+        yield start, stop, content[start:stop]
+        start = skip(stop)
+        if is_array:
+            ends = text[start : start + 1] == "]"
+            if not ends and text[start : start + 1] != ",":
+                raise ValueError(f"expected a comma at byte {start}")
+            start = skip(start + 1) if not ends else start
+    if is_array and (not ends or skip(start + 1) < len(text)):
+        raise ValueError(f"its array does not end at byte {start}, or something follows it")
+
+
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield (row, row + 1, text as bytes) of each row of a Parquet file, from its column `text`; a null yields b""."""
     row = itertools.count()
@@ -196,6 +231,7 @@ def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
 _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
     ".txt": _iterate_file,
     ".md": _iterate_file,
+    ".json": _iterate_values,
     ".jsonl": _iterate_lines,
     ".jsonl.gz": _iterate_lines,
     ".parquet": _iterate_rows,

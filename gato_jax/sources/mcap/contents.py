@@ -13,7 +13,8 @@ import numpy as np
 from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.files import FoundFiles, unread_files
+from gato_jax.sources.files import unread_files
+from gato_jax.sources.mcap.recordings import ListedRecordings, Recording
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
 from gato_jax.sources.reader import Omission
 
@@ -82,18 +83,22 @@ def _describe_message(message: Any, path: str, mark: str) -> Iterator[FoundField
         yield FoundField(path=path, kind=note or type(value).__name__)
 
 
-def find_left_out(path: Path, found: FoundFiles, fields: Fields, read: Sequence[Path]) -> list[Omission]:
+def find_left_out(path: Path, listed: ListedRecordings, fields: Fields, read: Sequence[Recording]) -> list[Omission]:
     """List what the files at or below a path hold and what is not read of it.
 
     Args:
       path: path of the recording.
-      found: its files.
+      listed: its recordings.
       fields: the fields that are read.
-      read: the files of `found` that are episodes.
+      read: the recordings that are episodes.
     """
-    omissions = [*found.left_out, *unread_files(path, found.others, "a recording is *.mcap or *.db3", found.files)]
+    found, described = listed.found, {one.metadata for one in listed.recordings if one.metadata}
+    omissions = [
+        *found.left_out,
+        *unread_files(path, found.others, "a recording is *.mcap or *.db3", {*found.files, *described}),
+    ]
     topics: dict[str, FoundField] = {}
-    for file in read:
+    for file in (file for one in read for file in one.files):
         try:
             for one in describe_topics(file):
                 topics.setdefault(one.path, one)

@@ -26,8 +26,8 @@ def infer_fields(storage: Any, location: str) -> Fields:
     Raises:
       SourceError: a space has no modality, or a limit of a continuous action is not finite.
     """
-    metadata = storage.metadata
     try:
+        metadata = storage.metadata
         name, environment = str(metadata["dataset_id"]), json.loads(metadata.get("env_spec") or "{}").get("id", "")
         source = [f"Minari, {name}", metadata.get("code_permalink", "")]
         fields = Fields(
@@ -50,6 +50,8 @@ def infer_fields(storage: Any, location: str) -> Fields:
                 raise SpecError(f"action {key!r} has limits {modality.low} and {modality.high}, expected finite limits")
         _ = fields.spec  # raises SpecError if the fields contradict each other
         return fields
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise SourceError(f"{location}: its metadata are damaged ({error}). Copy them again.") from None
     except SpecError as error:
         raise SourceError(f"{location}: {error}. Pass fields, or write fields.json beside the dataset.") from None
 

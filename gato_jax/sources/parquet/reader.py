@@ -17,6 +17,7 @@ from gato_jax.sources.contents import FoundField, missing_fields, unnamed_fields
 from gato_jax.sources.field_paths import FieldPath
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.parquet.addresses import Address, addresses_by_column, addresses_by_row
+from gato_jax.sources.parquet.numbering import STEP_COLUMNS
 from gato_jax.sources.parquet.shards import SplitFiles, list_split_files
 from gato_jax.sources.parquet.table import (
     column_name,
@@ -36,16 +37,15 @@ from gato_jax.sources.reader import (
 )
 
 _EPISODE_COLUMNS = ("episode_index", "episode_id")
-_STEP_COLUMNS = ("frame_index", "step_index", "frame_idx", "step_idx", "step_id")
 
 
 def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
     """Open one split of Parquet files, as `datasets.Dataset.to_parquet` writes them.
 
     If there is a column `episode_index` or `episode_id`, a row is a step, and consecutive rows with the same value form
-    an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if an observation or
-    action column holds, in each row, a list of T values of its modality, and one step if no column does. A vector is
-    one value: a column with one vector in each row makes one step.
+    an episode, which may continue in the next file; `numbering.join_runs` explains when it does. Otherwise a row is an
+    episode. It has T steps if an observation or action column holds, in each row, a list of T values of its modality,
+    and one step if no column does. A vector is one value: a column with one vector in each row makes one step.
 
     The steps of an episode must be in order: if there is a column `frame_index`, `step_index`, `frame_idx`, `step_idx`
     or `step_id`, its numbers must increase by the same amount from step to step.
@@ -158,7 +158,7 @@ class _RowFormat:
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
-        step_column = next((name for name in _STEP_COLUMNS if name in schema.names), None)
+        step_column = next((name for name in STEP_COLUMNS if name in schema.names), None)
         lists = [
             (isinstance(modality, Image), path.name)  # images last: counting them means reading them
             for path, modality in fields.paths

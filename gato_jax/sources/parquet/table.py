@@ -103,6 +103,8 @@ def get_column(table: Any, path: str, location: str) -> Any:
     name = column_name(table.column_names, path)
     if name not in table.column_names:
         raise EpisodeRejected(location, f"it has no field {path!r}; {describe(table.schema)}")
+    if table.column_names.count(name) > 1:
+        raise EpisodeRejected(location, f"it has {table.column_names.count(name)} columns {name!r}, expected one")
     array = table.column(name).combine_chunks()
     for part in path.removeprefix(name).split("/")[1:]:
         if not types.is_struct(array.type) or array.type.get_field_index(part) < 0:

@@ -27,9 +27,10 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
 from gato_jax.sources.rlds.contents import describe_features, find_left_out
 from gato_jax.sources.rlds.tables import RLDS_DATASETS, RldsEntry
-from gato_jax.sources.rlds.tfds_dataset import Columns, dataset_parser, open_record_file, open_tfds, to_epath
+from gato_jax.sources.rlds.tfds_dataset import Columns, dataset_parser, open_record_file, open_tfds
 from gato_jax.sources.rlds.tfds_images import decode_tfds_image, is_image
 from gato_jax.sources.rlds.tfds_lengths import RecordLengths
+from gato_jax.sources.rlds.tfds_names import to_epath
 from gato_jax.sources.rlds.tfds_steps import find_step_counter
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,12 @@ import numpy as np
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.runtime.content_digests import content_digests, file_key
-from gato_jax.runtime.paths import BucketError, BucketPath, as_path
+from gato_jax.runtime.paths import BucketError, as_path
 from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
+from gato_jax.sources.rlds.tfds_names import INFO_FILE, find_tfds_folder, to_epath
 
-INFO_FILE = "dataset_info.json"
 FEATURES_FILE = "features.json"
 _SHARD = re.compile(r"-(\d+)(-of-\d+)?$")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,27 +51,11 @@ class TfdsDataset:
         return list(zip(names, digests, strict=True))
 
 
-def to_epath(path: str | os.PathLike[str]) -> Any:
-    """Return the path as an `etils.epath.Path`, which also opens buckets, without TensorFlow.
-
-    Raises:
-      BucketError: The path is in a bucket that cannot be opened.
-    """
-    path = as_path(path)
-    if isinstance(path, BucketPath):
-        return path.remote
-    from etils import epath
-
-    return epath.Path(path)
-
-
 def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
     """Find the files of one split of a dataset.
 
     Args:
-      path: Folder with `dataset_info.json`, `features.json` and the records; or a name, NAME or NAME/CONFIG, which is
-        looked up in TFDS's own folder ($TFDS_DATA_DIR or ~/tensorflow_datasets), where the newest version is taken. A
-        folder is not searched for versions.
+      path: Folder with `dataset_info.json`, `features.json` and the records, or a name (see `find_tfds_folder`).
       split: Name of the split.
 
     Raises:
@@ -81,7 +63,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         has no record files at all, or a package to read the bucket is not installed.
     """
     try:
-        directory = _find_directory(path)
+        directory = find_tfds_folder(path)
         info = json.loads((directory / INFO_FILE).read_text())
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
@@ -120,28 +102,6 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             )
             for shard in missing
         ),
-    )
-
-
-def _find_directory(path: str | os.PathLike[str]) -> Any:
-    """Return the folder of a dataset, given its path or its name in TFDS's own folder, as an `etils.epath.Path`.
-
-    An absolute path, an address such as gs://... and an existing folder are returned as they are, unchecked. For a
-    name, the folder of the newest version is returned.
-
-    Raises:
-      SourceError: The path is a name, and TFDS's own folder has no version of a dataset of that name.
-    """
-    directory = to_epath(path)
-    if "://" in os.fspath(path) or os.path.isabs(path) or directory.is_dir():
-        return directory  # the caller checks that it contains a dataset
-    root = to_epath(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
-    versions = [folder for folder in (root / path).glob("*") if _VERSION.fullmatch(folder.name)]
-    if versions:
-        return max(versions, key=lambda folder: tuple(map(int, folder.name.split("."))))
-    raise SourceError(
-        f"cannot open {path}: it is neither a folder nor a dataset in {root}. Set $TFDS_DATA_DIR to the folder of your "
-        "datasets."
     )
 
 

@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import os
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,10 @@ from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.reader import Rejection
-from gato_jax.sources.rlds.tfds_dataset import TfdsDataset, to_epath
+from gato_jax.sources.rlds.tfds_dataset import TfdsDataset
+from gato_jax.sources.rlds.tfds_names import to_epath
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,9 +69,7 @@ class RecordLengths:
             with atomic_file(file, shared=True) as partial:
                 np.savez(partial, about=key, length=lengths.length, place=lengths.address, rejected=rejected)
         except OSError as error:
-            warnings.warn(
-                f"cannot write {file} ({error}); the whole dataset is read each time it is opened", stacklevel=3
-            )
+            _log.warning("cannot write %s (%s); the whole dataset is read each time it is opened", file, error)
         return lengths
 
     @classmethod
