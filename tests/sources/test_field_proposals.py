@@ -104,7 +104,7 @@ def test_remarks_in_fields_are_ignored_and_other_unknown_keys_refused(tmp_path):
     written = propose_fields(f"hdf5:{tmp_path}").to_json()
     fields = Fields.from_json(written, "f")
     assert fields.to_json() == Fields.from_json(json.loads(json.dumps(written)), "f").to_json()
-    with pytest.raises(SourceError, match="f.remark"):
+    with pytest.raises(SourceError, match="f has the unknown key 'remark'"):
         Fields.from_json(written | {"remark": ""}, "f")
     wrong = dataclasses.replace(fields, observation={"qpos": ("observations/qposs", Continuous(shape=(14,)))})
     assert len(open_hdf5(tmp_path, fields=wrong)) == 1  # values are not read on opening

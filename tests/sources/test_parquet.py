@@ -340,7 +340,7 @@ def test_episodes_are_those_of_all_files(case, tmp_path):
     assert reader.lengths.tolist() == lengths and len(reader.rejected) == rejected
     actions = np.concatenate([episode.action["action"] for episode in reader])
     assert len(actions) == sum(lengths) and (np.diff(actions) > 0).all()
-    assert len({location for location, _ in reader.rejected}) == rejected
+    assert len({one.location for one in reader.rejected}) == rejected
 
 
 def test_a_gap_between_files_is_rejected(tmp_path):
