@@ -16,7 +16,7 @@ from gato_jax.verbs.outputs import require_file_path, write_json
 
 with epy.lazy_imports():
     from gato_jax import sources
-    from gato_jax.sources import conversion, instructions
+    from gato_jax.sources import conversion, embodiments, instructions
 
 
 _BEAM = "--beam."
@@ -60,6 +60,13 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("success_only", False, "Keep successful episodes only.", flag_values=flag)
     flags.DEFINE_bool("deduplicate", False, "Keep only the first of identical episodes.", flag_values=flag)
+    flags.DEFINE_string(
+        "select",
+        None,
+        "Conditions on the robot, such as robot=panda,dof=7,gripper=binary,workspace=KEY[0:3]/0.2:0.8/-0.4:0.4/0:0.6; "
+        "episodes in which the position KEY leaves the workspace are dropped.",
+        flag_values=flag,
+    )
     flags.DEFINE_string("review", None, "Review file with instructions, from `gato instructions`.", flag_values=flag)
     flags.DEFINE_bool(
         "allow_unreviewed", False, "Accept instructions of the review that nobody has decided on.", flag_values=flag
@@ -100,6 +107,7 @@ def _propose_fields(flag: flags.FlagValues):
 
 def _convert(flag: flags.FlagValues, beam_options: list[str]):
     """Convert the recordings of the flags, and print and write what became of them."""
+    selector = None if flag.select is None else embodiments.EmbodimentSelector.parse(flag.select)
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
     opened = sources.open_splits(flag.source, flag.splits, fields=fields)
     readers = [*opened.readers]
@@ -109,6 +117,7 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             flag.output,
             file_format=flag.file_format,
             filters=_filters(flag),
+            selector=selector,
             max_rejected=flag.max_rejected,
             transform=_reviewed(flag, readers),
             source=_with_absolute_path(flag.source),

@@ -28,6 +28,7 @@ from gato_jax.sources.conversion import (
     shard_worker,
 )
 from gato_jax.sources.conversion.shards import plan_shards
+from gato_jax.sources.embodiments import EmbodimentSelector
 from tests.sources.made_reader import (
     DAMAGE,
     NAME,
@@ -67,6 +68,34 @@ IN_THIS_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 def converted(reader, folder, **settings):
     readers = reader if isinstance(reader, list) else [reader]
     return convert(readers, folder, **{"shard_episodes": 3, "beam_options": IN_THIS_PROCESS, **settings})
+
+
+def test_episodes_that_leave_the_workspace_are_dropped_and_counted(tmp_path, without_beam):
+    reader = open_made(write_recording(tmp_path / "made.json", train=20, damaged={0: "nan", 3: "unreadable"}))
+    selector = EmbodimentSelector.parse("dof=3,workspace=joints[1:3]/-1.5:1.5/-1.4:2")
+    box = selector.workspace
+    sound = [position for position in range(20) if position not in (0, 3)]
+    inside = [position for position in sound if box.first_violation(made_episode(position)) is None]
+    assert 2 < len(inside) < 17
+    settings = {"selector": selector, "max_rejected": 0.2}
+    result = converted(reader, tmp_path / "all", **settings)
+    assert result.episodes == len(inside) and result.filtered == {"select": 18 - len(inside)}
+    returns = open_dataset(result.directory).returns.tolist()
+    assert returns == [made_episode(position).episode_return for position in inside]
+    assert len(result.rejected) == 2
+    both = converted(reader, tmp_path / "unique", filters=[Deduplicate()], **settings)
+    twice = 7 in inside  # it repeats episode 6
+    assert both.filtered == {"deduplicate": 1, "select": 18 - len(inside) - (not twice)}
+    with pytest.raises(ConversionError, match="exists already"):
+        converted(reader, tmp_path / "all", max_rejected=0.2)
+
+
+def test_a_recording_that_is_not_selected_leaves_nothing(tmp_path, made, without_beam):
+    with pytest.raises(ConversionError, match="no episode is selected: its robot is not declared, not panda; it has 3"):
+        converted(made, tmp_path / "out", selector=EmbodimentSelector.parse("robot=panda,dof=7"))
+    with pytest.raises(ConversionError, match=r"all 10 episodes leave the workspace of 'joints'.*Widen it"):
+        converted(made, tmp_path / "out", selector=EmbodimentSelector.parse("workspace=joints[0:1]/8:9"))
+    assert not list((tmp_path / "out").rglob("*.*record*")) and converted(made, tmp_path / "out").episodes == 10
 
 
 def never(self, shard):

@@ -386,3 +386,14 @@ def test_steps_out_of_order_are_rejected(tmp_path, numbers, message, column):
 def test_steps_in_order_may_begin_anywhere_and_skip_the_same_number(tmp_path, numbers):
     reader = numbered(tmp_path / "a.parquet", numbers)
     assert reader[0].observation["x"].ravel().tolist() == list(numbers) and len(reader) == 2
+
+
+def test_steps_out_of_order_in_the_list_of_an_episode_are_rejected(tmp_path):
+    kinds = {"frame_index": datasets.List(datasets.Value("int64")), "action": datasets.List(datasets.Value("int64"))}
+    columns = {"frame_index": [[0, 1, 2], [0, 2, 1]], "action": [[1, 0, 1], [1, 1, 0]]}
+    save(columns, datasets.Features(kinds), tmp_path / "a.parquet")
+    fields = dataclasses.replace(CAPTIONS, observation={}, action={"action": ("action", Discrete(n=2))})
+    reader = open_parquet(tmp_path / "a.parquet", fields=fields)
+    assert reader[0].action["action"].tolist() == [1, 0, 1]
+    with pytest.raises(EpisodeRejected, match="frame_index goes from 2 to 1 at step 2"):
+        reader[1]

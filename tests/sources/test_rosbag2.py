@@ -1,5 +1,6 @@
 """Tests of rosbag2's SQLite files, written by the package `rosbags`: the same numbers as in MCAP, and refusals."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_sqlite_files_hold_the_same_episode_as_mcap(tmp_path, form):
         np.testing.assert_array_equal({**episode.observation, **episode.action}[key], values)
     assert episode.success is True and episode.provenance.recorded_at == expected.provenance.recorded_at
     assert len(open_mcap(tmp_path, fields=FIELDS)) == 2  # both formats below one folder
+
+
+def test_a_recording_in_several_sqlite_files_is_one_episode(tmp_path):
+    (expected,) = open_mcap(write_mcap(tmp_path / "a.mcap", arm_messages()), fields=FIELDS)
+    said, run = arm_messages(), tmp_path / "run"
+    run.mkdir()
+    for number, part in enumerate((said[: len(said) // 2], said[len(said) // 2 :])):
+        write_bag(tmp_path / "parts" / str(number), part).rename(run / f"run_{number}.db3")
+    listed = {"relative_file_paths": ["run_0.db3", "run_1.db3"], "storage_identifier": "sqlite3"}
+    (run / "metadata.yaml").write_text(json.dumps({"rosbag2_bagfile_information": listed}))
+    (episode,) = open_mcap(run, fields=FIELDS)
+    np.testing.assert_array_equal(episode.observation["front"], expected.observation["front"])
+    np.testing.assert_array_equal(episode.action["arm"], expected.action["arm"])
 
 
 def test_sqlite_files_that_cannot_be_read_are_rejected_with_the_remedy(tmp_path):

@@ -6,24 +6,20 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.listening import listening
+
 ROOT = pathlib.Path(__file__).parents[2]
 IN_TIME = 300  # seconds within which a process has to get somewhere
 
 
-LISTENING = """import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
-
-
 def start(*arguments: object, **environment: str) -> subprocess.Popen:
     """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background."""
-    command = [sys.executable, "-c", LISTENING, "-m", "tests.training.made_run", *map(str, arguments)]
+    command = listening("-m", "tests.training.made_run", *arguments)
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 

@@ -211,6 +211,14 @@ def test_a_run_begins_with_the_params_of_another_one(straight, data, tmp_path):
         choose_start(other, tmp_path / "other")
 
 
+@pytest.fixture
+def hears_sigint():
+    """For tests that run in the background, where a shell has its jobs ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: int):
     """Train in this process, which gets a signal after step `at` and heeds it after the next one."""
     steps = itertools.count(CheckpointStore(workdir).latest_step() or 0)
@@ -227,6 +235,7 @@ def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: i
         return train(config, mixture, workdir, interruption=interruption)
 
 
+@pytest.mark.usefixtures("hears_sigint")
 def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_run(data, tmp_path, monkeypatch):
     """The steps are between two lines and two checkpoints, and two of them within one line."""
     config = made_config(steps=15, log_every=5, checkpoints=CheckpointsConfig(every=10))

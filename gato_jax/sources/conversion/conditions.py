@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -117,6 +118,7 @@ def require_readable(worker: ShardWorker, directory: Path):
       TooManyRejectedError: none can be read, in most cases because the fields do not suit the recording.
     """
     rejected: list[Rejection] = []
+    worker = dataclasses.replace(worker, workspace=None)  # an episode outside of it can be read
     for split, reader in worker.readers.items():
         for position in np.unique(np.linspace(0, len(reader) - 1, min(_TRIED, len(reader))).astype(int)).tolist():
             if worker.is_valid(split, position, rejected):

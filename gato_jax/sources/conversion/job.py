@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
@@ -21,11 +23,19 @@ from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
 from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_readable
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import HEADER_FILE, OTHER_INPUTS, ConversionError, Manifest, read_header
+from gato_jax.sources.conversion.manifest import (
+    HEADER_FILE,
+    OTHER_INPUTS,
+    ConversionError,
+    Manifest,
+    ShardEntry,
+    read_header,
+)
 from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
-from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
+from gato_jax.sources.conversion.shards import SHARD_EPISODES, Shard, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
+from gato_jax.sources.embodiments import EmbodimentSelector
 from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Omission, Rejection, find_omissions
 
@@ -63,6 +73,7 @@ def convert(
     *,
     file_format: FileFormat = "array_record",
     filters: Sequence[Filter] = (),
+    selector: EmbodimentSelector | None = None,
     max_rejected: float = 0.1,
     transform: Transform | None = None,
     shard_episodes: int = SHARD_EPISODES,
@@ -83,6 +94,8 @@ def convert(
       output: folder of the datasets. It must be visible to all workers.
       file_format: format of the record files.
       filters: filters, each of which judges the episodes of all splits together.
+      selector: conditions on the robot. Episodes that leave its workspace are dropped, and counted as the last filter,
+        `select`.
       max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
@@ -111,6 +124,8 @@ def convert(
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
+    if selector is not None and (reasons := selector.mismatches(readers[0].spec)):
+        raise ConversionError(f"{spec.name}: no episode is selected: {'; '.join(reasons)}.")
     log_image_sizes(readers)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
@@ -125,6 +140,7 @@ def convert(
         "transform": transform and transform.fingerprint,
         "reviewed": transform is not None and transform.reviewed,
         "source": source,
+        **({} if selector is None else {"select": dataclasses.asdict(selector)}),
     }
     header = _describe(spec, splits, settings)
     held = read_header(directory)
@@ -140,7 +156,8 @@ def convert(
             remedy="choose another output, or replace it (--overwrite)", error=ConversionError,
         )  # fmt: skip
     check_options(beam_options)
-    worker = ShardWorker(readers=splits, manifest=manifest, transform=transform)
+    workspace = None if selector is None else selector.workspace
+    worker = ShardWorker(readers=splits, manifest=manifest, transform=transform, workspace=workspace)
     require_readable(worker, directory)
     with _locked(manifest):
         manifest.begin(header, restart=overwrite)
@@ -198,12 +215,35 @@ def _convert_all(
     excluded, filtered = apply_filters(worker, shards, filters, beam_options) if filters else ({}, {})
     worker = dataclasses.replace(worker, excluded=excluded)
     entries = run_shards(worker.convert, "convert", shards, manifest, beam_options)
+    if worker.workspace is not None:
+        filtered = {**filtered, "select": _count_outside(entries, excluded)}
+        if filtered["select"] and not any(entry.rows for entry in entries.values()):
+            with disk_errors(manifest.directory):
+                manifest.clear()  # another workspace would be refused beside it
+            box = f"of {worker.workspace.key!r}, low {worker.workspace.low}, high {worker.workspace.high}"
+            raise ConversionError(
+                f"{worker.spec.name}: all {filtered['select']} episodes leave the workspace {box}. Widen it (--select)."
+            )
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
     episodes = sum(map(len, readers.values())) + sum(one.episodes for one in rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
     left_out = find_omissions([*readers.values()])
     require_few_rejections(rejected, filtered, left_out, episodes, max_rejected, manifest)
     assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered, left_out)
+
+
+def _count_outside(entries: Mapping[Shard, ShardEntry], excluded: Mapping[str, np.ndarray]) -> int:
+    """Return the number of episodes that are valid but outside of the workspace.
+
+    Args:
+      entries: the entries of all shards after their conversion.
+      excluded: as in ShardWorker.
+    """
+    count = 0
+    for shard, entry in entries.items():
+        dropped = excluded[shard.split][shard.start : shard.stop].sum() if shard.split in excluded else 0
+        count += shard.stop - shard.start - int(dropped) - len(entry.positions) - len(entry.rejected)
+    return count
 
 
 def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:

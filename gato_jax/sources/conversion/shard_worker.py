@@ -17,6 +17,7 @@ from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.runtime.content_digests import hash_file
 from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
+from gato_jax.sources.embodiments import Workspace
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 
 
@@ -47,12 +48,14 @@ class ShardWorker:
       manifest: work folder of the conversion.
       transform: change to make to each episode, if any.
       excluded: {split: (N,) bool}, true for each episode that a filter drops. A missing split has none.
+      workspace: box that the end effector must stay in. Valid episodes that leave it are dropped; None drops none.
     """
 
     readers: Mapping[str, EpisodeReader]
     manifest: Manifest
     transform: Transform | None = None
     excluded: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    workspace: Workspace | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -128,7 +131,7 @@ class ShardWorker:
         return entry
 
     def _read_valid(self, shard: Shard, rejected: list[Rejection]) -> Iterator[tuple[int, Episode]]:
-        """Yield the positions and the transformed episodes of a shard that are valid and not excluded.
+        """Yield the positions and the transformed episodes of a shard that are valid and not dropped.
 
         Args:
           shard: the shard.
@@ -140,11 +143,12 @@ class ShardWorker:
                 continue
             location = f"{self.spec.name}: episode {position} of split {shard.split!r}"
             try:
-                episode = self.readers[shard.split][position]
-                episode = self.transform.apply(position, episode) if self.transform else episode
+                recorded = self.readers[shard.split][position]
+                episode = self.transform.apply(position, recorded) if self.transform else recorded
                 if problem := find_contradiction(self.spec, episode) or _find_nonfinite(self.spec, episode):
                     raise EpisodeRejected(location, problem)
-                yield position, episode
+                if self.workspace is None or self.workspace.first_violation(recorded) is None:
+                    yield position, episode
             except EpisodeRejected as error:
                 rejected.append(Rejection(error.location, error.reason))
             except (SourceError, DatasetError, EpisodeError) as error:

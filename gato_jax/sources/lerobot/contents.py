@@ -51,7 +51,8 @@ def find_left_out(
 def missing_episodes(metadata: LeRobotMetadata, split: str) -> list[Rejection]:
     """Return a rejection of the episodes that a split promises and that the metadata do not list, if there are any."""
     promised = metadata.splits[split]
-    lost = len(promised) - sum(episode.index in promised for episode in metadata.episodes)
+    listed = sum(episode.index in promised for episode in metadata.episodes)
+    lost = len(promised) - listed - len(metadata.rejected)  # a damaged entry is rejected by itself
     if lost <= 0:
         return []
     problem = (
