@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.episodes.action_extents import MIN_BINS, describe_clipped
 from gato_jax.runtime import interruptible
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags
@@ -50,6 +51,14 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
         "Largest share of episodes that may be damaged; above it, nothing is written.",
         0.0,
         1.0,
+        flag_values=flag,
+    )
+    flags.DEFINE_integer(
+        "min_action_bins",
+        MIN_BINS,
+        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits.",
+        0,
+        1024,
         flag_values=flag,
     )
     flags.DEFINE_float(
@@ -119,6 +128,7 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             filters=_filters(flag),
             selector=selector,
             max_rejected=flag.max_rejected,
+            min_action_bins=flag.min_action_bins,
             transform=_reviewed(flag, readers),
             source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
@@ -180,7 +190,7 @@ def _splits(result: conversion.Conversion, empty: Sequence[str]) -> dict[str, in
 
 
 def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError, empty: Sequence[str]) -> dict[str, Any]:
-    """Return the content of --json: episodes, splits, steps, rejected, left_out, filtered and dataset.
+    """Return the content of --json: episodes, splits, steps, rejected, left_out, filtered, clipped and dataset.
 
     A conversion that failed has 0 episodes and steps, no splits, and None for the dataset.
     """
@@ -192,6 +202,7 @@ def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError, em
         "rejected": [one.to_json() for one in outcome.rejected],
         "left_out": [one.to_json() for one in outcome.left_out],
         "filtered": dict(outcome.filtered),
+        "clipped": [dict(one) for one in result.clipped] if result else [],
         "dataset": str(result.directory) if result else None,
     }
 
@@ -208,6 +219,8 @@ def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedEr
         print(f"{more} more left out. --json=FILE lists all.")
     for name, count in outcome.filtered.items():
         print(f"--{name} removed {_count(count, 'episode')}")
+    for one in getattr(outcome, "clipped", ()):
+        print(describe_clipped(one))
 
 
 def _count(number: int, noun: str) -> str:

@@ -70,6 +70,7 @@ def test_what_it_says_and_leaves(tmp_path):
         ],
         "left_out": [],
         "filtered": {"deduplicate": 1},
+        "clipped": [],
         "dataset": str(directory),
     }
 
@@ -95,7 +96,7 @@ def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     lines = refused.out.splitlines()
     assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
     report = json.loads((tmp_path / "json").read_text())
-    names = {"episodes", "splits", "steps", "rejected", "left_out", "filtered", "dataset"}
+    names = {"episodes", "splits", "steps", "rejected", "left_out", "filtered", "clipped", "dataset"}
     assert report.keys() == names and report["dataset"] is None and report["splits"] == {}
     assert report["episodes"] == report["steps"] == 0 and len(report["rejected"]) == 15
     assert report["rejected"][0]["reason"] == DAMAGE["nan"]

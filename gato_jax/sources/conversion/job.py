@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes.action_extents import MIN_BINS, merge_extents
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
@@ -20,8 +21,13 @@ from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
-from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_readable
-from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
+from gato_jax.sources.conversion.conditions import (
+    require_few_rejections,
+    require_limits,
+    require_readable,
+    require_usable_limits,
+)
+from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset, read_clipped, write_actions
 from gato_jax.sources.conversion.filters import Filter
 from gato_jax.sources.conversion.manifest import (
     HEADER_FILE,
@@ -54,6 +60,7 @@ class Conversion:
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
       left_out: files, folders, fields, streams and episodes that the recording holds and that were not read.
       splits: {split: number of episodes}. A split of which nothing is left has 0 and is not in the dataset.
+      clipped: elements of actions that lie outside of their limits, as `clipped_actions` describes them.
       reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
 
@@ -64,6 +71,7 @@ class Conversion:
     filtered: Mapping[str, int]
     left_out: tuple[Omission, ...] = ()
     splits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    clipped: tuple[Mapping[str, Any], ...] = ()
     reused: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -75,6 +83,7 @@ def convert(
     filters: Sequence[Filter] = (),
     selector: EmbodimentSelector | None = None,
     max_rejected: float = 0.1,
+    min_action_bins: int = MIN_BINS,
     transform: Transform | None = None,
     shard_episodes: int = SHARD_EPISODES,
     version: str = "1.0.0",
@@ -97,6 +106,8 @@ def convert(
       selector: conditions on the robot. Episodes that leave its workspace are dropped, and counted as the last filter,
         `select`.
       max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
+      min_action_bins: number of the 1,024 bins between the limits of an action that must be left to each element that
+        varies; 0 accepts any limits. It does not count as a setting.
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
@@ -110,10 +121,10 @@ def convert(
       Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
-        high, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
-        Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
-        or with other settings is in the same place.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below high
+        or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a
+        property that a filter judges by, Beam refuses an option, a finished conversion is damaged, or `overwrite` is
+        false and a conversion of other data or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
         `VERSION.converting/rejected.json`. Or none of several episodes that are tried first can be read, in most cases
         because the fields do not suit the recording; then nothing is written.
@@ -161,7 +172,7 @@ def convert(
     require_readable(worker, directory)
     with _locked(manifest):
         manifest.begin(header, restart=overwrite)
-        _convert_all(worker, header, filters, max_rejected, beam_options)
+        _convert_all(worker, header, filters, max_rejected, min_action_bins, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             manifest.clear()
@@ -190,6 +201,7 @@ def _convert_all(
     header: Mapping[str, Any],
     filters: Sequence[Filter],
     max_rejected: float,
+    min_action_bins: int,
     beam_options: Sequence[str],
 ):
     """Filter the episodes, convert all unfinished shards and assemble the dataset in the work folder.
@@ -199,6 +211,7 @@ def _convert_all(
       header: description of the data and the settings, from `_describe`.
       filters: the filters.
       max_rejected: share of episodes that may be damaged, in [0, 1].
+      min_action_bins: number of bins that the limits of actions must leave to the data (see `convert`).
       beam_options: options of Apache Beam.
 
     Raises:
@@ -229,7 +242,11 @@ def _convert_all(
     rejected += [one for entry in entries.values() for one in entry.rejected]
     left_out = find_omissions([*readers.values()])
     require_few_rejections(rejected, filtered, left_out, episodes, max_rejected, manifest)
+    actions = merge_extents(extent for entry in entries.values() for extent in entry.actions)
+    require_usable_limits(worker.spec, actions, min_action_bins, manifest)
     assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered, left_out)
+    with disk_errors(manifest.directory):
+        write_actions(manifest.dataset, worker.spec, actions)
 
 
 def _count_outside(entries: Mapping[Shard, ShardEntry], excluded: Mapping[str, np.ndarray]) -> int:
@@ -294,6 +311,7 @@ def _read_result(directory: Path, splits: Collection[str]) -> Conversion:
             filtered=omitted["filtered"],
             left_out=tuple(map(Omission.from_json, omitted.get("left_out", ()))),
             splits={split: len(by_split[split]) if split in held else 0 for split in splits},
+            clipped=read_clipped(directory),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(
