@@ -118,7 +118,7 @@ def open_record_file(directory: str, file: str) -> Records:
 
 
 def _is_record_file(name: str, split: str) -> bool:
-    """Return whether a file is named as a record file of a split. A glob would take a bracket in the folder's name too."""
+    """Return whether a file is named as a record file of a split. A glob would misread a bracket in the folder's name."""
     return re.fullmatch(rf".*-{re.escape(split)}\..*record-.*", name) is not None
 
 
