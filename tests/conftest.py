@@ -62,6 +62,22 @@ def bucket(monkeypatch):
         yield address
 
 
+# Files that take longest, in this order. pytest-xdist hands out whole files, so these come first: a long one at the end
+# would leave the other workers idle. Not a promise: a file that becomes slow can be added.
+LONGEST = (
+    "training/test_loop.py", "training/test_step.py", "integration/test_finetune_command.py",
+    "training/test_interruption.py", "integration/test_quickstart.py", "integration/test_whole_circle.py",
+    "batching/test_mixture.py", "policy/test_cache.py", "integration/test_bad_input.py", "sources/test_conversion.py",
+    "integration/test_image_codes.py", "integration/test_agent_episodes.py", "integration/test_evaluate_command.py",
+    "training/test_processes.py", "integration/test_plan_command.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
 def pytest_runtest_setup(item: pytest.Item):
     for marker, (present, name, package) in NEEDS.items():
         if item.get_closest_marker(marker) and not present:

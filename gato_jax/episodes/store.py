@@ -161,7 +161,7 @@ class EpisodeDataset:
     def total_steps(self) -> int:
         return int(self.index.length.sum())
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the task, the split's name and all episodes, 16 hexadecimal digits; not of folder and file format.
 
@@ -171,6 +171,10 @@ class EpisodeDataset:
         Raises:
           DatasetError: a record file is not as it was written.
         """
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         files = [self.directory / name for name in self.index.file.tolist()]
         found = content_digests(files, label=str(self.directory))
         for file, digest, written in zip(files, found, self.index.content.tolist(), strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.episodes.action_extents import MIN_BINS, describe_clipped
 from gato_jax.runtime import interruptible
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
@@ -44,6 +45,14 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
         "Largest share of episodes that may be damaged; above it, nothing is written.",
         0.0,
         1.0,
+        flag_values=flag,
+    )
+    flags.DEFINE_integer(
+        "min_action_bins",
+        MIN_BINS,
+        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits.",
+        0,
+        1024,
         flag_values=flag,
     )
     flags.DEFINE_float(
@@ -91,6 +100,7 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             filters=_filters(flag),
             selector=selector,
             max_rejected=flag.max_rejected,
+            min_action_bins=flag.min_action_bins,
             transform=_reviewed(flag, readers),
             source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
@@ -145,7 +155,7 @@ def _filters(flag: flags.FlagValues) -> list[conversion.Filter]:
 
 
 def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) -> dict[str, Any]:
-    """Return the content of --json: episodes, steps, rejected, filtered and dataset.
+    """Return the content of --json: episodes, steps, rejected, filtered, clipped and dataset.
 
     A conversion that failed has 0 episodes and steps, and None for the dataset.
     """
@@ -155,6 +165,7 @@ def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) ->
         "steps": result.steps if result else 0,
         "rejected": [one.to_json() for one in outcome.rejected],
         "filtered": dict(outcome.filtered),
+        "clipped": [dict(one) for one in result.clipped] if result else [],
         "dataset": str(result.directory) if result else None,
     }
 
@@ -167,6 +178,8 @@ def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedEr
         print(f"{times} rejected: {reason}")
     for name, count in outcome.filtered.items():
         print(f"--{name} removed {_count(count, 'episode')}")
+    for one in getattr(outcome, "clipped", ()):
+        print(describe_clipped(one))
 
 
 def _count(number: int, noun: str) -> str:

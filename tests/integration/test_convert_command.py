@@ -68,6 +68,7 @@ def test_what_it_says_and_leaves(tmp_path):
             {"where": episode.format(5), "reason": DAMAGE["nan"]},
         ],
         "filtered": {"deduplicate": 1},
+        "clipped": [],
         "dataset": str(directory),
     }
 
@@ -93,7 +94,10 @@ def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     lines = refused.out.splitlines()
     assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
     report = json.loads((tmp_path / "json").read_text())
-    assert report.keys() == {"episodes", "steps", "rejected", "filtered", "dataset"} and report["dataset"] is None
+    assert (
+        report.keys() == {"episodes", "steps", "rejected", "filtered", "clipped", "dataset"}
+        and report["dataset"] is None
+    )
     assert report["episodes"] == report["steps"] == 0 and len(report["rejected"]) == 15
     assert report["rejected"][0]["reason"] == DAMAGE["nan"]
     said = gato(*words, "--max_rejected=0.5").out.splitlines()

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from gato_jax.sources import open_source
 from gato_jax.sources.mcap import open_mcap
+from gato_jax.sources.packages import MissingPackageError
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 from tests.sources.made_mcap import FIELDS, START, arm_messages, write_mcap
 
@@ -123,3 +125,10 @@ def test_changed_messages_are_rejected_on_reading(tmp_path):
         database.execute("UPDATE messages SET data = X'0001' WHERE id % 3 = 0")
     with pytest.raises(EpisodeRejected, match="message .* of topic .* is damaged"):
         reader[0]
+
+
+def test_without_the_package_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    file = write_bag(tmp_path / "bag", arm_messages())
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
+    with pytest.raises(MissingPackageError, match="rosbags is not installed. Run pip install rosbags"):
+        open_mcap(file, fields=FIELDS)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes.action_extents import MIN_BINS, merge_extents
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
@@ -19,8 +20,8 @@ from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
-from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
-from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
+from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_usable_limits
+from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset, read_clipped, write_actions
 from gato_jax.sources.conversion.filters import Filter
 from gato_jax.sources.conversion.manifest import (
     HEADER_FILE,
@@ -51,6 +52,7 @@ class Conversion:
       steps: number of steps at which an action was taken, in all splits.
       rejected: the damaged episodes, which are not in the dataset.
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
+      clipped: elements of actions that lie outside of their limits, as `clipped_actions` describes them.
       reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
 
@@ -59,6 +61,7 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
+    clipped: tuple[Mapping[str, Any], ...] = ()
     reused: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -70,6 +73,7 @@ def convert(
     filters: Sequence[Filter] = (),
     selector: EmbodimentSelector | None = None,
     max_rejected: float = 0.1,
+    min_action_bins: int = MIN_BINS,
     transform: Transform | None = None,
     shard_episodes: int = SHARD_EPISODES,
     version: str = "1.0.0",
@@ -92,6 +96,8 @@ def convert(
       selector: conditions on the robot. Episodes that leave its workspace are dropped, and counted as the last filter,
         `select`.
       max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
+      min_action_bins: number of the 1,024 bins between the limits of an action that must be left to each element that
+        varies; 0 accepts any limits. It does not count as a setting.
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
@@ -105,10 +111,10 @@ def convert(
       Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
-        high, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
-        Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
-        or with other settings is in the same place.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below high
+        or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a
+        property that a filter judges by, Beam refuses an option, a finished conversion is damaged, or `overwrite` is
+        false and a conversion of other data or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
         `VERSION.converting/rejected.json`.
       FolderInUseError: another process is converting there.
@@ -154,7 +160,7 @@ def convert(
     worker = ShardWorker(readers=splits, manifest=manifest, transform=transform, workspace=workspace)
     with _locked(manifest):
         manifest.begin(header, restart=overwrite)
-        _convert_all(worker, header, filters, max_rejected, beam_options)
+        _convert_all(worker, header, filters, max_rejected, min_action_bins, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             manifest.clear()
@@ -183,6 +189,7 @@ def _convert_all(
     header: Mapping[str, Any],
     filters: Sequence[Filter],
     max_rejected: float,
+    min_action_bins: int,
     beam_options: Sequence[str],
 ):
     """Filter the episodes, convert all unfinished shards and assemble the dataset in the work folder.
@@ -192,6 +199,7 @@ def _convert_all(
       header: description of the data and the settings, from `_describe`.
       filters: the filters.
       max_rejected: share of episodes that may be damaged, in [0, 1].
+      min_action_bins: number of bins that the limits of actions must leave to the data (see `convert`).
       beam_options: options of Apache Beam.
 
     Raises:
@@ -221,7 +229,11 @@ def _convert_all(
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
     require_few_rejections(rejected, filtered, episodes, max_rejected, manifest)
+    actions = merge_extents(extent for entry in entries.values() for extent in entry.actions)
+    require_usable_limits(worker.spec, actions, min_action_bins, manifest)
     assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered)
+    with disk_errors(manifest.directory):
+        write_actions(manifest.dataset, worker.spec, actions)
 
 
 def _count_outside(entries: Mapping[Shard, ShardEntry], excluded: Mapping[str, np.ndarray]) -> int:
@@ -282,6 +294,7 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
             rejected=tuple(map(Rejection.from_json, omitted["rejected"])),
             filtered=omitted["filtered"],
+            clipped=read_clipped(directory),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(

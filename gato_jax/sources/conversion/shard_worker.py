@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Continuous, DatasetError, Episode, EpisodeError, TaskSpec, rlds_format
+from gato_jax.episodes.action_extents import episode_extents, merge_extents
 from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
 from gato_jax.episodes.writer import EpisodeRow, find_contradiction
@@ -97,13 +98,14 @@ class ShardWorker:
           StoreError: the disk is full or not writable.
         """
         serialize = serializer(rlds_format.features(self.spec))
-        rows, rejected = [], []
+        rows, rejected, actions = [], [], ()
         with _ShardFile(self.manifest, shard) as records:
             for position, episode in self._read_valid(shard, rejected):
                 records.write(serialize(rlds_format.encode(self.spec, episode)))
                 rows.append((position, EpisodeRow.from_episode(episode)))
+                actions = merge_extents((*actions, *episode_extents(self.spec, episode)))
             file = records.close()
-        return self._write_entry("convert", shard, rows, rejected, **file)
+        return self._write_entry("convert", shard, rows, rejected, actions=actions, **file)
 
     def _write_entry(
         self, phase: Phase, shard: Shard, rows: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
@@ -115,7 +117,7 @@ class ShardWorker:
           shard: the shard.
           rows: (position in the reader, properties) of each accepted episode.
           rejected: the damaged episodes.
-          **file: `record_bytes`, `size` and `digest` of the ShardEntry, if there is a file.
+          **file: `record_bytes`, `size`, `digest` and `actions` of the ShardEntry, as far as they have values.
 
         Raises:
           StoreError: the disk is full or not writable.

@@ -59,7 +59,7 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         raise, and are listed in `rejected`. Other damage raises EpisodeRejected when the episode is read.
     """
     files = list_split_files(Path(path), split)
-    schema = _first_schema(files, f"{path}: split {split!r}")
+    schema = _choose_schema(files, f"{path}: split {split!r}")
     if fields is None:
         raise SourceError(
             f"{path}: fields is None, but Parquet files do not define them. Pass {_EXAMPLE}; {describe(schema)}"
@@ -156,18 +156,27 @@ def _lists_steps(kind: Any, path: FieldPath, modality: Modality) -> bool:
     return depth > 0
 
 
-def _first_schema(files: Sequence[Path], location: str) -> Any:
-    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if no file can be read.
+def _choose_schema(files: Sequence[Path], location: str) -> Any:
+    """Return the `pyarrow.Schema` of the first file that has an episode column, else of the first that can be read.
 
-    The message begins with `location`, the path of the recording, and gives the reason of the first file.
+    Rows of a file that lacks the column of the others must not pass as episodes.
+
+    Raises:
+      SourceError: no file can be read. The message begins with `location`, the path of the recording, and gives the
+        reason of the first file.
     """
-    reasons = []
+    schemas, reasons = [], []
     for file in files:
         try:
-            return read_schema(file, str(file))
+            schemas.append(schema := read_schema(file, str(file)))
         except EpisodeRejected as error:
             reasons.append(str(error))
-    raise SourceError(f"{location} has no file that can be read. The first: {reasons[0]}")
+            continue
+        if any(name in schema.names for name in _EPISODE_COLUMNS):
+            return schema
+    if not schemas:
+        raise SourceError(f"{location} has no file that can be read. The first: {reasons[0]}")
+    return schemas[0]
 
 
 def _read(rows: _RowFormat, address: Address) -> Episode:

@@ -57,6 +57,9 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop)
         groups = range(first, min(last + 1, len(ends)))
         table = _read_groups(key, groups, tuple(columns))
+        expected = sum(ends[group] - (ends[group - 1] if group else 0) for group in groups)
+        if table.num_columns and len(table) != expected:  # a damaged page may end a column early
+            raise EpisodeRejected(location, f"its columns have {len(table)} rows, expected {expected}. Copy it again")
         return table.slice(start - (ends[first - 1] if first else 0), stop - start)
 
 

@@ -98,7 +98,7 @@ def _write_flat(folder: Path):
 def _files(folder: Path) -> list[Path]:
     """Return all HDF5 files below a folder, also behind links."""
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(file for file in found if file.suffix in (".h5", ".hdf5"))
+    return sorted(file for file in found if file.suffix in (".h5", ".hdf5") and file.name[0] != ".")
 
 
 def _walk(folder: Path, read: Callable[[Any], Iterator[Row | None]]) -> Iterator[Row | None]:
@@ -170,7 +170,10 @@ def _of_dataset(change: Callable[[Any, str, random.Random], str]) -> Callable[[P
             if not paths:
                 raise NotPossible
             path = chance.choice(sorted(paths))
-            return f"{file.relative_to(folder)}: {path} {change(root, path, chance)}"
+            try:
+                return f"{file.relative_to(folder)}: {path} {change(root, path, chance)}"
+            except ValueError:  # text that is no number
+                raise NotPossible from None
 
     return damage
 

@@ -34,7 +34,7 @@ def _write(folder: Path):
 
 def _read(folder: Path) -> Iterator[Row | None]:
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    for file in sorted(file for file in found if file.suffix == ".mcap"):
+    for file in sorted(file for file in found if file.suffix == ".mcap" and file.name[0] != "."):
         try:
             yield _read_file(file)
         except Exception:  # noqa: BLE001  the packages raise errors of many types

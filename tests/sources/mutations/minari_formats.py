@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import minari
 import numpy as np
+import pyarrow as pa
 from gymnasium import spaces
 
 from tests.sources.mutations.damage import NotPossible, pick_file
@@ -82,6 +83,8 @@ def _read(folder: Path) -> Iterator[Row | None]:
     dataset = minari.MinariDataset(folder / "data" if (folder / "data").is_dir() else folder)
     for number in range(int(dataset.storage.total_episodes)):
         try:
+            for file in (folder / "data" / str(number)).glob("*.arrow"):
+                pa.ipc.open_file(file).read_all().validate(full=True)  # Minari itself would end the process
             [episode] = dataset.storage.get_episodes([number])
             row = dict(_leaves(episode["observations"], "observation"))
             if not isinstance(episode["observations"], (dict, tuple)):

@@ -100,7 +100,7 @@ def read_table(file: Path) -> pa.Table:
 
 def _files(folder: Path) -> list[Path]:
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(file for file in found if file.suffix == ".parquet")
+    return sorted(file for file in found if file.suffix == ".parquet" and file.name[0] != ".")
 
 
 def _columns(table: Any) -> dict[str, Any]:
@@ -154,6 +154,8 @@ def _read_steps(folder: Path) -> Iterator[Row | None]:
 def _read_rows(folder: Path) -> Iterator[Row | None]:
     rows: list[Any]
     for file in _files(folder):
+        if "-of-" in file.stem and not file.stem.startswith("train-"):
+            continue  # a shard of another split
         try:
             rows = read_table(file).to_pylist()
         except Exception:  # noqa: BLE001

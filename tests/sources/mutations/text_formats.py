@@ -52,7 +52,7 @@ def _write_dialogue(folder: Path):
 
 def _files(folder: Path, *suffixes: str) -> list[Path]:
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(file for file in found if "".join(file.suffixes[-2:]).endswith(suffixes))
+    return sorted(file for file in found if "".join(file.suffixes[-2:]).endswith(suffixes) and file.name[0] != ".")
 
 
 def _lines(file: Path) -> list[bytes]:

@@ -63,7 +63,8 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
                 trace = Path(folder, "trace").read_text(errors="replace") if Path(folder, "trace").exists() else ""
                 ended = f"ends with {process.exitcode}: {trace:.1500}"
             finally:
-                process.kill()
+                if todo:
+                    process.kill()
                 process.join()
         if todo:
             fault = f"the process {ended}"
