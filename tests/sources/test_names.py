@@ -10,10 +10,10 @@ from gato_jax.episodes import dataset_name, open_dataset, write_dataset
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.runtime.paths import split_name
 from gato_jax.sources import SourceError, open_source
+from gato_jax.tokenization import Tokenization
 from gato_jax.verbs.data import join_paths
 from tests.sources.made_hdf5 import robomimic
 from tests.sources.test_identity import coco, documents, records, rows, shard, topics, video
-from tests.training.made_run import TOKENIZATION
 
 NAME = "10:00 #3, [a] {x} %20d é\u2028?"
 LONG = "x" * 230
@@ -68,7 +68,7 @@ def test_a_task_with_a_long_name_is_converted_and_tokenized(tmp_path, own_cache)
     directory = write_dataset(tmp_path / "out", reader.spec, {"train": list(reader)})
     assert open_dataset(directory).spec.name == f"documents/{LONG}" == reader.spec.name
     assert len(os.fsencode(directory.parent.name)) <= 120
-    assert cached_records(reader, TOKENIZATION, workers=1).episodes == len(reader)
+    assert cached_records(reader, Tokenization(), workers=1).episodes == len(reader)
     assert dataset_name(f"a/{LONG}1") != dataset_name(f"a/{LONG}2")
     assert dataset_name("a/" + "é" * 200).encode().decode() and dataset_name("a/b") == "a__b"
 

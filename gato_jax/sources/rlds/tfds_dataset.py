@@ -118,7 +118,10 @@ def open_record_file(directory: str, file: str) -> Records:
 
 
 def _is_record_file(name: str, split: str) -> bool:
-    """Return whether a file is named as a record file of a split. A glob would misread a bracket in the folder's name."""
+    """Return whether a file is named as a record file of a split.
+
+    A glob would misread a bracket in the name of the folder.
+    """
     return re.fullmatch(rf".*-{re.escape(split)}\..*record-.*", name) is not None
 
 
