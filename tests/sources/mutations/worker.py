@@ -27,7 +27,7 @@ MODULES = {
     **dict.fromkeys(("documents", "dialogue"), "text_formats"),
     **dict.fromkeys(("imagefolder", "coco", "webdataset", "vqa"), "image_formats"),
 }
-_START_S, _LIMIT_S, _MEMORY = 600, 120, 6 << 30
+_START_S, _LIMIT_S, _MEMORY = 900, 300, 6 << 30
 
 
 def load(name: str) -> Format:
@@ -54,7 +54,10 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
             there.close()
             ended = "hangs"
             try:
-                while todo and here.poll(_LIMIT_S if todo != list(seeds) else _START_S):
+                if not here.poll(_START_S):
+                    raise TimeoutError(f"{name}: the worker did not begin within {_START_S} s")
+                here.recv()
+                while todo and here.poll(_LIMIT_S):
                     seed, outcome = here.recv()
                     yield seed, outcome
                     todo.remove(seed)
@@ -72,7 +75,10 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
 
 
 def _serve(pipe: Any, name: str, seeds: list[int], folder: str):
-    """Send the outcome of each seed. The limit of memory is above what the libraries take when they are imported."""
+    """Send a word when all is imported, then the outcome of each seed.
+
+    The limit of memory is above what the libraries take when they are imported.
+    """
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 2)  # the libraries in C print to it what they find
     trace = open(Path(folder, "trace"), "w")  # noqa: SIM115  open for the life of the process
@@ -81,6 +87,7 @@ def _serve(pipe: Any, name: str, seeds: list[int], folder: str):
     load(name)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, resource.RLIM_INFINITY))
+    pipe.send("ready")
     for result in run_here(name, seeds, Path(folder)):
         pipe.send(result)
     pipe.close()
