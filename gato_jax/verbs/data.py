@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epy
 
-from gato_jax.runtime.paths import SCHEMES, as_path
+from gato_jax.runtime.paths import SCHEMES, as_path, split_name
 from gato_jax.verbs.flags import UsageError
 
 with epy.lazy_imports():
@@ -45,3 +46,26 @@ def read_tokenization(config: Any) -> tuple[tokenization.Tokenization, image_tok
     run = training.TrainConfig.from_mapping(config)
     images = None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(as_path(run.image_tokenizer))
     return run.model.tokenization, images
+
+
+def join_paths(parts: Sequence[str]) -> Iterator[str]:
+    """Yield the datasets that a comma-separated flag names, where parts that make an existing path are one dataset.
+
+    A path with a comma that does not exist, or with spaces beside the comma, is one part if it is in double quotes.
+
+    Args:
+      parts: The parts between the commas.
+    """
+    start = 0
+    while start < len(parts):
+        stops = range(len(parts), start + 1, -1)
+        stop = next((stop for stop in stops if _is_path(",".join(parts[start:stop]))), start + 1)
+        yield ",".join(parts[start:stop])
+        start = stop
+
+
+def _is_path(source: str) -> bool:
+    kind, _, path = source.partition(":")
+    return any(
+        pathlib.Path(split_name(one)[0]).exists() for one in (source, path if kind.isidentifier() else "") if one
+    )

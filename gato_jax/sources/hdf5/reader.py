@@ -12,6 +12,7 @@ import numpy as np
 
 from gato_jax.episodes import Episode, EpisodeError, Image, Text
 from gato_jax.episodes.errors import nearest
+from gato_jax.runtime.paths import split_name
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.contents import MissingFieldsError, missing_fields
 from gato_jax.sources.field_paths import parse_path
@@ -52,7 +53,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         some have, a damaged file or episode does not raise, and is listed in `rejected`. Values are not read: damage in
         them raises EpisodeRejected when the episode is read.
     """
-    root, _, name = str(path).partition("#")
+    root, name = split_name(str(path))
     if name and name not in HDF5_LAYOUTS:
         raise SourceError(f"{path}: no layout {name!r}; nearest known: {nearest(name, HDF5_LAYOUTS)}")
     found_files = find_files(Path(root), has_suffix(".hdf5", ".h5"))
