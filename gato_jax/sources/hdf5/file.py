@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +142,7 @@ def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
     import av
     from av.error import FFmpegError
 
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source)
     try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         with av.open(file, "r", format="mp4") as container:
             if not container.streams.video:
