@@ -12,6 +12,7 @@ from gato_jax.batching.dataset_config import DatasetConfig
 from gato_jax.batching.records import TokenRecords
 from gato_jax.environments import spelled_task
 from gato_jax.episodes import TaskSpec
+from gato_jax.runtime.paths import split_name
 
 _PARTS = 3  # parts at the end of a path that name a dataset: NAME/CONFIG/VERSION
 
@@ -24,7 +25,7 @@ def held_out_by_name(name: str, dataset: DatasetConfig, tasks: Sequence[str]) ->
       dataset: Where it is; the last parts of its location count, and what follows a `#`.
       tasks: Full names of the tasks to keep out.
     """
-    location, _, part = dataset.location.partition("#")
+    location, part = split_name(dataset.location)
     ending = "/".join(pathlib.PurePath(location).parts[-_PARTS:])
     return _first_reason((name, ending, part), tasks)
 

@@ -21,7 +21,7 @@ from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.weights import weigh
 from gato_jax.runtime.bucket_copies import local_copy
-from gato_jax.runtime.paths import as_path
+from gato_jax.runtime.paths import as_path, split_name
 from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.sources.rlds import missing_tfds
@@ -228,7 +228,7 @@ def missing_reason(dataset: DatasetConfig) -> str | None:
     """
     if dataset.kind == "unavailable":
         return dataset.location
-    path = pathlib.Path(dataset.location.partition("#")[0]).expanduser()
+    path = pathlib.Path(split_name(dataset.location)[0]).expanduser()
     if "://" in dataset.location:
         return None
     if dataset.kind in _TFDS_KINDS:
