@@ -204,11 +204,13 @@ def resolve_within(root: Path, name: str) -> Path:
       name: path relative to `root`, as the recording gives it. An absolute path must lie below `root`.
 
     Raises:
-      SourceError: the path or a link on it leads out of `root` and its cache, or the name holds a NUL, which no path
-        can.
+      SourceError: the path or a link on it leads out of `root` and its cache, or the name holds a NUL or
+        half of a surrogate pair, which no path can.
     """
-    if "\0" in name:
-        raise SourceError(f"{root}: the recording names the file {name!r}, expected a name without NUL. Copy it again.")
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise SourceError(
+            f"{root}: the recording names the file {name!r}, expected a name without NUL and halves of characters. Copy it again."
+        )
     path = _resolve(root / name)
     # A blob is reached through a link within the folder only, not by a name such as ../../blobs/DIGEST.
     is_inside = Path(os.path.abspath(root / name)).is_relative_to(os.path.abspath(root))

@@ -247,7 +247,7 @@ def _file_names(folder: Path) -> set[str]:
     One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
     """
     with os.scandir(folder) as entries:  # a link is looked up by its name, to refuse one that leads out of the folder
-        return {entry.name for entry in entries if entry.is_file() and not entry.is_symlink()}
+        return {entry.name for entry in entries if not entry.is_symlink() and entry.is_file()}
 
 
 def _missing_image(folder: Path, name: str, present: Collection[str]) -> str | None:
