@@ -301,7 +301,7 @@ def _read_result(directory: Path, splits: Collection[str]) -> Conversion:
         by_split = {split: open_dataset(directory, split) for split in splits if split in held}
         datasets = by_split.values()
         for dataset in datasets:
-            _ = dataset.fingerprint  # verifies the record files
+            dataset.verify()
         omitted = json.loads((directory / REJECTED_FILE).read_text())
         return Conversion(
             directory=directory,
