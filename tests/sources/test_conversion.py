@@ -418,6 +418,26 @@ def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
     assert converted(made, tmp_path / "out").episodes == 10
 
 
+def test_a_conversion_that_another_process_finishes_meanwhile_is_kept_or_refused(tmp_path, made, monkeypatch):
+    """The other one ends between the look at the folder and the lock on it."""
+
+    def overtaken(**settings):
+        def check(options):
+            monkeypatch.undo()
+            converted(made, tmp_path / "out")
+
+        monkeypatch.setattr("gato_jax.sources.conversion.job.check_options", check)
+        return converted(made, tmp_path / "out", **settings)
+
+    assert overtaken().reused
+    whole = contents(tmp_path / "out" / NAME / "1.0.0")
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(ConversionError, match="1.0.0: exists already, made"):
+        overtaken(shard_episodes=4)
+    assert contents(tmp_path / "out" / NAME / "1.0.0") == whole
+    assert os.listdir(tmp_path / "out" / NAME) == ["1.0.0"]
+
+
 def test_episodes_that_are_made_are_converted_too(tmp_path):
     reader = chatterbot_dialogues("test")
     done = convert([reader], tmp_path)
