@@ -48,10 +48,10 @@ quickstart: install system-quickstart  ## record episodes, train and score an ag
 	$(VENV)/bin/python -m experiments.quickstart --config=configs/quickstart.py --workdir=runs/quickstart $(ARGS)
 
 test: lint system-test  ## lint, and run all tests that are not slow (ARGS= is passed to pytest)
-	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: lint system-test  ## lint, and run all tests, on programs that are compiled with all optimizations
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install  ## check style, types and the order of imports between packages (ruff, pyright, import-linter)
 	$(VENV)/bin/ruff check .

@@ -225,7 +225,7 @@ def _job(name: str, **arguments) -> dict[str, Any]:
 
 def _run(command: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.strip().split("\n")[-1])
     print(" ".join(command[1:])[:100], result, flush=True)
     return result
 

@@ -49,7 +49,7 @@ def main():
             job = json.dumps({"folder": str(folder), "minutes": minutes, "ram": given.ram * 2**20})
             command = [sys.executable, "-m", "benchmarks.loader_memory", f"--job={job}"]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            results[key] = json.loads(done.stdout.splitlines()[-1])
+            results[key] = json.loads(done.stdout.strip().split("\n")[-1])
             print(key, {name: value for name, value in results[key].items() if name != "held"}, flush=True)
     write_result("loader_memory", {"ram_bytes": given.ram * 2**20, **results}, ["grain", "array-record", "numpy"])
 
@@ -109,7 +109,7 @@ def watch(folder: str, minutes: float, ram: int) -> dict[str, Any]:
 
 def _held() -> int:
     """Return the resident memory of this process without mapped files, in bytes."""
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    lines = pathlib.Path("/proc/self/status").read_text().split("\n")
     sizes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssShmem"))}
     return sum(map(int, sizes.values())) * 1024
 

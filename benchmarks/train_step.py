@@ -220,7 +220,7 @@ def _torch(case: Case, batch: int, compiled: bool, given) -> dict[str, Any]:
 
 def _run(command: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.strip().split("\n")[-1])
     print(" ".join(command[1:4])[:90], f"{result['tokens_per_second']:,.0f} tokens/s", flush=True)
     return result
 

@@ -67,5 +67,6 @@ def pretraining(size: str, data: str, *, peak_learning_rate: float) -> Any:
     config.weighting = "by_hand"  # table 1
     config.admission = ConfigDict({"allowed_licences": None, "commercial_only": False})  # docs/data.md
     config.datasets = table_1.datasets(data)
+    config.held_out_tasks = table_1.HELD_OUT  # section 5.2
     config.missing = "skip"  # most of the paper's data were never released
     return config

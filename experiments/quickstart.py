@@ -130,7 +130,7 @@ def _check(config):
     fields = {key: value for key, value in json.loads(config.to_json()).items() if key != "experiment"}
     checked = subprocess.run([sys.executable, "-c", code], input=json.dumps(fields), capture_output=True, text=True)
     if checked.returncode:
-        raise ValueError(checked.stderr.strip().splitlines()[-1].partition(": ")[2])
+        raise ValueError(checked.stderr.strip().split("\n")[-1].partition(": ")[2])
 
 
 def _write_results(stages: Stages, config, workdir: pathlib.Path):

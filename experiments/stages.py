@@ -126,7 +126,7 @@ class Stages:
 
     def _finish(self, job: Job, status: int, alone: bool):
         if status or not job.is_done():
-            lines = [] if alone else self.log(job).read_text().replace("\r", "\n").splitlines()
+            lines = [] if alone else self.log(job).read_text().replace("\r", "\n").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "")
             log = "" if alone else f" (log: {self.log(job)})"
             raise JobError(f"{job.name} stopped with status {status}: {last}{log}", status or 1)

@@ -1,6 +1,6 @@
 """Token records and their cache, the mixture of datasets, the row index, and the loader of batches.
 
-May import episodes, sources and tokenization.
+May import episodes, sources, tokenization and, for the names of tasks, environments.
 
 The names below are imported when they are first used, so that configs are read and checked without JAX.
 """

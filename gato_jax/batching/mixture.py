@@ -72,6 +72,7 @@ class Mixture:
       context: Positions of a row.
       seed: Seed of the run.
       predict_prompts: Whether the targets of prompts count in the loss.
+      kept_out: {dataset of the config: reason} of those that were kept out because their tasks are held out.
 
     Several datasets may hold the same task; they must agree on its TaskSpec.
 
@@ -86,6 +87,7 @@ class Mixture:
     context: int
     seed: int
     predict_prompts: bool = False
+    kept_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if not self.datasets:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gato_jax import episodes
 from gato_jax.batching.admission import require_admissible
 from gato_jax.batching.cache import cached_records
 from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, MixtureError, Weighting
+from gato_jax.batching.held_out_tasks import (
+    describe_kept_out,
+    held_out_by_name,
+    held_out_by_records,
+    held_out_by_spec,
+)
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
 from gato_jax.batching.weights import weigh
 from gato_jax.runtime.bucket_copies import local_copy
-from gato_jax.runtime.paths import as_path
+from gato_jax.runtime.paths import as_path, split_name
 from gato_jax.sources import EpisodeReader, Fields, NoSplitError, open_source
 from gato_jax.sources.instructions import PhrasedEpisodes, Review
 from gato_jax.sources.rlds import missing_tfds
@@ -41,6 +47,7 @@ def open_mixture(
     weighting: Weighting = "by_hand",
     admission: AdmissionConfig | None = None,
     missing: Missing = "error",
+    held_out_tasks: Sequence[str] = (),
     image_tokenizer: ImageTokenizer | None = None,
     readers: Mapping[str, EpisodeReader] | None = None,
 ) -> Mixture:
@@ -57,6 +64,8 @@ def open_mixture(
       admission: The licences and kinds of data that the mixture may hold; None for all.
       missing: What to do about a dataset that is not on disk, or of kind `unavailable`: `error`, or `skip`, which logs
         it and gives its weight to the others in proportion to theirs.
+      held_out_tasks: Full names of tasks whose datasets are kept out, in any spelling (see `spelled_task`). The log
+        names these datasets, and their weight goes to the others in proportion to theirs.
       image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
       readers: {name: episodes} of datasets that are already open; their sources are not opened. Such a dataset counts
         as on disk. The export of a dataset of kind `tokens` is read instead of its reader.
@@ -64,24 +73,57 @@ def open_mixture(
     Raises:
       AdmissionError: `admission` refuses a dataset, or the share of a kind of data is too large.
       MixtureError: With `missing="error"`, a dataset without a reader is of kind `unavailable`; with `missing="skip"`,
-        no dataset is on disk; a source is `tokens:` without a folder; `datasets` is empty; a timestep is longer than
-        the context; or two datasets of one task have different TaskSpecs.
+        no dataset is on disk; all datasets are of held-out tasks; a source is `tokens:` without a folder; `datasets` is
+        empty; a timestep is longer than the context; or two datasets of one task have different TaskSpecs.
       CacheError: The cache cannot be used.
       SourceError, DatasetError, RecordsError, TokenizationError, ContractError: A dataset cannot be read or tokenized,
         or, with `missing="error"`, is not on disk.
     """
-    readers = readers or {}
-    present = _present_datasets(datasets, missing, open_already=set(readers))
-    records = {
-        name: open_records(name, dataset, tokenization, image_tokenizer, reader=readers.get(name))
-        for name, dataset in present.items()
-    }
+    records, kept_out = _open_all(datasets, tokenization, missing, held_out_tasks, image_tokenizer, readers or {})
+    present = {name: datasets[name] for name in records}
     weights = weigh(present, records, weighting)
     weighed = {name: dataclasses.replace(dataset, weight=weights[name]) for name, dataset in present.items()}
     run = {"batch_size": batch_size, "context": context, "seed": seed, "predict_prompts": predict_prompts}
-    mixture = Mixture(datasets=weighed, records=records, **run)
+    mixture = Mixture(datasets=weighed, records=records, kept_out=kept_out, **run)
     require_admissible(mixture, admission or AdmissionConfig())
     return mixture
+
+
+def _open_all(
+    datasets: Mapping[str, DatasetConfig],
+    tokenization: Tokenization,
+    missing: Missing,
+    held_out_tasks: Sequence[str],
+    image_tokenizer: ImageTokenizer | None,
+    readers: Mapping[str, EpisodeReader],
+) -> tuple[dict[str, TokenRecords], dict[str, str]]:
+    """Return the records of the datasets that a mixture is made of, and {dataset: reason} of those that are kept out.
+
+    The names of a dataset are looked at before it is opened, its task before it is tokenized. The arguments and errors
+    are those of `open_mixture`.
+    """
+    reasons = {name: held_out_by_name(name, dataset, held_out_tasks) for name, dataset in datasets.items()}
+    kept_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    left = {name: dataset for name, dataset in datasets.items() if name not in kept_out}
+    records: dict[str, TokenRecords] = {}
+    for name, dataset in (_present_datasets(left, missing, set(readers)) if left else {}).items():
+        reader, reason = readers.get(name), None
+        if held_out_tasks and dataset.kind != "tokens":
+            reader = reader or open_episodes(dataset, phrased=False)
+            reason = held_out_by_spec(reader.spec, held_out_tasks)
+        if reason is None:
+            opened = open_records(name, dataset, tokenization, image_tokenizer, reader=reader)
+            reason = held_out_by_records(opened, held_out_tasks)
+            records |= {} if reason else {name: opened}
+        kept_out |= {name: reason} if reason else {}
+    if kept_out:
+        _log.warning("%s", describe_kept_out(kept_out, datasets))
+    if kept_out and not records:
+        raise MixtureError(
+            f"all {len(kept_out)} datasets that are there are of held-out tasks. Name other datasets, or change "
+            "config.held_out_tasks."
+        )
+    return records, kept_out
 
 
 def open_records(
@@ -153,17 +195,19 @@ def open_held_out(
     return None
 
 
-def open_episodes(dataset: DatasetConfig, split: str = "train") -> EpisodeReader:
+def open_episodes(dataset: DatasetConfig, split: str = "train", *, phrased: bool = True) -> EpisodeReader:
     """Open the episodes of a split of a dataset, each `phrasings` times with different instructions.
 
-    With `phrasings=1` the episodes are those of the source, with their own instructions (see `PhrasedEpisodes`).
+    With `phrasings=1`, or if `phrased` is False, the episodes are those of the source, with their own instructions (see
+    `PhrasedEpisodes`).
 
     Raises:
       SourceError: The source cannot be opened (see `gato_jax.sources.open_source`), or the file of `fields` or `review`
         is missing or not valid, or the episodes cannot be phrased.
     """
     fields = None if dataset.fields is None else Fields.read(dataset.fields)
-    return _add_phrasings(open_source(dataset.source, split, fields=fields), dataset)
+    reader = open_source(dataset.source, split, fields=fields)
+    return _add_phrasings(reader, dataset) if phrased else reader
 
 
 def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:
@@ -184,7 +228,7 @@ def missing_reason(dataset: DatasetConfig) -> str | None:
     """
     if dataset.kind == "unavailable":
         return dataset.location
-    path = pathlib.Path(dataset.location.partition("#")[0]).expanduser()
+    path = pathlib.Path(split_name(dataset.location)[0]).expanduser()
     if "://" in dataset.location:
         return None
     if dataset.kind in _TFDS_KINDS:

@@ -31,10 +31,11 @@ from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path, write_meta
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
+from gato_jax.episodes.action_extents import ActionExtent, episode_extents, merge_extents
 from gato_jax.runtime import begin_worker
 from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
 from gato_jax.sources import EpisodeReader
-from gato_jax.tokenization import Contract, Layout, Tokenization, measure_action_limits
+from gato_jax.tokenization import Contract, Layout, Tokenization, check_action_limits, measure_action_limits
 from gato_jax.tokenization.codecs.image import ImageTokenizer
 
 SHARD_STEPS = 1 << 14  # timesteps of a shard at least; a change changes the bytes, so it needs another SCHEMA
@@ -83,7 +84,8 @@ def write_records(
       RecordsError: There are no episodes, an episode has no step at which an action was taken, images are to be
         predicted as many steps ahead as the longest episode has, or more, or a worker process died.
       TokenizationError: A value has no exact token, in which case the error names episode, step and key; or the limits
-        of the actions cannot be measured (see `measure_action_limits`).
+        of the actions cannot be measured (see `measure_action_limits`), or are of no use for the data (see
+        `check_action_limits`).
     """
     if not len(episodes):
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
@@ -180,7 +182,7 @@ def _write_shard(
       RecordsError: An episode has no step at which an action was taken.
       TokenizationError: A value has no exact token.
     """
-    sizes, episode_steps, chunk_steps, owners = [], [], [], []
+    sizes, episode_steps, chunk_steps, owners, actions = [], [], [], [], ()
     provenances: dict[Provenance, int] = {}
     path = shard_path(job.content, number)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
@@ -193,6 +195,7 @@ def _write_shard(
         for count, chunk in chunks_of(steps):
             writer.write(pack(chunk))
             chunk_steps.append(count)
+        actions = merge_extents((*actions, *episode_extents(layout.spec, episode)))
         owners.append(provenances.setdefault(episode.provenance, len(provenances)))
         sizes += [(len(step), len(step.patch_slots), int(step.loss_mask.sum())) for step in steps]
         episode_steps.append(len(steps))
@@ -203,6 +206,7 @@ def _write_shard(
     np.savez(
         part, sizes=np.array(sizes, np.int32).T, episode_steps=episode_steps, chunk_steps=chunk_steps, owners=owners,
         provenances=json.dumps([dataclasses.asdict(provenance) for provenance in provenances]),
+        actions=json.dumps([dataclasses.asdict(extent) for extent in actions]),
     )  # fmt: skip
     part.replace(_part_path(job.content, number))
 
@@ -219,6 +223,7 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
 
     Raises:
       RecordsError: Images are to be predicted as many steps ahead as the longest episode has, or more.
+      TokenizationError: The limits of an action are of no use for the data (see `check_action_limits`).
     """
     parts = [_read_part(content, number) for number in range(shards)]
     provenances: dict[Provenance, int] = {}
@@ -232,6 +237,9 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
     }
     (spec,) = contract.tasks.values()
     _require_image_targets(spec, contract.tokenization, int(joined["episode_steps"].max()))
+    if contract.tokenization.actions != "rt_2":  # which takes its limits from the data
+        listed = (fields for part in parts for fields in json.loads(str(part.get("actions", "[]"))))
+        check_action_limits(spec, contract.tokenization, [ActionExtent(**fields) for fields in listed])
     index = RecordIndex.build(**joined, provenances=np.concatenate(owners))
     files = {path.name: FileState.of(path, checksum=False) for path in (shard_path(content, n) for n in range(shards))}
     files |= index.write(content)

@@ -411,7 +411,7 @@ def _disk_problem(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).partition("\n")[0] if str(error) else type(error).__name__
 
 
 def _with_arrays(like, pure):

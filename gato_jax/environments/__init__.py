@@ -11,6 +11,7 @@ from gato_jax.environments.registry import (
     task_spec,
 )
 from gato_jax.environments.seeds import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS
+from gato_jax.environments.spellings import spelled_task
 
 __all__ = [
     "EVALUATION_SEEDS",
@@ -23,6 +24,7 @@ __all__ = [
     "load",
     "package_versions",
     "require_runnable",
+    "spelled_task",
     "status",
     "task_names",
     "task_spec",

@@ -77,7 +77,7 @@ class DataclassReader:
     def raise_listed(self, problems: Sequence[str], path: str):
         """Raise one `error` about all problems of the object `path`; do nothing if there are none."""
         if problems:
-            lines = [line for problem in problems for line in problem.splitlines()]
+            lines = [line for problem in problems for line in problem.split("\n")]
             listed = f"{path} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
             raise self.error(listed if len(lines) > 1 else lines[0])
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from gato_jax.episodes.dataclass_reader import DataclassReader, to_json
 from gato_jax.episodes.embodiment import Embodiment
 from gato_jax.episodes.errors import SpecError
-from gato_jax.episodes.keys import flatten
+from gato_jax.episodes.keys import flatten, nest
 from gato_jax.episodes.modalities import Image, Modality, modality_to_json
 
 Metric = Literal["return", "success"]
@@ -34,8 +34,8 @@ class TaskSpec:
       embodiment: the robot that acts; None if there is none. Its keys are keys of `observation` and `action`.
 
     Raises:
-      SpecError: a field has a wrong type or contradicts another field, an action is an Image, or there is neither an
-        observation nor an action.
+      SpecError: a field has a wrong type or contradicts another field, a key lies below another one, as `a/b` does
+        below `a`, an action is an Image, or there is neither an observation nor an action.
     """
 
     suite: str
@@ -55,6 +55,10 @@ class TaskSpec:
                     raise SpecError(
                         f"{self.name}: {side} {key!r} is {modality!r}, expected Text, Image, Discrete or Continuous"
                     )
+            try:
+                nest(getattr(self, side))
+            except SpecError as error:
+                raise SpecError(f"{self.name}: {side}: {error}") from None
         if not self.observation and not self.action:
             raise SpecError(f"{self.name}: a task needs an observation or an action")
         for key, modality in self.action.items():

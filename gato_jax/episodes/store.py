@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import hashlib
 import json
 import re
 import zipfile
@@ -32,6 +33,7 @@ TASK_FILE = "task.json"
 INDEX_FILE = "episode_index.npz"
 TFDS_FILE = "dataset_info.json"
 SCHEMA = 1
+_MAX_NAME = 120  # bytes
 
 
 class DatasetError(ValueError):
@@ -43,9 +45,17 @@ class NoSplitError(DatasetError):
 
 
 def dataset_name(task_name: str) -> str:
-    """Return the TFDS name of a task, in snake case: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`."""
+    """Return the TFDS name of a task, in snake case: `babyai__go_to_red_ball_v0` for `babyai/GoToRedBall-v0`.
+
+    A name of more than 120 bytes is cut, and ends with a hash of the task's name, because file systems allow 255 bytes
+    for the name of a file, which holds more than this name.
+    """
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", task_name).lower()
-    return "__".join(re.sub(r"\W+", "_", part).strip("_") for part in snake.split("/"))
+    name = "__".join(re.sub(r"\W+", "_", part).strip("_") for part in snake.split("/"))
+    if len(name.encode()) <= _MAX_NAME:
+        return name
+    digest = hashlib.sha256(task_name.encode()).hexdigest()[:12]
+    return f"{name.encode()[: _MAX_NAME - 13].decode(errors='ignore').rstrip('_')}_{digest}"
 
 
 def list_datasets(root: str | Path) -> dict[str, Path]:
@@ -151,7 +161,7 @@ class EpisodeDataset:
     def total_steps(self) -> int:
         return int(self.index.length.sum())
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """Digest of the task, the split's name and all episodes, 16 hexadecimal digits; not of folder and file format.
 
@@ -161,6 +171,14 @@ class EpisodeDataset:
         Raises:
           DatasetError: a record file is not as it was written.
         """
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         files = [self.directory / name for name in self.index.file.tolist()]
         found = content_digests(files, label=str(self.directory))
         for file, digest, written in zip(files, found, self.index.content.tolist(), strict=True):

@@ -115,7 +115,7 @@ class ScoreJournal(contextlib.AbstractContextManager):
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """Return the complete lines of the file; those of an earlier format and a damaged one at its end are left out."""
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    for text in path.read_text().split("\n") if path.exists() else []:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             line = json.loads(text)
             _ = PlayedBy(**line["agent"]), EpisodeScore(**line["episode"])

@@ -70,7 +70,7 @@ class LearningCurve:
     def evaluations(self) -> list[Evaluation]:
         """Return the evaluations in the file, in order of their steps, none if it does not exist."""
         text = self.path.read_text() if self.path.exists() else ""
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = [json.loads(line) for line in text.split("\n") if line]
         return [Evaluation(step=line["step"], scores=tuple(line["scores"])) for line in lines]
 
     def reach(self, step: int, restore: Callable[[], Agent]):

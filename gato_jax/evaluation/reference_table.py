@@ -51,12 +51,12 @@ def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:
 
 def _read_entries(path: pathlib.Path) -> list[References]:
     entries = []
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().removesuffix("\n").split("\n") if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
             entries.append(References.from_json(json.loads(line)))
         except ValueError as error:
-            first, *problems = str(error).splitlines()
+            first, *problems = str(error).split("\n")
             reason = (problems or [first])[0].strip().rstrip(".")
             raise ReferencesError(
                 f"{path}, line {number}: {reason}. Delete the line and measure the task again."

@@ -160,7 +160,7 @@ def parse(text: str) -> Module:
     for number in re.findall(r"(?:num_partitions|replica_count)=(\d+)", header):
         devices *= int(number)
     entry, current, computations = None, Computation(), {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if (head := _COMPUTATION.match(line)) is not None:
             current = computations[head[2]] = Computation()
             entry = head[2] if head[1] else entry

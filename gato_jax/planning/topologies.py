@@ -176,7 +176,7 @@ class Topology:
                 chips_per_host_bounds=tuple(hosts_side),
             )
         except jax.errors.JaxRuntimeError as error:
-            reason = str(error).partition(": ")[2].splitlines()[0]
+            reason = str(error).partition(": ")[2].partition("\n")[0]
             raise TopologyError(f"--topology={self.name}: {reason}; try {_EXAMPLES[family]}") from None
         except RuntimeError as error:  # no libtpu
             raise TopologyError(f"--topology={self.name}: {error}; pip install 'gato_jax[tpu]' brings it") from None

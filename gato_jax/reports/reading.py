@@ -102,7 +102,7 @@ def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if not path.is_file():
         raise ReportError(f"{path} is missing. Run `gato train`, which writes it.")
     rows: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -136,11 +136,9 @@ def _read_sessions(path: Path) -> tuple[Session, ...]:
     Raises:
       ReportError: a line is no session. An incomplete last line, of a process that was killed, is left out.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     sessions = []
     for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            break
         where = f"{path}, line {number}"
         try:
             fields = json.loads(line)

@@ -8,6 +8,7 @@ appears whole by itself: `atomic_file` writes it on the disk and then uploads it
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from gato_jax.runtime.paths import BucketPath, require_local
 
 PARTIAL = ".partial"
 _LOCK = "writing.lock"
+_MAX_NAME = 255  # bytes, of the name of a file
 
 
 @contextlib.contextmanager
@@ -41,7 +43,8 @@ def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
             yield (written := Path(folder) / path.name)
             path.upload(written)
         return
-    partial = path.with_name(f"{path.name}{PARTIAL}" + (f"-{uuid.uuid4().hex}" if shared else ""))
+    ending = f"{PARTIAL}-{uuid.uuid4().hex}" if shared else PARTIAL
+    partial = path.with_name(_shorten(path.name, _MAX_NAME - len(ending)) + ending)
     with _only_writer(partial):
         written = partial / path.name
         yield written
@@ -122,6 +125,14 @@ def replace_folder(source: Path, directory: Path):
         directory.rename(replaced)
     source.rename(directory)
     _remove(replaced)
+
+
+def _shorten(name: str, size: int) -> str:
+    """Return a name of at most `size` bytes, which stands for this name alone."""
+    if len(os.fsencode(name)) <= size:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return name.encode(errors="ignore")[: size - len(digest)].decode(errors="ignore") + digest
 
 
 def _remove(path: Path):

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from gato_jax.runtime.file_locks import locked_file
-from gato_jax.runtime.paths import BucketError, BucketPath, cache_folder, is_bucket
+from gato_jax.runtime.paths import BucketError, BucketPath, cache_folder, is_bucket, split_name
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ def local_source(path: str) -> str:
     """
     if not is_bucket(path):
         return path
-    address, mark, name = path.partition("#")
-    return f"{local_copy(BucketPath(address))}{mark}{name}"
+    address, name = split_name(path)
+    return f"{local_copy(BucketPath(address))}{'#' if name else ''}{name}"
 
 
 def _place(path: BucketPath) -> pathlib.Path:

@@ -90,6 +90,28 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(folder).expanduser().absolute()
 
 
+def split_name(where: str) -> tuple[str, str]:
+    """Split `WHERE#NAME` into WHERE and NAME, which is "" if it is not given.
+
+    A path that exists is WHERE, whatever it holds: the folder `run#3` is no `run` of the name `3`. Of several marks
+    that may begin the NAME, the last one does whose WHERE exists, or the last one of all.
+    """
+    if "#" not in where or _exists(where):
+        return where, ""
+    marks = [position for position, character in enumerate(where) if character == "#"]
+    mark = next((mark for mark in reversed(marks) if _exists(where[:mark])), marks[-1])
+    root, name = where[:mark], where[mark + 1 :]
+    is_path = "/" in name and where.startswith(("/", ".", "~"))  # of which nothing exists
+    return (where, "") if is_path and not _exists(root) else (root, name)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return as_path(path).expanduser().exists()
+    except (OSError, ValueError):  # too long, or with a NUL
+        return False
+
+
 @contextlib.contextmanager
 def local_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yield a path on a disk: `path` itself, or that of a copy of the object in a bucket, removed after the block."""

@@ -83,7 +83,7 @@ def commit() -> str | None:
 def machine() -> str:
     """Return the processor's model, the number of cores and the operating system, in one line."""
     cpu = pathlib.Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    lines = cpu.read_text().split("\n") if cpu.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
 

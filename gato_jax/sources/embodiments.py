@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,6 +13,12 @@ from gato_jax.episodes import Continuous, Discrete, Episode, TaskSpec
 from gato_jax.episodes.errors import nearest
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 from gato_jax.sources.selection import Selection
+
+GripperKind = Literal["binary", "continuous", "pose", "none"]
+_CONDITIONS = ("robot", "dof", "gripper", "workspace")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_INTERVAL = re.compile(rf"(?P<rest>.+)/(?P<low>{_NUMBER}):(?P<high>{_NUMBER})", re.DOTALL)
+_SLICE = re.compile(r"(?P<key>.+)\[(?P<start>\d+):(?P<stop>\d+)\]", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,30 @@ class Workspace:
             )
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise SourceError(f"workspace: low is {self.low}, expected less than high, {self.high}. Swap them.")
+
+    @classmethod
+    def parse(cls, text: str) -> Workspace:
+        """Parse a workspace such as `state/tool/0.2:0.8/-0.4:0.4/0:0.6`.
+
+        It is the key of the position and one interval LOW:HIGH for each of its elements. The elements are the first of
+        the observation, unless the key ends in a slice, as `state[3:6]` does.
+
+        Raises:
+          SourceError: the text has another form, or the box is none.
+        """
+        intervals, rest = [], text
+        while match := _INTERVAL.fullmatch(rest):
+            intervals.insert(0, (float(match["low"]), float(match["high"])))
+            rest = match["rest"]
+        sliced = _SLICE.fullmatch(rest)
+        elements = range(int(sliced["start"]), int(sliced["stop"])) if sliced else range(len(intervals))
+        if not intervals or len(elements) != len(intervals):
+            raise SourceError(
+                f"workspace is {text!r}, expected KEY/LOW:HIGH/..., with an interval for each element, such as "
+                "state[0:3]/0.2:0.8/-0.4:0.4/0:0.6"
+            )
+        low, high = zip(*intervals, strict=True)
+        return cls(key=sliced["key"] if sliced else rest, low=low, high=high, elements=tuple(elements))
 
     def missing_position(self, spec: TaskSpec) -> str | None:
         """Return why a task does not observe the position of the end effector, as a clause, or None if it does.
@@ -102,12 +133,42 @@ class EmbodimentSelector:
 
     robot: str | None = None
     degrees_of_freedom: int | None = None
-    gripper: Literal["binary", "continuous", "pose", "none"] | None = None
+    gripper: GripperKind | None = None
     workspace: Workspace | None = None
 
     def __post_init__(self):
-        if self.gripper not in (None, "binary", "continuous", "pose", "none"):
-            raise SourceError(f"selector: gripper is {self.gripper!r}, expected binary, continuous, pose or none")
+        if self.gripper is not None:
+            _require_gripper(self.gripper)
+
+    @classmethod
+    def parse(cls, text: str) -> EmbodimentSelector:
+        """Parse conditions such as `robot=panda,dof=7,gripper=binary,workspace=state[0:3]/0.2:0.8/-0.4:0.4/0:0.6`.
+
+        A value may contain commas, unless a word and `=` follow them. See `Workspace.parse` for the last condition.
+
+        Raises:
+          SourceError: a condition is unknown, is given twice or has a wrong value.
+        """
+        values: dict[str, str] = {}
+        for condition in re.split(r",(?=\s*\w+=)", text):
+            name, equals, value = (part.strip() for part in condition.partition("="))
+            if name not in _CONDITIONS or not equals or not value or name in values:
+                problem = "given twice" if name in values else f"{condition.strip()!r}"
+                raise SourceError(
+                    f"cannot select by {text!r}: {name if name in values else 'a condition'} is {problem}, expected "
+                    f"NAME=VALUE, with NAME one of {', '.join(_CONDITIONS)}, each once"
+                )
+            values[name] = value
+        dof, workspace = values.get("dof"), values.get("workspace")
+        if dof is not None and not re.fullmatch(r"\d+", dof):
+            raise SourceError(f"cannot select by {text!r}: dof is {dof!r}, expected a number of degrees of freedom")
+        gripper = values.get("gripper")
+        return cls(
+            robot=values.get("robot"),
+            degrees_of_freedom=None if dof is None else int(dof),
+            gripper=None if gripper is None else _require_gripper(gripper),
+            workspace=None if workspace is None else Workspace.parse(workspace),
+        )
 
     def mismatches(self, spec: TaskSpec) -> list[str]:
         """Return the conditions that a task violates, one clause each, such as "its robot is ur5, not panda".
@@ -161,6 +222,14 @@ class EmbodimentSelector:
             candidates=len(returns),
         )
         return EmbodimentSelection(reader=reader, episodes=selection, excluded=tuple(excluded))
+
+
+def _require_gripper(kind: str) -> GripperKind:
+    """Return a kind of gripper, or raise SourceError if there is no such kind."""
+    for known in get_args(GripperKind):
+        if kind == known:
+            return known
+    raise SourceError(f"selector: gripper is {kind!r}, expected binary, continuous, pose or none")
 
 
 def degrees_of_freedom(spec: TaskSpec) -> int:

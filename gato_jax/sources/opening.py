@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gato_jax.episodes import open_dataset
 from gato_jax.runtime.bucket_copies import local_source
-from gato_jax.runtime.paths import as_path
+from gato_jax.runtime.paths import as_path, split_name
 from gato_jax.sources.fields import FIELDS_FILE, Fields
 from gato_jax.sources.hdf5 import open_hdf5
 from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
@@ -29,7 +29,7 @@ def _open_dialogue(path: str, split: str) -> EpisodeReader:
 
 
 def _open_rlds(path: str, split: str, fields: Fields | None) -> EpisodeReader:
-    directory, _, name = path.partition("#")
+    directory, name = split_name(path)
     return open_rlds(directory, split, name=name or None, fields=fields)
 
 
@@ -108,6 +108,6 @@ def _read_fields_beside(path: str) -> Fields | None:
     Raises:
       SourceError: the file cannot be read, or its content is wrong.
     """
-    recording = as_path(path.partition("#")[0])
+    recording = as_path(split_name(path)[0])
     file = (recording if recording.is_dir() else recording.parent) / FIELDS_FILE
     return Fields.read(file) if file.is_file() else None

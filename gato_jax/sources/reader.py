@@ -11,14 +11,19 @@ from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 import numpy as np
 
 from gato_jax.episodes import Episode, Provenance, TaskSpec
+from gato_jax.episodes.errors import without_addresses
 from gato_jax.runtime.content_digests import combine, content_digests
 
 
 class SourceError(ValueError):
     """A recording that cannot be read or contradicts its fields, or an argument that does not suit it.
 
-    The message names the problem and, in most cases, the path of the recording and the remedy.
+    The message names the problem and, in most cases, the path of the recording and the remedy. Addresses in memory,
+    which errors of other packages show, are removed from it, so that the same problem has the same message.
     """
+
+    def __init__(self, message: str):
+        super().__init__(without_addresses(message))
 
 
 class NoSplitError(SourceError):
@@ -37,7 +42,7 @@ class EpisodeRejected(SourceError):
 
     def __init__(self, location: str, reason: str):
         super().__init__(f"{location}: {reason}")
-        self.location, self.reason = location, reason
+        self.location, self.reason = location, without_addresses(reason)
 
     def __reduce__(self):
         """Make the error picklable, because worker processes return it to their parent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def episode_frames(
 
     half, number = 0.5 / rate_hz, 0
     try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
-        with av.open(str(file), format="mp4", metadata_errors="replace") as container:
+        # The path is absolute, because FFmpeg takes what is before a colon in others for a protocol.
+        with av.open(os.path.abspath(file), format="mp4", metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:
                 raise EpisodeRejected(location, f"{file.name} holds no video of a known codec")

@@ -14,7 +14,7 @@ from gato_jax.tokenization.codecs import (
 from gato_jax.tokenization.contract import Contract, ContractError
 from gato_jax.tokenization.decoding import Timesteps, Token, decode, describe
 from gato_jax.tokenization.layout import Layout, decode_action
-from gato_jax.tokenization.limits import Limits, measure_action_limits
+from gato_jax.tokenization.limits import Limits, check_action_limits, measure_action_limits
 from gato_jax.tokenization.sequence import TokenSequence
 from gato_jax.tokenization.settings import Tokenization
 from gato_jax.tokenization.vocabulary import Vocabulary
@@ -38,5 +38,6 @@ __all__ = [
     "decode",
     "decode_action",
     "describe",
+    "check_action_limits",
     "measure_action_limits",
 ]

@@ -9,10 +9,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from gato_jax.episodes import Continuous, Episode, TaskSpec
+from gato_jax.episodes.action_extents import (
+    ActionExtent,
+    clipped_actions,
+    coarse_limits,
+    describe_clipped,
+    is_absurd,
+    merge_extents,
+)
 from gato_jax.tokenization.codecs import TokenizationError
 from gato_jax.tokenization.codecs.values import flatten_values
 from gato_jax.tokenization.error_context import episode_context, key_context
-from gato_jax.tokenization.settings import ACTION_BINS
+from gato_jax.tokenization.settings import ACTION_BINS, Tokenization
 
 PERCENTILES = (1, 99)
 _FLOAT32 = np.finfo(np.float32)
@@ -52,6 +60,30 @@ def measure_action_limits(spec: TaskSpec, episodes: Iterable[Episode]) -> dict[s
             with episode_context(spec.name, number), key_context("action", key):
                 values[key].append(_action_values(episode, key, modality))
     return {key: _limits(f"{spec.name}: action {key!r}", modality, values[key]) for key, modality in modalities.items()}
+
+
+def check_action_limits(spec: TaskSpec, tokenization: Tokenization, extents: Iterable[ActionExtent]):
+    """Compare the limits of actions with the data, log actions outside of them, and refuse limits of no use.
+
+    Args:
+      spec: task of the data.
+      tokenization: settings of the codecs, with the number of bins between the limits.
+      extents: extents of the actions in the data.
+
+    Raises:
+      TokenizationError: limits are a million times wider than the data, so that every action decodes to a value far
+        away from all of the data. Other limits that leave few bins to the data are logged.
+    """
+    extents, bins = merge_extents(extents), tokenization.action_bins
+    for clipped in clipped_actions(spec, extents):
+        _log.warning("%s: %s", spec.name, describe_clipped(clipped))
+    for extent in extents:
+        low, high = spec.action[extent.key].limits
+        magnitudes = np.maximum(np.abs(extent.minimum), np.abs(extent.maximum))
+        if is_absurd(low, high, np.maximum(magnitudes, 1.0)).any():
+            raise TokenizationError(f"{coarse_limits(spec, [extent], bins=bins)[0]}, and convert or record it again.")
+    for line in coarse_limits(spec, extents, bins=bins):
+        _log.warning("%s", line)
 
 
 def _action_values(episode: Episode, key: str, modality: Continuous) -> np.ndarray:

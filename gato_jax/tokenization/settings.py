@@ -50,6 +50,11 @@ class Tokenization:
     def __post_init__(self):
         DataclassReader(error=ValueError).check(self, "tokenization")
 
+    @property
+    def action_bins(self) -> int:
+        """Number of bins between the limits of an action element."""
+        return self.vocabulary.bins if self.actions == "gato" else ACTION_BINS
+
     @rule
     def _rt_1_has_its_bins(self) -> str | None:
         if self.actions != "rt_1" or self.vocabulary.bins >= ACTION_BINS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -184,6 +185,8 @@ class TrainConfig:
       weighting: How the weights of the datasets become shares of the rows (see `batching.weigh`).
       missing: What to do about a dataset that is not on disk or is of kind `unavailable`: `error`, or `skip`, which
         gives its weight to the others.
+      held_out_tasks: Full names of tasks that the run must not learn from, such as `atari/boxing`. Datasets of them are
+        kept out in any spelling, such as `rlu_atari/Boxing_run_1`, and the log names them.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
         the upper bound of the mixture; training refuses a smaller number. Without the data, the upper bound is unknown,
@@ -217,6 +220,7 @@ class TrainConfig:
     compute: ComputeConfig = ComputeConfig()
     weighting: Weighting = "by_hand"
     missing: Missing = "error"
+    held_out_tasks: tuple[str, ...] = ()
     admission: AdmissionConfig = AdmissionConfig()
     patch_budget: NonNegativeInt | None = None
     target_budget: PositiveInt | None = None
@@ -243,6 +247,14 @@ class TrainConfig:
             f"checkpoints.every is {self.checkpoints.every}, expected a multiple of log_every ({self.log_every}), so "
             "that a resumed run logs the same means. Change one of them."
         )
+
+    @rule
+    def _held_out_tasks_are_full_names(self) -> str | None:
+        for task in self.held_out_tasks:
+            suite, _, name = task.partition("/")
+            if not suite.strip() or not re.search(r"[A-Za-z]", name):
+                return f"held_out_tasks has {task!r}, expected full names SUITE/TASK. Write it as `gato tasks` does."
+        return None
 
     @rule
     def _image_tokenizer_is_named(self) -> str | None:

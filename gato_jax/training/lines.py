@@ -12,7 +12,7 @@ from gato_jax.runtime.atomic_writes import atomic_file
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """Return the objects of a file, [] if there is none. A last line that a kill cut off is left out."""
     text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def keep_lines(path: pathlib.Path, last_step: int) -> list[dict[str, Any]]:

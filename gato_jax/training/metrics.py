@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -57,7 +58,9 @@ class MetricsLog:
         if jax.process_index():
             workdir = workdir / f"process_{jax.process_index()}"
         path = workdir / "metrics.jsonl"
-        self.schedule = learning_rate(config.optimizer, config.steps)
+        # Computed before the first step: on the device, such a small program would wait for the steps before it.
+        with jax.numpy_dtype_promotion("standard"):  # optax multiplies the whole numbers by fractions
+            self.learning_rates = np.asarray(learning_rate(config.optimizer, config.steps)(jnp.arange(config.steps)))
         earlier = keep_lines(path, first_step)
         self.seconds_before = earlier[-1]["seconds"] if earlier else 0.0
         self.last = earlier[-1] if earlier else {}
@@ -94,7 +97,7 @@ class MetricsLog:
             return
         now = time.monotonic()
         tokens_per_step = self.config.batch_size * self.config.context
-        line = {"step": done, **self._means(), "learning_rate": float(np.asarray(self.schedule(step)))}
+        line = {"step": done, **self._means(), "learning_rate": float(self.learning_rates[step])}
         line |= {
             "tokens_per_second": (len(self._steps) - self._restored) * tokens_per_step / (now - self.previous),
             "tokens": done * tokens_per_step,

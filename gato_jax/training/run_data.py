@@ -43,6 +43,7 @@ def open_run_mixture(
         weighting=config.weighting,
         admission=config.admission,
         missing=config.missing,
+        held_out_tasks=config.held_out_tasks,
         image_tokenizer=open_image_tokenizer(config, workdir),
         readers=readers,
     )

@@ -10,13 +10,14 @@ from typing import Any
 from absl import flags
 from etils import epy
 
+from gato_jax.episodes.action_extents import MIN_BINS, describe_clipped
 from gato_jax.runtime import interruptible
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
     from gato_jax import sources
-    from gato_jax.sources import conversion, instructions
+    from gato_jax.sources import conversion, embodiments, instructions
 
 
 _BEAM = "--beam."
@@ -46,6 +47,14 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
         1.0,
         flag_values=flag,
     )
+    flags.DEFINE_integer(
+        "min_action_bins",
+        MIN_BINS,
+        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits.",
+        0,
+        1024,
+        flag_values=flag,
+    )
     flags.DEFINE_float(
         "expert_share",
         None,
@@ -54,6 +63,13 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("success_only", False, "Keep successful episodes only.", flag_values=flag)
     flags.DEFINE_bool("deduplicate", False, "Keep only the first of identical episodes.", flag_values=flag)
+    flags.DEFINE_string(
+        "select",
+        None,
+        "Conditions on the robot, such as robot=panda,dof=7,gripper=binary,workspace=KEY[0:3]/0.2:0.8/-0.4:0.4/0:0.6; "
+        "episodes in which the position KEY leaves the workspace are dropped.",
+        flag_values=flag,
+    )
     flags.DEFINE_string("review", None, "Review file with instructions, from `gato instructions`.", flag_values=flag)
     flags.DEFINE_bool(
         "allow_unreviewed", False, "Accept instructions of the review that nobody has decided on.", flag_values=flag
@@ -73,6 +89,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _convert(flag: flags.FlagValues, beam_options: list[str]):
     """Convert the recordings of the flags, and print and write what became of them."""
+    selector = None if flag.select is None else embodiments.EmbodimentSelector.parse(flag.select)
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
     readers = [sources.open_source(flag.source, split, fields=fields) for split in flag.splits]
     try:
@@ -81,7 +98,9 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             flag.output,
             file_format=flag.file_format,
             filters=_filters(flag),
+            selector=selector,
             max_rejected=flag.max_rejected,
+            min_action_bins=flag.min_action_bins,
             transform=_reviewed(flag, readers),
             source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
@@ -136,7 +155,7 @@ def _filters(flag: flags.FlagValues) -> list[conversion.Filter]:
 
 
 def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) -> dict[str, Any]:
-    """Return the content of --json: episodes, steps, rejected, filtered and dataset.
+    """Return the content of --json: episodes, steps, rejected, filtered, clipped and dataset.
 
     A conversion that failed has 0 episodes and steps, and None for the dataset.
     """
@@ -146,6 +165,7 @@ def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) ->
         "steps": result.steps if result else 0,
         "rejected": [one.to_json() for one in outcome.rejected],
         "filtered": dict(outcome.filtered),
+        "clipped": [dict(one) for one in result.clipped] if result else [],
         "dataset": str(result.directory) if result else None,
     }
 
@@ -158,6 +178,8 @@ def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedEr
         print(f"{times} rejected: {reason}")
     for name, count in outcome.filtered.items():
         print(f"--{name} removed {_count(count, 'episode')}")
+    for one in getattr(outcome, "clipped", ()):
+        print(describe_clipped(one))
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator, Sequence
 
 from etils import epy
 
-from gato_jax.runtime.paths import SCHEMES
+from gato_jax.runtime.paths import SCHEMES, split_name
 from gato_jax.verbs.flags import UsageError
 
 with epy.lazy_imports():
@@ -26,3 +27,26 @@ def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
         raise UsageError(f"{source} can be trained on alone; name the dataset that it was made from")
     is_folder = ":" not in source or source.partition("://")[0] in SCHEMES or pathlib.Path(source).exists()
     return sources.open_source(f"recorded:{source}" if is_folder else source, split)
+
+
+def join_paths(parts: Sequence[str]) -> Iterator[str]:
+    """Yield the datasets that a comma-separated flag names, where parts that make an existing path are one dataset.
+
+    A path with a comma that does not exist, or with spaces beside the comma, is one part if it is in double quotes.
+
+    Args:
+      parts: The parts between the commas.
+    """
+    start = 0
+    while start < len(parts):
+        stops = range(len(parts), start + 1, -1)
+        stop = next((stop for stop in stops if _is_path(",".join(parts[start:stop]))), start + 1)
+        yield ",".join(parts[start:stop])
+        start = stop
+
+
+def _is_path(source: str) -> bool:
+    kind, _, path = source.partition(":")
+    return any(
+        pathlib.Path(split_name(one)[0]).exists() for one in (source, path if kind.isidentifier() else "") if one
+    )

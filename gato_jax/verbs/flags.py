@@ -159,7 +159,7 @@ def _config_message(error: Exception) -> str:
 
 def _ends_of_traceback(text: str) -> str:
     """Return a message of several lines as one: first and last line of a traceback, last line of several attempts."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         lines = [lines[0], lines[-1]]
     elif any(line.startswith("Attempted") for line in lines):

@@ -11,7 +11,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.data import open_data
+from gato_jax.verbs.data import join_paths, open_data
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
 
@@ -115,7 +115,7 @@ def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
 
 def _datasets(data: Sequence[str]) -> Iterator[str]:
     """Yield the datasets that --data names, with a folder ROOT of datasets replaced by the newest version of each."""
-    for where in data:
+    for where in join_paths(data):
         found = episodes.list_datasets(where) if pathlib.Path(where).is_dir() else {}
         yield from map(str, found.values()) if found else [where]
 

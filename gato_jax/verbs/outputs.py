@@ -30,7 +30,8 @@ def write_json(path: str | pathlib.Path | None, value: Any):
 def one_line(message: str) -> str:
     """Return a message of several lines, the first of which ends with a colon, as one line: `FIRST: SECOND; THIRD`."""
     first, _, rest = message.partition("\n")
-    return f"{first} {'; '.join(line.strip() for line in rest.splitlines())}".rstrip()
+    others = "; ".join(line.strip() for line in rest.split("\n"))
+    return f"{first} {others}".rstrip()
 
 
 def require_output_file(path: pathlib.Path):

@@ -9,7 +9,7 @@ from etils import epy
 
 from gato_jax.runtime import devices, interruptible, writer_lock
 from gato_jax.runtime.paths import require_local
-from gato_jax.verbs.data import open_data
+from gato_jax.verbs.data import join_paths, open_data
 from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
 
@@ -51,7 +51,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     go_on = "Run the same command again to go on."
     with interruptible(go_on) as interruption, writer_lock(output):
         with interruption.at_once():  # nothing is lost before the first step
-            readers = [open_data(path) for path in flag.data]
+            readers = [open_data(path) for path in join_paths(flag.data)]
             images = image_samples.sample_images(readers, flag.images, _episodes_with_progress)
         metrics = tokenizer_training.train_image_tokenizer(
             config, images, output, interruption=interruption,

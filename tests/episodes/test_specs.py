@@ -225,3 +225,12 @@ def test_json_that_says_something_else(change, said):
 def test_json_that_is_no_object():
     with pytest.raises(SpecError, match=r"a task is \[\], expected an object with the keys suite, task"):
         TaskSpec.from_json([])
+
+
+@pytest.mark.parametrize("keys", [("a", "a/b"), ("a/b", "a"), ("x/y", "x/y/z")])
+def test_a_key_below_another_one_is_refused(keys):
+    for side, other in (("observation", "action"), ("action", "observation")):
+        with pytest.raises(
+            SpecError, match=f"made/arm: {side}: key '.*' (lies below another|holds a value, and other)"
+        ):
+            TaskSpec(suite="made", task="arm", **{side: dict.fromkeys(keys, Discrete(n=2)), other: {}})

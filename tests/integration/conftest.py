@@ -8,15 +8,16 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 
 import filelock
 import pytest
 
 from gato_jax import cli
+from tests.listening import listening
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = pathlib.Path(__file__).with_name("tiny_config.py")
@@ -75,22 +76,13 @@ def train(workdir: pathlib.Path, *arguments: object) -> Said:
 def one_device():
     """For the processes that are started: the eight devices of this one would only make them slow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("XLA_FLAGS")
+        patch.setenv("XLA_FLAGS", re.sub("--xla_force_host_platform_device_count=[0-9]+", "", os.environ["XLA_FLAGS"]))
         yield
 
 
-LISTENING = """import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
-
-
 def start(*command: object) -> subprocess.Popen[str]:
-    """A process of its own, in the repository's root, that Ctrl-C ends even where these tests run in the background.
-
-    A shell has its background jobs ignore SIGINT, and whoever they start inherits that.
-    """
-    listen = [sys.executable, "-c", LISTENING, *map(str, command)]
-    return subprocess.Popen(listen, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """A process of its own, in the repository's root."""
+    return subprocess.Popen(listening(*command), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 200) -> Said:

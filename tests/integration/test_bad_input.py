@@ -108,7 +108,7 @@ def test_a_dataset_beyond_the_context_is_refused(workdir):
 
 
 @pytest.mark.parametrize(
-    "change", ["seed=5", "steps=30", "batch_size=16", "optimizer.clip_norm=2.0", "datasets.grid.weight=0.5"]
+    "change", ["seed=5", "batch_size=16", "context=200", "optimizer.ema_decay=0.9", "datasets.grid.weight=0.5"]
 )
 def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
     before = {file: file.read_bytes() for file in trained.glob("*.json*")}

@@ -12,7 +12,7 @@ from gato_jax.episodes import open_dataset
 from gato_jax.reports.provenance import read_conversions
 from gato_jax.sources import opening
 from tests.integration.conftest import finish, gato, start
-from tests.sources.made_reader import DAMAGE, NAME, open_made, write_recording
+from tests.sources.made_reader import DAMAGE, NAME, made_episode, open_made, write_recording
 
 # A kind of source of these tests' own: made:FILE.
 WITH_MADE = """
@@ -68,8 +68,22 @@ def test_what_it_says_and_leaves(tmp_path):
             {"where": episode.format(5), "reason": DAMAGE["nan"]},
         ],
         "filtered": {"deduplicate": 1},
+        "clipped": [],
         "dataset": str(directory),
     }
+
+
+def test_it_selects_by_robot_and_workspace(tmp_path):
+    file = write_recording(tmp_path / "made.json", train=4)
+    words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
+    assert "its robot is not declared, not panda" in gato(*words, "--select=robot=panda").complaint()
+    assert "a condition is 'colour=red'" in gato(*words, "--select=colour=red").complaint()
+    inside = [number for number in range(4) if (made_episode(number).observation["joints"][:, 0] <= 1).all()]
+    assert 0 < len(inside) < 4
+    said = gato(*words, "--select=dof=3,workspace=joints/-9:1")
+    assert said.status == 0 and f"--select removed {4 - len(inside)} episode" in said.out
+    returns = open_dataset(tmp_path / "out" / NAME / "1.0.0").returns.tolist()
+    assert returns == [made_episode(number).episode_return for number in inside]
 
 
 def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
@@ -80,7 +94,10 @@ def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     lines = refused.out.splitlines()
     assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
     report = json.loads((tmp_path / "json").read_text())
-    assert report.keys() == {"episodes", "steps", "rejected", "filtered", "dataset"} and report["dataset"] is None
+    assert (
+        report.keys() == {"episodes", "steps", "rejected", "filtered", "clipped", "dataset"}
+        and report["dataset"] is None
+    )
     assert report["episodes"] == report["steps"] == 0 and len(report["rejected"]) == 15
     assert report["rejected"][0]["reason"] == DAMAGE["nan"]
     said = gato(*words, "--max_rejected=0.5").out.splitlines()

@@ -336,5 +336,6 @@ def test_the_page_fits_its_width_and_asks_for_nothing(page, width, scheme):
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
         assert {url for url in browser.requested if not url.startswith("data:")} <= {path.as_uri()}
         hidden = "getComputedStyle(document.querySelector('.scroll')).overflowX"
-        assert browser.evaluate(hidden) == "auto"  # wide tables scroll in their own box
+        # Wide tables scroll in their own box; on a phone, the rows of the first one are blocks.
+        assert browser.evaluate(hidden) == ("auto" if width > 700 else "visible")
         assert browser.evaluate("[...document.querySelectorAll('svg.chart path')].every(p => p.getTotalLength() > 0)")

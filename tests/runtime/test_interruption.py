@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from gato_jax.runtime import interruptible
+from tests.listening import listening
 
 JOB = """
 import hashlib, os, time
@@ -35,7 +35,7 @@ NESTED = """interruption.farewell = "So far 3."
 def _signalled(body: str, *numbers: int, pause: float = 0.0, code: str = JOB) -> tuple[int, str, str]:
     """Start a job, send it the signals when it is ready, and return its status, stdout and stderr."""
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    command = [sys.executable, "-c", code.format(body=body)]
+    command = listening("-c", code.format(body=body))
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered)
     assert job.stdout and job.stdout.readline() == "ready\n"
     for number in numbers:

@@ -68,3 +68,12 @@ def test_what_a_bucket_cannot_do_is_said(call, said, bucket):
     with pytest.raises(BucketError) as error:
         call(as_path(f"{bucket}/x"))
     assert said in str(error.value)
+
+
+def test_lines_end_at_newlines_only():
+    """`str.splitlines` also splits at U+2028, U+0085 and other characters that are part of a text."""
+    root = pathlib.Path(__file__).parents[2]
+    folders = ("gato_jax", "experiments", "benchmarks", "configs")
+    code = [file for folder in folders for file in (root / folder).rglob("*.py")]
+    assert len(code) > 200
+    assert [str(file) for file in code if ".splitlines(" in file.read_text()] == []

@@ -30,6 +30,7 @@ from gato_jax.sources.conversion import (
     shard_worker,
 )
 from gato_jax.sources.conversion.shards import plan_shards
+from gato_jax.sources.embodiments import EmbodimentSelector
 from tests.sources.made_reader import (
     DAMAGE,
     NAME,
@@ -69,6 +70,34 @@ IN_THIS_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 def converted(reader, folder, **settings):
     readers = reader if isinstance(reader, list) else [reader]
     return convert(readers, folder, **{"shard_episodes": 3, "beam_options": IN_THIS_PROCESS, **settings})
+
+
+def test_episodes_that_leave_the_workspace_are_dropped_and_counted(tmp_path, without_beam):
+    reader = open_made(write_recording(tmp_path / "made.json", train=20, damaged={0: "nan", 3: "unreadable"}))
+    selector = EmbodimentSelector.parse("dof=3,workspace=joints[1:3]/-1.5:1.5/-1.4:2")
+    box = selector.workspace
+    sound = [position for position in range(20) if position not in (0, 3)]
+    inside = [position for position in sound if box.first_violation(made_episode(position)) is None]
+    assert 2 < len(inside) < 17
+    settings = {"selector": selector, "max_rejected": 0.2}
+    result = converted(reader, tmp_path / "all", **settings)
+    assert result.episodes == len(inside) and result.filtered == {"select": 18 - len(inside)}
+    returns = open_dataset(result.directory).returns.tolist()
+    assert returns == [made_episode(position).episode_return for position in inside]
+    assert len(result.rejected) == 2
+    both = converted(reader, tmp_path / "unique", filters=[Deduplicate()], **settings)
+    twice = 7 in inside  # it repeats episode 6
+    assert both.filtered == {"deduplicate": 1, "select": 18 - len(inside) - (not twice)}
+    with pytest.raises(ConversionError, match="exists already"):
+        converted(reader, tmp_path / "all", max_rejected=0.2)
+
+
+def test_a_recording_that_is_not_selected_leaves_nothing(tmp_path, made, without_beam):
+    with pytest.raises(ConversionError, match="no episode is selected: its robot is not declared, not panda; it has 3"):
+        converted(made, tmp_path / "out", selector=EmbodimentSelector.parse("robot=panda,dof=7"))
+    with pytest.raises(ConversionError, match=r"all 10 episodes leave the workspace of 'joints'.*Widen it"):
+        converted(made, tmp_path / "out", selector=EmbodimentSelector.parse("workspace=joints[0:1]/8:9"))
+    assert not list((tmp_path / "out").rglob("*.*record*")) and converted(made, tmp_path / "out").episodes == 10
 
 
 def never(self, shard):
@@ -206,7 +235,12 @@ def test_the_share_that_may_be_rejected_is_between_0_and_1(tmp_path, made, share
 
 @pytest.mark.parametrize(
     ("limits", "said"),
-    [({}, "-inf and inf at element 0"), ({"low": -1.0, "high": (1.0, -1.0)}, "-1 and -1 at element 1")],
+    [
+        ({}, "-inf and inf at element 0"),
+        ({"low": -1.0, "high": (1.0, -1.0)}, "-1 and -1 at element 1"),
+        ({"low": -3.4028235e38, "high": 3.4028235e38}, "-3.40282e+38 and 3.40282e+38 at element 0"),
+        ({"low": -1.0, "high": (1.0, 1.7976931348623157e308)}, "-1 and 1.79769e+308 at element 1"),
+    ],
 )
 def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_path, made, monkeypatch, limits, said):
     action = {**SPEC.action, "torque": Continuous(shape=(2,), **limits)}
@@ -216,6 +250,37 @@ def test_actions_that_cannot_be_scaled_are_refused_before_anything_is_read(tmp_p
         converted(reader, tmp_path / "out")
     assert said in str(refusal.value) and "Set both in the fields" in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+def with_limits(reader, low, high):
+    action = {**SPEC.action, "torque": Continuous(shape=(2,), low=low, high=high)}
+    return dataclasses.replace(reader, spec=dataclasses.replace(SPEC, action=action))
+
+
+def test_actions_outside_of_their_limits_are_counted_and_listed(tmp_path, made, without_beam):
+    torques = np.concatenate([made_episode(position).action["torque"] for position in range(10)])
+    low, high = float(torques[:, 0].min()), float(np.median(torques[:, 0]))
+    result = converted(with_limits(made, (low, -1.0), (high, 1.0)), tmp_path / "out")
+    (clipped,) = result.clipped
+    assert (clipped["action"], clipped["element"], clipped["steps"]) == ("torque", 0, len(torques))
+    assert clipped["outside"] == int((torques[:, 0] > high + 1e-6 * (high - low)).sum()) > 0
+    assert (clipped["minimum"], clipped["maximum"]) == (low, float(torques[:, 0].max()))
+    again = converted(with_limits(made, (low, -1.0), (high, 1.0)), tmp_path / "out")
+    assert again.reused and again.clipped == result.clipped
+    assert not converted(made, tmp_path / "wide").clipped
+
+
+def test_limits_that_leave_few_bins_to_the_data_are_refused_with_its_range(tmp_path, made, without_beam):
+    torques = np.concatenate([made_episode(position).action["torque"] for position in range(10)])
+    wide = with_limits(made, -1.0, (1.0, 500.0))
+    with pytest.raises(
+        ConversionError, match=r"limits -1 and 500 of element 1 leave .* of 1024 bins .* 8 or"
+    ) as refusal:
+        converted(wide, tmp_path / "out")
+    reach = ", ".join(f"{value:g}" for value in torques.max(0))
+    assert f"to [{reach}]: set low and high to that in the fields" in str(refusal.value)
+    assert converted(made, tmp_path / "out").episodes == 10  # nothing is left that had to be overwritten
+    assert converted(wide, tmp_path / "accepted", min_action_bins=0).episodes == 10
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,43 @@ def test_a_selector_that_cannot_be_is_refused(made, said):
         made()
 
 
+@pytest.mark.parametrize(
+    "text, selector",
+    [
+        ("robot=WidowX 250", EmbodimentSelector(robot="WidowX 250")),
+        ("robot=Panda, Panda,dof=14", EmbodimentSelector(robot="Panda, Panda", degrees_of_freedom=14)),
+        ("gripper=none, dof=0", EmbodimentSelector(gripper="none", degrees_of_freedom=0)),
+        ("workspace=state/-1:1/-1:1e0/0:.5", EmbodimentSelector(workspace=BOX)),
+        (
+            "workspace=arm/tool[3:5]/-0.5:+2/1:2.",
+            EmbodimentSelector(workspace=Workspace(key="arm/tool", low=(-0.5, 1.0), high=(2.0, 2.0), elements=(3, 4))),
+        ),
+    ],
+)
+def test_conditions_are_written_as_text(text, selector):
+    assert EmbodimentSelector.parse(text) == selector
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "a condition is '', expected NAME=VALUE, with NAME one of robot, dof, gripper, workspace"),
+        ("panda", "a condition is 'panda'"),
+        ("robot=panda,colour=red", "a condition is 'colour=red'"),
+        ("robot=", "a condition is 'robot='"),
+        ("dof=6,dof=7", "dof is given twice"),
+        ("dof=six", "dof is 'six', expected a number of degrees of freedom"),
+        ("gripper=suction", "gripper is 'suction', expected binary"),
+        ("workspace=state", r"workspace is 'state', expected KEY/LOW:HIGH/..., with an interval for each element"),
+        ("workspace=state[0:3]/0:1/0:1", "expected KEY/LOW:HIGH/..., with an interval for each element"),
+        ("workspace=state/0:1/2:1", "low is .*, expected less than high"),
+    ],
+)
+def test_text_that_is_no_condition_is_refused(text, said):
+    with pytest.raises(SourceError, match=said):
+        EmbodimentSelector.parse(text)
+
+
 def test_one_robot_is_held_out():
     readers = [recording(spec_of(robot)) for robot in ("WidowX", "Franka", "WidowX", "UR5")]
     assert leave_one_out(readers, "WidowX") == ((readers[1], readers[3]), (readers[0], readers[2]))

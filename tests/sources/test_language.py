@@ -1,5 +1,6 @@
 """Tests of the readers of documents and dialogues: all formats and damaged files."""
 
+import codecs
 import gzip
 import json
 import pickle
@@ -134,6 +135,37 @@ def test_no_documents(tmp_path):
         open_documents(tmp_path, "val")
 
 
+def part(text: str, kind: str = "text") -> dict:
+    return {"type": kind, "text": text}
+
+
+USER_PARTS = [
+    {"role": "user", "content": [part("Hi"), part("there", "input_text")]},
+    {"role": "assistant", "content": None, "refusal": "No."},
+]
+
+
+def called(identity: str, city: str) -> dict:
+    arguments = json.dumps({"city": city}, ensure_ascii=False)
+    return {"id": identity, "type": "function", "function": {"name": "weather", "arguments": arguments}}
+
+
+WEATHER = {
+    "messages": [
+        {"role": "user", "content": "Where is it warmer?"},
+        {"role": "assistant", "content": None, "tool_calls": [called("a", "Zürich"), called("b", "Rom")]},
+        {"role": "tool", "tool_call_id": "b", "content": "25"},
+        {"role": "tool", "tool_call_id": "a", "content": [part("17")]},
+        {"role": "assistant", "content": "In Rome."},
+    ],
+    "tools": [{"type": "function", "function": {"name": "weather"}}],
+}
+WEATHER_TEXT = (
+    'Human: Where is it warmer?\nAgent: call weather {"city": "Zürich"}\ncall weather {"city": "Rom"}\n'
+    "Tool weather: 25\nTool weather: 17\nAgent: In Rome."
+)
+
+
 @pytest.mark.parametrize(
     ("said", "text"),
     [
@@ -145,6 +177,34 @@ def test_no_documents(tmp_path):
         (
             {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
             "Human: Hi\nAgent: Hello",
+        ),
+        (WEATHER, WEATHER_TEXT),
+        (
+            {"messages": [{"role": "developer", "content": [part("Be"), part("brief.")]}, *USER_PARTS]},
+            "Be\nbrief.\nHuman: Hi\nthere\nAgent: No.",
+        ),
+        (
+            {
+                "system": "Use tools.",
+                "conversations": [
+                    {"from": "human", "value": "2 + 3?"},
+                    {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 2, "b": 3}}'},
+                    {"from": "observation", "value": "5"},
+                    {"from": "gpt", "value": "Five."},
+                    {"from": "human", "value": "And now?"},
+                ],
+            },
+            'Use tools.\nHuman: 2 + 3?\nAgent: call add {"a": 2, "b": 3}\nTool: 5\nAgent: Five.\nHuman: And now?',
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "2 + 3?"},
+                    {"role": "assistant", "content": "", "function_call": {"name": "add", "arguments": "{}"}},
+                    {"role": "function", "name": "add", "content": ""},
+                ]
+            },
+            "Human: 2 + 3?\nAgent: call add {}\nTool add: ",
         ),
     ],
 )
@@ -171,6 +231,28 @@ def test_dialogues_of_every_form(tmp_path, said, text):
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "expected texts"),
         ({"messages": [{"role": "user"}]}, "expected 'role' and 'content'"),
         ({"conversations": [{"from": "human", "value": None}]}, "expected texts"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "a part of turn 0 is of type 'image_url', expected texts",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]},
+            "the weight of turn 1 is 0, expected 1",
+        ),
+        (
+            {"messages": [*WEATHER["messages"][:2], {"role": "tool", "tool_call_id": "c", "content": "1"}]},
+            "the tool_call_id of turn 2 is 'c', expected that of a call",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"id": "a"}]}]},
+            "a call is .*, expected a name and arguments",
+        ),
+        ({"conversations": [{"from": "gpt", "value": "a"}]}, "the from of turn 0 is 'gpt', expected user or human"),
+        (
+            {"system": "a", "messages": [{"role": "system", "content": "b"}, {"role": "user", "content": "c"}]},
+            "its system message is 'a', expected one text",
+        ),
+        ({"messages": [{"role": "system", "content": "b"}]}, "expected texts"),
     ],
 )
 def test_dialogues_that_are_refused(tmp_path, said, reason):
@@ -179,3 +261,41 @@ def test_dialogues_that_are_refused(tmp_path, said, reason):
     assert len(reader) == len(reader.rejected) == 1
     with pytest.raises(EpisodeRejected, match=reason):
         raise EpisodeRejected(*reader.rejected[0])
+
+
+SHARED = [
+    {
+        "id": str(number),
+        "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": "Gut, \u2028 ü 机"}],
+    }
+    for number, text in enumerate(["Hi", 'quoted "]" and \\', "机器人\n", ""])
+]
+SHARED_TEXTS = [f"Human: {text.strip()}\nAgent: Gut, \u2028 ü 机" for text in ("Hi", 'quoted "]" and \\', "机器人\n")]
+
+
+@pytest.mark.parametrize("form", ["indented", "compact", "escaped", "lines", "marked"])
+def test_arrays_of_dialogues(tmp_path, form):
+    content = {
+        "indented": json.dumps(SHARED, indent=2, ensure_ascii=False).encode(),
+        "compact": json.dumps(SHARED, separators=(",", ":"), ensure_ascii=False).encode(),
+        "escaped": json.dumps(SHARED).encode(),
+        "lines": lines(SHARED),
+        "marked": codecs.BOM_UTF8 + json.dumps(SHARED, ensure_ascii=False).encode(),
+    }[form]
+    (tmp_path / "shared.json").write_bytes(content)
+    (tmp_path / "provenance.json").write_text('{"licence": "MIT"}')
+    reader = open_dialogues(tmp_path)
+    assert texts(reader) == SHARED_TEXTS and reader[0].provenance.licence == "MIT"
+    (rejection,) = reader.rejected
+    assert "shared.json, byte " in rejection.location and "the value of turn 0 is blank" in rejection.reason
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-1], lambda text: text + "x", lambda text: text.replace("},", "}", 1)]
+)
+def test_damaged_arrays_are_rejected_as_a_whole(tmp_path, damage):
+    text = json.dumps([{"turns": ["Hi", "Hello"]}, {"turns": ["a", "b"]}])
+    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "b.json").write_text(damage(text))
+    reader = open_dialogues(tmp_path)
+    assert len(reader) == 2 and [one.location for one in reader.rejected] == [str(tmp_path / "b.json")]

@@ -290,6 +290,66 @@ def test_checksums_are_checked_where_there_are_any(by_step):
         open_parquet(by_step, fields=ARM)[3]
 
 
+STEPS = Fields(
+    suite="real",
+    task="lift",
+    observation={"state": ("state", Continuous(shape=()))},
+    action={"action": ("action", Continuous(shape=(), low=0.0, high=99.0))},
+    provenance=PROVENANCE,
+)
+NUMBERED_BY_FILE = {
+    # name: (rows of each file as (episode_index, frame_index), lengths, rejected, names of shards)
+    "single episodes": ([[(0, None)] * 4] * 3, [4, 4, 4], 0, False),
+    "single episodes with steps": ([[(0, t) for t in range(4)]] * 3, [4, 4, 4], 0, True),
+    "several episodes": ([[(0, None), (0, None), (1, None)]] * 3, [2, 1] * 3, 0, True),
+    "several episodes with steps": ([[(0, 0), (0, 1), (1, 0)]] * 2, [2, 1] * 2, 0, False),
+    "one number, one episode": ([[(5, 0), (5, 1)], [(5, 2), (5, 3)]], [4], 0, False),
+    "a continued episode": ([[(0, None), (1, None)], [(1, None), (2, None)]], [1, 2, 1], 0, False),
+    "steps that go on": ([[(0, 0), (1, 0), (1, 2)], [(1, 4), (2, 0)]], [1, 3, 1], 0, False),
+    "shards of one number": ([[(0, None)] * 4] * 3, [], 3, True),
+    "a number that may go on": ([[(0, None)], [(0, None), (1, None)]], [1], 2, False),
+    "another first number": ([[(7, None)] * 2] * 2, [], 2, False),
+    "a null": ([[(0, None), (1, None), (None, None), (2, None), (2, None), (3, None)]], [1, 1], 3, False),
+    "a null inside": ([[(0, None), (None, None), (0, None), (1, None)]], [1], 2, False),
+    "numbers as floats": ([[(0.0, None), (0.0, None), (1.0, None)]], [2, 1], 0, False),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERED_BY_FILE)
+def test_episodes_are_those_of_all_files(case, tmp_path):
+    files, lengths, rejected, are_shards = NUMBERED_BY_FILE[case]
+    row = 0
+    for number, rows in enumerate(files):
+        columns = {
+            "episode_index": [episode for episode, _ in rows],
+            "frame_index": [step for _, step in rows],
+            "state": [0.5] * len(rows),
+            "action": np.arange(row, row := row + len(rows)).astype(float),
+        }
+        if rows[0][1] is None:
+            del columns["frame_index"]
+        name = f"train-{number:05d}-of-{len(files):05d}" if are_shards else f"run_{number}"
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    if not lengths:
+        with pytest.raises(SourceError, match="nothing tells whether it goes on in .*frame_index"):
+            open_parquet(tmp_path, fields=STEPS)
+        return
+    reader = open_parquet(tmp_path, fields=STEPS)
+    assert reader.lengths.tolist() == lengths and len(reader.rejected) == rejected
+    actions = np.concatenate([episode.action["action"] for episode in reader])
+    assert len(actions) == sum(lengths) and (np.diff(actions) > 0).all()
+    assert len({location for location, _ in reader.rejected}) == rejected
+
+
+def test_a_gap_between_files_is_rejected(tmp_path):
+    for number, steps in enumerate(([0, 1], [3])):
+        columns = {"episode_index": [4] * len(steps), "frame_index": steps, "state": [0.5] * len(steps)}
+        table = pa.table(columns | {"action": [1.0] * len(steps)})
+        pq.write_table(table, tmp_path / f"train-0000{number}-of-00002.parquet")
+    with pytest.raises(EpisodeRejected, match="frame_index goes from 1 to 3 at step 2"):
+        open_parquet(tmp_path, fields=STEPS)[0]
+
+
 def numbered(file, numbers, column="frame_index"):
     """Write two episodes of four steps, whose values are their numbers, which need not be in order."""
     kinds = {"episode_index": datasets.Value("int64"), column: datasets.Value("int64")}
@@ -324,3 +384,14 @@ def test_steps_out_of_order_are_rejected(tmp_path, numbers, message, column):
 def test_steps_in_order_may_begin_anywhere_and_skip_the_same_number(tmp_path, numbers):
     reader = numbered(tmp_path / "a.parquet", numbers)
     assert reader[0].observation["x"].ravel().tolist() == list(numbers) and len(reader) == 2
+
+
+def test_steps_out_of_order_in_the_list_of_an_episode_are_rejected(tmp_path):
+    kinds = {"frame_index": datasets.List(datasets.Value("int64")), "action": datasets.List(datasets.Value("int64"))}
+    columns = {"frame_index": [[0, 1, 2], [0, 2, 1]], "action": [[1, 0, 1], [1, 1, 0]]}
+    save(columns, datasets.Features(kinds), tmp_path / "a.parquet")
+    fields = dataclasses.replace(CAPTIONS, observation={}, action={"action": ("action", Discrete(n=2))})
+    reader = open_parquet(tmp_path / "a.parquet", fields=fields)
+    assert reader[0].action["action"].tolist() == [1, 0, 1]
+    with pytest.raises(EpisodeRejected, match="frame_index goes from 2 to 1 at step 2"):
+        reader[1]

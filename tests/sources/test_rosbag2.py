@@ -1,6 +1,8 @@
 """Tests of rosbag2's SQLite files, written by the package `rosbags`: the same numbers as in MCAP, and refusals."""
 
+import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from gato_jax.sources import open_source
 from gato_jax.sources.mcap import open_mcap
+from gato_jax.sources.packages import MissingPackageError
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 from tests.sources.made_mcap import FIELDS, START, arm_messages, write_mcap
 
@@ -73,6 +76,19 @@ def test_sqlite_files_hold_the_same_episode_as_mcap(tmp_path, form):
     assert len(open_mcap(tmp_path, fields=FIELDS)) == 2  # both formats below one folder
 
 
+def test_a_recording_in_several_sqlite_files_is_one_episode(tmp_path):
+    (expected,) = open_mcap(write_mcap(tmp_path / "a.mcap", arm_messages()), fields=FIELDS)
+    said, run = arm_messages(), tmp_path / "run"
+    run.mkdir()
+    for number, part in enumerate((said[: len(said) // 2], said[len(said) // 2 :])):
+        write_bag(tmp_path / "parts" / str(number), part).rename(run / f"run_{number}.db3")
+    listed = {"relative_file_paths": ["run_0.db3", "run_1.db3"], "storage_identifier": "sqlite3"}
+    (run / "metadata.yaml").write_text(json.dumps({"rosbag2_bagfile_information": listed}))
+    (episode,) = open_mcap(run, fields=FIELDS)
+    np.testing.assert_array_equal(episode.observation["front"], expected.observation["front"])
+    np.testing.assert_array_equal(episode.action["arm"], expected.action["arm"])
+
+
 def test_sqlite_files_that_cannot_be_read_are_rejected_with_the_remedy(tmp_path):
     write_mcap(tmp_path / "z.mcap", arm_messages())
     files = {name: write_bag(tmp_path / name, arm_messages()) for name in ("cut", "killed", "unknown", "empty")}
@@ -109,3 +125,10 @@ def test_changed_messages_are_rejected_on_reading(tmp_path):
         database.execute("UPDATE messages SET data = X'0001' WHERE id % 3 = 0")
     with pytest.raises(EpisodeRejected, match="message .* of topic .* is damaged"):
         reader[0]
+
+
+def test_without_the_package_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    file = write_bag(tmp_path / "bag", arm_messages())
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
+    with pytest.raises(MissingPackageError, match="rosbags is not installed. Run pip install rosbags"):
+        open_mcap(file, fields=FIELDS)

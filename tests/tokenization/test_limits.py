@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
-from gato_jax.tokenization import TokenizationError, measure_action_limits
+from gato_jax.episodes.action_extents import episode_extents
+from gato_jax.tokenization import Tokenization, TokenizationError, check_action_limits, measure_action_limits
 from tests.tokenization.made_tasks import DIALOGUE, episode_of, random_episode
 
 ARM = TaskSpec(
@@ -119,3 +120,39 @@ def test_an_episode_that_lacks_an_action_or_has_another_is_named_with_its_number
 
 def test_a_task_without_continuous_actions_has_none():
     assert measure_action_limits(DIALOGUE, [random_episode(DIALOGUE, seed=0, steps=1)]) == {}
+
+
+def check(caplog, low, high, arm=((-0.5, 0.25), (0.5, 0.75), (2.0, 0.5))):
+    spec = dataclasses.replace(ARM, action={**ARM.action, "arm": Continuous(shape=(2,), low=low, high=high)})
+    extents = [extent for one in (arm[:2], arm[2:]) for extent in episode_extents(spec, episode(one, spec))]
+    with caplog.at_level(logging.WARNING):
+        check_action_limits(spec, Tokenization(), extents)
+    return caplog.text
+
+
+def test_actions_outside_of_their_limits_are_logged(caplog):
+    said = check(caplog, -1.0, 1.0)
+    assert "action 'arm', element 0: 1 of 3 steps (33.3%) lie outside of the limits -1 and 1 and are clipped" in said
+    assert "reach from -0.5 to 2" in said and "element 1" not in said
+    assert not check(_cleared(caplog), -1.0, (2.0, 1.0))
+
+
+def test_coarse_limits_are_logged_and_absurd_ones_refused(caplog):
+    said = check(caplog, -100.0, (100.0, 1.0))
+    assert "limits -100 and 100 of element 0 leave" not in said  # 12.8 bins
+    said = check(caplog, -300.0, 300.0)
+    assert "limits -300 and 300 of element 0 leave 4.3 of 1024 bins to the data, expected 8 or more" in said
+    for limit in (1e7, 1e30, 3.4028235e38):
+        with pytest.raises(
+            TokenizationError, match=r"The data reach from \[-0.5, 0.25\] to \[2, 0.75\]: set low and high"
+        ):
+            check(caplog, -limit, limit)
+    still = ((0.0, 0.3),) * 3  # an element that does not vary needs no bins, but an absurd limit moves it, too
+    assert not check(_cleared(caplog), -180.0, 180.0, still)
+    with pytest.raises(TokenizationError, match="set low and high to that, and convert or record it again"):
+        check(caplog, -3.4028235e38, 3.4028235e38, still)
+
+
+def _cleared(caplog):
+    caplog.clear()
+    return caplog

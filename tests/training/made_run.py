@@ -1,4 +1,4 @@
-"""A run of fifty small steps. `python -m tests.training.made_run DATA WORKDIR [STEPS]` trains it in its own process."""
+"""A run of thirty small steps; `python -m tests.training.made_run DATA WORKDIR [STEPS]` trains it in a new process."""
 
 import logging
 import pathlib
@@ -17,7 +17,7 @@ MODEL = ModelConfig(
 
 def made_config(**changes) -> TrainConfig:
     fields = {
-        "seed": 3, "batch_size": 8, "context": 24, "steps": 50, "model": MODEL, "mesh": MeshConfig(), "datasets": {},
+        "seed": 3, "batch_size": 8, "context": 24, "steps": 30, "model": MODEL, "mesh": MeshConfig(), "datasets": {},
         "optimizer": OptimizerConfig(peak_learning_rate=3e-3, warmup_steps=5, clip_norm=1.0),
         "log_every": 1, "checkpoints": CheckpointsConfig(every=10),
     }  # fmt: skip

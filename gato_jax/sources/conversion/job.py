@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gato_jax.episodes import TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes.action_extents import MIN_BINS, merge_extents
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
@@ -17,14 +20,22 @@ from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
-from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits
-from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset
+from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_usable_limits
+from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset, read_clipped, write_actions
 from gato_jax.sources.conversion.filters import Filter
-from gato_jax.sources.conversion.manifest import HEADER_FILE, OTHER_INPUTS, ConversionError, Manifest, read_header
+from gato_jax.sources.conversion.manifest import (
+    HEADER_FILE,
+    OTHER_INPUTS,
+    ConversionError,
+    Manifest,
+    ShardEntry,
+    read_header,
+)
 from gato_jax.sources.conversion.pipeline import check_options, run_shards
 from gato_jax.sources.conversion.shard_worker import ShardWorker, Transform
-from gato_jax.sources.conversion.shards import SHARD_EPISODES, plan_shards
+from gato_jax.sources.conversion.shards import SHARD_EPISODES, Shard, plan_shards
 from gato_jax.sources.conversion.survey import apply_filters
+from gato_jax.sources.embodiments import EmbodimentSelector
 from gato_jax.sources.image_sizes import log_image_sizes
 from gato_jax.sources.reader import EpisodeReader, Rejection
 
@@ -41,6 +52,7 @@ class Conversion:
       steps: number of steps at which an action was taken, in all splits.
       rejected: the damaged episodes, which are not in the dataset.
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
+      clipped: elements of actions that lie outside of their limits, as `clipped_actions` describes them.
       reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
 
@@ -49,6 +61,7 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
+    clipped: tuple[Mapping[str, Any], ...] = ()
     reused: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -58,7 +71,9 @@ def convert(
     *,
     file_format: FileFormat = "array_record",
     filters: Sequence[Filter] = (),
+    selector: EmbodimentSelector | None = None,
     max_rejected: float = 0.1,
+    min_action_bins: int = MIN_BINS,
     transform: Transform | None = None,
     shard_episodes: int = SHARD_EPISODES,
     version: str = "1.0.0",
@@ -78,7 +93,11 @@ def convert(
       output: folder of the datasets. It must be visible to all workers.
       file_format: format of the record files.
       filters: filters, each of which judges the episodes of all splits together.
+      selector: conditions on the robot. Episodes that leave its workspace are dropped, and counted as the last filter,
+        `select`.
       max_rejected: share of episodes that may be damaged, in [0, 1]. Damaged episodes are left out of the dataset.
+      min_action_bins: number of the 1,024 bins between the limits of an action that must be left to each element that
+        varies; 0 accepts any limits. It does not count as a setting.
       transform: change to make to each episode. Filters judge episodes before it.
       shard_episodes: maximum number of episodes in a record file. Large episodes make smaller files.
       version: version of the dataset.
@@ -92,10 +111,10 @@ def convert(
       Folder and counts of the dataset.
 
     Raises:
-      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below
-        high, `max_rejected` or `file_format` has a wrong value, the recording lacks a property that a filter judges by,
-        Beam refuses an option, a finished conversion is damaged, or `overwrite` is false and a conversion of other data
-        or with other settings is in the same place.
+      ConversionError: the readers contradict each other, a continuous action has no finite limits with low below high
+        or leave too few bins to the data, `max_rejected` or `file_format` has a wrong value, the recording lacks a
+        property that a filter judges by, Beam refuses an option, a finished conversion is damaged, or `overwrite` is
+        false and a conversion of other data or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
         `VERSION.converting/rejected.json`.
       FolderInUseError: another process is converting there.
@@ -105,6 +124,8 @@ def convert(
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
     require_limits(spec)
+    if selector is not None and (reasons := selector.mismatches(readers[0].spec)):
+        raise ConversionError(f"{spec.name}: no episode is selected: {'; '.join(reasons)}.")
     log_image_sizes(readers)
     if not 0 <= max_rejected <= 1:
         raise ConversionError(f"max_rejected is {max_rejected}, expected a share of the episodes in [0, 1]")
@@ -119,6 +140,7 @@ def convert(
         "transform": transform and transform.fingerprint,
         "reviewed": transform is not None and transform.reviewed,
         "source": source,
+        **({} if selector is None else {"select": dataclasses.asdict(selector)}),
     }
     header = _describe(spec, splits, settings)
     if _is_there(directory, spec, header, overwrite):
@@ -127,12 +149,13 @@ def convert(
                 manifest.clear()
         return dataclasses.replace(_read_result(directory, splits), reused=True)
     check_options(beam_options)
-    worker = ShardWorker(readers=splits, manifest=manifest, transform=transform)
+    workspace = None if selector is None else selector.workspace
+    worker = ShardWorker(readers=splits, manifest=manifest, transform=transform, workspace=workspace)
     with _locked(manifest):
         if _is_there(directory, spec, header, overwrite):  # another process has finished it since
             return dataclasses.replace(_read_result(directory, splits), reused=True)
         manifest.begin(header, restart=overwrite)
-        _convert_all(worker, header, filters, max_rejected, beam_options)
+        _convert_all(worker, header, filters, max_rejected, min_action_bins, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             manifest.clear()
@@ -180,6 +203,7 @@ def _convert_all(
     header: Mapping[str, Any],
     filters: Sequence[Filter],
     max_rejected: float,
+    min_action_bins: int,
     beam_options: Sequence[str],
 ):
     """Filter the episodes, convert all unfinished shards and assemble the dataset in the work folder.
@@ -189,6 +213,7 @@ def _convert_all(
       header: description of the data and the settings, from `_describe`.
       filters: the filters.
       max_rejected: share of episodes that may be damaged, in [0, 1].
+      min_action_bins: number of bins that the limits of actions must leave to the data (see `convert`).
       beam_options: options of Apache Beam.
 
     Raises:
@@ -205,11 +230,38 @@ def _convert_all(
     excluded, filtered = apply_filters(worker, shards, filters, beam_options) if filters else ({}, {})
     worker = dataclasses.replace(worker, excluded=excluded)
     entries = run_shards(worker.convert, "convert", shards, manifest, beam_options)
+    if worker.workspace is not None:
+        filtered = {**filtered, "select": _count_outside(entries, excluded)}
+        if filtered["select"] and not any(entry.rows for entry in entries.values()):
+            with disk_errors(manifest.directory):
+                manifest.clear()  # another workspace would be refused beside it
+            box = f"of {worker.workspace.key!r}, low {worker.workspace.low}, high {worker.workspace.high}"
+            raise ConversionError(
+                f"{worker.spec.name}: all {filtered['select']} episodes leave the workspace {box}. Widen it (--select)."
+            )
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
     episodes = sum(map(len, readers.values())) + len(rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
     require_few_rejections(rejected, filtered, episodes, max_rejected, manifest)
+    actions = merge_extents(extent for entry in entries.values() for extent in entry.actions)
+    require_usable_limits(worker.spec, actions, min_action_bins, manifest)
     assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered)
+    with disk_errors(manifest.directory):
+        write_actions(manifest.dataset, worker.spec, actions)
+
+
+def _count_outside(entries: Mapping[Shard, ShardEntry], excluded: Mapping[str, np.ndarray]) -> int:
+    """Return the number of episodes that are valid but outside of the workspace.
+
+    Args:
+      entries: the entries of all shards after their conversion.
+      excluded: as in ShardWorker.
+    """
+    count = 0
+    for shard, entry in entries.items():
+        dropped = excluded[shard.split][shard.start : shard.stop].sum() if shard.split in excluded else 0
+        count += shard.stop - shard.start - int(dropped) - len(entry.positions) - len(entry.rejected)
+    return count
 
 
 def _index_by_split(readers: Sequence[EpisodeReader]) -> dict[str, EpisodeReader]:
@@ -256,6 +308,7 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
             rejected=tuple(map(Rejection.from_json, omitted["rejected"])),
             filtered=omitted["filtered"],
+            clipped=read_clipped(directory),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(

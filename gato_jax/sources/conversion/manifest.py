@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from gato_jax.episodes.action_extents import ActionExtent
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.record_files import FileFormat
@@ -50,6 +51,7 @@ class ShardEntry:
       record_bytes: size of all records in bytes, or 0 if there is no file. The phase "survey" writes no files.
       size: size of the file in bytes, or 0 if there is no file.
       digest: `hash_file` of the file, or empty if there is no file.
+      actions: extents of the continuous actions of the accepted episodes. The phase "survey" measures none.
     """
 
     rows: tuple[EpisodeRow, ...]
@@ -58,6 +60,7 @@ class ShardEntry:
     record_bytes: int = 0
     size: int = 0
     digest: str = ""
+    actions: tuple[ActionExtent, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Continuous, DatasetError, Episode, EpisodeError, TaskSpec, rlds_format
+from gato_jax.episodes.action_extents import episode_extents, merge_extents
 from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import disk_errors, serializer
 from gato_jax.episodes.writer import EpisodeRow, find_contradiction
@@ -17,6 +18,7 @@ from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.runtime.content_digests import hash_file
 from gato_jax.sources.conversion.manifest import Manifest, Phase, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
+from gato_jax.sources.embodiments import Workspace
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection, SourceError
 
 
@@ -47,12 +49,14 @@ class ShardWorker:
       manifest: work folder of the conversion.
       transform: change to make to each episode, if any.
       excluded: {split: (N,) bool}, true for each episode that a filter drops. A missing split has none.
+      workspace: box that the end effector must stay in. Valid episodes that leave it are dropped; None drops none.
     """
 
     readers: Mapping[str, EpisodeReader]
     manifest: Manifest
     transform: Transform | None = None
     excluded: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    workspace: Workspace | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -94,13 +98,14 @@ class ShardWorker:
           StoreError: the disk is full or not writable.
         """
         serialize = serializer(rlds_format.features(self.spec))
-        rows, rejected = [], []
+        rows, rejected, actions = [], [], ()
         with _ShardFile(self.manifest, shard) as records:
             for position, episode in self._read_valid(shard, rejected):
                 records.write(serialize(rlds_format.encode(self.spec, episode)))
                 rows.append((position, EpisodeRow.from_episode(episode)))
+                actions = merge_extents((*actions, *episode_extents(self.spec, episode)))
             file = records.close()
-        return self._write_entry("convert", shard, rows, rejected, **file)
+        return self._write_entry("convert", shard, rows, rejected, actions=actions, **file)
 
     def _write_entry(
         self, phase: Phase, shard: Shard, rows: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
@@ -112,7 +117,7 @@ class ShardWorker:
           shard: the shard.
           rows: (position in the reader, properties) of each accepted episode.
           rejected: the damaged episodes.
-          **file: `record_bytes`, `size` and `digest` of the ShardEntry, if there is a file.
+          **file: `record_bytes`, `size`, `digest` and `actions` of the ShardEntry, as far as they have values.
 
         Raises:
           StoreError: the disk is full or not writable.
@@ -124,7 +129,7 @@ class ShardWorker:
         return entry
 
     def _read_valid(self, shard: Shard, rejected: list[Rejection]) -> Iterator[tuple[int, Episode]]:
-        """Yield the positions and the transformed episodes of a shard that are valid and not excluded.
+        """Yield the positions and the transformed episodes of a shard that are valid and not dropped.
 
         Args:
           shard: the shard.
@@ -136,11 +141,12 @@ class ShardWorker:
                 continue
             location = f"{self.spec.name}: episode {position} of split {shard.split!r}"
             try:
-                episode = self.readers[shard.split][position]
-                episode = self.transform.apply(position, episode) if self.transform else episode
+                recorded = self.readers[shard.split][position]
+                episode = self.transform.apply(position, recorded) if self.transform else recorded
                 if problem := find_contradiction(self.spec, episode) or _find_nonfinite(self.spec, episode):
                     raise EpisodeRejected(location, problem)
-                yield position, episode
+                if self.workspace is None or self.workspace.first_violation(recorded) is None:
+                    yield position, episode
             except EpisodeRejected as error:
                 rejected.append(Rejection(error.location, error.reason))
             except (SourceError, DatasetError, EpisodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,10 +59,19 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
             raise KeyError(f"no {name!r} in {node.name!r}")
         if isinstance(link, h5py.ExternalLink):
             raise SourceError(f"{path!r} is a link to another file, {link.filename!r}. Copy the data into this file.")
-        node = _resolve_soft_link(node, link, links) if isinstance(link, h5py.SoftLink) else node[name]
+        node = _resolve_soft_link(node, link, links) if isinstance(link, h5py.SoftLink) else _open_node(node, name)
     if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
         raise SourceError(f"{path!r} stores its values in other files. Copy them into this file with h5repack.")
     return node
+
+
+def _open_node(group: Any, name: str) -> Any:
+    """Return the dataset or group at a hard link in `group`, or raise SourceError if it is damaged."""
+    try:
+        return group[name]
+    except (KeyError, TypeError) as error:  # h5py raises them for damaged headers
+        problem = f"{name!r} in {group.name!r} is damaged ({error.args[0]})"
+        raise SourceError(f"{problem}. Copy the file again.") from None
 
 
 def _resolve_soft_link(group: Any, link: Any, links: int) -> Any:
@@ -132,7 +142,7 @@ def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
     import av
     from av.error import FFmpegError
 
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source)
     try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         with av.open(file, "r", format="mp4") as container:
             if not container.streams.video:
@@ -195,7 +205,8 @@ class Hdf5Episode:
         import h5py
 
         if not isinstance(dataset, h5py.Dataset):
-            raise KeyError(f"{path!r} is a group of {', '.join(dataset)}")
+            parts = ", ".join(map(str, dataset)) if isinstance(dataset, h5py.Group) else "no values"
+            raise KeyError(f"{path!r} is a group of {parts}")
         try:
             kind = dataset.dtype
         except TypeError as error:

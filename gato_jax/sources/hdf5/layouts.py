@@ -176,7 +176,9 @@ def _infer_robomimic_fields(group: Any, file_name: str) -> Fields:
             ),
             control_rate_hz=None if rate is None else float(rate),
             embodiment=Embodiment(robot=robot) if robot else None,
-            reward="rewards" if contains(demo, "rewards") else None,
+            reward="rewards"
+            if any(contains(group, f"{path}/rewards") for path in _list_demonstrations(group))
+            else None,
         )
         _ = fields.spec  # raises SpecError if the fields contradict each other
         return fields

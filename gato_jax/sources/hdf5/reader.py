@@ -13,6 +13,7 @@ import numpy as np
 
 from gato_jax.episodes import Episode, EpisodeError, Image, Text
 from gato_jax.episodes.errors import nearest
+from gato_jax.runtime.paths import split_name
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
@@ -50,7 +51,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         some have, a damaged file or episode does not raise, and is listed in `rejected`. Values are not read: damage in
         them raises EpisodeRejected when the episode is read.
     """
-    root, _, name = str(path).partition("#")
+    root, name = split_name(str(path))
     if name and name not in HDF5_LAYOUTS:
         raise SourceError(f"{path}: no layout {name!r}; nearest known: {nearest(name, HDF5_LAYOUTS)}")
     files, rejected = _list_files(Path(root))

@@ -6,6 +6,7 @@ import functools
 import io
 from typing import Any
 
+from gato_jax.sources.packages import MissingPackageError
 from gato_jax.sources.reader import SourceError
 
 # Every file with a manifest holds both byte strings: the type of the manifest's box and the label of its store.
@@ -26,8 +27,8 @@ def read_credentials(image: bytes, mime: str) -> str:
       The JSON text, or "".
 
     Raises:
-      ImportError: The file contains the byte strings `jumb` and `c2pa`, as every file with a manifest does, and the
-        package c2pa-python is not installed.
+      MissingPackageError: The file contains the byte strings `jumb` and `c2pa`, as every file with a manifest does,
+        and the package c2pa-python is not installed.
       SourceError: c2pa-python cannot read the manifest, for example because it is damaged.
     """
     if not all(marker in image for marker in _MARKERS):
@@ -35,7 +36,7 @@ def read_credentials(image: bytes, mime: str) -> str:
     try:
         import c2pa
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "cannot read the C2PA manifest of the image: c2pa-python is not installed. Run pip install c2pa-python."
         ) from error
     try:

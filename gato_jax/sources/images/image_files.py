@@ -96,7 +96,7 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
       EpisodeRejected: A text is blank or not UTF-8, or the image or its credentials cannot be read.
       ImportError: The image has credentials and c2pa-python is not installed.
     """
-    if empty := [key for key, text in texts.items() if not text.strip()]:
+    if empty := [key for key, text in texts.items() if _is_blank(text)]:
         raise EpisodeRejected(location, f"its {empty[0]} is empty, expected text. Add the text.")
     pixels, mime = _decode(image, location), _mime_type(image)
     try:
@@ -106,6 +106,11 @@ def image_episode(fields: Fields, image: bytes, texts: Mapping[str, str | bytes]
     provenance = dataclasses.replace(fields.provenance, content_credentials=credentials)
     columns = {"image": [pixels], **{key: [text] for key, text in texts.items()}}
     return assemble(fields, columns.__getitem__, location, provenance=provenance if credentials else None)
+
+
+def _is_blank(text: str | bytes) -> bool:
+    """Return whether a text has nothing but white space, which bytes alone do not tell beyond ASCII."""
+    return not (text.decode(errors="replace") if isinstance(text, bytes) else text).strip()
 
 
 def _decode(image: bytes, location: str) -> np.ndarray:

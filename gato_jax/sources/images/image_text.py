@@ -148,7 +148,7 @@ def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage
       file: The metadata.jsonl, with {"file_name": ..., "text": ...} in each line.
       split: `train` or `test`, to select images by the hash of their names; None yields all.
     """
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(file.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
         location = f"{file}, line {number}"
         try:
             row = json.loads(line.decode())

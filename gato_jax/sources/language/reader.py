@@ -16,7 +16,8 @@ import numpy as np
 from gato_jax.episodes import Episode, Provenance, Text
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.language.chatterbot import format_dialogue, is_held_out
+from gato_jax.sources.language.chatterbot import is_held_out
+from gato_jax.sources.language.dialogues import dialogue_text
 from gato_jax.sources.language.text_files import Record, file_suffix, find_files, select_records
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
@@ -30,8 +31,8 @@ from gato_jax.sources.reader import (
 _ParseText: TypeAlias = Callable[[Record, bytes], str]  # a record and its bytes to the text of the episode
 
 _DOCUMENTS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet")
-_DIALOGUES = (".jsonl", ".jsonl.gz")
-_ROLES = (("user", "human"), ("assistant", "gpt"))  # names by OpenAI and ShareGPT, in the order of SPEAKERS
+_JSON_LINES = (".jsonl", ".jsonl.gz")
+_DIALOGUES = (*_JSON_LINES, ".json")
 
 
 def open_documents(path: str | Path, split: str = "train") -> RecordedEpisodes:
@@ -53,12 +54,13 @@ def open_documents(path: str | Path, split: str = "train") -> RecordedEpisodes:
 
 
 def open_dialogues(path: str | Path, split: str = "train") -> RecordedEpisodes:
-    """Open one split of a collection of dialogues, one episode for each line of *.jsonl or *.jsonl.gz.
+    """Open one split of a collection of dialogues, one episode for each.
 
-    A line is {"turns": [text, ...]}, OpenAI's {"messages": [{"role", "content"}, ...]} or ShareGPT's
-    {"conversations": [{"from", "value"}, ...]}. The user begins, and user and agent alternate. The text of an episode
-    is that of `format_dialogue`; a system message, which may come first in `messages` and `conversations`, becomes its
-    first line, without a speaker. Lines in another form are in `rejected`.
+    A dialogue is a line of *.jsonl or *.jsonl.gz, or a value in a *.json file: an element of its array, as in ShareGPT,
+    or one of the values that follow each other. It is {"turns": [text, ...]}, OpenAI's {"messages": [{"role",
+    "content"}, ...]} or ShareGPT's {"conversations": [{"from", "value"}, ...]}. The user begins, and user and agent
+    alternate, but for results of tools after the agent. `dialogue_text` says what becomes of it. Dialogues in another
+    form are in `rejected`.
 
     Args:
       path: A file, or a folder with such files at any depth.
@@ -142,7 +144,7 @@ def _parse_document(record: Record, content: bytes) -> str:
       EpisodeRejected: The content is not UTF-8, a line of JSON Lines is not a JSON object, or the text is missing or
         blank.
     """
-    if file_suffix(record.file) in _DIALOGUES:
+    if file_suffix(record.file) in _JSON_LINES:
         text = _parse_json_object(record, content).get("text")
         if not isinstance(text, str):
             raise EpisodeRejected(record.location, f"its text is {text!r:.40}, expected a string")
@@ -154,55 +156,8 @@ def _parse_document(record: Record, content: bytes) -> str:
 
 
 def _parse_dialogue(record: Record, content: bytes) -> str:
-    """Return a dialogue in any of the forms of `open_dialogues` as one text.
-
-    Raises:
-      EpisodeRejected: The content has none of these forms, the speakers do not alternate, the dialogue has no turns, or
-        a turn or the system message is blank or not a string.
-    """
-    dialogue, system = _parse_json_object(record, content), []
-    match dialogue:
-        case {"turns": list(turns)}:
-            utterances = turns
-        case {"messages": list(messages)}:
-            system, utterances = _split_messages(record, messages, "role", "content")
-        case {"conversations": list(messages)}:
-            system, utterances = _split_messages(record, messages, "from", "value")
-        case _:
-            fields = ", ".join(dialogue) or "no fields"
-            raise EpisodeRejected(record.location, f"it has {fields}, expected turns, messages or conversations")
-    if not utterances or not all(isinstance(text, str) and text.strip() for text in system + utterances):
-        raise EpisodeRejected(record.location, f"its turns are {system + utterances!r:.60}, expected texts")
-    return "\n".join([*system, format_dialogue(utterances)])
-
-
-def _split_messages(record: Record, messages: list[Any], role: str, content: str) -> tuple[list[Any], list[Any]]:
-    """Return the list of the system message's text (empty without a system message) and that of all other texts.
-
-    The texts themselves are not checked.
-
-    Args:
-      record: The record, named in error messages.
-      messages: Parsed JSON objects, of which only the first may be the system's.
-      role: Key of the speaker in a message.
-      content: Key of the text in a message.
-
-    Raises:
-      EpisodeRejected: A message is not an object with both keys, or user and agent do not alternate, with the user
-        first.
-    """
-    for message in messages:
-        if not isinstance(message, dict) or not {role, content} <= set(message):
-            raise EpisodeRejected(record.location, f"a message is {message!r:.60}, expected {role!r} and {content!r}")
-    first = 1 if messages and messages[0][role] == "system" else 0
-    for number, message in enumerate(messages[first:]):
-        if message[role] not in _ROLES[number % 2]:
-            expected = " or ".join(_ROLES[number % 2])
-            raise EpisodeRejected(
-                record.location, f"the {role} of turn {number} is {message[role]!r}, expected {expected}"
-            )
-    texts = [message[content] for message in messages]
-    return texts[:first], texts[first:]
+    """Return a dialogue in any of the forms of `open_dialogues` as one text, or raise EpisodeRejected."""
+    return dialogue_text(_parse_json_object(record, content), record.location)
 
 
 def _parse_json_object(record: Record, content: bytes) -> dict[str, Any]:

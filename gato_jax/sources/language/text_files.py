@@ -1,12 +1,15 @@
-"""Random access to the records of text files: whole text files, lines of JSON Lines, rows of Parquet."""
+"""Random access to the records of text files: whole text files, lines of JSON Lines, JSON values, rows of Parquet."""
 
 from __future__ import annotations
 
 import bisect
+import codecs
 import functools
 import gzip
 import itertools
+import json
 import os
+import re
 import threading
 import zlib
 from array import array
@@ -17,6 +20,9 @@ from typing import IO, Any, NamedTuple
 from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
+_WHITESPACE = re.compile(r"[ \t\r\n]*")  # of JSON
+# Descriptions that lie beside texts. They are no collections of dialogues.
+_DESCRIPTIONS = ("provenance.json", "fields.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 # The exceptions that the formats' libraries raise for damaged files.
 _READ_ERRORS = (OSError, EOFError, ValueError, LookupError, RuntimeError, zlib.error)
 
@@ -98,13 +104,17 @@ def file_suffix(file: Path) -> str:
 def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
     """Return the files with one of the suffixes: `path` itself if it is a file, else all files below it, sorted.
 
-    Suffixes are those of `file_suffix`; other files are ignored.
+    Suffixes are those of `file_suffix`. Other files are ignored, and so are descriptions such as `provenance.json`.
 
     Raises:
       SourceError: There are no such files.
     """
     path = Path(path)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.rglob("*") if file.is_file() and file.name not in _DESCRIPTIONS)
+    )
     if found := [file for file in files if file_suffix(file) in suffixes]:
         return found
     raise SourceError(f"cannot open {path}: no files of {', '.join(suffixes)}. Name such a file, or a folder of them.")
@@ -178,6 +188,36 @@ def _iterate_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
             start += len(line)
 
 
+def _iterate_values(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, stop, content) of each JSON value of a file, in bytes: elements of its array, or values in a row.
+
+    Raises:
+      ValueError: the file does not hold JSON values alone. It may be raised after some records.
+    """
+    content = file.read_bytes()
+    # In Latin-1 a character is a byte, and all bytes of UTF-8 but those of ASCII are characters inside of strings.
+    text, decoder = content.decode("latin-1"), json.JSONDecoder()
+
+    def skip(position: int) -> int:
+        return _WHITESPACE.match(text, position).end()  # pyright: ignore[reportOptionalMemberAccess]
+
+    start = skip(3 if content.startswith(codecs.BOM_UTF8) else 0)
+    is_array = text[start : start + 1] == "["
+    start = skip(start + is_array)
+    ends = text[start : start + 1] == "]" and is_array
+    while not ends and start < len(text):
+        _, stop = decoder.raw_decode(text, start)
+        yield start, stop, content[start:stop]
+        start = skip(stop)
+        if is_array:
+            ends = text[start : start + 1] == "]"
+            if not ends and text[start : start + 1] != ",":
+                raise ValueError(f"expected a comma at byte {start}")
+            start = skip(start + 1) if not ends else start
+    if is_array and (not ends or skip(start + 1) < len(text)):
+        raise ValueError(f"its array does not end at byte {start}, or something follows it")
+
+
 def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield (row, row + 1, text as bytes) of each row of a Parquet file, from its column `text`; a null yields b""."""
     row = itertools.count()
@@ -190,6 +230,7 @@ def _iterate_rows(file: Path) -> Iterator[tuple[int, int, bytes]]:
 _ITERATORS: dict[str, Callable[[Path], Iterator[tuple[int, int, bytes]]]] = {
     ".txt": _iterate_file,
     ".md": _iterate_file,
+    ".json": _iterate_values,
     ".jsonl": _iterate_lines,
     ".jsonl.gz": _iterate_lines,
     ".parquet": _iterate_rows,

@@ -59,7 +59,10 @@ def infer_fields(metadata: LeRobotMetadata) -> tuple[Fields, tuple[str, ...]]:
             sides[side][key] = (name, modality)
         else:
             notes.append(f"{name} is left out, because its dtype is {feature.dtype!r}")
-    sides["observation"].setdefault("instruction", (TASK, Text()))  # a feature of this name takes precedence
+    if metadata.tasks:
+        sides["observation"].setdefault("instruction", (TASK, Text()))  # a feature of this name takes precedence
+    else:
+        notes.append(f"the instruction is left out, because there is none: {metadata.missing_tasks or 'no task'}")
     if not sides["action"]:
         raise SourceError(
             f"cannot infer the fields of {metadata.root}: none of its features is an action. Give fields that name one."

@@ -7,14 +7,15 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.parquet.table import reject_arrow_errors
-from gato_jax.sources.reader import EpisodeRejected, SourceError, resolve_within
+from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError, resolve_within
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
@@ -96,7 +97,9 @@ class LeRobotMetadata:
       fps: Steps per second, which are also video frames per second.
       features: {name: declaration of the column or camera}.
       tasks: {task_index: instruction}.
+      missing_tasks: Sentence that says why instructions cannot be looked up, or not all of them; "" if all can.
       episodes: The episodes of all splits.
+      rejected: Damaged entries of the list of episodes.
       splits: {name: range of `LeRobotEpisode.index`}.
       robot: Type of the robot, or None if it is not declared.
     """
@@ -106,7 +109,9 @@ class LeRobotMetadata:
     fps: float
     features: Mapping[str, Feature]
     tasks: Mapping[int, str]
+    missing_tasks: str
     episodes: tuple[LeRobotEpisode, ...]
+    rejected: tuple[Rejection, ...]
     splits: Mapping[str, range]
     robot: str | None
 
@@ -139,14 +144,14 @@ class LeRobotMetadata:
             if by_dataset.is_file():
                 statistics = [json.loads(by_dataset.read_text())[feature]]
             else:
-                statistics = [line["stats"][feature] for line in _read_json_lines(by_episode)]
+                statistics = [json.loads(line)["stats"][feature] for _, line in _read_lines(by_episode)]
             low = np.min([np.ravel(one["min"]) for one in statistics], axis=0)
             high = np.max([np.ravel(one["max"]) for one in statistics], axis=0)
             low, high = np.stack([low, high]).astype(np.float64)
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise SourceError(
-                f"cannot find the limits of {feature!r}: {self.root} has no statistics of it ({error!r}). Give fields "
-                "with limits."
+                f"cannot find the limits of {feature!r}: {self.root} has no statistics of it "
+                f"({describe_error(error)}). Give fields with limits."
             ) from None
         return low, high
 
@@ -168,8 +173,8 @@ def read_metadata(root: Path) -> LeRobotMetadata:
         robot = info.get("robot_type")
     except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SourceError(
-            f"cannot open {root}: {file} is not the info of a LeRobot dataset ({error!r}). Give the folder that "
-            "contains meta/info.json."
+            f"cannot open {root}: {file} is not the info of a LeRobot dataset ({describe_error(error)}). Give the "
+            "folder that contains meta/info.json."
         ) from None
     readers = {"v2.0": (_v2_tasks, _v2_episodes), "v2.1": (_v2_tasks, _v2_episodes), "v3.0": (_v3_tasks, _v3_episodes)}
     if version not in readers:
@@ -181,36 +186,101 @@ def read_metadata(root: Path) -> LeRobotMetadata:
         raise SourceError(f"cannot open {root}: fps is {fps}, expected a positive number. Correct it in {file}.")
     cameras = [name for name, feature in features.items() if feature.dtype == "video"]
     read_tasks, read_episodes = readers[version]
+    tasks, missing_tasks = _collect_tasks(read_tasks, root)
     try:
-        tasks, episodes = dict(read_tasks(root)), tuple(read_episodes(root, info, cameras))
+        entries = list(read_episodes(root, info, cameras))
     except SourceError:
         raise
     except (OSError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise SourceError(f"cannot read {root / 'meta'}: it is damaged ({error!r}). Download it again.") from None
-    if len({episode.index for episode in episodes}) != count:
         raise SourceError(
-            f"cannot open {root}: {root / 'meta'} lists {len(episodes)} of {count} episodes. Download it again."
+            f"cannot read {root / 'meta'}: it is damaged ({describe_error(error)}). Download it again."
+        ) from None
+    episodes, rejected = _split_entries(entries)
+    if len(entries) < count or len(episodes) > count:
+        raise SourceError(
+            f"cannot open {root}: {root / 'meta'} lists {len(entries)} of {count} episodes. Download it again."
         )
     return LeRobotMetadata(
-        root=root, version=version, fps=fps, features=features, tasks=tasks, episodes=episodes, splits=splits,
+        root=root, version=version, fps=fps, features=features, tasks=tasks, missing_tasks=missing_tasks,
+        episodes=tuple(episodes), rejected=tuple(rejected), splits=splits,
         robot=robot if isinstance(robot, str) and robot not in ("", "unknown") else None,
     )  # fmt: skip
 
 
-def _v2_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    """Return an iterator of (task_index, instruction) from `meta/tasks.jsonl` of v2.0 and v2.1."""
-    return ((int(line["task_index"]), str(line["task"])) for line in _read_json_lines(root / "meta/tasks.jsonl"))
+def _collect_tasks(
+    read: Callable[[Path], Iterator[tuple[int, str] | Rejection]], root: Path
+) -> tuple[dict[int, str], str]:
+    """Return {task_index: instruction}, and a sentence on the instructions that are missing, "" if none are.
+
+    A task_index with two instructions has none.
+    """
+    tasks: dict[int, str] = {}
+    problems, twice = [], set()
+    try:
+        for task in read(root):
+            if isinstance(task, Rejection):
+                problems.append(f"{task.location}: {task.reason}")
+            elif tasks.setdefault(task[0], task[1]) != task[1] and task[0] not in twice:
+                twice.add(task[0])
+                problems.append(f"{root / 'meta'}: task_index {task[0]} has two instructions")
+    except (OSError, SourceError) as error:
+        problems.append(describe_error(error))
+    return {number: text for number, text in tasks.items() if number not in twice}, "; ".join(problems[:3])
 
 
-def _v3_tasks(root: Path) -> Iterator[tuple[int, str]]:
-    """Return an iterator of (task_index, instruction) from `meta/tasks.parquet` of v3.0."""
+def _v2_tasks(root: Path) -> Iterator[tuple[int, str] | Rejection]:
+    """Yield (task_index, instruction) from each line of `meta/tasks.jsonl` of v2.0 and v2.1; a rejection if damaged.
+
+    Raises:
+      OSError: The file is missing or cannot be read.
+    """
+    for location, line in _read_lines(root / "meta/tasks.jsonl"):
+        try:
+            row = json.loads(line)
+            yield int(row["task_index"]), str(row["task"])
+        except (LookupError, TypeError, ValueError) as error:
+            yield Rejection(location, f"it holds no task_index and task ({describe_error(error)})")
+
+
+def _v3_tasks(root: Path) -> Iterator[tuple[int, str] | Rejection]:
+    """Yield (task_index, instruction) from each row of `meta/tasks.parquet` of v3.0; a rejection if it is damaged.
+
+    Raises:
+      SourceError: The file is missing or damaged, or lacks a column.
+    """
     table = _read_table(root / "meta/tasks.parquet")
-    (text,) = (name for name in table if name != "task_index")  # `task`, or the unnamed index of a pandas table
-    return zip(table["task_index"], table[text], strict=True)
+    texts = [name for name in table if name != "task_index"]  # `task`, or the unnamed index of a pandas table
+    if len(texts) != 1 or len(table) != 2:
+        raise SourceError(f"{root / 'meta/tasks.parquet'}: its columns are {list(table)}, expected task_index and task")
+    for number, (index, text) in enumerate(zip(table["task_index"], table[texts[0]], strict=True)):
+        if isinstance(index, int) and isinstance(text, str):
+            yield index, text
+        else:
+            yield Rejection(f"{root / 'meta/tasks.parquet'}, row {number}", "it holds no task_index and task")
 
 
-def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
+def _split_entries(
+    entries: Sequence[LeRobotEpisode | Rejection],
+) -> tuple[list[LeRobotEpisode], list[Rejection]]:
+    """Return the episodes that are listed once, and the rejections; an episode that is listed twice is rejected."""
+    times = collections.Counter(entry.index for entry in entries if isinstance(entry, LeRobotEpisode))
+    episodes: list[LeRobotEpisode] = []
+    rejected: dict[str, Rejection] = {}
+    for entry in entries:
+        if isinstance(entry, Rejection):
+            rejected[entry.location] = entry
+        elif times[entry.index] == 1:
+            episodes.append(entry)
+        else:
+            reason = f"episode_index {entry.index} is listed {times[entry.index]} times, expected once"
+            rejected[entry.location] = Rejection(entry.location, reason)
+    return episodes, list(rejected.values())
+
+
+def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode | Rejection]:
     """Yield the episodes of v2.0 and v2.1, in which each episode has its own files, in the order of `episodes.jsonl`.
+
+    A damaged line yields a rejection.
 
     Args:
       root: Folder of the dataset.
@@ -220,23 +290,30 @@ def _v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
     Raises:
       SourceError: A path leads out of `root`.
     """
-    for line in _read_json_lines(root / "meta/episodes.jsonl"):
-        index = int(line["episode_index"])
+    for location, line in _read_lines(root / "meta/episodes.jsonl"):
+        try:
+            row = json.loads(line)
+            index, length = int(row["episode_index"]), int(row["length"])
+        except (LookupError, TypeError, ValueError) as error:
+            yield Rejection(location, f"it holds no episode_index and length ({describe_error(error)})")
+            continue
         numbers = {"episode_index": index, "episode_chunk": index // int(info["chunks_size"])}
         videos = {
             key: VideoPart(file=_fill_path(root, info["video_path"], numbers | {"video_key": key})) for key in cameras
         }
         yield LeRobotEpisode(
             index=index,
-            length=int(line["length"]),
+            length=length,
             data=_fill_path(root, info["data_path"], numbers),
             first_row=0,
             videos=videos,
         )
 
 
-def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode]:
+def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[LeRobotEpisode | Rejection]:
     """Yield the episodes of v3.0, in which a file may hold several episodes, by ascending `dataset_from_index`.
+
+    A row without one of the values yields a rejection.
 
     Args:
       root: Folder of the dataset.
@@ -249,14 +326,23 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
     names = ["episode_index", "length", "data/chunk_index", "data/file_index", "dataset_from_index"]
     ends = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
     names += [f"videos/{key}/{end}" for key in cameras for end in ends]
-    rows = collections.defaultdict(list)
+    place = ("data/chunk_index", "data/file_index", "dataset_from_index")
+    entries = []
     for file in sorted((root / "meta/episodes").glob("*/*.parquet")):
-        for name, values in _read_table(file, names).items():
-            rows[name] += values
+        table = _read_table(file, names)
+        for number, values in enumerate(zip(*(table[name] for name in names), strict=True)):
+            row = dict(zip(names, values, strict=True))
+            missing = [name for name, value in row.items() if value is None]
+            if missing:
+                yield Rejection(f"{file}, row {number}", f"its {missing[0]} is null")
+            if not set(missing) & set(place):
+                entries.append((row, missing))
     file_starts: dict[Path, int] = {}  # number of a file's first row in the whole dataset
-    episodes = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
-    for row in sorted(episodes, key=lambda row: row["dataset_from_index"]):
-        data = _fill_path(root, info["data_path"], _file_numbers(row, "data"))
+    for row, missing in sorted(entries, key=lambda entry: entry[0]["dataset_from_index"]):
+        data, start = _fill_path(root, info["data_path"], _file_numbers(row, "data")), int(row["dataset_from_index"])
+        first_row = start - file_starts.setdefault(data, start)
+        if missing:
+            continue
         videos = {
             key: VideoPart(
                 file=_fill_path(root, info["video_path"], _file_numbers(row, f"videos/{key}") | {"video_key": key}),
@@ -265,12 +351,11 @@ def _v3_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Ite
             )
             for key in cameras
         }
-        start = int(row["dataset_from_index"])
         yield LeRobotEpisode(
             index=int(row["episode_index"]),
             length=int(row["length"]),
             data=data,
-            first_row=start - file_starts.setdefault(data, start),
+            first_row=first_row,
             videos=videos,
         )
 
@@ -306,8 +391,15 @@ def _path_within(root: Path, name: str) -> Path:
     return root / name
 
 
-def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in file.read_text().splitlines() if line.strip())
+def _read_lines(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield location, for messages, and content of each line of a file that is not blank. Lines end at newlines only.
+
+    Raises:
+      OSError: The file is missing or cannot be read.
+    """
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+        if line.strip():
+            yield f"{file}, line {number}", line
 
 
 def _read_table(file: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:

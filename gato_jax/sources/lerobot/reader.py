@@ -59,6 +59,7 @@ def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | Non
             _log.info("%s: %s", path, note)
     plan = _ReadPlan.build(fields, metadata)
     episodes, rejected = _check_all(_episodes_of_split(metadata, split), plan, str(path))
+    rejected = [*metadata.rejected, *rejected]
     if not episodes:
         first = (
             f"The first of {len(rejected)} rejected episodes: {rejected[0].location}: {rejected[0].reason}"
@@ -86,6 +87,7 @@ class _ReadPlan:
       columns: Sorted names of the columns of the Parquet file to read.
       cameras: Names of the features to read from videos.
       tasks: {task_index: instruction}.
+      missing_tasks: Sentence that says why instructions are missing, "" if none are.
       fps: Steps per second.
     """
 
@@ -93,6 +95,7 @@ class _ReadPlan:
     columns: tuple[str, ...]
     cameras: frozenset[str]
     tasks: dict[int, str]
+    missing_tasks: str
     fps: float
 
     @classmethod
@@ -108,11 +111,17 @@ class _ReadPlan:
         columns = {*_BOOKKEEPING, *(names - cameras - {TASK}), *({_DONE} & set(metadata.features))}
         if TASK in names:
             columns.add("task_index")
+            if not metadata.tasks:
+                raise SourceError(
+                    f"cannot read the instructions of {metadata.root}: {metadata.missing_tasks or 'it lists none'}. "
+                    f"Download it again, or give fields without {TASK!r}."
+                )
         return cls(
             fields=fields,
             columns=tuple(sorted(columns)),
             cameras=cameras,
             tasks=dict(metadata.tasks),
+            missing_tasks=metadata.missing_tasks,
             fps=metadata.fps,
         )
 
@@ -174,7 +183,7 @@ def _read(plan: _ReadPlan, episode: LeRobotEpisode) -> Episode:
 
     def column(name: str) -> Any:
         if name == TASK:
-            return _instructions(scalars("task_index").tolist(), plan.tasks, location)
+            return _instructions(scalars("task_index").tolist(), plan, location)
         if name == _TERMINAL:  # in some recordings `next.done` is true at steps before the last
             return scalars(_DONE).astype(bool) & (np.arange(episode.length) == episode.length - 1)
         if name in plan.cameras:
@@ -196,11 +205,14 @@ def _read(plan: _ReadPlan, episode: LeRobotEpisode) -> Episode:
     return assemble(plan.fields, column, location, step_flags=(_TERMINAL,) if _DONE in plan.columns else ())
 
 
-def _instructions(numbers: list[int], tasks: dict[int, str], location: str) -> list[str]:
-    """Return the instruction of each task_index in `numbers`; raise EpisodeRejected if one is not a key of `tasks`."""
-    if unknown := sorted(set(numbers) - set(tasks)):
-        raise EpisodeRejected(location, f"its task_index is {unknown[0]}, expected one of the {len(tasks)} tasks")
-    return [tasks[number] for number in numbers]
+def _instructions(numbers: list[int], plan: _ReadPlan, location: str) -> list[str]:
+    """Return the instruction of each task_index in `numbers`; raise EpisodeRejected if one is not among the tasks."""
+    if unknown := sorted(set(numbers) - set(plan.tasks)):
+        because = f" ({plan.missing_tasks})" if plan.missing_tasks else ""
+        raise EpisodeRejected(
+            location, f"its task_index is {unknown[0]}, expected one of the {len(plan.tasks)} tasks{because}"
+        )
+    return [plan.tasks[number] for number in numbers]
 
 
 def _fingerprint(

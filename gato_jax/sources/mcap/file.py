@@ -10,7 +10,7 @@ import dataclasses
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -83,21 +83,44 @@ class McapRecording:
     interval: tuple[int, int]
 
 
-def read_message_times(file: Path, topics: Collection[str]) -> dict[str, MessageTimes]:
-    """Return the log times of all messages of some topics.
+def read_message_times(files: Sequence[Path], topics: Collection[str], location: str) -> dict[str, MessageTimes]:
+    """Return the log times of all messages of some topics in a recording of one or several files.
 
-    If the file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
+    If a file has an index, only the index is read, otherwise the whole file. The checksum of the summary is verified.
 
     Args:
-      file: the file.
+      files: the files, in the order of their times. The messages are numbered through them.
       topics: names of the topics.
+      location: the recording, the beginning of error messages about all files.
 
     Returns:
       {topic: log times}.
 
     Raises:
-      EpisodeRejected: the file is missing, damaged or truncated, has no message of one of the topics, or has messages
-        that are too far out of the order of their log times.
+      EpisodeRejected: a file is missing, damaged or truncated, no file has a message of one of the topics, or messages
+        are too far out of the order of their log times.
+    """
+    times: dict[str, list[int]] = {topic: [] for topic in topics}
+    known: set[str] = set()
+    for file in files:
+        found, names = _read_times(file, topics)
+        known |= names
+        for topic, log_times in found.items():
+            times[topic] += log_times
+    for topic, log_times in times.items():
+        if not log_times:
+            near = "it is empty" if topic in known else f"nearest: {nearest(topic, sorted(known))}"
+            raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
+    with _reject_damage(location):  # a damaged time may exceed int64
+        recorded = {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
+    return {topic: MessageTimes.sort(log_times, topic, location) for topic, log_times in recorded.items()}
+
+
+def _read_times(file: Path, topics: Collection[str]) -> tuple[dict[str, list[int]], set[str]]:
+    """Return {topic: log times in nanoseconds in the order of the file}, and the names of all topics of the file.
+
+    Raises:
+      EpisodeRejected: the file is missing, damaged, truncated or compressed as a whole.
     """
     from mcap.reader import make_reader
 
@@ -112,53 +135,71 @@ def read_message_times(file: Path, topics: Collection[str]) -> dict[str, Message
             stream.seek(0)
         indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
         if summary is not None and summary.chunk_indexes and indexed:
-            times = _read_indexed_times(stream, summary, topics)
-            known = {channel.topic for channel in summary.channels.values()}
-        else:
-            times, known = {topic: [] for topic in topics}, set()
-            for _, channel, message in _iter_messages(stream, topics, {}):
-                known.add(channel.topic)
-                if channel.topic in times:
-                    times[channel.topic].append(message.log_time)
-    for topic, log_times in times.items():
-        if not log_times:
-            near = "it is empty" if topic in known else f"nearest: {nearest(topic, known)}"
-            raise EpisodeRejected(location, f"it has no messages of topic {topic!r}; {near}")
-    with _reject_damage(location):  # a damaged time may exceed int64
-        recorded = {topic: np.array(log_times, np.int64) for topic, log_times in times.items()}
-    return {topic: MessageTimes.sort(log_times, topic, location) for topic, log_times in recorded.items()}
+            names = {channel.topic for channel in summary.channels.values()}
+            return _read_indexed_times(stream, summary, topics), names
+        times, names = {topic: [] for topic in topics}, set()
+        for _, channel, message in _iter_messages(stream, topics, {}):
+            names.add(channel.topic)
+            if channel.topic in times:
+                times[channel.topic].append(message.log_time)
+    return times, names
 
 
-def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mapping[str, MessageTimes]) -> McapRecording:
-    """Read a file once from beginning to end, and decode the selected messages.
+def read_recording(
+    files: Sequence[Path], selected: Mapping[str, np.ndarray], times: Mapping[str, MessageTimes], location: str
+) -> McapRecording:
+    """Read the files of a recording once from beginning to end, and decode the selected messages.
 
     Args:
-      file: the file.
+      files: the files, in the order of their times.
       selected: {topic: (N,) bool}, true for each of its N messages to decode.
-      times: the log times from `read_message_times` for the topics of `selected`, to verify that the file agrees with
-        its index.
+      times: the log times from `read_message_times` for the topics of `selected`, to verify that the files agree with
+        their indexes.
+      location: the recording, the beginning of error messages about all files.
 
     Raises:
-      EpisodeRejected: the file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
+      EpisodeRejected: a file is damaged or truncated, contradicts its index, or a topic is not encoded as ROS 2's
         CDR with a ros2msg schema.
     """
-    from mcap_ros2.decoder import DecoderFactory
-
-    location, factory = str(file), DecoderFactory()
-    raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
     found: dict[str, list[int]] = {topic: [] for topic in selected}
+    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
     metadata: dict[str, Mapping[str, str]] = {}
-    with _reject_damage(location), file.open("rb") as stream:
-        for schema, channel, message in _iter_messages(stream, found, metadata):
-            if (log_times := found.get(channel.topic)) is None:
-                continue
-            if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
-                raw[channel.topic][len(log_times)] = schema, channel, message.data
-            log_times.append(message.log_time)
+    for file in files:
+        raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
+        with _reject_damage(str(file)), file.open("rb") as stream:
+            for schema, channel, message in _iter_messages(stream, found, metadata):
+                if (log_times := found.get(channel.topic)) is None:
+                    continue
+                if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
+                    raw[channel.topic][len(log_times)] = schema, channel, message.data
+                log_times.append(message.log_time)
+        _decode(raw, messages, str(file))
     for topic, log_times in found.items():
         if not np.array_equal(log_times, times[topic].recorded):
             raise EpisodeRejected(location, f"the messages of topic {topic!r} contradict the index of the file")
-    messages: dict[str, dict[int, SimpleNamespace]] = {topic: {} for topic in selected}
+    first = min(int(log_times.in_order[0]) for log_times in times.values())
+    last = max(int(log_times.in_order[-1]) for log_times in times.values())
+    return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
+
+
+def _decode(
+    raw: Mapping[str, Mapping[int, tuple[Any, Any, bytes]]],
+    messages: dict[str, dict[int, SimpleNamespace]],
+    location: str,
+):
+    """Decode messages of one file, whose schemas are numbered within the file, and add them to `messages`.
+
+    Args:
+      raw: {topic: {number of the message: (schema, channel, data)}}.
+      messages: {topic: {number of the message: decoded message}}.
+      location: path of the file.
+
+    Raises:
+      EpisodeRejected: a message is damaged, or not encoded as ROS 2's CDR with a ros2msg schema.
+    """
+    from mcap_ros2.decoder import DecoderFactory
+
+    factory = DecoderFactory()
     for topic, records in raw.items():
         for number, (schema, channel, data) in records.items():
             with _reject_damage(location, f"message {number} of topic {topic!r}"):
@@ -166,9 +207,6 @@ def read_recording(file: Path, selected: Mapping[str, np.ndarray], times: Mappin
                     kind = f"{channel.message_encoding!r}, schema {getattr(schema, 'encoding', None)!r}"
                     raise EpisodeRejected(location, f"topic {topic!r} is encoded as {kind}, expected 'cdr', 'ros2msg'")
                 messages[topic][number] = decode(data)
-    first = min(int(log_times.in_order[0]) for log_times in times.values())
-    last = max(int(log_times.in_order[-1]) for log_times in times.values())
-    return McapRecording(messages=messages, metadata=metadata, interval=(first, last))
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:

@@ -18,13 +18,12 @@ from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
+from gato_jax.sources.mcap.recordings import Recording, list_recordings
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
-from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX
 from gato_jax.sources.provenance_file import update_provenance
 from gato_jax.sources.reader import (
     EpisodeRejected,
-    NoSplitError,
     RecordedEpisodes,
     Rejection,
     SourceError,
@@ -32,12 +31,14 @@ from gato_jax.sources.reader import (
 )
 
 _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of an image are ordered
-_SUFFIXES = (".mcap", SQLITE_SUFFIX)
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
 def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
     """Open files of ROS 2 messages in CDR encoding, each of which is an episode: MCAP, or rosbag2's SQLite (`.db3`).
+
+    Files that rosbag2 has split a recording into are one episode, if the `metadata.yaml` that lists them is beside
+    them.
 
     A field is `/topic:field`, such as `/joint_states:position` or `/tool:pose.position`. It may be `/topic` alone if
     its messages are images, texts, numbers or vectors; see `get_field_value`. The colours of images are ordered as
@@ -67,20 +68,19 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     """
     import tqdm
 
-    files, resampling = _list_files(Path(path), split), Resampling.from_fields(fields)
-    places, rejected = [], []
-    for file in tqdm.tqdm(files, desc=f"{path}: lengths", unit=" files", delay=2):
+    (recordings, rejected), resampling = list_recordings(Path(path), split), Resampling.from_fields(fields)
+    places = []
+    for recording in tqdm.tqdm(recordings, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
-            times = {
-                topic: message_times.in_order
-                for topic, message_times in read_message_times(file, resampling.topics).items()
-            }
-            places.append((file, len(resampling.step_times(times, str(file)))))
+            times = read_message_times(recording.files, resampling.topics, recording.location)
+            in_order = {topic: message_times.in_order for topic, message_times in times.items()}
+            places.append((recording, len(resampling.step_times(in_order, recording.location))))
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not places:
         reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
-        raise SourceError(f"{path}: none of {len(files)} files can be read as an episode ({reasons}).")
+        raise SourceError(f"{path}: none of {len(rejected)} files can be read as an episode ({reasons}).")
+    files = [file for recording in recordings for file in (recording.metadata, *recording.files) if file]
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -92,32 +92,16 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
     )
 
 
-def _list_files(path: Path, split: str) -> list[Path]:
-    """Return the MCAP and SQLite files of a split, sorted by path, by the rules of `open_mcap`.
+def _read(fields: Fields, resampling: Resampling, address: tuple[Recording, int]) -> Episode:
+    """Read the episode of a recording; an address is the recording and the number of steps found on opening.
 
     Raises:
-      SourceError: there is no such split, or the split has no files.
-    """
-    if (path / split).is_dir():
-        path = path / split
-    elif split != "train":
-        raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
-    names = [f"*{suffix}{end}" for suffix in _SUFFIXES for end in ("", COMPRESSED_SUFFIX)]
-    files = [path] if path.is_file() else sorted(file for name in names for file in path.rglob(name))
-    if not files:
-        raise SourceError(f"{path}: no *.mcap or *.db3 file at or below this path. Give the path of a recording.")
-    return files
-
-
-def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> Episode:
-    """Read the episode of a file; an address is the file and the number of steps found on opening.
-
-    Raises:
-      EpisodeRejected: the file is damaged, has another number of steps than on opening, or holds values that do not fit
+      EpisodeRejected: a file is damaged, has another number of steps than on opening, or holds values that do not fit
         the fields.
     """
-    file, length = address
-    location, times = str(file), read_message_times(file, resampling.topics)
+    (files, _), length = address
+    location = address[0].location
+    times = read_message_times(files, resampling.topics, location)
     in_order = {topic: message_times.in_order for topic, message_times in times.items()}
     steps = resampling.step_times(in_order, location)
     if len(steps) != length:
@@ -129,7 +113,7 @@ def _read(fields: Fields, resampling: Resampling, address: tuple[Path, int]) -> 
     selected = {topic: np.zeros(len(log_times), bool) for topic, log_times in in_order.items()}
     for field, numbers in numbers_by_field.items():
         selected[topic_name(field)][numbers] = True
-    recording = read_recording(file, selected, times)
+    recording = read_recording(files, selected, times, location)
     as_recorded = _names_of_decoded_colours(fields)
 
     def read_field(path: str) -> list[Any]:

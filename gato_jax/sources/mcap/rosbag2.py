@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from gato_jax.sources.packages import MissingPackageError
+
 SQLITE_SUFFIX = ".db3"
 COMPRESSED_SUFFIX = ".zstd"  # after the other suffix of a file that rosbag2 has compressed as a whole
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # first bytes of compressed data; CDR begins with a zero byte
@@ -22,7 +24,7 @@ def iter_sqlite_messages(file: Path, topics: Collection[str]) -> Iterator[tuple[
       topics: names of the topics. A file without one of them has no messages of it.
 
     Raises:
-      ImportError: the package `rosbags` is not installed.
+      MissingPackageError: the package `rosbags` is not installed.
       ValueError: the file was not closed, or the definition of a message is unknown. The `rosbags` package raises its
         own errors for damage.
     """
@@ -31,7 +33,9 @@ def iter_sqlite_messages(file: Path, topics: Collection[str]) -> Iterator[tuple[
     try:
         from rosbags.rosbag2 import Reader
     except ImportError as error:
-        raise ImportError(f"{file} is a SQLite file of rosbag2. To read it, run pip install rosbags.") from error
+        raise MissingPackageError(
+            f"cannot read {file}, a SQLite file of rosbag2: rosbags is not installed. Run pip install rosbags."
+        ) from error
     if (log := file.with_name(f"{file.name}-wal")).is_file() and log.stat().st_size:
         raise ValueError(
             f"its last messages are still in {log.name}, because the recorder was killed. Merge them with "

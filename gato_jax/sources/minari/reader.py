@@ -87,7 +87,15 @@ def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
     """Read the episode of this number from the dataset in a folder, or raise EpisodeRejected if it is damaged."""
     location, steps = _location(folder, number), _count_steps(folder, number)
     _refuse_links(folder, number)
-    data = _reject_errors(location, lambda: next(iter(_open_storage(folder).get_episodes([number]))))
+    return _reject_errors(location, lambda: _read_data(number, folder, fields, location, steps))
+
+
+def _read_data(number: int, folder: Path, fields: Fields, location: str, steps: int) -> Episode:
+    """Read an episode of `steps` actions. Damage raises EpisodeRejected or errors of other types."""
+    storage = _open_storage(folder)
+    if (part := folder / str(number)).is_dir():
+        _validate_arrow(part, storage.FORMAT)
+    data = next(iter(storage.get_episodes([number])))
     if len(data["rewards"]) != steps:
         raise EpisodeRejected(location, f"it has {len(data['rewards'])} rewards, expected {steps} by its metadata")
     data["terminations"] = to_array(data["terminations"], Discrete(n=2), "terminations", location)
@@ -205,6 +213,14 @@ def _refuse_links(folder: Path, number: int | None):
     _reject_errors(str(file) if number is None else _location(folder, number), check)
 
 
+def _validate_arrow(folder: Path, file_format: str):
+    """Raise an error if the Arrow files of an episode are damaged, because Minari's reading would end the process."""
+    import pyarrow.dataset
+
+    hidden = ["_", ".", "metadata.json"]  # as Minari ignores them
+    pyarrow.dataset.dataset(str(folder), format=file_format, ignore_prefixes=hidden).to_table().validate(full=True)
+
+
 def _open_storage(folder: Path) -> Any:
     """Return Minari's `MinariStorage` of a dataset, which keeps no file open. The last eight are cached.
 
@@ -255,6 +271,8 @@ def _reject_errors(location: str, read: Callable[[], _Result]) -> _Result:
     """
     try:
         return read()
+    except EpisodeRejected:
+        raise
     except SourceError as error:
         raise EpisodeRejected(location, str(error)) from None
     except Exception as error:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Discrete, Image, Modality, Provenance, SpecError, Text
+from gato_jax.episodes import Continuous, Discrete, EpisodeError, Image, Modality, Provenance, SpecError, Text
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import SourceError
 
@@ -26,8 +27,8 @@ def infer_fields(storage: Any, location: str) -> Fields:
     Raises:
       SourceError: a space has no modality, or a limit of a continuous action is not finite.
     """
-    metadata = storage.metadata
     try:
+        metadata = storage.metadata
         name, environment = str(metadata["dataset_id"]), json.loads(metadata.get("env_spec") or "{}").get("id", "")
         source = [f"Minari, {name}", metadata.get("code_permalink", "")]
         fields = Fields(
@@ -50,6 +51,8 @@ def infer_fields(storage: Any, location: str) -> Fields:
                 raise SpecError(f"action {key!r} has limits {modality.low} and {modality.high}, expected finite limits")
         _ = fields.spec  # raises SpecError if the fields contradict each other
         return fields
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, EpisodeError) as error:
+        raise SourceError(f"{location}: its metadata are damaged ({describe_error(error)}). Copy them again.") from None
     except SpecError as error:
         raise SourceError(f"{location}: {error}. Pass fields, or write fields.json beside the dataset.") from None
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from gato_jax.sources.parquet.table import count_rows, list_depth, read_column, to_values
+from gato_jax.sources.parquet.numbering import STEP_COLUMNS, Part, Run, join_runs
+from gato_jax.sources.parquet.table import count_rows, list_depth, read_column, read_schema, to_values
 from gato_jax.sources.reader import EpisodeRejected, Rejection
 
 _BAR_DELAY = 2.0  # seconds before a progress bar appears
-
-
-class Part(NamedTuple):
-    """The rows [start, stop) of a file, counted from 0."""
-
-    file: Path
-    start: int
-    stop: int
 
 
 class Address(NamedTuple):
@@ -37,20 +29,6 @@ class Address(NamedTuple):
     location: str
     parts: tuple[Part, ...]
     steps: int
-
-
-class _Run(NamedTuple):
-    """Consecutive rows of one file that belong to the same episode.
-
-    Attributes:
-      episode: value of the episode column in these rows.
-      part: the rows.
-      cut: whether the run borders on a damaged file, so that rows of its episode may be missing.
-    """
-
-    episode: Any
-    part: Part
-    cut: bool
 
 
 def addresses_by_row(files: Sequence[Path], list_path: str | None) -> tuple[list[Address], list[Rejection]]:
@@ -100,61 +78,97 @@ def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
 def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Address], list[Rejection]]:
     """Return the address of each episode if consecutive rows with one value in `column` form an episode.
 
-    An episode may continue in the next file. It is rejected if its rows are scattered, or if a damaged file may hold
-    some of them.
+    An episode may continue in the next file, and each file may number its episodes anew; see `join_runs`. An episode is
+    rejected if its rows are scattered, if a damaged file or row may hold some of them, or if nothing tells whether it
+    continues in the next file.
 
     Args:
       files: the files of a split, in order.
       column: name of the column that numbers or names the episodes. A file without this column, or with values in it
-        that are neither integers nor strings, counts as damaged.
+        that are neither integers nor strings, counts as damaged. A row without a value counts as damaged, too.
 
     Returns:
-      The addresses, in the order of the rows, and a rejection of each damaged file, of each episode that may be
+      The addresses, in the order of the rows, and a rejection of each damaged file or row, of each episode that may be
       incomplete, and of each place of an episode whose rows are scattered.
     """
     runs, rejected = _list_runs(files, column)
-    groups = [(episode, list(group)) for episode, group in itertools.groupby(runs, lambda run: run.episode)]
-    times = collections.Counter(episode for episode, _ in groups)
     addresses = []
-    for episode, group in groups:
-        parts = tuple(run.part for run in group)
-        address = Address(f"{parts[0].file}: {column} {episode}", parts, sum(part.stop - part.start for part in parts))
-        if times[episode] > 1:
+    for episode in join_runs(runs, column):
+        parts = tuple(run.part for run in episode.runs)
+        location = f"{parts[0].file}: {column} {episode.runs[0].episode}"
+        if episode.problem:
+            rejected.append(Rejection(location, episode.problem))
+        elif any(run.cut for run in episode.runs):
             rejected.append(
-                Rejection(
-                    address.location, f"its rows are in {times[episode]} places, expected one. Sort them by {column}"
-                )
-            )
-        elif any(run.cut for run in group):
-            rejected.append(
-                Rejection(address.location, "it may continue in the previous or next file, which is damaged")
+                Rejection(location, "it may continue in the previous or next row or file, which is damaged")
             )
         else:
-            addresses.append(address)
+            addresses.append(Address(location, parts, sum(part.stop - part.start for part in parts)))
     return addresses, rejected
 
 
-def _list_runs(files: Sequence[Path], column: str) -> tuple[list[_Run], list[Rejection]]:
-    """Return all runs of equal values in a column, file by file, and a rejection of each damaged file.
+def _list_runs(files: Sequence[Path], column: str) -> tuple[list[Run], list[Rejection]]:
+    """Return all runs of equal values in a column, file by file, and a rejection of each damaged file or row.
 
     An episode that continues in the next file has one run in each of the two.
     """
-    runs, rejected, cut = [], [], False
+    runs: list[Run] = []
+    rejected, cut = [], False
     for file in _show_progress(files):
         try:
-            values = np.asarray(to_values(read_column(file, column, str(file)), column, str(file)))
-            if len(values) and (values.ndim != 1 or values.dtype.kind not in "iuU"):
-                raise EpisodeRejected(str(file), f"{column!r} has type {values.dtype}, expected integers or strings")
+            values = _read_episodes(file, column)
+            steps = _read_steps(file)
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
             runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
             cut = True
             continue
-        starts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()] if len(values) else []
-        for start, stop in itertools.pairwise([*starts, len(values)]):
-            runs.append(_Run(values[start], Part(file, start, stop), cut))
+        for episode, rows in itertools.groupby(range(len(values)), values.__getitem__):
+            numbers = list(rows)
+            start, last = numbers[0], numbers[-1]
+            if episode is None:
+                rejected += [Rejection(f"{file}: row {row}", f"its {column} is null") for row in numbers]
+                runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
+                cut = True
+                continue
+            ends = None if steps is None else (steps[start], steps[last])
+            runs.append(Run(episode, Part(file, start, last + 1), cut, ends))
             cut = False
     return runs, rejected
+
+
+def _read_episodes(file: Path, column: str) -> list[int | str | None]:
+    """Return the value of the episode column in each row; None for a null.
+
+    Numbers may be stored as floats, as pandas does if some are missing.
+
+    Raises:
+      EpisodeRejected: the file cannot be read, has no such column, or its values are neither integers nor strings.
+    """
+    array = read_column(file, column, str(file))
+    is_missing = array.is_null().to_numpy(zero_copy_only=False)
+    present = np.asarray(to_values(array.drop_null(), column, str(file)))
+    if present.dtype.kind == "f" and (present == np.round(present)).all():
+        present = present.astype(np.int64)
+    if len(present) and (present.ndim != 1 or present.dtype.kind not in "iuU"):
+        raise EpisodeRejected(str(file), f"{column!r} has type {present.dtype}, expected integers or strings")
+    values = iter(present.tolist())
+    return [None if missing else next(values) for missing in is_missing.tolist()]
+
+
+def _read_steps(file: Path) -> list[int] | None:
+    """Return the number of each row within its episode, from the first of STEP_COLUMNS that holds integers, or None.
+
+    Raises:
+      EpisodeRejected: the file cannot be read.
+    """
+    names = read_schema(file, str(file)).names
+    for column in STEP_COLUMNS:
+        if column in names:
+            array = read_column(file, column, str(file))
+            if not array.null_count and str(array.type).startswith(("int", "uint")):
+                return array.to_pylist()
+    return None
 
 
 def _show_progress(files: Sequence[Path]) -> Iterable[Path]:

@@ -15,6 +15,7 @@ from gato_jax.sources.assembly import assemble
 from gato_jax.sources.field_paths import FieldPath
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.parquet.addresses import Address, addresses_by_column, addresses_by_row
+from gato_jax.sources.parquet.numbering import STEP_COLUMNS
 from gato_jax.sources.parquet.shards import list_split_files
 from gato_jax.sources.parquet.table import (
     column_name,
@@ -28,7 +29,6 @@ from gato_jax.sources.parquet.table import (
 from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files
 
 _EPISODE_COLUMNS = ("episode_index", "episode_id")
-_STEP_COLUMNS = ("frame_index", "step_index", "frame_idx", "step_idx", "step_id")
 _EXAMPLE = (
     '{"suite": "parquet", "task": "NAME", "observation": {"image": {"field": "COLUMN", "kind": "image", "height": 64, '
     '"width": 64}}, "action": {"caption": {"field": "COLUMN", "kind": "text"}}, "provenance": {"source": "...", '
@@ -40,9 +40,9 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
     """Open one split of Parquet files, as `datasets.Dataset.to_parquet` writes them.
 
     If there is a column `episode_index` or `episode_id`, a row is a step, and consecutive rows with the same value form
-    an episode, which may continue in the next file. Otherwise a row is an episode. It has T steps if an observation or
-    action column holds, in each row, a list of T values of its modality, and one step if no column does. A vector is
-    one value: a column with one vector in each row makes one step.
+    an episode, which may continue in the next file; `numbering.join_runs` explains when it does. Otherwise a row is an
+    episode. It has T steps if an observation or action column holds, in each row, a list of T values of its modality,
+    and one step if no column does. A vector is one value: a column with one vector in each row makes one step.
 
     The steps of an episode must be in order: if there is a column `frame_index`, `step_index`, `frame_idx`, `step_idx`
     or `step_id`, its numbers must increase by the same amount from step to step.
@@ -59,7 +59,7 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         raise, and are listed in `rejected`. Other damage raises EpisodeRejected when the episode is read.
     """
     files = list_split_files(Path(path), split)
-    schema = _first_schema(files, f"{path}: split {split!r}")
+    schema = _choose_schema(files, f"{path}: split {split!r}")
     if fields is None:
         raise SourceError(
             f"{path}: fields is None, but Parquet files do not define them. Pass {_EXAMPLE}; {describe(schema)}"
@@ -124,7 +124,7 @@ class _RowFormat:
         except EpisodeRejected as error:
             raise SourceError(str(error)) from None
         episode_column = next((name for name in _EPISODE_COLUMNS if name in schema.names), None)
-        step_column = next((name for name in _STEP_COLUMNS if name in schema.names), None)
+        step_column = next((name for name in STEP_COLUMNS if name in schema.names), None)
         lists = [
             (isinstance(modality, Image), path.name)  # images last: counting them means reading them
             for path, modality in fields.paths
@@ -156,18 +156,27 @@ def _lists_steps(kind: Any, path: FieldPath, modality: Modality) -> bool:
     return depth > 0
 
 
-def _first_schema(files: Sequence[Path], location: str) -> Any:
-    """Return the `pyarrow.Schema` of the first file that can be read, or raise SourceError if no file can be read.
+def _choose_schema(files: Sequence[Path], location: str) -> Any:
+    """Return the `pyarrow.Schema` of the first file that has an episode column, else of the first that can be read.
 
-    The message begins with `location`, the path of the recording, and gives the reason of the first file.
+    Rows of a file that lacks the column of the others must not pass as episodes.
+
+    Raises:
+      SourceError: no file can be read. The message begins with `location`, the path of the recording, and gives the
+        reason of the first file.
     """
-    reasons = []
+    schemas, reasons = [], []
     for file in files:
         try:
-            return read_schema(file, str(file))
+            schemas.append(schema := read_schema(file, str(file)))
         except EpisodeRejected as error:
             reasons.append(str(error))
-    raise SourceError(f"{location} has no file that can be read. The first: {reasons[0]}")
+            continue
+        if any(name in schema.names for name in _EPISODE_COLUMNS):
+            return schema
+    if not schemas:
+        raise SourceError(f"{location} has no file that can be read. The first: {reasons[0]}")
+    return schemas[0]
 
 
 def _read(rows: _RowFormat, address: Address) -> Episode:

@@ -40,6 +40,11 @@ def list_split_files(path: Path, split: str) -> list[Path]:
     return splits[split]
 
 
+def is_shard(file: Path) -> bool:
+    """Return whether a file is named as one of N parts of a table, such as `train-00000-of-00002.parquet`."""
+    return _SHARD.fullmatch(file.stem) is not None
+
+
 def _split_name(file: Path, path: Path) -> str:
     """Return the split of a file at or below `path`, by the rules of `list_split_files`."""
     if shard := _SHARD.fullmatch(file.stem):

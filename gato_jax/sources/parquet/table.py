@@ -57,6 +57,9 @@ def read_rows(file: Path, start: int, stop: int, columns: Sequence[str], locatio
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop)
         groups = range(first, min(last + 1, len(ends)))
         table = _read_groups(key, groups, tuple(columns))
+        expected = sum(ends[group] - (ends[group - 1] if group else 0) for group in groups)
+        if table.num_columns and len(table) != expected:  # a damaged page may end a column early
+            raise EpisodeRejected(location, f"its columns have {len(table)} rows, expected {expected}. Copy it again")
         return table.slice(start - (ends[first - 1] if first else 0), stop - start)
 
 
@@ -103,6 +106,8 @@ def get_column(table: Any, path: str, location: str) -> Any:
     name = column_name(table.column_names, path)
     if name not in table.column_names:
         raise EpisodeRejected(location, f"it has no field {path!r}; {describe(table.schema)}")
+    if table.column_names.count(name) > 1:
+        raise EpisodeRejected(location, f"it has {table.column_names.count(name)} columns {name!r}, expected one")
     array = table.column(name).combine_chunks()
     for part in path.removeprefix(name).split("/")[1:]:
         if not types.is_struct(array.type) or array.type.get_field_index(part) < 0:

@@ -67,7 +67,7 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         info = json.loads((directory / INFO_FILE).read_text())
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
-        files = {file.name: file for file in directory.glob(f"*-{split}.*record-*")}
+        files = {file.name: file for file in directory.iterdir() if _is_record_file(file.name, split)}
     except (ImportError, BucketError) as error:
         raise SourceError(f"cannot open {path}: {error} Or copy the folder to a disk.") from None
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
@@ -115,6 +115,14 @@ def open_record_file(directory: str, file: str) -> Records:
       OSError: The file cannot be opened.
     """
     return _open_record_file(directory, file, file_key(as_path(directory) / file))
+
+
+def _is_record_file(name: str, split: str) -> bool:
+    """Return whether a file is named as a record file of a split.
+
+    A glob would misread a bracket in the name of the folder.
+    """
+    return re.fullmatch(rf".*-{re.escape(split)}\..*record-.*", name) is not None
 
 
 @functools.lru_cache(maxsize=256)
