@@ -101,7 +101,8 @@ class Mixture:
             longest = self.records[name].maxima.tokens
             if longest > self.context and not (is_croppable(self.records[name]) or dataset.pieces):
                 raise MixtureError(
-                    f"{name}: a timestep of {longest} tokens exceeds context {self.context}; raise context"
+                    f"{name}: a timestep of {longest} tokens exceeds context {self.context}; raise context "
+                    f"(--config.context={longest}, or --context={longest} without a config)"
                 )
         self._require_equal_specs()
 

@@ -32,6 +32,7 @@ from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path, write_meta
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.episodes.action_extents import ActionExtent, episode_extents, merge_extents
+from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.runtime import begin_worker
 from gato_jax.runtime.atomic_writes import PARTIAL, replace_folder
 from gato_jax.sources import EpisodeReader
@@ -239,7 +240,8 @@ def _write_index(content: pathlib.Path, contract: Contract, shards: int, fingerp
     _require_image_targets(spec, contract.tokenization, int(joined["episode_steps"].max()))
     if contract.tokenization.actions != "rt_2":  # which takes its limits from the data
         listed = (fields for part in parts for fields in json.loads(str(part.get("actions", "[]"))))
-        check_action_limits(spec, contract.tokenization, [ActionExtent(**fields) for fields in listed])
+        extents = [DataclassReader().read(ActionExtent, fields, "actions") for fields in listed]
+        check_action_limits(spec, contract.tokenization, extents)
     index = RecordIndex.build(**joined, provenances=np.concatenate(owners))
     files = {path.name: FileState.of(path, checksum=False) for path in (shard_path(content, n) for n in range(shards))}
     files |= index.write(content)

@@ -175,10 +175,6 @@ class EpisodeDataset:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
         files = [self.directory / name for name in self.index.file.tolist()]
         found = content_digests(files, label=str(self.directory))
         for file, digest, written in zip(files, found, self.index.content.tolist(), strict=True):

@@ -20,6 +20,7 @@ from gato_jax.sources.reader import SourceError
 
 _READER = DataclassReader(error=SourceError)
 FIELDS_FILE = "fields.json"
+REMARK = "#"  # key of a remark in a file of fields, for people to read; it may hold any JSON value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,8 @@ class Fields:
     def from_json(cls, fields: Any, location: str) -> Fields:
         """Build fields from a JSON object in the form of `to_json`. Attributes with a default may be missing.
 
+        The key `#` of this object, or of the object of a field, holds a remark and is ignored.
+
         Args:
           fields: the parsed JSON value.
           location: its file, the beginning of error messages.
@@ -152,7 +155,7 @@ class Fields:
           SourceError: a key is missing, unknown or has a wrong value, or the fields contradict each other.
         """
         if isinstance(fields, Mapping):
-            fields = {**fields}
+            fields = {name: value for name, value in fields.items() if name != REMARK}
             for side in ("observation", "action"):
                 if isinstance(entries := fields.get(side), Mapping):
                     fields[side] = {
@@ -200,4 +203,6 @@ def _parse_field(value: Any, location: str) -> tuple[str, Modality]:
         raise SourceError(
             f'{location} is {value!r:.60}, expected an object with "field", the path in the recording, and "kind"'
         )
-    return path, _READER.value(Modality, {name: part for name, part in value.items() if name != "field"}, location)
+    return path, _READER.value(
+        Modality, {name: part for name, part in value.items() if name not in ("field", REMARK)}, location
+    )

@@ -111,7 +111,7 @@ def describe(inference: Inference) -> str:
     for element in inference.elements:
         numbers = ", ".join(f"{number:.4g}" for number in (element.low, *element.quantiles, element.high))
         lines.append(f"{element.key}[{element.number}]: {numbers}")
-    return "\n".join([*lines, *(f"left out: {location}: {reason}" for location, reason in inference.rejected)])
+    return "\n".join([*lines, *(f"left out: {one}" for one in inference.rejected)])
 
 
 def _read_sample(reader: EpisodeReader, episodes: int) -> tuple[list[Episode], list[Rejection]]:

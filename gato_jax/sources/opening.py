@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gato_jax.episodes import open_dataset
 from gato_jax.runtime.bucket_copies import local_source
@@ -16,7 +17,7 @@ from gato_jax.sources.lerobot import open_lerobot
 from gato_jax.sources.mcap import open_mcap
 from gato_jax.sources.minari import open_minari
 from gato_jax.sources.parquet import open_parquet
-from gato_jax.sources.reader import EpisodeReader, SourceError
+from gato_jax.sources.reader import EmptySplitError, EpisodeReader, SourceError
 from gato_jax.sources.rlds import open_rlds, open_tfds_text
 
 
@@ -31,12 +32,6 @@ def _open_dialogue(path: str, split: str) -> EpisodeReader:
 def _open_rlds(path: str, split: str, fields: Fields | None) -> EpisodeReader:
     directory, name = split_name(path)
     return open_rlds(directory, split, name=name or None, fields=fields)
-
-
-def _open_mcap(path: str, split: str, fields: Fields | None) -> EpisodeReader:
-    if fields is None:
-        raise SourceError(f"mcap:{path}: fields is None, expected the meaning of the topics. Pass fields.")
-    return open_mcap(path, split, fields=fields)
 
 
 # Kinds whose recordings define the meaning of their fields. A function takes (path, split).
@@ -54,8 +49,8 @@ DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader
     "vqa": lambda path, split, fields: open_vqa(path, split, fields=fields),  # vqa:DIR as VQAv2 and OK-VQA
     "hdf5": lambda path, split, fields: open_hdf5(path, split, fields=fields),  # hdf5:DIR#LAYOUT, see HDF5_LAYOUTS
     "lerobot": lambda path, split, fields: open_lerobot(path, split, fields=fields),
-    "mcap": _open_mcap,
-    "rosbag2": _open_mcap,
+    "mcap": lambda path, split, fields: open_mcap(path, split, fields=fields),
+    "rosbag2": lambda path, split, fields: open_mcap(path, split, fields=fields),
     "minari": lambda path, split, fields: open_minari(path, split, fields=fields),
     "parquet": lambda path, split, fields: open_parquet(path, split, fields=fields),
 }
@@ -97,6 +92,36 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         except FileNotFoundError as error:
             raise SourceError(f"{source}: {error}") from None
     return DESCRIBED_BY_FIELDS[kind](path, split, fields) if described else SELF_DESCRIBED[kind](path, split)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedSplits:
+    """The readers of some splits of a recording.
+
+    Attributes:
+      readers: one reader for each split that has episodes.
+      empty: names of the splits that a rule defines and that happen to have none.
+    """
+
+    readers: tuple[EpisodeReader, ...]
+    empty: tuple[str, ...] = ()
+
+
+def open_splits(source: str, splits: Sequence[str], *, fields: Fields | None = None) -> OpenedSplits:
+    """Open several splits of a recording, as `open_source` does; a split that happens to be empty is no error.
+
+    Raises:
+      SourceError: as `open_source`, or all splits are empty.
+    """
+    readers, empty = [], {}
+    for split in splits:
+        try:
+            readers.append(open_source(source, split, fields=fields))
+        except EmptySplitError as error:
+            empty[split] = error
+    if not readers and empty:
+        raise next(iter(empty.values()))
+    return OpenedSplits(readers=tuple(readers), empty=tuple(empty))
 
 
 def _read_fields_beside(path: str) -> Fields | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 
 from gato_jax.episodes import Episode, Provenance, TaskSpec
 from gato_jax.episodes.errors import without_addresses
 from gato_jax.runtime.content_digests import combine, content_digests
+
+if TYPE_CHECKING:
+    from gato_jax.sources.fields import Fields
 
 
 class SourceError(ValueError):
@@ -28,6 +31,10 @@ class SourceError(ValueError):
 
 class NoSplitError(SourceError):
     """A split that a recording does not have, or that has nothing in it."""
+
+
+class EmptySplitError(NoSplitError):
+    """A split that a rule defines and that happens to have nothing in it, such as `test` of a few texts."""
 
 
 class EpisodeRejected(SourceError):
@@ -55,19 +62,94 @@ class Rejection(NamedTuple):
     Attributes:
       location: what is left out: a path, a path and the number or name of the episode, or the name of a task.
       reason: the problem, in words.
+      episodes: number of episodes that are lost with it, as the metadata of the recording promise it, or as other files
+        of the recording let expect it.
     """
 
     location: str
     reason: str
+    episodes: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.reason}"
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return {"where": location, "reason": reason}, which `from_json` reads; and `episodes` unless it is 1."""
+        return {"where": self.location, "reason": self.reason} | (
+            {} if self.episodes == 1 else {"episodes": self.episodes}
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rejection:
+        """Build a rejection from the JSON object that `to_json` returned, or raise KeyError if it lacks a key."""
+        return cls(location=value["where"], reason=value["reason"], episodes=value.get("episodes", 1))
+
+
+class Omission(NamedTuple):
+    """A file, folder, field, stream or episode that exists, is not damaged, and is not read.
+
+    Attributes:
+      location: path, or path and name, by which it is listed once if the readers of several splits leave it out.
+      reason: why it is not read, in words.
+      splits: splits of which it is a part. It is no omission of a conversion of one of these.
+    """
+
+    location: str
+    reason: str
+    splits: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, str]:
         """Return {"where": location, "reason": reason}, which `from_json` reads."""
         return {"where": self.location, "reason": self.reason}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, str]) -> Rejection:
-        """Build a rejection from the JSON object that `to_json` returned, or raise KeyError if it lacks a key."""
+    def from_json(cls, value: Mapping[str, str]) -> Omission:
+        """Build an omission from the JSON object that `to_json` returned, or raise KeyError if it lacks a key."""
         return cls(location=value["where"], reason=value["reason"])
+
+
+def find_omissions(readers: Sequence[EpisodeReader]) -> list[Omission]:
+    """Return what the readers of some splits of a recording leave out, each thing once, without what one of them reads.
+
+    Readers that do not tell what they leave out count as leaving out nothing.
+    """
+    splits = {reader.split for reader in readers}
+    every = [
+        one for reader in readers for one in getattr(reader, "left_out", ()) if not splits.intersection(one.splits)
+    ]
+    return list({one.location: one for one in reversed(every)}.values())[::-1]
+
+
+def held_out_omission(path: Path, items: str, other: str, in_other: int, selected: int) -> list[Omission]:
+    """Return the omission of the items that belong to the other split by their hashes, or [] if there are none.
+
+    Args:
+      path: path of the recording.
+      items: word for the items, such as "texts".
+      other: name of the other split, "train" or "test".
+      in_other: number of items in it.
+      selected: number of items in the split that is read.
+    """
+    if not in_other:
+        return []
+    rule = f"{in_other} of {in_other + selected} {items} belong to it, by their hashes"
+    return [Omission(f"{path}: split {other!r}", f"{rule}. Name it in --splits to convert them too", (other,))]
+
+
+def weigh_damaged_files(rejected: Iterable[Rejection], files: Iterable[Path], episodes: int) -> list[Rejection]:
+    """Return the rejections, in which a file that cannot be read counts as the mean number of episodes of the others.
+
+    Otherwise a damaged file of a thousand episodes would count as one.
+
+    Args:
+      rejected: the rejections. One whose location is the path of a file stands for the whole file.
+      files: all files that were to be read.
+      episodes: number of episodes in those that can be read.
+    """
+    paths, rejected = {str(file) for file in files}, list(rejected)
+    readable = len(paths - {one.location for one in rejected})
+    mean = max(1, round(episodes / readable)) if readable else 1
+    return [one._replace(episodes=mean) if one.location in paths and one.episodes == 1 else one for one in rejected]
 
 
 @runtime_checkable
@@ -188,6 +270,8 @@ class RecordedEpisodes:
         worker process opens the files itself.
       rejected: files and episodes that were found damaged on opening. They have no address, and `len` does not count
         them. Further episodes may be rejected when they are read.
+      fields: the fields that the episodes are read with, if the format has any.
+      find_left_out: lists what exists and is not read. It is called on the first access of `left_out`, and picklable.
     """
 
     spec: TaskSpec
@@ -197,6 +281,13 @@ class RecordedEpisodes:
     fingerprint: str
     read: Callable[[Any], Episode]
     rejected: tuple[Rejection, ...] = ()
+    fields: Fields | None = None
+    find_left_out: Callable[[], Iterable[Omission]] = tuple
+
+    @functools.cached_property
+    def left_out(self) -> tuple[Omission, ...]:
+        """Every file, folder, field, stream and episode that exists and is not read by this reader."""
+        return tuple(self.find_left_out())
 
     def __len__(self) -> int:
         return len(self.addresses)
@@ -234,29 +325,3 @@ def fingerprint_files(files: Sequence[Path], *settings: Any, label: str = "") ->
     """
     names = [file.name for file in files]
     return combine([repr((READERS_VERSION, settings, names)), *content_digests(files, label=label)])
-
-
-def resolve_within(root: Path, name: str, *, through_links: bool = False) -> Path:
-    """Return the absolute path of `root / name`, and refuse to leave `root`.
-
-    File names inside a recording are not trusted: `../secret` must not be read. The file need not exist.
-
-    Args:
-      root: folder of the recording.
-      name: path relative to `root`, as the recording gives it. An absolute path must lie below `root`.
-      through_links: whether symbolic links may lead out of `root`, as the links in the Hugging Face Hub's cache do; the
-        returned path then still has its links. If false, the path is checked and returned with all links resolved.
-
-    Raises:
-      SourceError: the path lies outside of `root`, or the name holds a NUL, which no path can.
-    """
-    if "\0" in name:
-        raise SourceError(f"{root}: the recording names the file {name!r}, expected a name without NUL. Copy it again.")
-    absolute = (lambda path: Path(os.path.abspath(path))) if through_links else Path.resolve
-    path = absolute(root / name)
-    if not path.is_relative_to(absolute(root)):
-        raise SourceError(
-            f"{root}: the recording names the file {name!r}, which lies outside of its folder. Copy the file into the "
-            "folder and name it by a relative path."
-        )
-    return path

@@ -104,12 +104,18 @@ def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
     match modality:
         case Text():
             if vocabulary.text < TEXT_PIECES:
-                raise TokenizationError(f"its {TEXT_PIECES} pieces exceed vocabulary.text {vocabulary.text}; raise it")
+                raise TokenizationError(
+                    f"its {TEXT_PIECES} pieces exceed vocabulary.text {vocabulary.text}; raise "
+                    f"config.tokenization.vocabulary.text (--config.tokenization.vocabulary.text={TEXT_PIECES})"
+                )
             return TextCodec()
         case Discrete():
             for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces
                 if modality.n > (limit := getattr(vocabulary, name)):
-                    raise TokenizationError(f"has {modality.n} values, at most vocabulary.{name} = {limit}; raise it")
+                    raise TokenizationError(
+                        f"has {modality.n} values, at most vocabulary.{name} = {limit}; raise "
+                        f"config.tokenization.vocabulary.{name} (--config.tokenization.vocabulary.{name}={modality.n})"
+                    )
             return DiscreteCodec(modality=modality)
     raise TokenizationError(f"has modality {modality}, for which there is no codec")
 

@@ -281,7 +281,8 @@ class Layout:
         limit = self.tokenization.local_positions - 1
         if observation_width > limit:
             raise TokenizationError(
-                f"the observation's {observation_width} tokens exceed local_positions - 1 = {limit}; raise it",
+                f"the observation's {observation_width} tokens exceed local_positions - 1 = {limit}; raise "
+                f"config.tokenization.local_positions (--config.tokenization.local_positions={observation_width + 1})",
                 step=steps.start,
             )
         ids, targets = np.zeros((2, count, width), np.int32)

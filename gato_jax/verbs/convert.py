@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,9 @@ from etils import epy
 
 from gato_jax.episodes.action_extents import MIN_BINS, describe_clipped
 from gato_jax.runtime import interruptible
+from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags
-from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.outputs import require_file_path, write_json
 
 with epy.lazy_imports():
     from gato_jax import sources
@@ -33,6 +33,12 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("source", None, "Recordings to convert, as KIND:PATH.", flag_values=flag)
     flags.DEFINE_string(
         "fields", None, "JSON file that maps recorded fields to observations and actions.", flag_values=flag
+    )
+    flags.DEFINE_string(
+        "propose_fields",
+        None,
+        "JSON file to write proposed fields of the source to, instead of converting; check them before you use them.",
+        flag_values=flag,
     )
     flags.DEFINE_string("output", None, "Folder to write the dataset into.", flag_values=flag)
     flags.DEFINE_list("splits", ["train"], "Splits of the source to convert, comma-separated.", flag_values=flag)
@@ -80,18 +86,40 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
     words = [word for word in argv if not word.startswith(_BEAM)]
-    parse_flags(flag, words, required=("source", "output", "splits"))
+    proposes = any(word.startswith("--propose_fields") for word in words)
+    parse_flags(flag, words, required=("source", "splits") if proposes else ("source", "output", "splits"))
+    if proposes:
+        _propose_fields(flag)
+        return
 
     farewell = f"The finished shards are kept in {flag.output}. Run the same command again to go on."
     with interruptible(farewell) as interruption, interruption.at_once():
         _convert(flag, [f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)])
 
 
+def _propose_fields(flag: flags.FlagValues):
+    """Write the file --propose_fields, and print what is uncertain and what it leaves out."""
+    for name in ("fields", "output"):
+        if flag[name].value is not None:
+            raise UsageError(f"--{name} does not apply with --propose_fields, which converts nothing. Leave it out.")
+    file = as_path(flag.propose_fields)
+    require_file_path("propose_fields", file)
+    proposal = sources.propose_fields(flag.source, flag.splits[0])
+    proposal.write(file)
+    write_json(flag.json, proposal.to_json())
+    for part, text in proposal.remarks.items():
+        print(f"uncertain: {part}: {text}")
+    for path, reason in proposal.left_out.items():
+        print(f"left out: {path}: {reason}")
+    print(f"fields: {file}, measured on {proposal.measured}. Check them, then convert with --fields={file}.")
+
+
 def _convert(flag: flags.FlagValues, beam_options: list[str]):
     """Convert the recordings of the flags, and print and write what became of them."""
     selector = None if flag.select is None else embodiments.EmbodimentSelector.parse(flag.select)
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
-    readers = [sources.open_source(flag.source, split, fields=fields) for split in flag.splits]
+    opened = sources.open_splits(flag.source, flag.splits, fields=fields)
+    readers = [*opened.readers]
     try:
         result = conversion.convert(
             readers,
@@ -108,12 +136,15 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             beam_options=beam_options,
         )
     except conversion.TooManyRejectedError as error:
-        write_json(flag.json, _report(error))
+        write_json(flag.json, _report(error, opened.empty))
         _print_omitted(error)
         raise
-    write_json(flag.json, _report(result))
+    write_json(flag.json, _report(result, opened.empty))
     _print_omitted(result)
-    counts = f"{_count(result.episodes, 'episode')}, {_count(result.steps, 'step')}, {len(result.rejected)} rejected"
+    splits = ", ".join(f"{count} {split}" for split, count in _splits(result, opened.empty).items())
+    rejected = sum(one.episodes for one in result.rejected)
+    counts = f"{_count(result.episodes, 'episode')} ({splits}), {_count(result.steps, 'step')}, {rejected} rejected"
+    counts += f", {len(result.left_out)} left out" if result.left_out else ""
     place = f"already converted, kept in {result.directory}" if result.reused else f"in {result.directory}"
     print(f"{result.directory.parent.name}: {counts}, {place}")
 
@@ -154,16 +185,22 @@ def _filters(flag: flags.FlagValues) -> list[conversion.Filter]:
     return filters if flag.expert_share is None else [*filters, conversion.ExpertShare(share=flag.expert_share)]
 
 
-def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) -> dict[str, Any]:
-    """Return the content of --json: episodes, steps, rejected, filtered, clipped and dataset.
+def _splits(result: conversion.Conversion, empty: Sequence[str]) -> dict[str, int]:
+    return {**result.splits, **dict.fromkeys(empty, 0)}
 
-    A conversion that failed has 0 episodes and steps, and None for the dataset.
+
+def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError, empty: Sequence[str]) -> dict[str, Any]:
+    """Return the content of --json: episodes, splits, steps, rejected, left_out, filtered, clipped and dataset.
+
+    A conversion that failed has 0 episodes and steps, no splits, and None for the dataset.
     """
     result = None if isinstance(outcome, ValueError) else outcome
     return {
         "episodes": result.episodes if result else 0,
+        "splits": _splits(result, empty) if result else {},
         "steps": result.steps if result else 0,
         "rejected": [one.to_json() for one in outcome.rejected],
+        "left_out": [one.to_json() for one in outcome.left_out],
         "filtered": dict(outcome.filtered),
         "clipped": [dict(one) for one in result.clipped] if result else [],
         "dataset": str(result.directory) if result else None,
@@ -171,11 +208,15 @@ def _report(outcome: conversion.Conversion | conversion.TooManyRejectedError) ->
 
 
 def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedError):
-    """Print the first ten rejected episodes, and the numbers of rejections by reason and of episodes by filter."""
+    """Print the first ten rejections, the number of episodes by reason and by filter, and the first ten omissions."""
     for one in outcome.rejected[:_LISTED]:
-        print(f"rejected: {one.location}: {one.reason}")
-    for reason, times in Counter(one.reason for one in outcome.rejected).most_common():
-        print(f"{times} rejected: {reason}")
+        print(f"rejected: {one}")
+    for reason, episodes in conversion.count_by_reason(outcome.rejected):
+        print(f"{episodes} rejected: {reason}")
+    for one in outcome.left_out[:_LISTED]:
+        print(f"left out: {one.location}: {one.reason}")
+    if (more := len(outcome.left_out) - _LISTED) > 0:
+        print(f"{more} more left out. --json=FILE lists all.")
     for name, count in outcome.filtered.items():
         print(f"--{name} removed {_count(count, 'episode')}")
     for one in getattr(outcome, "clipped", ()):

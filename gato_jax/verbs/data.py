@@ -1,17 +1,19 @@
-"""Opening of the dataset that a flag names, for several verbs."""
+"""Opening of the dataset that a flag names, for several verbs, and of the tokenization of a config."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epy
 
-from gato_jax.runtime.paths import SCHEMES, split_name
+from gato_jax.runtime.paths import SCHEMES, as_path, split_name
 from gato_jax.verbs.flags import UsageError
 
 with epy.lazy_imports():
-    from gato_jax import sources
+    from gato_jax import sources, tokenization, training
+    from gato_jax.tokenization import image_tokenizer
 
 
 def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
@@ -27,6 +29,23 @@ def open_data(source: str, split: str = "train") -> sources.EpisodeReader:
         raise UsageError(f"{source} can be trained on alone; name the dataset that it was made from")
     is_folder = ":" not in source or source.partition("://")[0] in SCHEMES or pathlib.Path(source).exists()
     return sources.open_source(f"recorded:{source}" if is_folder else source, split)
+
+
+def read_tokenization(config: Any) -> tuple[tokenization.Tokenization, image_tokenizer.ImageTokenizer | None]:
+    """Return the tokenization and the image tokenizer of a config, or the paper's and None without a config.
+
+    Raises:
+      UsageError: The config's image tokenizer is in the workdir of a run.
+    """
+    if config is None:
+        return tokenization.Tokenization(), None
+    if "{workdir}" in (config.get("image_tokenizer") or ""):
+        raise UsageError(
+            f"--config.image_tokenizer is {config.image_tokenizer}, but there is no workdir with --data. Name a folder."
+        )
+    run = training.TrainConfig.from_mapping(config)
+    images = None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(as_path(run.image_tokenizer))
+    return run.model.tokenization, images
 
 
 def join_paths(parts: Sequence[str]) -> Iterator[str]:

@@ -10,15 +10,14 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.data import open_data
+from gato_jax.verbs.data import open_data, read_tokenization
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
 
 with epy.lazy_imports():
     import jax
 
-    from gato_jax import batching, checkpoints, model, tokenization, training
-    from gato_jax.tokenization import image_tokenizer
+    from gato_jax import batching, checkpoints, model
 
 
 _DATA_FORMATS = ("array_record", "parquet")
@@ -94,7 +93,7 @@ def _export_data(flag: flags.FlagValues, config: Any):
     """Write the dataset --data to the folder --output as token records or as Parquet rows, as --format says."""
     require(flag, "data")
 
-    output, settings = as_path(flag.output), _tokenization(config)
+    output, (settings, images) = as_path(flag.output), read_tokenization(config)
     reader = open_data(flag.data, flag.split)
     job = batching.Export(
         spec=reader.spec,
@@ -102,29 +101,10 @@ def _export_data(flag: flags.FlagValues, config: Any):
         fingerprint=reader.fingerprint,
         format=flag.format,
         context=flag.context,
-        **settings,
+        tokenization=settings,
+        image_tokenizer=images,
     )
     counts = job.write(output, reader, overwrite=flag.overwrite)
     write_json(flag.json, counts._asdict())
     unit, use = ("rows", "") if flag.format == "parquet" else ("timesteps", f"; train on it as tokens:{output}")
     print(f"{reader.spec.name}: {counts.rows} {unit}, {counts.tokens} tokens in {output}{use}")
-
-
-def _tokenization(config: Any) -> dict[str, Any]:
-    """Return `tokenization` and `image_tokenizer` of a config, as keyword arguments of `Export`.
-
-    Without a config, `tokenization` is the paper's and `image_tokenizer` is left out.
-
-    Raises:
-      UsageError: the config's image tokenizer is in the workdir of a run.
-    """
-    if config is None:
-        return {"tokenization": tokenization.Tokenization()}
-
-    if "{workdir}" in (config.get("image_tokenizer") or ""):
-        raise UsageError(
-            f"--config.image_tokenizer is {config.image_tokenizer}, but an export has no workdir. Name a folder."
-        )
-    run = training.TrainConfig.from_mapping(config)
-    images = None if run.image_tokenizer is None else image_tokenizer.ImageTokenizer.load(as_path(run.image_tokenizer))
-    return {"tokenization": run.model.tokenization, "image_tokenizer": images}

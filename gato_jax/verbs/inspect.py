@@ -11,26 +11,26 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime.paths import as_path
-from gato_jax.verbs.data import join_paths, open_data
+from gato_jax.verbs.data import join_paths, open_data, read_tokenization
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
 
 with epy.lazy_imports():
-    from gato_jax import batching, episodes, reports, tokenization, training
+    from gato_jax import batching, episodes, reports, training
 
 
 def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     """Write an HTML page that shows training rows token by token.
 
     With --config and --workdir these are the rows that `gato train` trains on; with --data they are rows of any
-    datasets in the paper's tokenization.
+    datasets, in the tokenization of --config or, without it, the paper's.
     """
     config_file = define_config(flag, argv)
     flags.DEFINE_string("workdir", None, "Folder of the run, with --config.", flag_values=flag)
     flags.DEFINE_list(
         "data",
         [],
-        "Datasets to show instead of --config: folders, or sources as KIND:PATH, comma-separated.",
+        "Datasets to show instead of those of a run: folders, or sources as KIND:PATH, comma-separated.",
         flag_values=flag,
     )
     flags.DEFINE_integer("context", 1024, "Length of a row in tokens, with --data.", lower_bound=1, flag_values=flag)
@@ -49,14 +49,12 @@ def inspect(flag: flags.FlagValues, argv: Sequence[str]):
     _require_one_source(flag)
     require_output_file(as_path(flag.output))
 
-    rows = _rows_of_data(flag) if flag.data else _rows_of_run(flag, config_file.value)
+    rows = _rows_of_data(flag, config_file.value) if flag.data else _rows_of_run(flag, config_file.value)
     write_json(flag.json, reports.inspection_json(rows))
     print(reports.write_inspection(rows, as_path(flag.output)))
 
 
 def _require_one_source(flag: flags.FlagValues):
-    if flag.data and flag.config is not None:
-        raise UsageError("--data and --config are both given, expected one of them. Leave one out.")
     if not flag.data and flag.config is None:
         raise UsageError("--data is missing. Name datasets, or a run with --config and --workdir.")
     for name in ("workdir",) if flag.data else ("context", "episodes"):
@@ -87,15 +85,15 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedR
     )
 
 
-def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
-    """Return the rows --row to --row + --rows of the datasets --data, mixed evenly, in the paper's tokenization.
+def _rows_of_data(flag: flags.FlagValues, config: Any) -> list[reports.InspectedRow]:
+    """Return the rows --row to --row + --rows of the datasets --data, mixed evenly, as a config tokenizes them.
 
     Only the first --episodes episodes of each are tokenized, into a temporary folder.
 
     Raises:
       UsageError: a dataset is named twice.
     """
-    places = list(_datasets(flag.data))
+    places, (settings, images) = list(_datasets(flag.data)), read_tokenization(config)
     readers = {where: open_data(where) for where in places}
     if len(readers) < len(places):
         raise UsageError(f"--data is {','.join(flag.data)}, and a dataset is there twice. Name each once.")
@@ -106,11 +104,9 @@ def _rows_of_data(flag: flags.FlagValues) -> list[reports.InspectedRow]:
             name = where if task in made else task
             directory = pathlib.Path(folder) / f"{len(made)}_{episodes.dataset_name(task)}"
             first = [reader[position] for position in range(count)]
-            made[name] = batching.write_records(
-                directory, reader.spec, first, reader.fingerprint, tokenization.Tokenization()
-            )
+            made[name] = batching.write_records(directory, reader.spec, first, reader.fingerprint, settings, images)
         mixture = batching.Mixture.uniform(made, batch_size=len(made), context=flag.context, seed=0)
-        return _inspected(mixture, range(flag.row, flag.row + flag.rows))
+        return _inspected(mixture, range(flag.row, flag.row + flag.rows), images)
 
 
 def _datasets(data: Sequence[str]) -> Iterator[str]:

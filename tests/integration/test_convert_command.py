@@ -57,16 +57,18 @@ def test_what_it_says_and_leaves(tmp_path):
         f"2 rejected: {DAMAGE['nan']}",
         f"1 rejected: {DAMAGE['unreadable']}",
         "--deduplicate removed 1 episode",
-        f"{NAME}: 28 episodes, {steps} steps, 3 rejected, in {directory}",
+        f"{NAME}: 28 episodes (26 train, 2 test), {steps} steps, 3 rejected, in {directory}",
     ]
     assert json.loads((tmp_path / "json").read_text()) == {
         "episodes": 28,
+        "splits": {"train": 26, "test": 2},
         "steps": steps,
         "rejected": [
             {"where": episode.format(1), "reason": DAMAGE["nan"]},
             {"where": "StackCubes.h5, demo_4", "reason": DAMAGE["unreadable"]},
             {"where": episode.format(5), "reason": DAMAGE["nan"]},
         ],
+        "left_out": [],
         "filtered": {"deduplicate": 1},
         "clipped": [],
         "dataset": str(directory),
@@ -94,10 +96,8 @@ def test_of_many_rejected_ten_are_listed_and_all_counted(tmp_path):
     lines = refused.out.splitlines()
     assert sum(line.startswith("rejected: ") for line in lines) == 10 and lines[-1] == f"15 rejected: {DAMAGE['nan']}"
     report = json.loads((tmp_path / "json").read_text())
-    assert (
-        report.keys() == {"episodes", "steps", "rejected", "filtered", "clipped", "dataset"}
-        and report["dataset"] is None
-    )
+    names = {"episodes", "splits", "steps", "rejected", "left_out", "filtered", "clipped", "dataset"}
+    assert report.keys() == names and report["dataset"] is None and report["splits"] == {}
     assert report["episodes"] == report["steps"] == 0 and len(report["rejected"]) == 15
     assert report["rejected"][0]["reason"] == DAMAGE["nan"]
     said = gato(*words, "--max_rejected=0.5").out.splitlines()
@@ -108,8 +108,11 @@ def test_asked_for_again_it_is_kept_and_of_other_settings_refused(tmp_path):
     file = write_recording(tmp_path / "made.json", train=1)
     words = ["convert", f"--source=made:{file}", f"--output={tmp_path / 'out'}", *IN_THIS_PROCESS]
     directory = tmp_path / "out" / NAME / "1.0.0"
-    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, in {directory}\n"
-    assert gato(*words).out == f"{NAME}: 1 episode, 3 steps, 0 rejected, already converted, kept in {directory}\n"
+    assert gato(*words).out == f"{NAME}: 1 episode (1 train), 3 steps, 0 rejected, in {directory}\n"
+    assert (
+        gato(*words).out
+        == f"{NAME}: 1 episode (1 train), 3 steps, 0 rejected, already converted, kept in {directory}\n"
+    )
     refused = gato(*words, "--deduplicate").complaint()
     assert "1.0.0: exists already, made of other data or fields, or with other settings:" in refused
     assert (

@@ -112,7 +112,7 @@ def test_an_image_tokenizer_must_have_a_folder_of_its_own(dataset, tmp_path):
     file.write_text(CONFIG.read_text().replace("    return config\n", f"{line}    return config\n"))
     out = tmp_path / "out"
     said = export(dataset, out, "parquet", f"--config={file}").complaint()
-    assert "--config.image_tokenizer is {workdir}/images, but an export has no workdir. Name a folder" in said
+    assert "--config.image_tokenizer is {workdir}/images, but there is no workdir with --data. Name a folder" in said
     said = export(dataset, out, "parquet", f"--config={file}", f"--config.image_tokenizer={tmp_path}/none").complaint()
     assert f"no image_tokenizer.json in {tmp_path}/none" in said and not out.exists()
 

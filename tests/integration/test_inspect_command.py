@@ -61,7 +61,6 @@ def test_several_datasets_take_turns(workdir, tmp_path):
     [
         (["--data={run}/data"], "--output is missing"),
         (["--output={tmp}/p.html"], "--data is missing. Name datasets, or a run with --config and --workdir"),
-        (["--output={tmp}/p.html", "--data={run}/data", f"--config={CONFIG}"], "--data and --config are both given"),
         (["--output={tmp}/p.html", f"--config={CONFIG}"], "--workdir is missing"),
         (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={tmp}/none"], "is {tmp}/none, expected a folder"),
         (["--output={tmp}/p.html", "--data={run}/none"], "{run}/none: no dataset"),

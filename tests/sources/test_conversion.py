@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gato_jax.episodes import Continuous, StoreError, open_dataset, write_dataset
+from gato_jax.episodes import Continuous, DatasetError, StoreError, open_dataset, write_dataset
 from gato_jax.runtime import FolderInUseError, writer_lock
 from gato_jax.sources import chatterbot_dialogues
 from gato_jax.sources.conversion import (
@@ -176,7 +176,7 @@ def test_damaged_episodes_are_left_out_and_listed(tmp_path):
     reader = open_made(write_recording(tmp_path / "made.json", train=20, damaged=damaged, lost=2))
     done = converted(reader, tmp_path / "out", max_rejected=0.5)
     where = {"unreadable": "StackCubes.h5, demo_{}"}
-    assert [tuple(one) for one in done.rejected] == [
+    assert [one[:2] for one in done.rejected] == [
         ("StackCubes.h5, demo_20", "its header is cut short"),
         ("StackCubes.h5, demo_21", "its header is cut short"),
         *(
@@ -190,7 +190,7 @@ def test_damaged_episodes_are_left_out_and_listed(tmp_path):
     for number, position in enumerate(kept):
         assert_equal(dataset[number], made_episode(position))
     listed = json.loads((done.directory / "rejected.json").read_text())
-    assert listed == {"rejected": [one.to_json() for one in done.rejected], "filtered": {}}
+    assert listed == {"rejected": [one.to_json() for one in done.rejected], "left_out": [], "filtered": {}}
 
 
 def test_a_shard_of_which_nothing_is_left_has_no_file(tmp_path):
@@ -296,11 +296,23 @@ def test_a_filter_on_what_was_not_recorded_is_refused(tmp_path, made, judge, sai
         converted(reader, tmp_path / "out", filters=[judge])
 
 
-def test_a_split_of_which_nothing_is_left_is_refused(tmp_path):
+def test_a_split_of_which_nothing_is_left_is_omitted_and_counted(tmp_path):
     file = write_recording(tmp_path / "made.json", train=30, test=1, damaged={})
     readers = [open_made(file, "train"), open_made(file, "test")]
-    with pytest.raises(StoreError, match="split 'test' would hold no episodes. Omit the split"):
-        converted(readers, tmp_path / "out", filters=[SuccessOnly()])
+    done = converted(readers, tmp_path / "out", filters=[SuccessOnly()])
+    kept = sum(episode.success is True for episode in readers[0])
+    assert done.splits == {"train": kept, "test": 0} and done.episodes == kept > 0
+    assert len(open_dataset(done.directory, "train")) == kept
+    with pytest.raises(DatasetError, match="test"):
+        open_dataset(done.directory, "test")
+    again = converted(readers, tmp_path / "out", filters=[SuccessOnly()])
+    assert again.reused and again == done
+
+
+def test_a_dataset_of_which_nothing_is_left_is_refused(tmp_path):
+    reader = open_made(write_recording(tmp_path / "made.json", train=1), "train")
+    with pytest.raises(StoreError, match="split 'train' would hold no episodes. Name a split that has some"):
+        converted(reader, tmp_path / "out", filters=[SuccessOnly()])
 
 
 def test_filters_judge_all_episodes_and_are_counted_apart(tmp_path, made):

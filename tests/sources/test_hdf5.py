@@ -107,7 +107,9 @@ def test_aloha_with_raw_and_with_padded_pictures(tmp_path, compress):
     assert reader.lengths.tolist() == [5, 40]
     assert_near(reader[1].observation["cam_high"], pictures(40, 48, 64) % 251)
     assert reader[0].action["action"].shape == (5, 14) and reader[0].is_last.tolist() == [False] * 4 + [True]
-    with pytest.raises(SourceError, match=r"limits of its actions. Pass fields.*action \(5, 14\).*observations/qpos"):
+    with pytest.raises(
+        SourceError, match=r"limits of its actions. Pass fields.*action \(float32 \(14,\)\).*observations/qpos"
+    ):
         open_hdf5(tmp_path)
 
 

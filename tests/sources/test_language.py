@@ -260,7 +260,7 @@ def test_dialogues_that_are_refused(tmp_path, said, reason):
     reader = open_dialogues(tmp_path)
     assert len(reader) == len(reader.rejected) == 1
     with pytest.raises(EpisodeRejected, match=reason):
-        raise EpisodeRejected(*reader.rejected[0])
+        raise EpisodeRejected(*reader.rejected[0][:2])
 
 
 SHARED = [

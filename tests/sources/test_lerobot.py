@@ -225,7 +225,7 @@ def test_damage_that_is_seen_at_once_is_listed(v2):
     video_file(v2, WRIST, 1).unlink()
     reader = open_lerobot(v2)
     assert reader.lengths.tolist() == [4] and len(reader[0]) == 4
-    (one, cut), (two, lost) = reader.rejected
+    (one, cut, _), (two, lost, _) = reader.rejected
     assert one.endswith("episode_000000.parquet: episode 0") and "the Parquet file cannot be read" in cut
     assert two.endswith("episode_000001.parquet: episode 1") and "does not exist" in lost
     data_file(v2, 2).unlink()
@@ -237,7 +237,7 @@ def test_empty_episodes_and_too_few_rows_are_listed(v2):
     lines = (v2 / "meta/episodes.jsonl").read_text().replace('"length": 5', '"length": 0')
     (v2 / "meta/episodes.jsonl").write_text(lines.replace('"length": 7', '"length": 8'))
     reader = open_lerobot(v2)
-    assert [reason for _, reason in reader.rejected] == [
+    assert [reason for _, reason, _ in reader.rejected] == [
         "it has no steps, expected 1 or more",
         "its file has 7 rows, expected 8 or more. Download it again.",
     ]

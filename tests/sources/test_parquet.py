@@ -162,7 +162,9 @@ def test_files_name_their_split(tmp_path, name, split):
 
 
 def test_fields_are_needed_and_have_to_be_there(by_step, tmp_path):
-    with pytest.raises(SourceError, match=r'fields is None.* Pass {"suite".*image \(struct<.*action \(.*open \(int64'):
+    with pytest.raises(
+        SourceError, match=r"fields is None.*--propose_fields=FILE.*image \(image \(-1, -1, 3\)\).*open \(int64"
+    ):
         open_parquet(by_step)
     unknown = dataclasses.replace(ARM, reward="arm/rewards")
     with pytest.raises(SourceError, match=r"it has no field 'arm/rewards'; its columns are image"):
@@ -183,7 +185,7 @@ def test_a_shard_that_is_missing_or_cut_short_is_told(by_step):
     middle.write_bytes(middle.read_bytes()[:-50])
     reader = open_parquet(by_step, fields=ARM)  # the episodes that touch it are not whole, or may not be
     assert reader.lengths.tolist() == [5] and len(reader[0]) == 5
-    assert [reason[:27] for _, reason in reader.rejected] == [
+    assert [reason[:27] for _, reason, _ in reader.rejected] == [
         "the Parquet file cannot be ", "it may continue in the prev", "it may continue in the prev",
     ]  # fmt: skip
     middle.unlink()
@@ -254,7 +256,7 @@ def test_empty_and_uneven_episodes_are_told(by_episode):
     )
     reader = open_parquet(by_episode, fields=fields)
     assert reader.lengths.tolist() == [5, 3]
-    assert [(row.rpartition(": ")[2], why) for row, why in reader.rejected] == [
+    assert [(row.rpartition(": ")[2], why) for row, why, _ in reader.rejected] == [
         ("row 1", "it has no steps"), ("row 3", "it has no steps"),
     ]  # fmt: skip
     with pytest.raises(
@@ -338,7 +340,7 @@ def test_episodes_are_those_of_all_files(case, tmp_path):
     assert reader.lengths.tolist() == lengths and len(reader.rejected) == rejected
     actions = np.concatenate([episode.action["action"] for episode in reader])
     assert len(actions) == sum(lengths) and (np.diff(actions) > 0).all()
-    assert len({location for location, _ in reader.rejected}) == rejected
+    assert len({one.location for one in reader.rejected}) == rejected
 
 
 def test_a_gap_between_files_is_rejected(tmp_path):

@@ -1,6 +1,6 @@
 """Conversion of recordings into datasets of gato_jax, on Apache Beam. May import episodes and the other sources."""
 
-from gato_jax.sources.conversion.conditions import TooManyRejectedError
+from gato_jax.sources.conversion.conditions import TooManyRejectedError, count_by_reason
 from gato_jax.sources.conversion.filters import Deduplicate, EpisodeFacts, ExpertShare, Filter, SuccessOnly
 from gato_jax.sources.conversion.job import Conversion, convert
 from gato_jax.sources.conversion.manifest import ConversionError
@@ -17,4 +17,5 @@ __all__ = [
     "TooManyRejectedError",
     "Transform",
     "convert",
+    "count_by_reason",
 ]

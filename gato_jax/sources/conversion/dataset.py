@@ -16,7 +16,7 @@ from gato_jax.episodes.tfds_writer import disk_errors, write_description
 from gato_jax.episodes.writer import write_sidecars
 from gato_jax.sources.conversion.manifest import HEADER_FILE, Manifest, ShardEntry, write_json
 from gato_jax.sources.conversion.shards import Shard
-from gato_jax.sources.reader import Rejection
+from gato_jax.sources.reader import Omission, Rejection
 
 REJECTED_FILE = "rejected.json"
 ACTIONS_FILE = "actions.json"
@@ -30,6 +30,7 @@ def assemble_dataset(
     entries: Mapping[Shard, ShardEntry],
     rejected: Sequence[Rejection],
     filtered: Mapping[str, int],
+    left_out: Sequence[Omission],
 ):
     """Complete the unfinished dataset of a conversion whose shards are all finished.
 
@@ -43,15 +44,17 @@ def assemble_dataset(
       entries: the entries of all shards.
       rejected: the damaged episodes.
       filtered: {name of a filter: number of episodes that it dropped}.
+      left_out: what the recording holds and is not read.
 
     Raises:
-      StoreError: a split would be empty, or the disk is full or not writable.
+      StoreError: all splits would be empty, or the disk is full or not writable.
     """
     directory, final = manifest.directory, manifest.final_files(entries)
     shards_by_split = {split: [shard for shard in final if shard.split == split] for split in header["splits"]}
-    for split, shards in shards_by_split.items():
-        if not shards:
-            raise StoreError(f"{directory}: split {split!r} would hold no episodes. Omit the split.")
+    shards_by_split = {split: shards for split, shards in shards_by_split.items() if shards}
+    if not shards_by_split:
+        splits = " and ".join(map(repr, header["splits"]))
+        raise StoreError(f"{directory}: split {splits} would hold no episodes. Name a split that has some.")
     with disk_errors(directory):
         for shard, file in final.items():
             if (finished := manifest.record_file(shard)).exists():
@@ -72,18 +75,21 @@ def assemble_dataset(
     files = {split: [final[shard] for shard in shards] for split, shards in shards_by_split.items()}
     write_sidecars(manifest.dataset, directory, spec, rows, files)
     with disk_errors(directory):
-        write_rejected(manifest.dataset, rejected, filtered)
+        write_rejected(manifest.dataset, rejected, filtered, left_out)
         write_json(manifest.dataset / HEADER_FILE, header)
 
 
-def write_rejected(folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int]) -> Path:
-    """Write the list of damaged episodes and the counts of filtered ones to `folder/rejected.json`.
+def write_rejected(
+    folder: Path, rejected: Sequence[Rejection], filtered: Mapping[str, int], left_out: Sequence[Omission]
+) -> Path:
+    """Write damaged episodes, counts of filtered ones and what is not read to `folder/rejected.json`.
 
     Returns:
       The path of the file.
     """
     file = folder / REJECTED_FILE
-    write_json(file, {"rejected": [rejection.to_json() for rejection in rejected], "filtered": dict(filtered)})
+    lists = {"rejected": [one.to_json() for one in rejected], "left_out": [one.to_json() for one in left_out]}
+    write_json(file, lists | {"filtered": dict(filtered)})
     return file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,17 @@ from gato_jax.episodes.action_extents import MIN_BINS, merge_extents
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, FileFormat
+from gato_jax.episodes.store import TFDS_FILE
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import check_destination, local_root
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import remove_if_empty, replace_folder
-from gato_jax.sources.conversion.conditions import require_few_rejections, require_limits, require_usable_limits
+from gato_jax.sources.conversion.conditions import (
+    require_few_rejections,
+    require_limits,
+    require_readable,
+    require_usable_limits,
+)
 from gato_jax.sources.conversion.dataset import REJECTED_FILE, assemble_dataset, read_clipped, write_actions
 from gato_jax.sources.conversion.filters import Filter
 from gato_jax.sources.conversion.manifest import (
@@ -37,7 +43,7 @@ from gato_jax.sources.conversion.shards import SHARD_EPISODES, Shard, plan_shard
 from gato_jax.sources.conversion.survey import apply_filters
 from gato_jax.sources.embodiments import EmbodimentSelector
 from gato_jax.sources.image_sizes import log_image_sizes
-from gato_jax.sources.reader import EpisodeReader, Rejection
+from gato_jax.sources.reader import EpisodeReader, Omission, Rejection, find_omissions
 
 _SCHEMA = 2
 
@@ -52,6 +58,8 @@ class Conversion:
       steps: number of steps at which an action was taken, in all splits.
       rejected: the damaged episodes, which are not in the dataset.
       filtered: {name of a filter: number of episodes that it dropped and all filters before it kept}.
+      left_out: files, folders, fields, streams and episodes that the recording holds and that were not read.
+      splits: {split: number of episodes}. A split of which nothing is left has 0 and is not in the dataset.
       clipped: elements of actions that lie outside of their limits, as `clipped_actions` describes them.
       reused: whether the same dataset existed already, so that nothing was converted. Comparisons ignore it.
     """
@@ -61,6 +69,8 @@ class Conversion:
     steps: int
     rejected: tuple[Rejection, ...]
     filtered: Mapping[str, int]
+    left_out: tuple[Omission, ...] = ()
+    splits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     clipped: tuple[Mapping[str, Any], ...] = ()
     reused: bool = dataclasses.field(default=False, compare=False)
 
@@ -116,10 +126,11 @@ def convert(
         property that a filter judges by, Beam refuses an option, a finished conversion is damaged, or `overwrite` is
         false and a conversion of other data or with other settings is in the same place.
       TooManyRejectedError: a larger share of the episodes than `max_rejected` is damaged. They are listed in
-        `VERSION.converting/rejected.json`.
+        `VERSION.converting/rejected.json`. Or none of several episodes that are tried first can be read, in most cases
+        because the fields do not suit the recording; then nothing is written.
       FolderInUseError: another process is converting there.
       StoreError: the folder of the dataset holds something that no conversion wrote, and `overwrite` is false; it holds
-        a dataset of another task or no dataset at all; a split would be empty; or the disk is full or not writable.
+        a dataset of another task or no dataset at all; all splits would be empty; or the disk is full or not writable.
     """
     splits = _index_by_split(readers)
     spec = transform.spec if transform else readers[0].spec
@@ -151,6 +162,7 @@ def convert(
     check_options(beam_options)
     workspace = None if selector is None else selector.workspace
     worker = ShardWorker(readers=splits, manifest=manifest, transform=transform, workspace=workspace)
+    require_readable(worker, directory)
     with _locked(manifest):
         if _is_there(directory, spec, header, overwrite):  # another process has finished it since
             return dataclasses.replace(_read_result(directory, splits), reused=True)
@@ -219,7 +231,7 @@ def _convert_all(
     Raises:
       TooManyRejectedError: too many episodes are damaged.
       ConversionError: the recording lacks a property that a filter judges by.
-      StoreError: a split would be empty, or the disk is full or not writable.
+      StoreError: all splits would be empty, or the disk is full or not writable.
     """
     readers, manifest = worker.readers, worker.manifest
     shards = [
@@ -240,12 +252,13 @@ def _convert_all(
                 f"{worker.spec.name}: all {filtered['select']} episodes leave the workspace {box}. Widen it (--select)."
             )
     rejected = [one for reader in readers.values() for one in getattr(reader, "rejected", ())]
-    episodes = sum(map(len, readers.values())) + len(rejected)
+    episodes = sum(map(len, readers.values())) + sum(one.episodes for one in rejected)
     rejected += [one for entry in entries.values() for one in entry.rejected]
-    require_few_rejections(rejected, filtered, episodes, max_rejected, manifest)
+    left_out = find_omissions([*readers.values()])
+    require_few_rejections(rejected, filtered, left_out, episodes, max_rejected, manifest)
     actions = merge_extents(extent for entry in entries.values() for extent in entry.actions)
     require_usable_limits(worker.spec, actions, min_action_bins, manifest)
-    assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered)
+    assemble_dataset(manifest, header, worker.spec, entries, rejected, filtered, left_out)
     with disk_errors(manifest.directory):
         write_actions(manifest.dataset, worker.spec, actions)
 
@@ -292,13 +305,15 @@ def _describe(spec: TaskSpec, splits: Mapping[str, EpisodeReader], settings: Map
     return json.loads(json.dumps({"schema": _SCHEMA, **settings, "splits": read, "task": spec.to_json()}))
 
 
-def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
+def _read_result(directory: Path, splits: Collection[str]) -> Conversion:
     """Read the result of a finished conversion of these splits, or raise ConversionError if its folder is damaged.
 
     Its `episodes` and `steps` count these splits, but `rejected` and `filtered` cover all splits of the dataset.
     """
     try:
-        datasets = [open_dataset(directory, split) for split in splits]
+        held = {entry["name"] for entry in json.loads((directory / TFDS_FILE).read_text())["splits"]}
+        by_split = {split: open_dataset(directory, split) for split in splits if split in held}
+        datasets = by_split.values()
         for dataset in datasets:
             _ = dataset.fingerprint  # verifies the record files
         omitted = json.loads((directory / REJECTED_FILE).read_text())
@@ -308,6 +323,8 @@ def _read_result(directory: Path, splits: Iterable[str]) -> Conversion:
             steps=sum(int(dataset.acting_lengths.sum()) for dataset in datasets),
             rejected=tuple(map(Rejection.from_json, omitted["rejected"])),
             filtered=omitted["filtered"],
+            left_out=tuple(map(Omission.from_json, omitted.get("left_out", ()))),
+            splits={split: len(by_split[split]) if split in held else 0 for split in splits},
             clipped=read_clipped(directory),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

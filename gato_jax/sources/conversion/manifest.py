@@ -7,6 +7,7 @@ The folder `VERSION.converting` holds `conversion.json`, a description of the da
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -90,7 +91,7 @@ class Manifest:
     def begin(self, header: Mapping[str, Any], *, restart: bool = False):
         """Create the content of the work folder, or keep what exists, and remove partially written files.
 
-        A work folder whose header is missing or is not JSON is emptied first.
+        A work folder is emptied first if its header is missing or is not JSON, or differs and no episode is there.
 
         Args:
           header: description of the data and the settings.
@@ -102,7 +103,7 @@ class Manifest:
         """
         with disk_errors(self.directory):
             begun = read_header(self.folder)
-            if begun is None or (restart and begun != header):
+            if begun is None or (begun != header and (restart or not self._has_episodes())):
                 self.clear()
                 for name in (self.dataset.name, *get_args(Phase)):
                     (self.folder / name).mkdir(parents=True)
@@ -116,6 +117,14 @@ class Manifest:
                 )  # fmt: skip
             for leftover in list(self.folder.rglob(f"*{PARTIAL}-*")):
                 shutil.rmtree(leftover)
+
+    def _has_episodes(self) -> bool:
+        """Return whether a finished shard of either phase has an accepted episode."""
+        for file in (file for phase in get_args(Phase) for file in (self.folder / phase).glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # an entry that is not valid has none
+                if json.loads(file.read_text())["rows"]:
+                    return True
+        return False
 
     def clear(self):
         """Delete the content of the work folder except its lock.

@@ -107,6 +107,10 @@ class ShardWorker:
             file = records.close()
         return self._write_entry("convert", shard, rows, rejected, actions=actions, **file)
 
+    def is_valid(self, split: str, position: int, rejected: list[Rejection]) -> bool:
+        """Return whether the episode at a position of a split can be read; otherwise append it to `rejected`."""
+        return any(True for _ in self._read_valid(Shard(split, 0, position, position + 1), rejected))
+
     def _write_entry(
         self, phase: Phase, shard: Shard, rows: list[tuple[int, EpisodeRow]], rejected: list[Rejection], **file: Any
     ) -> ShardEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -16,6 +17,22 @@ from gato_jax.sources.video_frames import frame_pixels
 
 _IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
 _MAX_LINKS, _MAX_DEPTH = 16, 32
+
+
+@contextlib.contextmanager
+def open_file(file: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading inside the `with` block.
+
+    Raises:
+      SourceError: in place of every OSError and RuntimeError, on opening or inside the block. The message has no path.
+    """
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as root:
+            yield root
+    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
+        raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None
 
 
 class EpisodePlace(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -14,8 +13,11 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Embodiment, Image, Modality, Provenance, Text
 from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.contents import MissingFieldsError
 from gato_jax.sources.decoders import bgr_to_rgb
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.files import resolve_within
+from gato_jax.sources.hdf5.datasets import describe_datasets
 from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, decode_video, find_node, iter_datasets
 from gato_jax.sources.hdf5.several_episodes import (
     has_demonstrations,
@@ -28,16 +30,12 @@ from gato_jax.sources.hdf5.several_episodes import (
     read_maniskill_field,
 )
 from gato_jax.sources.pixels import decode_image
-from gato_jax.sources.reader import SourceError, resolve_within
+from gato_jax.sources.reader import SourceError
 
 
 def _refuse_to_infer(group: Any, file_name: str) -> Fields:
-    """Raise SourceError, because the layout does not define its fields. The message lists up to 30 datasets."""
-    found = ", ".join(f"{path} {dataset.shape}" for path, dataset in itertools.islice(iter_datasets(group), 30))
-    raise SourceError(
-        f"its layout does not define the meaning of its fields and the limits of its actions. Pass fields, or write "
-        f"fields.json beside it. Its datasets are: {found}"
-    )
+    """Raise MissingFieldsError, because the layout does not define its fields."""
+    raise MissingFieldsError("its layout does not define them and the limits of its actions", describe_datasets(group))
 
 
 def _refuse_to_infer_from_group(group: Any, file_name: str) -> Fields:

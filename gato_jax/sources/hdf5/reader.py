@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,9 +14,12 @@ from gato_jax.episodes import Episode, EpisodeError, Image, Text
 from gato_jax.episodes.errors import nearest
 from gato_jax.runtime.paths import split_name
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.contents import MissingFieldsError, missing_fields
 from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, find_node, iter_datasets
+from gato_jax.sources.files import find_files, has_suffix
+from gato_jax.sources.hdf5.contents import find_left_out
+from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, find_node, iter_datasets, open_file
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS, Hdf5Layout
 from gato_jax.sources.reader import (
     EpisodeRejected,
@@ -26,7 +28,7 @@ from gato_jax.sources.reader import (
     Rejection,
     SourceError,
     fingerprint_files,
-    resolve_within,
+    weigh_damaged_files,
 )
 
 _Address: TypeAlias = tuple[Path, EpisodePlace]  # a file, and the place of an episode in it
@@ -54,9 +56,15 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
     root, name = split_name(str(path))
     if name and name not in HDF5_LAYOUTS:
         raise SourceError(f"{path}: no layout {name!r}; nearest known: {nearest(name, HDF5_LAYOUTS)}")
-    files, rejected = _list_files(Path(root))
+    found_files = find_files(Path(root), has_suffix(".hdf5", ".h5"))
+    files, rejected = found_files.files, found_files.rejected
+    if not files:
+        refused = f" The first that is refused: {rejected[0]}" if rejected else ""
+        raise SourceError(
+            f"{root}: no *.hdf5 or *.h5 file at or below this path. Give the path of a recording.{refused}"
+        )
     are_inferred = fields is None
-    name, fields = _choose_layout(files, name, fields)
+    name, fields = _choose_layout(path, files, name, fields)
     layout = HDF5_LAYOUTS[name]
     import tqdm
 
@@ -80,7 +88,7 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
     if splits and split not in splits:
         raise NoSplitError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     if not steps:
-        reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
+        reasons = "; ".join(map(str, rejected[:3]))
         raise SourceError(f"{path}: split {split!r} has no episode that can be read. {reasons}")
     readable = list(dict.fromkeys(file for file, _ in steps))
     sidecars = [sidecar for file in readable for sidecar in layout.list_sidecars(file)]
@@ -91,7 +99,9 @@ def open_hdf5(path: str | Path, split: str = "train", *, fields: Fields | None =
         lengths=np.array([*steps.values()], np.int64),
         fingerprint=fingerprint_files([*readable, *sidecars], name, split, fields.to_json(), label=root),
         read=functools.partial(_read, layout=name, fields=fields),
-        rejected=tuple(rejected),
+        rejected=tuple(weigh_damaged_files(rejected, files, len(steps))),
+        fields=fields,
+        find_left_out=functools.partial(find_left_out, Path(root), found_files, name, split, fields, tuple(steps)),
     )
 
 
@@ -106,7 +116,7 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
     (file, place), location = address, address[1].locate(address[0])
     images = [path.name for path, modality in fields.paths if isinstance(modality, Image)]
     try:
-        with _open_file(file) as root:
+        with open_file(file) as root:
             episode = Hdf5Episode(
                 file=file,
                 group=find_node(root, place.path),
@@ -126,29 +136,7 @@ def _read(address: _Address, *, layout: str, fields: Fields) -> Episode:
         raise EpisodeRejected(location, f"it has changed since it was opened ({error.args[0]})") from None
 
 
-def _list_files(path: Path) -> tuple[list[Path], list[Rejection]]:
-    """Return the HDF5 files at or below a path, sorted, and a rejection of each that is a link out of it.
-
-    They are the `*.hdf5` and `*.h5` files of a folder, or `path` itself if it is a file, with any extension.
-
-    Raises:
-      SourceError: the path does not exist, or there is no such file but links out of the folder.
-    """
-    if path.is_file():
-        return [path], []
-    files, rejected = [], []
-    for file in sorted(file for pattern in ("*.hdf5", "*.h5") for file in path.rglob(pattern) if file.is_file()):
-        try:
-            resolve_within(path, str(file.relative_to(path)))
-            files.append(file)
-        except SourceError as error:
-            rejected.append(Rejection(str(file), str(error)))
-    if not files:
-        raise SourceError(f"{path}: no *.hdf5 or *.h5 file at or below this path. Give the path of a recording.")
-    return files, rejected
-
-
-def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
+def _choose_layout(path: str | Path, files: list[Path], name: str, fields: Fields | None) -> tuple[str, Fields]:
     """Return the name of the layout and the fields.
 
     An empty `name` and `fields` of None are inferred, both from the same file: the first, among the first 20 files,
@@ -162,9 +150,11 @@ def _choose_layout(files: list[Path], name: str, fields: Fields | None) -> tuple
     reasons = []
     for file in files[:_MAX_INSPECTED]:
         try:
-            with _open_file(file) as root:
+            with open_file(file) as root:
                 layout = name or _recognise_layout(root)
                 return layout, fields or HDF5_LAYOUTS[layout].infer_fields(root, file.name)
+        except MissingFieldsError as error:
+            raise missing_fields(f"hdf5:{path}", error.contents, f"{file.name}: {error}") from None
         except SourceError as error:
             reasons.append(f"{file}: {error}")
     raise SourceError(reasons[0])
@@ -218,7 +208,7 @@ def _scan_file(file: Path, layout: Hdf5Layout, split: str, fields: Fields, asks_
     steps: dict[_Address, int] = {}
     rejected, task = [], None
     try:
-        with _open_file(file) as root:
+        with open_file(file) as root:
             splits = layout.list_splits(root)
             task = layout.infer_fields(root, file.name).spec.name if asks_for_task else None
             for place in splits.get(split, ()):
@@ -254,19 +244,3 @@ def _count_steps(root: Any, place: EpisodePlace, fields: Fields) -> int:
     if not shape or shape[0] == 0:
         raise SourceError(f"it has no steps: the shape of {paths[0]!r} is {shape}")
     return shape[0] if place.rows is None else place.rows[1] - place.rows[0]
-
-
-@contextlib.contextmanager
-def _open_file(file: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading inside the `with` block.
-
-    Raises:
-      SourceError: in place of every OSError and RuntimeError, on opening or inside the block. The message has no path.
-    """
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as root:
-            yield root
-    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
-        raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None

@@ -18,17 +18,20 @@ from gato_jax.episodes import Episode, Image, Modality, Provenance, Text
 from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.files import find_files, resolve_within, unread_files
 from gato_jax.sources.images.credentials import read_credentials
 from gato_jax.sources.pixels import decode_image
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
+    EmptySplitError,
     EpisodeRejected,
     NoSplitError,
+    Omission,
     RecordedEpisodes,
     Rejection,
     SourceError,
     fingerprint_files,
-    resolve_within,
+    held_out_omission,
 )
 
 # An annotated image: location of the annotation (for messages), name of the image file, {key: text}.
@@ -147,7 +150,7 @@ def open_images(
     fields: Fields,
     *,
     folder: Path,
-    items: Iterable[AnnotatedImage | Rejection],
+    items: Iterable[AnnotatedImage | Rejection | Omission],
     annotations: Sequence[Path],
 ) -> RecordedEpisodes:
     """Open the images of a folder, with the texts of their annotations, as one-step episodes.
@@ -157,7 +160,8 @@ def open_images(
       split: Name of the split.
       fields: The fields from `image_fields`.
       folder: Folder of the image files.
-      items: One item for each annotation: the annotated image, or the reason why the annotation is rejected.
+      items: One item for each annotation: the annotated image, or why it is rejected or left out. An annotated image
+        of the other split, where the hash of its name decides, is an omission that names this split.
       annotations: The files from which the items were read. The fingerprint covers them and the images.
 
     Returns:
@@ -167,8 +171,11 @@ def open_images(
     Raises:
       SourceError: No item has an image file.
     """
-    present, images, rejected = _file_names(folder), [], []
+    present, images, rejected, left_out = _file_names(folder), [], [], []
     for item in items:
+        if isinstance(item, Omission):
+            left_out.append(item)
+            continue
         if isinstance(item, Rejection):
             rejected.append(item)
             continue
@@ -178,8 +185,13 @@ def open_images(
         else:
             rejected.append(Rejection(location, problem))
     if not images:
-        first = f" The first of {len(rejected)} rejected annotations: {': '.join(rejected[0])}" if rejected else ""
-        raise NoSplitError(f"cannot open {path}: split {split!r} has no images with texts.{first}")
+        first = f" The first of {len(rejected)} rejected annotations: {rejected[0]}" if rejected else ""
+        others = (
+            f" {len(left_out)} belong to {left_out[0].splits[0]!r}, by the hashes of their names." if left_out else ""
+        )
+        raise (EmptySplitError if left_out else NoSplitError)(
+            f"cannot open {path}: split {split!r} has no images with texts.{others}{first}"
+        )
     names = sorted({name for _, name, _ in images})
     return RecordedEpisodes(
         spec=fields.spec,
@@ -191,7 +203,27 @@ def open_images(
         ),
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
+        fields=fields,
+        find_left_out=functools.partial(_find_left_out, path, folder, annotations, images, left_out),
     )
+
+
+def _find_left_out(
+    path: Path,
+    folder: Path,
+    annotations: Sequence[Path],
+    images: Sequence[AnnotatedImage],
+    in_other_split: Sequence[Omission],
+) -> list[Omission]:
+    """List the files that no annotation of the split names, and the images that belong to the other split."""
+    named = (
+        {folder / name for _, name, _ in images} | set(annotations) | {folder / one.location for one in in_other_split}
+    )
+    found = find_files(path, named.__contains__)
+    omissions = [*found.left_out, *unread_files(path, found.others, "no annotation of the split names it", found.files)]
+    if in_other_split:
+        omissions += held_out_omission(path, "images", in_other_split[0].splits[0], len(in_other_split), len(images))
+    return omissions
 
 
 def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:
@@ -214,8 +246,8 @@ def _file_names(folder: Path) -> set[str]:
 
     One directory scan is much faster than a look-up for each of the hundred thousand images that a folder may hold.
     """
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
+    with os.scandir(folder) as entries:  # a link is looked up by its name, to refuse one that leads out of the folder
+        return {entry.name for entry in entries if entry.is_file() and not entry.is_symlink()}
 
 
 def _missing_image(folder: Path, name: str, present: Collection[str]) -> str | None:

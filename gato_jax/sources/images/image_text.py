@@ -19,7 +19,7 @@ from gato_jax.sources.images.image_files import (
 )
 from gato_jax.sources.images.webdataset import open_webdataset
 from gato_jax.sources.language.chatterbot import is_held_out
-from gato_jax.sources.reader import NoSplitError, RecordedEpisodes, Rejection, SourceError, is_in_split
+from gato_jax.sources.reader import NoSplitError, Omission, RecordedEpisodes, Rejection, SourceError, is_in_split
 
 
 def open_image_text(
@@ -141,8 +141,10 @@ def _open_imagefolder(path: Path, split: str, fields: Fields) -> RecordedEpisode
     return open_images(path, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"])
 
 
-def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection]:
+def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection | Omission]:
     """Yield the captioned images of a metadata.jsonl, and a Rejection for each line that is malformed or blank.
+
+    An image of the other split yields an Omission, located by its name.
 
     Args:
       file: The metadata.jsonl, with {"file_name": ..., "text": ...} in each line.
@@ -160,3 +162,5 @@ def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage
             yield Rejection(location, f"its file_name is {name!r:.40} and its text {text!r:.40}, expected two texts")
         elif split is None or is_in_split(split, is_held_out(name)):
             yield location, name, {"caption": text}
+        else:
+            yield Omission(name, f"it does not belong to {split!r}", ("train" if split == "test" else "test",))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
+import itertools
 import json
 import tarfile
 from collections.abc import Iterator
@@ -12,15 +15,20 @@ import numpy as np
 
 from gato_jax.episodes import Episode
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.files import FoundFiles, find_files, unread_files
 from gato_jax.sources.images.image_files import image_episode
 from gato_jax.sources.language.chatterbot import is_held_out
 from gato_jax.sources.reader import (
+    EmptySplitError,
     EpisodeRejected,
+    Omission,
     RecordedEpisodes,
     Rejection,
     SourceError,
     fingerprint_files,
+    held_out_omission,
     is_in_split,
+    weigh_damaged_files,
 )
 
 _IMAGES, _TEXTS = ("jpg", "jpeg", "png", "webp"), ("txt", "json")
@@ -50,19 +58,24 @@ def open_webdataset(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
     """
     import tqdm
 
-    shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
+    found = find_files(path, lambda file: file.suffix == ".tar" and file.parent in (path, path.parent))
+    shards = found.files
     is_in_split(split, False)  # refuses an unknown split before anything is read
-    samples, rejected = [], []
+    other = "train" if split == "test" else "test"
+    samples, rejected, in_other = [], [*found.rejected], 0
     for number, shard in enumerate(tqdm.tqdm(shards, desc=f"{path}: members", unit=" shards", delay=2)):
         for key, sample in _scan_shard(shard):
             if isinstance(sample, str):
                 rejected.append(Rejection(f"{shard}, {key}" if key else str(shard), sample))
             elif is_in_split(split, is_held_out(key)):
                 samples.append((number, *sample))
+            else:
+                in_other += 1
     if not samples:
-        first = f" The first of {len(rejected)} rejected samples: {': '.join(rejected[0])}" if rejected else ""
-        raise SourceError(
-            f"cannot open {path}: split {split!r} has no images with texts in {len(shards)} shards.{first}"
+        first = f" The first of {len(rejected)} rejected samples: {rejected[0]}" if rejected else ""
+        others = f" All {in_other} belong to {other!r}, by the hashes of their keys." if in_other else ""
+        raise (EmptySplitError if in_other else SourceError)(
+            f"cannot open {path}: split {split!r} has no images with texts in {len(shards)} shards.{others}{first}"
         )
     return RecordedEpisodes(
         spec=fields.spec,
@@ -71,8 +84,32 @@ def open_webdataset(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
         lengths=np.ones(len(samples), np.int64),
         fingerprint=fingerprint_files(shards, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, shards, np.array(samples, _SAMPLE)),
-        rejected=tuple(rejected),
+        rejected=tuple(weigh_damaged_files(rejected, shards, len(samples))),
+        fields=fields,
+        find_left_out=functools.partial(_find_left_out, path, found, other, in_other, len(samples)),
     )
+
+
+def _find_left_out(path: Path, found: FoundFiles, other: str, in_other: int, selected: int) -> list[Omission]:
+    """List the files that are not read, the members of shards that are neither image nor text, and the other split."""
+    omissions = [*found.left_out, *unread_files(path, found.others, "a shard is *.tar", found.files)]
+    omissions += held_out_omission(path, "samples", other, in_other, selected)
+    counts: collections.Counter[str] = collections.Counter()
+    for shard in found.files:
+        with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(shard, "r:") as members:  # it is rejected
+            for _, parts in itertools.groupby((one.name for one in members if one.isfile()), _key):
+                kinds = [name.rpartition("/")[2].partition(".")[2].lower() for name in parts]
+                image, text = (next((one for one in known if one in kinds), None) for known in (_IMAGES, _TEXTS))
+                if image is not None and text is not None:  # otherwise the whole sample is rejected
+                    counts.update(set(kinds) - {image, text})
+    reason = "a sample is one image and one text; {} samples have this member too"
+    return [*omissions, *(Omission(f"{path}: *.{kind}", reason.format(count)) for kind, count in counts.items())]
+
+
+def _key(name: str) -> str:
+    """Return the key of a member: its path up to the first dot of its name."""
+    folder, slash, name = name.rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bool] | str]]:
@@ -90,9 +127,8 @@ def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bo
                 end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 if not member.isfile():
                     continue
-                folder, slash, name = member.name.rpartition("/")
-                stem, _, kind = name.partition(".")
-                if (member_key := folder + slash + stem) != key:
+                kind = member.name.rpartition("/")[2].partition(".")[2]
+                if (member_key := _key(member.name)) != key:
                     if parts:
                         yield key, _image_and_text(parts)
                     key, parts = member_key, {}

@@ -16,16 +16,21 @@ import numpy as np
 from gato_jax.episodes import Episode, Provenance, Text
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.files import FoundFiles, unread_files
 from gato_jax.sources.language.chatterbot import is_held_out
 from gato_jax.sources.language.dialogues import dialogue_text
-from gato_jax.sources.language.text_files import Record, file_suffix, find_files, select_records
+from gato_jax.sources.language.text_files import Record, column_names, file_suffix, find_texts, select_records
 from gato_jax.sources.provenance_file import read_provenance
 from gato_jax.sources.reader import (
+    EmptySplitError,
     EpisodeRejected,
     NoSplitError,
+    Omission,
     RecordedEpisodes,
     fingerprint_files,
+    held_out_omission,
     is_in_split,
+    weigh_damaged_files,
 )
 
 _ParseText: TypeAlias = Callable[[Record, bytes], str]  # a record and its bytes to the text of the episode
@@ -87,7 +92,9 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
       SourceError: There are no such files, `split` is neither `train` nor `test`, the split has no readable record, or
         `provenance.json` is damaged.
     """
-    files = find_files(path, suffixes)
+    found = find_texts(path, suffixes)
+    files, other = found.files, "train" if split == "test" else "test"
+    in_other = 0
     folder = path if path.is_dir() else path.parent
     unknown = Provenance(source=path.resolve().name, licence="unknown", kind="synthetic", collector="")
     fields = Fields(
@@ -100,12 +107,20 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
     is_in_split(split, False)  # refuses an unknown split before anything is read
 
     def is_selected(record: Record, content: bytes) -> bool:
-        return is_in_split(split, is_held_out(_parse_utf8(parse_text, record, content)))
+        nonlocal in_other
+        is_in = is_in_split(split, is_held_out(_parse_utf8(parse_text, record, content)))
+        in_other += not is_in
+        return is_in
 
     records, rejected = select_records(files, is_selected, f"{path}: {suite}")
     if not records:
-        first = f" The first of {len(rejected)} damaged records: {': '.join(rejected[0])}" if rejected else ""
-        raise NoSplitError(f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}")
+        first = f" The first of {len(rejected)} damaged records: {rejected[0]}" if rejected else ""
+        raise (EmptySplitError if in_other else NoSplitError)(
+            f"cannot open {path}: split {split!r} is empty in {len(files)} files: all {in_other} texts belong to "
+            f"{other!r}, by their hashes.{first}"
+            if in_other
+            else f"cannot open {path}: split {split!r} is empty in {len(files)} files.{first}"
+        )
     return RecordedEpisodes(
         spec=fields.spec,
         split=split,
@@ -113,8 +128,28 @@ def _open(path: Path, split: str, suite: str, suffixes: tuple[str, ...], parse_t
         lengths=np.ones(len(records), np.int64),
         fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, parse_text),
-        rejected=rejected,
+        rejected=(*found.rejected, *weigh_damaged_files(rejected, files, len(records))),
+        fields=fields,
+        find_left_out=functools.partial(_find_left_out, path, found, suffixes, other, in_other, len(records)),
     )
+
+
+def _find_left_out(
+    path: Path, found: FoundFiles, suffixes: tuple[str, ...], other: str, in_other: int, selected: int
+) -> list[Omission]:
+    """List the files and fields that are not read, and the texts that belong to the other split."""
+    omissions = [*found.left_out, *unread_files(path, found.others, f"a text is *{', *'.join(suffixes)}", found.files)]
+    omissions += held_out_omission(path, "texts", other, in_other, selected)
+    names: dict[str, int] = {}
+    for file in found.files:
+        for name, count in column_names(file).items():
+            names[name] = names.get(name, 0) + count
+    read = ("text", "turns", "messages", "conversations") if ".txt" not in suffixes else ("text",)
+    reason = "a text is read from {} alone".format(" or ".join(read))
+    omissions += [
+        Omission(f"{path}: {name}", f"{reason}; {names[name]} records have it") for name in names if name not in read
+    ]
+    return omissions
 
 
 def _read(fields: Fields, parse_text: _ParseText, record: Record) -> Episode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import codecs
+import contextlib
 import functools
 import gzip
 import itertools
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from gato_jax.runtime.content_digests import file_key
+from gato_jax.sources.files import FoundFiles, find_files
 from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
 _WHITESPACE = re.compile(r"[ \t\r\n]*")  # of JSON
@@ -101,23 +103,22 @@ def file_suffix(file: Path) -> str:
     return "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
 
 
-def find_files(path: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files with one of the suffixes: `path` itself if it is a file, else all files below it, sorted.
+def find_texts(path: str | Path, suffixes: Sequence[str]) -> FoundFiles:
+    """Find the files with one of the suffixes: `path` itself if it is a file, else all files below it.
 
-    Suffixes are those of `file_suffix`. Other files are ignored, and so are descriptions such as `provenance.json`.
+    Suffixes are those of `file_suffix`. Descriptions such as `provenance.json` are not among the files to read.
 
     Raises:
       SourceError: There are no such files.
     """
     path = Path(path)
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(file for file in path.rglob("*") if file.is_file() and file.name not in _DESCRIPTIONS)
-    )
-    if found := [file for file in files if file_suffix(file) in suffixes]:
+    found = find_files(path, lambda file: file_suffix(file) in suffixes and file.name not in _DESCRIPTIONS)
+    if found.files and file_suffix(found.files[0]) in suffixes:
         return found
-    raise SourceError(f"cannot open {path}: no files of {', '.join(suffixes)}. Name such a file, or a folder of them.")
+    refused = f" {found.rejected[0]}" if found.rejected else ""
+    raise SourceError(
+        f"cannot open {path}: no files of {', '.join(suffixes)}. Name such a file, or a folder of them.{refused}"
+    )
 
 
 def select_records(
@@ -290,3 +291,26 @@ def _row_group_texts(key: tuple[Any, ...], group: int) -> Any:
 
     with pyarrow.parquet.ParquetFile(key[0], page_checksum_verification=True) as table:
         return table.read_row_group(group, columns=["text"])["text"].cast(pyarrow.large_binary()).combine_chunks()
+
+
+def column_names(file: Path) -> dict[str, int]:
+    """Return {name: number of records that have it} of the fields of JSON Lines or the columns of Parquet; else {}.
+
+    Records and files that are damaged have none.
+    """
+    counts: dict[str, int] = {}
+    try:
+        if file_suffix(file) == ".parquet":
+            import pyarrow.parquet
+
+            with pyarrow.parquet.ParquetFile(file) as table:
+                return dict.fromkeys(map(str, table.schema_arrow.names), int(table.metadata.num_rows))
+        if ".jsonl" in file_suffix(file):
+            for _, _, line in _iterate_records(file):
+                with contextlib.suppress(ValueError):
+                    record = json.loads(line)
+                    for name in record if isinstance(record, dict) else ():
+                        counts[name] = counts.get(name, 0) + 1
+    except (*_READ_ERRORS, EpisodeRejected):
+        return counts
+    return counts

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.files import resolve_within
 from gato_jax.sources.parquet.table import reject_arrow_errors
-from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError, resolve_within
+from gato_jax.sources.reader import EpisodeRejected, Rejection, SourceError
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 
@@ -164,6 +165,8 @@ def read_metadata(root: Path) -> LeRobotMetadata:
         number of episodes differs from `total_episodes`, or a path leads out of `root`.
     """
     file = root / "meta/info.json"
+    for name in ("info.json", "stats.json", "tasks.jsonl", "tasks.parquet", "episodes.jsonl", "episodes"):
+        resolve_within(root, f"meta/{name}")
     try:
         info = json.loads(file.read_text())
         version = str(info["codebase_version"])
@@ -386,8 +389,8 @@ def _fill_path(root: Path, template: str, values: Mapping[str, Any]) -> Path:
 
 @functools.lru_cache(maxsize=1024)  # many episodes share a file
 def _path_within(root: Path, name: str) -> Path:
-    """Return `root / name`; raise SourceError if it leads out of `root` by `..`. Symbolic links are allowed."""
-    resolve_within(root, name, through_links=True)
+    """Return `root / name`; raise SourceError if it leads out of `root`, by `..` or by a link. See `resolve_within`."""
+    resolve_within(root, name)
     return root / name
 
 

@@ -15,6 +15,7 @@ from gato_jax.episodes import Episode
 from gato_jax.episodes.errors import nearest
 from gato_jax.sources.assembly import assemble, require_increasing
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.lerobot.contents import find_left_out, missing_episodes
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
 from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
 from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
@@ -59,7 +60,7 @@ def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | Non
             _log.info("%s: %s", path, note)
     plan = _ReadPlan.build(fields, metadata)
     episodes, rejected = _check_all(_episodes_of_split(metadata, split), plan, str(path))
-    rejected = [*metadata.rejected, *rejected]
+    rejected = [*metadata.rejected, *rejected, *missing_episodes(metadata, split)]
     if not episodes:
         first = (
             f"The first of {len(rejected)} rejected episodes: {rejected[0].location}: {rejected[0].reason}"
@@ -75,6 +76,8 @@ def open_lerobot(path: str | Path, split: str = "train", *, fields: Fields | Non
         fingerprint=_fingerprint(metadata, episodes, split, fields, plan.cameras),
         read=functools.partial(_read, plan),
         rejected=tuple(rejected),
+        fields=fields,
+        find_left_out=functools.partial(find_left_out, metadata, split, fields, plan.columns, episodes),
     )
 
 

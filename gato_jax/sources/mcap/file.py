@@ -138,7 +138,7 @@ def _read_times(file: Path, topics: Collection[str]) -> tuple[dict[str, list[int
             names = {channel.topic for channel in summary.channels.values()}
             return _read_indexed_times(stream, summary, topics), names
         times, names = {topic: [] for topic in topics}, set()
-        for _, channel, message in _iter_messages(stream, topics, {}):
+        for _, channel, message in iter_messages(stream, topics, {}):
             names.add(channel.topic)
             if channel.topic in times:
                 times[channel.topic].append(message.log_time)
@@ -167,7 +167,7 @@ def read_recording(
     for file in files:
         raw: dict[str, dict[int, tuple[Any, Any, bytes]]] = {topic: {} for topic in selected}
         with _reject_damage(str(file)), file.open("rb") as stream:
-            for schema, channel, message in _iter_messages(stream, found, metadata):
+            for schema, channel, message in iter_messages(stream, found, metadata):
                 if (log_times := found.get(channel.topic)) is None:
                     continue
                 if len(log_times) < len(selected[channel.topic]) and selected[channel.topic][len(log_times)]:
@@ -232,8 +232,8 @@ def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]
     return {topic: [time for *_, time in sorted(entries)] for topic, entries in found.items()}
 
 
-def _iter_messages(
-    stream: IO[bytes], topics: Collection[str], metadata: dict[str, Mapping[str, str]]
+def iter_messages(
+    stream: IO[bytes], topics: Collection[str] | None, metadata: dict[str, Mapping[str, str]]
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (schema, channel, message) for all messages of some topics, and perhaps of others, as they are in the file.
 
@@ -242,7 +242,7 @@ def _iter_messages(
 
     Args:
       stream: the open file, at its beginning.
-      topics: names of the topics.
+      topics: names of the topics, or None for all.
       metadata: filled with the entries of the metadata records, {name: entries}, as they are passed. It is complete
         when the iteration ends.
     """

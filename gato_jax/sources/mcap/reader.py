@@ -5,10 +5,11 @@ A file is an episode; its topics are resampled to one control rate.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from gato_jax.episodes import Episode, Provenance
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.contents import FoundField, missing_fields
 from gato_jax.sources.fields import Fields
+from gato_jax.sources.mcap.contents import describe_topics, find_left_out
 from gato_jax.sources.mcap.file import McapRecording, read_message_times, read_recording
 from gato_jax.sources.mcap.recordings import Recording, list_recordings
 from gato_jax.sources.mcap.resampling import Resampling, topic_name
@@ -34,7 +37,7 @@ _COLOUR_ORDERS = ("bgr_to_rgb", "rgb")  # decoders that say how the channels of 
 _CLOCK_IS_SET = 946_684_800 * 10**9  # the year 2000; a robot without a set clock counts from 1970 or from booting
 
 
-def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> RecordedEpisodes:
+def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
     """Open files of ROS 2 messages in CDR encoding, each of which is an episode: MCAP, or rosbag2's SQLite (`.db3`).
 
     Files that rosbag2 has split a recording into are one episode, if the `metadata.yaml` that lists them is beside
@@ -59,17 +62,21 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
       path: a file, or a folder with files at any depth. If it has a subfolder named as the split, the episodes are
         those in the subfolder. Otherwise all are in "train".
       split: name of the split.
-      fields: the fields to read and their meaning.
+      fields: the fields to read and their meaning. It is required.
 
     Raises:
-      SourceError: there is no such split or no file, no file can be read as an episode, or `fields` has no control
-        rate, has timestamps, or does not suit this format otherwise. If some files can be read, the others do not
-        raise, and are listed in `rejected`.
+      SourceError: there is no such split or no file, no file can be read as an episode, or `fields` is None, has no
+        control rate, has timestamps, or does not suit this format otherwise. If some files can be read, the others do
+        not raise, and are listed in `rejected`.
     """
     import tqdm
 
-    (recordings, rejected), resampling = list_recordings(Path(path), split), Resampling.from_fields(fields)
-    places = []
+    listed = list_recordings(Path(path), split)
+    recordings, places, rejected = listed.recordings, [], listed.rejected
+    if fields is None:
+        files = [file for recording in recordings for file in recording.files]
+        raise missing_fields(f"mcap:{path}", _first_topics(files), "topics have no meaning of their own")
+    resampling = Resampling.from_fields(fields)
     for recording in tqdm.tqdm(recordings, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
             times = read_message_times(recording.files, resampling.topics, recording.location)
@@ -78,7 +85,7 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
     if not places:
-        reasons = "; ".join(f"{location}: {reason}" for location, reason in rejected[:3])
+        reasons = "; ".join(map(str, rejected[:3]))
         raise SourceError(f"{path}: none of {len(rejected)} files can be read as an episode ({reasons}).")
     files = [file for recording in recordings for file in (recording.metadata, *recording.files) if file]
     return RecordedEpisodes(
@@ -89,7 +96,19 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields) -> Reco
         fingerprint=fingerprint_files(files, fields.to_json(), split, label=str(path)),
         read=functools.partial(_read, fields, resampling),
         rejected=tuple(rejected),
+        fields=fields,
+        find_left_out=functools.partial(
+            find_left_out, Path(path), listed, fields, [recording for recording, _ in places]
+        ),
     )
+
+
+def _first_topics(files: Sequence[Path]) -> list[FoundField]:
+    """Return the topics of the first file that can be read, [] if no file can be read."""
+    for file in files:
+        with contextlib.suppress(Exception):  # the MCAP libraries raise errors of many types for damaged bytes
+            return describe_topics(file)
+    return []
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Recording, int]) -> Episode:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.files import FoundFiles, find_files, resolve_within
 from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX
-from gato_jax.sources.reader import NoSplitError, Rejection, SourceError, resolve_within
+from gato_jax.sources.reader import NoSplitError, Omission, Rejection, SourceError
 
 SUFFIXES = (".mcap", SQLITE_SUFFIX)
 METADATA_FILE = "metadata.yaml"
@@ -33,8 +34,26 @@ class Recording(NamedTuple):
         return f"{first} to {others[-1].name}" if others else str(first)
 
 
-def list_recordings(path: Path, split: str) -> tuple[list[Recording], list[Rejection]]:
-    """Return the recordings of a split, sorted by path, and a rejection of each that lacks a file.
+class ListedRecordings(NamedTuple):
+    """The recordings of a split.
+
+    Attributes:
+      recordings: the recordings, sorted by path.
+      rejected: those that lack a file, and files that are links which are refused.
+      found: all files of the split.
+    """
+
+    recordings: list[Recording]
+    rejected: list[Rejection]
+    found: FoundFiles
+
+
+def _is_recording(file: Path) -> bool:
+    return file.name.removesuffix(COMPRESSED_SUFFIX).endswith(SUFFIXES)
+
+
+def list_recordings(path: Path, split: str) -> ListedRecordings:
+    """List the recordings of a split.
 
     A recording is the files that a `metadata.yaml` of rosbag2 lists, in its order, or else a single file. A `path`
     that is a file is a recording of its own.
@@ -46,15 +65,16 @@ def list_recordings(path: Path, split: str) -> tuple[list[Recording], list[Rejec
     Raises:
       SourceError: there is no such split, or the split has no files.
     """
+    folder = path
     if (path / split).is_dir():
         path = path / split
     elif split != "train":
         raise NoSplitError(f"{path}: no split {split!r}, which would be a folder of this name; it has train")
+    found = find_files(path, _is_recording, within=folder)
     if path.is_file():
-        return [Recording((path,))], []
-    patterns = [f"*{suffix}{end}" for suffix in SUFFIXES for end in ("", COMPRESSED_SUFFIX)]
-    files = sorted(file for pattern in patterns for file in path.rglob(pattern))
-    recordings, rejected = [], []
+        return ListedRecordings([Recording((path,))], [], found)
+    files = found.files
+    recordings, rejected = [], [*found.rejected]
     listed: set[Path] = set()
     for folder in dict.fromkeys(file.parent for file in files):
         if not (metadata := folder / METADATA_FILE).is_file():
@@ -70,8 +90,22 @@ def list_recordings(path: Path, split: str) -> tuple[list[Recording], list[Rejec
         listed.update(parts)
     recordings += [Recording((file,)) for file in files if file not in listed]
     if not files:
-        raise SourceError(f"{path}: no *.mcap or *.db3 file at or below this path. Give the path of a recording.")
-    return sorted(recordings, key=lambda one: one.files), rejected
+        refused = f" {rejected[0]}" if rejected else ""
+        raise SourceError(
+            f"{path}: no *.mcap or *.db3 file at or below this path. Give the path of a recording.{refused}"
+        )
+    if path != folder:
+        found = found._replace(left_out=[*found.left_out, *_beside(folder, split)])
+    return ListedRecordings(sorted(recordings, key=lambda one: one.files), rejected, found)
+
+
+def _beside(folder: Path, split: str) -> list[Omission]:
+    """Return an omission of each file and folder beside the folder of a split."""
+    return [
+        Omission(str(one), f"it is not in the folder {split!r}", (one.name,) if one.is_dir() else ())
+        for one in sorted(folder.iterdir())
+        if one.name not in (split, "fields.json", "provenance.json") and not one.name.startswith(".")
+    ]
 
 
 def _find_part(folder: Path, name: str, files: Sequence[Path]) -> Path:
@@ -80,7 +114,7 @@ def _find_part(folder: Path, name: str, files: Sequence[Path]) -> Path:
     Old versions write the name of the folder before that of the file.
     """
     for candidate in (name, os.path.basename(name)):
-        resolve_within(folder, candidate, through_links=True)
+        resolve_within(folder, candidate)
         if folder / candidate in files:
             return folder / candidate
     raise SourceError(

@@ -13,7 +13,7 @@ COMPRESSED_SUFFIX = ".zstd"  # after the other suffix of a file that rosbag2 has
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # first bytes of compressed data; CDR begins with a zero byte
 
 
-def iter_sqlite_messages(file: Path, topics: Collection[str]) -> Iterator[tuple[Any, Any, Any]]:
+def iter_sqlite_messages(file: Path, topics: Collection[str] | None) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (schema, channel, message) for all messages of some topics, in the order of their log times.
 
     All three are records of the `mcap` package. The data of a message are not decoded, but decompressed if rosbag2
@@ -21,7 +21,7 @@ def iter_sqlite_messages(file: Path, topics: Collection[str]) -> Iterator[tuple[
 
     Args:
       file: the file.
-      topics: names of the topics. A file without one of them has no messages of it.
+      topics: names of the topics, or None for all. A file without one of them has no messages of it.
 
     Raises:
       MissingPackageError: the package `rosbags` is not installed.
@@ -42,7 +42,9 @@ def iter_sqlite_messages(file: Path, topics: Collection[str]) -> Iterator[tuple[
             f"`sqlite3 {file.name} 'PRAGMA wal_checkpoint(TRUNCATE)'`"
         )
     with Reader(file) as recording:
-        connections = [connection for connection in recording.connections if connection.topic in topics]
+        connections = [
+            connection for connection in recording.connections if topics is None or connection.topic in topics
+        ]
         schemas = {connection.id: _schema(connection) for connection in connections}
         channels = {
             one.id: Channel(

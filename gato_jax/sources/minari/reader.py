@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,17 +15,19 @@ from gato_jax.episodes import Continuous, Discrete, Episode, Modality
 from gato_jax.episodes.errors import describe_error
 from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.assembly import assemble, to_array
+from gato_jax.sources.contents import FoundField, missing_fields, unnamed_fields
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.hdf5.file import find_node, iter_datasets
+from gato_jax.sources.files import find_files, resolve_within, unread_files
+from gato_jax.sources.hdf5.file import find_node, iter_datasets, open_file
 from gato_jax.sources.minari.spaces import infer_fields
 from gato_jax.sources.reader import (
     EpisodeRejected,
     NoSplitError,
+    Omission,
     RecordedEpisodes,
     Rejection,
     SourceError,
     fingerprint_files,
-    resolve_within,
 )
 
 _Result = TypeVar("_Result")
@@ -59,7 +62,11 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
     folder = _find_folder(str(path))
     files = _list_files(folder)
     storage = _open_storage(folder)
-    fields = fields or infer_fields(storage, str(path))
+    if fields is None:
+        try:
+            fields = infer_fields(storage, str(path))
+        except SourceError as error:
+            raise missing_fields(f"minari:{path}", describe_data(folder), str(error)) from None
     import tqdm
 
     lengths: dict[int, int] = {}
@@ -80,7 +87,53 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
         fingerprint=fingerprint_files(files, fields.to_json(), label=str(path)),
         read=functools.partial(_read, folder=folder, fields=fields),
         rejected=tuple(rejected),
+        fields=fields,
+        find_left_out=functools.partial(_find_left_out, folder, files, fields),
     )
+
+
+_READ = ("observations", "actions", "rewards", "terminations", "truncations")
+
+
+def describe_data(folder: Path) -> list[FoundField]:
+    """Return the fields of the first episode, or [] if it cannot be read."""
+    try:
+        _refuse_links(folder, 0)
+        data = _reject_errors(str(folder), lambda: next(iter(_open_storage(folder).get_episodes([0]))))
+    except EpisodeRejected:
+        return []
+    return [one for name in (*_READ, "infos") for one in _describe_values(name, data.get(name))]
+
+
+def _describe_values(path: str, values: Any) -> Iterator[FoundField]:
+    if isinstance(values, (dict, tuple)):
+        parts = values.items() if isinstance(values, dict) else enumerate(values)
+        for name, part in parts:
+            yield from _describe_values(f"{path}/{name}", part)
+    elif isinstance(values, np.ndarray):
+        yield FoundField(path=path, kind=str(values.dtype), shape=values.shape[1:])
+    elif values is not None:
+        is_text = isinstance(values, list) and all(isinstance(value, str) for value in values)
+        yield FoundField(path=path, kind="text" if is_text else type(values).__name__)
+
+
+def _find_left_out(folder: Path, files: Sequence[Path], fields: Fields) -> list[Omission]:
+    """List the files, episodes and fields of a dataset that are not read."""
+    count, omissions = _open_storage(folder).total_episodes, []
+    main = folder / "main_data.hdf5"
+    if main in files:
+        with open_file(main) as root:
+            groups = [name for name in root if name not in {f"episode_{number}" for number in range(count)}]
+        reason = f"the metadata promise {count} episodes, numbered from 0"
+        omissions = [Omission(f"{main}: {name}", reason) for name in groups]
+    known = {main, folder / "metadata.json"}
+    others = [file for file in files if file not in known and not re.fullmatch(r"\d+", file.parent.name)]
+    omissions += unread_files(folder, others, "Minari does not read it", known)
+    success = ("infos/success",) if fields.success is None else ()
+    return [
+        *omissions,
+        *unnamed_fields(str(folder), describe_data(folder), fields, ("terminations", "truncations", *success)),
+    ]
 
 
 def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
@@ -182,11 +235,12 @@ def _list_files(folder: Path) -> list[Path]:
       SourceError: a file is a link out of the folder.
       EpisodeRejected: `main_data.hdf5` cannot be read, or its top level has a link to another file or a broken link.
     """
-    files = sorted(file for file in folder.rglob("*") if file.is_symlink() or file.is_file())
-    for file in files:
-        resolve_within(folder, str(file.relative_to(folder)))
+    found = find_files(folder, lambda file: True)
+    for one in found.rejected:  # Minari opens all files by itself, and would follow the link
+        resolve_within(folder, str(Path(one.location).relative_to(folder)))
+        raise SourceError(str(one))
     _refuse_links(folder, None)
-    return files
+    return found.files
 
 
 def _refuse_links(folder: Path, number: int | None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -12,28 +13,30 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.contents import FoundField, missing_fields, unnamed_fields
 from gato_jax.sources.field_paths import FieldPath
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.parquet.addresses import Address, addresses_by_column, addresses_by_row
 from gato_jax.sources.parquet.numbering import STEP_COLUMNS
-from gato_jax.sources.parquet.shards import list_split_files
+from gato_jax.sources.parquet.shards import SplitFiles, list_split_files
 from gato_jax.sources.parquet.table import (
     column_name,
-    describe,
     get_column,
     list_depth,
     read_rows,
     read_schema,
     to_values,
 )
-from gato_jax.sources.reader import EpisodeRejected, RecordedEpisodes, SourceError, fingerprint_files
+from gato_jax.sources.reader import (
+    EpisodeRejected,
+    Omission,
+    RecordedEpisodes,
+    SourceError,
+    fingerprint_files,
+    weigh_damaged_files,
+)
 
 _EPISODE_COLUMNS = ("episode_index", "episode_id")
-_EXAMPLE = (
-    '{"suite": "parquet", "task": "NAME", "observation": {"image": {"field": "COLUMN", "kind": "image", "height": 64, '
-    '"width": 64}}, "action": {"caption": {"field": "COLUMN", "kind": "text"}}, "provenance": {"source": "...", '
-    '"licence": "...", "kind": "real"}}'
-)
 
 
 def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | None = None) -> RecordedEpisodes:
@@ -58,12 +61,11 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         number of steps that can be read. If some have, damaged files, rows without steps and incomplete episodes do not
         raise, and are listed in `rejected`. Other damage raises EpisodeRejected when the episode is read.
     """
-    files = list_split_files(Path(path), split)
+    found = list_split_files(Path(path), split)
+    files = found.files
     schema = _choose_schema(files, f"{path}: split {split!r}")
     if fields is None:
-        raise SourceError(
-            f"{path}: fields is None, but Parquet files do not define them. Pass {_EXAMPLE}; {describe(schema)}"
-        )
+        raise missing_fields(f"parquet:{path}", describe_columns(schema), "Parquet files do not define them")
     rows = _RowFormat.infer(fields, schema, str(path))
     if rows.episode_column is not None:
         addresses, rejected = addresses_by_column(files, rows.episode_column)
@@ -79,8 +81,40 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         lengths=np.array([address.steps for address in addresses], np.int64),
         fingerprint=fingerprint_files(files, split, fields.to_json(), label=str(path)),
         read=functools.partial(_read, rows),
-        rejected=tuple(rejected),
+        rejected=(*found.rejected, *weigh_damaged_files(rejected, files, len(addresses))),
+        fields=fields,
+        find_left_out=functools.partial(_find_left_out, str(path), found, rows),
     )
+
+
+def _find_left_out(path: str, found: SplitFiles, rows: _RowFormat) -> list[Omission]:
+    """List the files that are not read, and the columns of those that are."""
+    columns: dict[str, FoundField] = {}
+    for file in found.files:
+        with contextlib.suppress(EpisodeRejected):  # it is rejected
+            columns |= {column.path: column for column in describe_columns(read_schema(file, str(file)))}
+    read = [*filter(None, (rows.episode_column, rows.step_column))]
+    return [*found.left_out, *unnamed_fields(path, columns.values(), rows.fields, read)]
+
+
+def describe_columns(schema: Any) -> list[FoundField]:
+    """Return the columns of a `pyarrow.Schema`; of a column of structs, except for images, their fields."""
+    return [found for field in schema for found in _describe_column(field.name, field.type)]
+
+
+def _describe_column(path: str, kind: Any) -> list[FoundField]:
+    import pyarrow.types as types
+
+    inner, shape = kind, []
+    while list_depth(inner):
+        shape.append(inner.list_size if types.is_fixed_size_list(inner) else -1)
+        inner = inner.value_type
+    if types.is_struct(inner) and inner.get_field_index("bytes") >= 0:
+        return [FoundField(path=path, kind="image", shape=(*shape, -1, -1, 3))]
+    if types.is_struct(inner) and not shape:
+        return [found for field in inner for found in _describe_column(f"{path}/{field.name}", field.type)]
+    is_text = types.is_string(inner) or types.is_large_string(inner)
+    return [FoundField(path=path, kind="text" if is_text else str(inner), shape=tuple(shape))]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,25 @@ from __future__ import annotations
 import collections
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-from gato_jax.sources.reader import NoSplitError, SourceError
+from gato_jax.sources.files import find_files, has_suffix, unread_files
+from gato_jax.sources.reader import NoSplitError, Omission, Rejection, SourceError
 
 _SHARD = re.compile(r"(?P<split>[\w.]+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?")
 _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
 
 
-def list_split_files(path: Path, split: str) -> list[Path]:
-    """Return the Parquet files of a split, sorted by path.
+class SplitFiles(NamedTuple):
+    """The Parquet files of a split, sorted by path; those that are links which are refused; and what is not read."""
+
+    files: list[Path]
+    rejected: list[Rejection]
+    left_out: list[Omission]
+
+
+def list_split_files(path: Path, split: str) -> SplitFiles:
+    """Return the Parquet files of a split.
 
     The split of a file named as a shard is the beginning of its name, as in `train-00000-of-00002.parquet`. Otherwise
     it is the first common split name among the names of the file and of its folders below `path`, innermost first, as
@@ -28,16 +38,25 @@ def list_split_files(path: Path, split: str) -> list[Path]:
       SourceError: there is no file or no such split, or a file name ends in `-of-N`, and one of the shards 0 to N - 1
         is not in its folder.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    if not files:
-        raise SourceError(f"{path}: no *.parquet file at or below this path. Give the path of a recording.")
+    found = find_files(path, has_suffix(".parquet"))
+    if not (files := found.files):
+        raise SourceError(
+            f"{path}: no *.parquet file at or below this path. Give the path of a recording. "
+            f"{found.rejected[0] if found.rejected else ''}".rstrip()
+        )
     splits = collections.defaultdict(list)
     for file in files:
         splits[_split_name(file, path)].append(file)
     if split not in splits:
         raise NoSplitError(f"{path}: no split {split!r}; it has {', '.join(sorted(splits))}")
     _require_all_shards(splits[split])
-    return splits[split]
+    left_out = [*found.left_out, *unread_files(path, found.others, "a recording is *.parquet", files)]
+    for name, others in splits.items():
+        if name != split:
+            left_out += [
+                Omission(str(file), f"it belongs to split {name!r}, not to {split!r}", (name,)) for file in others
+            ]
+    return SplitFiles(files=splits[split], rejected=found.rejected, left_out=left_out)
 
 
 def is_shard(file: Path) -> bool:

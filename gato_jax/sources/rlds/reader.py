@@ -22,8 +22,10 @@ from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.rlds_format import PROVENANCE_FIELDS
 from gato_jax.runtime.content_digests import combine
 from gato_jax.sources.assembly import assemble
+from gato_jax.sources.contents import missing_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
+from gato_jax.sources.rlds.contents import describe_features, find_left_out
 from gato_jax.sources.rlds.tables import RLDS_DATASETS, RldsEntry
 from gato_jax.sources.rlds.tfds_dataset import Columns, dataset_parser, open_record_file, open_tfds
 from gato_jax.sources.rlds.tfds_images import decode_tfds_image, is_image
@@ -76,10 +78,8 @@ def open_rlds(
     if fields is None:
         if entry is None:
             near = difflib.get_close_matches(name or dataset.name, RLDS_DATASETS, n=1, cutoff=0.0)
-            raise SourceError(
-                f"cannot open {path}: the fields of {name or dataset.name!r} are unknown; nearest known: {near[0]}. "
-                "Give a file of fields."
-            )
+            problem = f"the fields of {name or dataset.name!r} are unknown; nearest known: {near[0]}"
+            raise missing_fields(f"rlds:{path}", describe_features(dataset.directory), problem)
         fields = entry.fields
     fields = _with_provenance(dataset.directory, fields)
     counter, size = find_step_counter(dataset.directory)
@@ -100,6 +100,8 @@ def open_rlds(
         fingerprint=combine([content, *(digest for _, digest in dataset.digests)]),
         read=functools.partial(_read, dataset.directory, fields, last_step),
         rejected=rejected,
+        fields=fields,
+        find_left_out=functools.partial(find_left_out, dataset, split, fields, (*_STEP_FLAGS, f"/{_OWN_FLAG}")),
     )
 
 

@@ -95,7 +95,11 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         name=name,
         files={by_shard[shard]: count for shard, count in enumerate(counts[split]) if shard in by_shard},
         missing=tuple(
-            Rejection(f"{directory}, split {split!r}", f"record file {shard} is missing. Copy the whole folder.")
+            Rejection(
+                f"{directory}, split {split!r}",
+                f"record file {shard} is missing. Copy the whole folder.",
+                counts[split][shard],
+            )
             for shard in missing
         ),
     )

@@ -58,7 +58,8 @@ class RecordLengths:
         try:
             with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
                 if str(stored["about"]) == key:
-                    rejected = tuple(Rejection(*values) for values in json.loads(str(stored["rejected"])))
+                    parts = json.loads(str(stored["rejected"]))
+                    rejected = tuple(Rejection(where, reason, lost) for where, reason, lost in parts)
                     return cls(length=stored["length"], address=stored["place"], rejected=rejected)
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # the file is missing or damaged, so the lengths are counted again
@@ -109,11 +110,12 @@ def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tup
         try:
             records = open_records(to_epath(dataset.directory) / file)
         except OSError as error:
-            rejected.append(Rejection(path, f"it cannot be opened ({error}). Copy the file again."))
+            rejected.append(Rejection(path, f"it cannot be opened ({error}). Copy the file again.", count))
             continue
         if records.problem or len(records) != count:
             problem = records.problem or f"{path}: its number of records differs from the description"
-            rejected.append(Rejection(path, f"{problem}; {len(records)} of {count} records can be read"))
+            lost = max(count - len(records), 0)
+            rejected.append(Rejection(path, f"{problem}; {len(records)} of {count} records can be read", lost))
         yield number, path, records
 
 

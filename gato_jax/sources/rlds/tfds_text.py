@@ -19,6 +19,7 @@ from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.language.chatterbot import format_dialogue
 from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
+from gato_jax.sources.rlds.contents import find_left_out
 from gato_jax.sources.rlds.tfds_dataset import dataset_parser, open_record_file, open_tfds
 from gato_jax.sources.rlds.tfds_images import decode_tfds_image, is_image
 from gato_jax.sources.rlds.tfds_lengths import RecordLengths
@@ -140,7 +141,10 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
         lengths = RecordLengths.ones(dataset)
     else:
         lengths = RecordLengths.read(dataset, split, feature=entry.repeated_field)
-    rejected = (*dataset.missing, *lengths.rejected)
+    # Records are lost, each of which holds as many items as the others do on average.
+    items = lengths.length.mean() if len(lengths.length) else 1.0
+    rejected = [*dataset.missing, *lengths.rejected]
+    rejected = tuple(one._replace(episodes=round(one.episodes * items)) for one in rejected)
     if not len(lengths.length):
         reasons = "; ".join(f"{part.location}: {part.reason}" for part in rejected[:1])
         raise SourceError(f"cannot open {path}: no readable example in split {split!r}. {reasons or 'It is empty.'}")
@@ -156,6 +160,8 @@ def open_tfds_text(path: str | Path, split: str = "train", *, fields: Fields | N
         fingerprint=combine([content, *(digest for _, digest in dataset.digests)]),
         read=functools.partial(_read, dataset.directory, fields, entry.repeated_field, entry.is_dialogue),
         rejected=rejected,
+        fields=fields,
+        find_left_out=functools.partial(find_left_out, dataset, split, fields, (), ""),
     )
 
 
