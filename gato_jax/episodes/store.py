@@ -163,7 +163,7 @@ class EpisodeDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the task, the split's name and all episodes, 16 hexadecimal digits; not of folder and file format."""
+        """Digest of task, split name and all episodes, 16 hexadecimal digits; not of the folder and the file format."""
         episodes = np.stack([self.index.digest, self.index.provenance])
         return combine([json.dumps(self.spec.to_json()), self.split, episodes.tobytes().hex()])
 
