@@ -163,18 +163,16 @@ class EpisodeDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the task, the split's name and all episodes, 16 hexadecimal digits; not of folder and file format.
+        """Digest of task, split name and all episodes, 16 hexadecimal digits; not of the folder and the file format."""
+        episodes = np.stack([self.index.digest, self.index.provenance])
+        return combine([json.dumps(self.spec.to_json()), self.split, episodes.tobytes().hex()])
 
-        The first access verifies the content of all record files, which is read unless a file is unchanged since an
-        earlier access, see `content_digests`.
+    def verify(self):
+        """Check the content of all record files, which is read unless a file is unchanged since an earlier check.
 
         Raises:
-          DatasetError: a record file is not as it was written.
+          DatasetError: a record file is not as it was written (see `content_digests`).
         """
-        return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
         files = [self.directory / name for name in self.index.file.tolist()]
         found = content_digests(files, label=str(self.directory))
         for file, digest, written in zip(files, found, self.index.content.tolist(), strict=True):
@@ -183,8 +181,6 @@ class EpisodeDataset:
                     f"{file}: the digest of its content is {digest}, it was written with {written}: changed or "
                     "damaged; copy the dataset's folder again or record it again"
                 )
-        episodes = np.stack([self.index.digest, self.index.provenance])
-        return combine([json.dumps(self.spec.to_json()), self.split, episodes.tobytes().hex()])
 
     @functools.cached_property
     def _reader(self) -> rlds_format.RecordReader:

@@ -165,6 +165,7 @@ def record(
     folder = recording.work_folder
     try:
         with _locked(folder):
+            recording.require_writable(overwrite=overwrite)  # another process may have finished since
             if recording.is_finished and not overwrite:
                 _require_readable(recording)
             else:

@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gato_jax.runtime.file_locks import writer_lock
+from gato_jax.runtime.file_locks import NO_LOCKS, locked_file, writer_lock
 from gato_jax.runtime.paths import BucketPath, require_local
 
 PARTIAL = ".partial"
+_LOCK = "writing.lock"
 _MAX_NAME = 255  # bytes, of the name of a file
 
 
@@ -32,9 +33,10 @@ def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
     file.
 
     Args:
-      path: the destination. Missing parent folders are made.
-      shared: whether several processes may write this file at once. Each then uses a folder with a name of its own,
-        `NAME.partial-ID`, which the next write does not remove if a process is killed.
+      path: the destination. Missing parent folders are made. If another process writes it, the block begins when
+        that one is done.
+      shared: whether not to wait for other processes that write this file. Each then uses a folder with a name of its
+        own, `NAME.partial-ID`, which the next write does not remove if a process is killed.
     """
     if isinstance(path, BucketPath):
         with tempfile.TemporaryDirectory(prefix="gato-upload-") as folder:
@@ -43,16 +45,41 @@ def atomic_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
         return
     ending = f"{PARTIAL}-{uuid.uuid4().hex}" if shared else PARTIAL
     partial = path.with_name(_shorten(path.name, _MAX_NAME - len(ending)) + ending)
-    _remove(partial)
-    partial.mkdir(parents=True)
-    try:
+    with _only_writer(partial):
         written = partial / path.name
         yield written
         with written.open("rb") as content:
             os.fsync(content.fileno())
         written.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _only_writer(partial: Path) -> Iterator[None]:
+    """Wait until no other process writes into a folder, empty it, and remove it after the block."""
+    if partial.is_symlink() or partial.is_file():
+        partial.unlink(missing_ok=True)
+    lock = partial / _LOCK
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked_file(lock, on_wait=lambda: None))
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            partial.mkdir(parents=True, exist_ok=True)
+        _empty(partial)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                _empty(partial)
+                lock.unlink(missing_ok=True)  # last, as another process may be waiting for it
+            remove_if_empty(partial)
+
+
+def _empty(partial: Path):
+    for left in partial.iterdir():
+        if left.name != _LOCK:
+            _remove(left)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from gato_jax.runtime.writers import Writer, has_ended, read_writer, this_writer
 WRITER = "writer.lock"
 _CLAIM = "writer.claim"
 LOCK_FILES = (WRITER, _CLAIM)  # files that `writer_lock` puts into a folder
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of flock on a file system without locks
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of flock on a file system without locks
 
 
 class LockedError(OSError):
@@ -98,7 +98,7 @@ def writer_lock(folder: pathlib.Path) -> Iterator[None]:
         except LockedError:
             raise FolderInUseError(_refusal(folder, read_writer(path))) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             stack.enter_context(_claim(folder))
         stack.callback(path.unlink, missing_ok=True)

@@ -127,8 +127,8 @@ class LibraryMessages:
 def captured(*, descriptor: bool) -> Iterator[LibraryMessages]:
     """Capture what libraries print on stderr during the block. Only one such block may run at a time.
 
-    Records of gato_jax are printed as their message alone, above the progress bars, unless the root logger has handlers
-    already, which then take them.
+    Records of gato_jax are printed as their message alone, above the progress bars. Without `descriptor`, handlers that
+    the root logger has already take them instead.
 
     Args:
       descriptor: whether to capture file descriptor 2 as well, which belongs to the whole process and its children.
@@ -143,7 +143,7 @@ def captured(*, descriptor: bool) -> Iterator[LibraryMessages]:
         stream = _Stderr(messages)
         stack.enter_context(contextlib.redirect_stderr(stream))
         stack.callback(stream.release)
-        stack.enter_context(_handlers(messages, stream))
+        stack.enter_context(_handlers(messages, stream, shown=descriptor or not logging.getLogger().handlers))
         stack.enter_context(_hooks(messages))
         stack.enter_context(_watch_size(messages))
         yield messages
@@ -272,12 +272,12 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _handlers(messages: LibraryMessages, stream: _Stderr) -> Iterator[None]:
-    """Log to the console and to the capture during the block."""
+def _handlers(messages: LibraryMessages, stream: _Stderr, *, shown: bool) -> Iterator[None]:
+    """Log to the capture and, if `shown` is True, to the console during the block."""
     root = logging.getLogger()
     level = root.level
     added: list[logging.Handler] = [_Captured(messages)]
-    if not root.handlers:
+    if shown:
         added.append(_Shown(stream))
         root.setLevel(logging.INFO)
     for handler in added:

@@ -25,6 +25,12 @@ def _open_captions(path: str, split: str) -> EpisodeReader:
     return emoji_captions(split, folder=None if path == "emoji" else path)
 
 
+def _open_recorded(path: str, split: str) -> EpisodeReader:
+    dataset = open_dataset(path, split)
+    dataset.verify()  # its fingerprint is that of the episodes as they were written
+    return dataset
+
+
 def _open_dialogue(path: str, split: str) -> EpisodeReader:
     return chatterbot_dialogues(split) if path == "chatterbot" else open_dialogues(path, split)
 
@@ -36,7 +42,7 @@ def _open_rlds(path: str, split: str, fields: Fields | None) -> EpisodeReader:
 
 # Kinds whose recordings define the meaning of their fields. A function takes (path, split).
 SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
-    "recorded": lambda path, split: open_dataset(path, split),  # recorded:DIR, a dataset that gato_jax wrote
+    "recorded": _open_recorded,  # recorded:DIR, a dataset that gato_jax wrote
     "captions": _open_captions,  # captions:emoji draws from a font, captions:DIR reads a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
     "documents": lambda path, split: open_documents(path, split),  # documents:DIR of text, JSON Lines or Parquet

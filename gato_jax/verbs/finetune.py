@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from absl import flags
@@ -41,37 +42,41 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
     spec = learning_curve.environment_spec(config.task) if config.rollouts else None
     selection = training.select_episodes(config, train_config, spec)
     workdir = make_folder(flag.workdir)
-    if flag.on_damage == "previous":
-        checkpoints.set_aside_damaged(workdir)
-    start_file = workdir / "finetune_start.json"
-    identity = training.identity(config, checkpoint) | selection.to_json()
-    training.require_same_start(start_file, identity, workdir)
-    references = evaluation.gather_references([config.task], workdir)[config.task] if config.rollouts else None
-    print(f"{training.describe_selection(selection, config)}, all in {start_file}")
-    mixture = training.open_run_mixture(train_config, workdir, {config.task: selection})
-    training.require_same_run(train_config, mixture, workdir)
-    write_json(workdir / "data.json", provenance.describe_data(mixture))
-    sessions.record_session(workdir, argv, devices.describe_devices())
-    planning.require_memory(train_config, mixture)
-    curve = learning_curve.LearningCurve(
-        path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
-        environments=config.environments, temperature=config.temperature,
-    )  # fmt: skip
+    command = shlex.join(["gato", "finetune", *argv[1:]])
+    with training.hold_run(workdir, f"Go on with: {command}") as interruption:
+        with interruption.at_once():  # records that are made by then are kept
+            if flag.on_damage == "previous":
+                checkpoints.set_aside_damaged(workdir)
+            start_file = workdir / "finetune_start.json"
+            identity = training.identity(config, checkpoint) | selection.to_json()
+            training.require_same_start(start_file, identity, workdir)
+            references = evaluation.gather_references([config.task], workdir)[config.task] if config.rollouts else None
+            print(f"{training.describe_selection(selection, config)}, all in {start_file}")
+            mixture = training.open_run_mixture(train_config, workdir, {config.task: selection})
+            training.require_same_run(train_config, mixture, workdir)
+            write_json(workdir / "data.json", provenance.describe_data(mixture))
+            sessions.record_session(workdir, argv, devices.describe_devices())
+            planning.require_memory(train_config, mixture)
+        curve = learning_curve.LearningCurve(
+            path=workdir / "finetune.jsonl", task=config.task, every=config.evaluate_every, rollouts=config.rollouts,
+            environments=config.environments, temperature=config.temperature,
+        )  # fmt: skip
 
-    def start(program, key):
-        curve.forget()  # evaluations of a run that was killed before its first checkpoint
-        return training.from_params(checkpoint.params)(program, key)
+        def start(program, key):
+            curve.forget()  # evaluations of a run that was killed before its first checkpoint
+            return training.from_params(checkpoint.params)(program, key)
 
-    metrics = training.train(
-        train_config, mixture, workdir, stop_after=flag.stop_after, start=start,
-        after_checkpoint=lambda step: curve.reach(step, lambda: policy.Agent.restore(workdir).on_one_device()),
-    )  # fmt: skip
-    result = {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
-    result |= {"task": config.task, "episodes": config.episodes, "series": config.series}
-    result |= {"metric": selection.spec.metric}
-    result |= curve.score(config.smoothing, references)
-    write_json(workdir / "finetune.json", result)
-    write_json(flag.json, result)
+        metrics = training.train(
+            train_config, mixture, workdir, stop_after=flag.stop_after, start=start, interruption=interruption,
+            command=command,
+            after_checkpoint=lambda step: curve.reach(step, lambda: policy.Agent.restore(workdir).on_one_device()),
+        )  # fmt: skip
+        result = {name: metrics.get(name) for name in ("step", "loss", "tokens", "tokens_per_second", "parameters")}
+        result |= {"task": config.task, "episodes": config.episodes, "series": config.series}
+        result |= {"metric": selection.spec.metric}
+        result |= curve.score(config.smoothing, references)
+        write_json(workdir / "finetune.json", result)
+        write_json(flag.json, result)
     if result["score"] is not None:
         print(
             f"score {result['score']:.4g} ({result['metric']}), over the evaluations up to step {result['best_step']}"

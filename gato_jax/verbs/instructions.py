@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
+from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.data import open_data
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_output_file, show_progress, write_json
@@ -45,7 +45,7 @@ def instructions(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("strict", False, "Exit with an error if there are findings.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and findings to.", flag_values=flag)
     parse_flags(flag, argv, required=("data", "output"))
-    output = pathlib.Path(flag.output)
+    output = require_local(flag.output, "--output", "Write to a disk, then copy the file to the bucket.")
     require_output_file(output)
 
     templates = [library.Template(text) for text in flag.template]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterable, Sequence
 
 from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices, interruptible, writer_lock
+from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.data import join_paths, open_data
 from gato_jax.verbs.flags import parse_flags
 from gato_jax.verbs.outputs import show_progress, write_json
@@ -47,7 +47,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
 
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
     devices.print_devices()
-    output = pathlib.Path(flag.output)
+    output = require_local(flag.output, "--output", "Write to a disk, then copy the folder to the bucket.")
     go_on = "Run the same command again to go on."
     with interruptible(go_on) as interruption, writer_lock(output):
         with interruption.at_once():  # nothing is lost before the first step

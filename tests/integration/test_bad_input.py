@@ -48,7 +48,7 @@ def test_a_changed_array_record_is_found(own_data, own_cache):
     assert str(dataset) in said and "damaged" in said
 
 
-@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.7, 0.999])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.75, 0.999])
 def test_a_flipped_sidecar_is_found(own_data, part):
     workdir, dataset = own_data
     file = dataset / "episode_index.npz"

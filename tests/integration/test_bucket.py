@@ -42,6 +42,14 @@ def test_its_data_are_trained_on_and_looked_at(run, own_cache):
             ["collect", f"--tasks={TASK}", "--episodes=1", "--output=gs://made/data"],
             "--output is gs://made/data, expected",
         ),
+        (
+            ["instructions", "--data=gs://made/data", "--output=gs://made/review.json"],
+            "--output is gs://made/review.json",
+        ),
+        (
+            ["train_image_tokenizer", "--data=gs://made/data", "--output=gs://made/vq"],
+            "--output is gs://made/vq, expected",
+        ),
         (["train", *tiny("s3://made/run")], "--workdir is s3://made/run, expected a folder or an address gs://"),
         (["report", "--workdir=ftp://made/run"], "ftp://made/run: scheme is ftp://, expected one of gs://"),
         (["report", "--workdir=gs://made/none"], "gs://made/none is not a folder"),

@@ -155,6 +155,25 @@ def test_ended_in_the_middle_it_goes_on_to_the_same_bytes_and_no_worker_is_left(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_conversion_with_one_line(tmp_path):
+    file = write_recording(tmp_path / "made.json", train=60, seconds=0.15)
+    words = ["convert", f"--source=made:{file}", "--shard_episodes=5", f"--output={tmp_path / 'out'}"]
+    process = start("-c", WITH_MADE, *words)
+    work, deadline = tmp_path / "out" / NAME / "1.0.0.converting", time.monotonic() + 150
+    while not list((work / "convert").glob("*.json")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in children if "gato_jax.sources.conversion.beam_worker" in child.cmdline()]
+    workers[0].kill()
+    complaint = finish(process).complaint()
+    assert complaint.startswith("gato convert: a worker process was killed or crashed, perhaps because the memory was")
+    log = Path(complaint.rpartition(" are in ")[2].removesuffix("."))
+    assert "Worker subprocess exited with return code" in log.read_text()
+    assert not psutil.wait_procs(children, timeout=60)[1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -189,7 +189,7 @@ def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, mo
     assert run(workdir, "--stop_after=3").status == 0 and len(curve_of(workdir)) == 1
     assert json.loads((workdir / "finetune.json").read_text())["score"] is None
     broken_off = run(workdir)
-    assert broken_off.status == 130 and broken_off.err.endswith("gato finetune: interrupted\n")
+    assert broken_off.status == 130 and broken_off.err.splitlines()[-1].startswith("gato finetune: interrupted")
     assert len(curve_of(workdir)) == 1
     assert run(workdir).status == 0
     assert curve_of(workdir) == curve_of(tuned[0]) and metrics_of(workdir) == metrics_of(tuned[0])

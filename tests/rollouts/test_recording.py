@@ -9,6 +9,7 @@ import pytest
 from gato_jax.environments import RECORDING_SEEDS
 from gato_jax.episodes import StoreError, open_dataset
 from gato_jax.rollouts import ActorFailure, RandomActor, Recording, record
+from gato_jax.rollouts import recording as recording_module
 from gato_jax.runtime import FolderInUseError, writer_lock
 from tests.evaluation.made_environment import register_drift
 from tests.rollouts.made_drift import Drift, QuittingActor
@@ -140,3 +141,18 @@ def test_a_recording_has_one_writer(tmp_path):
     recording = planned(tmp_path)
     with writer_lock(recording.work_folder), pytest.raises(FolderInUseError, match="process .* is writing there"):
         record(recording, RandomActor, load=Drift)
+
+
+def test_a_recording_that_another_process_finishes_meanwhile_is_refused(tmp_path, monkeypatch):
+    """The other one, with other seeds, ends between the look at the folder and the lock on it."""
+    locked = recording_module._locked
+
+    def overtaken(folder):
+        monkeypatch.setattr(recording_module, "_locked", locked)
+        record(planned(tmp_path, seeds=range(3)), RandomActor, load=Drift)
+        return locked(folder)
+
+    monkeypatch.setattr(recording_module, "_locked", overtaken)
+    with pytest.raises(StoreError, match="already there, recorded with other settings"):
+        record(planned(tmp_path, seeds=range(4, 6)), RandomActor, load=Drift)
+    assert open_dataset(planned(tmp_path).directory).index.seed.tolist() == [0, 1, 2]

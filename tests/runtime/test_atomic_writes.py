@@ -44,6 +44,27 @@ def test_what_a_killed_process_left_is_removed(write, left_as_file, tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_second_writer_of_a_file_waits_for_the_first(tmp_path):
+    path = tmp_path / "file"
+    begun, texts = threading.Event(), []
+
+    def second():
+        begun.set()
+        with atomic_file(path) as partial:
+            texts.append(path.read_text())
+            partial.write_text("second")
+
+    other = threading.Thread(target=second)
+    with atomic_file(path) as partial:
+        partial.write_text("first")
+        other.start()
+        begun.wait()
+        other.join(0.2)
+        assert partial.read_text() == "first" and texts == []
+    other.join()
+    assert texts == ["first"] and path.read_text() == "second" and os.listdir(tmp_path) == ["file"]
+
+
 def test_two_writers_of_a_shared_file_do_not_mix(tmp_path):
     path = tmp_path / "file"
     with atomic_file(path, shared=True) as one:

@@ -7,6 +7,8 @@ import math
 import os
 import resource
 import shutil
+import threading
+import types
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -495,6 +497,26 @@ def test_two_processes_do_not_convert_into_one_place(tmp_path, made):
     assert converted(made, tmp_path / "out").episodes == 10
 
 
+def test_a_conversion_that_another_process_finishes_meanwhile_is_kept_or_refused(tmp_path, made, monkeypatch):
+    """The other one ends between the look at the folder and the lock on it."""
+
+    def overtaken(**settings):
+        def check(options):
+            monkeypatch.undo()
+            converted(made, tmp_path / "out")
+
+        monkeypatch.setattr("gato_jax.sources.conversion.job.check_options", check)
+        return converted(made, tmp_path / "out", **settings)
+
+    assert overtaken().reused
+    whole = contents(tmp_path / "out" / NAME / "1.0.0")
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(ConversionError, match="1.0.0: exists already, made"):
+        overtaken(shard_episodes=4)
+    assert contents(tmp_path / "out" / NAME / "1.0.0") == whole
+    assert os.listdir(tmp_path / "out" / NAME) == ["1.0.0"]
+
+
 def test_episodes_that_are_made_are_converted_too(tmp_path):
     reader = chatterbot_dialogues("test")
     done = convert([reader], tmp_path)
@@ -512,6 +534,31 @@ def test_options_that_beam_does_not_know_are_refused(tmp_path, made, option, sai
     with pytest.raises(ConversionError, match=said):
         converted(made, tmp_path / "out", beam_options=[option])
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_dead_worker_of_beam_was_to_do_fails(monkeypatch):
+    from gato_jax.sources.conversion import beam_processes  # brings Apache Beam, which takes seconds
+
+    failed = threading.Event()
+    errors = []
+
+    def abort(error):
+        errors.append(error)
+        failed.set()
+
+    kind: Any = beam_processes.WatchedWorkerHandler
+    handler = object.__new__(kind)
+    handler.worker_thread = threading.Thread(target=int)  # that ends at once
+    handler.control_conn = types.SimpleNamespace(abort=abort)
+    handler._stopped = threading.Event()
+    monkeypatch.setattr(kind.__bases__[0], "start_worker", lambda self: self.worker_thread.start())
+    monkeypatch.setattr(kind.__bases__[0], "stop_worker", lambda self: self.worker_thread.join())
+    monkeypatch.setattr(beam_processes, "_REPEAT_SECONDS", 0.0)
+    handler.start_worker()
+    assert failed.wait(60)
+    handler.stop_worker()
+    with pytest.raises(ConversionError, match="a worker process was killed or crashed"):
+        raise errors[0]
 
 
 def test_shards_cover_every_episode_once_and_are_neither_long_nor_large():

@@ -16,7 +16,7 @@ import pytest
 from gato_jax.episodes import Continuous, Provenance, StoreError
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.runtime.paths import as_path
-from gato_jax.sources import EpisodeReader, SourceError, open_rlds, open_source, write_bridge_dataset
+from gato_jax.sources import EpisodeReader, NoSplitError, SourceError, open_rlds, open_source, write_bridge_dataset
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
@@ -333,7 +333,7 @@ def test_a_dataset_in_a_bucket_is_read_where_it_lies(tfrecord, tmp_path, bucket,
 
 
 def test_errors_name_the_remedy(directory, copy, tmp_path):
-    with pytest.raises(SourceError, match="no split 'val'. Its splits: train, test"):
+    with pytest.raises(NoSplitError, match="no split 'val'. Its splits: train, test"):
         open_rlds(directory, "val")
     with pytest.raises(SourceError, match="nearest known: bridge_dataset"):
         open_rlds(directory, name="bridge_data")

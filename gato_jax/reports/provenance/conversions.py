@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gato_jax.episodes import DatasetError, open_dataset
+from gato_jax.episodes import DatasetError
 from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.run import ReportError
 from gato_jax.runtime.paths import as_path
+from gato_jax.sources import SourceError, open_source
 from gato_jax.sources.conversion.dataset import REJECTED_FILE
 from gato_jax.sources.conversion.manifest import HEADER_FILE
 
@@ -76,8 +77,9 @@ def _why_not_the_source(folder: Path, splits: Any) -> str:
     if not folder.is_dir():
         return f"{folder}, the source, no longer exists: {_UNKNOWN}"
     try:
-        same = {split: open_dataset(folder, split).fingerprint == read["fingerprint"] for split, read in splits.items()}
-    except (AttributeError, KeyError, TypeError, DatasetError) as error:
+        found = {split: open_source(f"recorded:{folder}", split).fingerprint for split in splits}
+        same = {split: found[split] == read["fingerprint"] for split, read in splits.items()}
+    except (AttributeError, KeyError, TypeError, DatasetError, SourceError) as error:
         return f"{folder}, the source, can no longer be read ({describe_error(error)}): {_UNKNOWN}"
     # A chain of headers could lead back to its start if folders were accepted without an unchanged split.
     return "" if same and all(same.values()) else f"{folder}, the source, now holds other data: {_UNKNOWN}"

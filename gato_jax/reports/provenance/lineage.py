@@ -63,7 +63,8 @@ class DatasetLineage:
         A location is text that names a file or episode.
         """
         converted = (part for conversion in self.conversions for part in conversion.rejected)
-        return (*converted, *(self.measured.rejected if self.measured else ()))
+        read = ((part.location, part.reason) for part in (self.measured.rejected if self.measured else ()))
+        return (*converted, *read)
 
     @property
     def filtered(self) -> dict[str, int]:

@@ -154,29 +154,43 @@ def convert(
         **({} if selector is None else {"select": dataclasses.asdict(selector)}),
     }
     header = _describe(spec, splits, settings)
-    held = read_header(directory)
-    if not overwrite and held == header:
+    if _is_there(directory, spec, header, overwrite):
         if manifest.folder.exists():  # a process was killed after the last rename
             with _locked(manifest), disk_errors(directory):
                 manifest.clear()
         return dataclasses.replace(_read_result(directory, splits), reused=True)
-    check_destination(directory, spec, overwrite or held is not None)
-    if held is not None and not overwrite:
-        require_same(
-            header, held, problem=f"{directory}: exists already, made {OTHER_INPUTS}", holder=HEADER_FILE,
-            remedy="choose another output, or replace it (--overwrite)", error=ConversionError,
-        )  # fmt: skip
     check_options(beam_options)
     workspace = None if selector is None else selector.workspace
     worker = ShardWorker(readers=splits, manifest=manifest, transform=transform, workspace=workspace)
     require_readable(worker, directory)
     with _locked(manifest):
+        if _is_there(directory, spec, header, overwrite):  # another process has finished it since
+            return dataclasses.replace(_read_result(directory, splits), reused=True)
         manifest.begin(header, restart=overwrite)
         _convert_all(worker, header, filters, max_rejected, min_action_bins, beam_options)
         with disk_errors(directory):
             replace_folder(manifest.dataset, directory)
             manifest.clear()
     return _read_result(directory, splits)
+
+
+def _is_there(directory: Path, spec: TaskSpec, header: Mapping[str, Any], overwrite: bool) -> bool:
+    """Return whether the same conversion is finished and to be kept.
+
+    Raises:
+      ConversionError: a conversion with another header is there, and `overwrite` is false.
+      StoreError: the folder holds something that may not be replaced, see `check_destination`.
+    """
+    held = read_header(directory)
+    if not overwrite and held == header:
+        return True
+    check_destination(directory, spec, overwrite or held is not None)
+    if held is not None and not overwrite:
+        require_same(
+            header, held, problem=f"{directory}: exists already, made {OTHER_INPUTS}", holder=HEADER_FILE,
+            remedy="choose another output, or replace it (--overwrite)", error=ConversionError,
+        )  # fmt: skip
+    return False
 
 
 @contextlib.contextmanager
@@ -301,7 +315,7 @@ def _read_result(directory: Path, splits: Collection[str]) -> Conversion:
         by_split = {split: open_dataset(directory, split) for split in splits if split in held}
         datasets = by_split.values()
         for dataset in datasets:
-            _ = dataset.fingerprint  # verifies the record files
+            dataset.verify()
         omitted = json.loads((directory / REJECTED_FILE).read_text())
         return Conversion(
             directory=directory,

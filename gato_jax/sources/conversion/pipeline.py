@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -64,7 +65,8 @@ def check_options(options: Sequence[str]):
 def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequence[str]):
     """Process shards with Beam, and return when all are done.
 
-    A shard whose entry cannot be written to disk is skipped without an error.
+    A shard whose entry cannot be written to disk is skipped without an error. If a local worker process dies, this
+    raises ConversionError.
 
     Args:
       work: picklable function that processes a shard and writes its entry.
@@ -146,6 +148,7 @@ def _create_local_runner(options: Any) -> Any:
     info, environment, direct = provision.ProvisionInfo(pipeline_options=encoded), None, options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_processing":
         # With this mode, the runner would start workers that outlive a killed parent.
+        importlib.import_module("gato_jax.sources.conversion.beam_processes")  # which registers them
         direct.direct_running_mode = "in_memory"
         command = [sys.executable, "-m", _BEAM_WORKER, str(os.getpid())]
         environment = SubprocessSDKEnvironment.from_command_string(f"exec {shlex.join(command)}")

@@ -24,7 +24,7 @@ from gato_jax.runtime.content_digests import combine
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.contents import missing_fields
 from gato_jax.sources.fields import Fields
-from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, RecordedEpisodes, SourceError
+from gato_jax.sources.reader import READERS_VERSION, EpisodeRejected, NoSplitError, RecordedEpisodes, SourceError
 from gato_jax.sources.rlds.contents import describe_features, find_left_out
 from gato_jax.sources.rlds.tables import RLDS_DATASETS, RldsEntry
 from gato_jax.sources.rlds.tfds_dataset import Columns, dataset_parser, open_record_file, open_tfds
@@ -73,6 +73,8 @@ def open_rlds(
         dataset = open_tfds(path, split)
     except SourceError as error:
         known = RLDS_DATASETS.get(name or os.fspath(path))
+        if isinstance(error, NoSplitError):
+            raise
         raise SourceError(f"{error} {known.download_hint}" if known else str(error)) from None
     entry = RLDS_DATASETS.get(name or dataset.name)
     if fields is None:
