@@ -209,7 +209,8 @@ def resolve_within(root: Path, name: str) -> Path:
     """
     if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
         raise SourceError(
-            f"{root}: the recording names the file {name!r}, expected a name without NUL and halves of characters. Copy it again."
+            f"{root}: the recording names the file {name!r}, expected a name without NUL and halves of characters. "
+            "Copy it again."
         )
     path = _resolve(root / name)
     # A blob is reached through a link within the folder only, not by a name such as ../../blobs/DIGEST.
