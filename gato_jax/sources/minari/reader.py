@@ -99,7 +99,7 @@ def describe_data(folder: Path) -> list[FoundField]:
     """Return the fields of the first episode, or [] if it cannot be read."""
     try:
         _refuse_links(folder, 0)
-        data = _reject_errors(str(folder), lambda: next(iter(_open_storage(folder).get_episodes([0]))))
+        data = _reject_errors(str(folder), lambda: _read_stored(folder, 0))
     except EpisodeRejected:
         return []
     return [one for name in (*_READ, "infos") for one in _describe_values(name, data.get(name))]
@@ -145,10 +145,7 @@ def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
 
 def _read_data(number: int, folder: Path, fields: Fields, location: str, steps: int) -> Episode:
     """Read an episode of `steps` actions. Damage raises EpisodeRejected or errors of other types."""
-    storage = _open_storage(folder)
-    if (part := folder / str(number)).is_dir():
-        _validate_arrow(part, storage.FORMAT)
-    data = next(iter(storage.get_episodes([number])))
+    data = _read_stored(folder, number)
     if len(data["rewards"]) != steps:
         raise EpisodeRejected(location, f"it has {len(data['rewards'])} rewards, expected {steps} by its metadata")
     data["terminations"] = to_array(data["terminations"], Discrete(n=2), "terminations", location)
@@ -267,12 +264,19 @@ def _refuse_links(folder: Path, number: int | None):
     _reject_errors(str(file) if number is None else _location(folder, number), check)
 
 
-def _validate_arrow(folder: Path, file_format: str):
-    """Raise an error if the Arrow files of an episode are damaged, because Minari's reading would end the process."""
-    import pyarrow.dataset
+def _read_stored(folder: Path, number: int) -> dict[str, Any]:
+    """Return the data of an episode as Minari reads them. Damage raises errors of any type.
 
-    hidden = ["_", ".", "metadata.json"]  # as Minari ignores them
-    pyarrow.dataset.dataset(str(folder), format=file_format, ignore_prefixes=hidden).to_table().validate(full=True)
+    Arrow files are validated first, because Minari's reading of a damaged one would end the process.
+    """
+    storage = _open_storage(folder)
+    if (part := folder / str(number)).is_dir():
+        import pyarrow.dataset
+
+        hidden = ["_", ".", "metadata.json"]  # as Minari ignores them
+        stored = pyarrow.dataset.dataset(str(part), format=storage.FORMAT, ignore_prefixes=hidden)
+        stored.to_table().validate(full=True)
+    return next(iter(storage.get_episodes([number])))
 
 
 def _open_storage(folder: Path) -> Any:
