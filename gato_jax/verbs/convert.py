@@ -9,7 +9,6 @@ from typing import Any
 from absl import flags
 from etils import epy
 
-from gato_jax.episodes.action_extents import MIN_BINS, describe_clipped
 from gato_jax.runtime import interruptible
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags
@@ -17,6 +16,7 @@ from gato_jax.verbs.outputs import require_file_path, write_json
 
 with epy.lazy_imports():
     from gato_jax import sources
+    from gato_jax.episodes import action_extents
     from gato_jax.sources import conversion, embodiments, instructions
 
 
@@ -55,8 +55,8 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_integer(
         "min_action_bins",
-        MIN_BINS,
-        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits.",
+        None,
+        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits. Default: 8.",
         0,
         1024,
         flag_values=flag,
@@ -128,7 +128,7 @@ def _convert(flag: flags.FlagValues, beam_options: list[str]):
             filters=_filters(flag),
             selector=selector,
             max_rejected=flag.max_rejected,
-            min_action_bins=flag.min_action_bins,
+            min_action_bins=action_extents.MIN_BINS if flag.min_action_bins is None else flag.min_action_bins,
             transform=_reviewed(flag, readers),
             source=_with_absolute_path(flag.source),
             shard_episodes=flag.shard_episodes,
@@ -220,7 +220,7 @@ def _print_omitted(outcome: conversion.Conversion | conversion.TooManyRejectedEr
     for name, count in outcome.filtered.items():
         print(f"--{name} removed {_count(count, 'episode')}")
     for one in getattr(outcome, "clipped", ()):
-        print(describe_clipped(one))
+        print(action_extents.describe_clipped(one))
 
 
 def _count(number: int, noun: str) -> str:

@@ -20,7 +20,6 @@ from gato_jax.episodes import (
     SpecError,
     TaskSpec,
     Text,
-    write_dataset,
 )
 from tests.episodes.unchecked import unchecked
 
@@ -175,13 +174,6 @@ def test_an_episode_of_nested_arrays_is_that_of_flat_ones(make_episode):
     with pytest.raises(EpisodeError, match="any/nested: observation 'robot' has the key 1; keys are non-empty strings"):
         dataclasses.replace(flat, observation={"robot": {1: joints}})
     assert isinstance(nested, Episode)
-
-
-@pytest.mark.parametrize("keys", [("a", "a/b"), ("a/b", "a")])
-def test_a_key_below_another_cannot_be_written(tmp_path, make_episode, keys):
-    spec = TaskSpec(suite="any", task="deep", observation={key: Discrete(n=2) for key in keys}, action={})
-    with pytest.raises(SpecError, match="key 'a.*rename"):
-        write_dataset(tmp_path, spec, {"train": [make_episode(spec)]})
 
 
 @pytest.mark.parametrize(

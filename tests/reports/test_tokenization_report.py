@@ -301,7 +301,7 @@ def test_a_logarithmic_horizontal_axis_has_powers_of_ten_at_even_distances():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """Of a robot with names as awkward as they get, images of odd sizes, clipped values and a constant one."""
-    wide = {"<b>&\"' " + "long_name_" * 6: Continuous(shape=(12,)), "camera": Image(height=70, width=50, fit="pad")}
+    wide = {"<b>&\"' " + "long_name_" * 6: Continuous(shape=(12,)), "odd": Image(height=70, width=50, fit="pad")}
     spec = dataclasses.replace(ROBOT, observation={**ROBOT.observation, **wide})
     episodes = [random_episode(spec, seed=s, steps=20) for s in range(2)]
     for episode in episodes:

@@ -363,7 +363,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, made, witho
         count(name)
     converted(reader, tmp_path / "counted", **settings)
     moments = len(calls)
-    assert Counter(calls)["replace"] == 1 + 4 + 4 + 4 + 4 + 2 and "rename" in calls
+    assert Counter(calls)["replace"] == 1 + 4 + 4 + 4 + 4 + 3 and "rename" in calls
     for moment in range(moments):
         calls.clear()
         last[0], folder = moment, tmp_path / f"killed{moment}"

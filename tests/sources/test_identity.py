@@ -134,7 +134,7 @@ def test_a_dataset_that_was_changed_is_refused(tmp_path, own_cache):
     (file,) = directory.glob("*record-*")
     flip(file, file.stat().st_size // 2)
     with pytest.raises(DatasetError, match=f"{file.name}: the digest of its content is .*: changed or damaged"):
-        open_dataset(directory).fingerprint  # noqa: B018
+        open_dataset(directory).verify()
 
 
 def test_a_conversion_is_kept_only_if_its_records_are_whole(tmp_path, own_cache):

@@ -196,7 +196,7 @@ def test_damaged_episodes_are_listed_and_without_any_other_it_is_an_error():
         return change
 
     inference = infer(arm(damaged({0, 7})))
-    assert inference.episodes == 38 and [where for where, _ in inference.rejected] == ["episode 0", "episode 7"]
+    assert inference.episodes == 38 and [where for where, *_ in inference.rejected] == ["episode 0", "episode 7"]
     assert "left out: episode 7: torn" in describe(inference)
     with pytest.raises(SourceError, match="lab/arm: none of 40 episodes can be read. The first: episode 0: torn"):
         infer(arm(damaged(range(40))))

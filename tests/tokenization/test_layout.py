@@ -30,10 +30,10 @@ def test_observation_then_separator_then_action():
 
 def test_keys_are_in_lexicographic_order_however_they_are_given():
     spec = dataclasses.replace(
-        CONTROL, observation={"b": Discrete(n=9), "B": Discrete(n=9), "a/z": Discrete(n=9), "a": Discrete(n=9)}
+        CONTROL, observation={"b": Discrete(n=9), "B": Discrete(n=9), "a/z": Discrete(n=9), "a/b": Discrete(n=9)}
     )
     layout = Layout(spec, PAPER)
-    step = layout.encode_observation({"b": np.int32(4), "a/z": np.int32(3), "B": np.int32(1), "a": np.int32(2)})
+    step = layout.encode_observation({"b": np.int32(4), "a/z": np.int32(3), "B": np.int32(1), "a/b": np.int32(2)})
     np.testing.assert_array_equal(step.token_ids, [1, 2, 3, 4, SEPARATOR])
 
 
@@ -182,11 +182,15 @@ def test_discrete_values_without_ids_are_refused():
     """Discrete values have the ids of the first text pieces, so there must be at least as many pieces."""
     spec = TaskSpec(suite="made", task="wide", observation={"x": Discrete(n=1025)}, action={"a": Discrete(n=2)})
     with pytest.raises(
-        TokenizationError, match=r"made/wide, observation 'x': has 1025 values, .*bins = 1024; raise it"
+        TokenizationError,
+        match=r"made/wide, observation 'x': has 1025 values, .*bins = 1024; raise config.tokenization.vocabulary.bins",
     ):
         Layout(spec, PAPER)
     few = Tokenization(vocabulary=Vocabulary(text=1000, bins=2048))
-    with pytest.raises(TokenizationError, match=r"has 1025 values, at most vocabulary.text = 1000; raise it"):
+    with pytest.raises(
+        TokenizationError,
+        match=r"has 1025 values, at most vocabulary.text = 1000; raise config.tokenization.vocabulary.text",
+    ):
         Layout(spec, few)
 
 
