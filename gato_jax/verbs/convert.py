@@ -56,7 +56,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "min_action_bins",
         None,
-        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 accepts any limits. Default: 8.",
+        "Number of the 1,024 bins of an action that its limits must leave to the data; 0 for any. Default: 8.",
         0,
         1024,
         flag_values=flag,
