@@ -50,7 +50,7 @@ class Row:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether at least one piece of the row follows a prompt."""
+        """True if at least one piece of the row follows a prompt."""
         return any(piece.prompt for segment in self.segments for piece in segment)
 
 

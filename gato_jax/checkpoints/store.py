@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import json
 import logging
-import os
 import pathlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +30,7 @@ from jax.experimental import multihost_utils
 
 from gato_jax.checkpoints.checksums import CHECKSUMS_FILE, find_damage, write_checksums
 from gato_jax.checkpoints.copied_runs import mark_copied
+from gato_jax.checkpoints.orbax_errors import disk_problem, first_line, without_logging
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.model import ModelConfig, graphdef, initialise
 from gato_jax.runtime.paths import is_bucket
@@ -40,9 +39,6 @@ from gato_jax.tokenization import Contract
 DAMAGED = ".damaged"
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # at the end of the name of the folder that orbax writes a checkpoint into
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DISK_ERRORS = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_NOISY_LOGGERS = ("absl", "asyncio")
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +104,7 @@ class CheckpointStore:
         mark_copied(epath.Path(self.directory))
         self._saving = 0
         try:
-            with _without_logging():
+            with without_logging():
                 options = ocp.CheckpointManagerOptions(
                     max_to_keep=keep,
                     keep_period=keep_every,
@@ -332,18 +328,18 @@ class CheckpointStore:
         try:
             yield
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.directory}: {_disk_problem(error)}") from None
+            raise CheckpointError(f"{self.directory}: {disk_problem(error)}") from None
 
     def _restore(self, step: int, **items):
         try:
-            with _without_logging():
+            with without_logging():
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:
             # Orbax raises a plain Exception for a missing array; of the others, these are not faults of gato_jax.
             if type(error) is not Exception and not isinstance(error, (OSError, ValueError, KeyError)):
                 raise
             raise CheckpointError(
-                f"checkpoint {self._folder(step)} cannot be restored: {_first_line(error)}; "
+                f"checkpoint {self._folder(step)} cannot be restored: {first_line(error)}; "
                 "remove that folder to continue from the checkpoint before"
             ) from None
 
@@ -384,34 +380,6 @@ def _arrays(state) -> dict[str, Any]:
     """
     items = {"params": nnx.to_pure_dict(state.params), "optimizer": jax.tree.leaves(state.optimizer)}
     return items if state.average is None else {**items, "average": nnx.to_pure_dict(state.average)}
-
-
-@contextlib.contextmanager
-def _without_logging() -> Iterator[None]:
-    """Silence orbax during the block.
-
-    It logs the tracebacks of errors that it also raises, and the content of damaged files that it does not need.
-    """
-    levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-def _disk_problem(error: Exception) -> str:
-    """Return a clause with its remedy about a failure to write, of which tensorstore tells in hundreds of letters."""
-    named = (code for code in _DISK_ERRORS if os.strerror(code) in str(error))
-    code = error.errno if isinstance(error, OSError) else next(named, None)
-    remedy = "free space and run again" if code in _NO_SPACE else "make it writable and run again"
-    return f"{os.strerror(code) if code in _DISK_ERRORS else _first_line(error)}; {remedy}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] if str(error) else type(error).__name__
 
 
 def _with_arrays(like, pure):

@@ -95,12 +95,12 @@ class Recording:
 
     @property
     def is_begun(self) -> bool:
-        """Whether the work folder holds an unfinished recording with the same settings."""
+        """True if the work folder holds an unfinished recording with the same settings."""
         return _read_json(self.work_folder / RECORDING_FILE) == json.loads(json.dumps(self.settings))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the dataset was recorded with the same settings, from the same seeds."""
+        """True if the dataset was recorded with the same settings, from the same seeds."""
         return _read_json(self.directory / RECORDING_FILE) == json.loads(json.dumps(self.to_json()))
 
     def require_writable(self, *, overwrite: bool = False):

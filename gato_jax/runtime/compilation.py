@@ -14,19 +14,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from gato_jax.runtime.atomic_writes import atomic_file
+from gato_jax.runtime.paths import CACHE_VARIABLE, BucketError, cache_folder, is_bucket
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
-ROOT = "GATO_CACHE"
 
 _SWITCH = "JAX_ENABLE_COMPILATION_CACHE"  # JAX's own
 _LARGEST = 4 * 2**30  # bytes of the cache, beyond which JAX removes the programs that were used longest ago
 _REMEMBERED = 200  # programs whose duration is kept
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> pathlib.Path:
-    """Return the folder of all caches of gato_jax: the variable GATO_CACHE, or ~/.cache/gato_jax. It is not made."""
-    return pathlib.Path(os.environ.get(ROOT) or "~/.cache/gato_jax").expanduser().absolute()
 
 
 def enable_cache():
@@ -35,7 +30,7 @@ def enable_cache():
     JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Call it
     before JAX is imported.
     """
-    if CACHE in os.environ or "://" in os.environ.get(ROOT, ""):
+    if CACHE in os.environ or is_bucket(os.environ.get(CACHE_VARIABLE, "")):
         return
     os.environ[CACHE] = str(cache_folder() / "compiled" / _machine())
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_LARGEST))
@@ -81,7 +76,7 @@ def _remember(key: str, seconds: float):
     Of two processes that write at the same time, one is forgotten.
     """
     durations = {name: value for name, value in _durations().items() if name != key} | {key: round(seconds, 1)}
-    with contextlib.suppress(OSError), atomic_file(_file(), shared=True) as partial:
+    with contextlib.suppress(OSError, BucketError), atomic_file(_file(), shared=True) as partial:
         partial.write_text(json.dumps(dict(list(durations.items())[-_REMEMBERED:])))
 
 

@@ -71,9 +71,8 @@ def commit() -> str | None:
     """
     folder = pathlib.Path(__file__).parents[1]
     try:
-        _git(
-            folder, "ls-files", "--error-unmatch", "__init__.py"
-        )  # another project's repository may hold an environment
+        # The repository around an environment may be another project's, which does not track this file.
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
         return _git(folder, "rev-parse", "HEAD")[:12] + (" with changes" if changes else "")
     except (OSError, subprocess.SubprocessError):

@@ -113,7 +113,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointsConfig:
-    """When checkpoints are written, and which of them are kept. A run may be continued with other settings.
+    """Choice of the checkpoints that are written and kept. A run may be continued with other settings.
 
     Attributes:
       every: Steps between two checkpoints, a multiple of `log_every`. The last step always has one.
@@ -142,7 +142,7 @@ class CheckpointsConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluatorsConfig:
-    """What is measured during training, and how often. A run may be continued with other settings.
+    """Measurements during training, and how often they are made. A run may be continued with other settings.
 
     Attributes:
       every: Steps between two evaluations.

@@ -58,7 +58,7 @@ class Recorder:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to hold, as JSON, so that a run that goes on writes the same lines after those here."""
+        """State of the recorder in JSON, with which a run that goes on writes the lines that it would have written."""
         self._log.sync()
         return {"window": self._log.window, "skipped_in_a_row": self.in_a_row}
 

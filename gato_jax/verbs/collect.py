@@ -129,7 +129,7 @@ def _require_seeds(first: int, count: int):
 
 
 class _Player(NamedTuple):
-    """Who plays.
+    """The actor that plays, with its description.
 
     Attributes:
       make_actor: function that makes the actor.

@@ -82,7 +82,7 @@ def join_runs(runs: Sequence[Run], column: str) -> list[RunsOfEpisode]:
 
 
 class _Numbering(NamedTuple):
-    """How the episodes of several files are numbered.
+    """Numbering of the episodes of several files.
 
     Attributes:
       by_file: whether each file numbers its episodes anew; None if that is not certain.
