@@ -63,8 +63,12 @@ class DatasetLineage:
         A location is text that names a file or episode.
         """
         converted = (part for conversion in self.conversions for part in conversion.rejected)
-        read = ((part.location, part.reason) for part in (self.measured.rejected if self.measured else ()))
-        return (*converted, *read)
+        return (*converted, *self.rejected_on_reading)
+
+    @property
+    def rejected_on_reading(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (location, reason) of each damaged part found when the dataset itself was read."""
+        return tuple((part.location, part.reason) for part in (self.measured.rejected if self.measured else ()))
 
     @property
     def filtered(self) -> dict[str, int]:

@@ -119,8 +119,7 @@ def _add_conversions(graph: _Graph, dataset: DatasetLineage, sources: list[str])
       sources: ids of the sources, which the oldest conversion used.
     """
     newest, *earlier = dataset.conversions or (ConversionLineage(),)
-    read = dataset.measured.rejected if dataset.measured else ()
-    steps = [dataclasses.replace(newest, rejected=(*newest.rejected, *read)), *earlier]
+    steps = [dataclasses.replace(newest, rejected=(*newest.rejected, *dataset.rejected_on_reading)), *earlier]
     names = [_id("conversion", dataset.name, dataset.fingerprint, str(number or "")) for number in range(len(steps))]
     for number, step in enumerate(steps):
         left_out = {"gato:rejected": len(step.rejected), "gato:filtered": json.dumps(dict(step.filtered))}
