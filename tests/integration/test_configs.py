@@ -70,12 +70,13 @@ import sys
 from configs import article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart
 from configs import gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
 from configs.data import table_1
+PODS = article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1
 ONE_GPU = gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
-for module in (*ONE_GPU, article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+for module in (*PODS, *ONE_GPU):
     module.get_config()  # imports may happen
 read = []
 sys.addaudithook(lambda event, args: event in ("open", "os.listdir", "os.scandir") and read.append(args))
-for module in (*ONE_GPU, article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+for module in (*PODS, *ONE_GPU):
     module.get_config()
 assert not read, read
 """
