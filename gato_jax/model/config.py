@@ -86,11 +86,15 @@ class ComputeConfig:
     Attributes:
       dtype: dtype of matrix products and activations. Params, norms, softmax and loss stay in float32.
       attention: attention kernel. `blockwise` never holds all scores, runs anywhere and is the fastest on a CPU;
-        `dense` holds them all, for comparison; `cudnn` (GPU) and `splash` (TPU) are fused and need rope.
-        `cudnn_mask` is `cudnn` with a mask of (T, T), for rows of any number of segments and GPUs before Hopper. A
-        kernel that cannot run raises an error.
+        `dense` holds them all, for comparison; `triton` (GPU) and `mosaic` (TPU) are fused, for relative_xl and rope;
+        `cudnn` (GPU) and `splash` (TPU) are fused and need rope. `cudnn_bias` gives the scores by distance
+        of relative_xl to cuDNN as a bias in memory, a few rows at a time. `cudnn_mask` is `cudnn` with a mask of
+        (T, T), for rows of any number of segments and GPUs before Hopper. A kernel that cannot run raises an error.
       row_segments: largest number of segments of a row that `cudnn` has room for; the loss of a row with more is NaN. 1
         for rows that are one segment each, which is fastest.
+      triton_block: number of positions of a block of `triton`.
+      triton_warps: number of warps that compute a block.
+      triton_stages: number of blocks of keys that are loaded ahead, the current one included.
       remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
       scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
         in `dtype`.
@@ -102,8 +106,13 @@ class ComputeConfig:
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    attention: Literal["dense", "blockwise", "cudnn", "cudnn_mask", "splash"] = "blockwise"
+    attention: Literal["dense", "blockwise", "cudnn", "cudnn_mask", "cudnn_bias", "splash", "triton", "mosaic"] = (
+        "blockwise"
+    )
     row_segments: PositiveInt = 16
+    triton_block: Literal[16, 32, 64, 128] = 64
+    triton_warps: Literal[4, 8] = 8
+    triton_stages: Literal[1, 2, 3] = 2
     remat: Literal["none", "dots", "full"] = "none"
     scan: bool = False
     accumulate: PositiveInt = 1
@@ -121,9 +130,11 @@ class ComputeConfig:
 
     def misfit(self, position: str) -> str | None:
         """Return why the attention kernel cannot compute a position scheme, None if it can; no platform is checked."""
+        if self.attention == "cudnn_bias" and position == "rope":
+            return "compute.attention=cudnn_bias is for model.position=relative_xl. Set compute.attention=cudnn."
         if self.attention not in FUSED or position == "rope":
             return None
         return (
             f"compute.attention={self.attention} cannot add the position scores of model.position={position}. "
-            "Set compute.attention=blockwise or model.position=rope."
+            "Set compute.attention=blockwise, triton or mosaic, or model.position=rope."
         )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gato_jax.model import ComputeConfig, KernelError, require_room
-from gato_jax.model.kernels.cudnn import cudnn, cudnn_mask, find_segments, fused
+from gato_jax.model.kernels import RelativePosition
+from gato_jax.model.kernels.cudnn import cudnn, cudnn_bias, cudnn_mask, find_segments, fused
 
 LENGTH = 96  # differs from all other axes, so that an array of (T, T) can be found in the program's text
 
@@ -63,3 +64,18 @@ def test_a_row_with_too_many_segments_is_refused():
         require_room(few, rows)
     require_room(enough, rows)
     require_room(ComputeConfig(), rows)
+
+
+def test_cudnn_bias_has_the_biases_of_a_few_rows_and_their_gradient(hopper):
+    query = jax.ShapeDtypeStruct((8, LENGTH, 3, 64), jnp.bfloat16)
+    bias, distances = (jnp.zeros(shape, jnp.bfloat16) for shape in ((3, 64), (3, LENGTH, 64)))
+    segments = jax.ShapeDtypeStruct((8, LENGTH), jnp.int32)
+
+    def loss(query, relative, segments):
+        return cudnn_bias(query, query, query, segments, relative).astype(jnp.float32).sum()
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    text = grad.trace(query, RelativePosition(bias, bias, distances), segments).lower(lowering_platforms=("cuda",))
+    text = text.as_text()
+    assert f"tensor<4x3x{LENGTH}x{LENGTH}xbf16>" in text and f"tensor<8x3x{LENGTH}x{LENGTH}x" not in text
+    assert "__cudnn$fmhaScaleBiasSoftmaxBackward" in text

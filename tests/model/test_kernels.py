@@ -71,7 +71,9 @@ def test_splash_refuses_what_its_tiles_cannot_hold():
         splash(query, keys, values, segments)
 
 
-@pytest.mark.parametrize("kernel, needed", [("cudnn", "gpu"), ("cudnn_mask", "gpu"), ("splash", "tpu")])
+@pytest.mark.parametrize(
+    "kernel, needed", [("cudnn", "gpu"), ("cudnn_bias", "gpu"), ("splash", "tpu"), ("triton", "gpu"), ("mosaic", "tpu")]
+)
 def test_a_kernel_of_another_platform_is_refused_by_name(kernel, needed):
     query, keys, values, _, segments = operands(128, size=64)
     with pytest.raises(KernelError, match=f"compute.attention={kernel} runs on {needed} only, this is cpu; set it to"):

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from gato_jax.model.config import ComputeConfig
 from gato_jax.model.kernels.blockwise import blockwise, dense
-from gato_jax.model.kernels.cudnn import cudnn, cudnn_mask, require_room
+from gato_jax.model.kernels.cudnn import cudnn, cudnn_bias, cudnn_mask, require_room
 from gato_jax.model.kernels.operands import MASKED, KernelError, RelativePosition, require_platform, save_attention
 from gato_jax.model.kernels.splash import splash
 
@@ -32,7 +32,7 @@ def attend(
     """Compute causal attention within segments, with scores divided by sqrt(H).
 
     Args:
-      compute: settings of the computation: `attention` names the kernel, `row_segments` limits `cudnn`.
+      compute: settings of the computation; `attention` names the kernel, `row_segments` and `triton_*` are for some.
       query: queries, not scaled.
       keys: keys of the same positions.
       values: values of the same positions.
@@ -52,5 +52,15 @@ def attend(
             return cudnn(query, keys, values, segment_ids, compute.row_segments)
         case "cudnn_mask":
             return cudnn_mask(query, keys, values, segment_ids)
+        case "cudnn_bias":
+            return cudnn_bias(query, keys, values, segment_ids, relative)
         case "splash":
             return splash(query, keys, values, segment_ids)
+        case "triton":  # Pallas is imported where it is used, as that takes a second.
+            from gato_jax.model.kernels.triton import triton_flash
+
+            return triton_flash(query, keys, values, segment_ids, relative, compute)
+        case "mosaic":
+            from gato_jax.model.kernels.mosaic import mosaic_flash
+
+            return mosaic_flash(query, keys, values, segment_ids, relative)

@@ -1,4 +1,4 @@
-"""cuDNN's flash attention for packed rows, on NVIDIA GPUs, without scores by distance.
+"""cuDNN's flash attention for packed rows, on NVIDIA GPUs; scores by distance are a bias.
 
 Axes:
     B rows   T positions   N heads   H head size   M segments of a row
@@ -6,7 +6,7 @@ Axes:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,17 @@ from jax._src.cudnn import fused_attention_stablehlo as fused  # sequence offset
 from jaxtyping import Array, Float, Int
 
 from gato_jax.model.config import ComputeConfig
-from gato_jax.model.kernels.operands import BY_ROW_AND_HEAD, KernelError, on_each_device
+from gato_jax.model.einsum import einsum_f32
+from gato_jax.model.kernels.blockwise import shift_to_keys
+from gato_jax.model.kernels.operands import (
+    BY_ROW_AND_HEAD,
+    KernelError,
+    RelativePosition,
+    on_each_device,
+    operand_axes,
+)
+
+_BIAS_ROWS = 4  # rows whose biases exist at a time
 
 
 class RowSegments(NamedTuple):
@@ -52,7 +62,7 @@ def cudnn(
     def on_one_device(query, keys, values, segment_ids):
         segments = find_segments(segment_ids, row_segments)
         query = jnp.where(segments.fits[:, None, None, None], query, jnp.nan)
-        packing = {}
+        packing: dict[str, Any] = {}
         if row_segments > 1:
             starts, lengths = segments.starts, segments.lengths
             packing = {"q_offsets": starts, "kv_offsets": starts, "q_seqlen": lengths, "kv_seqlen": lengths}
@@ -101,3 +111,44 @@ def cudnn_mask(
     """Compute attention with a mask of (T, T) for each row, for any number of segments and for GPUs before Hopper."""
     same_segment = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     return jax.nn.dot_product_attention(query, keys, values, mask=same_segment, is_causal=True, implementation="cudnn")
+
+
+def cudnn_bias(
+    query: Float[Array, "B T N H"],
+    keys: Float[Array, "B T N H"],
+    values: Float[Array, "B T N H"],
+    segment_ids: Int[Array, "B T"],
+    relative: RelativePosition | None,
+) -> Float[Array, "B T N H"]:
+    """Compute relative attention with the scores by distance and the mask of segments as a bias (N, T, T) of each row.
+
+    Biases of a few rows exist at a time; the backward pass computes them again.
+
+    Raises:
+      KernelError: the number of positions is odd, or there are no scores by distance.
+    """
+    length, size = query.shape[1], query.shape[3]
+    if length % 2 or relative is None:
+        raise KernelError(
+            f"compute.attention=cudnn_bias: context is {length}, expected an even number, and scores by distance. "
+            "Set compute.attention=triton, or cudnn with model.position=rope."
+        )
+
+    def on_one_device(query, keys, values, segment_ids, relative):
+        content_bias, position_bias = relative.content_bias[None], relative.position_bias[None]
+
+        @jax.checkpoint
+        def attend(row):
+            query, keys, values, segments = row
+            scores = einsum_f32("TNH,NRH->NTR", query + position_bias, relative.keys)
+            bias = (shift_to_keys(scores[None]) * size**-0.5).astype(query.dtype)
+            mask = (segments[:, None] == segments[None])[None, None]
+            operands = (x[None] for x in (query + content_bias, keys, values))
+            return jax.nn.dot_product_attention(
+                *operands, bias=bias, mask=mask, is_causal=True, implementation="cudnn"
+            )[0]
+
+        return jax.lax.map(attend, (query, keys, values, segment_ids), batch_size=_BIAS_ROWS)
+
+    in_axes, out_axes = operand_axes(relative)
+    return on_each_device(on_one_device, in_axes, out_axes)(query, keys, values, segment_ids, relative)

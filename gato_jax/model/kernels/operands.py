@@ -7,7 +7,7 @@ Axes:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,14 @@ from gato_jax.model.axes import mesh_axes, platform
 MASKED = np.float32(-1e9)  # score of a key that a query may not attend to
 BY_ROW_AND_HEAD = ("batch", None, "heads", None)  # axes of queries, keys, values and outputs, (B, T, N, H)
 SAVED = "attention"  # name of what `save_attention` keeps
-_PLATFORM = {"cudnn": "gpu", "cudnn_mask": "gpu", "splash": "tpu"}
+_PLATFORM = {
+    "cudnn": "gpu",
+    "cudnn_mask": "gpu",
+    "cudnn_bias": "gpu",
+    "splash": "tpu",
+    "triton": "gpu",
+    "mosaic": "tpu",
+}
 
 
 class KernelError(RuntimeError):
@@ -80,6 +87,7 @@ def on_each_device(kernel: Callable, in_axes, out_axes) -> Callable:
 
 def operand_axes(relative: RelativePosition | None):
     """Return (logical axes of query, keys, values, segment_ids and relative, those of the output) for a kernel."""
-    by_head = ("heads", None)
-    distances = None if relative is None else RelativePosition(by_head, by_head, ("heads", None, None))
+    by_head: Any = ("heads", None)
+    by_distance: Any = ("heads", None, None)
+    distances = None if relative is None else RelativePosition(by_head, by_head, by_distance)
     return (BY_ROW_AND_HEAD, BY_ROW_AND_HEAD, BY_ROW_AND_HEAD, ("batch", None), distances), BY_ROW_AND_HEAD

@@ -6,6 +6,8 @@ Axes:
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -42,7 +44,9 @@ def splash(
         )
         # The kernel reads (N, T, H); the compiler lets the projections write that order, so nothing is transposed.
         query, keys, values = (jnp.moveaxis(x, 2, 1) for x in (query * scale, keys, values))
-        out = jax.vmap(lambda q, k, v, s: attention(q, k, v, kernel.SegmentIds(s, s)))(query, keys, values, segment_ids)
+        out: Any = jax.vmap(lambda q, k, v, s: attention(q, k, v, kernel.SegmentIds(s, s)))(
+            query, keys, values, segment_ids
+        )
         return jnp.moveaxis(out, 1, 2)
 
     scale = jnp.asarray(size**-0.5, query.dtype)
