@@ -18,18 +18,18 @@ from typing import Any
 from gato_jax.runtime.devices import PLATFORMS
 
 VARIABLE = "GLIBC_TUNABLES"
+HUGE_PAGES = {VARIABLE: "glibc.malloc.hugetlb=1"}  # environment of a process that is to have them
 
-_HUGE_PAGES = "glibc.malloc.hugetlb=1"
 _MODE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _OLDEST = (2, 35)  # glibc
 
 
-def huge_pages_are_useful() -> bool:
-    """Return whether this process computes on the CPU alone, without huge pages, on a machine that gives them if asked.
+def huge_pages_are_useful(platforms: str) -> bool:
+    """Return whether a process on these platforms of JAX computes on a CPU alone that gives huge pages to who asks.
 
-    A value of GLIBC_TUNABLES that is set is left as it is, an empty one included.
+    A value of GLIBC_TUNABLES that is set, an empty one included, is the user's own, and the answer is no.
     """
-    if os.environ.get(PLATFORMS) != "cpu" or VARIABLE in os.environ:
+    if platforms != "cpu" or VARIABLE in os.environ:
         return False
     library, version = platform.libc_ver()
     if library != "glibc" or tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
@@ -38,13 +38,13 @@ def huge_pages_are_useful() -> bool:
 
 
 def restart_with_huge_pages(execute: Callable[..., Any] = os.execv):
-    """Replace this process by the same command with huge pages, if `huge_pages_are_useful`; otherwise return.
+    """Replace this process by the same command with huge pages if they are useful on JAX_PLATFORMS; otherwise return.
 
     Call it before anything is opened or printed. The process keeps its number.
 
     Args:
       execute: function of the path of a program and of its words that replaces the process.
     """
-    if huge_pages_are_useful():
-        os.environ[VARIABLE] = _HUGE_PAGES
+    if huge_pages_are_useful(os.environ.get(PLATFORMS, "")):
+        os.environ.update(HUGE_PAGES)
         execute(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -33,17 +33,17 @@ def test_the_same_command_is_started_once_more(useful, monkeypatch):
 
 
 def test_nothing_happens_where_it_would_not_help(useful, monkeypatch):
-    assert host_memory.huge_pages_are_useful()
-    for name, value in ((host_memory.VARIABLE, ""), ("JAX_PLATFORMS", "cuda,cpu")):
-        with monkeypatch.context() as changed:
-            changed.setenv(name, value)
-            assert not host_memory.huge_pages_are_useful()
+    assert host_memory.huge_pages_are_useful("cpu")
+    assert not host_memory.huge_pages_are_useful("cuda,cpu") and not host_memory.huge_pages_are_useful("")
+    with monkeypatch.context() as changed:
+        changed.setenv(host_memory.VARIABLE, "")
+        assert not host_memory.huge_pages_are_useful("cpu")
     for library in (("glibc", "2.31"), ("", "")):
         with monkeypatch.context() as changed:
             changed.setattr(host_memory.platform, "libc_ver", lambda library=library: library)
-            assert not host_memory.huge_pages_are_useful()
+            assert not host_memory.huge_pages_are_useful("cpu")
     useful.write_text("[always] madvise never\n")
-    assert not host_memory.huge_pages_are_useful()
+    assert not host_memory.huge_pages_are_useful("cpu")
 
 
 def test_a_real_process_starts_again_and_keeps_its_words(useful):
