@@ -19,6 +19,7 @@ from gato_jax.batching.held_out_tasks import (
 )
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
+from gato_jax.batching.task_texts import task_texts_of
 from gato_jax.batching.weights import weigh
 from gato_jax.runtime.bucket_copies import local_copy
 from gato_jax.runtime.paths import as_path, split_name
@@ -159,7 +160,8 @@ def open_records(
             )
         records = TokenRecords.open(local_copy(as_path(dataset.location)), verify_index=True)
         contract = records.contract
-        wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
+        texts = task_texts_of(records.spec, tokenization)
+        wanted = Contract.of(tokenization, [records.spec], contract.action_limits, texts)
         wanted.require_equal(contract, dataset.location)
         return records
     reader = _add_phrasings(reader, dataset) if reader else open_episodes(dataset)
