@@ -89,12 +89,31 @@ def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
         if isinstance(codec, ImageCodec):
             values = codec.decode(patches[column.key])
         elif isinstance(codec, TextCodec):
-            spans = zip(start, edges[:, k + 1], strict=True)
-            values = np.array([codec.decode(sequence.token_ids[a:b]) for a, b in spans], object)
+            values = np.array(_decode_text(codec, sequence, edges[:, k : k + 2]), object)
         else:
             values = codec.decode(sequence.token_ids[start[:, None] + np.arange(codec.token_count)])
         getattr(decoded, column.side)[column.key] = values
     return decoded
+
+
+def decode_texts(layout: Layout, sequence: TokenSequence) -> dict[str, list[str]]:
+    """Decode the texts in the observations of whole timesteps to {key: texts (S,)}, without decoding anything else.
+
+    Raises:
+      TokenizationError: as for `decode`.
+    """
+    sequence = remove_tokens(sequence, _task_text(layout, sequence))
+    edges = _edges(layout, sequence)
+    return {
+        column.key: _decode_text(column.codec, sequence, edges[:, k : k + 2])
+        for k, column in enumerate(_columns(layout))
+        if column is not None and column.side == "observation" and isinstance(column.codec, TextCodec)
+    }
+
+
+def _decode_text(codec: TextCodec, sequence: TokenSequence, spans: np.ndarray) -> list[str]:
+    """Return the text in each of some ranges of positions, (S, 2)."""
+    return [codec.decode(sequence.token_ids[start:stop]) for start, stop in spans]
 
 
 def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
