@@ -20,13 +20,14 @@ os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these te
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled := tempfile.mkdtemp(prefix="gato_compiled_"))
+os.environ.setdefault("GATO_WARM", warm := tempfile.mkdtemp(prefix="gato_warm_"))  # sockets of tests/warm_python.py
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 import jax
 import pytest
 
-for folder in (os.environ["GATO_CACHE"], compiled):
+for folder in (os.environ["GATO_CACHE"], compiled, warm):
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
@@ -60,6 +61,16 @@ def bucket(monkeypatch):
     monkeypatch.setattr(bucket_locks, "SETTLE", 0.0)
     with made_bucket(monkeypatch) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def shared_programs():
+    """For files with several training runs in this process: their programs are compiled once, for two devices."""
+    from tests.training.shared_programs import share_programs
+
+    with pytest.MonkeyPatch.context() as patch:
+        share_programs(patch)
+        yield
 
 
 # Files that take longest, in this order. pytest-xdist hands out whole files, so these come first: a long one at the end
