@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -20,6 +19,7 @@ from gato_jax.sources import EpisodeReader, NoSplitError, SourceError, open_rlds
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
+from tests.warm_python import TENSORFLOW, run_warm
 
 # Writes the records of sys.argv[1] with TensorFlow as TFRecord files to sys.argv[2].
 WRITE_TFRECORD = """
@@ -57,8 +57,8 @@ def tfrecord(directory, tmp_path_factory):
     (root / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord", "splits": [train]}))
     for name in ("features.json", "provenance.json"):
         shutil.copy(directory / name, root)
-    arguments = [sys.executable, "-c", WRITE_TFRECORD, str(*directory.glob("*-train.array*")), str(root)]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+    written = run_warm(["-c", WRITE_TFRECORD, *directory.glob("*-train.array*"), root], TENSORFLOW)
+    assert written.returncode == 0, written.stderr[-2000:]
     return root
 
 
