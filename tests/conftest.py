@@ -1,6 +1,7 @@
 """What every test runs under: one CPU that plays eight devices, no silent promotion, a skip that names its remedy."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -87,6 +88,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]):
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over modules and items, which live as long as the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item):
