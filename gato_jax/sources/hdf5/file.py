@@ -24,14 +24,16 @@ def open_file(file: Path) -> Iterator[Any]:
     """Open an HDF5 file for reading inside the `with` block.
 
     Raises:
-      SourceError: in place of every OSError and RuntimeError, on opening or inside the block. The message has no path.
+      SourceError: in place of every OSError, RuntimeError and UnicodeDecodeError, on opening or inside the block. The
+        message has no path.
     """
     import h5py
 
     try:
         with h5py.File(file, "r") as root:
             yield root
-    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
+    # h5py raises RuntimeError for damaged structures, and UnicodeDecodeError for names that are not UTF-8.
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None
 
 
