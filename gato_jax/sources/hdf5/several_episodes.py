@@ -74,7 +74,8 @@ def read_d4rl_field(episode: Hdf5Episode, path: str) -> Any:
 def _read_flags(root: Any, path: str) -> np.ndarray:
     """Return a flat array of zeros and ones as (N,) bool, or raise SourceError for any other dataset."""
     dataset = find_node(root, path)
-    values = dataset[()] if getattr(dataset, "ndim", 0) in (1, 2) else np.zeros((0, 0))
+    is_flags = getattr(dataset, "ndim", 0) in (1, 2) and dataset.dtype.kind in "biuf"
+    values = dataset[()] if is_flags else np.zeros((0, 0))
     if values.size == 0 or values.size != len(values) or not np.isin(values, (0, 1)).all():
         raise SourceError(f"{path!r} has shape {getattr(dataset, 'shape', None)}, expected a 0 or 1 for each row")
     return values.reshape(-1).astype(bool)

@@ -139,6 +139,7 @@ def _part(message: Any, key: str, calls: list[Any]) -> str:
             return message["refusal"]
         if calls:
             return ""
+        raise ValueError("no text")
     if isinstance(content, str):
         return content
     kinds = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}

@@ -9,7 +9,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ MODULES = {
     "dialogue_json": "dialogue_formats",
     **dict.fromkeys(("imagefolder", "coco", "webdataset", "vqa"), "image_formats"),
 }
+# Seeds of the slow tests. Another first seed continues a run.
+_FIRST, _COUNT = (int(os.environ.get(f"GATO_MUTATIONS{end}", value)) for end, value in (("_FIRST", 0), ("", 10_000)))
+SEEDS = range(_FIRST, _FIRST + _COUNT)
 _MEMORY = 6 << 30
 _HANGS_CPU_S, _HANGS_S = 120, 1800  # a loop without end is seen by the first, a deadlock by the second
 _POLL_S = 5.0
@@ -40,6 +43,11 @@ _FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # mutations wr
 def load(name: str) -> Format:
     """Return a format by its name."""
     return importlib.import_module(f"tests.sources.mutations.{MODULES[name]}").FORMATS[name]
+
+
+def list_faults(name: str, outcomes: Iterable[tuple[int, Outcome]]) -> list[str]:
+    """Return a line for each outcome that has a fault, with the seed that repeats it."""
+    return [f"{name}, seed {seed}: {one.done}: {one.fault}" for seed, one in outcomes if one.fault is not None]
 
 
 def run_here(name: str, seeds: Sequence[int], folder: Path) -> Iterator[tuple[int, Outcome]]:
