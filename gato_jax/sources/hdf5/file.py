@@ -128,6 +128,15 @@ def contains(group: Any, path: str) -> bool:
         return False
 
 
+def is_numeric(node: Any) -> bool:
+    """Return whether a node of an HDF5 file is a dataset of booleans, integers or floating-point numbers."""
+    try:
+        kind = getattr(node, "dtype", None)
+    except TypeError:  # a type that NumPy does not support
+        return False
+    return kind is not None and kind.kind in "biuf"
+
+
 def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the path, relative to `group`, and the `h5py.Dataset` of every dataset at or below a path, depth first.
 
