@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 
 from gato_jax.episodes import Continuous, Provenance, StoreError
+from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader, NoSplitError, SourceError, open_rlds, open_source, write_bridge_dataset
@@ -199,6 +200,25 @@ def test_damage_to_an_array_record_file_is_named(copy):
     file.write_bytes(content[: len(content) // 2])
     with pytest.raises(SourceError, match=r"no readable episode.*array_record-\d+.*[Cc]opy the file again"):
         open_rlds(copy)
+
+
+@pytest.mark.parametrize("feature", ["observation/image_0", "is_terminal"])
+def test_a_record_without_a_declared_feature_is_rejected(copy, feature):
+    from tensorflow_datasets import proto
+
+    (file,) = copy.glob("*-train.array*")
+    records = open_records(file)
+    examples = [proto.tf_example_pb2.Example.FromString(records[number]) for number in range(4)]
+    del examples[1].features.feature[f"steps/{feature}"]
+    file.unlink()
+    writer = record_writer(file, "array_record")
+    for example in examples:
+        writer.write(example.SerializeToString())
+    writer.close()
+    dataset = open_rlds(copy)
+    with pytest.raises(EpisodeRejected, match=f"record 1: it has no field '{feature}' .*this record lacks it"):
+        dataset[1]
+    assert [len(dataset[number]) for number in (0, 2, 3)] == [6, 8, 9]
 
 
 def test_a_missing_file_is_listed_and_the_others_are_read(tfrecord, tmp_path):
