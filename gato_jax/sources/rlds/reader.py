@@ -194,7 +194,10 @@ def _read(directory: str, fields: Fields, last_step: _LastStep, address: tuple[s
         )
 
     flags = tuple(flag for flag in _STEP_FLAGS if f"steps/{flag}" in columns)
-    final_observation = last_step.is_final_observation(columns)
+    try:
+        final_observation = last_step.is_final_observation(columns)
+    except KeyError as error:
+        raise EpisodeRejected(location, f"the flag of its last step is missing: {error.args[0]}") from None
     episode = assemble(fields, column, location, step_flags=flags, final_observation=final_observation)
     if episode.final_observation and last_step.reward_is_void:
         return dataclasses.replace(episode, reward=np.append(episode.reward[:-1], np.float32(0)))

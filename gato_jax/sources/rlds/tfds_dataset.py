@@ -226,9 +226,12 @@ class Columns:
         Images and texts are returned as encoded bytes.
 
         Raises:
-          KeyError: The record has no such field. The argument of the error names similar fields.
+          KeyError: The record has no such field. The argument of the error names similar fields, or says that the
+            dataset declares the field and the record lacks it.
         """
         value, feature = self._look_up(path)
+        if value is None:
+            raise KeyError("the dataset declares it, and this record lacks it")
         if getattr(feature, "_encoded_to_bytes", False):  # the tensor is stored as compressed bytes
             return np.stack([feature.decode_example_np(one) for one in value])
         return value
