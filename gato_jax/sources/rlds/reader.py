@@ -137,7 +137,7 @@ class _LastStep:
                 final_observation=entry.final_observation,
                 if_discount_is_zero=entry.final_if_discount_is_zero,
                 reward_is_void=entry.final_reward_is_void,
-                reason="as is known of this dataset",
+                reason=entry.last_step_reason,
             )
         if "is_last" in dataset_parser(directory).features["steps"].feature:
             return cls(final_observation=True, reason="the meaning of is_last in RLDS")
