@@ -10,9 +10,10 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices, interruptible
-from gato_jax.runtime.paths import as_path, require_local
+from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
     from gato_jax import environments, episodes, experts, policy, rollouts
@@ -166,7 +167,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = as_path(flag.policy)
+        path = require_agent("policy", flag.policy)
         devices.print_devices()
         agent = policy.Agent.restore(path)
         for spec in specs.values():

@@ -12,6 +12,7 @@ from etils import epy
 from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.runs import require_run
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy
@@ -51,9 +52,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
     parse_flags(flag, argv, required=("workdir",))
-    workdir = as_path(flag.workdir)
-    if workdir.is_file():
-        raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
+    workdir = require_run("workdir", flag.workdir)
     path = as_path(flag.json or workdir / "results.json")
     farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. Run the same command again to go on."
     with interruptible(farewell) as interruption, interruption.at_once():
