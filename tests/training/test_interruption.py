@@ -15,7 +15,7 @@ import pytest
 from tests.listening import listening
 
 ROOT = pathlib.Path(__file__).parents[2]
-IN_TIME = 300  # seconds within which a process has to get somewhere
+IN_TIME = 1500  # seconds within which a process has to get somewhere, even on a machine that does much else
 COMPILES, COMPILED = "compiling the training step", "compiled the training step"
 
 
@@ -109,7 +109,7 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(data, tmp_path, mom
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("devices", [1, 8])
 def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, devices):
     """The moments are in imports, in compilation, in a twelfth of the steps and while a checkpoint is written."""
