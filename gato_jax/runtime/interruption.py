@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+GO_ON = "Run the same command again to go on."  # the farewell of a job that is resumable
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPEAT_SECONDS = 1.0  # signals within this time of the first one are taken for the same request
 _FLUSH_SECONDS = 1.0

@@ -17,6 +17,7 @@ from gato_jax.batching import Batch, Budgets, Loader, Mixture, describe_prompts
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.model import count_parameters
 from gato_jax.runtime import Interruption, interruptible
+from gato_jax.runtime.interruption import GO_ON
 from gato_jax.training.board import first_images, require_wandb
 from gato_jax.training.config import ConfigError, TrainConfig
 from gato_jax.training.config_file import write_config
@@ -30,8 +31,6 @@ from gato_jax.training.run_data import open_image_tokenizer
 from gato_jax.training.sharding import local_pools, make_mesh, place_ahead, row_groups
 from gato_jax.training.start import FromAgent, Start, from_scratch
 from gato_jax.training.step import TrainState
-
-GO_ON = "Run the same command again to go on."
 
 _log = logging.getLogger(__name__)
 

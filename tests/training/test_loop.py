@@ -243,7 +243,7 @@ def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_
     train(config, mixture, tmp_path / "straight")
     for at, number in ((6, signal.SIGTERM), (8, signal.SIGINT), (12, signal.SIGTERM)):
         result = train_until_signal(config, mixture, tmp_path / "run", monkeypatch, at, number)
-        assert result["interrupted"] == signal.Signals(number).name
+        assert (result["interrupted"], result["step"]) == (signal.Signals(number).name, at + 1)
         assert CheckpointStore(tmp_path / "run", read_only=True).latest_step() == at + 1
     assert train(config, mixture, tmp_path / "run")["interrupted"] is None
     assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "straight")
