@@ -109,7 +109,8 @@ class Policy(_Decoder):
         Raises:
           TokenizationError: An observation does not fit the TaskSpec, or is longer than the agent's context.
         """
-        steps = [self.layout.encode_observation(observation) for observation in observations]
+        begins = zip(observations, self._fresh.tolist(), strict=True)
+        steps = [self.layout.encode_observation(observation, first=first) for observation, first in begins]
         _, actions = self.decode(steps, self._fresh)
         self._fresh = np.zeros(self.environments, bool)
         return [{key: np.asarray(values[b]) for key, values in actions.items()} for b in range(self.environments)]

@@ -36,6 +36,7 @@ def made_run(folder, **evaluators):
     return config, open_run_mixture(config, folder)
 
 
+@pytest.mark.usefixtures("shared_programs")
 def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cache):
     config, mixture = made_run(tmp_path, held_out_rows=8, tasks=(TASK,), episodes=3, environments=2)
     train(config, mixture, tmp_path / "run", evaluators=open_evaluators(config, mixture, tmp_path))

@@ -25,11 +25,19 @@ MODEL = ModelConfig(
 )
 
 
-def made_agent(*, context: int = 200, memory_steps: int | None = None, **changes) -> Agent:
+TASK_TEXT_FIRST = Tokenization(task_text_first=True)
+TASK_TEXT = "pick up the blue key"
+
+
+def made_agent(
+    *, context: int = 200, memory_steps: int | None = None, tokenization: Tokenization | None = None, **changes
+) -> Agent:
     config = dataclasses.replace(MODEL, **changes)
     specs = (CAPTION, CONTROL, DIALOGUE, GRID, ROBOT)
+    texts = {spec.name: TASK_TEXT for spec in specs} if tokenization == TASK_TEXT_FIRST else None
+    contract = Contract.of(tokenization or Tokenization(), specs, task_texts=texts)
     return Agent(
-        config, graphdef(config), alive(config), Contract.of(Tokenization(), specs),
+        config, graphdef(config), alive(config), contract,
         context=context, memory_steps={spec.name: memory_steps for spec in specs}, step=1,
     )  # fmt: skip
 

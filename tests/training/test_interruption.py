@@ -7,12 +7,14 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.listening import listening
+from tests.warm_python import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 IN_TIME = 1500  # seconds within which a process has to get somewhere, even on a machine that does much else
@@ -22,23 +24,35 @@ COMPILES, COMPILED = "compiling the training step", "compiled the training step"
 class Run:
     """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background.
 
-    It has one device unless `devices` is given; on the eight of these tests, a run of small steps mostly waits.
+    Args:
+      data: Folder of token records.
+      workdir: Folder of the run.
+      steps: Number of steps.
+      devices: Number of devices; on the eight of these tests, a run of small steps mostly waits.
+      warm: Whether the process begins with JAX imported, which takes several seconds otherwise.
+      **environment: Variables of a process that is not warm.
     """
 
     def __init__(
-        self, data: pathlib.Path, workdir: pathlib.Path, steps: int = 30, devices: int = 1, **environment: str
-    ):
+        self, data: pathlib.Path, workdir: pathlib.Path, steps: int = 30, devices: int = 1, *, warm: bool = True,
+        **environment: str,
+    ):  # fmt: skip
         self.checkpoints = workdir / "checkpoints"
-        self._log = workdir.with_suffix(".log")
-        environment["XLA_FLAGS"] = re.sub("(?<=device_count=)[0-9]+", str(devices), os.environ["XLA_FLAGS"])
-        with self._log.open("wb") as log:
-            command = listening("-m", "tests.training.run_process", data, workdir, steps)
-            self._process = subprocess.Popen(command, cwd=ROOT, stderr=log, env={**os.environ, **environment})
+        command = ["-m", "tests.training.run_process", data, workdir, steps]
+        flags = re.sub("(?<=device_count=)[0-9]+", str(devices), os.environ["XLA_FLAGS"])
+        env = {**os.environ, "XLA_FLAGS": flags, **environment}
+        if warm:
+            self._process = WarmProcess(command, env=env, text=False)
+        else:
+            self._process = subprocess.Popen(listening(*command), cwd=ROOT, stderr=subprocess.PIPE, env=env)
+        self._heard = b""
+        self._reader = threading.Thread(target=self._hear, daemon=True)
+        self._reader.start()
         self.wait_until(lambda: "ready" in self.said)
 
     @property
     def said(self) -> str:
-        return self._log.read_text()
+        return self._heard.decode(errors="replace")
 
     @property
     def has_ended(self) -> bool:
@@ -66,9 +80,17 @@ class Run:
 
     def finish(self) -> int:
         try:
-            return self._process.wait(IN_TIME)
+            status = self._process.wait(IN_TIME)
+            self._reader.join(IN_TIME)
+            return status
         finally:
             self._process.kill()
+
+    def _hear(self):
+        assert self._process.stderr
+        with self._process.stderr as stream:
+            while said := stream.read1(1 << 16):
+                self._heard += said
 
 
 def finish(run: Run):
@@ -101,7 +123,7 @@ def test_a_run_that_is_ended_and_killed_goes_on_with_the_same_numbers(data, tmp_
 @pytest.mark.parametrize("moment", ["ready", COMPILES])
 def test_a_signal_before_the_first_step_ends_the_run_at_once(data, tmp_path, moment):
     """It comes while libraries are imported, or while the program is compiled."""
-    run = Run(data, tmp_path / "run", JAX_ENABLE_COMPILATION_CACHE="false")
+    run = Run(data, tmp_path / "run", warm=False, JAX_ENABLE_COMPILATION_CACHE="false")
     run.wait_until(lambda: moment in run.said)
     assert run.interrupt(signal.SIGINT) == 0
     assert "SIGINT: ended at once. Run the same command again to go on." in run.said and "Traceback" not in run.said
@@ -114,7 +136,7 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(data, tmp_path, mom
 def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, devices):
     """The moments are in imports, in compilation, in a twelfth of the steps and while a checkpoint is written."""
     straight, broken, steps = tmp_path / "straight", tmp_path / "broken", 120
-    run = Run(data, straight, steps, devices)
+    run = Run(data, straight, steps, devices, warm=False)
     imports, compilation = run.seconds_until(COMPILES), run.seconds_until(COMPILED)
     began = time.monotonic()
     finish(run)
@@ -125,7 +147,7 @@ def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, device
     choose.shuffle(phases)
     for phase in phases:
         number = choose.choice([signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-        run = Run(data, broken, steps, devices)
+        run = Run(data, broken, steps, devices, warm=phase != "imports")
         if phase != "imports":
             run.seconds_until(COMPILES if phase == "compilation" else COMPILED)
         if phase == "save":
