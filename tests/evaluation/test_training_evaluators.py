@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gato_jax.batching import DatasetConfig
-from gato_jax.environments import EVALUATION_SEEDS
+from gato_jax.environments import EVALUATION_SEEDS, UnknownTaskError
 from gato_jax.episodes import write_dataset
 from gato_jax.evaluation.training_evaluators import open_evaluators
-from gato_jax.policy import Agent, AgentActor, UnknownTaskError
+from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import play
 from gato_jax.training import ConfigError, EvaluatorsConfig, open_run_mixture, train
 from tests.evaluation.made_environment import TASK, register_drift
@@ -57,7 +57,7 @@ def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cac
 @pytest.mark.parametrize(
     ("evaluators", "error", "said"),
     [
-        ({"tasks": ("made/drft",)}, UnknownTaskError, "the agent was not trained on 'made/drft'"),
+        ({"tasks": ("made/drft",)}, UnknownTaskError, "unknown task 'made/drft'"),
         ({"tasks": (TASK,), "episodes": 10**7}, ConfigError, "evaluators.episodes is 10000000, expected at most"),
     ],
 )

@@ -89,7 +89,7 @@ class Run:
     def _hear(self):
         assert self._process.stderr
         with self._process.stderr as stream:
-            while said := stream.read1(1 << 16):
+            while said := os.read(stream.fileno(), 1 << 16):
                 self._heard += said
 
 
