@@ -94,7 +94,9 @@ class WarmProcess:
             with stream:
                 said[number] = stream.read()
 
-        readers = [threading.Thread(target=read, args=pair) for pair in enumerate((self.stdout, self.stderr))]
+        readers = [
+            threading.Thread(target=read, args=pair, daemon=True) for pair in enumerate((self.stdout, self.stderr))
+        ]
         deadline = None if timeout is None else time.monotonic() + timeout
         for reader in readers:
             reader.start()

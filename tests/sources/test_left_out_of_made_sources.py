@@ -95,7 +95,11 @@ def test_links_out_of_the_folder_of_an_rlds_dataset_are_refused(tmp_path):
     record.rename(outside / record.name)
     record.symlink_to(outside / record.name)
     dataset = open_tfds(folder, "test")
-    assert not dataset.files and "lies outside of its folder" in dataset.missing[0].reason
+    assert (
+        dataset.name == folder.parent.name
+        and not dataset.files
+        and "lies outside of its folder" in dataset.missing[0].reason
+    )
     assert dataset.missing[0].episodes == 1
     (folder / "features.json").rename(outside / "features.json")
     (folder / "features.json").symlink_to(outside / "features.json")

@@ -91,9 +91,9 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
             f"cannot open {directory}: it has no record files of split {split!r}. Copy the whole folder of the dataset."
         )
     refused = _refused_links(directory, (INFO_FILE, FEATURES_FILE, *files))
-    for name in (INFO_FILE, FEATURES_FILE):
-        if name in refused:
-            raise SourceError(f"cannot open {directory}: {refused[name]}")
+    for described in (INFO_FILE, FEATURES_FILE):
+        if described in refused:
+            raise SourceError(f"cannot open {directory}: {refused[described]}")
     by_shard = {int(match[1]): name for name in sorted(files) if (match := _SHARD.search(name))}
     missing = {
         shard: refused.get(by_shard.get(shard, ""), f"record file {shard} is missing. Copy the whole folder.")
