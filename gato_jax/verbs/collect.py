@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices, interruptible
-from gato_jax.runtime.paths import as_path, require_local
+from gato_jax.runtime import Interruption, devices, interruptible
+from gato_jax.runtime.interruption import GO_ON
+from gato_jax.runtime.paths import require_local
+from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
     from gato_jax import environments, episodes, experts, policy, rollouts
@@ -47,6 +50,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.",
         lower_bound=0.0, flag_values=flag,
     )  # fmt: skip
+    define_decoding(flag)
     flags.DEFINE_integer(
         "environments", 10, "Number of episodes that the agent plays side by side, without --workers.",
         lower_bound=1, flag_values=flag,
@@ -62,12 +66,11 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.seed, flag.episodes)
-    farewell = f"The finished episodes are kept in {flag.output}. Run the same command again to go on."
-    with interruptible(farewell) as interruption, interruption.at_once():
-        _record_all(flag)
+    with interruptible(GO_ON) as interruption, interruption.at_once():
+        _record_all(flag, interruption)
 
 
-def _record_all(flag: flags.FlagValues):
+def _record_all(flag: flags.FlagValues, interruption: Interruption):
     """Record the datasets of all tasks, and print and write the counts of each."""
     for name in flag.tasks:
         environments.require_runnable(name)
@@ -89,6 +92,7 @@ def _record_all(flag: flags.FlagValues):
         recording.require_writable(overwrite=flag.overwrite)
     goes_on = any(recording.is_begun for recording in recordings.values())
     report = {}
+    interruption.farewell = f"The finished episodes are kept in {flag.output}. {GO_ON}"
     for name, recording in recordings.items():
         kept = recording.is_finished and (goes_on or not flag.overwrite)
         directory = rollouts.record(
@@ -152,7 +156,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
     if flag.policy is None:
-        for name in ("temperature", "environments"):
+        for name in ("temperature", "environments", *DECODING_FLAGS):
             if flag[name].present:
                 raise UsageError(f"--{name} is {flag[name].value}, expected it only with --policy. Remove the flag.")
     elif not flag.policy:
@@ -166,15 +170,18 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = as_path(flag.policy)
+        path = require_agent("policy", flag.policy)
         devices.print_devices()
-        agent = policy.Agent.restore(path)
+        decoding = read_decoding(flag)
+        agent = policy.Agent.restore(path, decoding=decoding)
         for spec in specs.values():
             agent.require_task(spec)
         make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
         describe = make_actor().describe
         if flag.workers:  # each worker restores the agent itself: a path is quicker to send than parameters
-            make_actor = functools.partial(policy.AgentActor.restore, path, temperature=flag.temperature)
+            make_actor = functools.partial(
+                policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding
+            )
         return _Player(make_actor, describe, agent.digest)
     if flag.actor == "random":
         return _Player(rollouts.RandomActor, rollouts.RandomActor().describe)

@@ -23,6 +23,8 @@ from tests.integration.conftest import finish, gato, metrics_of, start
 from tests.model.made_model import TINY, alive
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 TASK = "dm_control/cartpole/swingup"
 MODEL = dataclasses.replace(TINY, layers=1, stochastic_depth=0.1)
 STEPS = 7  # of an episode; else it would be a thousand
@@ -198,7 +200,7 @@ def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, mo
 
 
 def test_a_run_that_is_killed_goes_on_too(base, config, run, tmp_path):
-    """Here even with eight devices where it had one."""
+    """Here even with two devices where it had one."""
     command = ["finetune", f"--from={base}", f"--config={config}", f"--workdir={tmp_path / 'run'}"]
     killed = finish(start("-c", DIES, *command))
     assert killed.status == -signal.SIGKILL, killed.err
@@ -237,8 +239,11 @@ def test_a_task_without_an_environment_is_tuned_without_rollouts(tuned, config, 
             f"is of task {TASK}, the config's task is dm_control/cartpole/",
         ),
         (["--config.task=dm_control/quadruped/escape"], "dm_control/quadruped/escape does not run here"),
-        (["--from={tmp}"], "--from={tmp}: no checkpoint there; give the folder of a run that was trained, or the"),
-        (["--from={tmp}/none.safetensors"], "--from={tmp}/none.safetensors: no checkpoint there"),
+        (
+            ["--from={tmp}"],
+            "--from is {tmp}, expected the folder of a run or a .safetensors file of `gato export`. It",
+        ),
+        (["--from={tmp}/none.safetensors"], "--from is {tmp}/none.safetensors, expected the folder of a run or"),
         (["--from="], "--from is missing"),
         (["--config.episodes=6", "--config.keep_best=6"], "episodes is 6, expected at most 5"),
         (["--config.episodes=5"], "episodes is 5, expected at most keep_best (4)"),
