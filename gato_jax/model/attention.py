@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
+from gato_jax.model.einsum import add_bias, project
 from gato_jax.model.kernels import MASKED, RelativePosition, attend
 
 _HEADS = ("batch", "heads", None, None)
@@ -65,7 +67,7 @@ class Attention(nnx.Module):
         length = x.shape[1]
         keys, values = self.keys_values(x, jnp.arange(length)[None])
         query, position_query = self._queries(x, jnp.arange(length)[None])
-        relative_keys, relative = self.relative_keys(length), None
+        relative_keys, relative = self.relative_keys(length, jnp.float32), None
         if position_query is not None and relative_keys is not None:
             relative = RelativePosition(position_query, relative_keys[:, ::-1])
         return self._project_out(attend(kernel, query, keys, values, segment_ids, relative))
@@ -108,12 +110,15 @@ class Attention(nnx.Module):
         keys, values = self._project(x, self.key), self._project(x, self.value)
         return KeysValues(apply_rope(keys, position) if self.position == "rope" else keys, values)
 
-    def relative_keys(self, distances: int) -> Float[Array, "N R H"] | None:
-        """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope."""
+    def relative_keys(self, distances: int, dtype: DTypeLike | None = None) -> Float[Array, "N R H"] | None:
+        """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope.
+
+        They are computed in `dtype`, None for that of the params.
+        """
         if self.position == "rope":
             return None
-        table = jnp.asarray(sinusoid(distances, self.relative.shape[0]), self.relative.dtype)
-        return jnp.einsum("RD,DNH->NRH", table, self.relative[...])
+        table = jnp.asarray(sinusoid(distances, self.relative.shape[0]), dtype or self.relative.dtype)
+        return project("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):
         """Return the scaled queries for the keys and those for `relative_keys`, two arrays (B, N, T, H).
@@ -124,13 +129,13 @@ class Attention(nnx.Module):
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
         if self.position == "rope":
             return apply_rope(query, position) * scale, None
-        return tuple((query + bias[...][None, :, None]) * scale for bias in (self.content_bias, self.position_bias))
+        return tuple(add_bias(query, bias[:, None]) * scale for bias in (self.content_bias, self.position_bias))
 
     def _project(self, x, weight):
-        return constrain(jnp.einsum("BTD,DNH->BNTH", x, weight[...]), *_HEADS)
+        return constrain(project("BTD,DNH->BNTH", x, weight[...]), *_HEADS)
 
     def _project_out(self, heads):
-        return jnp.einsum("BNTH,NHD->BTD", heads, self.out[...]) + self.out_bias[...][None, None]
+        return add_bias(project("BNTH,NHD->BTD", heads, self.out[...]), self.out_bias[...])
 
 
 def apply_rope(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Array, "B N T H"]:

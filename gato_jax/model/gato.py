@@ -72,7 +72,7 @@ class Gato(nnx.Module):
         Args:
           batch: a Batch of gato_jax.batching, on the devices.
           keys: one key for each row in training; None in evaluation, where nothing is random.
-          compute: attention kernel, rematerialisation and scan; the dtype is that of the params.
+          compute: dtype, attention kernel, rematerialisation and scan.
         """
         patch_keys, block_keys = None, None
         if keys is not None:
@@ -80,8 +80,9 @@ class Gato(nnx.Module):
             shape = (len(self.blocks), 2)
             block_keys = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 1), shape), out_axes=1)(keys)
         x = self.embedding(
-            batch.token_ids, batch.local_position, batch.patches, batch.patch_slots, batch.patch_intervals, patch_keys
-        )
+            batch.token_ids, batch.local_position, batch.patches, batch.patch_slots, batch.patch_intervals, patch_keys,
+            compute.dtype,
+        )  # fmt: skip
         return self.norm(self._apply_blocks(x, batch.segment_ids, block_keys, compute))
 
     def _apply_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
@@ -136,9 +137,10 @@ def is_frozen(path: str) -> bool:
 
 
 def cast_params(params: nnx.State, dtype: str) -> nnx.State:
-    """Return a copy of the params cast to `dtype`, such as `bfloat16`, for the computation.
+    """Return a copy of the params cast to `dtype`, such as `bfloat16`, for export and acting.
 
-    The params of normalisation layers keep their dtype.
+    The params of normalisation layers keep their dtype. A training step takes float32 params and rounds them where they
+    are used.
     """
 
     def cast(path, leaf):

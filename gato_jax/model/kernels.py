@@ -35,6 +35,7 @@ class RelativePosition(NamedTuple):
     Attributes:
       query: scaled queries for distances, with their own bias added.
       keys: keys of the distances R - 1, ..., 0, in this descending order, the reverse of `Attention.relative_keys`.
+        They are rounded to the dtype of `query`. Their gradient, a sum over all rows, has their own dtype.
     """
 
     query: Float[Array, "B N T H"]
@@ -64,12 +65,19 @@ def attend(
       KeyError: there is no such kernel.
     """
     if kernel == "dense":
-        scores = _scores((query, keys, relative), segment_ids, segment_ids, 0)
+        scores = _scores(_round_relative_keys((query, keys, relative)), segment_ids, segment_ids, 0)
         return einsum_f32("BNTS,BNSH->BNTH", jax.nn.softmax(scores), values).astype(values.dtype)
     if kernel == "blockwise":
         return _blockwise((query, keys, relative), values, segment_ids)
     require_platform(kernel)
     return {"cudnn": _cudnn, "splash": _splash}[kernel](query, keys, values, segment_ids)
+
+
+def _round_relative_keys(operands):
+    query, keys, relative = operands
+    if relative is not None:
+        relative = relative._replace(keys=relative.keys.astype(query.dtype))
+    return query, keys, relative
 
 
 def require_platform(kernel: str):
@@ -122,7 +130,7 @@ def _blockwise(operands, values, segment_ids):
 def _blockwise_forward(operands, values, segment_ids):
     outputs, normalisers = [], []
     for block in _blocks(values.shape[2]):
-        scores = _block_scores(operands, segment_ids, block)
+        scores = _block_scores(_round_relative_keys(operands), segment_ids, block)
         largest = scores.max(axis=-1, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = weights.sum(axis=-1, keepdims=True)
@@ -135,6 +143,7 @@ def _blockwise_forward(operands, values, segment_ids):
 
 def _blockwise_backward(residuals, out_grad):
     operands, values, segment_ids, out, normaliser = residuals
+    given, operands = operands, _round_relative_keys(operands)
     # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j.
     row_sum = (out_grad * out).astype(jnp.float32).sum(axis=-1, keepdims=True)
     query, keys, relative = operands
@@ -165,7 +174,7 @@ def _blockwise_backward(residuals, out_grad):
         )
     keys_grad, values_grad = (jnp.swapaxes(grad, -1, -2) for grad in (keys_grad, values_grad))
     grads = (_concatenate_blocks(query_grads), keys_grad, relative_grad), values_grad
-    return *jax.tree.map(lambda grad, x: grad.astype(x.dtype), grads, (operands, values)), None
+    return *jax.tree.map(lambda grad, x: grad.astype(x.dtype), grads, (given, values)), None
 
 
 def _pad_last_axis(x, *, before: int = 0, after: int = 0):

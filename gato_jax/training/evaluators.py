@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.batching import Batch, Loader, Mixture
-from gato_jax.model import cast_params, graphdef
+from gato_jax.model import graphdef
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.loss import by_dataset, cross_entropy, find_targets
 from gato_jax.training.program import Program, batch_shapes, with_shardings
@@ -66,9 +66,8 @@ class HeldOutLoss:
             return by_dataset(losses, targets, jnp.asarray(batch.dataset_ids), datasets)
 
         def evaluate(params, batch: Batch):
-            cast = cast_params(params, compute.dtype)
             weights = jnp.ones(batch.row_ids.shape, jnp.float32)
-            return accumulate(functools.partial(microbatch, cast), compute.accumulate, batch, weights)
+            return accumulate(functools.partial(microbatch, params), compute.accumulate, batch, weights)
 
         shapes = batch_shapes(self.config, pools, self._budgets)
         shapes = with_shardings(shapes, batch_shardings(mesh, shapes))

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from gato_jax.batching import Batch
-from gato_jax.model import ComputeConfig, cast_params
+from gato_jax.model import ComputeConfig
 from gato_jax.training.loss import Targets, by_dataset, cross_entropy, find_targets, target_mask
 
 
@@ -68,7 +68,7 @@ def make_train_step(
     dataset_weights = np.asarray(loss_weights, np.float32)
 
     def loss_fn(params, batch: Batch, targets: Targets, keys: Key[Array, " B"]):
-        model = nnx.merge(graph, cast_params(params, compute.dtype))
+        model = nnx.merge(graph, params)
         hidden = model(batch, keys, compute)
         loss, losses = cross_entropy(model, hidden, targets, compute.loss_chunk)
         return loss, by_dataset(losses, targets, jnp.asarray(batch.dataset_ids), len(dataset_weights))
