@@ -9,7 +9,8 @@ Compiling on a CPU needs g++:
 `rope` is Llama with a gated feed-forward layer of half of `hidden`. It has the shape of our rope variant, except that
 it normalises by RMS and has no biases. `absolute` is GPT-2. Neither uses dropout. The rows are random and fixed, and
 every position is a target. The fastest options of PyTorch are used: fused attention, fused AdamW, and torch.compile of
-model and loss unless --no-compile is given. The result is one line of JSON on stdout.
+model and loss unless --no-compile is given. The result is one line of JSON on stdout. With --wait, the script prints a
+line when it is compiled and measures again for each line on stdin, as benchmarks/measuring_process.py expects.
 """
 
 # pyright: reportMissingImports=false
@@ -20,6 +21,7 @@ import json
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -38,27 +40,37 @@ def main():
     config = arguments()
     torch.manual_seed(0)
     torch.set_num_threads(config.threads)
+    if config.isa == "AVX2":
+        torch._inductor.config.cpp.simdlen = 256
     if config.device == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cuda.enable_math_sdp(False)  # an unfused attention is an error, not a slow run
     model = build(config).to(config.device).train()
     rows = torch.randint(config.vocabulary, (config.batch, config.context + 1)).to(config.device)
-    seconds, losses = measure(make_step(model, config), rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), config)
-    if not losses[-1] < losses[0]:
-        raise RuntimeError(
-            f"the loss went from {losses[0]} to {losses[-1]}, expected it to fall: this step does not train"
-        )
-    median = statistics.median(seconds)
-    result = {
+    step, batch = make_step(model, config), (rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+    losses = warm_up(step, *batch, config)
+    if config.wait:
+        print(json.dumps({"ready": True, **facts(model, config)}), flush=True)
+    for _ in sys.stdin if config.wait else [None]:
+        result = measure(step, *batch, config)
+        losses += result.pop("losses")
+        if not losses[-1] < losses[0]:
+            raise RuntimeError(f"the loss went from {losses[0]} to {losses[-1]}, expected it to fall: no training")
+        result |= {"loss_first": losses[0], "loss_last": losses[-1], **device_facts(config.device)}
+        print(json.dumps(result if config.wait else {**facts(model, config), **result}), flush=True)
+
+
+def facts(model: torch.nn.Module, config: argparse.Namespace) -> dict:
+    """Return the settings, the number of parameters, FLOPs per token by 6 N + 12 L D T, and the versions."""
+    parameters = sum(p.numel() for p in model.parameters())
+    attention = 12 * config.layers * config.heads * config.head_size * config.context
+    return {
         **vars(config),
-        "tokens_per_second": config.batch * config.context / median,
-        "seconds_per_step": {"median": median, "min": min(seconds)},
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "loss_first": losses[0], "loss_last": losses[-1],
-        **device_facts(config.device),
+        "parameters": parameters,
+        "flops_per_token": 6 * parameters + attention,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }  # fmt: skip
-    print(json.dumps(result))
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+    }
 
 
 def arguments() -> argparse.Namespace:
@@ -81,6 +93,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=True, dest="compiled", help="Use torch.compile."
     )
+    parser.add_argument("--isa", choices=("AVX2",), help="Instructions of compiled loops. Default: all of the CPU.")
+    parser.add_argument("--wait", action="store_true", help="Measure for each line on stdin instead of once.")
     config = parser.parse_args()
     for name in numbers:
         if getattr(config, name) < 1:
@@ -142,12 +156,18 @@ def make_step(model: torch.nn.Module, config: argparse.Namespace) -> Callable:
     return step
 
 
-def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> tuple[list[float], list[float]]:
-    """Return the duration in seconds of each step after the warm-up, and the losses of all steps."""
-    wait = torch.cuda.synchronize if config.device == "cuda" else lambda: None
-    losses = [step(inputs, targets) for _ in range(config.warmup)]
+def warm_up(step: Callable, inputs, targets, config: argparse.Namespace) -> list[float]:
+    """Do the steps that are not counted, in the first of which the model is compiled, and return their losses."""
+    losses = [step(inputs, targets).item() for _ in range(config.warmup)]
     if config.compiled and not torch._dynamo.utils.counters["stats"]["unique_graphs"]:
         raise RuntimeError("torch.compile compiled nothing. Unset TORCHDYNAMO_DISABLE, or pass --no-compile.")
+    return losses
+
+
+def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> dict:
+    """Return the speed over `config.steps` steps, after one that is not counted, and their losses."""
+    wait = torch.cuda.synchronize if config.device == "cuda" else lambda: None
+    losses = [step(inputs, targets)]
     wait()
     seconds = []
     for _ in range(config.steps):
@@ -155,7 +175,13 @@ def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> tupl
         losses.append(step(inputs, targets))
         wait()
         seconds.append(time.perf_counter() - started)
-    return seconds, [loss.item() for loss in losses]
+    median = statistics.median(seconds)
+    return {
+        "tokens_per_second": config.batch * config.context / median,
+        "seconds_per_step": median,
+        "seconds_min": min(seconds),
+        "losses": [loss.item() for loss in losses],
+    }
 
 
 def device_facts(device: str) -> dict[str, str | int]:

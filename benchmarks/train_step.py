@@ -1,12 +1,18 @@
 """Benchmark of the whole training step in tokens per second, beside PyTorch with the same shape in the same run.
 
-    python -m benchmarks.train_step --torch_python=VENV/bin/python              # on this machine's CPU
-    python -m benchmarks.train_step --torch_python=VENV/bin/python --device=gpu  # on one GPU
+    python -m benchmarks.train_step --torch_python=VENV/bin/python               # on this machine's CPU
+    python -m benchmarks.train_step --torch_python=VENV/bin/python --isa=AVX2    # as on a CPU without AVX-512
+    python -m benchmarks.train_step --device=gpu --profile=/tmp/profiles         # on one GPU, within eight minutes
+    python -m benchmarks.train_step --device=gpu --tiny                          # the same at a tiny size, anywhere
 
 The step is the one that `gato train` runs (forward pass, backward pass, AdamW), on random tokens. Each measurement runs
-in a process of its own, and ours alternate with PyTorch's. FLOPs are counted by PaLM's convention, 6 N + 12 L D T per
-token (arXiv 2204.02311), with all parameters counted once. They are compared with the peak of the chip, or on a CPU
-with a large matrix product of NumPy.
+in a process of its own with a time limit of its own. All of them compile first, several at a time. Then they measure
+one after the other, and in each round ours alternate with PyTorch's, so that ratios hold on a machine that others use
+too. Each result is printed and the file of results written as soon as there is one.
+
+FLOPs are counted by PaLM's convention, 6 N + 12 L D T per token (arXiv 2204.02311), with all parameters counted once.
+They are compared with the peak of the chip, or on a CPU with a large matrix product of NumPy. Profiles are written raw;
+`python -m benchmarks.read_profile FOLDER` reads them.
 """
 
 from __future__ import annotations
@@ -14,223 +20,225 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
+import os
+import pathlib
+import re
+import statistics
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring_process import MeasurementError, MeasuringProcess, prepare_all
 from benchmarks.record import write_result
+from benchmarks.train_step_cases import CPU, GPU, SMALL, TORCH, Case, tiny
 
 PEAK = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}  # dense bfloat16, from the data sheets
-QUICKSTART: dict[str, Any] = {"layers": 3, "width": 128, "heads": 4, "head_size": 32, "hidden": 512}
+DEVICE = "limits of the device"
+_PACKAGES = ["jax", "jaxlib", "flax", "optax"]
+_PYTORCH = "PyTorch "
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """Settings of one measurement of our training step.
-
-    `rows` is "text" for text alone, or "gato" for images in half of the rows and 30% of all tokens as targets.
-    """
-
-    model: str
-    position: Any
-    rows: str
-    context: int
-    batch: int
-    dtype: Any = "float32"
-    attention: Any = "blockwise"
-    remat: Any = "none"
-
-    @property
-    def name(self) -> str:
-        return f"{self.model} {self.position}, {self.rows}, {self.batch} x {self.context}"
-
-
-CPU = [
-    Case(model="79m", position="rope", rows="text", context=1024, batch=2),
-    Case(model="79m", position="relative_xl", rows="text", context=1024, batch=2),
-    Case(model="79m", position="relative_xl", rows="gato", context=1024, batch=2),
-    Case(model="quickstart", position="rope", rows="text", context=176, batch=32),
-    Case(model="quickstart", position="relative_xl", rows="text", context=176, batch=32),
-    Case(model="quickstart", position="relative_xl", rows="gato", context=176, batch=32),
-]
-_FUSED: dict[str, Any] = {"dtype": "bfloat16", "attention": "cudnn", "position": "rope", "context": 1024}
-_BLOCKS: dict[str, Any] = {"dtype": "bfloat16", "position": "relative_xl", "context": 1024}
-GPU = [
-    *(Case(model="1.18b", rows=rows, batch=16, **_FUSED) for rows in ("text", "gato")),
-    *(Case(model="1.18b", rows=rows, batch=16, remat="dots", **_BLOCKS) for rows in ("text", "gato")),
-    *(Case(model=size, rows="text", batch=batch, **_FUSED) for size, batch in (("364m", 32), ("79m", 64))),
-]
-# (batch size, compiled) of the PyTorch measurements of each model; the fastest one is reported.
-TORCH = {
-    "cpu": {"79m": [(2, True), (2, False)], "quickstart": [(32, True), (32, False)]},
-    "gpu": {"1.18b": [(8, True), (16, True)], "364m": [(32, True)], "79m": [(64, True)]},
-}
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure every case on one device, PyTorch beside it, write the results and return 1 if any case failed."""
+    given = arguments(argv)
+    started = time.monotonic()
+    processes = make_processes(given)
+    if not processes:
+        raise SystemExit(f"--only is {given.only}, expected a part of a case's name. Leave it out to measure all.")
+    # On a GPU, PyTorch allocates while it prepares, so it starts when ours have ended.
+    later = [p for p in processes if given.device == "gpu" and not given.tiny and p.name.startswith(_PYTORCH)]
+    ours = [process for process in processes if process not in later]
+    record = Record(given)
+    prepare_all(ours, given.parallel, given.prepare_limit)
+    for process in ours:
+        print(f"{process.name:60} {_preparation(process)}", flush=True)
+    _measure(ours, record, given, started)
+    for process in later:
+        process.prepare(min(given.prepare_limit, given.budget - (time.monotonic() - started)))
+        _measure([process], record, given, started)
+    record.print_summary()
+    return 1 if record.failed else 0
 
 
-def main():
-    """Measure every case on one device, PyTorch beside it, and write the results."""
-    parser = argparse.ArgumentParser(description="Benchmark of the training step.")
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="Device to measure on.")
+    parser.add_argument("--tiny", action="store_true", help="Measure the cases at a tiny size, on any device.")
+    parser.add_argument("--only", default="", help="Regular expression for the names of cases to measure.")
     parser.add_argument("--torch_python", help="Python interpreter of an environment with torch and transformers.")
+    parser.add_argument("--isa", choices=("AVX2",), help="Instructions that a CPU may use. Default: all it has.")
     parser.add_argument("--steps", type=int, default=5, help="Number of steps to measure.")
+    parser.add_argument("--rounds", type=int, help="Number of times to measure everything. Default: 3, 1 on a GPU.")
     parser.add_argument(
-        "--rounds", type=int, default=2, help="Number of times to measure everything; the best is reported."
+        "--parallel", type=int, default=os.cpu_count(), help="Number of processes that compile at once."
     )
-    parser.add_argument("--case", help="JSON of one case to measure in this process; used by the script itself.")
-    given = parser.parse_args()
-    if given.case:
-        print(json.dumps(measure(Case(**json.loads(given.case)), given.steps)))
-        return
-    peak = _matrix_product() if given.device == "cpu" else None
-    ours: dict[str, dict] = {}
-    torch: dict[str, dict] = {}
-    for _ in range(given.rounds):
-        for case in CPU if given.device == "cpu" else GPU:
-            _keep_best(ours, case.name, _ours(case, given))
-            if given.torch_python and case.rows == "text" and case.position == "rope":
-                for batch, compiled in TORCH[given.device][case.model]:
-                    _keep_best(torch, f"{case.model}, {batch} x {case.context}", _torch(case, batch, compiled, given))
-    peak = peak or PEAK[next(iter(ours.values()))["device"][:11]]
-    for side, results in (("ours", ours), ("PyTorch", torch)):
-        for name, result in results.items():
-            result["share_of_peak"] = round(result["tokens_per_second"] * result["flops_per_token"] / peak, 3)
-            rate, share = result["tokens_per_second"], result["share_of_peak"]
-            print(f"{side:8} {name:42} {rate:>10,.0f} tokens/s {share:7.1%}")
-    measured = {"convention": "6 N + 12 L D T", "peak_flops_per_second": peak, "ours": ours, "pytorch": torch}
-    write_result(f"train_step_{given.device}", measured, ["jax", "jaxlib", "flax", "optax"])
-
-
-def measure(case: Case, steps: int) -> dict[str, Any]:
-    """Measure one case in this process and return its speed, shape, losses and memory."""
-    import jax
-
-    from gato_jax.batching import Budgets
-    from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, published_config
-    from gato_jax.training import MeshConfig, OptimizerConfig, TrainConfig
-    from gato_jax.training.program import make_program
-    from gato_jax.training.sharding import make_mesh, place_batch
-
-    shape = ModelConfig(**QUICKSTART, patch_channels=32) if case.model == "quickstart" else published_config(case.model)
-    compute = ComputeConfig(dtype=case.dtype, attention=case.attention, remat=case.remat)
-    config = TrainConfig(
-        seed=0, batch_size=case.batch, context=case.context, steps=1000, datasets={}, compute=compute,
-        model=dataclasses.replace(shape, position=case.position, stochastic_depth=0.0),
-        optimizer=OptimizerConfig(warmup_steps=10), mesh=MeshConfig(),
-    )  # fmt: skip
-    batch = made_batch(config, case.rows)
-    mesh = make_mesh(config.mesh)
-    targets = int(batch.loss_mask.sum())
-    program = make_program(config, mesh, Budgets(batch.patches.shape[1], targets), [1.0])
-    with jax.set_mesh(mesh):
-        key = jax.random.key(0)
-        state = program.init(key)
-        placed = place_batch(mesh, batch)
-        step = program.step.lower(program.state, program.batch, program.key).compile()
-        seconds, losses = [], []
-        for _ in range(2 + steps):
-            started = time.perf_counter()
-            state, metrics = step(state, placed, key)
-            losses.append(float(metrics["loss"]))
-            seconds.append(time.perf_counter() - started)
-    tokens = case.batch * case.context
-    parameters = count_parameters(program.state.params)
-    rate = tokens / float(np.median(seconds[2:]))
-    return {
-        **dataclasses.asdict(case),
-        "tokens_per_second": rate,
-        "seconds_per_step": float(np.median(seconds[2:])),
-        "flops_per_token": flops_per_token(parameters, shape.layers, shape.heads * shape.head_size, case.context),
-        "parameters": parameters,
-        "targets": targets,
-        "patches": int((batch.patch_slots < tokens).sum()),
-        "loss_first": losses[0],
-        "loss_last": losses[-1],
-        "bytes": step.memory_analysis().temp_size_in_bytes,
-        "device": jax.devices()[0].device_kind,
-    }
-
-
-def flops_per_token(parameters: int, layers: int, width: int, context: int) -> int:
-    """Return the FLOPs of a training step per token by PaLM's convention, 6 N + 12 L D T."""
-    return 6 * parameters + 12 * layers * width * context
-
-
-def made_batch(config, rows: str):
-    """Build a batch of random tokens.
-
-    Args:
-      config: the TrainConfig, for the shape of the batch.
-      rows: "text" for text alone, with every token a target; "gato" for half of the rows with frames of 20 patches and
-        one action each, and 30% of all tokens as targets.
-    """
-    from gato_jax.batching import Batch
-    from gato_jax.batching.batch import HOST_ONLY
-
-    rng = np.random.default_rng(0)
-    shape = (config.batch_size, config.context)
-    positions, row = np.arange(config.context), np.arange(config.batch_size)[:, None]
-    frame = positions % 22  # 20 patches, a separator, an action
-    with_images = (row % 2 == 0) if rows == "gato" else np.zeros_like(row, bool)
-    is_patch = with_images & (frame < 20)[None]
-    targets = np.ones(shape, bool)
-    if rows == "gato":
-        elsewhere = 0.6 - (frame == 21).mean()  # 30% of the tokens of all rows together are targets
-        targets = np.where(with_images, frame == 21, rng.random(shape) < elsewhere)
-    slots = np.flatnonzero(is_patch).astype(np.int32)
-    ids = rng.integers(32_000, size=shape, dtype=np.int32)
-    intervals = np.tile(np.array([0, 25, 0, 32], np.int32), (len(slots), 1))
-    patches = rng.integers(256, size=(len(slots), 16, 16, 3), dtype=np.uint8)
-    return Batch(
-        token_ids=ids,
-        target_ids=ids,
-        loss_mask=targets & (positions > 0),
-        local_position=np.broadcast_to(np.where(with_images, frame, 0), shape).astype(np.int32),
-        segment_ids=np.ones(shape, np.int32),
-        patches=patches[None],
-        patch_slots=slots[None],
-        patch_intervals=intervals[None],
-        row_ids=np.arange(config.batch_size, dtype=np.int32),
-        dataset_ids=np.zeros(config.batch_size, np.int32),
-        **HOST_ONLY,
+    parser.add_argument("--prepare_limit", type=float, default=270, help="Seconds in which a process must be ready.")
+    parser.add_argument("--limit", type=float, help="Seconds of a measurement. Default: 45 on a GPU, 300 on a CPU.")
+    parser.add_argument(
+        "--budget", type=float, help="Seconds of the whole run. Default: 480 on a GPU, one day on a CPU."
     )
+    parser.add_argument("--profile", help="Folder for raw profiles of two more steps of each case. Default: none.")
+    parser.add_argument("--output", type=pathlib.Path, help="File of the results. Default: one in benchmarks/results.")
+    given = parser.parse_args(argv)
+    on_gpu = given.device == "gpu"
+    given.rounds = given.rounds or (1 if on_gpu else 3)
+    given.limit = given.limit or (45.0 if on_gpu else 300.0)
+    given.budget = given.budget or (480.0 if on_gpu else 86_400.0)
+    if given.tiny and given.output is None:
+        given.output = pathlib.Path(tempfile.gettempdir()) / "train_step_tiny.json"
+    return given
 
 
-def _ours(case: Case, given) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.train_step", f"--steps={given.steps}"]
-    return _run([*command, f"--case={json.dumps(dataclasses.asdict(case))}"])
+def make_processes(given: argparse.Namespace) -> list[MeasuringProcess]:
+    """Return the processes of all measurements, in the order in which they measure."""
+    cases = CPU if given.device == "cpu" else GPU
+    if given.tiny:
+        cases = list({case.name: case for case in map(tiny, cases)}.values())
+    environment = {"JAX_PLATFORMS": "cuda" if given.device == "gpu" and not given.tiny else "cpu"}
+    environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # the processes share the memory of a GPU
+    worker = [sys.executable, "-m", "benchmarks.train_step_worker"]
+    processes, models = [], set()
+    if given.device == "gpu":
+        processes.append(MeasuringProcess(DEVICE, [*worker, "--case=device"], environment))
+    for case in cases:
+        command = [*worker, f"--case={json.dumps(dataclasses.asdict(case))}", f"--steps={given.steps}"]
+        command += [f"--profile={given.profile}"] if given.profile else []
+        processes.append(MeasuringProcess(case.name, command, environment | _xla_flags(case, given.isa)))
+        if given.torch_python and case.model not in models:
+            models.add(case.model)
+            processes += _torch_processes(case, given)
+    return [process for process in processes if re.search(given.only, process.name)]
 
 
-def _torch(case: Case, batch: int, compiled: bool, given) -> dict[str, Any]:
+def _xla_flags(case: Case, isa: str | None) -> dict[str, str]:
+    flags = [os.environ.get("XLA_FLAGS", ""), case.xla_flags, f"--xla_cpu_max_isa={isa}" if isa else ""]
+    limits = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    return {"XLA_FLAGS": " ".join(filter(None, flags)), **limits}
+
+
+def _torch_processes(case: Case, given: argparse.Namespace) -> list[MeasuringProcess]:
     from gato_jax.model.sizes import SIZES
 
-    shape = {**QUICKSTART, "vocabulary": 33_152} if case.model == "quickstart" else SIZES[case.model]
+    shape = dict(SMALL[case.model] if case.model in SMALL else SIZES[case.model])
+    shape.pop("patch_channels", None)
     settings = {
-        "vocabulary": 33_152, **shape, "context": case.context, "batch": batch, "steps": given.steps, "warmup": 2,
-        "position": "rope", "dtype": case.dtype, "device": "cuda" if given.device == "gpu" else "cpu",
+        **shape, "vocabulary": 33_152, "context": case.context, "steps": given.steps, "warmup": 2, "position": "rope",
+        "dtype": case.compute.get("dtype", "float32"), "device": "cpu" if given.tiny else given.device,
     }  # fmt: skip
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    flags.append("--compile" if compiled else "--no-compile")
-    result = _run([given.torch_python, "benchmarks/torch_train_step.py", *flags])
-    width = shape["heads"] * shape["head_size"]
-    return {**result, "flops_per_token": flops_per_token(result["parameters"], shape["layers"], width, case.context)}
+    flags = [f"--{name}={'cuda' if value == 'gpu' else value}" for name, value in settings.items()]
+    flags += [f"--isa={given.isa}"] if given.isa else []
+    processes = []
+    for batch, compiled in TORCH["tiny" if given.tiny else given.device][case.model]:
+        command = [given.torch_python, "benchmarks/torch_train_step.py", "--wait", f"--batch={batch}", *flags]
+        name = f"{_PYTORCH}{case.model}, {'compiled' if compiled else 'eager'}, {batch} x {case.context}"
+        environment = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"} if given.isa else {}
+        command.append("--compile" if compiled else "--no-compile")
+        processes.append(MeasuringProcess(name, command, environment))
+    return processes
 
 
-def _run(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    result = json.loads(done.stdout.strip().split("\n")[-1])
-    print(" ".join(command[1:4])[:90], f"{result['tokens_per_second']:,.0f} tokens/s", flush=True)
-    return result
+def _preparation(process: MeasuringProcess) -> str:
+    if process.ready is None:
+        return f"failed: {process.failure}"
+    if "compile_seconds" not in process.ready:
+        return "ready"
+    return f"traced in {process.ready['trace_seconds']} s, compiled in {process.ready['compile_seconds']} s"
 
 
-def _keep_best(results: dict[str, dict], name: str, result: dict[str, Any]):
-    if name not in results or result["tokens_per_second"] > results[name]["tokens_per_second"]:
-        results[name] = result
+def _measure(processes: Sequence[MeasuringProcess], record: Record, given: argparse.Namespace, started: float):
+    """Measure all processes in each round, within the time limits, and end each after the last round."""
+    for round_ in range(given.rounds):
+        for process in processes:
+            left = given.budget - (time.monotonic() - started)
+            try:
+                if left <= 0:
+                    raise MeasurementError(f"{process.name}: the budget of {given.budget:.0f} s is spent")
+                record.add(process, process.measure(min(given.limit, left)))
+            except MeasurementError as error:
+                record.fail(process.name, str(error))
+            if round_ == given.rounds - 1:
+                process.stop()
 
 
-def _matrix_product(side: int = 3000) -> float:
+class Record:
+    """Results of all cases, written to the file after each measurement."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.failed: dict[str, str] = {}
+        self._given = given
+        self._cases: dict[str, dict[str, Any]] = {}
+        self._peak = matrix_product() if given.device == "cpu" or given.tiny else None
+
+    def add(self, process: MeasuringProcess, result: dict[str, Any]):
+        """Add a measurement of a case, print it and write the file."""
+        facts = {name: value for name, value in (process.ready or {}).items() if name != "ready"}
+        case = self._cases.setdefault(process.name, {**facts, "rounds": []})
+        case["rounds"].append(result)
+        if "tokens_per_second" in result:
+            peak = self._peak or PEAK[case["device"][:11]]
+            case["tokens_per_second"] = max(each["tokens_per_second"] for each in case["rounds"])
+            case["share_of_peak"] = round(case["tokens_per_second"] * case["flops_per_token"] / peak, 3)
+        self._write()
+        print(_line(process.name, result, case.get("share_of_peak")), flush=True)
+
+    def fail(self, name: str, reason: str):
+        """Add the reason why a case has no further measurement, print it and write the file."""
+        if name not in self.failed:
+            self.failed[name] = reason
+            print(reason, flush=True)
+            self._write()
+
+    def ratios(self) -> dict[str, float]:
+        """Return the speed of each case of ours over that of the fastest PyTorch of the same model.
+
+        The ratio is the median of the ratios in the rounds, in which both were measured one after the other.
+        """
+        torch: dict[str, list[float]] = {}
+        for name, case in self._cases.items():
+            if name.startswith(_PYTORCH):
+                model, rates = name.removeprefix(_PYTORCH).partition(",")[0], _rates(case)
+                torch[model] = [max(pair) for pair in zip(rates, torch.get(model, rates), strict=False)]
+        return {
+            name: round(statistics.median(a / b for a, b in zip(_rates(case), torch[case["model"]], strict=False)), 2)
+            for name, case in self._cases.items()
+            if case.get("model") in torch and not name.startswith(_PYTORCH)
+        }
+
+    def print_summary(self):
+        """Print the ratios to PyTorch, the failures and the path of the file."""
+        for name, ratio in self.ratios().items():
+            print(f"{name:60} {ratio:.2f} times PyTorch")
+        for reason in self.failed.values():
+            print(f"failed: {reason}")
+        print(f"results in {self._write()}")
+
+    def _write(self) -> pathlib.Path:
+        measured = {
+            "convention": "6 N + 12 L D T", "peak_flops_per_second": self._peak, "isa": self._given.isa,
+            "xla_flags": os.environ.get("XLA_FLAGS"), "ratios_to_pytorch": self.ratios(), "failed": self.failed,
+            "cases": self._cases,
+        }  # fmt: skip
+        name = f"train_step_{self._given.device}" + (f"_{self._given.isa.lower()}" if self._given.isa else "")
+        return write_result(name, measured, _PACKAGES, module="train_step", path=self._given.output, announce=False)
+
+
+def _rates(case: dict[str, Any]) -> list[float]:
+    return [result["tokens_per_second"] for result in case["rounds"]]
+
+
+def _line(name: str, result: dict[str, Any], share: float | None) -> str:
+    if "tokens_per_second" not in result:
+        return f"{name:60} {json.dumps(result)}"
+    milliseconds = 1e3 * result["seconds_per_step"]
+    return f"{name:60} {result['tokens_per_second']:>10,.0f} tokens/s {milliseconds:>8,.0f} ms a step, {share:.1%}"
+
+
+def matrix_product(side: int = 3000) -> float:
     """Return the FLOPs per second of NumPy's product of two large float32 matrices, the best of five."""
     a = np.random.default_rng(0).random((side, side), np.float32)
     product = np.empty_like(a)
@@ -243,4 +251,4 @@ def _matrix_product(side: int = 3000) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

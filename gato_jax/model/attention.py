@@ -12,6 +12,8 @@ Axes:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
-from gato_jax.model.einsum import add_bias, project
+from gato_jax.model.einsum import add_bias, einsum_f32, project
 from gato_jax.model.kernels import MASKED, RelativePosition, attend
 
 _HEADS = ("batch", "heads", None, None)
@@ -34,6 +36,20 @@ class KeysValues(NamedTuple):
 
     keys: Float[Array, "B N S H"]
     values: Float[Array, "B N S H"]
+
+
+class Memory(NamedTuple):
+    """Cached keys and values of S positions, and how each of T new positions sees them.
+
+    Attributes:
+      cache: keys and values.
+      distance: index of the query less that of the key; it counts only where `allowed` is True.
+      allowed: True where the query may attend to the key.
+    """
+
+    cache: KeysValues
+    distance: Int[Array, "B T S"]
+    allowed: Bool[Array, "B T S"]
 
 
 class Attention(nnx.Module):
@@ -76,31 +92,33 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "B T D"],
         position: Int[Array, "B T"],
-        cache: KeysValues,
+        memories: Sequence[Memory],
         relative_keys: Float[Array, "N R H"] | None,
-        distance: Int[Array, "B T S"],
-        allowed: Bool[Array, "B T S"],
     ) -> Float[Array, "B T D"]:
-        """Attend from new positions to a KV cache that already holds their own keys and values.
+        """Attend from new positions to the keys of all memories together, their own among them.
 
         The result is to be added to the residual stream.
 
         Args:
           x: normalised residual stream at the new positions.
           position: index of each new position, counted from any origin that the cached keys share.
-          cache: keys and values of S positions, the T new ones among them; they are not changed.
-          relative_keys: result of `relative_keys`, None with rope.
-          distance: index of the query less that of the key; clipped to [0, R - 1].
-          allowed: True where a query may attend to a key.
+          memories: caches, of any number of positions each; they are not changed.
+          relative_keys: result of `relative_keys`, None with rope. Distances are clipped to [0, R - 1].
         """
         query, position_query = self._queries(x, position)
-        scores = jnp.einsum("BNTH,BNSH->BNTS", query, cache.keys)
+        by_distance = None
         if position_query is not None and relative_keys is not None:
-            distance_scores = jnp.einsum("BNTH,NRH->BNTR", position_query, relative_keys)
-            index = jnp.clip(distance, 0, relative_keys.shape[1] - 1)[:, None]
-            scores += jnp.take_along_axis(distance_scores, index, axis=-1)
-        weights = jax.nn.softmax(jnp.where(allowed[:, None], scores, MASKED))
-        return self._project_out(jnp.einsum("BNTS,BNSH->BNTH", weights, cache.values))
+            by_distance = einsum_f32("BNTH,NRH->BNTR", position_query, relative_keys)
+        scores = [_memory_scores(query, by_distance, memory) for memory in memories]
+        peak = functools.reduce(jnp.maximum, (score.max(axis=-1, keepdims=True) for score in scores))
+        weights = [jnp.exp(score - peak) for score in scores]
+        total = functools.reduce(jnp.add, (weight.sum(axis=-1, keepdims=True) for weight in weights))
+        read = (
+            einsum_f32("BNTS,BNSH->BNTH", weight, memory.cache.values)
+            for weight, memory in zip(weights, memories, strict=True)
+        )
+        heads = functools.reduce(jnp.add, read)
+        return self._project_out((heads / total).astype(x.dtype))
 
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
         """Return keys and values of `x`, the normalised residual stream.
@@ -132,10 +150,26 @@ class Attention(nnx.Module):
         return tuple(add_bias(query, bias[:, None]) * scale for bias in (self.content_bias, self.position_bias))
 
     def _project(self, x, weight):
-        return constrain(project("BTD,DNH->BNTH", x, weight[...]), *_HEADS)
+        # Transposed afterwards, because XLA would transpose the weights to have the heads first, in each call.
+        return constrain(project("BTD,DNH->BTNH", x, weight[...]).swapaxes(1, 2), *_HEADS)
 
     def _project_out(self, heads):
-        return add_bias(project("BNTH,NHD->BTD", heads, self.out[...]), self.out_bias[...])
+        # Reshaped, because XLA would transpose the weights to match the order of the heads, in each call.
+        joined = heads.swapaxes(1, 2).reshape(heads.shape[0], heads.shape[2], -1)
+        out = self.out[...].reshape(-1, self.out.shape[-1])
+        return add_bias(project("BTF,FD->BTD", joined, out), self.out_bias[...])
+
+
+def _memory_scores(query, by_distance: Float[Array, "B N T R"] | None, memory: Memory) -> Float[Array, "B N T S"]:
+    """Return the masked float32 scores of queries (B, N, T, H) to the keys of a memory.
+
+    `by_distance` are the scores that relative attention adds at each distance, None to add none.
+    """
+    scores = einsum_f32("BNTH,BNSH->BNTS", query, memory.cache.keys)
+    if by_distance is not None:
+        index = jnp.clip(memory.distance, 0, by_distance.shape[-1] - 1)[:, None]
+        scores += jnp.take_along_axis(by_distance, index, axis=-1)
+    return jnp.where(memory.allowed[:, None], scores, MASKED)
 
 
 def apply_rope(x: Float[Array, "B N T H"], position: Int[Array, "#B T"]) -> Float[Array, "B N T H"]:

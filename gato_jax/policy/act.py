@@ -1,22 +1,30 @@
-"""One compiled step of the agent: the observation is prefilled into the cache, then each action token is decoded.
+"""One compiled step of the agent: the observation is prefilled, then each action token is decoded.
+
+With A action tokens, the network is run A times: the first run reads the last action token of the timestep before
+together with the observation, and each further run reads one action token. The last one is left to the next timestep.
+With `one_pass`, all action tokens come from the first run (paper, appendix G).
+
+Action ranges and counts are arrays, so that one program serves all tasks whose padded sizes are the same.
 
 Axes:
-    B environments   T observation positions, padded   P patches   A action tokens
+    B environments   T observation positions, padded   P patches, padded   A action tokens, padded   V ids
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from gato_jax.policy.cache import DecodeState, advance, forget, open_window
-from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, decode_action
+from gato_jax.model.einsum import einsum_f32
+from gato_jax.policy.cache import DecodeState, advance, empty_columns, forget, open_timestep
+from gato_jax.policy.network import Network
+from gato_jax.policy.rings import commit
 
 
 class Observation(NamedTuple):
@@ -26,8 +34,8 @@ class Observation(NamedTuple):
       token_ids: (B, T) ids, padded.
       local_position: (B, T) position of each token within its timestep.
       real: (B, T) True where there is a token, False for padding, which follows the tokens.
-      patches: (1, P, p, p, C) pixels of the image patches of all environments together.
-      patch_slots: (1, P) index of each patch's token in the flattened (B T) positions.
+      patches: (1, P, p, p, C) pixels of the image patches of all environments together, padded.
+      patch_slots: (1, P) index of each patch's token in the flattened (B T) positions; B T for padding.
       patch_intervals: (1, P, 4) row low, row high, column low, column high of each patch, in 1/128 of its image.
     """
 
@@ -39,100 +47,166 @@ class Observation(NamedTuple):
     patch_intervals: Int[Array, "1 P 4"]
 
 
-class ActSettings(NamedTuple):
+class ActionTokens(NamedTuple):
+    """The action tokens of the task in each environment, and its memory.
+
+    Attributes:
+      ranges: (B, A, 2) range [low, high) of valid ids of each token; (0, 1) for padding.
+      count: (B,) number of tokens, at least 1 and at most A.
+      position: (B,) local position that all of them share.
+      memory_steps: (B,) maximum number of timesteps in the attention window.
+    """
+
+    ranges: Int[Array, "B A 2"]
+    count: Int[Array, " B"]
+    position: Int[Array, " B"]
+    memory_steps: Int[Array, " B"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActSettings:
     """Settings that are compile-time constants of `act`.
 
     Attributes:
-      action_ranges: Range of ids [low, high) of each of the A action tokens.
-      action_codecs: Key and codec of each part of the action, in the order of its tokens; empty if the tokens are text,
-        of which `act` returns only the ids.
-      action_position: Local position that all action tokens share.
-      context: Number of tokens in the attention window, see `cache.open_window`.
-      memory_steps: Number of timesteps in the attention window; None for as many as fit.
+      context: Maximum number of tokens in the attention window, see `cache.open_timestep`.
       temperature: Temperature of sampling; 0 takes the most probable id.
+      one_pass: Whether all action tokens come from one run of the network, which reads zeros in their place.
+      loop: Loop over the runs of the network for single action tokens: `while`, a loop on the device, of as many runs
+        as the longest action has tokens; `unrolled`, A - 1 runs one after the other in the program.
     """
 
-    action_ranges: tuple[tuple[int, int], ...]
-    action_codecs: tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]
-    action_position: int
     context: int
-    memory_steps: int | None
     temperature: float
+    one_pass: bool = False
+    loop: Literal["while", "unrolled"] = "while"
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "settings"), donate_argnames="state")
 def act(
     graph: nnx.GraphDef,
-    params: nnx.State,
-    relative_keys: tuple[Float[Array, "N R H"] | None, ...],
+    network: Network,
     state: DecodeState,
     observation: Observation,
+    actions: ActionTokens,
     fresh: Bool[Array, " B"],
     keys: Key[Array, " B"],
     settings: ActSettings,
-) -> tuple[Int[Array, "B A"], dict[str, Array], DecodeState]:
+) -> tuple[Int[Array, "B A"], DecodeState]:
     """Choose the action of one timestep in each environment.
 
     Args:
       graph: Structure of the model.
-      params: Parameters of the model.
-      relative_keys: Position keys of each block, see `compute_relative_keys`.
+      network: Arrays of the agent.
       state: Decode state before this timestep; its buffers are donated.
       observation: Tokens and patches of the observation.
+      actions: Action tokens to choose.
       fresh: Environments in which an episode begins at this timestep.
       keys: Random key of each environment's episode. The numbers of the timestep and of the token are folded in, so the
         samples of an episode do not depend on the other environments.
       settings: Compile-time constants.
 
     Returns:
-      Ids (B, A) of the action tokens, each within its range; the decoded action {key: (B, *shape)}, empty without
-      codecs; and the decode state that includes this timestep.
+      Ids (B, A) of the action tokens, each within its range, those of padding undefined; and the decode state that
+      includes this timestep.
     """
-    model = nnx.merge(graph, params)
+    model = nnx.merge(graph, network.params)
     state = forget(state, fresh)
-    real = observation.real
-    tokens = real.sum(axis=1) + len(settings.action_ranges)
-    window = open_window(state, tokens, settings.context, settings.memory_steps)
-    embedded = model.embedding(
+    total = observation.real.shape[1] + actions.ranges.shape[1]
+    columns = open_timestep(state, observation.real, actions.count, total, settings.context, actions.memory_steps)
+    step_keys = jax.vmap(jax.random.fold_in)(keys, state.next_timestep)
+    run = functools.partial(advance, model, network.relative_keys, state, columns)
+    choose = functools.partial(_choose_token, network, actions, step_keys, settings.temperature)
+    method = _choose_in_one_pass if settings.one_pass else _choose_one_by_one
+    chosen, layers = method(
+        model, run, choose, empty_columns(state, total), state.last_id, observation, actions, settings
+    )
+    last_id = jnp.take_along_axis(chosen, actions.count[:, None] - 1, axis=1)[:, 0]
+    return chosen, commit(state, columns, layers, last_id)
+
+
+def _choose_one_by_one(model, run, choose, layers, last_id, observation, actions: ActionTokens, settings: ActSettings):
+    """Return the ids (B, A) of the action tokens, chosen one after the other, and keys and values of all columns.
+
+    Args:
+      model: The model.
+      run: `advance` with the arguments before `layers`.
+      choose: `_choose_token` with the arguments before `hidden`.
+      layers: Empty keys and values of the columns.
+      last_id: Last action token of the timestep before.
+      observation: The observation.
+      actions: Action tokens to choose.
+      settings: Compile-time constants.
+    """
+    before = _embed_action(model, jnp.maximum(last_id, 0), actions.position)[:, None]
+    x = jnp.concatenate([before, _embed_observation(model, observation)], axis=1)
+    hidden, layers = run(layers, x, 0, observation.real.sum(axis=1, keepdims=True))
+    length, (environments, count, _) = observation.real.shape[1], actions.ranges.shape
+    chosen = jnp.zeros((environments, count), jnp.int32).at[:, 0].set(choose(hidden[:, 0], 0))
+    only = jnp.zeros((environments, 1), jnp.int32)
+
+    def next_token(index, carry):
+        chosen, layers = carry
+        x = _embed_action(model, chosen[:, index - 1], actions.position)[:, None]
+        hidden, layers = run(layers, x, length + index, only)
+        return chosen.at[:, index].set(choose(hidden[:, 0], index)), layers
+
+    if settings.loop == "while":
+        return jax.lax.fori_loop(1, actions.count.max(), next_token, (chosen, layers))
+    for index in range(1, count):
+        chosen, layers = next_token(index, (chosen, layers))
+    return chosen, layers
+
+
+def _choose_in_one_pass(model, run, choose, layers, last_id, observation, actions: ActionTokens, settings: ActSettings):
+    """Return the same as `_choose_one_by_one`, where zeros are read in place of all action tokens."""
+    length, (environments, count, _) = observation.real.shape[1], actions.ranges.shape
+    zero = _embed_action(model, None, actions.position)[:, None]
+    zeros = jnp.broadcast_to(zero, (environments, count - 1, zero.shape[-1]))
+    x = jnp.concatenate([zero, _embed_observation(model, observation), zeros], axis=1)
+    later = jnp.broadcast_to(length + 1 + jnp.arange(count - 1)[None], (environments, count - 1))
+    wanted = jnp.concatenate([observation.real.sum(axis=1, keepdims=True), later], axis=1)
+    hidden, layers = run(layers, x, 0, wanted)
+    return jax.vmap(choose, in_axes=(1, 0), out_axes=1)(hidden, jnp.arange(count)), layers
+
+
+def _embed_observation(model, observation: Observation) -> Float[Array, "B T D"]:
+    return model.embedding(
         observation.token_ids,
         observation.local_position,
         observation.patches,
         observation.patch_slots,
         observation.patch_intervals,
     )
-    hidden, state = advance(model, relative_keys, state, embedded, real, window)
-    last = jnp.maximum(real.sum(axis=1) - 1, 0)
-    hidden = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
-    step_keys = jax.vmap(jax.random.fold_in)(keys, state.next_timestep)
-
-    ranges = np.array(settings.action_ranges, np.int32)
-    low, high = int(ranges[:, 0].min()), int(ranges[:, 1].max())
-    table = model.embedding.tokens[low:high]  # only the logits of ids that an action token may take
-    local = model.embedding.local[settings.action_position]
-
-    def next_token(carry, token):
-        hidden, state = carry
-        index, token_range = token
-        ids = jnp.arange(low, high)
-        valid = (ids >= token_range[0]) & (ids < token_range[1])
-        token_keys = jax.vmap(jax.random.fold_in, (0, None))(step_keys, index)
-        chosen = low + _choose(hidden @ table.T, valid, token_keys, settings.temperature)
-        x = (model.embedding.tokens[chosen] + local[None])[:, None]
-        hidden, state = advance(model, relative_keys, state, x, jnp.ones((len(x), 1), bool), window)
-        return (hidden[:, 0], state), chosen
-
-    (_, state), actions = jax.lax.scan(next_token, (hidden, state), (jnp.arange(len(ranges)), jnp.asarray(ranges)))
-    ids = actions.T
-    return ids, decode_action(settings.action_codecs, ids), state._replace(next_timestep=state.next_timestep + 1)
 
 
-def _choose(
-    logits: Float[Array, "B V"], valid: Bool[Array, " V"], keys: Key[Array, " B"], temperature: float
+def _embed_action(model, ids: Int[Array, " B"] | None, position: Int[Array, " B"]) -> Float[Array, "B D"]:
+    """Return the embeddings of one action token in each environment; without ids, zero plus the local position."""
+    local = model.embedding.local[position]
+    return local if ids is None else model.embedding.tokens[ids] + local
+
+
+def _choose_token(
+    network: Network,
+    actions: ActionTokens,
+    keys: Key[Array, " B"],
+    temperature: float,
+    hidden: Float[Array, "B D"],
+    index: int | Int[Array, ""],
+) -> Int[Array, " B"]:
+    """Return the id of action token `index` in each environment, given the hidden vector of the token before it."""
+    low, high = jnp.moveaxis(jax.lax.dynamic_index_in_dim(actions.ranges, index, 1, keepdims=False)[..., None], 1, 0)
+    valid = (network.head_ids[None] >= low) & (network.head_ids[None] < high)
+    token_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+    return network.head_ids[choose(einsum_f32("BD,VD->BV", hidden, network.head), valid, token_keys, temperature)]
+
+
+def choose(
+    logits: Float[Array, "B V"], valid: Bool[Array, "#B V"], keys: Key[Array, " B"], temperature: float
 ) -> Int[Array, " B"]:
     """Sample the index in [0, V) of a valid logit in each row; with temperature 0, that of the largest valid one."""
-    masked = jnp.where(valid[None], logits, -jnp.inf)
+    masked = jnp.where(valid, logits, -jnp.inf)
     if temperature == 0:
         return jnp.argmax(masked, axis=-1).astype(jnp.int32)
     scaled = (masked - masked.max(axis=-1, keepdims=True)) / jnp.float32(temperature)
-    scaled = jnp.where(valid[None], scaled, -jnp.inf)  # again, as dividing -inf by an infinite temperature gives NaN
+    scaled = jnp.where(valid, scaled, -jnp.inf)  # again, as dividing -inf by an infinite temperature gives NaN
     return jax.vmap(jax.random.categorical)(keys, scaled).astype(jnp.int32)

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from flax import nnx
 from gato_jax.checkpoints import restore_agent
 from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
+from gato_jax.policy.network import Network, prepare_network
 from gato_jax.tokenization import Contract, Layout
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
@@ -77,6 +79,22 @@ class Agent:
     def on_one_device(self) -> Agent:
         """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""
         return dataclasses.replace(self, params=jax.device_put(self.params, jax.local_devices()[0]))
+
+    def network(self, dtype: str, spans: Sequence[tuple[int, int]]) -> Network:
+        """Return the arrays of the agent, prepared for acting; they are kept for the next call.
+
+        Args:
+          dtype: Dtype of the computation, `float32` or `bfloat16`; norms stay in float32.
+          spans: Ranges [low, high) of the ids that an action token may have.
+        """
+        key = dtype, tuple(spans)
+        if key not in self._networks:
+            self._networks[key] = prepare_network(self.graph, self.params, self.context, *key)
+        return self._networks[key]
+
+    @functools.cached_property
+    def _networks(self) -> dict[tuple, Network]:
+        return {}
 
     @functools.cached_property
     def digest(self) -> str:

@@ -1,7 +1,11 @@
-"""The decode state: a ring buffer of keys and values for each environment, as one pytree.
+"""The decode state, one pytree: a ring buffer of keys and values for each environment, and its last action token.
+
+A timestep is decoded in M columns: the last action token of the timestep before, which is not in the ring yet, the
+observation, and the action tokens but the last. While it is decoded the rings are only read, as its own keys and values
+are in a small buffer beside them. `commit` then writes them into the rings.
 
 Axes:
-    B environments   T new positions   S slots   N heads   H head size   D width
+    B environments   T new positions   M columns of a timestep   S slots   N heads   H head size   D width
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gato_jax.model.attention import KeysValues
+from gato_jax.model.attention import KeysValues, Memory
 from gato_jax.model.config import ModelConfig
 from gato_jax.model.gato import Gato
+from gato_jax.policy.network import RelativeKeys
 
 EMPTY = np.int32(-1)
 
@@ -28,8 +33,10 @@ class DecodeState(NamedTuple):
       position: (B, S) position of the token in a slot, counted from the start of the episode; -1 if the slot is empty.
       step_start: (B, S) position of the first token of that token's timestep; undefined in an empty slot.
       timestep: (B, S) number, from 0, of that timestep in the episode; undefined in an empty slot.
-      next_position: (B,) position of the next token, which is the number of tokens of the episode so far.
-      next_timestep: (B,) number, from 0, of the timestep whose tokens are written next.
+      next_position: (B,) position of the next token to be written, the number of tokens in the ring so far.
+      next_timestep: (B,) number, from 0, of the timestep that is decoded next.
+      last_id: (B,) id of the last action token, which is written with the next timestep; -1 at the start of an episode.
+      last_start: (B,) position of the first token of that token's timestep.
     """
 
     layers: tuple[KeysValues, ...]
@@ -38,28 +45,39 @@ class DecodeState(NamedTuple):
     timestep: Int[Array, "B S"]
     next_position: Int[Array, " B"]
     next_timestep: Int[Array, " B"]
+    last_id: Int[Array, " B"]
+    last_start: Int[Array, " B"]
 
 
-class Window(NamedTuple):
-    """The recent timesteps that the current one may attend to; a timestep is in the window as a whole or not at all.
+class Columns(NamedTuple):
+    """Tokens of the timestep that is being decoded, and the window that each may attend to.
+
+    A timestep is in a window as a whole or not at all. The window of the first column is that of the timestep before.
 
     Attributes:
-      first_position: (B,) smallest position at which a timestep in the window may begin.
-      first_timestep: (B,) smallest number of a timestep in the window.
-      step_start: (B,) position of the first token of the current timestep.
+      real: True where there is a token.
+      position: Position of the token in the episode.
+      step_start: Position of the first token of its timestep.
+      timestep: Number of its timestep in the episode.
+      first_position: Smallest position at which a timestep in its window may begin.
+      first_timestep: Smallest number of a timestep in its window.
     """
 
-    first_position: Int[Array, " B"]
-    first_timestep: Int[Array, " B"]
-    step_start: Int[Array, " B"]
+    real: Bool[Array, "B M"]
+    position: Int[Array, "B M"]
+    step_start: Int[Array, "B M"]
+    timestep: Int[Array, "B M"]
+    first_position: Int[Array, "B M"]
+    first_timestep: Int[Array, "B M"]
 
 
-def empty_state(config: ModelConfig, environments: int, slots: int) -> DecodeState:
-    """Return a decode state with empty ring buffers of `slots` tokens, in float32, for B = `environments`."""
+def empty_state(config: ModelConfig, environments: int, slots: int, dtype: str = "float32") -> DecodeState:
+    """Return a decode state with empty ring buffers of `slots` tokens for B = `environments`."""
     shape = (environments, config.heads, slots, config.head_size)
-    layers = tuple(KeysValues(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(config.layers))
+    layers = tuple(KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.layers))
     table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
-    return DecodeState(layers, *(jnp.asarray(table) for _ in range(3)), *(jnp.asarray(counter) for _ in range(2)))
+    counters = counter, counter, np.full_like(counter, EMPTY), counter
+    return DecodeState(layers, *(jnp.asarray(array) for array in (table, table, table, *counters)))
 
 
 def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
@@ -68,81 +86,112 @@ def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
     The slots are only marked as empty; their keys and values stay and are not attended to.
     """
     counters = {name: jnp.where(fresh, 0, getattr(state, name)) for name in ("next_position", "next_timestep")}
-    return state._replace(position=jnp.where(fresh[:, None], EMPTY, state.position), **counters)
+    empty = jnp.where(fresh[:, None], EMPTY, state.position), jnp.where(fresh, EMPTY, state.last_id)
+    return state._replace(position=empty[0], last_id=empty[1], **counters)
 
 
-def open_window(state: DecodeState, tokens: Int[Array, " B"], context: int, memory_steps: int | None) -> Window:
-    """Return the attention window of the timestep that begins.
+def open_timestep(
+    state: DecodeState,
+    observed: Bool[Array, "B T"],
+    actions: Int[Array, " B"],
+    columns: int,
+    context: int,
+    memory_steps: Int[Array, " B"],
+) -> Columns:
+    """Return the columns of the timestep that begins.
 
     Args:
       state: State before the timestep.
-      tokens: (B,) number of tokens that the timestep will have, actions included.
-      context: Maximum number of tokens in the window, this timestep included.
-      memory_steps: Maximum number of timesteps in the window, this one included; None for no such limit.
+      observed: (B, T) True where there is a token of the observation, False for padding, which follows the tokens.
+      actions: (B,) number of action tokens.
+      columns: M, at least T + the largest number of action tokens.
+      context: Maximum number of tokens in a window, those of the current timestep included.
+      memory_steps: (B,) maximum number of timesteps in a window, the current one included.
     """
-    first_timestep = jnp.zeros_like(state.next_timestep)
-    if memory_steps is not None:
-        first_timestep = state.next_timestep - (memory_steps - 1)
-    return Window(state.next_position + tokens - context, first_timestep, state.next_position)
+    acted = jnp.arange(columns - 1 - observed.shape[1])[None] < actions[:, None] - 1
+    real = jnp.concatenate([(state.last_id >= 0)[:, None], observed, acted], axis=1)
+    position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
+    first = jnp.arange(columns)[None] == 0
+
+    def of_timestep(before, current):
+        return jnp.where(first, before[:, None], current[:, None])
+
+    start = state.next_position + real[:, 0].astype(jnp.int32)
+    end = start + observed.sum(axis=1, dtype=jnp.int32) + actions
+    return Columns(
+        real,
+        position,
+        step_start=of_timestep(state.last_start, start),
+        timestep=of_timestep(state.next_timestep - 1, state.next_timestep),
+        first_position=of_timestep(start, end) - context,
+        first_timestep=of_timestep(state.next_timestep - memory_steps, state.next_timestep - memory_steps + 1),
+    )
+
+
+def empty_columns(state: DecodeState, columns: int) -> tuple[KeysValues, ...]:
+    """Return keys and values of `columns` columns for each block, all zero."""
+    return jax.tree.map(lambda ring: jnp.zeros((*ring.shape[:2], columns, ring.shape[3]), ring.dtype), state.layers)
 
 
 def advance(
     model: Gato,
-    relative_keys: tuple[Float[Array, "N R H"] | None, ...],
+    relative_keys: RelativeKeys,
     state: DecodeState,
+    columns: Columns,
+    layers: tuple[KeysValues, ...],
     x: Float[Array, "B T D"],
-    real: Bool[Array, "B T"],
-    window: Window,
-) -> tuple[Float[Array, "B T D"], DecodeState]:
-    """Run the transformer on new tokens, which attend to the window and to each other, and write them into the rings.
+    start: int | Int[Array, ""],
+    wanted: Int[Array, "B K"],
+) -> tuple[Float[Array, "B K D"], tuple[KeysValues, ...]]:
+    """Run the transformer on T columns of a timestep, which attend to the rings and to the columns up to themselves.
 
     Args:
       model: The transformer.
       relative_keys: Position keys of each block, see `compute_relative_keys`.
-      state: State before these tokens.
+      state: State before the timestep.
+      columns: The columns of the timestep.
+      layers: Keys and values (B, N, M, H) of the columns before `start`, for each block.
       x: Embedded tokens.
-      real: True where there is a token; padding is neither written nor attended to.
-      window: Attention window of the current timestep.
+      start: First of the T columns.
+      wanted: Indices in [0, T) of the positions whose hidden vectors are returned.
 
     Returns:
-      Final hidden vectors of the tokens, and the state that includes them.
+      Final hidden vectors, and `layers` with the keys and values of the T columns.
     """
-    environments, slots = state.position.shape
-    position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
-    slot = jnp.where(real, position % slots, slots)  # padding goes to a slot that does not exist, and is dropped
-    row = jnp.arange(environments)[:, None]
-
-    def write(table, values):
-        return table.at[row, slot].set(jnp.broadcast_to(values, slot.shape), mode="drop")
-
-    state = state._replace(
-        position=write(state.position, position),
-        step_start=write(state.step_start, window.step_start[:, None]),
-        timestep=write(state.timestep, state.next_timestep[:, None]),
-        next_position=state.next_position + real.sum(axis=1, dtype=jnp.int32),
-    )
-    seen = (state.position >= 0) & (state.step_start >= window.first_position[:, None])
-    seen &= state.timestep >= window.first_timestep[:, None]
-    distance = position[:, :, None] - state.position[:, None, :]
-    allowed = seen[:, None, :] & (distance >= 0)
-    layers = []
-    for block, cache, relative in zip(model.blocks, state.layers, relative_keys, strict=True):
+    mine = Columns(*(jax.lax.dynamic_slice_in_dim(table, start, x.shape[1], axis=1) for table in columns))
+    index = start + jnp.arange(x.shape[1])[None]
+    seen = _visible(state, columns, mine, index)
+    written = []
+    for number, (block, ring, old) in enumerate(zip(model.blocks, state.layers, layers, strict=True)):
         normed = block.attention_norm(x)
-        new = block.attention.keys_values(normed, position)
-        cache = KeysValues(*(_write_slots(old, fresh, row, slot) for old, fresh in zip(cache, new, strict=True)))
-        x = x + block.attention.decode(normed, position, cache, relative, distance, allowed)
+        new = block.attention.keys_values(normed, mine.position)
+        cache = KeysValues(
+            *(
+                jax.lax.dynamic_update_slice_in_dim(table, values, start, axis=2)
+                for table, values in zip(old, new, strict=True)
+            )
+        )
+        written.append(cache)
+        if number + 1 == len(layers):  # of the last block only what is wanted is computed
+            x, normed = (jnp.take_along_axis(array, wanted[..., None], axis=1) for array in (x, normed))
+            mine = Columns(*(jnp.take_along_axis(table, wanted, axis=1) for table in mine))
+            seen = _visible(state, columns, mine, start + wanted)
+        memories = [Memory(*memory) for memory in zip((ring, cache), *seen, strict=True)]
+        x = x + block.attention.decode(normed, mine.position, memories, relative_keys[number])
         x = x + block.feed_forward(block.feed_forward_norm(x))
-        layers.append(cache)
-    return model.norm(x), state._replace(layers=tuple(layers))
+    return model.norm(x), tuple(written)
 
 
-def _write_slots(old: Float[Array, "B N S H"], new: Float[Array, "B N T H"], row, slot) -> Float[Array, "B N S H"]:
-    return old.at[row, :, slot].set(jnp.moveaxis(new, 1, 2), mode="drop")
+def _visible(state: DecodeState, columns: Columns, queries: Columns, index):
+    """Return the distances and the masks of queries (B, T), of columns `index`, to the slots and to the columns.
 
-
-def compute_relative_keys(model: Gato, context: int) -> tuple[jax.Array | None, ...]:
-    """Return the position keys (N, R, H) of each block for the distances 0 to R - 1, where R is `context`.
-
-    The entry of a block with rotary positions is None.
+    Both are pairs of arrays, (B, T, S) for the slots and (B, T, M) for the columns.
     """
-    return tuple(block.attention.relative_keys(context) for block in model.blocks)
+    in_ring = state.position[:, None] >= 0
+    before = columns.real[:, None] & (jnp.arange(columns.real.shape[1])[None, None] <= index[..., None])
+    distances, masks = [], []
+    for keys, exist in ((state, in_ring), (columns, before)):
+        distances.append(queries.position[..., None] - keys.position[:, None])
+        late = keys.step_start[:, None] >= queries.first_position[..., None]
+        masks.append(exist & late & (keys.timestep[:, None] >= queries.first_timestep[..., None]))
+    return distances, masks

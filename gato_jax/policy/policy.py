@@ -8,13 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from gato_jax.policy.act import ActSettings, Observation, act
+from gato_jax.policy.act import ActSettings, act
 from gato_jax.policy.agent import Agent
-from gato_jax.policy.cache import compute_relative_keys, empty_state
+from gato_jax.policy.batches import batch_actions, batch_observations
+from gato_jax.policy.cache import empty_state
+from gato_jax.policy.decoding import Decoding
 from gato_jax.tokenization import TextCodec, TokenizationError, TokenSequence
 
+_DEFAULT_DECODING = Decoding()
 _TEXT_ROWS = 32  # number of texts that are written side by side
 
 
@@ -26,57 +28,59 @@ class _Decoder:
       task: Name of the task, `suite/task`.
       environments: B.
       ranges: (A, 2) range of ids [low, high) of each token to choose.
-      codecs: Key and codec of each part of the action, see `ActSettings`; empty for text.
+      spans: Ranges of ids [low, high) that contain `ranges`.
       temperature: Temperature of sampling; 0 takes the most probable token.
+      decoding: How the network is run.
 
     Raises:
       ValueError: The temperature is negative or NaN.
       UnknownTaskError: The agent was not trained on the task.
     """
 
-    def __init__(self, agent: Agent, task: str, environments: int, ranges, codecs, temperature: float):
+    def __init__(
+        self, agent: Agent, task: str, environments: int, ranges, spans, temperature: float, decoding: Decoding
+    ):
         if not temperature >= 0:
             raise ValueError(f"temperature is {temperature}, expected 0 or more. 0 takes the most probable token.")
         self.agent, self.layout, self.environments = agent, agent.layout(task), environments
+        dtype, loop = decoding.resolved_dtype, decoding.resolved_loop
         self.settings = ActSettings(
-            action_ranges=tuple((int(low), int(high)) for low, high in ranges),
-            action_codecs=codecs,
-            action_position=self.layout.action_position,
-            context=agent.context,
-            memory_steps=agent.memory_steps.get(task),
-            temperature=float(temperature),
+            context=agent.context, temperature=float(temperature), one_pass=decoding.one_pass, loop=loop
         )
-        model = nnx.merge(agent.graph, agent.params)
-        self.relative_keys = compute_relative_keys(model, agent.context)
+        self.network = agent.network(dtype, spans)
+        self.actions = batch_actions(
+            [self.layout] * environments, [ranges] * environments, [agent.memory_steps.get(task)] * environments,
+            padded=loop == "while" and not decoding.one_pass,
+        )  # fmt: skip
+        self.longest = len(ranges)
         # A window spans at most `context` consecutive positions, so a ring of that size overwrites only older ones.
-        self.state = empty_state(agent.model, environments, agent.context)
+        self.state = empty_state(agent.model, environments, agent.context, dtype)
         self.keys = jax.random.split(jax.random.key(0), environments)
 
-    def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Choose the action tokens after an observation in each environment, and add both to the decode state.
+    def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> np.ndarray:
+        """Return the ids (B, A) of the action tokens after an observation in each environment.
+
+        Both become part of the decode state.
 
         Args:
           steps: Tokens of the observation in each of the B environments.
           fresh: (B,) True in an environment in which an episode begins.
 
-        Returns:
-          Ids of the action tokens (B, A), and the decoded actions {key: (B, *shape)}, empty without codecs.
-
         Raises:
           TokenizationError: A timestep is longer than the agent's context.
         """
-        tokens = max(len(step) for step in steps) + len(self.settings.action_ranges)
+        tokens = max(len(step) for step in steps) + self.longest
         if tokens > self.agent.context:
             raise TokenizationError(
                 f"{self.layout.spec.name}: a timestep has {tokens} tokens, expected at most the agent's context of "
                 f"{self.agent.context}. Act with an agent of a longer context."
             )
         observation = batch_observations(steps, self.agent.contract.tokenization.patch)
-        ids, actions, self.state = act(
-            self.agent.graph, self.agent.params, self.relative_keys, self.state, observation,
-            jnp.asarray(fresh), self.keys, self.settings,
+        ids, self.state = act(
+            self.agent.graph, self.network, self.state, observation, self.actions, jnp.asarray(fresh), self.keys,
+            self.settings,
         )  # fmt: skip
-        return jax.device_get((ids, actions))
+        return np.asarray(ids)[:, : self.longest]
 
 
 class Policy(_Decoder):
@@ -87,11 +91,21 @@ class Policy(_Decoder):
       task: Name of the task.
       environments: Number of environments.
       temperature: Temperature of sampling; 0 takes the most probable token.
+      decoding: How the network is run.
     """
 
-    def __init__(self, agent: Agent, task: str, environments: int, *, temperature: float = 1.0):
-        layout = agent.layout(task)
-        super().__init__(agent, task, environments, layout.action_ranges, layout.action_codecs, temperature)
+    def __init__(
+        self,
+        agent: Agent,
+        task: str,
+        environments: int,
+        *,
+        temperature: float = 1.0,
+        decoding: Decoding = _DEFAULT_DECODING,
+    ):
+        ranges, vocabulary = agent.layout(task).action_ranges, agent.contract.tokenization.vocabulary
+        spans = (0, vocabulary.bins), (vocabulary.continuous, vocabulary.separator)  # the same for all control tasks
+        super().__init__(agent, task, environments, ranges, spans, temperature, decoding)
         self._fresh = np.ones(environments, bool)
 
     def reset(self, environment: int, seed: int):
@@ -110,7 +124,7 @@ class Policy(_Decoder):
           TokenizationError: An observation does not fit the TaskSpec, or is longer than the agent's context.
         """
         steps = [self.layout.encode_observation(observation) for observation in observations]
-        _, actions = self.decode(steps, self._fresh)
+        actions = self.layout.decode_action(self.decode(steps, self._fresh))
         self._fresh = np.zeros(self.environments, bool)
         return [{key: np.asarray(values[b]) for key, values in actions.items()} for b in range(self.environments)]
 
@@ -127,7 +141,8 @@ class TextPolicy(_Decoder):
     """
 
     def __init__(self, agent: Agent, task: str, samples: int, *, max_tokens: int = 16, temperature: float = 0.9):
-        super().__init__(agent, task, samples, [TextCodec.token_range] * max_tokens, (), temperature)
+        ranges = np.array([TextCodec.token_range] * max_tokens, np.int32)
+        super().__init__(agent, task, samples, ranges, (TextCodec.token_range,), temperature, _DEFAULT_DECODING)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
         """Return one text for each beginning, without it; the samples of a text depend on its beginning and seed alone.
@@ -140,8 +155,7 @@ class TextPolicy(_Decoder):
           TokenizationError: A beginning and `max_tokens` tokens are together longer than the agent's context.
         """
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        ids, _ = self.decode(steps, np.ones(self.environments, bool))
-        return [TextCodec().decode(row) for row in ids]
+        return [TextCodec().decode(row) for row in self.decode(steps, np.ones(self.environments, bool))]
 
 
 def write_texts(
@@ -173,35 +187,3 @@ def write_texts(
         padded = [*rows, *[rows[-1]] * (_TEXT_ROWS - len(rows))]
         texts += policy.write(padded, range(seed + start, seed + start + _TEXT_ROWS))[: len(rows)]
     return texts
-
-
-def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observation:
-    """Return the observations of B environments as one batch of padded arrays.
-
-    Observations of different lengths are padded at their ends to one multiple of 16, so that texts of varying length
-    need only a few compilations of `act`. Those of equal length are not padded.
-
-    Args:
-      steps: Tokens of each environment's observation.
-      patch: Side of an image patch in pixels.
-    """
-    longest = max(len(step) for step in steps)
-    length = longest if all(len(step) == longest for step in steps) else -(-longest // 16) * 16
-    ids, local = np.zeros((2, len(steps), length), np.int32)
-    real = np.zeros((len(steps), length), bool)
-    for b, step in enumerate(steps):
-        ids[b, : len(step)], local[b, : len(step)], real[b, : len(step)] = step.token_ids, step.local_position, True
-    with_patches = [(b, step) for b, step in enumerate(steps) if len(step.patch_slots)]
-    if not with_patches:
-        empty = np.zeros((1, 0, patch, patch, 3), np.uint8)
-        return _on_device(ids, local, real, empty, np.zeros((1, 0), np.int32), np.zeros((1, 0, 4), np.int32))
-    return _on_device(
-        ids, local, real,
-        np.concatenate([step.patches for _, step in with_patches])[None],
-        np.concatenate([step.patch_slots + np.int32(b * length) for b, step in with_patches])[None],
-        np.concatenate([step.patch_intervals for _, step in with_patches])[None],
-    )  # fmt: skip
-
-
-def _on_device(*arrays: np.ndarray) -> Observation:
-    return Observation(*map(jnp.asarray, arrays))

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.policy.agent import Agent
-from gato_jax.policy.policy import batch_observations
+from gato_jax.policy.batches import batch_observations
 from gato_jax.tokenization import TokenSequence
 
 ROWS = 16

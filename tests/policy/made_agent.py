@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,8 +14,9 @@ from flax import nnx
 from gato_jax.batching.batch import collate
 from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
-from gato_jax.policy.cache import advance, compute_relative_keys, empty_state, forget, open_window
-from gato_jax.policy.policy import batch_observations
+from gato_jax.policy.batches import UNLIMITED, batch_observations
+from gato_jax.policy.cache import advance, empty_columns, empty_state, forget, open_timestep
+from gato_jax.policy.rings import commit
 from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 from tests.model.made_model import alive
@@ -43,26 +45,43 @@ class StepByStep:
     """Follows given timesteps through the ring, as `act` does with those it chooses."""
 
     def __init__(self, agent: Agent, environments: int, actions: int, *, slots: int | None = None):
-        model = nnx.merge(agent.graph, agent.params)
-        relative_keys = compute_relative_keys(model, agent.context)
-        memory_steps = next(iter(agent.memory_steps.values()))
-        self.actions = actions
+        network = agent.network("float32", [(0, 1)])
+        self.actions, self.last = actions, None
         self.state = empty_state(agent.model, environments, slots or agent.context)
+        steps = next(iter(agent.memory_steps.values()))
+        memory_steps = jnp.full(environments, UNLIMITED if steps is None else steps)
+
+        def embed(model, ids, local):
+            return (model.embedding.tokens[ids] + model.embedding.local[local])[:, None]
 
         @jax.jit
         def follow(params, state, observation, tail, fresh):
             model = nnx.merge(agent.graph, params)
             state = forget(state, fresh)
-            window = open_window(state, observation.real.sum(axis=1) + actions, agent.context, memory_steps)
+            length = observation.real.shape[1]
+            count = jnp.full(len(fresh), actions)
+            columns = open_timestep(state, observation.real, count, length + actions + 1, agent.context, memory_steps)
             vectors = model.embedding(*(getattr(observation, name) for name in observation._fields if name != "real"))
-            seen, state = advance(model, relative_keys, state, vectors, observation.real, window)
-            hidden = []
+            before = (
+                model.embedding.tokens[jnp.maximum(state.last_id, 0)] + model.embedding.local[tail.local_position[:, 0]]
+            )
+            x = jnp.concatenate([before[:, None], vectors], axis=1)
+            everywhere = jnp.broadcast_to(jnp.arange(length + 1)[None], x.shape[:2])
+            layers = empty_columns(state, columns.real.shape[1])
+            run = functools.partial(advance, model, network.relative_keys, state)
+            seen, layers = run(columns, layers, x, 0, everywhere)
+            hidden, written = [], (columns, layers)
             for column in range(actions):
                 ids, local = tail.token_ids[:, column], tail.local_position[:, column]
-                vector = (model.embedding.tokens[ids] + model.embedding.local[local])[:, None]
-                done, state = advance(model, relative_keys, state, vector, jnp.ones((len(ids), 1), bool), window)
+                vector = embed(model, ids, local)
+                if column + 1 == actions:  # the last one is only looked at here, and written with the next timestep
+                    written = columns, layers
+                    real = columns.real.at[:, -1].set(True)
+                    columns = columns._replace(real=real, position=columns.position.at[:, -1].add(1))
+                done, layers = run(columns, layers, vector, length + 1 + column, jnp.zeros((len(ids), 1), int))
                 hidden.append(done)
-            return (seen, jnp.concatenate(hidden, axis=1)), state._replace(next_timestep=state.next_timestep + 1)
+            state = commit(state, *written, tail.token_ids[:, actions - 1])
+            return seen, jnp.concatenate(hidden, axis=1), state
 
         self.follow = lambda *args: follow(agent.params, *args)
 
@@ -71,8 +90,12 @@ class StepByStep:
         heads = [step.slice(0, len(step) - self.actions) for step in steps]
         tails = [step.slice(len(step) - self.actions, len(step)) for step in steps]
         observation, tail = batch_observations(heads, 16), batch_observations(tails, 16)
-        (seen, done), self.state = self.follow(self.state, observation, tail, np.array(fresh))
-        return [np.concatenate([seen[b, : len(head)], done[b]]) for b, head in enumerate(heads)]
+        seen, done, self.state = self.follow(self.state, observation, tail, np.array(fresh))
+        if self.last is not None:
+            going_on = ~np.array(fresh)
+            np.testing.assert_allclose(seen[going_on, 0], self.last[going_on], rtol=1e-4, atol=1e-4)
+        self.last = np.asarray(done[:, -1])
+        return [np.concatenate([seen[b, 1 : 1 + len(head)], done[b]]) for b, head in enumerate(heads)]
 
 
 class AllAtOnce:

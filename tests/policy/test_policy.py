@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.episodes import Discrete
 from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError, log_probabilities
-from gato_jax.policy.act import _choose, act
+from gato_jax.policy.act import act, choose
 from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError
 from gato_jax.training import TrainState
 from tests.policy.made_agent import AllAtOnce, made_agent
@@ -68,14 +68,14 @@ def test_actions_are_within_their_limits(agent, temperature):
 def test_sampling_stays_in_range_at_any_temperature(seed, temperature, valid, offset):
     logits = jnp.asarray(offset + 10 * np.random.default_rng(seed).normal(size=(2, 8)), jnp.float32)
     keys, ids = jax.random.split(jax.random.key(seed), 2), jnp.arange(8)
-    chosen = _choose(logits, (ids >= 1) & (ids < 1 + valid), keys, temperature)
+    chosen = choose(logits, ((ids >= 1) & (ids < 1 + valid))[None], keys, temperature)
     assert ((chosen >= 1) & (chosen < 1 + valid)).all()
 
 
 def test_sampling_follows_the_probabilities():
     logits = jnp.log(jnp.tile(jnp.array([[0.5, 0.3, 0.2, 0.9]]), (4000, 1)))
-    valid, keys = jnp.array([True, True, True, False]), jax.random.split(jax.random.key(0), 4000)
-    counts = np.bincount(_choose(logits, valid, keys, 1.0), minlength=4)
+    valid, keys = jnp.array([[True, True, True, False]]), jax.random.split(jax.random.key(0), 4000)
+    counts = np.bincount(choose(logits, valid, keys, 1.0), minlength=4)
     np.testing.assert_allclose(counts / 4000, [0.5, 0.3, 0.2, 0], atol=0.03)
 
 
