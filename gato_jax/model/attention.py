@@ -131,11 +131,14 @@ class Attention(nnx.Module):
     def relative_keys(self, distances: int, dtype: DTypeLike | None = None) -> Float[Array, "N R H"] | None:
         """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope.
 
-        They are computed in `dtype`, None for that of the params.
+        They are computed in `dtype`, None for that of the params. Each is less r_0, which moves all scores of a query
+        by the same amount and leaves their softmax as it is: what is left is the part that depends on the distance, and
+        in 16 bits it is not rounded beside a larger part that does not.
         """
         if self.position == "rope":
             return None
-        table = jnp.asarray(sinusoid(distances, self.relative.shape[0]), dtype or self.relative.dtype)
+        table = sinusoid(distances, self.relative.shape[0])
+        table = jnp.asarray(table - table[:1], dtype or self.relative.dtype)
         return project("RD,DNH->NRH", table, self.relative[...])
 
     def _queries(self, x, position):

@@ -144,10 +144,14 @@ def _blockwise_forward(operands, values, segment_ids):
 def _blockwise_backward(residuals, out_grad):
     operands, values, segment_ids, out, normaliser = residuals
     given, operands = operands, _round_relative_keys(operands)
-    # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j.
-    row_sum = (out_grad * out).astype(jnp.float32).sum(axis=-1, keepdims=True)
     query, keys, relative = operands
     length, dtype = values.shape[2], values.dtype
+    # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j, which
+    # is also sum_h out_grad_h out_h. With `out` rounded to 16 bits, that is too rough: the gradients of a row no longer
+    # add up to 0, and those of position_bias and relative, small differences of large terms, are a tenth off.
+    row_sum = None
+    if dtype == jnp.float32:
+        row_sum = (out_grad * out).sum(axis=-1, keepdims=True)
     query_grads, position_query_grads = [], []
     # These are summed with positions last, (..., H, S): a CPU makes these products three times as fast as (..., S, H).
     keys_grad, values_grad, distances_grad = jnp.float32(0), jnp.float32(0), jnp.float32(0)
@@ -158,7 +162,11 @@ def _blockwise_backward(residuals, out_grad):
         block_values_grad = einsum_f32("BNTH,BNTS->BNHS", block_grad, weights.astype(dtype))
         values_grad += _pad_last_axis(block_values_grad, after=later)
         weights_grad = einsum_f32("BNTH,BNSH->BNTS", block_grad, values[:, :, seen])
-        scores_grad = (weights * (weights_grad - row_sum[:, :, rows])).astype(dtype)
+        if row_sum is None:
+            block_row_sum = (weights * weights_grad).sum(axis=-1, keepdims=True)
+        else:
+            block_row_sum = row_sum[:, :, rows]
+        scores_grad = (weights * (weights_grad - block_row_sum)).astype(dtype)
         query_grads.append(einsum_f32("BNTS,BNSH->BNTH", scores_grad, keys[:, :, seen]))
         block_keys_grad = einsum_f32("BNTH,BNTS->BNHS", query[:, :, rows], scores_grad)
         keys_grad += _pad_last_axis(block_keys_grad, after=later)
