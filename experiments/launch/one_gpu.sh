@@ -3,6 +3,7 @@
 #
 #   experiments/launch/one_gpu.sh CONFIG WORKDIR [--config.KEY=VALUE...]
 #
+# The configs configs/*_one_gpu.py are the fastest on one GPU: unrolled layers, no remat, microbatches.
 # docs/training.md explains how to install JAX for GPUs. One GPU has nothing to communicate, so no XLA flags are set.
 #
 # Environment:

@@ -10,7 +10,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.model.config import ComputeConfig, ModelConfig
     from gato_jax.model.einsum import einsum_f32
     from gato_jax.model.gato import Gato, cast_params, count_parameters, graphdef, initialise, is_frozen, param_path
-    from gato_jax.model.kernels import KernelError, require_platform
+    from gato_jax.model.kernels import KernelError, require_platform, require_room, save_attention
     from gato_jax.model.sizes import published_config
 
 __all__ = [
@@ -30,4 +30,6 @@ __all__ = [
     "param_path",
     "published_config",
     "require_platform",
+    "require_room",
+    "save_attention",
 ]

@@ -15,7 +15,7 @@ _Layers = Annotated[int, Range(above=0, at_most=1000)]  # each is built in Pytho
 _EvenInt = Annotated[int, Range(above=0, multiple_of=2, remedy="GEGLU splits it in half.")]
 _PatchChannels = Annotated[int, Range(above=0, multiple_of=32, remedy="Its norm has 32 groups.")]
 
-FUSED = ("cudnn", "splash")  # kernels without scores by distance, so for rope only
+FUSED = ("cudnn", "cudnn_mask", "splash")  # kernels without scores by distance, so for rope only
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,8 +86,11 @@ class ComputeConfig:
     Attributes:
       dtype: dtype of matrix products and activations. Params, norms, softmax and loss stay in float32.
       attention: attention kernel. `blockwise` never holds all scores, runs anywhere and is the fastest on a CPU;
-        `dense` holds them all, for comparison; `cudnn` (GPU) and `splash` (TPU) are fused and need rope. A kernel that
-        cannot run raises an error.
+        `dense` holds them all, for comparison; `cudnn` (GPU) and `splash` (TPU) are fused and need rope.
+        `cudnn_mask` is `cudnn` with a mask of (T, T), for rows of any number of segments and GPUs before Hopper. A
+        kernel that cannot run raises an error.
+      row_segments: largest number of segments of a row that `cudnn` has room for; the loss of a row with more is NaN. 1
+        for rows that are one segment each, which is fastest.
       remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
       scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
         in `dtype`.
@@ -99,7 +102,8 @@ class ComputeConfig:
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    attention: Literal["dense", "blockwise", "cudnn", "splash"] = "blockwise"
+    attention: Literal["dense", "blockwise", "cudnn", "cudnn_mask", "splash"] = "blockwise"
+    row_segments: PositiveInt = 16
     remat: Literal["none", "dots", "full"] = "none"
     scan: bool = False
     accumulate: PositiveInt = 1
@@ -110,9 +114,10 @@ class ComputeConfig:
 
     @rule
     def _cudnn_has_16_bits(self) -> str | None:
-        if self.attention != "cudnn" or self.dtype == "bfloat16":
+        if not self.attention.startswith("cudnn") or self.dtype == "bfloat16":
             return None
-        return f"attention=cudnn computes in 16 bits, and dtype is {self.dtype}. Set dtype=bfloat16, or blockwise."
+        name = self.attention
+        return f"attention={name} computes in 16 bits, and dtype is {self.dtype}. Set dtype=bfloat16, or blockwise."
 
     def misfit(self, position: str) -> str | None:
         """Return why the attention kernel cannot compute a position scheme, None if it can; no platform is checked."""

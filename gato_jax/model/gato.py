@@ -32,7 +32,11 @@ class Block(nnx.Module):
         self.stochastic_depth, self.dropout = config.stochastic_depth, config.dropout
 
     def __call__(
-        self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"], keys: Key[Array, "B 2"] | None, kernel: str
+        self,
+        x: Float[Array, "B T D"],
+        segment_ids: Int[Array, "B T"],
+        keys: Key[Array, "B 2"] | None,
+        compute: ComputeConfig,
     ) -> Float[Array, "B T D"]:
         """Return the residual stream after the block.
 
@@ -40,9 +44,9 @@ class Block(nnx.Module):
           x: residual stream.
           segment_ids: segment of each position.
           keys: a key for each row and sub-layer in training, for stochastic depth and dropout; None in evaluation.
-          kernel: name of the attention kernel: `dense`, `blockwise`, `cudnn` or `splash`.
+          compute: settings of the computation, which name the attention kernel.
         """
-        x = x + self._drop(self.attention(self.attention_norm(x), segment_ids, kernel), keys, 0)
+        x = x + self._drop(self.attention(self.attention_norm(x), segment_ids, compute), keys, 0)
         x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)), keys, 1)
         return constrain(x, "batch", None, None)
 
@@ -89,7 +93,7 @@ class Gato(nnx.Module):
         graphdefs, states = zip(*map(nnx.split, self.blocks), strict=True)
 
         def apply(state, x, keys):
-            return nnx.merge(graphdefs[0], state)(x, segment_ids, keys, compute.attention)
+            return nnx.merge(graphdefs[0], state)(x, segment_ids, keys, compute)
 
         if compute.remat != "none":
             apply = jax.checkpoint(apply, policy=_REMAT[compute.remat], prevent_cse=not compute.scan)

@@ -7,6 +7,7 @@ from gato_jax.planning.budgets import PlanError, PoolBudgets
 from gato_jax.planning.compilation import CompileError, load_step, save_step
 from gato_jax.planning.plan import Plan
 from gato_jax.planning.preflight import Planned, make_plan
+from gato_jax.planning.roofline import Lowering, Roofline, step_roofline
 from gato_jax.planning.start_up import MemoryNeedError, require_memory
 from gato_jax.planning.sweep import Grid, SweepRow, fastest, sweep
 from gato_jax.planning.tables import describe_plan, describe_sweep
@@ -17,11 +18,13 @@ __all__ = [
     "Chip",
     "CompileError",
     "Grid",
+    "Lowering",
     "MemoryNeedError",
     "Plan",
     "PlanError",
     "Planned",
     "PoolBudgets",
+    "Roofline",
     "SweepRow",
     "Topology",
     "TopologyError",
@@ -33,5 +36,6 @@ __all__ = [
     "parse_topology",
     "require_memory",
     "save_step",
+    "step_roofline",
     "sweep",
 ]

@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,27 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ModelConfig, count_parameters, graphdef, initialise, param_path
+from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, graphdef, initialise, param_path
 from gato_jax.training import TrainConfig
 
 TRAINING = 3  # forward passes that a step costs: the backward pass has two products for each of the forward pass
+
+# Products of T queries with T keys, (forward, backward). Scores by content, scores by distance with relative_xl, and
+# the weighted sum of values; backward, two for each, and the scores again where the kernel does not keep them.
+_SCORE_PRODUCTS = {"rope": (2, 4), "relative_xl": (3, 6)}
+_SCORES_AGAIN = {"rope": 1, "relative_xl": 2}
+_BLOCK = {"blockwise": 256}  # queries of a block; fused kernels skip tiles of 128 keys above the diagonal
+_FUSED_BLOCK = 128
+
+
+class Again(NamedTuple):
+    """Forward passes that the backward pass executes a second time, of products with params and of attention."""
+
+    blocks: int
+    attention: int
+
+
+AGAIN = {"none": Again(0, 0), "dots": Again(0, 1), "full": Again(1, 1)}  # by compute.remat
 
 
 def flops_per_token(model: ModelConfig, context: int) -> int:
@@ -40,7 +57,9 @@ class StepFlops:
 
     Attributes:
       blocks: products with the params of the transformer blocks, forward and backward, as for the next three.
-      attention: attention scores, and products of attention weights with values.
+      attention: attention scores, and products of attention weights with values, as the kernel computes them: it skips
+        blocks of later keys, and its backward pass computes the scores again.
+      attention_forward: part of `attention` in the forward pass.
       patches: the patch block, for the patch budgets of all pools (see `PoolBudgets`).
       head: logits, for the target budgets of all pools.
       again: forward FLOPs that the backward pass executes a second time, by the remat policy.
@@ -48,6 +67,7 @@ class StepFlops:
 
     blocks: int
     attention: int
+    attention_forward: int
     patches: int
     head: int
     again: int
@@ -73,18 +93,34 @@ def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
         if path.startswith("blocks.") and leaf.ndim > 1 and "bias" not in path and not path.endswith(".relative")
     )
     blocks = 2 * matrices * tokens
-    # Scores by content, scores by distance with relative_xl, and the weighted sum of values.
-    products = 3 if model.position == "relative_xl" else 2
-    attention = products * _score_flops(model, config.context) * tokens
-    again = {"none": 0, "dots": attention, "full": blocks + attention}[config.compute.remat]
+    forward, backward = (
+        round(products * score_share(config.compute.attention, config.context) * _score_flops(model, config.context))
+        * tokens
+        for products in _score_products(model, config.compute)
+    )
+    again = AGAIN[config.compute.remat]
     vocabulary = model.tokenization.vocabulary.padded_size
     return StepFlops(
         blocks=TRAINING * blocks,
-        attention=TRAINING * attention,
+        attention=forward + backward,
+        attention_forward=forward,
         patches=TRAINING * patch_flops(model) * budgets.patches * pools,
         head=TRAINING * 2 * vocabulary * model.width * budgets.targets * pools,
-        again=again,
+        again=again.blocks * blocks + again.attention * forward,
     )
+
+
+def score_share(kernel: str, context: int) -> float:
+    """Return the share of all T x T scores that an attention kernel computes; 1 for `dense` and `cudnn_mask`."""
+    if kernel in ("dense", "cudnn_mask"):
+        return 1.0
+    return (context + min(_BLOCK.get(kernel, _FUSED_BLOCK), context)) / (2 * context)
+
+
+def _score_products(model: ModelConfig, compute: ComputeConfig) -> tuple[int, int]:
+    """Return the numbers of products of T queries with T keys in the forward and in the backward pass."""
+    forward, backward = _SCORE_PRODUCTS[model.position]
+    return forward, backward + (0 if compute.attention == "dense" else _SCORES_AGAIN[model.position])
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,10 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax.sharding import Mesh
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ModelConfig, count_parameters, initialise
+from gato_jax.model import ComputeConfig, ModelConfig, cast_params, count_parameters, graphdef, initialise
 from gato_jax.training import OptimizerConfig, TrainConfig, TrainState
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.program import batch_shapes
@@ -76,7 +77,7 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     return Memory(
         state=_bytes_per_device(state, param_shardings(mesh, state)),
         copies=copies + gathered * size // tensor,
-        activations=config.model.layers * tokens * size * _saved_per_position(config, tensor),
+        activations=config.model.layers * _saved_bytes(config, tokens, tensor, size),
         working=max(gradients + blocks_or_patches, _head_bytes(config, budgets, tensor, size)),
         batch=_bytes_per_device(batch, batch_shardings(mesh, batch)),
     )
@@ -99,20 +100,54 @@ def state_shapes(model: ModelConfig, optimizer_config: OptimizerConfig, steps: i
     return jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
 
 
-def _saved_per_position(config: TrainConfig, tensor: int) -> int:
-    """Return the number of elements for each position that one block on one device saves for its backward pass.
+@functools.lru_cache(maxsize=8)
+def block_residual_bytes(model: ModelConfig, compute: ComputeConfig, context: int) -> int:
+    """Return the bytes that a scanned block saves for its backward pass of one row, counted by tracing it.
 
-    `tensor` is the number of devices along the mesh axis tensor.
+    With `scan`, all of them are in memory, in stacks over the layers. Without it, a compiler computes those again that
+    are no operand of a product.
     """
-    model, heads = config.model, config.model.heads * config.model.head_size // tensor
-    hidden = model.hidden // tensor
-    products = 3 * heads + hidden + 2 * model.width  # outputs of the block's matrix products
-    if config.compute.remat == "full":
-        return model.width
-    if config.compute.remat == "dots":
-        return model.width + products
-    scores = _SCORES * model.heads // tensor * config.context if config.compute.attention == "dense" else 0
-    return 4 * model.width + products + 3 * heads + 2 * hidden + scores
+    one = dataclasses.replace(model, layers=1, stochastic_depth=0.0, dropout=0.0)
+    traced = dataclasses.replace(compute, attention="blockwise", scan=False)  # all kernels save the same arrays
+    structure = graphdef(one)
+
+    def residuals(params, x, segment_ids):
+        def apply(params, x):
+            return nnx.merge(structure, params)._apply_blocks(x, segment_ids, None, traced)
+
+        return jax.vjp(apply, params, x)[1]
+
+    shapes = jax.eval_shape(functools.partial(initialise, one), jax.eval_shape(lambda: jax.random.key(0)))
+    params = jax.eval_shape(lambda params: cast_params(params, compute.dtype), shapes)
+    x = jax.ShapeDtypeStruct((1, context, model.width), compute.dtype)
+    saved = jax.eval_shape(residuals, params, x, jax.ShapeDtypeStruct((1, context), jnp.int32))
+    of_params = {leaf.shape for leaf in jax.tree.leaves(params)}
+    leaves = [leaf for leaf in jax.tree.leaves(saved) if leaf.shape not in of_params]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _saved_bytes(config: TrainConfig, tokens: int, tensor: int, size: int) -> int:
+    """Return the bytes that one block on one device saves for its backward pass.
+
+    Without remat these are the operands of its products and norms, or with `scan` all residuals.
+
+    Args:
+      config: the run.
+      tokens: positions of one device in one microbatch.
+      tensor: number of devices along the mesh axis tensor.
+      size: bytes of a number in the compute dtype.
+    """
+    model, compute, heads = config.model, config.compute, config.model.heads * config.model.head_size // tensor
+    if compute.remat == "full":
+        return tokens * size * model.width
+    if compute.remat == "dots":
+        return tokens * size * (3 * model.width + 3 * heads + model.hidden // tensor)
+    if compute.scan:
+        return tokens // config.context * block_residual_bytes(model, compute, config.context)
+    queries = 2 if model.position == "relative_xl" else 1
+    saved = 4 * model.width + (3 + queries) * heads + 3 * model.hidden // (2 * tensor)
+    scores = _SCORES * model.heads // tensor * config.context if compute.attention == "dense" else 0
+    return tokens * size * (saved + scores)
 
 
 def _block_temporaries(model: ModelConfig, tensor: int) -> int:

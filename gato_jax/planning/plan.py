@@ -9,6 +9,7 @@ from typing import Any
 from gato_jax.planning.budgets import PoolBudgets
 from gato_jax.planning.collectives import Collectives
 from gato_jax.planning.flops import StepFlops
+from gato_jax.planning.roofline import Roofline
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,8 @@ class Plan:
       tokens: tokens to train on in all.
       tokens_per_second_at_mfu: {percentage of MFU, "40", "50" or "60": tokens per second on all devices together}.
       days: {the same percentage: days of training on `tokens`}.
-      expected_tokens_per_second: speed where computation runs at 50% of the peak and overlaps with the collectives;
-        None where the step did not compile.
+      roofline: seconds of each kind of work in a step; None where the step did not compile.
+      expected_tokens_per_second: speed by the roofline; None where the step did not compile.
       collectives: communication of a step; None where it did not compile.
       pools: budgets of patches and targets.
       host: memory of the loader.
@@ -84,6 +85,7 @@ class Plan:
     tokens: int
     tokens_per_second_at_mfu: Mapping[str, float]
     days: Mapping[str, float]
+    roofline: Roofline | None
     expected_tokens_per_second: float | None
     collectives: Collectives | None
     pools: PoolBudgets
@@ -112,14 +114,17 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the plan as the JSON object that `gato plan --json` writes.
 
-        To the fields it adds `notes`, `collective_bytes` (bytes that a device sends in a step), `step_flops.total` and
-        `host.loader`. `collectives` is {kind: {"count", "bytes"}}; it and `collective_bytes` are None where the step
-        did not compile.
+        To the fields it adds `notes`, `collective_bytes` (bytes that a device sends in a step), `step_flops.total`,
+        `host.loader`, `roofline.seconds` and `roofline.dominant`, the name of the term that takes longest.
+        `collectives` is {kind: {"count", "bytes"}}; it, `collective_bytes` and `roofline` are None where the step did
+        not compile.
         """
         plan = dataclasses.asdict(self) | {"notes": self.notes, "collectives": None, "collective_bytes": None}
         if self.collectives is not None:
             plan["collectives"] = {kind: traffic._asdict() for kind, traffic in self.collectives.kinds.items()}
             plan["collective_bytes"] = self.collectives.bytes
         plan["step_flops"]["total"] = self.step_flops.total
+        if self.roofline is not None:
+            plan["roofline"] |= {"seconds": self.roofline.seconds, "dominant": self.roofline.dominant}
         plan["host"]["loader"] = self.host.loader
         return plan

@@ -20,13 +20,13 @@ from gato_jax.planning.estimation import estimate_step
 from gato_jax.planning.flops import StepFlops, flops_per_token, model_shapes, step_flops
 from gato_jax.planning.plan import Host, Plan
 from gato_jax.planning.remedies import remedies
+from gato_jax.planning.roofline import Roofline, step_roofline
 from gato_jax.planning.topologies import AbsentDevice, Topology
 from gato_jax.training import TrainConfig
 from gato_jax.training.program import make_program
 from gato_jax.training.sharding import make_mesh, row_groups
 
 MFU = (40, 50, 60)  # percentages of the peak, by the convention of flops_per_token
-_EXPECTED = 0.5  # share of the peak at which a step's FLOPs are expected to run
 _DAY = 24 * 60 * 60
 
 
@@ -64,6 +64,7 @@ def make_plan(
     convention, executed = flops_per_token(config.model, config.context), step_flops(config, pools.budgets, pools.pools)
     speeds = {str(mfu): mfu / 100 * topology.chip.flops * topology.devices / convention for mfu in MFU}
     tokens = tokens or config.steps * config.batch_size * config.context
+    roofline = _roofline(config, topology, mesh, pools, executed, step.collectives)
     flags = remedies(config, topology, mixture, needed=step.hbm, limit=step.limit) if not step.fits else []
     plan = Plan(
         topology=topology.name,
@@ -83,7 +84,8 @@ def make_plan(
         tokens=tokens,
         tokens_per_second_at_mfu=speeds,
         days={mfu: tokens / speed / _DAY for mfu, speed in speeds.items()},
-        expected_tokens_per_second=_expected_speed(config, topology, executed, step.collectives),
+        roofline=roofline,
+        expected_tokens_per_second=None if roofline is None else config.batch_size * config.context / roofline.seconds,
         collectives=step.collectives,
         pools=pools,
         host=_host_memory(config, topology, pools, mixture),
@@ -102,23 +104,20 @@ def _step_cost(config: TrainConfig, topology: Topology, mesh: Mesh, pools: PoolB
     return compile_step(program, limit, [config.compute, config.model])
 
 
-def _expected_speed(
-    config: TrainConfig, topology: Topology, flops: StepFlops, traffic: Collectives | None
-) -> float | None:
-    """Return the expected tokens per second of all devices, with computation and collectives overlapping.
-
-    Args:
-      config: the run.
-      topology: its devices, whose computation is taken to run at 50% of the peak.
-      flops: FLOPs of one step on all devices.
-      traffic: communication of one step; None, unknown, gives None.
-    """
+def _roofline(
+    config: TrainConfig,
+    topology: Topology,
+    mesh: Mesh,
+    pools: PoolBudgets,
+    flops: StepFlops,
+    traffic: Collectives | None,
+) -> Roofline | None:
+    """Return the roofline of a step on a topology; None where its communication is not known."""
     if traffic is None:
         return None
     chip = topology.chip
     wire = chip.network if chip.network is not None and topology.hosts > 1 else chip.link
-    seconds = max(flops.total / topology.devices / (_EXPECTED * chip.flops), traffic.bytes / wire)
-    return config.batch_size * config.context / seconds
+    return step_roofline(config, chip, mesh, pools.budgets, flops, collective_seconds=traffic.bytes / wire)
 
 
 def _host_memory(config: TrainConfig, topology: Topology, pools: PoolBudgets, mixture: Mixture | None) -> Host:

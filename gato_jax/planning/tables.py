@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from gato_jax.planning.collectives import Collectives
 from gato_jax.planning.plan import Plan
+from gato_jax.planning.roofline import Roofline
 from gato_jax.planning.sweep import SweepRow, fastest
 from gato_jax.planning.topologies import GIB, Topology
 
@@ -23,6 +25,8 @@ def describe_plan(plan: Plan, topology: Topology) -> str:
     ]
     if plan.collectives is not None:
         lines.append(("collectives", _collectives(plan.collectives)))
+    if plan.roofline is not None:
+        lines.append(("roofline", _roofline(plan.roofline)))
     mfus = " / ".join(plan.tokens_per_second_at_mfu)
     speeds = " / ".join(_tokens(speed) for speed in plan.tokens_per_second_at_mfu.values())
     days = " / ".join(f"{days:,.2f}" for days in plan.days.values())
@@ -50,7 +54,7 @@ def describe_sweep(rows: Sequence[SweepRow]) -> str:
             line += f" {row.again or 0:>6.0%} {row.collective_bytes / _GB:>9.2f} GB {speed:>9}"
         lines.append(line)
     lines.append("again: share of a step's FLOPs that remat adds; collectives: bytes that a device sends in a step;")
-    lines.append("tokens/s: with computation at 50% of the peak, overlapping with the collectives")
+    lines.append("tokens/s: by the roofline, with computation and collectives overlapping")
     return "\n".join(lines)
 
 
@@ -92,6 +96,13 @@ def _compute(plan: Plan) -> str:
 def _collectives(total: Collectives) -> str:
     each = [f"{kind} {traffic.count} x ({traffic.bytes / _GB:.2f} GB)" for kind, traffic in total.kinds.items()]
     return f"{total.bytes / _GB:.2f} GB sent by each device in a step" + (f": {', '.join(each)}" if each else "")
+
+
+def _roofline(roofline: Roofline) -> str:
+    terms = dataclasses.asdict(roofline)
+    each = ", ".join(f"{name.replace('_', '-')} {1e3 * terms[name]:,.1f}" for name in terms if terms[name] >= 5e-5)
+    dominant = roofline.dominant.replace("_", "-")
+    return f"{1e3 * roofline.seconds:,.1f} ms a step, most of it {dominant} (in ms: {each})"
 
 
 def _expected(plan: Plan) -> str:

@@ -34,6 +34,9 @@ class Chip:
       hbm: memory, in bytes.
       hbm_limit: memory that a program may use, in bytes; the system needs the rest.
       bandwidth: bandwidth of the memory, in bytes/s.
+      exponentials: exponentials per second, which limit softmax.
+      copy_share: share of `bandwidth` that a plain copy reaches.
+      product_share: share of `flops` that a large plain product reaches.
       link: bytes/s that a device can send around a ring of its neighbours: in both directions along one axis of a TPU's
         torus, or over NVLink.
       devices_per_chip: number of devices that JAX shows for a chip.
@@ -49,6 +52,9 @@ class Chip:
     hbm: int
     hbm_limit: int
     bandwidth: float
+    exponentials: float
+    copy_share: float = 0.875
+    product_share: float = 0.79
     link: float
     devices_per_chip: int = 1
     devices_per_host: int
@@ -56,12 +62,25 @@ class Chip:
     largest: int | None = None
     network: float | None = None
 
+    @property
+    def product_flops(self) -> float:
+        """FLOP/s of a large plain product."""
+        return self.product_share * self.flops
+
+    @property
+    def copy_bandwidth(self) -> float:
+        """Bytes per second of a plain copy, read and written bytes together."""
+        return self.copy_share * self.bandwidth
+
 
 def _gib(size: float) -> int:
     return round(size * GIB)
 
 
-def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, network: float) -> Chip:
+def _gpu(
+    kind: str, *, mib: int, flops: float, bandwidth: float, exponentials: float, link: float, network: float,
+    copy_share: float = 0.875,
+) -> Chip:  # fmt: skip
     """Return a GPU in the usual machine of eight, with GPU_MEMORY_FRACTION of its memory as `hbm_limit`.
 
     `mib` is its memory in MiB; the other numbers are attributes of `Chip`, in their units.
@@ -69,39 +88,55 @@ def _gpu(kind: str, *, mib: int, flops: float, bandwidth: float, link: float, ne
     hbm = mib * 2**20
     return Chip(
         kind=kind, platform="gpu", flops=flops, hbm=hbm, hbm_limit=int(hbm * GPU_MEMORY_FRACTION),
-        bandwidth=bandwidth, link=link, network=network, devices_per_host=8,
+        bandwidth=bandwidth, copy_share=copy_share, exponentials=exponentials, link=link, network=network,
+        devices_per_host=8,
     )  # fmt: skip
 
 
 # Sources for TPUs: peaks, HBM and RAM from cloud.google.com/tpu/docs; links from jax-ml.github.io/scaling-book/tpus,
 # for the v3 from "A domain-specific supercomputer for training deep neural networks" (CACM 63(7)), 656 Gbit/s, shared
 # by the two devices of a chip; limits from libtpu's messages when memory runs out. Sources for GPUs: NVIDIA's data
-# sheets, with HBM as nvidia-smi reports it and one network card for each GPU.
+# sheets, with HBM as nvidia-smi reports it and one network card for each GPU. Exponentials: 16 of each SM in a cycle on
+# GPUs (3.9e12 on an H100, as FlashAttention-3 counts, arXiv 2407.08608), 8 x 128 lanes of each core on TPUs. Shares: an
+# 8192^3 product in bfloat16 reached 779 of 989 TFLOP/s on an H200 and a copy 4.2 of 4.8 TB/s, on an H100 3.0 of 3.35;
+# for the chips that were not measured the shares are those of the H200.
 CHIPS: dict[str, Chip] = {
     "v3": Chip(
         kind="TPU v3", platform="tpu", flops=61.5e12, hbm=16 * GIB, hbm_limit=_gib(15.48), bandwidth=450e9,
-        link=82e9, devices_per_chip=2, devices_per_host=8, host_memory=340 * GB, largest=1024,
+        exponentials=0.96e12, link=82e9, devices_per_chip=2, devices_per_host=8, host_memory=340 * GB, largest=1024,
     ),
     "v4": Chip(
         kind="TPU v4", platform="tpu", flops=275e12, hbm=32 * GIB, hbm_limit=_gib(30.75), bandwidth=1200e9,
-        link=90e9, devices_per_host=4, host_memory=407 * GB, largest=4096,
+        exponentials=2.15e12, link=90e9, devices_per_host=4, host_memory=407 * GB, largest=4096,
     ),
     "v5e": Chip(
         kind="TPU v5 lite", platform="tpu", flops=197e12, hbm=16 * GIB, hbm_limit=_gib(15.75), bandwidth=819e9,
-        link=90e9, devices_per_host=4, host_memory=192 * GB, largest=256,
+        exponentials=1.54e12, link=90e9, devices_per_host=4, host_memory=192 * GB, largest=256,
     ),
     "v5p": Chip(
         kind="TPU v5", platform="tpu", flops=459e12, hbm=96 * GIB, hbm_limit=_gib(95.74), bandwidth=2765e9,
-        link=180e9, devices_per_host=4, host_memory=448 * GB, largest=8960,
+        exponentials=3.58e12, link=180e9, devices_per_host=4, host_memory=448 * GB, largest=8960,
     ),
     "v6e": Chip(
         kind="TPU v6 lite", platform="tpu", flops=918e12, hbm=32 * GIB, hbm_limit=_gib(31.25), bandwidth=1638e9,
-        link=180e9, devices_per_host=4, host_memory=720 * GB, largest=256,
+        exponentials=1.79e12, link=180e9, devices_per_host=4, host_memory=720 * GB, largest=256,
     ),
-    "a100": _gpu("NVIDIA A100-SXM4-80GB", flops=312e12, mib=81_920, bandwidth=2039e9, link=300e9, network=25e9),
-    "h100": _gpu("NVIDIA H100 80GB HBM3", flops=989e12, mib=81_559, bandwidth=3350e9, link=450e9, network=50e9),
-    "h200": _gpu("NVIDIA H200", flops=989e12, mib=143_771, bandwidth=4800e9, link=450e9, network=50e9),
-    "b200": _gpu("NVIDIA B200", flops=2250e12, mib=183_359, bandwidth=7700e9, link=900e9, network=50e9),
+    "a100": _gpu(
+        "NVIDIA A100-SXM4-80GB", flops=312e12, mib=81_920, bandwidth=2039e9,
+        exponentials=2.4e12, link=300e9, network=25e9,
+    ),
+    "h100": _gpu(
+        "NVIDIA H100 80GB HBM3", flops=989e12, mib=81_559, bandwidth=3350e9,
+        exponentials=3.9e12, copy_share=0.9, link=450e9, network=50e9,
+    ),
+    "h200": _gpu(
+        "NVIDIA H200", flops=989e12, mib=143_771, bandwidth=4800e9,
+        exponentials=3.9e12, link=450e9, network=50e9,
+    ),
+    "b200": _gpu(
+        "NVIDIA B200", flops=2250e12, mib=183_359, bandwidth=7700e9,
+        exponentials=4.4e12, link=900e9, network=50e9,
+    ),
 }  # fmt: skip
 
 _EXAMPLES = {

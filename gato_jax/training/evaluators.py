@@ -79,14 +79,15 @@ class HeldOutLoss:
     def __call__(self, step: int, params: nnx.State) -> dict[str, float]:
         """Return {"held_out/NAME": mean loss} of each dataset."""
         assert self._program is not None, "prepare comes first"
-        mesh, count = self._program.mesh, self.config.compute.accumulate
+        mesh, compute = self._program.mesh, self.config.compute
+        count = compute.accumulate
         batches = -(-self.config.evaluators.held_out_rows * len(self.mixture.names) // self.config.batch_size)
         loader = Loader(
             self.mixture, steps=batches, threads=self.config.loader_threads, pools=row_groups(mesh) * count,
             local=local_pools(mesh, count), budgets=self._budgets,
         )  # fmt: skip
         with jax.set_mesh(mesh):
-            parts = [jax.device_get(self._step(params, place_batch(mesh, batch))) for batch in loader]
+            parts = [jax.device_get(self._step(params, place_batch(mesh, batch, compute))) for batch in loader]
         sums, counts = np.sum(np.asarray(parts, np.float64), axis=0)
         names = self.mixture.names
         return {f"held_out/{n}": float(s / c) for n, s, c in zip(names, sums, counts, strict=True) if c}

@@ -129,7 +129,7 @@ def train(
         recorder = Recorder(config, mixture, workdir, store, first_step, held, images=images, command=command)
         done = _run_steps(
             config, range(first_step, stop), state, lambda state, batch: train_step(state, batch, key),
-            batches=place_ahead(mesh, loader), recorder=recorder, save=save, evaluators=evaluators,
+            batches=place_ahead(mesh, loader, config.compute), recorder=recorder, save=save, evaluators=evaluators,
             interruption=interruption,
         )  # fmt: skip
         store.wait()

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from gato_jax.batching import Batch
 from gato_jax.batching.batch import HOST_ONLY
-from gato_jax.model import mesh_axes, param_axes, param_path
+from gato_jax.model import ComputeConfig, mesh_axes, param_axes, param_path, require_room
 from gato_jax.training.config import ConfigError, MeshConfig
 
 AXES = ("data", "fsdp", "tensor")
@@ -90,20 +90,27 @@ def batch_shardings(mesh: Mesh, batch: Batch) -> Batch:
     return jax.tree.map(lambda _: NamedSharding(mesh, mesh_axes("batch")), batch)
 
 
-def place_batch(mesh: Mesh, batch: Batch) -> Batch:
+def place_batch(mesh: Mesh, batch: Batch, compute: ComputeConfig | None = None) -> Batch:
     """Return a batch as global arrays; each process passes the rows of its own devices.
 
     The fields in `HOST_ONLY`, which the step does not read, become None.
+
+    Raises:
+      KernelError: A row has more segments than the kernel of `compute` has room for.
     """
+    if compute is not None:
+        require_room(compute, batch.segment_ids)
     batch = batch.replace(**HOST_ONLY)
     return jax.tree.map(jax.make_array_from_process_local_data, batch_shardings(mesh, batch), batch)
 
 
-def place_ahead(mesh: Mesh, batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
+def place_ahead(
+    mesh: Mesh, batches: Iterable[Batch], compute: ComputeConfig | None = None, ahead: int = 2
+) -> Iterator[Batch]:
     """Yield each batch, in order, placed by `place_batch` `ahead` batches early so that copies and steps overlap."""
     queue = collections.deque()
     for batch in batches:
-        queue.append(place_batch(mesh, batch))
+        queue.append(place_batch(mesh, batch, compute))
         if len(queue) > ahead:
             yield queue.popleft()
     yield from queue

@@ -36,6 +36,15 @@ def test_a_config_makes_a_run(name):
         assert config.optimizer.peak_learning_rate == (2e-4 if name == "gato_364m" else 1e-4)
 
 
+@pytest.mark.parametrize("name", [*PAPER, "gato_1_18b_rope"])
+def test_on_one_gpu_the_batch_is_the_same_and_the_computation_is_fast(name):
+    pod, one = config_of(name), config_of(f"{name}_one_gpu")
+    assert (one.compute.scan, one.compute.remat, one.mesh.fsdp) == (False, "none", 1)
+    assert one.batch_size % one.compute.accumulate == 0 and 16 <= one.batch_size // one.compute.accumulate <= 64
+    changed = {field: getattr(one, field) for field in ("compute", "mesh")}
+    assert dataclasses.replace(pod, **changed) == one
+
+
 def test_a_config_finds_its_neighbours_from_another_folder(tmp_path):
     command = [sys.executable, "-m", "gato_jax.cli", "plan", f"--config={ROOT}/configs/gato_79m.py", "--topology=v9:1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -59,12 +68,15 @@ def test_table_1_is_the_papers():
 PURE = """
 import sys
 from configs import article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart
+from configs import gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
 from configs.data import table_1
-for module in (article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+PODS = article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1
+ONE_GPU = gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
+for module in (*PODS, *ONE_GPU):
     module.get_config()  # imports may happen
 read = []
 sys.addaudithook(lambda event, args: event in ("open", "os.listdir", "os.scandir") and read.append(args))
-for module in (article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1):
+for module in (*PODS, *ONE_GPU):
     module.get_config()
 assert not read, read
 """

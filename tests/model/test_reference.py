@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gato_jax.model import graphdef
+from gato_jax.model import ComputeConfig, graphdef
 from gato_jax.model.embedding import patch_position
-from gato_jax.model.kernels import shift_to_keys
+from gato_jax.model.kernels.blockwise import shift_to_keys
 from tests.model import reference
 from tests.model.made_model import TINY, alive, made_batch
 
@@ -40,7 +40,7 @@ def test_attention(x, batch, position):
     config = dataclasses.replace(TINY, layers=1, position=position)
     params = alive(config)
     attention = nnx.merge(graphdef(config), params).blocks[0].attention
-    found = jax.jit(lambda x, segments: attention(x, segments, "dense"))(x, batch.segment_ids)
+    found = jax.jit(lambda x, segments: attention(x, segments, ComputeConfig(attention="dense")))(x, batch.segment_ids)
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), nnx.to_pure_dict(params))["blocks"][0]["attention"]
     expected = [
         reference.attention(p, row.astype(float), segments) for row, segments in zip(x, batch.segment_ids, strict=True)

@@ -33,17 +33,27 @@ def test_a_step_by_hand(remat, again):
     tokens, width, heads, hidden, layers, context = 8 * 128, 32, 32, 64, 2, 128
     matrices = 4 * width * heads + width * hidden + hidden // 2 * width  # without that of distances
     assert step.blocks == 6 * tokens * layers * matrices
-    assert step.attention == 3 * tokens * layers * 3 * 2 * heads * context
+    # 128 positions are one block: 3 products forward, 6 backward, and 2 that compute the scores again.
+    assert step.attention == tokens * layers * (3 + 6 + 2) * 2 * heads * context
+    assert step.attention_forward == tokens * layers * 3 * 2 * heads * context
     assert step.patches == 3 * 16 * 8 * patch_flops(MODEL)
     assert step.head == 6 * 32 * 8 * MODEL.tokenization.vocabulary.padded_size * width
-    assert 3 * step.again == [0, step.attention, step.blocks + step.attention][again]
+    assert step.again == [0, step.attention_forward, step.blocks // 3 + step.attention_forward][again]
     assert step.total == step.blocks + step.attention + step.patches + step.head + step.again
 
 
-def test_rope_has_a_product_less():
-    rope = config(model=dataclasses.replace(MODEL, position="rope"))
+def test_kernels_skip_blocks_of_later_keys():
+    """Of eight blocks of 128 a fused kernel computes 9/16 of the scores; `dense` computes and keeps all of them."""
+    rope = dataclasses.replace(MODEL, position="rope")
     budgets = Budgets(patches=16, targets=32)
-    assert step_flops(rope, budgets, 8).attention * 3 == step_flops(config(), budgets, 8).attention * 2
+
+    def attention(kernel, dtype="bfloat16"):
+        run = config(model=rope, context=1024, compute=ComputeConfig(attention=kernel, dtype=dtype))
+        return step_flops(run, budgets, 8).attention
+
+    product = 2 * 8 * 1024 * 2 * 32 * 1024  # all scores of two layers
+    assert (attention("dense"), attention("cudnn")) == (6 * product, 7 * product * 9 // 16)
+    assert attention("blockwise") == 7 * product * 10 // 16
 
 
 def test_what_is_counted_is_what_a_compiler_counts():
