@@ -72,10 +72,9 @@ def embed(p, batch, stride):
     """Embed a batch of one pool; each patch is at the low end of its intervals."""
     rows, length = batch.token_ids.shape
     vectors = p["tokens"][batch.token_ids].reshape(rows * length, -1)
-    real = np.flatnonzero(batch.patch_slots[0] < rows * length)
-    intervals, patches = batch.patch_intervals[0, real], batch.patches[0, real].astype(np.float64)
+    intervals, patches = batch.patch_intervals[0], batch.patches[0].astype(np.float64)
     embedded = patch_block(p["patch"], patches, stride) + p["row"][intervals[:, 0]] + p["column"][intervals[:, 2]]
-    vectors = vectors.at[batch.patch_slots[0, real]].set(embedded)
+    vectors = vectors.at[batch.patch_slots[0]].set(embedded, mode="drop")  # padding is beyond the last position
     return vectors.reshape(rows, length, -1) + p["local"][batch.local_position]
 
 
@@ -87,7 +86,8 @@ def loss(p, batch, stride, vocabulary, row_weights):
         x += attention(block["attention"], normalise(block["attention_norm"], x), batch.segment_ids)
         x += feed_forward(block["feed_forward"], normalise(block["feed_forward_norm"], x))
     logits = normalise(p["norm"], x)[:, :-1] @ p["embedding"]["tokens"][:vocabulary].T
-    losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), batch.target_ids[:, 1:, None], -1)[..., 0]
+    hit = batch.target_ids[:, 1:, None] == np.arange(vocabulary)
+    losses = -(jax.nn.log_softmax(logits) * hit).sum(-1)
     counted = batch.loss_mask[:, 1:] & (batch.segment_ids[:, 1:] == batch.segment_ids[:, :-1])
-    weights = counted * np.asarray(row_weights)[:, None]
+    weights = counted * row_weights[:, None]
     return (losses * weights).sum() / weights.sum()

@@ -60,8 +60,8 @@ def float64_gradients(config, batch: Batch):
     weights = np.array(WEIGHTS)[batch.dataset_ids]
     vocabulary = config.tokenization.vocabulary.size
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        of_params = jax.value_and_grad(lambda p: float64_step.loss(p, batch, config.patch_stride, vocabulary, weights))
-        loss, gradients = jax.jit(of_params)(pure)
+        of_params = jax.jit(jax.value_and_grad(float64_step.loss), static_argnums=(2, 3))
+        loss, gradients = of_params(pure, batch, config.patch_stride, vocabulary, weights)
         return float(loss), jax.tree.map(np.asarray, gradients)
 
 
