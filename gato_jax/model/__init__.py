@@ -12,6 +12,7 @@ with epy.lazy_api_imports(globals()):
     from gato_jax.model.gato import Gato, cast_params, count_parameters, graphdef, initialise, is_frozen, param_path
     from gato_jax.model.kernels import KernelError, require_platform, require_room, save_attention
     from gato_jax.model.sizes import published_config
+    from gato_jax.model.stacking import is_stacked, stack_blocks, unstack_blocks
 
 __all__ = [
     "ComputeConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "graphdef",
     "initialise",
     "is_frozen",
+    "is_stacked",
     "mesh_axes",
     "param_axes",
     "param_path",
@@ -32,4 +34,6 @@ __all__ = [
     "require_platform",
     "require_room",
     "save_attention",
+    "stack_blocks",
+    "unstack_blocks",
 ]

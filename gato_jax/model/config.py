@@ -91,9 +91,10 @@ class ComputeConfig:
         kernel that cannot run raises an error.
       row_segments: largest number of segments of a row that `cudnn` has room for; the loss of a row with more is NaN. 1
         for rows that are one segment each, which is fastest.
-      remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
-      scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
-        in `dtype`.
+      remat: what the backward pass computes again: `none`; `dots`, all but matrix products and attention; `attention`,
+        all but attention; `full`, whole blocks.
+      scan: True to compile one block for all layers, which saves minutes of compilation, and to stack their params in
+        the state of training. All that a block saves for its backward pass is copied into stacks, too.
       accumulate: number of microbatches that a step computes one after the other.
       loss_chunk: number of targets of each device whose logits are held at a time.
 
@@ -104,7 +105,7 @@ class ComputeConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["dense", "blockwise", "cudnn", "cudnn_mask", "splash"] = "blockwise"
     row_segments: PositiveInt = 16
-    remat: Literal["none", "dots", "full"] = "none"
+    remat: Literal["none", "dots", "attention", "full"] = "none"
     scan: bool = False
     accumulate: PositiveInt = 1
     loss_chunk: PositiveInt = 2048
