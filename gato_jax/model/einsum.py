@@ -43,11 +43,11 @@ def project(axes: str, x: Float[Array, "..."], weight: Float[Array, "..."]) -> F
       x: activations.
       weight: weight, which is rounded to the dtype of `x`.
     """
-    return jnp.einsum(axes, x, weight.astype(x.dtype))
+    return _project_forward(axes, x, weight)[0]
 
 
 def _project_forward(axes: str, x, weight):
-    return project(axes, x, weight), (x, weight)
+    return jnp.einsum(axes, x, weight.astype(x.dtype)), (x, weight)
 
 
 def _project_backward(axes: str, residuals, grad):
@@ -85,7 +85,7 @@ def convolve(
       stride: stride along both sides.
       padding: `SAME`, or the number of zeros to add on each side.
     """
-    return _convolve(x, kernel.astype(x.dtype), stride, padding)
+    return _convolve_forward(x, kernel, stride, padding)[0]
 
 
 def _convolve(x, kernel, stride: int, padding: str | int):
@@ -94,7 +94,7 @@ def _convolve(x, kernel, stride: int, padding: str | int):
 
 
 def _convolve_forward(x, kernel, stride: int, padding: str | int):
-    return convolve(x, kernel, stride, padding), (x, kernel)
+    return _convolve(x, kernel.astype(x.dtype), stride, padding), (x, kernel)
 
 
 def _convolve_backward(stride: int, padding: str | int, residuals, grad):

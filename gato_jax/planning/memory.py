@@ -139,8 +139,10 @@ def _saved_bytes(config: TrainConfig, tokens: int, tensor: int, size: int) -> in
     model, compute, heads = config.model, config.compute, config.model.heads * config.model.head_size // tensor
     if compute.remat == "full":
         return tokens * size * model.width
+    if compute.remat == "attention":
+        return tokens * size * (model.width + heads)
     if compute.remat == "dots":
-        return tokens * size * (3 * model.width + 3 * heads + model.hidden // tensor)
+        return tokens * size * (3 * model.width + 4 * heads + model.hidden // tensor)
     if compute.scan:
         return tokens // config.context * block_residual_bytes(model, compute, config.context)
     queries = 2 if model.position == "relative_xl" else 1

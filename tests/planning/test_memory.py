@@ -69,7 +69,8 @@ def test_remat_and_microbatches_hold_less():
         run = config(compute=ComputeConfig(dtype="bfloat16", **compute), batch_size=32)
         return estimate_memory(run, places(8), Budgets(16, 32)).activations
 
-    assert kept(remat="none") > kept(remat="dots") > kept(remat="full") == 2 * kept(remat="full", accumulate=2)
+    assert kept(remat="none") > kept(remat="dots") > kept(remat="attention") > kept(remat="full")
+    assert kept(remat="full") == 2 * kept(remat="full", accumulate=2)
     assert kept(attention="dense") > kept(attention="blockwise")
 
 

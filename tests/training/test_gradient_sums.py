@@ -122,6 +122,23 @@ def test_no_program_adds_up_in_bfloat16(platform):
     assert not [line for line in (*scatters, *sums) if "bf16" in line]
 
 
+@pytest.mark.parametrize("remat, kept", [("full", 1), ("attention", 3), ("dots", 8)])
+def test_a_scan_copies_no_params_and_keeps_what_remat_says(remat, kept):
+    """A block keeps its input; attention's output and normaliser; and the results of its products with params.
+
+    These are queries, keys, values, keys of distances and hidden units. No gradient needs the other two.
+    """
+    step = made_step(RANDOM, dtype="bfloat16", attention="blockwise", scan=True, remat=remat)
+    state = state_of(RANDOM, scan=True)
+    jaxpr = jax.make_jaxpr(step)(state, made_batch(), KEY).jaxpr
+    forward = next(equation for equation in jaxpr.eqns if equation.primitive.name == "scan")
+    assert forward.params["length"] == RANDOM.layers
+    stacks = [out.aval for out in forward.outvars[forward.params["num_carry"] :]]
+    assert len(stacks) == kept
+    of_params = {leaf.shape for leaf in jax.tree.leaves(state.params["blocks"])}
+    assert not [stack for stack in stacks if stack.shape in of_params]
+
+
 def test_gradients_are_added_up_over_devices_in_float32():
     run = made_plan.config(mesh=MeshConfig(data=2, fsdp=2), compute=ComputeConfig(dtype="bfloat16"))
     mesh = make_mesh(run.mesh, parse_topology("v5e:2x2").mesh_devices())
