@@ -7,6 +7,7 @@ positions of a batch; in bfloat16 such a sum loses addends that are small beside
 from __future__ import annotations
 
 import functools
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,6 @@ def einsum_f32(axes: str, a: Float[Array, "..."], b: Float[Array, "..."]) -> Flo
     return jnp.einsum(axes, a, b, preferred_element_type=jnp.float32)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def project(axes: str, x: Float[Array, "..."], weight: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return the einsum of activations and a weight, in the dtype of the activations.
 
@@ -43,6 +43,11 @@ def project(axes: str, x: Float[Array, "..."], weight: Float[Array, "..."]) -> F
       x: activations.
       weight: weight, which is rounded to the dtype of `x`.
     """
+    return cast(Any, _project)(axes, x, weight)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _project(axes: str, x, weight):
     return _project_forward(axes, x, weight)[0]
 
 
@@ -59,7 +64,7 @@ def _project_backward(axes: str, residuals, grad):
     return x_grad, weight_grad.astype(weight.dtype)
 
 
-project.defvjp(_project_forward, _project_backward)
+_project.defvjp(_project_forward, _project_backward)
 
 
 def add_bias(x: Float[Array, "..."], bias: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -71,7 +76,6 @@ def add_bias(x: Float[Array, "..."], bias: Float[Array, "..."]) -> Float[Array, 
     return (x.astype(jnp.float32) + bias).astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(
     x: Float[Array, "P S S C"], kernel: Float[Array, "K K C O"], stride: int, padding: str | int
 ) -> Float[Array, "P S2 S2 O"]:
@@ -85,25 +89,30 @@ def convolve(
       stride: stride along both sides.
       padding: `SAME`, or the number of zeros to add on each side.
     """
+    return cast(Any, _convolve)(x, kernel, stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x, kernel, stride: int, padding: str | int):
     return _convolve_forward(x, kernel, stride, padding)[0]
 
 
-def _convolve(x, kernel, stride: int, padding: str | int):
+def _convolution(x, kernel, stride: int, padding: str | int):
     pads = padding if isinstance(padding, str) else [(padding, padding)] * 2
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _convolve_forward(x, kernel, stride: int, padding: str | int):
-    return _convolve(x, kernel.astype(x.dtype), stride, padding), (x, kernel)
+    return _convolution(x, kernel.astype(x.dtype), stride, padding), (x, kernel)
 
 
 def _convolve_backward(stride: int, padding: str | int, residuals, grad):
     x, kernel = residuals
     rounded, wide = kernel.astype(x.dtype), x.astype(jnp.float32)
-    (x_grad,) = jax.linear_transpose(lambda x: _convolve(x, rounded, stride, padding), x)(grad)
-    to_kernel = jax.linear_transpose(lambda k: _convolve(wide, k, stride, padding), kernel.astype(jnp.float32))
+    (x_grad,) = jax.linear_transpose(lambda x: _convolution(x, rounded, stride, padding), x)(grad)
+    to_kernel = jax.linear_transpose(lambda k: _convolution(wide, k, stride, padding), kernel.astype(jnp.float32))
     (kernel_grad,) = to_kernel(grad.astype(jnp.float32))
     return x_grad, kernel_grad.astype(kernel.dtype)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve.defvjp(_convolve_forward, _convolve_backward)

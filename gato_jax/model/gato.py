@@ -98,7 +98,8 @@ class Gato(nnx.Module):
 
     def _apply_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
         stacked = isinstance(self.blocks, Block)
-        structures, states = zip(*map(nnx.split, [self.blocks] if stacked else self.blocks), strict=True)
+        blocks = [self.blocks] if isinstance(self.blocks, Block) else list(self.blocks)
+        structures, states = zip(*map(nnx.split, blocks), strict=True)
 
         def apply(x, state, keys):
             return nnx.merge(structures[0], state)(x, segment_ids, keys, compute)

@@ -224,7 +224,7 @@ class _Work:
         return 0.0 if self.lowering.look_up_gradients == "float32" else max(self.tokens - self.patches, 0)
 
     def scan_bytes(self) -> float:
-        """Return the bytes of the copies of activations that compute.scan makes, 2 passes into a stack and 2 out of it."""
+        """Return the bytes of the copies that compute.scan makes of activations: 2 passes into a stack, 2 out of it."""
         if not self.config.compute.scan:
             return 0.0
         rows = self.tokens / self.config.context
