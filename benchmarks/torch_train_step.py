@@ -169,17 +169,19 @@ def measure(step: Callable, inputs, targets, config: argparse.Namespace) -> dict
     wait = torch.cuda.synchronize if config.device == "cuda" else lambda: None
     losses = [step(inputs, targets)]
     wait()
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(config.steps):
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         losses.append(step(inputs, targets))
         wait()
         seconds.append(time.perf_counter() - started)
+        cpu_seconds.append(time.process_time() - cpu_started)
     median = statistics.median(seconds)
     return {
         "tokens_per_second": config.batch * config.context / median,
         "seconds_per_step": median,
         "seconds_min": min(seconds),
+        "cpu_seconds_per_step": statistics.median(cpu_seconds),
         "losses": [loss.item() for loss in losses],
     }
 

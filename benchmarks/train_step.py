@@ -35,6 +35,8 @@ import numpy as np
 from benchmarks.measuring_process import MeasurementError, MeasuringProcess, prepare_all
 from benchmarks.record import write_result
 from benchmarks.train_step_cases import CPU, GPU, SMALL, TORCH, Case, tiny
+from gato_jax.model.sizes import SIZES
+from gato_jax.runtime.host_memory import HUGE_PAGES, huge_pages_are_useful
 
 PEAK = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}  # dense bfloat16, from the data sheets
 DEVICE = "limits of the device"
@@ -100,6 +102,7 @@ def make_processes(given: argparse.Namespace) -> list[MeasuringProcess]:
     if given.tiny:
         cases = list({case.name: case for case in map(tiny, cases)}.values())
     environment = {"JAX_PLATFORMS": "cuda" if given.device == "gpu" and not given.tiny else "cpu"}
+    environment |= HUGE_PAGES if huge_pages_are_useful(environment["JAX_PLATFORMS"]) else {}  # as `gato train` does
     environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # the processes share the memory of a GPU
     worker = [sys.executable, "-m", "benchmarks.train_step_worker"]
     processes, models = [], set()
@@ -122,8 +125,6 @@ def _xla_flags(case: Case, isa: str | None) -> dict[str, str]:
 
 
 def _torch_processes(case: Case, given: argparse.Namespace) -> list[MeasuringProcess]:
-    from gato_jax.model.sizes import SIZES
-
     shape = dict(SMALL[case.model] if case.model in SMALL else SIZES[case.model])
     shape.pop("patch_channels", None)
     settings = {
@@ -137,6 +138,7 @@ def _torch_processes(case: Case, given: argparse.Namespace) -> list[MeasuringPro
         command = [given.torch_python, "benchmarks/torch_train_step.py", "--wait", f"--batch={batch}", *flags]
         name = f"{_PYTORCH}{case.model}, {'compiled' if compiled else 'eager'}, {batch} x {case.context}"
         environment = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"} if given.isa else {}
+        environment |= HUGE_PAGES if huge_pages_are_useful(given.device) else {}  # its fastest options, too
         command.append("--compile" if compiled else "--no-compile")
         processes.append(MeasuringProcess(name, command, environment))
     return processes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
+
+from gato_jax.model import ComputeConfig
 
 SMALL: dict[str, dict[str, Any]] = {
     "quickstart": {"layers": 3, "width": 128, "heads": 4, "head_size": 32, "hidden": 512, "patch_channels": 32},
@@ -36,7 +38,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        compute = [str(value) if value is not True else key for key, value in self.compute.items() if key != "dtype"]
+        compute = [
+            str(value) if key == "attention" else key if value is True else f"{key}={value}"
+            for key, value in self.compute.items()
+            if key != "dtype"
+        ]
         words = [f"{self.model} {self.position}", " ".join(compute), self.rows, self.xla_flags]
         return ", ".join([*filter(None, words), f"{self.batch} x {self.context}"])
 
@@ -58,12 +64,18 @@ def _gpu(model: str, position: Any, rows: Any, batch: int, xla_flags: str = "", 
     )
 
 
+_RELATIVE = [
+    kernel for kernel in ("triton", "mosaic") if kernel in get_args(get_type_hints(ComputeConfig)["attention"])
+]
 # The case that needs the most memory is the last one, when the processes of the others have ended.
 GPU = [
+    _gpu("1.18b", "rope", "text", 16, attention="cudnn", row_segments=1),
     _gpu("1.18b", "rope", "text", 16, attention="cudnn"),
     _gpu("1.18b", "rope", "gato", 16, attention="cudnn"),
-    _gpu("364m", "rope", "text", 32, attention="cudnn"),
-    _gpu("79m", "rope", "text", 64, attention="cudnn"),
+    *(_gpu("1.18b", "relative_xl", rows, 16, attention=kernel) for kernel in _RELATIVE for rows in ("text", "gato")),
+    _gpu("364m", "rope", "text", 32, attention="cudnn", row_segments=1),
+    _gpu("79m", "rope", "text", 64, attention="cudnn", row_segments=1),
+    _gpu("1.18b", "rope", "text", 16, attention="cudnn_mask"),
     _gpu("1.18b", "rope", "text", 16, attention="cudnn", scan=True),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_triton_gemm=false", attention="cudnn"),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_command_buffer=", attention="cudnn"),
@@ -78,16 +90,13 @@ TORCH = {
     "gpu": {"1.18b": [(16, True)], "364m": [(32, True)], "79m": [(64, True)]},
     "tiny": {"tiny": [(2, False)]},
 }
-_ON_CPU = {
-    "cudnn": "blockwise",
-    "splash": "blockwise",
-}  # kernels of accelerators, by what takes their place with --tiny
+_ON_CPU = ("dense", "blockwise")  # kernels that run on a CPU; with --tiny, blockwise takes the place of the others
 
 
 def tiny(case: Case) -> Case:
     """Return the case with a tiny model and batch, and with a kernel that runs on a CPU."""
     compute = dict(case.compute)
     if "attention" in compute:
-        compute["attention"] = _ON_CPU.get(compute["attention"], compute["attention"])
+        compute["attention"] = compute["attention"] if compute["attention"] in _ON_CPU else "blockwise"
     flags = "" if "gpu" in case.xla_flags else case.xla_flags
     return dataclasses.replace(case, model="tiny", context=64, batch=2, compute=compute, xla_flags=flags)

@@ -88,16 +88,17 @@ def prepare(case: Case, steps: int, profile: str | None = None) -> tuple[Callabl
     }
 
     def measure() -> dict[str, Any]:
-        seconds, losses = [], []
+        seconds, cpu_seconds, losses = [], [], []
         with jax.set_mesh(mesh):
             key = jax.random.key(0)
             state, placed = init(key), place_batch(mesh, batch)
 
             def one_step(state):
-                started = time.perf_counter()
+                started, cpu_started = time.perf_counter(), time.process_time()
                 state, metrics = step(state, placed, key)
                 losses.append(float(metrics["loss"]))
                 seconds.append(time.perf_counter() - started)
+                cpu_seconds.append(time.process_time() - cpu_started)
                 return state
 
             for _ in range(WARM_UP + steps):
@@ -110,6 +111,7 @@ def prepare(case: Case, steps: int, profile: str | None = None) -> tuple[Callabl
             "tokens_per_second": tokens / median,
             "seconds_per_step": median,
             "seconds_min": min(seconds[WARM_UP:]),
+            "cpu_seconds_per_step": float(np.median(cpu_seconds[WARM_UP : WARM_UP + steps])),
             "loss_first": losses[0],
             "loss_last": losses[WARM_UP + steps - 1],
             "peak_bytes": (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),

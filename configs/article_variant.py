@@ -2,7 +2,7 @@ r"""An ablation: the model that a secondary article describes instead of the pap
 
 What it reproduces: not the paper. The article has a ResNet-50, pretrained on ImageNet and frozen, on each patch;
 batches of 256 rows; Adam at 1e-4; and mu-law companding without M. docs/decisions.md lists the contradictions to the
-paper. The article also puts the text of a task before each episode. Here it is an observation, as in the paper.
+paper. The text of a task, its instruction or a sentence made of its name, comes before each episode.
 
 The weights of ResNet-50 are not downloaded. Without a file the trunk is initialised at random and trained. With a
 .safetensors file that has torchvision's names, it can be frozen:
@@ -24,6 +24,7 @@ def get_config(data: str = DATA) -> Any:
     config = pretraining("1.18b", data, peak_learning_rate=1e-4)
     config.batch_size = 256
     config.tokenization.m = 1.0  # ln(1 + mu |x|) / ln(1 + mu)
+    config.tokenization.task_text_first = True
     config.model.image_trunk = "resnet_50"
     config.model.freeze_image_trunk = False
     config.optimizer.weight_decay = 0.0  # Adam

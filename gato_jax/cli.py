@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from absl import flags
 
+from gato_jax.runtime.host_memory import restart_with_huge_pages
 from gato_jax.runtime.interruption import Terminated, terminable
 from gato_jax.runtime.library_messages import LibraryMessages, captured
 from gato_jax.runtime.paths import BucketError, cache_folder, is_bucket
@@ -44,6 +45,7 @@ class Verb(NamedTuple):
 
 
 _DEBUG = "--debug"
+_TRAINING = ("train", "finetune")  # verbs that compute for long
 _LOGS = "logs"  # folder in that of a run, or in the cache folder
 _SHORT = 200  # characters of a library's error in a message
 
@@ -109,6 +111,9 @@ def main(argv: Sequence[str] | None = None):
     if name in ("version", "--version"):
         print(", ".join(f"{package} {importlib.metadata.version(package)}" for package in ("gato_jax", "jax")))
         return
+    if own_process and name in _TRAINING and not {"--help", "-help", "-h"} & set(argv):
+        importlib.import_module("gato_jax.verbs")  # it chooses the platforms
+        restart_with_huge_pages()
     words, debug = [word for word in argv if word != _DEBUG], _DEBUG in argv
     with terminable():
         if debug or sys.stderr is None:

@@ -1,6 +1,7 @@
 """What every test runs under: one CPU that plays eight devices, no silent promotion, a skip that names its remedy."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -20,13 +21,14 @@ os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these te
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled := tempfile.mkdtemp(prefix="gato_compiled_"))
+os.environ.setdefault("GATO_WARM", warm := tempfile.mkdtemp(prefix="gato_warm_"))  # sockets of tests/warm_python.py
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 import jax
 import pytest
 
-for folder in (os.environ["GATO_CACHE"], compiled):
+for folder in (os.environ["GATO_CACHE"], compiled, warm):
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 jax.devices()  # eight from here on, whatever a test does to the environment of the processes it starts
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B,) + (B, T) is a bug more often than a wish
@@ -62,6 +64,16 @@ def bucket(monkeypatch):
         yield address
 
 
+@pytest.fixture(scope="module")
+def shared_programs():
+    """For files with several training runs in this process: their programs are compiled once, for two devices."""
+    from tests.training.shared_programs import share_programs
+
+    with pytest.MonkeyPatch.context() as patch:
+        share_programs(patch)
+        yield
+
+
 # Files that take longest, in this order. pytest-xdist hands out whole files, so these come first: a long one at the end
 # would leave the other workers idle. Not a promise: a file that becomes slow can be added.
 LONGEST = (
@@ -76,6 +88,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]):
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over modules and items, which live as long as the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item):

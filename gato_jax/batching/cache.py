@@ -24,6 +24,7 @@ import uuid
 from gato_jax.batching.chunks import LAYOUT
 from gato_jax.batching.record_writer import write_records
 from gato_jax.batching.records import DAMAGED_FILE, META_FILE, SCHEMA, RecordsError, TokenRecords
+from gato_jax.batching.task_texts import task_texts_of
 from gato_jax.episodes import dataset_name
 from gato_jax.runtime.file_locks import locked_file
 from gato_jax.runtime.paths import BucketError, cache_folder
@@ -125,7 +126,7 @@ def entry_name(reader: EpisodeReader, tokenization: Tokenization) -> str:
     TASK is the task's name as `dataset_name` spells it, KEY 24 hexadecimal digits of a hash of episodes, split, format
     and contract: `babyai__go_to_red_ball_v0-0123456789abcdef01234567`.
     """
-    contract = Contract.of(tokenization, [reader.spec])
+    contract = Contract.of(tokenization, [reader.spec], task_texts=task_texts_of(reader.spec, tokenization))
     content = [SCHEMA, LAYOUT, reader.fingerprint, reader.split, contract.to_json()]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
     return f"{dataset_name(reader.spec.name)}-{key}"

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from gato_jax.batching.parquet import COLUMNS, ExportError, Row, pack_rows, require_pyarrow, write_rows
 from gato_jax.batching.record_writer import BAR_DELAY, Episodes, write_records
+from gato_jax.batching.task_texts import task_texts_of
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.episode import join_distinct
@@ -114,7 +115,8 @@ class Export:
         identity = {"schema": SCHEMA, "format": self.format, "split": self.split}
         identity |= {"dataset_fingerprint": self.fingerprint}
         identity |= {"context": self.context} if self.format == "parquet" else {}
-        return {**identity, "contract": Contract.of(self.tokenization, [self.spec]).to_json()}
+        contract = Contract.of(self.tokenization, [self.spec], task_texts=task_texts_of(self.spec, self.tokenization))
+        return {**identity, "contract": contract.to_json()}
 
     def _find_equal(self, folder: pathlib.Path, overwrite: bool) -> Exported | None:
         """Return the counts of this export if a folder holds it already, undamaged; None if the folder may be written.
@@ -164,7 +166,7 @@ class Export:
         limits = None
         if self.tokenization.actions == "rt_2":
             limits = {self.spec.name: measure_action_limits(self.spec, episodes)}
-        contract = Contract.of(self.tokenization, [self.spec], limits)
+        contract = Contract.of(self.tokenization, [self.spec], limits, task_texts_of(self.spec, self.tokenization))
         if not len(episodes):
             raise ExportError(f"{self.spec.name}: no episodes to export; record or convert some first")
         origin = {**_origin(contract, episodes[0].provenance), "patch_shape": self._patch_shape}

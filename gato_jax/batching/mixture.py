@@ -152,6 +152,7 @@ class Mixture:
         """
         first = next(iter(self.records.values())).contract.tokenization
         limits: dict[str, Any] = {}
+        texts: dict[str, str] = {}
         for name, records in self.records.items():
             contract = records.contract
             dataclasses.replace(contract, tokenization=first).require_equal(contract, str(records.directory))
@@ -162,7 +163,8 @@ class Mixture:
                         "those of another dataset of the task; merge the two datasets, or set tokenization.actions to "
                         "gato or rt_1"
                     )
-        return Contract.of(first, [records.spec for records in self.records.values()], limits)
+            texts |= contract.task_texts  # the same for all datasets of a task, as it follows from the TaskSpec
+        return Contract.of(first, [records.spec for records in self.records.values()], limits, texts)
 
     @property
     def memory_steps(self) -> dict[str, int | None]:

@@ -13,12 +13,14 @@ from gato_jax.batching.cache import cached_records
 from gato_jax.batching.dataset_config import AdmissionConfig, DatasetConfig, Missing, MixtureError, Weighting
 from gato_jax.batching.held_out_tasks import (
     describe_kept_out,
+    describe_kept_out_episodes,
     held_out_by_name,
-    held_out_by_records,
     held_out_by_spec,
+    held_out_episodes,
 )
 from gato_jax.batching.mixture import Mixture
 from gato_jax.batching.records import TokenRecords
+from gato_jax.batching.task_texts import task_texts_of
 from gato_jax.batching.weights import weigh
 from gato_jax.runtime.bucket_copies import local_copy
 from gato_jax.runtime.paths import as_path, split_name
@@ -64,8 +66,9 @@ def open_mixture(
       admission: The licences and kinds of data that the mixture may hold; None for all.
       missing: What to do about a dataset that is not on disk, or of kind `unavailable`: `error`, or `skip`, which logs
         it and gives its weight to the others in proportion to theirs.
-      held_out_tasks: Full names of tasks whose datasets are kept out, in any spelling (see `spelled_task`). The log
-        names these datasets, and their weight goes to the others in proportion to theirs.
+      held_out_tasks: Full names of tasks whose data are kept out, in any spelling (see `spelled_task`): a dataset as a
+        whole by its names, and the episodes of other datasets one by one (see `held_out_episodes`). The log names the
+        datasets, whose weight goes to the others in proportion to theirs, and the numbers of episodes.
       image_tokenizer: The tokenizer whose codes stand for images, if `tokenization` names one.
       readers: {name: episodes} of datasets that are already open; their sources are not opened. Such a dataset counts
         as on disk. The export of a dataset of kind `tokens` is read instead of its reader.
@@ -113,7 +116,7 @@ def _open_all(
             reason = held_out_by_spec(reader.spec, held_out_tasks)
         if reason is None:
             opened = open_records(name, dataset, tokenization, image_tokenizer, reader=reader)
-            reason = held_out_by_records(opened, held_out_tasks)
+            opened, reason = _without_held_out(name, dataset, opened, held_out_tasks, image_tokenizer)
             records |= {} if reason else {name: opened}
         kept_out |= {name: reason} if reason else {}
     if kept_out:
@@ -124,6 +127,32 @@ def _open_all(
             "config.held_out_tasks."
         )
     return records, kept_out
+
+
+def _without_held_out(
+    name: str,
+    dataset: DatasetConfig,
+    records: TokenRecords,
+    tasks: Sequence[str],
+    image_tokenizer: ImageTokenizer | None,
+) -> tuple[TokenRecords, str | None]:
+    """Return the records without the episodes of held-out tasks, and why the whole dataset is kept out, None if not.
+
+    The log says how many episodes are kept out of a dataset that is not kept out as a whole.
+    """
+    if not tasks:
+        return records, None
+    if reason := held_out_by_spec(records.spec, tasks):
+        return records, reason
+    held_out, reasons = held_out_episodes(
+        records, tasks, phrasings=_phrasings(dataset, records.spec.instructions), image_tokenizer=image_tokenizer
+    )
+    if held_out.all():
+        return records, next(iter(reasons))
+    if not held_out.any():
+        return records, None
+    _log.warning("%s", describe_kept_out_episodes(name, reasons, records.episodes))
+    return records.select_episodes(~held_out), None
 
 
 def open_records(
@@ -159,7 +188,8 @@ def open_records(
             )
         records = TokenRecords.open(local_copy(as_path(dataset.location)), verify_index=True)
         contract = records.contract
-        wanted = Contract.of(tokenization, [records.spec], contract.action_limits)
+        texts = task_texts_of(records.spec, tokenization)
+        wanted = Contract.of(tokenization, [records.spec], contract.action_limits, texts)
         wanted.require_equal(contract, dataset.location)
         return records
     reader = _add_phrasings(reader, dataset) if reader else open_episodes(dataset)
@@ -213,9 +243,18 @@ def open_episodes(dataset: DatasetConfig, split: str = "train", *, phrased: bool
 def _add_phrasings(reader: EpisodeReader, dataset: DatasetConfig) -> EpisodeReader:
     if dataset.phrasings == 1:
         return reader
-    own = reader.spec.instructions
-    phrasings = Review.read(dataset.review).phrasings if dataset.review else (own,) if own else ()
+    phrasings = _phrasings(dataset, reader.spec.instructions)
     return PhrasedEpisodes(reader=reader, phrasings=phrasings, copies=dataset.phrasings)
+
+
+def _phrasings(dataset: DatasetConfig, own: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of phrasings of a dataset: those of its review, or else its task's `own` as one group.
+
+    There are none without `dataset.phrasings`, the number of copies of each episode, above 1.
+    """
+    if dataset.phrasings == 1:
+        return ()
+    return Review.read(dataset.review).phrasings if dataset.review else (own,) if own else ()
 
 
 def missing_reason(dataset: DatasetConfig) -> str | None:

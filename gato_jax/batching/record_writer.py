@@ -30,6 +30,7 @@ from gato_jax.batching.chunks import LAYOUT, chunks_of, pack
 from gato_jax.batching.record_files import FileState
 from gato_jax.batching.record_index import RecordIndex
 from gato_jax.batching.records import META_FILE, SCHEMA, RecordsError, TokenRecords, shard_path, write_meta
+from gato_jax.batching.task_texts import task_texts_of
 from gato_jax.episodes import Episode, Image, Provenance, TaskSpec
 from gato_jax.episodes.action_extents import ActionExtent, episode_extents, merge_extents
 from gato_jax.episodes.dataclass_reader import DataclassReader
@@ -91,7 +92,7 @@ def write_records(
     if not len(episodes):
         raise RecordsError(f"{spec.name}: no episodes to tokenize; record or convert some first")
     limits = {spec.name: measure_action_limits(spec, episodes)} if tokenization.actions == "rt_2" else None
-    contract = Contract.of(tokenization, [spec], limits)
+    contract = Contract.of(tokenization, [spec], limits, task_texts_of(spec, tokenization))
     partial = directory.with_name(directory.name + PARTIAL)
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)

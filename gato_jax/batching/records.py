@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 import zlib
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+from jaxtyping import Bool
 
 from gato_jax.batching.chunks import LAYOUT, unpack
 from gato_jax.batching.record_files import FileState, RecordFileError, check_file
@@ -114,6 +116,7 @@ class TokenRecords:
       maxima: Maxima over its timesteps.
       shards: Number of records of each shard.
       cached: Whether the folder is an entry of the cache, which is made again when it is damaged.
+      chunk_numbers: (C,) number in the folder of each chunk of the index; None if the index has all chunks.
     """
 
     directory: pathlib.Path
@@ -124,6 +127,7 @@ class TokenRecords:
     maxima: StepMaxima
     shards: tuple[int, ...]
     cached: bool = False
+    chunk_numbers: np.ndarray | None = None
 
     @classmethod
     def open(cls, directory: pathlib.Path, *, verify_index: bool = False, cached: bool = False) -> TokenRecords:
@@ -235,6 +239,29 @@ class TokenRecords:
             for agent in set(agents)
         }
 
+    def select_episodes(self, kept: Bool[np.ndarray, " E"]) -> TokenRecords:
+        """Return the records of the episodes where `kept` is True, at least one, numbered anew from 0.
+
+        The files are those of all episodes. Only the index is another one, which is held in memory.
+        """
+        index = self.index
+        steps = np.repeat(kept, index.episode_steps)
+        chunk_steps = np.diff(index.chunk_first, append=self.steps)
+        chunks = steps[index.chunk_first]
+        numbers = np.arange(len(chunks)) if self.chunk_numbers is None else self.chunk_numbers
+        owners, provenances = np.unique(index.episode_provenance[kept], return_inverse=True)
+        sizes = np.stack([index.step_tokens, index.step_patches, index.step_targets])
+        selected = RecordIndex.build(sizes[:, steps], index.episode_steps[kept], chunk_steps[chunks], provenances)
+        content = f"{self.fingerprint} {np.flatnonzero(kept).tolist()}"
+        return dataclasses.replace(
+            self,
+            fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
+            provenances=tuple(self.provenances[number] for number in owners),
+            index=selected,
+            maxima=selected.maxima,
+            chunk_numbers=numbers[chunks],
+        )
+
     def read(self, windows: Sequence[tuple[int, int]]) -> list[TokenSequence]:
         """Return the tokens of each window, in the given order.
 
@@ -293,15 +320,16 @@ class TokenRecords:
             does not have the number of records in meta.json.
         """
         chunks: dict[int, TokenSequence] = {}
-        by_shard: dict[int, list[int]] = {}
-        shards = np.searchsorted(self._shard_ends, wanted, side="right").tolist()
-        for chunk, shard in zip(wanted, shards, strict=True):
-            by_shard.setdefault(shard, []).append(chunk)
+        by_shard: dict[int, dict[int, int]] = {}
+        stored = wanted if self.chunk_numbers is None else self.chunk_numbers[list(wanted)].tolist()
+        shards = np.searchsorted(self._shard_ends, stored, side="right").tolist()
+        for chunk, number, shard in zip(wanted, stored, shards, strict=True):
+            by_shard.setdefault(shard, {})[chunk] = number
         for shard, numbers in by_shard.items():
             first = int(self._shard_ends[shard - 1]) if shard else 0
             reader = self._reader(shard)
             try:
-                records = reader.read([chunk - first for chunk in numbers])
+                records = reader.read([number - first for number in numbers.values()])
             except (RuntimeError, ValueError, IndexError) as error:
                 raise self._damaged(shard_path(self.directory, shard), str(error)) from None
             chunks |= dict(zip(numbers, map(unpack, records), strict=True))

@@ -24,7 +24,7 @@ from gato_jax.checkpoints.safetensors_format import (
     require_no_image_tokenizer,
 )
 from gato_jax.checkpoints.store import AgentCheckpoint, CheckpointError, CheckpointStore, model_from_json
-from gato_jax.model import ModelConfig, graphdef, initialise, param_path
+from gato_jax.model import ModelConfig, graphdef, param_path, param_shapes
 from gato_jax.runtime.paths import local_file
 from gato_jax.tokenization import Contract, ContractError
 
@@ -124,7 +124,7 @@ def _read_model(path: pathlib.Path, fields: dict[str, Any]) -> tuple[ModelConfig
     """
     try:
         model = model_from_json(fields)
-        return model, jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
+        return model, param_shapes(model)
     except (OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: this version does not know its model ({error}); {_REMEDY}") from None
 

@@ -32,7 +32,7 @@ from gato_jax.checkpoints.checksums import CHECKSUMS_FILE, find_damage, write_ch
 from gato_jax.checkpoints.copied_runs import mark_copied
 from gato_jax.checkpoints.orbax_errors import disk_problem, first_line, without_logging
 from gato_jax.episodes.dataclass_reader import DataclassReader
-from gato_jax.model import ModelConfig, graphdef, initialise
+from gato_jax.model import ModelConfig, graphdef, param_shapes
 from gato_jax.runtime.paths import is_bucket
 from gato_jax.tokenization import Contract
 
@@ -214,7 +214,7 @@ class CheckpointStore:
             raise CheckpointError(f"no finished checkpoint in {self.directory}; train there first")
         about = self.about(step)
         model = model_from_json(about["model"])
-        shapes = jax.eval_shape(lambda: initialise(model, jax.random.key(0)))
+        shapes = param_shapes(model)
         item = "params" if about["run"]["optimizer"]["ema_decay"] is None else "average"
         self._require_undamaged(step, [item])
         restored = self._restore(step, **{item: ocp.args.StandardRestore(nnx.to_pure_dict(shapes))})

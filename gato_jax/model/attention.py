@@ -12,8 +12,6 @@ Axes:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -37,18 +35,14 @@ class KeysValues(NamedTuple):
     values: Float[Array, "B N S H"]
 
 
-class Memory(NamedTuple):
-    """Cached keys and values of S positions, and how each of T new positions sees them.
+class Cache(NamedTuple):
+    """Keys and values of one layer at S positions, in the order of axes that products with few queries read fastest.
 
-    Attributes:
-      cache: keys and values.
-      distance: index of the query less that of the key; it counts only where `allowed` is True.
-      allowed: True where the query may attend to the key.
+    The leading axes are (B, N), or just (N) for one row: XLA drops an axis of size 1 and copies the cache to do so.
     """
 
-    cache: KeysValues
-    distance: Int[Array, "B T S"]
-    allowed: Bool[Array, "B T S"]
+    keys: Float[Array, "*lead H S"]
+    values: Float[Array, "*lead S H"]
 
 
 class Attention(nnx.Module):
@@ -99,33 +93,36 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "B T D"],
         position: Int[Array, "B T"],
-        memories: Sequence[Memory],
+        cache: Cache,
         relative_keys: Float[Array, "N R H"] | None,
+        distance: Int[Array, "B T S"],
+        allowed: Bool[Array, "B T S"],
     ) -> Float[Array, "B T D"]:
-        """Attend from new positions to the keys of all memories together, their own among them.
+        """Attend from new positions to a cache that already holds their own keys and values.
 
         The result is to be added to the residual stream.
 
         Args:
           x: normalised residual stream at the new positions.
           position: index of each new position, counted from any origin that the cached keys share.
-          memories: caches, of any number of positions each; they are not changed.
-          relative_keys: result of `relative_keys`, None with rope. Distances are clipped to [0, R - 1].
+          cache: keys and values of S positions, the T new ones among them; they are not changed.
+          relative_keys: result of `relative_keys`, None with rope.
+          distance: index of the query less that of the key; clipped to [0, R - 1].
+          allowed: True where a query may attend to a key.
         """
         query, position_query = self._queries(x, position)
-        by_distance = None
+        # The mask is added, not selected, and there is one softmax over one array of scores: so XLA for CPUs fuses
+        # products and softmax, and the scores are never written to memory.
+        bias = jnp.where(allowed, jnp.float32(0), MASKED)[:, None]
         if position_query is not None and relative_keys is not None:
             by_distance = einsum_f32("BNTH,NRH->BNTR", position_query, relative_keys)
-        scores = [_memory_scores(query, by_distance, memory) for memory in memories]
-        peak = functools.reduce(jnp.maximum, (score.max(axis=-1, keepdims=True) for score in scores))
-        weights = [jnp.exp(score - peak) for score in scores]
-        total = functools.reduce(jnp.add, (weight.sum(axis=-1, keepdims=True) for weight in weights))
-        read = (
-            einsum_f32("BNTS,BNSH->BNTH", weight, memory.cache.values)
-            for weight, memory in zip(weights, memories, strict=True)
-        )
-        heads = functools.reduce(jnp.add, read)
-        return self._project_out((heads / total).astype(x.dtype))
+            index = jnp.clip(distance, 0, relative_keys.shape[1] - 1)[:, None]
+            bias += jnp.take_along_axis(by_distance, index, axis=-1)
+        keys, values = (table.reshape(*query.shape[:2], *table.shape[-2:]) for table in cache)
+        scores = einsum_f32("BNTH,BNHS->BNTS", query, keys) + bias
+        weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+        heads = einsum_f32("BNTS,BNSH->BNTH", weights, values) / weights.sum(axis=-1, keepdims=True)
+        return self._project_out(heads.astype(x.dtype))
 
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
         """Return keys and values of `x`, the normalised residual stream.
@@ -185,18 +182,6 @@ class Attention(nnx.Module):
         joined = heads.swapaxes(1, 2).reshape(heads.shape[0], heads.shape[2], -1)
         out = self.out[...].reshape(-1, self.out.shape[-1])
         return add_bias(project("BTF,FD->BTD", joined, out), self.out_bias[...])
-
-
-def _memory_scores(query, by_distance: Float[Array, "B N T R"] | None, memory: Memory) -> Float[Array, "B N T S"]:
-    """Return the masked float32 scores of queries (B, N, T, H) to the keys of a memory.
-
-    `by_distance` are the scores that relative attention adds at each distance, None to add none.
-    """
-    scores = einsum_f32("BNTH,BNSH->BNTS", query, memory.cache.keys)
-    if by_distance is not None:
-        index = jnp.clip(memory.distance, 0, by_distance.shape[-1] - 1)[:, None]
-        scores += jnp.take_along_axis(by_distance, index, axis=-1)
-    return jnp.where(memory.allowed[:, None], scores, MASKED)
 
 
 def apply_rope(x: Float[Array, "*rest H"], position: Int[Array, "*#rest"]) -> Float[Array, "*rest H"]:

@@ -6,6 +6,8 @@ Axes:
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -121,12 +123,23 @@ class Gato(nnx.Module):
         return jnp.where(jnp.arange(logits.shape[-1]) < self.vocabulary_size, logits, jnp.float32(-1e9))
 
 
+@functools.lru_cache(maxsize=8)  # it traces the whole model
 def graphdef(config: ModelConfig, *, stacked: bool = False) -> nnx.GraphDef:
     """Return the structure of the model without its arrays, to be merged with params by `nnx.merge`.
 
     With `stacked`, the params are those of `stack_blocks`, and the model scans over its blocks.
     """
     return nnx.split(nnx.eval_shape(lambda: Gato(config, nnx.Rngs(0), stacked=stacked)))[0]
+
+
+def param_shapes(config: ModelConfig) -> nnx.State:
+    """Return the shapes of the params as ShapeDtypeStructs, in the tree that `initialise` returns."""
+    return jax.tree.map(lambda shape: shape, _param_shapes(config))  # a State can be changed
+
+
+@functools.lru_cache(maxsize=8)
+def _param_shapes(config: ModelConfig) -> nnx.State:
+    return jax.eval_shape(lambda: initialise(config, jax.random.key(0)))
 
 
 def initialise(config: ModelConfig, key: Key[Array, ""]) -> nnx.State:

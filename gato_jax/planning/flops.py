@@ -23,7 +23,7 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, graphdef, initialise, param_path
+from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, graphdef, param_path, param_shapes
 from gato_jax.training import TrainConfig
 
 TRAINING = 3  # forward passes that a step costs: the backward pass has two products for each of the forward pass
@@ -60,7 +60,7 @@ AGAIN = {  # by compute.remat
 
 def flops_per_token(model: ModelConfig, context: int) -> int:
     """Return the training FLOPs of one token by the convention, 6N + 12LDT, with T = `context`."""
-    return 6 * count_parameters(model_shapes(model)) + TRAINING * 2 * _score_flops(model, context)
+    return 6 * count_parameters(param_shapes(model)) + TRAINING * 2 * _score_flops(model, context)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
     # The keys of distances are computed once for all rows, so their matrix costs nothing for each token.
     matrices = sum(
         leaf.size
-        for path, leaf in _named_leaves(model_shapes(model))
+        for path, leaf in _named_leaves(param_shapes(model))
         if path.startswith("blocks.") and leaf.ndim > 1 and "bias" not in path and not path.endswith(".relative")
     )
     blocks = 2 * matrices * tokens
@@ -142,15 +142,9 @@ def patch_flops(model: ModelConfig) -> int:
     patch = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
     structure = graphdef(model)
     traced = jax.make_jaxpr(lambda params, patches: nnx.merge(structure, params).embedding.patch(patches))(
-        model_shapes(model), patch
+        param_shapes(model), patch
     )
     return sum(map(_equation_flops, _equations(traced.jaxpr)))
-
-
-@functools.lru_cache(maxsize=8)
-def model_shapes(model: ModelConfig) -> nnx.State:
-    """Return the params of a model as ShapeDtypeStructs."""
-    return jax.eval_shape(functools.partial(initialise, model), jax.eval_shape(lambda: jax.random.key(0)))
 
 
 def _score_flops(model: ModelConfig, context: int) -> int:

@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 
 from gato_jax.batching import Loader, Mixture
 from gato_jax.batching.batch import batch_specs
-from gato_jax.model import count_parameters
+from gato_jax.model import count_parameters, param_shapes
 from gato_jax.planning.budgets import PlanError, PoolBudgets, pool_budgets
 from gato_jax.planning.collectives import Collectives
 from gato_jax.planning.compilation import StepCost, compile_step
 from gato_jax.planning.estimation import estimate_step
-from gato_jax.planning.flops import StepFlops, flops_per_token, model_shapes, step_flops
+from gato_jax.planning.flops import StepFlops, flops_per_token, step_flops
 from gato_jax.planning.plan import Host, Plan
 from gato_jax.planning.remedies import remedies
 from gato_jax.planning.roofline import Roofline, step_roofline
@@ -68,7 +68,7 @@ def make_plan(
     flags = remedies(config, topology, mixture, needed=step.hbm, limit=step.limit) if not step.fits else []
     plan = Plan(
         topology=topology.name,
-        parameters=count_parameters(model_shapes(config.model)),
+        parameters=count_parameters(param_shapes(config.model)),
         context=config.context,
         batch=config.batch_size,
         devices=topology.devices,

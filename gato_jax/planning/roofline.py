@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gato_jax.batching import Budgets
-from gato_jax.model import count_parameters
-from gato_jax.planning.flops import AGAIN, TRAINING, StepFlops, model_shapes, score_share
+from gato_jax.model import count_parameters, param_shapes
+from gato_jax.planning.flops import AGAIN, TRAINING, StepFlops, score_share
 from gato_jax.planning.memory import block_residual_bytes
 from gato_jax.planning.topologies import Chip
 from gato_jax.training import TrainConfig
@@ -167,7 +167,7 @@ class _Work:
         self.width, self.heads = model.width, model.heads / tensor
         self.attention, self.hidden = self.heads * model.head_size, model.hidden / tensor
         self.vocabulary = model.tokenization.vocabulary.padded_size / tensor
-        self.parameters = count_parameters(model_shapes(model)) / (mesh.shape["fsdp"] * tensor)
+        self.parameters = count_parameters(param_shapes(model)) / (mesh.shape["fsdp"] * tensor)
 
     def product_bytes(self) -> float:
         """Return the bytes of operands and results of the forward products of a layer, without the params."""

@@ -22,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from gato_jax.model.einsum import einsum_f32
-from gato_jax.policy.cache import DecodeState, advance, empty_columns, forget, open_timestep
+from gato_jax.policy.cache import DecodeState, advance, forget, open_timestep
 from gato_jax.policy.network import Network
 from gato_jax.policy.rings import commit
 
@@ -111,35 +111,34 @@ def act(
     """
     model = nnx.merge(graph, network.params)
     state = forget(state, fresh)
-    total = observation.real.shape[1] + actions.ranges.shape[1]
-    columns = open_timestep(state, observation.real, actions.count, total, settings.context, actions.memory_steps)
+    columns = open_timestep(state, observation.real, actions.count, settings.context, actions.memory_steps)
     step_keys = jax.vmap(jax.random.fold_in)(keys, state.next_timestep)
-    run = functools.partial(advance, model, network.relative_keys, state, columns)
+    run = functools.partial(advance, model, network.relative_keys)
     choose = functools.partial(_choose_token, network, actions, step_keys, settings.temperature)
     method = _choose_in_one_pass if settings.one_pass else _choose_one_by_one
-    chosen, layers = method(
-        model, run, choose, empty_columns(state, total), state.last_id, observation, actions, settings
-    )
+    chosen, state = method(model, run, choose, state, columns, observation, actions, settings)
     last_id = jnp.take_along_axis(chosen, actions.count[:, None] - 1, axis=1)[:, 0]
-    return chosen, commit(state, columns, layers, last_id)
+    return chosen, commit(state, columns, last_id)
 
 
-def _choose_one_by_one(model, run, choose, layers, last_id, observation, actions: ActionTokens, settings: ActSettings):
-    """Return the ids (B, A) of the action tokens, chosen one after the other, and keys and values of all columns.
+def _choose_one_by_one(
+    model, run, choose, state: DecodeState, columns, observation: Observation, actions: ActionTokens, settings
+) -> tuple[Int[Array, "B A"], DecodeState]:
+    """Return the ids of the action tokens, chosen one after the other, and the state with all columns.
 
     Args:
       model: The model.
-      run: `advance` with the arguments before `layers`.
+      run: `advance` with the arguments before `state`.
       choose: `_choose_token` with the arguments before `hidden`.
-      layers: Empty keys and values of the columns.
-      last_id: Last action token of the timestep before.
+      state: State before the timestep.
+      columns: Columns of the timestep.
       observation: The observation.
       actions: Action tokens to choose.
       settings: Compile-time constants.
     """
-    before = _embed_action(model, jnp.maximum(last_id, 0), actions.position)[:, None]
+    before = _embed_action(model, jnp.maximum(state.last_id, 0), actions.position)[:, None]
     x = jnp.concatenate([before, _embed_observation(model, observation)], axis=1)
-    hidden, layers = run(layers, x, 0, observation.real.sum(axis=1, keepdims=True))
+    hidden, state = run(state, columns, x, 0, observation.real.sum(axis=1, keepdims=True))
     length, (environments, count, _) = observation.real.shape[1], actions.ranges.shape
     chosen = jnp.zeros((environments, count), jnp.int32).at[:, 0].set(choose(hidden[:, 0], 0))
     only = jnp.zeros((environments, 1), jnp.int32)
@@ -147,17 +146,21 @@ def _choose_one_by_one(model, run, choose, layers, last_id, observation, actions
     def next_token(index, carry):
         chosen, layers = carry
         x = _embed_action(model, chosen[:, index - 1], actions.position)[:, None]
-        hidden, layers = run(layers, x, length + index, only)
-        return chosen.at[:, index].set(choose(hidden[:, 0], index)), layers
+        hidden, after = run(state._replace(layers=layers), columns, x, length + index, only)
+        return chosen.at[:, index].set(choose(hidden[:, 0], index)), after.layers
 
+    carry = chosen, state.layers
     if settings.loop == "while":
-        return jax.lax.fori_loop(1, actions.count.max(), next_token, (chosen, layers))
-    for index in range(1, count):
-        chosen, layers = next_token(index, (chosen, layers))
-    return chosen, layers
+        carry = jax.lax.fori_loop(1, actions.count.max(), next_token, carry)
+    else:
+        for index in range(1, count):
+            carry = next_token(index, carry)
+    return carry[0], state._replace(layers=carry[1])
 
 
-def _choose_in_one_pass(model, run, choose, layers, last_id, observation, actions: ActionTokens, settings: ActSettings):
+def _choose_in_one_pass(
+    model, run, choose, state: DecodeState, columns, observation: Observation, actions: ActionTokens, settings
+) -> tuple[Int[Array, "B A"], DecodeState]:
     """Return the same as `_choose_one_by_one`, where zeros are read in place of all action tokens."""
     length, (environments, count, _) = observation.real.shape[1], actions.ranges.shape
     zero = _embed_action(model, None, actions.position)[:, None]
@@ -165,8 +168,8 @@ def _choose_in_one_pass(model, run, choose, layers, last_id, observation, action
     x = jnp.concatenate([zero, _embed_observation(model, observation), zeros], axis=1)
     later = jnp.broadcast_to(length + 1 + jnp.arange(count - 1)[None], (environments, count - 1))
     wanted = jnp.concatenate([observation.real.sum(axis=1, keepdims=True), later], axis=1)
-    hidden, layers = run(layers, x, 0, wanted)
-    return jax.vmap(choose, in_axes=(1, 0), out_axes=1)(hidden, jnp.arange(count)), layers
+    hidden, state = run(state, columns, x, 0, wanted)
+    return jax.vmap(choose, in_axes=(1, 0), out_axes=1)(hidden, jnp.arange(count)), state
 
 
 def _embed_observation(model, observation: Observation) -> Float[Array, "B T D"]:

@@ -9,6 +9,7 @@ import dm_env
 
 from gato_jax.environments import Environment
 from gato_jax.policy.agent import Agent
+from gato_jax.policy.decoding import DEFAULT, Decoding
 from gato_jax.policy.policy import Policy
 from gato_jax.rollouts import Action, Actor, ActorFailure
 
@@ -33,9 +34,9 @@ class AgentActor(Actor):
         self._tasks: list[str] = []
 
     @classmethod
-    def restore(cls, path: pathlib.Path, *, temperature: float = 1.0) -> AgentActor:
+    def restore(cls, path: pathlib.Path, *, temperature: float = 1.0, decoding: Decoding = DEFAULT) -> AgentActor:
         """Return an actor with the agent of a run's folder or of a .safetensors file, see `Agent.restore`."""
-        return cls(Agent.restore(path), temperature=temperature)
+        return cls(Agent.restore(path, decoding=decoding), temperature=temperature)
 
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:
         self._tasks = [environment.task_spec.name for environment in environments]
@@ -65,4 +66,6 @@ class AgentActor(Actor):
 
     def describe(self, task: str) -> str:
         sampling = f"temperature {self._temperature:g}" if self._temperature else "greedy"
-        return f"gato_jax agent {self._agent.name}, step {self._agent.step}; {sampling}"
+        return (
+            f"gato_jax agent {self._agent.name}, step {self._agent.step}; {sampling}{self._agent.decoding.describe()}"
+        )

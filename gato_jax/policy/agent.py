@@ -17,6 +17,7 @@ from flax import nnx
 from gato_jax.checkpoints import restore_agent
 from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
+from gato_jax.policy.decoding import DEFAULT, Decoding
 from gato_jax.policy.network import Network, prepare_network
 from gato_jax.tokenization import Contract, Layout
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
@@ -42,6 +43,7 @@ class Agent:
         many as fit into the context.
       step: Training step of the parameters.
       image_tokenizer: Tokenizer of images, where the agent reads them as codes; None otherwise.
+      decoding: How the network is run when the agent acts.
       name: Name of the run's folder, or of the file without its suffix, for the provenance of the agent's episodes.
     """
 
@@ -53,14 +55,16 @@ class Agent:
     memory_steps: dict[str, int | None]
     step: int
     image_tokenizer: ImageTokenizer | None = None
+    decoding: Decoding = DEFAULT
     name: str = ""
 
     @classmethod
-    def restore(cls, path: pathlib.Path) -> Agent:
+    def restore(cls, path: pathlib.Path, *, decoding: Decoding = DEFAULT) -> Agent:
         """Return the agent of the newest checkpoint of a run, or of an exported file.
 
         Args:
           path: Folder of a run, or a .safetensors file that `gato export` wrote.
+          decoding: How the network is run when the agent acts.
 
         Raises:
           CheckpointError: There is no checkpoint, or it is damaged.
@@ -73,7 +77,7 @@ class Agent:
         return cls(
             checkpoint.model, checkpoint.graph, checkpoint.params, checkpoint.contract,
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
-            image_tokenizer=images, name=path.resolve().stem,
+            image_tokenizer=images, decoding=decoding, name=path.resolve().stem,
         )  # fmt: skip
 
     def on_one_device(self) -> Agent:
@@ -100,9 +104,11 @@ class Agent:
     def digest(self) -> str:
         """Sixteen hexadecimal digits that differ between agents that act differently, e.g. of two training runs.
 
-        They are a hash of the network's sizes, the contract, the memory, and up to 1,024 values of each parameter.
+        They are a hash of the network's sizes, the contract, the memory, up to 1,024 values of each parameter, and of
+        the settings of decoding that are not the default ones.
         """
         settings = [dataclasses.asdict(self.model), self.contract.to_json(), self.context, self.memory_steps, self.step]
+        settings += [dataclasses.asdict(self.decoding)] if self.decoding != DEFAULT else []
         images = self.image_tokenizer.fingerprint if self.image_tokenizer is not None else ""
         digest = hashlib.sha256(json.dumps([*settings, images], sort_keys=True).encode())
         for path, leaf in jax.tree.leaves_with_path(self.params):

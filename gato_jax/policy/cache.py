@@ -1,11 +1,11 @@
 """The decode state, one pytree: a ring buffer of keys and values for each environment, and its last action token.
 
 A timestep is decoded in M columns: the last action token of the timestep before, which is not in the ring yet, the
-observation, and the action tokens but the last. While it is decoded the rings are only read, as its own keys and values
-are in a small buffer beside them. `commit` then writes them into the rings.
+observation, and the action tokens but the last. The columns have slots of their own behind the S slots of the ring, at
+the same place in all environments. `commit` moves their keys and values into the ring at the end of the timestep.
 
 Axes:
-    B environments   T new positions   M columns of a timestep   S slots   N heads   H head size   D width
+    B environments   T new positions   M columns of a timestep   S slots of a ring   N heads   H head size   D width
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gato_jax.model.attention import KeysValues, Memory
+from gato_jax.model.attention import Cache
 from gato_jax.model.config import ModelConfig
 from gato_jax.model.gato import Gato
 from gato_jax.policy.network import RelativeKeys
@@ -29,7 +29,7 @@ class DecodeState(NamedTuple):
     """A ring buffer of S token slots for each of B environments.
 
     Attributes:
-      layers: Keys and values of each block.
+      layers: Keys and values of each block, at S + M positions.
       position: (B, S) position of the token in a slot, counted from the start of the episode; -1 if the slot is empty.
       step_start: (B, S) position of the first token of that token's timestep; undefined in an empty slot.
       timestep: (B, S) number, from 0, of that timestep in the episode; undefined in an empty slot.
@@ -39,7 +39,7 @@ class DecodeState(NamedTuple):
       last_start: (B,) position of the first token of that token's timestep.
     """
 
-    layers: tuple[KeysValues, ...]
+    layers: tuple[Cache, ...]
     position: Int[Array, "B S"]
     step_start: Int[Array, "B S"]
     timestep: Int[Array, "B S"]
@@ -71,13 +71,37 @@ class Columns(NamedTuple):
     first_timestep: Int[Array, "B M"]
 
 
-def empty_state(config: ModelConfig, environments: int, slots: int, dtype: str = "float32") -> DecodeState:
-    """Return a decode state with empty ring buffers of `slots` tokens for B = `environments`."""
-    shape = (environments, config.heads, slots, config.head_size)
-    layers = tuple(KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.layers))
+def empty_state(
+    config: ModelConfig, environments: int, slots: int, columns: int, dtype: str = "float32"
+) -> DecodeState:
+    """Return a decode state with empty ring buffers of `slots` tokens, and M = `columns`, for B = `environments`."""
+    lead = (environments, config.heads) if environments > 1 else (config.heads,)
+    size, width = config.head_size, slots + columns
+    layers = tuple(
+        Cache(jnp.zeros((*lead, size, width), dtype), jnp.zeros((*lead, width, size), dtype))
+        for _ in range(config.layers)
+    )
     table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
     counters = counter, counter, np.full_like(counter, EMPTY), counter
     return DecodeState(layers, *(jnp.asarray(array) for array in (table, table, table, *counters)))
+
+
+def widen(state: DecodeState, columns: int) -> DecodeState:
+    """Return the state with room for a timestep of at least M = `columns` columns."""
+    more = columns - count_columns(state)
+    if more <= 0:
+        return state
+    before = [(0, 0)] * (state.layers[0].keys.ndim - 2)
+    layers = tuple(
+        Cache(jnp.pad(cache.keys, [*before, (0, 0), (0, more)]), jnp.pad(cache.values, [*before, (0, more), (0, 0)]))
+        for cache in state.layers
+    )
+    return state._replace(layers=layers)
+
+
+def count_columns(state: DecodeState) -> int:
+    """Return the number M of columns that a timestep may have."""
+    return state.layers[0].keys.shape[-1] - state.position.shape[1]
 
 
 def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
@@ -94,20 +118,19 @@ def open_timestep(
     state: DecodeState,
     observed: Bool[Array, "B T"],
     actions: Int[Array, " B"],
-    columns: int,
     context: int,
     memory_steps: Int[Array, " B"],
 ) -> Columns:
-    """Return the columns of the timestep that begins.
+    """Return the columns of the timestep that begins, of which there are `count_columns`.
 
     Args:
       state: State before the timestep.
       observed: (B, T) True where there is a token of the observation, False for padding, which follows the tokens.
       actions: (B,) number of action tokens.
-      columns: M, at least T + the largest number of action tokens.
       context: Maximum number of tokens in a window, those of the current timestep included.
       memory_steps: (B,) maximum number of timesteps in a window, the current one included.
     """
+    columns = count_columns(state)
     acted = jnp.arange(columns - 1 - observed.shape[1])[None] < actions[:, None] - 1
     real = jnp.concatenate([(state.last_id >= 0)[:, None], observed, acted], axis=1)
     position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
@@ -128,70 +151,63 @@ def open_timestep(
     )
 
 
-def empty_columns(state: DecodeState, columns: int) -> tuple[KeysValues, ...]:
-    """Return keys and values of `columns` columns for each block, all zero."""
-    return jax.tree.map(lambda ring: jnp.zeros((*ring.shape[:2], columns, ring.shape[3]), ring.dtype), state.layers)
-
-
 def advance(
     model: Gato,
     relative_keys: RelativeKeys,
     state: DecodeState,
     columns: Columns,
-    layers: tuple[KeysValues, ...],
     x: Float[Array, "B T D"],
     start: int | Int[Array, ""],
     wanted: Int[Array, "B K"],
-) -> tuple[Float[Array, "B K D"], tuple[KeysValues, ...]]:
+) -> tuple[Float[Array, "B K D"], DecodeState]:
     """Run the transformer on T columns of a timestep, which attend to the rings and to the columns up to themselves.
 
     Args:
       model: The transformer.
       relative_keys: Position keys of each block, see `compute_relative_keys`.
-      state: State before the timestep.
+      state: State with the keys and values of the columns before `start`.
       columns: The columns of the timestep.
-      layers: Keys and values (B, N, M, H) of the columns before `start`, for each block.
       x: Embedded tokens.
       start: First of the T columns.
       wanted: Indices in [0, T) of the positions whose hidden vectors are returned.
 
     Returns:
-      Final hidden vectors, and `layers` with the keys and values of the T columns.
+      Final hidden vectors, and the state with the keys and values of the T columns.
     """
-    mine = Columns(*(jax.lax.dynamic_slice_in_dim(table, start, x.shape[1], axis=1) for table in columns))
-    index = start + jnp.arange(x.shape[1])[None]
-    seen = _visible(state, columns, mine, index)
-    written = []
-    for number, (block, ring, old) in enumerate(zip(model.blocks, state.layers, layers, strict=True)):
+    slots = state.position.shape[1]
+    queries = Columns(*(jax.lax.dynamic_slice_in_dim(table, start, x.shape[1], axis=1) for table in columns))
+    distance, allowed = _see(state, columns, queries, start + jnp.arange(x.shape[1])[None])
+    layers = []
+    for number, (block, old) in enumerate(zip(model.blocks, state.layers, strict=True)):
         normed = block.attention_norm(x)
-        new = block.attention.keys_values(normed, mine.position)
-        cache = KeysValues(
-            *(
-                jax.lax.dynamic_update_slice_in_dim(table, values, start, axis=2)
-                for table, values in zip(old, new, strict=True)
-            )
+        new = block.attention.keys_values(normed, queries.position)
+        keys, values = (table.reshape(*old.keys.shape[:-2], *table.shape[2:]) for table in new)
+        cache = Cache(
+            jax.lax.dynamic_update_slice_in_dim(old.keys, keys.swapaxes(-2, -1), slots + start, axis=-1),
+            jax.lax.dynamic_update_slice_in_dim(old.values, values, slots + start, axis=-2),
         )
-        written.append(cache)
-        if number + 1 == len(layers):  # of the last block only what is wanted is computed
+        layers.append(cache)
+        if number + 1 == len(state.layers):  # of the last block only what is wanted is computed
             x, normed = (jnp.take_along_axis(array, wanted[..., None], axis=1) for array in (x, normed))
-            mine = Columns(*(jnp.take_along_axis(table, wanted, axis=1) for table in mine))
-            seen = _visible(state, columns, mine, start + wanted)
-        memories = [Memory(*memory) for memory in zip((ring, cache), *seen, strict=True)]
-        x = x + block.attention.decode(normed, mine.position, memories, relative_keys[number])
+            queries = Columns(*(jnp.take_along_axis(table, wanted, axis=1) for table in queries))
+            distance, allowed = _see(state, columns, queries, start + wanted)
+        x = x + block.attention.decode(normed, queries.position, cache, relative_keys[number], distance, allowed)
         x = x + block.feed_forward(block.feed_forward_norm(x))
-    return model.norm(x), tuple(written)
+    return model.norm(x), state._replace(layers=tuple(layers))
 
 
-def _visible(state: DecodeState, columns: Columns, queries: Columns, index):
-    """Return the distances and the masks of queries (B, T), of columns `index`, to the slots and to the columns.
+def _see(
+    state: DecodeState, columns: Columns, queries: Columns, index: Int[Array, "#B T"]
+) -> tuple[Int[Array, "B T W"], Bool[Array, "B T W"]]:
+    """Return the distance from each query to each slot and column, W = S + M of them, and whether it may attend to it.
 
-    Both are pairs of arrays, (B, T, S) for the slots and (B, T, M) for the columns.
+    `queries` are T of the columns, `index` are their indices.
     """
-    in_ring = state.position[:, None] >= 0
+    exists = state.position[:, None] >= 0
     before = columns.real[:, None] & (jnp.arange(columns.real.shape[1])[None, None] <= index[..., None])
     distances, masks = [], []
-    for keys, exist in ((state, in_ring), (columns, before)):
+    for keys, exist in ((state, exists), (columns, before)):
         distances.append(queries.position[..., None] - keys.position[:, None])
         late = keys.step_start[:, None] >= queries.first_position[..., None]
         masks.append(exist & late & (keys.timestep[:, None] >= queries.first_timestep[..., None]))
-    return distances, masks
+    return jnp.concatenate(distances, axis=-1), jnp.concatenate(masks, axis=-1)

@@ -26,10 +26,16 @@ class Decoding:
 
     @property
     def resolved_dtype(self) -> str:
+        """Dtype on this platform, where it is `auto`."""
         if self.dtype != "auto":
             return self.dtype
         return "float32" if platform() == "cpu" else "bfloat16"
 
-    @property
-    def resolved_loop(self):
-        return self.loop
+    def describe(self) -> str:
+        """Return the settings that are not the default ones, such as `; bfloat16; all action tokens in one pass`."""
+        words = [self.dtype] if self.dtype != "auto" else []
+        words += ["all action tokens in one pass"] if self.one_pass else []
+        return "".join(f"; {word}" for word in words)
+
+
+DEFAULT = Decoding()

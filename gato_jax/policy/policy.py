@@ -12,11 +12,10 @@ import numpy as np
 from gato_jax.policy.act import ActSettings, act
 from gato_jax.policy.agent import Agent
 from gato_jax.policy.batches import batch_actions, batch_observations
-from gato_jax.policy.cache import empty_state
+from gato_jax.policy.cache import empty_state, widen
 from gato_jax.policy.decoding import Decoding
 from gato_jax.tokenization import TextCodec, TokenizationError, TokenSequence
 
-_DEFAULT_DECODING = Decoding()
 _TEXT_ROWS = 32  # number of texts that are written side by side
 
 
@@ -30,7 +29,7 @@ class _Decoder:
       ranges: (A, 2) range of ids [low, high) of each token to choose.
       spans: Ranges of ids [low, high) that contain `ranges`.
       temperature: Temperature of sampling; 0 takes the most probable token.
-      decoding: How the network is run.
+      decoding: How the network is run. Default: as the agent says.
 
     Raises:
       ValueError: The temperature is negative or NaN.
@@ -38,12 +37,20 @@ class _Decoder:
     """
 
     def __init__(
-        self, agent: Agent, task: str, environments: int, ranges, spans, temperature: float, decoding: Decoding
+        self,
+        agent: Agent,
+        task: str,
+        environments: int,
+        ranges,
+        spans,
+        temperature: float,
+        decoding: Decoding | None = None,
     ):
         if not temperature >= 0:
             raise ValueError(f"temperature is {temperature}, expected 0 or more. 0 takes the most probable token.")
         self.agent, self.layout, self.environments = agent, agent.layout(task), environments
-        dtype, loop = decoding.resolved_dtype, decoding.resolved_loop
+        decoding = decoding or agent.decoding
+        dtype, loop = decoding.resolved_dtype, decoding.loop
         self.settings = ActSettings(
             context=agent.context, temperature=float(temperature), one_pass=decoding.one_pass, loop=loop
         )
@@ -54,7 +61,7 @@ class _Decoder:
         )  # fmt: skip
         self.longest = len(ranges)
         # A window spans at most `context` consecutive positions, so a ring of that size overwrites only older ones.
-        self.state = empty_state(agent.model, environments, agent.context, dtype)
+        self.state = empty_state(agent.model, environments, agent.context, 0, dtype)
         self.keys = jax.random.split(jax.random.key(0), environments)
 
     def decode(self, steps: Sequence[TokenSequence], fresh: np.ndarray) -> np.ndarray:
@@ -76,8 +83,9 @@ class _Decoder:
                 f"{self.agent.context}. Act with an agent of a longer context."
             )
         observation = batch_observations(steps, self.agent.contract.tokenization.patch)
+        state = widen(self.state, observation.real.shape[1] + self.actions.ranges.shape[1])
         ids, self.state = act(
-            self.agent.graph, self.network, self.state, observation, self.actions, jnp.asarray(fresh), self.keys,
+            self.agent.graph, self.network, state, observation, self.actions, jnp.asarray(fresh), self.keys,
             self.settings,
         )  # fmt: skip
         return np.asarray(ids)[:, : self.longest]
@@ -91,7 +99,7 @@ class Policy(_Decoder):
       task: Name of the task.
       environments: Number of environments.
       temperature: Temperature of sampling; 0 takes the most probable token.
-      decoding: How the network is run.
+      decoding: How the network is run. Default: as the agent says.
     """
 
     def __init__(
@@ -101,7 +109,7 @@ class Policy(_Decoder):
         environments: int,
         *,
         temperature: float = 1.0,
-        decoding: Decoding = _DEFAULT_DECODING,
+        decoding: Decoding | None = None,
     ):
         ranges, vocabulary = agent.layout(task).action_ranges, agent.contract.tokenization.vocabulary
         spans = (0, vocabulary.bins), (vocabulary.continuous, vocabulary.separator)  # the same for all control tasks
@@ -123,7 +131,8 @@ class Policy(_Decoder):
         Raises:
           TokenizationError: An observation does not fit the TaskSpec, or is longer than the agent's context.
         """
-        steps = [self.layout.encode_observation(observation) for observation in observations]
+        begins = zip(observations, self._fresh.tolist(), strict=True)
+        steps = [self.layout.encode_observation(observation, first=first) for observation, first in begins]
         actions = self.layout.decode_action(self.decode(steps, self._fresh))
         self._fresh = np.zeros(self.environments, bool)
         return [{key: np.asarray(values[b]) for key, values in actions.items()} for b in range(self.environments)]
@@ -142,7 +151,7 @@ class TextPolicy(_Decoder):
 
     def __init__(self, agent: Agent, task: str, samples: int, *, max_tokens: int = 16, temperature: float = 0.9):
         ranges = np.array([TextCodec.token_range] * max_tokens, np.int32)
-        super().__init__(agent, task, samples, ranges, (TextCodec.token_range,), temperature, _DEFAULT_DECODING)
+        super().__init__(agent, task, samples, ranges, (TextCodec.token_range,), temperature)
 
     def write(self, steps: Sequence[TokenSequence], seeds: Sequence[int]) -> list[str]:
         """Return one text for each beginning, without it; the samples of a text depend on its beginning and seed alone.

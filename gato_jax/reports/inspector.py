@@ -11,7 +11,7 @@ from gato_jax.reports.inspection import InspectedRow
 from gato_jax.reports.templates import page_environment
 from gato_jax.runtime.paths import as_path
 
-KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separator")
+KINDS = ("text", "discrete", "continuous", "image patch", "image code", "separator", "task text")
 
 
 def write_inspection(rows: Sequence[InspectedRow], path: Path) -> Path:

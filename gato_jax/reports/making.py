@@ -98,13 +98,11 @@ def _newest_checkpoint(workdir: Path) -> _Checkpoint | None:
 
 def _count_parameters(fields: Mapping[str, Any]) -> int | None:
     """Return the number of parameters of a model from the JSON of its config; None if this version cannot build it."""
-    import jax  # these imports take seconds, and a folder without checkpoints needs none of them
-
     from gato_jax.checkpoints.store import CheckpointError, model_from_json
-    from gato_jax.model import count_parameters, initialise
+    from gato_jax.model import count_parameters, param_shapes
 
     try:
         model = model_from_json(dict(fields))
     except CheckpointError:
         return None
-    return count_parameters(jax.eval_shape(lambda: initialise(model, jax.random.key(0))))
+    return count_parameters(param_shapes(model))

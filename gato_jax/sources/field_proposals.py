@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, Image, Modality, Provenance, Text
+from gato_jax.runtime.paths import split_name
 from gato_jax.sources.contents import FoundField, MissingFieldsError
 from gato_jax.sources.fields import REMARK, Fields
 from gato_jax.sources.inference import Inference, infer
@@ -138,7 +139,7 @@ def _draft(source: str, contents: Sequence[FoundField], remarks: dict[str, str],
     remarks["suite and task"] = "named after the recording"
     if kind == "mcap":
         remarks["control_rate_hz"] = f"{_RATE:g} Hz is assumed; give the rate of the robot"
-    name = re.sub(r"[^\w.-]+", "_", Path(path.partition("#")[0]).resolve().name.partition(".")[0]) or "task"
+    name = re.sub(r"[^\w.-]+", "_", Path(split_name(path)[0]).resolve().name.partition(".")[0]) or "task"
     return Fields(
         suite=kind,
         task=name,

@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
 
-from gato_jax.episodes import open_dataset
 from gato_jax.runtime.bucket_copies import local_source
 from gato_jax.runtime.paths import as_path, split_name
 from gato_jax.sources.fields import FIELDS_FILE, Fields
@@ -18,17 +17,12 @@ from gato_jax.sources.mcap import open_mcap
 from gato_jax.sources.minari import open_minari
 from gato_jax.sources.parquet import open_parquet
 from gato_jax.sources.reader import EmptySplitError, EpisodeReader, SourceError
+from gato_jax.sources.recorded import open_recorded
 from gato_jax.sources.rlds import open_rlds, open_tfds_text
 
 
 def _open_captions(path: str, split: str) -> EpisodeReader:
     return emoji_captions(split, folder=None if path == "emoji" else path)
-
-
-def _open_recorded(path: str, split: str) -> EpisodeReader:
-    dataset = open_dataset(path, split)
-    dataset.verify()  # its fingerprint is that of the episodes as they were written
-    return dataset
 
 
 def _open_dialogue(path: str, split: str) -> EpisodeReader:
@@ -42,7 +36,7 @@ def _open_rlds(path: str, split: str, fields: Fields | None) -> EpisodeReader:
 
 # Kinds whose recordings define the meaning of their fields. A function takes (path, split).
 SELF_DESCRIBED: dict[str, Callable[[str, str], EpisodeReader]] = {
-    "recorded": _open_recorded,  # recorded:DIR, a dataset that gato_jax wrote
+    "recorded": open_recorded,  # recorded:DIR, a dataset that gato_jax wrote
     "captions": _open_captions,  # captions:emoji draws from a font, captions:DIR reads a folder of PNG files
     "dialogue": _open_dialogue,  # dialogue:chatterbot, or dialogue:DIR of JSON Lines
     "documents": lambda path, split: open_documents(path, split),  # documents:DIR of text, JSON Lines or Parquet

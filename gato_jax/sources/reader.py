@@ -196,6 +196,7 @@ class GeneratedEpisodes:
       make: maps an item to the observation and the action of its one step, each a dict of arrays or strings without a
         time axis.
       content: digest of everything else that the episodes depend on, such as a font file. The fingerprint covers it.
+      left_out: everything that exists where the items come from and is not read.
     """
 
     spec: TaskSpec
@@ -204,6 +205,7 @@ class GeneratedEpisodes:
     items: tuple[Any, ...]
     make: Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]
     content: str = ""
+    left_out: tuple[Omission, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

@@ -12,7 +12,7 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.contract import Contract, ContractError
-from gato_jax.tokenization.decoding import Timesteps, Token, decode, describe
+from gato_jax.tokenization.decoding import Timesteps, Token, decode, decode_texts, describe
 from gato_jax.tokenization.layout import Layout, decode_action
 from gato_jax.tokenization.limits import Limits, check_action_limits, measure_action_limits
 from gato_jax.tokenization.sequence import TokenSequence
@@ -37,6 +37,7 @@ __all__ = [
     "Vocabulary",
     "decode",
     "decode_action",
+    "decode_texts",
     "describe",
     "check_action_limits",
     "measure_action_limits",

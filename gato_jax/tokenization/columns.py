@@ -95,6 +95,15 @@ def _columns(
     return tuple(columns)
 
 
+def require_text_pieces(vocabulary: Vocabulary):
+    """Raise TokenizationError if the vocabulary has too few ids for the pieces of text."""
+    if vocabulary.text < TEXT_PIECES:
+        raise TokenizationError(
+            f"its {TEXT_PIECES} pieces exceed vocabulary.text {vocabulary.text}; raise "
+            f"config.tokenization.vocabulary.text (--config.tokenization.vocabulary.text={TEXT_PIECES})"
+        )
+
+
 def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
     """Return the codec of text or of discrete values, which is the same for observations and actions.
 
@@ -103,11 +112,7 @@ def _exact_codec(modality: Modality, vocabulary: Vocabulary) -> Codec:
     """
     match modality:
         case Text():
-            if vocabulary.text < TEXT_PIECES:
-                raise TokenizationError(
-                    f"its {TEXT_PIECES} pieces exceed vocabulary.text {vocabulary.text}; raise "
-                    f"config.tokenization.vocabulary.text (--config.tokenization.vocabulary.text={TEXT_PIECES})"
-                )
+            require_text_pieces(vocabulary)
             return TextCodec()
         case Discrete():
             for name in ("bins", "text"):  # the ids of discrete values are those of the first text pieces

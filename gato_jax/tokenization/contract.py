@@ -35,11 +35,13 @@ class Contract:
       tasks: {name: spec}, sorted by name.
       action_limits: {task: {action key: limits measured on the data}}, for tokenizations with actions="rt_2". All other
         codecs use the limits in the specs.
+      task_texts: {task: text that begins its episodes}, for tokenizations with task_text_first=True.
     """
 
     tokenization: Tokenization
     tasks: Mapping[str, TaskSpec]
     action_limits: _ActionLimits = dataclasses.field(default_factory=dict)
+    task_texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class Contract:
         tokenization: Tokenization,
         specs: Iterable[TaskSpec],
         action_limits: _ActionLimits | None = None,
+        task_texts: Mapping[str, str] | None = None,
     ) -> Contract:
         """Return the contract of a tokenization and tasks.
 
@@ -54,9 +57,10 @@ class Contract:
           tokenization: settings of all codecs.
           specs: the tasks, in any order; the contract sorts them by name.
           action_limits: as the attribute; None for {}.
+          task_texts: as the attribute; None for {}.
         """
         tasks = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
-        return cls(tokenization, tasks, dict(action_limits or {}))
+        return cls(tokenization, tasks, dict(action_limits or {}), dict(sorted((task_texts or {}).items())))
 
     def layout(self, task: str, image_tokenizer: ImageTokenizer | None = None) -> Layout:
         """Return the layout of one of the tasks.
@@ -74,13 +78,15 @@ class Contract:
             self.tokenization,
             action_limits=self.action_limits.get(task),
             image_tokenizer=image_tokenizer,
+            task_text=self.task_texts.get(task),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that decides the meaning of tokens, as an object of JSON types for `from_json`.
 
-        The keys are `vocabulary` ({kind of token: [first id, stop]}), `text_model`, `tokenization`, `tasks` and
-        `action_limits`.
+        The keys are `vocabulary` ({kind of token: [first id, stop]}), `text_model`, `tokenization`, `tasks`,
+        `action_limits` and, with task_text_first=True, `task_texts`. Without, neither the setting nor the texts are
+        written, so that contracts from before they existed stay equal to those of today.
         """
         vocabulary = self.tokenization.vocabulary.table
         limits = {task: {key: vars(pair) for key, pair in keys.items()} for task, keys in self.action_limits.items()}
@@ -91,6 +97,10 @@ class Contract:
             "tasks": {name: spec.to_json() for name, spec in self.tasks.items()},
             "action_limits": limits,
         }
+        if self.tokenization.task_text_first:
+            fields["task_texts"] = dict(self.task_texts)
+        else:
+            del fields["tokenization"]["task_text_first"]
         return json.loads(json.dumps(fields))
 
     @classmethod
@@ -108,7 +118,8 @@ class Contract:
             tasks = [TaskSpec.from_json(spec) for spec in fields["tasks"].values()]
             tokenization = _READER.read(Tokenization, fields["tokenization"], "tokenization")
             limits = _READER.value(_ActionLimits, fields["action_limits"], "action_limits")
-            contract = cls.of(tokenization, tasks, limits)
+            texts = _READER.value(Mapping[str, str], fields.get("task_texts", {}), "task_texts")
+            contract = cls.of(tokenization, tasks, limits, texts)
         except (KeyError, TypeError, AttributeError, ValueError) as error:  # ValueError: an invalid setting or spec
             raise ContractError(
                 f"the contract in {source} is of another version ({type(error).__name__}: {error}); make it again"

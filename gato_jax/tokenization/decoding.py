@@ -7,6 +7,7 @@ Axes:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from gato_jax.tokenization.codecs.text import END_OF_TEXT
 from gato_jax.tokenization.columns import Column
 from gato_jax.tokenization.layout import Layout
 from gato_jax.tokenization.sequence import TokenSequence
+from gato_jax.tokenization.task_text import find_task_text, remove_tokens
 
 _KINDS = {
     TextCodec: "text",
@@ -50,9 +52,9 @@ class Token:
     """Meaning of the token at one position.
 
     Attributes:
-      kind: "text", "discrete", "continuous", "image patch", "image code" or "separator".
-      side: "observation" or "action"; empty for the separator.
-      key: key of the observation or action; empty for the separator.
+      kind: "text", "discrete", "continuous", "image patch", "image code", "separator" or "task text".
+      side: "observation" or "action"; empty for the separator and the text of the task.
+      key: key of the observation or action; empty for the separator and the text of the task.
       element: index among the tokens of this key at this timestep.
       value: the piece of text (str, with U+2581 for a space, `</s>` at the end of a text), the integer of a discrete
         token, or the float at the centre of the bin; None for images and the separator.
@@ -68,6 +70,7 @@ class Token:
 def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
     """Decode whole timesteps, the inverse of `Layout.encode` up to the precision of each codec.
 
+    The text of the task at the beginning of an episode is left out.
     Images come back as the codec sees them: cropped, padded or resized to whole patches, or as the image tokenizer's
     square reconstruction.
 
@@ -75,6 +78,7 @@ def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
       TokenizationError: the sequence begins or ends inside a timestep, is of another task, or has an id that its key
         cannot have. For a task without observations, a sequence that begins inside a timestep may go unnoticed.
     """
+    sequence = remove_tokens(sequence, _task_text(layout, sequence))
     edges = _edges(layout, sequence)
     decoded = Timesteps({}, {})
     patches = _patches_by_key(layout, sequence, len(edges))
@@ -85,12 +89,31 @@ def decode(layout: Layout, sequence: TokenSequence) -> Timesteps:
         if isinstance(codec, ImageCodec):
             values = codec.decode(patches[column.key])
         elif isinstance(codec, TextCodec):
-            spans = zip(start, edges[:, k + 1], strict=True)
-            values = np.array([codec.decode(sequence.token_ids[a:b]) for a, b in spans], object)
+            values = np.array(_decode_text(codec, sequence, edges[:, k : k + 2]), object)
         else:
             values = codec.decode(sequence.token_ids[start[:, None] + np.arange(codec.token_count)])
         getattr(decoded, column.side)[column.key] = values
     return decoded
+
+
+def decode_texts(layout: Layout, sequence: TokenSequence) -> dict[str, list[str]]:
+    """Decode the texts in the observations of whole timesteps to {key: texts (S,)}, without decoding anything else.
+
+    Raises:
+      TokenizationError: as for `decode`.
+    """
+    sequence = remove_tokens(sequence, _task_text(layout, sequence))
+    edges = _edges(layout, sequence)
+    return {
+        column.key: _decode_text(column.codec, sequence, edges[:, k : k + 2])
+        for k, column in enumerate(_columns(layout))
+        if column is not None and column.side == "observation" and isinstance(column.codec, TextCodec)
+    }
+
+
+def _decode_text(codec: TextCodec, sequence: TokenSequence, spans: np.ndarray) -> list[str]:
+    """Return the text in each of some ranges of positions, (S, 2)."""
+    return [codec.decode(sequence.token_ids[start:stop]) for start, stop in spans]
 
 
 def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
@@ -99,6 +122,17 @@ def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
     Raises:
       TokenizationError: as for `decode`.
     """
+    is_task_text = _task_text(layout, sequence)
+    steps = iter(_describe_timesteps(layout, remove_tokens(sequence, is_task_text)))
+    pieces = iter(TextCodec().pieces(sequence.token_ids[is_task_text]))
+    counts = itertools.cycle(range(len(layout.task_tokens or ())))
+    return [
+        Token(kind="task text", element=next(counts), value=next(pieces)) if text else next(steps)
+        for text in is_task_text.tolist()
+    ]
+
+
+def _describe_timesteps(layout: Layout, sequence: TokenSequence) -> list[Token]:
     tokens = []
     for edges in _edges(layout, sequence).tolist():
         for column, start, stop in zip(_columns(layout), edges[:-1], edges[1:], strict=True):
@@ -112,6 +146,26 @@ def describe(layout: Layout, sequence: TokenSequence) -> list[Token]:
                 for i, value in enumerate(values)
             ]
     return tokens
+
+
+def _task_text(layout: Layout, sequence: TokenSequence) -> np.ndarray:
+    """Return (L,) bool, True at the tokens of the task's text.
+
+    Raises:
+      TokenizationError: the sequence ends with it, before the timestep that it belongs to.
+    """
+    if layout.task_tokens is None:
+        return np.zeros(len(sequence), bool)
+    found = find_task_text(layout.task_tokens, sequence)
+    if len(found) and found[-1]:
+        raise _not_whole(layout, sequence)
+    return found
+
+
+def _not_whole(layout: Layout, sequence: TokenSequence) -> TokenizationError:
+    return TokenizationError(
+        f"the {len(sequence)} tokens are not whole timesteps of {layout.spec.name}; cut them where timesteps begin"
+    )
 
 
 def _columns(layout: Layout) -> list[Column | None]:
@@ -137,14 +191,12 @@ def _edges(layout: Layout, sequence: TokenSequence) -> np.ndarray:
         edges = np.arange(steps)[:, None] * ends[-1] + ends
     whole = not len(sequence) or (len(edges) > 0 and edges[-1, -1] == len(sequence))
     if not whole or not _fits(layout, sequence, edges):
-        raise TokenizationError(
-            f"the {len(sequence)} tokens are not whole timesteps of {layout.spec.name}; cut them where timesteps begin"
-        )
+        raise _not_whole(layout, sequence)
     return edges
 
 
 def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
-    """Return True if patches, separators and first local positions are where timesteps with these edges have them.
+    """Return True if patches, separators and their local positions are where timesteps with these edges have them.
 
     Args:
       layout: without observations, it has no separators, and nothing but the absence of patches is checked.
@@ -162,9 +214,10 @@ def _fits(layout: Layout, sequence: TokenSequence, edges: np.ndarray) -> bool:
         return False
     if not layout.has_observation:
         return True
-    separators = sequence.token_ids[edges[:, columns.index(None)]]
-    starts = sequence.local_position[edges[:, 0]]
-    return bool((separators == layout.tokenization.vocabulary.separator).all() and not starts.any())
+    starts, ends = edges[:, 0], edges[:, columns.index(None)]
+    is_separator = sequence.token_ids[ends] == layout.tokenization.vocabulary.separator
+    counted = sequence.local_position[ends] == ends - starts
+    return bool(is_separator.all() and counted.all() and not sequence.local_position[starts].any())
 
 
 def _edges_with_text(counts: list[int | None], sequence: TokenSequence) -> list[list[int]]:

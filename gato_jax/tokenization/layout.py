@@ -2,6 +2,7 @@
 
     one timestep:   observation keys in lexicographic order | separator | action keys in lexicographic order
 
+With `Tokenization.task_text_first`, the text of the task comes before the first timestep of each episode.
 Nested keys are sorted as a tree: `a/b` comes before `a-b`, as `a` comes before `a-b`.
 A task without observations, pure text or pure actions, has no separator and no local positions.
 
@@ -28,11 +29,12 @@ from gato_jax.tokenization.codecs import (
     TokenizationError,
 )
 from gato_jax.tokenization.codecs.image import ImageTokenizer
-from gato_jax.tokenization.columns import Column, action_columns, observation_columns
+from gato_jax.tokenization.columns import Column, action_columns, observation_columns, require_text_pieces
 from gato_jax.tokenization.error_context import episode_context, key_context
 from gato_jax.tokenization.limits import Limits
 from gato_jax.tokenization.sequence import TokenSequence, concatenate
 from gato_jax.tokenization.settings import Tokenization
+from gato_jax.tokenization.task_text import encode_task_text
 
 
 class _ColumnTokens(NamedTuple):
@@ -65,19 +67,22 @@ class _ColumnTokens(NamedTuple):
 class Layout:
     """Layout of one task under one tokenization; `Contract.layout` builds it.
 
-    Construction raises TokenizationError if a key has no codec, or the image tokenizer is not the one in the settings.
+    Construction raises TokenizationError if a key has no codec, the image tokenizer is not the one in the settings, or
+    the settings want the text of the task and it is missing, blank or without exact tokens.
 
     Attributes:
       spec: the task.
       tokenization: settings of the codecs.
       action_limits: {action key: limits measured on the data}, which actions="rt_2" needs.
       image_tokenizer: the tokenizer that the settings name, or None.
+      task_text: text of the task, which `task_text_first` needs for a task with observations and other settings ignore.
     """
 
     spec: TaskSpec
     tokenization: Tokenization
     action_limits: Mapping[str, Limits] | None = None
     image_tokenizer: ImageTokenizer | None = None
+    task_text: str | None = None
 
     def __post_init__(self):
         expected, tokenizer = self.tokenization.image_tokenizer, self.image_tokenizer
@@ -91,7 +96,8 @@ class Layout:
                 f"{self.spec.name}: the image tokenizer has {tokenizer.config.codes} codes, "
                 f"vocabulary.image_codes is {self.tokenization.vocabulary.image_codes}; make them equal"
             )
-        _ = self.observation_columns, self.action_columns  # a key without a codec is an error now, not later
+        # A key without a codec is an error now, not later.
+        _ = self.observation_columns, self.action_columns, self.task_tokens
 
     @functools.cached_property
     def observation_columns(self) -> tuple[Column, ...]:
@@ -102,6 +108,19 @@ class Layout:
     def action_columns(self) -> tuple[Column, ...]:
         """Keys of actions with their codecs, in the order of their tokens."""
         return action_columns(self.spec, self.tokenization, self.action_limits)
+
+    @functools.cached_property
+    def task_tokens(self) -> TokenSequence | None:
+        """Tokens of the task's text that begin each episode; None without `task_text_first` or without observations."""
+        if not self.tokenization.task_text_first or not self.has_observation:
+            return None
+        with episode_context(self.spec.name, steps=False):
+            if not self.task_text or not self.task_text.strip():
+                raise TokenizationError(
+                    f"the task's text is {self.task_text!r}, expected words for task_text_first; give the layout some"
+                )
+            require_text_pieces(self.tokenization.vocabulary)
+            return encode_task_text(self.task_text, predict=self.tokenization.predict_text_observations)
 
     @property
     def action_codecs(self) -> tuple[tuple[str, DiscreteCodec | ContinuousCodec], ...]:
@@ -140,7 +159,9 @@ class Layout:
           TokenizationError: a value has no token, the message names task, step, key and value; or the episode is of
             another task or has other keys, or its observation has more than local_positions - 1 tokens.
         """
-        tokens = concatenate([run for run, _ in self._encode_runs(episode)])
+        runs = self._encode_runs(episode)
+        begins = [self.task_tokens] if self.task_tokens and episode.acting_steps else []
+        tokens = concatenate([*begins, *(run for run, _ in runs)])
         if prompt is None:
             return tokens
         return concatenate([self.encode(prompt).as_prompt(predict=predict_prompt), tokens])
@@ -159,14 +180,17 @@ class Layout:
         for run, steps in self._encode_runs(episode, number):
             width = len(run) // max(steps, 1)
             sequences += [run.slice(step * width, (step + 1) * width) for step in range(steps)]
+        if self.task_tokens and sequences:
+            sequences[0] = concatenate([self.task_tokens, sequences[0]])
         return sequences
 
-    def encode_observation(self, observation: Mapping[str, Any]) -> TokenSequence:
+    def encode_observation(self, observation: Mapping[str, Any], *, first: bool = False) -> TokenSequence:
         """Return the tokens that `encode` would put before the action of a timestep: its observation and separator.
 
         Args:
           observation: {key: value of one timestep, without an axis of time}, with exactly the keys of the task; {} for
             a task without observations, which gives no tokens.
+          first: True for the first timestep of an episode, before which `task_text_first` puts the text of the task.
 
         Raises:
           TokenizationError: as for `encode`.
@@ -174,7 +198,7 @@ class Layout:
         one = {key: [value] for key, value in observation.items()}
         with episode_context(self.spec.name, steps=False):
             ((run, _),) = self._split_into_runs(1, self._encode_observations(1, one), [])
-        return run
+        return concatenate([self.task_tokens, run]) if first and self.task_tokens else run
 
     def encode_action(self, action: Mapping[str, Any]) -> TokenSequence:
         """Return the action tokens that `encode` would put after the observation of a timestep.

@@ -34,6 +34,8 @@ class Tokenization:
         itself, None to predict no image codes.
       local_positions: rows of the local position table; all action tokens share the last one.
       predict_text_observations: True if text in observations is a target, the literal reading of the paper's loss mask.
+      task_text_first: True if the tokens of each episode begin with the text of its task (configs/article_variant.py).
+        It is a target if text in observations is. Tasks without observations, such as pure text, have none.
     """
 
     vocabulary: Vocabulary = Vocabulary()
@@ -46,6 +48,7 @@ class Tokenization:
     image_ahead: NonNegativeInt | None = None
     local_positions: Annotated[int, Range(at_least=2)] = 512
     predict_text_observations: bool = True
+    task_text_first: bool = False
 
     def __post_init__(self):
         DataclassReader(error=ValueError).check(self, "tokenization")

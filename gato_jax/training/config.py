@@ -185,8 +185,9 @@ class TrainConfig:
       weighting: How the weights of the datasets become shares of the rows (see `batching.weigh`).
       missing: What to do about a dataset that is not on disk or is of kind `unavailable`: `error`, or `skip`, which
         gives its weight to the others.
-      held_out_tasks: Full names of tasks that the run must not learn from, such as `atari/boxing`. Datasets of them are
-        kept out in any spelling, such as `rlu_atari/Boxing_run_1`, and the log names them.
+      held_out_tasks: Full names of tasks that the run must not learn from, such as `atari/boxing`. Their
+        datasets, and their episodes in datasets of several tasks, are kept out in any spelling, such as
+        `rlu_atari/Boxing_run_1`, and the log names them.
       admission: The data that the run may learn from, by licence and kind.
       patch_budget, target_budget: Room for patches and targets in the rows of one device in one microbatch. None for
         the upper bound of the mixture; training refuses a smaller number. Without the data, the upper bound is unknown,

@@ -19,6 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.batching import Batch
 from gato_jax.model import Gato, constrain, einsum_f32
+from gato_jax.model.axes import platform
+
+_CPU_CHUNK, _NARROW = 128, 256  # 17 MB of logits with the paper's vocabulary; the width up to which they cost the most
 
 
 class Targets(NamedTuple):
@@ -79,7 +82,7 @@ def cross_entropy(
       chunk: Number of targets of each pool whose logits are in memory at a time.
     """
     pools, budget = targets.ids.shape
-    chunk = min(chunk, budget)
+    chunk = min(_fitting_chunk(chunk, hidden.shape[-1]), budget)
     pooled = constrain(hidden.reshape(pools, -1, hidden.shape[-1]), "batch", None, None)
     # Gathered as float32, so that the gradient is scattered in float32: padding shares an index.
     predictors = jax.vmap(lambda vectors, index: vectors[index])(pooled.astype(jnp.float32), targets.predictors)
@@ -94,6 +97,14 @@ def cross_entropy(
     chunks = (split_into_chunks(x) for x in (predictors, targets.ids, targets.weights))
     total, losses = cast(Any, _chunked_cross_entropy)(model.vocabulary_size, table, *chunks)
     return total, jnp.moveaxis(losses, 0, 1).reshape(pools, -1)[:, :budget]
+
+
+def _fitting_chunk(chunk: int, width: int) -> int:
+    """Return the number of targets of a chunk: `chunk`, or on a CPU fewer, so that their logits stay in its cache.
+
+    Each chunk reads and writes the gradient of the token table, which costs more than that in a wide model.
+    """
+    return min(chunk, _CPU_CHUNK) if platform() == "cpu" and width <= _NARROW else chunk
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -88,6 +88,7 @@ class FromAgent:
                 one.tokenization,
                 [one.tasks[name] for name in sorted(common)],
                 {name: limits for name, limits in one.action_limits.items() if name in common},
+                {name: text for name, text in one.task_texts.items() if name in common},
             )
             for one in (contract, self._agent.contract)
         )

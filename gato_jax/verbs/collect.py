@@ -11,6 +11,7 @@ from etils import epy
 
 from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path, require_local
+from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
@@ -47,6 +48,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.",
         lower_bound=0.0, flag_values=flag,
     )  # fmt: skip
+    define_decoding(flag)
     flags.DEFINE_integer(
         "environments", 10, "Number of episodes that the agent plays side by side, without --workers.",
         lower_bound=1, flag_values=flag,
@@ -152,7 +154,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
     if flag.policy is None:
-        for name in ("temperature", "environments"):
+        for name in ("temperature", "environments", *DECODING_FLAGS):
             if flag[name].present:
                 raise UsageError(f"--{name} is {flag[name].value}, expected it only with --policy. Remove the flag.")
     elif not flag.policy:
@@ -168,13 +170,16 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
             )
         path = as_path(flag.policy)
         devices.print_devices()
-        agent = policy.Agent.restore(path)
+        decoding = read_decoding(flag)
+        agent = policy.Agent.restore(path, decoding=decoding)
         for spec in specs.values():
             agent.require_task(spec)
         make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
         describe = make_actor().describe
         if flag.workers:  # each worker restores the agent itself: a path is quicker to send than parameters
-            make_actor = functools.partial(policy.AgentActor.restore, path, temperature=flag.temperature)
+            make_actor = functools.partial(
+                policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding
+            )
         return _Player(make_actor, describe, agent.digest)
     if flag.actor == "random":
         return _Player(rollouts.RandomActor, rollouts.RandomActor().describe)

@@ -11,6 +11,7 @@ from etils import epy
 
 from gato_jax.runtime import devices, interruptible
 from gato_jax.runtime.paths import as_path
+from gato_jax.verbs.decoding import define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 
 with epy.lazy_imports():
@@ -47,6 +48,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
         flag_values=flag,
     )  # fmt: skip
+    define_decoding(flag)
     flags.DEFINE_string(
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
@@ -68,7 +70,7 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path)
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
     evaluation.read_results_file(path)
     devices.print_devices()
-    agent = policy.Agent.restore(workdir)
+    agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
     played_by = evaluation.PlayedBy(step=agent.step, digest=agent.digest, temperature=flag.temperature)
     tasks = agent_results.playable_tasks(agent, flag.tasks)
     _log.info("evaluate: step %d, %d episodes of each of %d tasks", agent.step, flag.episodes, len(tasks))

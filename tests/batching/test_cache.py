@@ -25,6 +25,7 @@ from gato_jax.episodes import open_dataset, write_dataset
 from gato_jax.runtime.file_locks import locked_file
 from gato_jax.tokenization import Tokenization
 from tests.tokenization.made_tasks import CONTROL, GAME, random_episode
+from tests.warm_python import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAPER = Tokenization()
@@ -60,8 +61,7 @@ def opened(datasets, name, tokenization=PAPER):
 
 
 def open_in_process(dataset):
-    command = [sys.executable, "-m", "tests.batching.open_cached", str(dataset)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return WarmProcess(["-m", "tests.batching.open_cached", dataset])
 
 
 def as_if_unused(own_cache):

@@ -4,12 +4,14 @@ import dataclasses
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gato_jax.batching import DatasetConfig, MixtureError, open_mixture, write_records
+from gato_jax.batching import DatasetConfig, Mixture, MixtureError, open_mixture, write_records
+from gato_jax.batching.held_out_tasks import held_out_episodes
 from gato_jax.tokenization import Tokenization
 from gato_jax.training import ConfigError, TrainConfig
-from tests.tokenization.made_tasks import CONTROL, random_episode
+from tests.tokenization.made_tasks import CONTROL, GRID, random_episode
 from tests.training.test_config import config
 
 HELD_OUT = ("dm_control/cartpole/swingup", "atari/boxing", "meta_world/assembly-v3")
@@ -59,6 +61,46 @@ def test_a_dataset_is_kept_out_by_its_task_and_by_where_it_comes_from(tmp_path, 
     assert open_mixture(datasets, Tokenization(), **RUN).names == ["a", "b"]  # without held-out tasks
     with pytest.raises(MixtureError, match="all 1 datasets that are there are of held-out tasks"):
         open_mixture({"a": datasets["a"]}, Tokenization(), held_out_tasks=HELD_OUT, **RUN)
+
+
+def test_episodes_of_a_dataset_of_several_tasks_are_kept_out_one_by_one(tmp_path, caplog):
+    missions = ("go to the ball", "assembly-v2", "open the door", "ALE/Boxing-v5", "assembly-v2", "pick up the key")
+    sources = ("mine",) * 5 + ("rlu_atari/Boxing_run_1 1.1.0",)
+    episodes = []
+    for seed, (mission, source) in enumerate(zip(missions, sources, strict=True)):
+        made = random_episode(GRID, seed, steps=20 + seed)
+        observation = {**made.observation, "mission": np.full(len(made), mission, object)}
+        provenance = dataclasses.replace(made.provenance, source=source, licence=f"licence of {source}")
+        episodes.append(dataclasses.replace(made, observation=observation, provenance=provenance))
+    every = write_records(tmp_path / "all", GRID, episodes, "all", Tokenization())
+    kept = write_records(tmp_path / "kept", GRID, [episodes[0], episodes[2]], "kept", Tokenization())
+    datasets = {"many": DatasetConfig(source=f"tokens:{tmp_path / 'all'}", weight=1.0)}
+    with caplog.at_level(logging.WARNING):
+        records = open_mixture(datasets, Tokenization(), held_out_tasks=HELD_OUT, **RUN).records["many"]
+    assert (
+        "kept out 4 of 6 episodes of many because of held-out tasks: 2 ('assembly-v2' spells meta_world" in caplog.text
+    )
+    assert records.index.episode_steps.tolist() == [20, 22] and [p.source for p in records.provenances] == ["mine"]
+    assert records.maxima == kept.maxima and records.fingerprint not in (every.fingerprint, kept.fingerprint)
+    records.verify()
+    windows = [(0, 20), (7, 9), (20, 42), (41, 42)]
+    for found, wanted in zip(records.read(windows), kept.read(windows), strict=True):
+        np.testing.assert_array_equal(found.token_ids, wanted.token_ids)
+    mixed = Mixture.uniform({"many": records}, **RUN)
+    assert all(set(mixed.build(row)[1].episode_ids) <= {0, 1} for row in range(8))
+
+
+def test_a_phrasing_of_a_held_out_instruction_is_kept_out_with_its_group(tmp_path):
+    texts = ("put the nut on the peg", "open the door")
+    made = [random_episode(GRID, seed, steps=2) for seed in range(2)]
+    episodes = [
+        dataclasses.replace(e, observation={**e.observation, "mission": np.full(2, text, object)})
+        for e, text in zip(made, texts, strict=True)
+    ]
+    records = write_records(tmp_path / "all", GRID, episodes, "all", Tokenization())
+    groups = (("assembly-v3", texts[0]), (texts[1], "please open the door"))
+    assert held_out_episodes(records, HELD_OUT)[0].tolist() == [False, False]
+    assert held_out_episodes(records, HELD_OUT, phrasings=groups)[0].tolist() == [True, False]
 
 
 def test_the_folder_above_a_dataset_does_not_count(tmp_path):

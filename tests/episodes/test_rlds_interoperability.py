@@ -22,6 +22,7 @@ from gato_jax.episodes import (
 from gato_jax.episodes.keys import look_up
 from gato_jax.episodes.record_files import FILE_FORMATS
 from gato_jax.sources import chatterbot_dialogues
+from tests.warm_python import TENSORFLOW, run_warm
 
 # What plain TFDS and TensorFlow's own parser make of the first episode of each dataset: leaves of each step, as lists.
 # `tf.data`, which needs TFRecord files, reads the third way.
@@ -112,9 +113,7 @@ def test_plain_tfds_and_tensorflow_read_the_same_numbers_of_every_kind(directory
     dialogues = chatterbot_dialogues("train")
     episodes = {"train": [dialogues[0], dialogues[1]], "val": [dialogues[2]]}
     directories.append(write_dataset(tmp_path, dialogues.spec, episodes))
-    result = subprocess.run(
-        [sys.executable, "-c", RLDS_USER, *directories], capture_output=True, text=True, timeout=300
-    )
+    result = run_warm(["-c", RLDS_USER, *directories], TENSORFLOW)
     assert result.returncode == 0, result.stderr[-2000:]
     read = json.loads(result.stdout.strip().splitlines()[-1])
     assert list(read) == [str(directory) for directory in directories]

@@ -2,7 +2,6 @@
 
 import json
 import struct
-import subprocess
 import sys
 
 import numpy as np
@@ -11,10 +10,11 @@ import pytest
 from gato_jax.episodes import DatasetError, open_dataset, write_dataset
 from gato_jax.episodes.record_files import open_records
 from gato_jax.episodes.tfrecord import RecordError, TFRecords, TFRecordWriter
+from tests.warm_python import TENSORFLOW, run_warm
 
 SIZES = (0, 1, 3, 4, 5, 63, 64, 65, 1000, 4097, 100_003)
 # Writes records of SIZES bytes to sys.argv[1]; says whether TensorFlow reads those in sys.argv[2] as the same.
-TENSORFLOW = """
+IN_TENSORFLOW = """
 import json, sys
 import numpy as np
 import tensorflow as tf
@@ -43,9 +43,8 @@ def test_a_file_is_what_tensorflow_writes_and_is_read_by_it(tmp_path):
     for record in records:
         writer.write(record)
     writer.close()
-    command = [sys.executable, "-c", TENSORFLOW, theirs, ours, json.dumps(SIZES)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert result.stdout.strip() == "True"
+    result = run_warm(["-c", IN_TENSORFLOW, theirs, ours, json.dumps(SIZES)], TENSORFLOW)
+    assert result.returncode == 0 and result.stdout.strip() == "True", result.stderr[-2000:]
     assert ours.read_bytes() == theirs.read_bytes()
     read = TFRecords(theirs)
     assert [read[position] for position in range(len(read))] == records and read.problem is None

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from gato_jax.batching import DatasetConfig
 from gato_jax.episodes import write_dataset
@@ -12,6 +13,7 @@ from tests.tokenization.made_tasks import CONTROL, random_episode
 from tests.training.made_run import made_config
 
 
+@pytest.mark.usefixtures("shared_programs")
 def test_a_run_measures_the_loss_of_held_out_splits(tmp_path, own_cache):
     splits = {"train": [random_episode(CONTROL, seed, steps=6) for seed in range(4)]}
     plain = write_dataset(tmp_path / "plain", CONTROL, splits)

@@ -18,6 +18,7 @@ import pytest
 
 from gato_jax import cli
 from tests.listening import listening
+from tests.warm_python import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = pathlib.Path(__file__).with_name("tiny_config.py")
@@ -80,12 +81,17 @@ def one_device():
         yield
 
 
-def start(*command: object) -> subprocess.Popen[str]:
-    """A process of its own, in the repository's root."""
+def start(*command: object) -> WarmProcess:
+    """A process of its own, in the repository's root, which has JAX imported."""
+    return WarmProcess(command)
+
+
+def start_cold(*command: object) -> subprocess.Popen[str]:
+    """The same, for tests of what a process imports and how it starts."""
     return subprocess.Popen(listening(*command), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 200) -> Said:
+def finish(process: WarmProcess | subprocess.Popen[str], seconds: float = 200) -> Said:
     out, err = process.communicate(timeout=seconds)
     return Said(process.returncode, out, err)
 

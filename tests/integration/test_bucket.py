@@ -8,6 +8,8 @@ from gato_jax.runtime.paths import as_path
 from tests.integration.conftest import DATASET, TASK, gato, tiny
 from tests.runtime.made_bucket import upload_folder
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 @pytest.fixture
 def run(trained, bucket, own_cache):

@@ -12,7 +12,7 @@ from gato_jax import cli
 from gato_jax.environments import task_names
 from gato_jax.experts import expert_names
 from gato_jax.runtime.atomic_writes import atomic_file
-from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start
+from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start_cold
 
 TINY = f"--config={CONFIG}"
 HELP_OF_ALL = """
@@ -44,7 +44,7 @@ def test_every_verb_has_help_with_its_flags(verb, word):
 
 
 def test_help_of_all_verbs_imports_no_package_that_is_slow():
-    said = finish(start("-c", HELP_OF_ALL))
+    said = finish(start_cold("-c", HELP_OF_ALL))
     assert said.status == 0 and said.err == "imported: []\n"
 
 
@@ -83,7 +83,7 @@ def test_all_that_is_wrong_is_listed_before_jax_is_imported(tmp_path):
         "--config.mesh.data=0",
     ]
     words += ["--config.datasets.grid.weight=inf", "--config.batch_size=-3"]
-    said = finish(start("-c", IMPORTS, "train", TINY, f"--workdir={tmp_path / 'run'}", *words))
+    said = finish(start_cold("-c", IMPORTS, "train", TINY, f"--workdir={tmp_path / 'run'}", *words))
     first, *problems, imported = said.err.splitlines()
     assert said.status == 2 and not said.out and first == "gato train: config has 6 problems:"
     for name in ("'stps'", "batch_size", "seed", "weight", "mesh.data", "peak_learning_rate"):
@@ -92,7 +92,7 @@ def test_all_that_is_wrong_is_listed_before_jax_is_imported(tmp_path):
 
 
 def test_the_command_is_a_process_with_the_same_manners():
-    said = finish(start("-m", "gato_jax.cli", "evalaute"))
+    said = finish(start_cold("-m", "gato_jax.cli", "evalaute"))
     assert said.complaint() == "gato evalaute: no verb 'evalaute'; did you mean 'evaluate'?"
     assert said.err.count("\n") == 1 and not said.out
 

@@ -7,6 +7,8 @@ import pytest
 from tests.checkpoints.made_checkpoint import flip, largest_file
 from tests.integration.conftest import TASK, gato, train
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 @pytest.fixture(scope="module")
 def damaged(trained, tmp_path_factory):

@@ -23,6 +23,8 @@ from tests.integration.conftest import finish, gato, metrics_of, start
 from tests.model.made_model import TINY, alive
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 TASK = "dm_control/cartpole/swingup"
 MODEL = dataclasses.replace(TINY, layers=1, stochastic_depth=0.1)
 STEPS = 7  # of an episode; else it would be a thousand
@@ -198,7 +200,7 @@ def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, mo
 
 
 def test_a_run_that_is_killed_goes_on_too(base, config, run, tmp_path):
-    """Here even with eight devices where it had one."""
+    """Here even with two devices where it had one."""
     command = ["finetune", f"--from={base}", f"--config={config}", f"--workdir={tmp_path / 'run'}"]
     killed = finish(start("-c", DIES, *command))
     assert killed.status == -signal.SIGKILL, killed.err

@@ -14,6 +14,8 @@ from gato_jax.training import ConfigError, TrainConfig, open_image_tokenizer, op
 from tests.integration.conftest import gato
 from tests.tokenization.made_tasks import GAME, random_episode
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 CODES, AHEAD = 16, 2
 
 

@@ -15,7 +15,7 @@ from gato_jax.batching.batch import collate
 from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
 from gato_jax.policy.batches import UNLIMITED, batch_observations
-from gato_jax.policy.cache import advance, empty_columns, empty_state, forget, open_timestep
+from gato_jax.policy.cache import advance, empty_state, forget, open_timestep, widen
 from gato_jax.policy.rings import commit
 from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
@@ -27,11 +27,19 @@ MODEL = ModelConfig(
 )
 
 
-def made_agent(*, context: int = 200, memory_steps: int | None = None, **changes) -> Agent:
+TASK_TEXT_FIRST = Tokenization(task_text_first=True)
+TASK_TEXT = "pick up the blue key"
+
+
+def made_agent(
+    *, context: int = 200, memory_steps: int | None = None, tokenization: Tokenization | None = None, **changes
+) -> Agent:
     config = dataclasses.replace(MODEL, **changes)
     specs = (CAPTION, CONTROL, DIALOGUE, GRID, ROBOT)
+    texts = {spec.name: TASK_TEXT for spec in specs} if tokenization == TASK_TEXT_FIRST else None
+    contract = Contract.of(tokenization or Tokenization(), specs, task_texts=texts)
     return Agent(
-        config, graphdef(config), alive(config), Contract.of(Tokenization(), specs),
+        config, graphdef(config), alive(config), contract,
         context=context, memory_steps={spec.name: memory_steps for spec in specs}, step=1,
     )  # fmt: skip
 
@@ -47,7 +55,7 @@ class StepByStep:
     def __init__(self, agent: Agent, environments: int, actions: int, *, slots: int | None = None):
         network = agent.network("float32", [(0, 1)])
         self.actions, self.last = actions, None
-        self.state = empty_state(agent.model, environments, slots or agent.context)
+        self.state = empty_state(agent.model, environments, slots or agent.context, 0)
         steps = next(iter(agent.memory_steps.values()))
         memory_steps = jnp.full(environments, UNLIMITED if steps is None else steps)
 
@@ -60,27 +68,25 @@ class StepByStep:
             state = forget(state, fresh)
             length = observation.real.shape[1]
             count = jnp.full(len(fresh), actions)
-            columns = open_timestep(state, observation.real, count, length + actions + 1, agent.context, memory_steps)
+            columns = open_timestep(state, observation.real, count, agent.context, memory_steps)
             vectors = model.embedding(*(getattr(observation, name) for name in observation._fields if name != "real"))
             before = (
                 model.embedding.tokens[jnp.maximum(state.last_id, 0)] + model.embedding.local[tail.local_position[:, 0]]
             )
             x = jnp.concatenate([before[:, None], vectors], axis=1)
             everywhere = jnp.broadcast_to(jnp.arange(length + 1)[None], x.shape[:2])
-            layers = empty_columns(state, columns.real.shape[1])
-            run = functools.partial(advance, model, network.relative_keys, state)
-            seen, layers = run(columns, layers, x, 0, everywhere)
-            hidden, written = [], (columns, layers)
+            run = functools.partial(advance, model, network.relative_keys)
+            seen, state = run(state, columns, x, 0, everywhere)
+            hidden, written, only = [], columns, jnp.zeros((len(fresh), 1), int)
             for column in range(actions):
-                ids, local = tail.token_ids[:, column], tail.local_position[:, column]
-                vector = embed(model, ids, local)
+                at = length + 1 + column
                 if column + 1 == actions:  # the last one is only looked at here, and written with the next timestep
-                    written = columns, layers
-                    real = columns.real.at[:, -1].set(True)
-                    columns = columns._replace(real=real, position=columns.position.at[:, -1].add(1))
-                done, layers = run(columns, layers, vector, length + 1 + column, jnp.zeros((len(ids), 1), int))
+                    real, position = columns.real.at[:, at].set(True), columns.position.at[:, at].add(1)
+                    columns = columns._replace(real=real, position=position)
+                vector = embed(model, tail.token_ids[:, column], tail.local_position[:, column])
+                done, state = run(state, columns, vector, at, only)
                 hidden.append(done)
-            state = commit(state, *written, tail.token_ids[:, actions - 1])
+            state = commit(state, written, tail.token_ids[:, actions - 1])
             return seen, jnp.concatenate(hidden, axis=1), state
 
         self.follow = lambda *args: follow(agent.params, *args)
@@ -90,7 +96,8 @@ class StepByStep:
         heads = [step.slice(0, len(step) - self.actions) for step in steps]
         tails = [step.slice(len(step) - self.actions, len(step)) for step in steps]
         observation, tail = batch_observations(heads, 16), batch_observations(tails, 16)
-        seen, done, self.state = self.follow(self.state, observation, tail, np.array(fresh))
+        state = widen(self.state, observation.real.shape[1] + self.actions + 1)
+        seen, done, self.state = self.follow(state, observation, tail, np.array(fresh))
         if self.last is not None:
             going_on = ~np.array(fresh)
             np.testing.assert_allclose(seen[going_on, 0], self.last[going_on], rtol=1e-4, atol=1e-4)

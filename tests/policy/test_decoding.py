@@ -11,8 +11,8 @@ from gato_jax.episodes import Continuous, Discrete
 from gato_jax.policy import Decoding, Policy
 from gato_jax.policy.act import act
 from gato_jax.policy.batches import batch_observations, bucket
-from gato_jax.policy.cache import empty_state, open_timestep
-from gato_jax.policy.rings import _write_by_row, _write_by_scatter
+from gato_jax.policy.cache import empty_state, open_timestep, widen
+from gato_jax.policy.rings import write_by_row, write_by_scatter
 from gato_jax.tokenization import Contract, Tokenization
 from tests.policy.made_agent import AllAtOnce, made_agent
 from tests.tokenization.made_tasks import CONTROL, ROBOT, random_episode
@@ -36,8 +36,10 @@ def observations(spec, steps, seed=0):
 
 def lowered(policy, spec):
     steps = [policy.layout.encode_observation(observations(spec, 1)[0])] * policy.environments
+    observation = batch_observations(steps, 16)
+    state = widen(policy.state, observation.real.shape[1] + policy.actions.ranges.shape[1])
     return act.lower(
-        policy.agent.graph, policy.network, policy.state, batch_observations(steps, 16), policy.actions,
+        policy.agent.graph, policy.network, state, observation, policy.actions,
         jnp.zeros(policy.environments, bool), policy.keys, policy.settings,
     )  # fmt: skip
 
@@ -82,14 +84,15 @@ def test_a_step_runs_the_network_once_for_each_action_token(agent):
     assert runs(ROBOT, one_pass=True) == 1
 
 
-def test_the_rings_are_written_in_place(agent):
-    policy = Policy(agent, CONTROL.name, 3)
-    ring = policy.state.layers[0].keys
-    program = lowered(policy, CONTROL).compile().as_text()
-    shape = f"f32[{','.join(map(str, ring.shape))}]"
-    assert shape in program
-    copies = [line for line in program.split("\n") if f"{shape}{{3,2,1,0}} copy(" in line]
-    assert not copies, copies[:2]
+@pytest.mark.parametrize("environments", [1, 3])
+def test_the_cache_is_written_in_place(agent, environments):
+    program = lowered(Policy(agent, CONTROL.name, environments), CONTROL).compile().as_text()
+    lead = f"{environments},{agent.model.heads}" if environments > 1 else f"{agent.model.heads}"
+    size, width = agent.model.head_size, agent.context + 8 + 8
+    for shape in (f"f32[{lead},{size},{width}]", f"f32[{lead},{width},{size}]"):
+        assert shape in program
+        copies = [line for line in program.split("\n") if f" = {shape}" in line and " copy(" in line]
+        assert not copies, copies[:2]
 
 
 def test_tasks_of_similar_sizes_share_a_program(agent):
@@ -112,22 +115,19 @@ def test_with_bfloat16_norms_stay_in_float32_and_the_actions_are_valid(agent):
 
 def test_both_ways_to_write_the_rings_write_the_same(agent):
     rng, slots, columns = np.random.default_rng(0), 12, 6
-    state = empty_state(agent.model, 3, slots)
+    state = empty_state(agent.model, 3, slots, columns)
     state = state._replace(
         layers=jax.tree.map(lambda ring: jnp.asarray(rng.normal(size=ring.shape), jnp.float32), state.layers),
         next_position=jnp.array([2, 10, 23], jnp.int32), last_id=jnp.array([-1, 5, 6], jnp.int32),
     )  # fmt: skip
     observed = jnp.array([[True, True, False], [True, True, True], [False, False, False]])
-    table = open_timestep(state, observed, jnp.array([3, 1, 2]), columns, slots, jnp.full(3, 9))
-    new = jax.tree.map(
-        lambda ring: jnp.asarray(rng.normal(size=(*ring.shape[:2], columns, ring.shape[3])), jnp.float32), state.layers
-    )
+    table = open_timestep(state, observed, jnp.array([3, 1, 2]), slots, jnp.full(3, 9))
     first = state.next_position % slots
-    ways = _write_by_row, _write_by_scatter
-    by_row, by_scatter = (jax.jit(write)(state.layers, new, first, table) for write in ways)
+    by_row, by_scatter = (jax.jit(write)(state.layers, first, table) for write in (write_by_row, write_by_scatter))
     jax.tree.map(np.testing.assert_array_equal, by_row, by_scatter)
-    written = (np.asarray(by_row[0].keys) != np.asarray(state.layers[0].keys)).any(axis=(1, 3))
-    assert written.sum(axis=1).tolist() == [4, 4, 2]
+    old, new = state.layers[0], by_row[0]
+    for changed in (new.values != old.values).any(axis=(1, 3)), (new.keys != old.keys).any(axis=(1, 2)):
+        assert changed.sum(axis=1).tolist() == [4, 4, 2]
 
 
 def test_sizes_are_few_and_little_of_them_is_padding():

@@ -15,7 +15,7 @@ from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError, log_pro
 from gato_jax.policy.act import act, choose
 from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError
 from gato_jax.training import TrainState
-from tests.policy.made_agent import AllAtOnce, made_agent
+from tests.policy.made_agent import TASK_TEXT, TASK_TEXT_FIRST, AllAtOnce, made_agent
 from tests.tokenization.made_tasks import CAPTION, CONTROL, GRID, ROBOT, random_episode
 
 
@@ -42,10 +42,14 @@ def assert_same(found, expected):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_without_temperature_it_takes_what_the_full_forward_pass_finds_most_probable(agent):
+@pytest.mark.parametrize("tokenization", [Tokenization(), TASK_TEXT_FIRST], ids=["paper", "task_text_first"])
+def test_without_temperature_it_takes_what_the_full_forward_pass_finds_most_probable(agent, tokenization):
+    if tokenization == TASK_TEXT_FIRST:
+        agent = made_agent(context=100, tokenization=tokenization)
     watched = observations(ROBOT, seed=0, steps=3)
     actions = play(Policy(agent, ROBOT.name, 3, temperature=0.0), 1, [0, 1, 2], watched, [watched, watched])
-    layout, table = Layout(ROBOT, Tokenization()), np.asarray(agent.params["embedding"]["tokens"][...])
+    layout = Layout(ROBOT, tokenization, task_text=TASK_TEXT)
+    table = np.asarray(agent.params["embedding"]["tokens"][...])
     fields = {key: np.stack([action[key] for action in actions]) for key in ROBOT.action}
     episode = dataclasses.replace(random_episode(ROBOT, 0, 3), action=fields)
     steps = layout.encode_timesteps(episode)  # observation and chosen action: the bins' centres encode as themselves

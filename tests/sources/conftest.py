@@ -1,9 +1,11 @@
-"""Fixture with episodes of a simulated arm, as recorded by an expert."""
+"""Fixtures: episodes of a simulated arm, LeRobot datasets, a made-up recording, and conversion without Beam."""
 
 import numpy as np
 import pytest
 
 from gato_jax.episodes import Episode, Provenance
+from tests.sources.made_lerobot import unpack
+from tests.sources.made_reader import open_made, write_recording
 
 PROVENANCE = Provenance(
     source="gymnasium-robotics 1.4.2", licence="MIT", kind="simulated", equipment="simulated Fetch", agent="scripted"
@@ -41,3 +43,32 @@ def make_arm_episode(seed: int = 0, acting_steps: int = 6, provenance: Provenanc
 def arm_episode():
     """Return a function (seed, acting_steps, provenance) -> Episode with a final observation."""
     return make_arm_episode
+
+
+@pytest.fixture
+def v2(tmp_path):
+    """Return the folder of a LeRobot dataset of v2.1 with videos."""
+    return unpack("v2_1_video", tmp_path)
+
+
+@pytest.fixture
+def v3(tmp_path):
+    """Return the folder of a LeRobot dataset of v3.0 with videos."""
+    return unpack("v3_0_video", tmp_path)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Return a reader of ten training episodes, three in a shard."""
+    return open_made(write_recording(tmp_path / "made.json", train=10))
+
+
+@pytest.fixture
+def without_beam(monkeypatch):
+    """Process shards in a loop instead of with Beam, which needs a third of a second for each run."""
+
+    def run_here(work, kind, shards, options):
+        for shard in shards:
+            work(shard)
+
+    monkeypatch.setattr("gato_jax.sources.conversion.pipeline.run_on_beam", run_here)

@@ -45,6 +45,7 @@ def test_d4rl_without_ends_is_one_episode_and_without_timeouts_none(tmp_path):
         ("timeouts", np.zeros(11, bool), "12 terminals and 11 timeouts"),
         ("terminals", np.full(12, np.nan), "'terminals' has shape .*, expected a 0 or 1 for each row"),
         ("timeouts", np.zeros((12, 2), bool), "'timeouts' has shape .*, expected a 0 or 1 for each row"),
+        ("terminals", np.zeros(12, [("x", "f4")]), "'terminals' has shape .*, expected a 0 or 1 for each row"),
     ],
 )
 def test_d4rl_with_damaged_ends_is_refused(tmp_path, path, values, message):
@@ -97,6 +98,14 @@ def test_one_group_for_each_episode(tmp_path, names):
     assert first_values(reader) == [[0, 1, 2, 3], [10, 11, 12, 13, 14], [20, 21, 22, 23, 24, 25]]
     with pytest.raises(SourceError, match=r"Its datasets are: actions \(4, 1\), obs \(4, 3\)|fields"):
         open_hdf5(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_listed_and_the_episodes_are_read(tmp_path):
+    with h5py.File(groups(tmp_path / "a.h5"), "a") as root:
+        root[b"\xaf"] = [1.0]
+    reader = open_hdf5(f"{tmp_path}#maniskill", fields=GROUP_FIELDS)
+    assert first_values(reader) == [[0, 1, 2, 3], [10, 11, 12, 13, 14]]
+    assert any("a.h5: its content cannot be listed" in str(one) or "utf-8" in str(one) for one in reader.left_out)
 
 
 def test_groups_of_groups_are_splits(tmp_path):

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -14,12 +13,14 @@ import PIL.Image
 import pytest
 
 from gato_jax.episodes import Continuous, Provenance, StoreError
+from gato_jax.episodes.record_files import open_records, record_writer
 from gato_jax.episodes.tfds_writer import atomic_dataset, write_examples
 from gato_jax.runtime.paths import as_path
 from gato_jax.sources import EpisodeReader, NoSplitError, SourceError, open_rlds, open_source, write_bridge_dataset
 from gato_jax.sources.reader import EpisodeRejected
 from gato_jax.sources.rlds.bridge_writer import bridge_features
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
+from tests.warm_python import TENSORFLOW, run_warm
 
 # Writes the records of sys.argv[1] with TensorFlow as TFRecord files to sys.argv[2].
 WRITE_TFRECORD = """
@@ -57,8 +58,8 @@ def tfrecord(directory, tmp_path_factory):
     (root / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord", "splits": [train]}))
     for name in ("features.json", "provenance.json"):
         shutil.copy(directory / name, root)
-    arguments = [sys.executable, "-c", WRITE_TFRECORD, str(*directory.glob("*-train.array*")), str(root)]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+    written = run_warm(["-c", WRITE_TFRECORD, *directory.glob("*-train.array*"), root], TENSORFLOW)
+    assert written.returncode == 0, written.stderr[-2000:]
     return root
 
 
@@ -199,6 +200,25 @@ def test_damage_to_an_array_record_file_is_named(copy):
     file.write_bytes(content[: len(content) // 2])
     with pytest.raises(SourceError, match=r"no readable episode.*array_record-\d+.*[Cc]opy the file again"):
         open_rlds(copy)
+
+
+@pytest.mark.parametrize("feature", ["observation/image_0", "is_terminal"])
+def test_a_record_without_a_declared_feature_is_rejected(copy, feature):
+    from tensorflow_datasets import proto
+
+    (file,) = copy.glob("*-train.array*")
+    records = open_records(file)
+    examples = [proto.tf_example_pb2.Example.FromString(records[number]) for number in range(4)]
+    del examples[1].features.feature[f"steps/{feature}"]
+    file.unlink()
+    writer = record_writer(file, "array_record")
+    for example in examples:
+        writer.write(example.SerializeToString())
+    writer.close()
+    dataset = open_rlds(copy)
+    with pytest.raises(EpisodeRejected, match=f"record 1: it has no field '{feature}' .*this record lacks it"):
+        dataset[1]
+    assert [len(dataset[number]) for number in (0, 2, 3)] == [6, 8, 9]
 
 
 def test_a_missing_file_is_listed_and_the_others_are_read(tfrecord, tmp_path):

@@ -78,7 +78,7 @@ def test_fields_and_named_entries_say_otherwise(tmp_path, caplog, monkeypatch):
     assert acting.fingerprint != open_rlds(directory, fields=FIELDS).fingerprint
     caplog.clear()
     monkeypatch.setitem(RLDS_DATASETS, "turns", dataclasses.replace(RLDS_DATASETS["bridge"], fields=FIELDS))
-    assert not open_rlds(directory)[0].final_observation and "(as is known of this dataset)" in caplog.text
+    assert not open_rlds(directory)[0].final_observation and "(assumed, as the converters of Open X" in caplog.text
     said = dataclasses.replace(FIELDS, final_observation=True)
     assert open_rlds(directory, fields=said)[0].final_observation
 

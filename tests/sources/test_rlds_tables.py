@@ -1,9 +1,6 @@
 """Tests of the table of RLDS datasets against the features in TFDS's catalogue and builders."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -14,8 +11,8 @@ from gato_jax.sources import open_rlds
 from gato_jax.sources.field_paths import parse_path
 from gato_jax.sources.rlds.tables import RLDS_DATASETS
 from tests.sources import made_open_x as made
+from tests.warm_python import TENSORFLOW, run_warm
 
-WRITE = Path(__file__).with_name("write_with_tfds.py")
 # Datasets that TFDS writes with the features of its own builders, and their file formats.
 WRITTEN = {
     "rlu_atari/Pong_run_1": "tfrecord",
@@ -48,8 +45,7 @@ def of_tfds(tmp_path_factory):
     root = tmp_path_factory.mktemp("tfds")
     request = root / "request.json"
     request.write_text(json.dumps({"written": WRITTEN, "features": OF_BUILDERS}))
-    command = [sys.executable, str(WRITE), str(request), str(root)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = run_warm(["-m", "tests.sources.write_with_tfds", request, root], TENSORFLOW)
     assert result.returncode == 0, result.stderr[-3000:]
     return root, json.loads((root / "features.json").read_text())
 

@@ -1,9 +1,7 @@
 """Tests of the reader of TFDS's texts, captions and questions, on datasets written by TFDS."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +9,8 @@ import pytest
 from gato_jax.episodes import Text
 from gato_jax.sources.reader import EpisodeRejected, SourceError
 from gato_jax.sources.rlds.tfds_text import TFDS_TEXT, open_tfds_text
+from tests.warm_python import TENSORFLOW, run_warm
 
-WRITE = Path(__file__).with_name("write_with_tfds.py")
 # Configuration of each dataset that is written, and its file format.
 WRITTEN = {
     "c4/en": "array_record",
@@ -41,8 +39,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("tfds")
     request = root / "request.json"
     request.write_text(json.dumps({"written": WRITTEN, "features": list(WRITTEN)}))
-    command = [sys.executable, str(WRITE), str(request), str(root)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = run_warm(["-m", "tests.sources.write_with_tfds", request, root], TENSORFLOW)
     assert result.returncode == 0, result.stderr[-3000:]
     return root
 

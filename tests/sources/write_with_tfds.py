@@ -1,6 +1,6 @@
 """Script that writes small datasets with TFDS's writer and the features of its builders.
 
-    python write_with_tfds.py REQUEST.json ROOT
+    python -m tests.sources.write_with_tfds REQUEST.json ROOT
 
 It runs in a process of its own, because it starts TensorFlow. For each dataset NAME/CONFIG under `written` in the
 request, it writes ROOT/NAME/CONFIG/VERSION in the given file format. Beside it are the expected values: `expected.npz`

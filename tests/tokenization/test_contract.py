@@ -56,6 +56,7 @@ SETTINGS = {
     "image_ahead": (CODES, {**CODES, "image_ahead": 0}),
     "local_positions": ({}, {"local_positions": 256}),
     "predict_text_observations": ({}, {"predict_text_observations": False}),
+    "task_text_first": ({}, {"task_text_first": True}),
     "vocabulary.text": ({}, {"vocabulary": Vocabulary(text=31_999)}),
     "vocabulary.bins": ({}, {"vocabulary": Vocabulary(bins=512)}),
     "vocabulary.image_codes": (CODES, {**CODES, "vocabulary": Vocabulary(image_codes=65)}),

@@ -77,6 +77,15 @@ def test_a_real_episode_is_laid_out_as_committed(path):
     compare(path.with_suffix(".txt"), "".join(lines))
 
 
+def test_an_episode_that_begins_with_the_text_of_its_task_is_laid_out_as_committed():
+    spec, episode = load(GOLDENS / "babyai_GoToRedBallGrey-v0.npz")
+    layout = Layout(spec, Tokenization(task_text_first=True), task_text="go to the red ball")
+    first, second, *_ = layout.encode_timesteps(episode)
+    lines = ["\nstep 0\n", HEADER, *step_lines(first, describe(layout, first))]
+    lines += ["\nstep 1\n", HEADER, *step_lines(second, describe(layout, second))]
+    compare(GOLDENS / "babyai_task_text_first.txt", "".join(lines))
+
+
 def step_lines(step: TokenSequence, tokens: list[Token]) -> list[str]:
     """Return a table with one line for each position."""
     patches = {int(slot): patch for patch, slot in enumerate(step.patch_slots)}

@@ -12,18 +12,28 @@ from collections.abc import Callable
 import pytest
 
 from tests.listening import listening
+from tests.warm_python import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 IN_TIME = 300  # seconds within which a process has to get somewhere
 
 
-def start(*arguments: object, **environment: str) -> subprocess.Popen:
-    """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background."""
-    command = listening("-m", "tests.training.made_run", *arguments)
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, **environment})
+TWO_DEVICES = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
 
 
-def interrupt(process: subprocess.Popen, number: int, when: Callable[[], bool]) -> str:
+def start(*arguments: object, XLA_FLAGS: str = TWO_DEVICES, **environment: str) -> WarmProcess | subprocess.Popen:
+    """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background.
+
+    It has JAX imported, unless its environment has variables that JAX reads while it is imported.
+    """
+    command = ["-m", "tests.training.made_run", *arguments]
+    env = {**os.environ, "XLA_FLAGS": XLA_FLAGS, **environment}
+    if not environment:
+        return WarmProcess(command, env=env, text=False)
+    return subprocess.Popen(listening(*command), cwd=ROOT, stderr=subprocess.PIPE, env=env)
+
+
+def interrupt(process: WarmProcess | subprocess.Popen, number: int, when: Callable[[], bool]) -> str:
     """Send a signal as soon as a condition holds, and return what the process said after it has ended."""
     deadline = time.monotonic() + IN_TIME
     try:
@@ -36,7 +46,7 @@ def interrupt(process: subprocess.Popen, number: int, when: Callable[[], bool]) 
     return said
 
 
-def finish(process: subprocess.Popen):
+def finish(process: WarmProcess | subprocess.Popen):
     said = process.communicate(timeout=IN_TIME)[1].decode()
     assert process.returncode == 0, said[-2000:]
 

@@ -46,6 +46,8 @@ from tests.checkpoints.made_checkpoint import flip, largest_file
 from tests.tokenization.made_tasks import CONTROL, random_episode
 from tests.training.made_run import MODEL, TOKENIZATION, made_config, made_mixture
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 CONFIG = made_config()
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -57,7 +59,7 @@ def metrics_of(workdir):
 
 
 @pytest.fixture(scope="module")
-def straight(data, tmp_path_factory):
+def straight(data, shared_programs, tmp_path_factory):
     """The folder of a run of thirty steps without a break."""
     workdir = tmp_path_factory.mktemp("straight")
     train(CONFIG, made_mixture(data, CONFIG), workdir)
@@ -65,7 +67,7 @@ def straight(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stopped(data, tmp_path_factory):
+def stopped(data, shared_programs, tmp_path_factory):
     """The folder of the same run, stopped after 15 steps."""
     workdir = tmp_path_factory.mktemp("stopped")
     train(CONFIG, made_mixture(data, CONFIG), workdir, stop_after=15)

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from gato_jax.model import graphdef
+from gato_jax.training import loss
 from gato_jax.training.loss import Targets, by_dataset, cross_entropy, find_targets, target_mask
 from tests.model.made_model import TINY, alive, made_batch
 
@@ -124,3 +125,10 @@ def test_sums_and_counts_of_each_dataset():
     sums, counts = by_dataset(losses, targets, jnp.array([2, 0, 1, 2]), 4)
     np.testing.assert_array_equal(sums, [5, 0, 5, 0])
     np.testing.assert_array_equal(counts, [2, 0, 2, 0])
+
+
+def test_narrow_models_hold_fewer_logits_on_a_cpu(monkeypatch):
+    assert [loss._fitting_chunk(chunk, 128) for chunk in (2048, 16)] == [128, 16]
+    assert loss._fitting_chunk(2048, 768) == 2048
+    monkeypatch.setattr(loss, "platform", lambda: "gpu")
+    assert loss._fitting_chunk(2048, 128) == 2048

@@ -24,14 +24,16 @@ def open_file(file: Path) -> Iterator[Any]:
     """Open an HDF5 file for reading inside the `with` block.
 
     Raises:
-      SourceError: in place of every OSError and RuntimeError, on opening or inside the block. The message has no path.
+      SourceError: in place of every OSError, RuntimeError and UnicodeDecodeError, on opening or inside the block. The
+        message has no path.
     """
     import h5py
 
     try:
         with h5py.File(file, "r") as root:
             yield root
-    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError for damaged structures
+    # h5py raises RuntimeError for damaged structures, and UnicodeDecodeError for names that are not UTF-8.
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise SourceError(f"it cannot be read and may be truncated or damaged ({error})") from None
 
 
@@ -124,6 +126,15 @@ def contains(group: Any, path: str) -> bool:
         return find_node(group, path) is not None
     except KeyError:
         return False
+
+
+def is_numeric(node: Any) -> bool:
+    """Return whether a node of an HDF5 file is a dataset of booleans, integers or floating-point numbers."""
+    try:
+        kind = getattr(node, "dtype", None)
+    except TypeError:  # a type that NumPy does not support
+        return False
+    return kind is not None and kind.kind in "biuf"
 
 
 def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,15 @@ from gato_jax.sources.decoders import bgr_to_rgb
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import resolve_within
 from gato_jax.sources.hdf5.datasets import describe_datasets
-from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, decode_video, find_node, iter_datasets
+from gato_jax.sources.hdf5.file import (
+    EpisodePlace,
+    Hdf5Episode,
+    contains,
+    decode_video,
+    find_node,
+    is_numeric,
+    iter_datasets,
+)
 from gato_jax.sources.hdf5.several_episodes import (
     has_demonstrations,
     has_groups,
@@ -243,6 +251,8 @@ def _infer_modality(dataset: Any) -> Modality | None:
 
     (T,) and (T, n) numbers are Continuous without limits; (T, H, W, 3) and (T, H, W, 1) uint8 are 64 by 64 images.
     """
+    if not is_numeric(dataset):
+        return None
     if dataset.dtype == np.uint8 and dataset.ndim == 4 and dataset.shape[3] in (1, 3):
         return Image(height=64, width=64, channels=dataset.shape[3])
     return Continuous(shape=dataset.shape[1:]) if dataset.dtype.kind in "fiu" and dataset.ndim in (1, 2) else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, find_node
+from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, find_node, is_numeric
 from gato_jax.sources.reader import SourceError
 
 # Flat arrays that tell where episodes begin and end, in one file or another.
@@ -67,14 +67,15 @@ def read_d4rl_field(episode: Hdf5Episode, path: str) -> Any:
         return episode.read_values(dataset, path)
     if len(dataset) != (rows := len(find_node(episode.group, "terminals"))):
         raise SourceError(f"{path!r} has {len(dataset)} rows, terminals have {rows}")
-    values = dataset[slice(*(episode.rows or (0, rows)))]
+    values = dataset if is_numeric(dataset) else episode.read_values(dataset, path)
+    values = values[slice(*(episode.rows or (0, rows)))]
     return values.reshape(-1) if path == "terminals" else values
 
 
 def _read_flags(root: Any, path: str) -> np.ndarray:
     """Return a flat array of zeros and ones as (N,) bool, or raise SourceError for any other dataset."""
     dataset = find_node(root, path)
-    values = dataset[()] if getattr(dataset, "ndim", 0) in (1, 2) else np.zeros((0, 0))
+    values = dataset[()] if is_numeric(dataset) and dataset.ndim in (1, 2) else np.zeros((0, 0))
     if values.size == 0 or values.size != len(values) or not np.isin(values, (0, 1)).all():
         raise SourceError(f"{path!r} has shape {getattr(dataset, 'shape', None)}, expected a 0 or 1 for each row")
     return values.reshape(-1).astype(bool)
@@ -95,7 +96,7 @@ def list_flat_episode(root: Any) -> dict[str, list[EpisodePlace]]:
 
 def _count_marked_episodes(dataset: Any, path: str) -> int:
     """Return the number of episodes that an array of one of the known names tells of; 1 for values it cannot have."""
-    if getattr(dataset, "dtype", np.dtype("O")).kind not in "biuf" or not dataset.ndim or dataset.size != len(dataset):
+    if not is_numeric(dataset) or not dataset.ndim or dataset.size != len(dataset):
         return 1
     values = dataset[()].reshape(-1)
     if path in _ENDS:
@@ -177,6 +178,6 @@ def read_maniskill_field(episode: Hdf5Episode, path: str) -> Any:
       SourceError: the field cannot be read.
     """
     dataset = find_node(episode.group, path)
-    if getattr(dataset, "ndim", 0) and len(dataset) == episode.steps + 1 and dataset.dtype.kind in "biuf":
+    if is_numeric(dataset) and dataset.ndim and len(dataset) == episode.steps + 1:
         return dataset[: episode.steps]
     return episode.read_values(dataset, path)

@@ -22,7 +22,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from gato_jax.episodes import Image, Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
+from gato_jax.sources.files import find_files, unread_files
+from gato_jax.sources.reader import GeneratedEpisodes, Omission, SourceError, held_out_omission, is_in_split
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # installed by Debian's fonts-noto-color-emoji
 SIDE = 64
@@ -61,19 +62,20 @@ def emoji_captions(
     emoji = _emoji_of_folder(Path(folder)) if folder is not None else _emoji_of_font(Path(font))
     names = {code_point: unicodedata.name(chr(code_point)).lower() for code_point in emoji.code_points}
     test = held_out_names(names.values())
+    selected = [code_point for code_point, name in names.items() if is_in_split(split, name in test)]
+    other = "train" if split == "test" else "test"
     renderings = range(variants if split == "train" else 1)
     return GeneratedEpisodes(
         spec=_SPEC,
         split=split,
         provenance=emoji.provenance,
-        items=tuple(
-            (code_point, name, variant)
-            for code_point, name in names.items()
-            if is_in_split(split, name in test)
-            for variant in renderings
-        ),
+        items=tuple((code_point, names[code_point], variant) for code_point in selected for variant in renderings),
         make=functools.partial(_make_step, emoji.draw),
         content=emoji.content,
+        left_out=(
+            *emoji.left_out,
+            *held_out_omission(emoji.path, "emoji", other, len(names) - len(selected), len(selected)),
+        ),
     )
 
 
@@ -105,12 +107,16 @@ class _EmojiImages:
       draw: Function from a code point to its square RGBA image on a transparent background.
       provenance: Provenance of the images.
       content: Digest of the image data, for the fingerprint of the dataset.
+      path: The font or the folder.
+      left_out: The files of the folder that are not read.
     """
 
     code_points: tuple[int, ...]
     draw: Callable[[int], PIL.Image.Image]
     provenance: Provenance
     content: str
+    path: Path
+    left_out: tuple[Omission, ...] = ()
 
 
 def _make_step(draw: Callable[[int], PIL.Image.Image], item: tuple[int, str, int]) -> tuple[dict, dict]:
@@ -178,6 +184,7 @@ def _emoji_of_font(font: Path) -> _EmojiImages:
         draw=functools.partial(_draw_glyph, str(font)),
         provenance=_provenance(f"{font.name} (SHA-256 {content[:12]})", "OFL-1.1"),
         content=content,
+        path=font,
     )
 
 
@@ -223,12 +230,16 @@ def _emoji_of_folder(folder: Path) -> _EmojiImages:
             "package emoji-datasource-google (npm pack emoji-datasource-google) there, or run apt-get install "
             "fonts-noto-color-emoji and use captions:emoji."
         )
+    read = set(files.values())
+    found = find_files(folder, read.__contains__)
     content = hashlib.sha256(b"".join(file.read_bytes() for file in files.values())).hexdigest()
     return _EmojiImages(
         code_points=tuple(files),
         draw=functools.partial(_open_png, files),
         provenance=_provenance("Noto Emoji images of the npm package emoji-datasource-google", "Apache-2.0"),
         content=content,
+        path=folder,
+        left_out=(*found.left_out, *unread_files(folder, found.others, "no emoji with a caption has its name", read)),
     )
 
 

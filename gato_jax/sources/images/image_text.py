@@ -98,32 +98,38 @@ def _open_coco(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
 def _coco_items(content: Any, file: str) -> Iterator[AnnotatedImage | Rejection]:
     """Yield an annotated image for each caption of a COCO annotation file, in order.
 
-    A caption that is blank, or whose image_id is not in the file's list of images, yields a Rejection. Whether the
-    image file exists is not checked. Entries of the list of images without an id and a file name are ignored.
+    A caption that is blank, whose image_id is not in the file's list of images or is that of two images, or whose own
+    id is that of an earlier caption, yields a Rejection. Whether the image file exists is not checked. Entries of the
+    list of images without an id and a file name are ignored.
 
     Args:
       content: The parsed file. KeyError or TypeError is raised if it has no lists `images` and `annotations`.
       file: Path of the file, for messages.
     """
-    names = {
-        image["id"]: image["file_name"]
-        for image in content["images"]
-        if isinstance(image, Mapping)
-        and isinstance(image.get("id"), (int, str))
-        and isinstance(image.get("file_name"), str)
-    }
+    names: dict[Hashable, set[str]] = {}
+    for image in content["images"]:
+        if not isinstance(image, Mapping):
+            continue
+        if isinstance(image.get("id"), (int, str)) and isinstance(image.get("file_name"), str):
+            names.setdefault(image["id"], set()).add(image["file_name"])
+    numbers: set[int | str] = set()
     for number, annotation in enumerate(content["annotations"]):
         location = f"{file}, annotation {number}"
         if not isinstance(annotation, Mapping):
             yield Rejection(location, f"it is {annotation!r:.40}, expected an object with image_id and caption")
             continue
-        caption, image_id = annotation.get("caption"), annotation.get("image_id")
-        if not isinstance(image_id, Hashable) or image_id not in names:
+        caption, image_id, own = (annotation.get(key) for key in ("caption", "image_id", "id"))
+        if isinstance(own, (int, str)) and (own in numbers or numbers.add(own)):
+            yield Rejection(location, f"its id {own!r:.40} is that of an earlier annotation, expected one of its own")
+        elif not isinstance(image_id, Hashable) or image_id not in names:
             yield Rejection(location, f"its image_id {image_id!r:.40} is not among the images of the file")
+        elif len(names[image_id]) > 1:
+            files = ", ".join(sorted(names[image_id]))
+            yield Rejection(location, f"its image_id {image_id!r:.40} is that of several images ({files:.80})")
         elif not isinstance(caption, str) or not caption.strip():
             yield Rejection(location, f"its caption is {caption!r:.40}, expected text")
         else:
-            yield location, names[image_id], {"caption": caption.strip()}
+            yield location, next(iter(names[image_id])), {"caption": caption.strip()}
 
 
 def _open_imagefolder(path: Path, split: str, fields: Fields) -> RecordedEpisodes:

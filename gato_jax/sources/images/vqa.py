@@ -88,11 +88,11 @@ def _find_file(path: Path, pattern: re.Pattern[str], split: str) -> tuple[Path, 
 
 
 def _questions_by_id(questions: list[Any]) -> dict[Any, Mapping[str, Any]]:
-    """Return {question id: question} of the questions that are objects with an id."""
+    """Return {question id: question} of the questions that are objects with an id; {} for an id of two questions."""
     found = {}
     for question in questions:
-        if isinstance(question, Mapping) and isinstance(question.get("question_id"), (int, str)):
-            found[question["question_id"]] = question
+        if isinstance(question, Mapping) and isinstance(number := question.get("question_id"), (int, str)):
+            found[number] = question if found.get(number, question) == question else {}
     return found
 
 
@@ -101,12 +101,12 @@ def _items(
 ) -> Iterator[AnnotatedImage | Rejection]:
     """Yield the image, question and answer of each annotation, and a Rejection for whatever has no counterpart.
 
-    Rejected are annotations of a question that does not exist or that an earlier annotation has answered, questions
-    without an annotation, annotations whose question or answer is blank, and those that lack a key or have a value of
-    the wrong type.
+    Rejected are annotations of a question that does not exist, that is one of two with its id, or that an earlier
+    annotation has answered, questions without an annotation, annotations whose question or answer is blank, and those
+    that lack a key or have a value of the wrong type.
 
     Args:
-      questions: {question id: parsed JSON object of the question}.
+      questions: {question id: parsed JSON object of the question}, or {} for an id that two questions have.
       annotations: Parsed JSON objects of the answers.
       subset: Name of the COCO subset, which is part of the names of images.
       file: Path of the annotations, for messages.
@@ -122,6 +122,9 @@ def _items(
         location, question = f"{file}, question {number}", unanswered.pop(number, None)
         if question is None:
             yield Rejection(location, "the question does not exist or is answered twice, expected one answer")
+            continue
+        if not question:
+            yield Rejection(location, "two different questions have this question_id, expected one")
             continue
         try:
             texts, image = {"question": question["question"], "answer": _answer(annotation)}, int(question["image_id"])

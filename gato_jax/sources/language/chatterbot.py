@@ -13,7 +13,8 @@ import importlib.util
 from pathlib import Path
 
 from gato_jax.episodes import Provenance, TaskSpec, Text
-from gato_jax.sources.reader import GeneratedEpisodes, SourceError, is_in_split
+from gato_jax.sources.files import find_files, unread_files
+from gato_jax.sources.reader import GeneratedEpisodes, Omission, SourceError, held_out_omission, is_in_split
 
 SPEAKERS = ("Human", "Agent")
 _PACKAGE = "chatterbot_corpus"
@@ -39,7 +40,10 @@ def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
             "cannot open dialogue:chatterbot: the package chatterbot-corpus is not installed. Run pip install "
             "chatterbot-corpus."
         )
-    texts = dict.fromkeys(_read_corpus(Path(spec.origin).parent / "data" / "english"))
+    data = Path(spec.origin).parent / "data"
+    every = _read_corpus(data / "english")
+    texts = dict.fromkeys(every)
+    selected = tuple(text for text in texts if is_in_split(split, is_held_out(text)))
     version = importlib.metadata.version(_PACKAGE)
     return GeneratedEpisodes(
         spec=_SPEC,
@@ -50,9 +54,29 @@ def chatterbot_dialogues(split: str) -> GeneratedEpisodes:
             kind="synthetic",
             collector="Gunther Cox and contributors",
         ),
-        items=tuple(text for text in texts if is_in_split(split, is_held_out(text))),
+        items=selected,
         make=_make_step,
+        left_out=tuple(_find_left_out(data, split, every, len(texts), len(selected))),
     )
+
+
+def _find_left_out(data: Path, split: str, every: list[str], different: int, selected: int) -> list[Omission]:
+    """List the files of other languages, the repeats, and the dialogues of the other split.
+
+    Args:
+      data: Folder of the corpus, with a folder for each language.
+      split: Name of the split that is read.
+      every: All English dialogues.
+      different: Number of different ones.
+      selected: Number of these in the split.
+    """
+    english = data / "english"
+    found = find_files(data, lambda file: file.parent == english and file.suffix == ".yml")
+    omissions = [*found.left_out, *unread_files(data, found.others, "a dialogue is read from english/*.yml alone")]
+    if repeats := len(every) - different:
+        omissions.append(Omission(f"{english}: repeats", f"{repeats} of {len(every)} dialogues repeat an earlier one"))
+    other = "train" if split == "test" else "test"
+    return omissions + held_out_omission(english, "dialogues", other, different - selected, selected)
 
 
 def is_held_out(text: str) -> bool:

@@ -144,8 +144,8 @@ def _find_left_out(
     for file in found.files:
         for name, count in column_names(file).items():
             names[name] = names.get(name, 0) + count
-    read = ("text", "turns", "messages", "conversations") if ".txt" not in suffixes else ("text",)
-    reason = "a text is read from {} alone".format(" or ".join(read))
+    read = ("text",) if ".txt" in suffixes else ("turns", "messages", "conversations", "system")
+    reason = f"a text is read from {' or '.join(read)} alone"
     omissions += [
         Omission(f"{path}: {name}", f"{reason}; {names[name]} records have it") for name in names if name not in read
     ]

@@ -294,7 +294,7 @@ def _row_group_texts(key: tuple[Any, ...], group: int) -> Any:
 
 
 def column_names(file: Path) -> dict[str, int]:
-    """Return {name: number of records that have it} of the fields of JSON Lines or the columns of Parquet; else {}.
+    """Return {name: number of records that have it} of the fields of JSON or the columns of Parquet; else {}.
 
     Records and files that are damaged have none.
     """
@@ -305,7 +305,7 @@ def column_names(file: Path) -> dict[str, int]:
 
             with pyarrow.parquet.ParquetFile(file) as table:
                 return dict.fromkeys(map(str, table.schema_arrow.names), int(table.metadata.num_rows))
-        if ".jsonl" in file_suffix(file):
+        if ".json" in file_suffix(file):
             for _, _, line in _iterate_records(file):
                 with contextlib.suppress(ValueError):
                     record = json.loads(line)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import find_files, unread_files
-from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata
+from gato_jax.sources.lerobot.entries import LeRobotEpisode
+from gato_jax.sources.lerobot.metadata import LeRobotMetadata
 from gato_jax.sources.reader import Omission, Rejection
 
 

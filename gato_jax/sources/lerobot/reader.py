@@ -16,8 +16,9 @@ from gato_jax.episodes.errors import nearest
 from gato_jax.sources.assembly import assemble, require_increasing
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.lerobot.contents import find_left_out, missing_episodes
+from gato_jax.sources.lerobot.entries import LeRobotEpisode
 from gato_jax.sources.lerobot.inferred import TASK, infer_fields
-from gato_jax.sources.lerobot.metadata import LeRobotEpisode, LeRobotMetadata, read_metadata
+from gato_jax.sources.lerobot.metadata import LeRobotMetadata, read_metadata
 from gato_jax.sources.parquet.table import count_rows, get_column, read_rows, to_values
 from gato_jax.sources.reader import (
     EpisodeRejected,

@@ -74,7 +74,7 @@ def write_bridge_dataset(
 
     Raises:
       StoreError: The dataset exists and `overwrite` is False, an episode does not fit the features, two episodes differ
-        in their provenance, a split is empty, or a file cannot be written.
+        in their provenance, there is no split, a split is empty, or a file cannot be written.
     """
     directory = Path(root) / "bridge_dataset" / "1.0.0"
     if directory.exists() and not overwrite:
@@ -82,6 +82,8 @@ def write_bridge_dataset(
             f"cannot write {directory}: it already exists. Replace it with overwrite=True (--overwrite), or name "
             "another folder."
         )
+    if not splits:
+        raise StoreError(f"cannot write {directory}: splits is empty, expected one or more. Give it episodes.")
     provenances: set[Provenance] = set()
     examples = {split: _examples(split, episodes, provenances) for split, episodes in splits.items()}
     with atomic_dataset(directory) as staging:

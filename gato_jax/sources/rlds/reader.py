@@ -137,7 +137,7 @@ class _LastStep:
                 final_observation=entry.final_observation,
                 if_discount_is_zero=entry.final_if_discount_is_zero,
                 reward_is_void=entry.final_reward_is_void,
-                reason="as is known of this dataset",
+                reason=entry.last_step_reason,
             )
         if "is_last" in dataset_parser(directory).features["steps"].feature:
             return cls(final_observation=True, reason="the meaning of is_last in RLDS")
@@ -194,7 +194,10 @@ def _read(directory: str, fields: Fields, last_step: _LastStep, address: tuple[s
         )
 
     flags = tuple(flag for flag in _STEP_FLAGS if f"steps/{flag}" in columns)
-    final_observation = last_step.is_final_observation(columns)
+    try:
+        final_observation = last_step.is_final_observation(columns)
+    except KeyError as error:
+        raise EpisodeRejected(location, f"the flag of its last step is missing: {error.args[0]}") from None
     episode = assemble(fields, column, location, step_flags=flags, final_observation=final_observation)
     if episode.final_observation and last_step.reward_is_void:
         return dataclasses.replace(episode, reward=np.append(episode.reward[:-1], np.float32(0)))

@@ -7,6 +7,7 @@ import difflib
 import functools
 import json
 import os
+import pathlib
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.record_files import FILE_FORMATS, Records, open_records
 from gato_jax.runtime.content_digests import content_digests, file_key
-from gato_jax.runtime.paths import BucketError, as_path
+from gato_jax.runtime.paths import BucketError, as_path, is_bucket
+from gato_jax.sources.files import resolve_within
 from gato_jax.sources.reader import NoSplitError, Rejection, SourceError
 from gato_jax.sources.rlds.tfds_names import INFO_FILE, find_tfds_folder, to_epath
 
@@ -32,7 +34,7 @@ class TfdsDataset:
       directory: Folder NAME/VERSION or NAME/CONFIG/VERSION, local or in a bucket (gs://...).
       name: NAME or NAME/CONFIG, as in `dataset_info.json`.
       files: {file name: number of records according to `dataset_info.json`}, in order, of the files that exist.
-      missing: One rejection for each file that does not exist and should have records.
+      missing: One rejection for each file that should have records and does not exist, or is a link out of the folder.
     """
 
     directory: str
@@ -88,21 +90,46 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         raise SourceError(
             f"cannot open {directory}: it has no record files of split {split!r}. Copy the whole folder of the dataset."
         )
+    refused = _refused_links(directory, (INFO_FILE, FEATURES_FILE, *files))
+    for described in (INFO_FILE, FEATURES_FILE):
+        if described in refused:
+            raise SourceError(f"cannot open {directory}: {refused[described]}")
     by_shard = {int(match[1]): name for name in sorted(files) if (match := _SHARD.search(name))}
-    missing = [shard for shard, count in enumerate(counts[split]) if count and shard not in by_shard]
+    missing = {
+        shard: refused.get(by_shard.get(shard, ""), f"record file {shard} is missing. Copy the whole folder.")
+        for shard, count in enumerate(counts[split])
+        if count and by_shard.get(shard) not in files.keys() - refused.keys()
+    }
     return TfdsDataset(
         directory=os.fspath(directory),
         name=name,
-        files={by_shard[shard]: count for shard, count in enumerate(counts[split]) if shard in by_shard},
+        files={
+            by_shard[shard]: count
+            for shard, count in enumerate(counts[split])
+            if shard in by_shard and by_shard[shard] not in refused
+        },
         missing=tuple(
             Rejection(
                 f"{directory}, split {split!r}",
-                f"record file {shard} is missing. Copy the whole folder.",
+                reason,
                 counts[split][shard],
             )
-            for shard in missing
+            for shard, reason in missing.items()
         ),
     )
+
+
+def _refused_links(directory: os.PathLike[str], names: Iterable[str]) -> dict[str, str]:
+    """Return {name of a file: reason} of the links in a folder on disk that lead out of it (see `files`)."""
+    refused = {}
+    if is_bucket(directory):  # which has no links
+        return refused
+    for name in names:
+        try:
+            resolve_within(pathlib.Path(directory), name)
+        except SourceError as error:
+            refused[name] = str(error)
+    return refused
 
 
 def open_record_file(directory: str, file: str) -> Records:
@@ -199,9 +226,12 @@ class Columns:
         Images and texts are returned as encoded bytes.
 
         Raises:
-          KeyError: The record has no such field. The argument of the error names similar fields.
+          KeyError: The record has no such field. The argument of the error names similar fields, or says that the
+            dataset declares the field and the record lacks it.
         """
         value, feature = self._look_up(path)
+        if value is None:
+            raise KeyError("the dataset declares it, and this record lacks it")
         if getattr(feature, "_encoded_to_bytes", False):  # the tensor is stored as compressed bytes
             return np.stack([feature.decode_example_np(one) for one in value])
         return value

@@ -8,6 +8,7 @@ ways, and returns the fault if there is one. Everything follows from the name of
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 import re
 import shutil
@@ -19,6 +20,7 @@ import numpy as np
 import PIL.Image
 
 from gato_jax.episodes import Continuous, DatasetError, Discrete, Episode, Image, Modality
+from gato_jax.runtime.content_digests import hash_file
 from gato_jax.sources import EpisodeRejected, Fields, NoSplitError, SourceError, open_source
 from tests.sources.mutations.damage import DAMAGES
 
@@ -30,6 +32,7 @@ Damage = Callable[[Path, random.Random], str]
 _SIDES = ("observation", "action")
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 _READ_BEFORE = 0.25  # share of the mutations that are made after the recording was read, under the same path
+_KEPT_READINGS = 64
 _OF_FORMAT = 0.5  # share of the mutations that know the format
 
 
@@ -149,6 +152,33 @@ def try_mutation(kind: Format, name: str, seed: int, original: Original, folder:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def cached_by_content(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Return a function that reads a file only if it has not lately read one with the same content.
+
+    A mutation changes one file of several. Errors are kept as results are. Callers must not change a result.
+    """
+    results: dict[str, tuple[Any, Exception | None]] = {}
+
+    @functools.wraps(read)
+    def read_once(file: Path) -> Any:
+        digest = hash_file(file)
+        if digest not in results:
+            if len(results) == _KEPT_READINGS:
+                del results[next(iter(results))]
+            try:
+                results[digest] = read(file), None
+            except Exception as error:  # noqa: BLE001  libraries raise errors of many types
+                results[digest] = None, error
+        else:
+            results[digest] = results.pop(digest)  # the latest is the last to be forgotten
+        result, error = results[digest]
+        if error is not None:
+            raise error
+        return result
+
+    return read_once
+
+
 def _mutate(kind: Format, copy: Path, chance: random.Random) -> str:
     """Apply one mutation that is possible, and return what was done."""
     for _ in range(100):
@@ -216,10 +246,11 @@ def _compare(
     """Return the fault if an episode is in no row, or something is not read although nothing more is listed."""
     left = [row for row in rows if row is not None]
     for number, (spec, episode) in enumerate(ours.episodes):
-        problems = [_difference(spec, episode, row, bool(listed)) for row in (*left, *spare)]
-        if None not in problems:
-            return f"episode {number} differs from the library's reading: {'; '.join(map(str, problems[:4])) or 'none'}"
-        place = problems.index(None)
+        both = (*left, *spare)
+        place = next((n for n, row in enumerate(both) if not _difference(spec, episode, row, bool(listed))), None)
+        if place is None:
+            problems = [_difference(spec, episode, row, bool(listed)) for row in both[:4]]
+            return f"episode {number} differs from the library's reading: {'; '.join(map(str, problems)) or 'none'}"
         pool, place = (left, place) if place < len(left) else (spare, place - len(left))
         unread = {key for key in pool.pop(place) if key.split("/")[0] in _SIDES} - ours.fields - original.unread
         if unread and not listed:
@@ -260,8 +291,11 @@ def _agree(values: np.ndarray, raw: Any, modality: Modality) -> bool:
         return False
     match modality:
         case Continuous():
-            with np.errstate(over="ignore"):
-                expected = np.asarray(raw).astype(np.float32)
+            try:
+                with np.errstate(over="ignore"):
+                    expected = np.asarray(raw).astype(np.float32)
+            except (TypeError, ValueError):  # a value that is no number
+                return False
             return expected.size == values.size and np.array_equal(expected.reshape(values.shape), values)
         case Discrete():
             return np.size(raw) == values.size and np.array_equal(np.reshape(raw, values.shape), values)

@@ -18,7 +18,7 @@ from gato_jax.episodes import Continuous, Discrete, Image, Provenance, Text
 from gato_jax.sources.fields import Fields
 from tests.sources.made_hdf5 import jpeg, pictures
 from tests.sources.mutations.damage import NotPossible, pick_file
-from tests.sources.mutations.harness import Format, Row
+from tests.sources.mutations.harness import Format, Row, cached_by_content
 
 PROVENANCE = Provenance(source="made for a test", licence="MIT", kind="real", collector="nobody")
 _ALOHA = Fields(
@@ -54,7 +54,7 @@ def _write_robomimic(folder: Path):
         random = np.random.default_rng(number)
         with h5py.File(file, "w") as root:
             root.create_group("data").attrs["env_args"] = json.dumps(about)
-            for demo, steps in enumerate((3, 4)):
+            for demo, steps in list(enumerate((3, 4)))[number:]:
                 group = root.create_group(f"data/demo_{demo}")
                 group.attrs["num_samples"] = steps
                 group["actions"] = random.uniform(-1, 1, (steps, 3))
@@ -63,7 +63,7 @@ def _write_robomimic(folder: Path):
                 group["obs/joint"] = random.integers(0, 99, (steps, 2))
                 image = pictures(steps, 8, 8, demo)
                 group.create_dataset("obs/view_image", data=image, compression="gzip", chunks=(1, 8, 8, 3))
-            root["mask/train"] = np.array(["demo_0", "demo_1"], dtype="S")
+            root["mask/train"] = np.array(["demo_0", "demo_1"][number:], dtype="S")
 
 
 def _write_aloha(folder: Path):
@@ -101,15 +101,23 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in found if file.suffix in (".h5", ".hdf5") and file.name[0] != ".")
 
 
-def _walk(folder: Path, read: Callable[[Any], Iterator[Row | None]]) -> Iterator[Row | None]:
-    """Yield the rows of all files, and None for a file that h5py cannot read."""
-    for file in _files(folder):
-        try:
-            with h5py.File(file) as root:
-                rows = list(read(root))
-        except Exception:  # noqa: BLE001  h5py raises errors of many types
-            rows = [None]
-        yield from rows
+def walk(read: Callable[[Any], Iterator[Row | None]]) -> Callable[[Path], Iterator[Row | None]]:
+    """Return a function that yields the rows of all files below a folder, and None for one that h5py cannot read."""
+
+    @cached_by_content
+    def read_file(file: Path) -> list[Row | None]:
+        with h5py.File(file) as root:
+            return list(read(root))
+
+    def read_all(folder: Path) -> Iterator[Row | None]:
+        for file in _files(folder):
+            try:
+                rows = read_file(file)
+            except Exception:  # noqa: BLE001  h5py raises errors of many types
+                rows = [None]
+            yield from rows
+
+    return read_all
 
 
 def _images(dataset: Any) -> list[np.ndarray]:
@@ -334,20 +342,20 @@ FORMATS = {
     "robomimic": Format(
         write=_write_robomimic,
         source="hdf5:{}",
-        read=lambda folder: _walk(folder, _read_robomimic),
+        read=walk(_read_robomimic),
         damages=(*OF_DATASETS, _change_about, _change_about),
     ),
     "aloha": Format(
         write=_write_aloha,
         source="hdf5:{}",
-        read=lambda folder: _walk(folder, _read_aloha),
+        read=walk(_read_aloha),
         damages=OF_DATASETS,
         fields=_ALOHA,
     ),
     "hdf5_flat": Format(
         write=_write_flat,
         source="hdf5:{}#flat",
-        read=lambda folder: _walk(folder, _read_flat),
+        read=walk(_read_flat),
         damages=OF_DATASETS,
         fields=_FLAT,
     ),

@@ -19,7 +19,7 @@ from gato_jax.episodes import Continuous, Image, Provenance, Text
 from gato_jax.sources.fields import Fields
 from tests.sources.made_lerobot import unpack
 from tests.sources.mutations.damage import NotPossible, list_files, pick_file
-from tests.sources.mutations.harness import Format, Row
+from tests.sources.mutations.harness import Format, Row, cached_by_content
 from tests.sources.mutations.parquet_formats import OF_TABLES
 from tests.sources.mutations.text_formats import change_json_value
 
@@ -50,13 +50,16 @@ def _json_lines(file: Path) -> list[Any]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
+_read_parquet = cached_by_content(lambda file: pd.read_parquet(file))
+
+
 def _read(folder: Path) -> Iterator[Row | None]:
     info = json.loads((folder / "meta/info.json").read_text())
     start, _, stop = info["splits"]["train"].partition(":")
     numbers = range(int(start), int(stop))
     if info["codebase_version"] == "v3.0":
-        episodes = pd.concat([pd.read_parquet(file) for file in sorted((folder / "meta/episodes").glob("*/*.parquet"))])
-        table = pd.read_parquet(folder / "meta/tasks.parquet").reset_index()
+        episodes = pd.concat([_read_parquet(file) for file in sorted((folder / "meta/episodes").glob("*/*.parquet"))])
+        table = _read_parquet(folder / "meta/tasks.parquet").reset_index()
         [text] = [name for name in table.columns if name != "task_index"]
         tasks = dict(zip(table["task_index"], table[text], strict=True))
         records = episodes.to_dict("records")
@@ -79,7 +82,7 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
         place = {"chunk_index": int(record["data/chunk_index"]), "file_index": int(record["data/file_index"])}
     else:
         place = {"episode_index": number, "episode_chunk": number // info["chunks_size"]}
-    rows: Any = pd.read_parquet(folder / info["data_path"].format(**place))
+    rows: Any = _read_parquet(folder / info["data_path"].format(**place))
     table: Any = rows[rows["episode_index"] == number]
     if len(table) != int(record["length"]):
         raise ValueError("the metadata promise another length")
@@ -103,10 +106,16 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
     return row
 
 
-def _frames(file: Path, times: np.ndarray, tolerance: float) -> list[np.ndarray]:
-    """Return the frames of a video that are nearest to some times, after decoding all of it."""
+@cached_by_content
+def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
+    """Return the time in seconds and the pixels of all frames."""
     with av.open(str(file)) as container:
-        frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def _frames(file: Path, times: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """Return the frames of a video that are nearest to some times."""
+    frames = _decode_video(file)
     shown = np.array([time for time, _ in frames])
     nearest = [int(np.abs(shown - time).argmin()) for time in times]
     if np.abs(shown[nearest] - times).max() > tolerance:

@@ -19,7 +19,7 @@ from gato_jax.sources.fields import Fields
 from tests.sources.made_hdf5 import pictures
 from tests.sources.made_images import encode
 from tests.sources.mutations.damage import NotPossible, pick_file
-from tests.sources.mutations.harness import Format, Row
+from tests.sources.mutations.harness import Format, Row, cached_by_content
 
 PROVENANCE = Provenance(source="a laboratory", licence="MIT", kind="real")
 _STEPS = Fields(
@@ -92,6 +92,7 @@ def _write_rows(folder: Path):
         pq.write_table(table, file, row_group_size=2, compression=("NONE", "SNAPPY")[number])
 
 
+@cached_by_content
 def read_table(file: Path) -> pa.Table:
     """Read all columns of a Parquet file."""
     with pq.ParquetFile(file) as parquet:

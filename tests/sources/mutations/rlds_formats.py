@@ -78,7 +78,7 @@ def _example(number: int) -> dict[str, Any]:
 
 
 def _write(folder: Path, file_format: str):
-    """Write five episodes in shards of two, by TFDS's own writer."""
+    """Write three episodes in shards of two, by TFDS's own writer."""
     import tensorflow_datasets as tfds
 
     directory = folder / "push" / "1.0.0"
@@ -87,7 +87,7 @@ def _write(folder: Path, file_format: str):
     info = tfds.core.DatasetInfo(builder=identity, features=_features(), description="made for a test")
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=2, overwrite=True, file_format=file_format)
     writer.initialize_splits(["train", "test"])
-    writer.add_examples({"train": [_example(number) for number in range(5)], "test": [_example(0)]})
+    writer.add_examples({"train": [_example(number) for number in range(3)], "test": [_example(0)]})
     writer.close_all()
 
 

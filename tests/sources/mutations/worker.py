@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import resource
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,36 @@ from tests.sources.mutations.harness import Format, Outcome, try_mutation, write
 # Format: module that defines it in its FORMATS.
 MODULES = {
     **dict.fromkeys(("robomimic", "aloha", "hdf5_flat"), "hdf5_formats"),
+    **dict.fromkeys(("hdf5_d4rl", "hdf5_groups", "hdf5_maniskill"), "hdf5_several_formats"),
     **dict.fromkeys(("parquet", "parquet_rows"), "parquet_formats"),
     **dict.fromkeys(
         ("lerobot_v2_image", "lerobot_v2_video", "lerobot_v3_image", "lerobot_v3_video"), "lerobot_formats"
     ),
     "mcap": "mcap_formats",
+    "rosbag2": "rosbag2_formats",
     **dict.fromkeys(("minari_hdf5", "minari_arrow"), "minari_formats"),
     **dict.fromkeys(("rlds_array_record", "rlds_tfrecord"), "rlds_formats"),
     **dict.fromkeys(("documents", "dialogue"), "text_formats"),
+    "dialogue_json": "dialogue_formats",
     **dict.fromkeys(("imagefolder", "coco", "webdataset", "vqa"), "image_formats"),
 }
-_START_S, _LIMIT_S, _MEMORY = 900, 300, 6 << 30
+# Seeds of the slow tests. Another first seed continues a run.
+_FIRST, _COUNT = (int(os.environ.get(f"GATO_MUTATIONS{end}", value)) for end, value in (("_FIRST", 0), ("", 10_000)))
+SEEDS = range(_FIRST, _FIRST + _COUNT)
+_MEMORY = 6 << 30
+_HANGS_CPU_S, _HANGS_S = 120, 1800  # a loop without end is seen by the first, a deadlock by the second
+_POLL_S = 5.0
+_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # mutations write thousands of small files
 
 
 def load(name: str) -> Format:
     """Return a format by its name."""
     return importlib.import_module(f"tests.sources.mutations.{MODULES[name]}").FORMATS[name]
+
+
+def list_faults(name: str, outcomes: Iterable[tuple[int, Outcome]]) -> list[str]:
+    """Return a line for each outcome that has a fault, with the seed that repeats it."""
+    return [f"{name}, seed {seed}: {one.done}: {one.fault}" for seed, one in outcomes if one.fault is not None]
 
 
 def run_here(name: str, seeds: Sequence[int], folder: Path) -> Iterator[tuple[int, Outcome]]:
@@ -47,17 +62,14 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
     """Yield the outcome of each seed, in a worker process that is started again after a crash or a hang."""
     context, todo = multiprocessing.get_context("spawn"), list(seeds)
     while todo:
-        with tempfile.TemporaryDirectory(prefix="mutations_") as folder:
+        with tempfile.TemporaryDirectory(prefix="mutations_", dir=_FOLDER) as folder:
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(there, name, todo, folder))
             process.start()
             there.close()
             ended = "hangs"
             try:
-                if not here.poll(_START_S):
-                    raise TimeoutError(f"{name}: the worker did not begin within {_START_S} s")
-                here.recv()
-                while todo and here.poll(_LIMIT_S):
+                while todo and _answers(here, process.pid or 0):
                     seed, outcome = here.recv()
                     yield seed, outcome
                     todo.remove(seed)
@@ -74,8 +86,23 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
             yield todo.pop(0), Outcome(done="see the seed", kind="refused", fault=fault)
 
 
+def _answers(pipe: Any, process: int) -> bool:
+    """Wait for the next answer of a worker, and return False if it hangs, however busy the machine is."""
+    begun, cpu = time.monotonic(), _cpu_seconds(process)
+    while not pipe.poll(_POLL_S):
+        if _cpu_seconds(process) - cpu > _HANGS_CPU_S or time.monotonic() - begun > _HANGS_S:
+            return False
+    return True
+
+
+def _cpu_seconds(process: int) -> float:
+    """Return the processor time that a process of Linux has used."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def _serve(pipe: Any, name: str, seeds: list[int], folder: str):
-    """Send a word when all is imported, then the outcome of each seed.
+    """Send the outcome of each seed.
 
     The limit of memory is above what the libraries take when they are imported.
     """
@@ -87,25 +114,28 @@ def _serve(pipe: Any, name: str, seeds: list[int], folder: str):
     load(name)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, resource.RLIM_INFINITY))
-    pipe.send("ready")
     for result in run_here(name, seeds, Path(folder)):
         pipe.send(result)
     pipe.close()
 
 
 def main():
-    """Run mutations from the command line: `python -m tests.sources.mutations.worker FORMAT FIRST COUNT`."""
+    """Run mutations from the command line: `python -m tests.sources.mutations.worker FORMAT FIRST COUNT`.
+
+    The seeds FIRST to FIRST + COUNT - 1 are a shard, so that a long run can be divided and continued. Faults are
+    printed when they are found, and the numbers of outcomes every hundred mutations.
+    """
     import collections
     import sys
 
     name, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     kinds = collections.Counter()
-    for seed, outcome in run_apart(name, range(first, first + count)):
-        kinds[outcome.kind] += 1
+    for number, (seed, outcome) in enumerate(run_apart(name, range(first, first + count)), 1):
+        kinds["fault" if outcome.fault else outcome.kind] += 1
         if outcome.fault:
-            kinds["FAULT"] += 1
             print(f"{name} {seed}: {outcome.done}\n    {outcome.fault}", flush=True)
-    print(name, dict(kinds), flush=True)
+        if number % 100 == 0 or number == count:
+            print(f"{name} {first} to {seed}: {number} mutations, {dict(kinds)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, Mo
 from gato_jax.sources.fields import Fields
 
 Field = tuple[str, Modality]
+_ASSUMED = "assumed, as the converters of Open X-Embodiment write one step for each action"
 _SIDE = 64  # pixels of an observed image, as in the paper; `Fields.with_image_size` gives another size
 
 
@@ -25,6 +26,7 @@ class RldsEntry:
       final_if_discount_is_zero: Whether that holds only for episodes whose last discount is 0.
       final_reward_is_void: Whether the reward beside a final observation is a placeholder that is not 0. It is read as
         0, because the return of the episode would count it.
+      last_step_reason: Where the meaning of the last step is known from, for the log.
     """
 
     fields: Fields
@@ -33,6 +35,7 @@ class RldsEntry:
     final_observation: bool = False
     final_if_discount_is_zero: bool = False
     final_reward_is_void: bool = False
+    last_step_reason: str = "as is known of this dataset"
 
     @property
     def download_hint(self) -> str:
@@ -78,7 +81,7 @@ def arm(
     agent: str = "teleoperation",
     licence: str = "CC-BY-4.0",
     location: str | None = None,
-    final_observation: bool = False,
+    final_observation: bool | None = None,
 ) -> tuple[str, RldsEntry]:
     """Return name and entry of a dataset of a robot arm in Open X-Embodiment.
 
@@ -102,8 +105,8 @@ def arm(
       licence: Licence. The default is that of the release for everything except software; a licence in the laboratory's
         own release takes precedence.
       location: Address of the dataset. Default: version 0.1.0 in the bucket of the release.
-      final_observation: As in RldsEntry. The laboratories' converters write one step for each action, and the usual
-        trainers learn all of them, so the default is False.
+      final_observation: As in RldsEntry, if it is known of the dataset. None assumes False, because the laboratories'
+        converters write one step for each action, and the usual trainers learn all of them; the log says so.
     """
     views = {key: f"bgr_to_rgb(observation/{key})" if key in bgr else f"observation/{key}" for key in cameras}
     location = location or f"gs://gresearch/robotics/{name}/0.1.0"
@@ -130,6 +133,7 @@ def arm(
         reward=reward,
         success=success,
     )
-    return name, RldsEntry(
-        fields=fields, action_meaning=meaning, location=location, final_observation=final_observation
-    )
+    entry = RldsEntry(fields=fields, action_meaning=meaning, location=location)
+    if final_observation is None:
+        return name, dataclasses.replace(entry, last_step_reason=_ASSUMED)
+    return name, dataclasses.replace(entry, final_observation=final_observation)
