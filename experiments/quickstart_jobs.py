@@ -127,7 +127,7 @@ def _score_captions(agent, train, test, workdir: pathlib.Path):
 
     task = train[0].task
     layout = agent.layout(task)
-    images = [layout.encode_observation({"image": episode.observation["image"][0]}) for episode in test]
+    images = [layout.encode_observation({"image": episode.observation["image"][0]}, first=True) for episode in test]
     truths = [str(episode.action["caption"][0]) for episode in test]
     greedy = write_texts(agent, task, images, temperature=0.0)
     matches = [text == truth for text, truth in zip(greedy, truths, strict=True)]

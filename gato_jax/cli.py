@@ -24,9 +24,9 @@ from typing import NamedTuple
 from absl import flags
 
 from gato_jax.runtime.host_memory import restart_with_huge_pages
-from gato_jax.runtime.interruption import Terminated, terminable
 from gato_jax.runtime.library_messages import LibraryMessages, captured
 from gato_jax.runtime.paths import BucketError, cache_folder, is_bucket
+from gato_jax.runtime.termination import Terminated, terminable
 from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.outputs import one_line
 

@@ -10,6 +10,7 @@ from pathlib import Path
 # All of this before jax is imported, which reads some of it then and the rest when the first array is made.
 os.environ["JAX_PLATFORMS"] = "cpu"  # the same numbers on every machine, and libtpu stays quiet
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"  # for meshes
+os.environ.setdefault("GLIBC_TUNABLES", "")  # training would start each process twice, for huge pages
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu, which compiles for topologies, would ask the cloud where it is
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist may hold libtpu at once
 

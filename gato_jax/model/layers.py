@@ -58,7 +58,7 @@ class Conv(nnx.Conv):
         self.stride, self.pad = stride, padding
 
     def __call__(self, inputs: Float[Array, "P S S C"]) -> Float[Array, "P S2 S2 C2"]:
-        out = convolve(inputs, self.kernel[...], self.stride, self.pad)
+        out = convolve(inputs, jnp.asarray(self.kernel[...]), self.stride, self.pad)
         return out if self.bias is None else add_bias(out, self.bias[...])
 
 

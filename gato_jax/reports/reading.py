@@ -76,7 +76,7 @@ def read_results(workdir: Path) -> Results:
       ReportError: the file is missing or malformed, or has no tasks.
     """
     path = as_path(workdir) / "results.json"
-    remedy = f"Run `gato evaluate --workdir={workdir} --json={path}`."
+    remedy = f"Run `gato evaluate --workdir={workdir}`."
     fields = _read_json(path, remedy)
     if not isinstance(fields, dict) or not fields.get("tasks"):
         raise ReportError(f"{path} holds no scores under 'tasks'. {remedy}")

@@ -114,6 +114,18 @@ def remove_if_empty(folder: Path):
         folder.rmdir()
 
 
+@contextlib.contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents for the block; those that were missing are removed after it if they are empty."""
+    missing = [] if isinstance(folder, BucketPath) else [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for one in missing:
+            remove_if_empty(one)
+
+
 def replace_folder(source: Path, directory: Path):
     """Rename the folder `source` to `directory`, on the same file system.
 

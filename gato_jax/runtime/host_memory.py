@@ -40,11 +40,14 @@ def huge_pages_are_useful(platforms: str) -> bool:
 def restart_with_huge_pages(execute: Callable[..., Any] = os.execv):
     """Replace this process by the same command with huge pages if they are useful on JAX_PLATFORMS; otherwise return.
 
-    Call it before anything is opened or printed. The process keeps its number.
+    Call it before anything is opened or printed. The process keeps its number. One that was forked and runs other words
+    than those it was started with is left as it is.
 
     Args:
       execute: function of the path of a program and of its words that replaces the process.
     """
-    if huge_pages_are_useful(os.environ.get(PLATFORMS, "")):
+    words = sys.argv[1:]
+    started_with_words = sys.orig_argv[len(sys.orig_argv) - len(words) :] == words
+    if started_with_words and huge_pages_are_useful(os.environ.get(PLATFORMS, "")):
         os.environ.update(HUGE_PAGES)
         execute(sys.executable, [sys.executable, *sys.orig_argv[1:]])

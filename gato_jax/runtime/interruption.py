@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+GO_ON = "Run the same command again to go on."  # the farewell of a job that is resumable
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPEAT_SECONDS = 1.0  # signals within this time of the first one are taken for the same request
 _FLUSH_SECONDS = 1.0
@@ -41,6 +42,7 @@ class Interruption:
         self.farewell, self.resumable = farewell, resumable
         self._number, self._since = 0, 0.0
         self._at_once = 0  # the number of blocks around the present statement that may end at once
+        self._work: str | None = None  # the work of the present block that is finished first
         self._lock = threading.Lock()
 
     def request(self, number: int):
@@ -52,6 +54,7 @@ class Interruption:
                 self._exit(128 + number)
             if self._at_once:
                 self._exit(self._status)
+            self._say_delay()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -70,6 +73,29 @@ class Interruption:
             with self._lock:
                 self._at_once -= 1
 
+    @contextlib.contextmanager
+    def after(self, work: str) -> Iterator[None]:
+        """Say, if a signal asks the job to end during the block or before it, that the block is finished first.
+
+        Args:
+          work: the work of the block, such as `the evaluation of step 100`.
+        """
+        with self._lock:
+            self._work = work
+            self._say_delay()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._work = None
+
+    def _say_delay(self):
+        if self.requested and self._work:
+            print(
+                f"\n{self.requested}: {self._work} is finished first. A second signal ends the process at once.",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+
     @property
     def _status(self) -> int:
         return 0 if self.resumable else 128 + self._number
@@ -78,28 +104,6 @@ class Interruption:
         _flush_stdout()
         print(f"\n{self.requested}: ended at once. {self.farewell}", file=sys.stderr, flush=True)
         os._exit(status)  # no other end is possible from a thread while the main thread is in C++ code
-
-
-class Terminated(KeyboardInterrupt):
-    """A SIGTERM that ends a block in the same way as Ctrl-C, by an exception; see `terminable`."""
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM raise Terminated during the block, so that what the block has opened is closed and removed.
-
-    The handler from before is set again after the block. Nothing changes in a thread other than the main one, and where
-    the signal is ignored.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _raise_terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -135,10 +139,6 @@ def interruptible(farewell: str, *, resumable: bool = True) -> Iterator[Interrup
         writer.close()  # ends the listener
         listener.join()
         reader.close()
-
-
-def _raise_terminated(number: int, frame: object):
-    raise Terminated
 
 
 def _leave_to_listener(number: int, frame: object):

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from gato_jax.runtime.bucket_copies import local_source
-from gato_jax.runtime.paths import as_path, split_name
+from gato_jax.runtime.paths import as_path, is_bucket, split_name
 from gato_jax.sources.fields import FIELDS_FILE, Fields
 from gato_jax.sources.hdf5 import open_hdf5
 from gato_jax.sources.images import emoji_captions, open_image_text, open_vqa
@@ -56,6 +56,9 @@ DESCRIBED_BY_FIELDS: dict[str, Callable[[str, str, Fields | None], EpisodeReader
 }
 # Kinds whose readers open addresses in buckets, and copy what they need; the others get a copy of all.
 _OPENED_IN_BUCKETS = ("recorded", "rlds", "tfds_text")
+# Kinds whose readers look up what is no path, and say so if there is nothing of that name.
+_LOOKED_UP = ("recorded", "rlds", "tfds_text", "minari")
+_NAMES = ("captions:emoji", "dialogue:chatterbot")
 KINDS = (*SELF_DESCRIBED, *DESCRIBED_BY_FIELDS)
 
 
@@ -82,6 +85,8 @@ def open_source(source: str, split: str = "train", *, fields: Fields | None = No
         problem = f"unknown kind {kind!r}" if kind not in KINDS else f"nothing after {kind + colon!r}"
         hint = f"did you mean {near[0]!r}? " if near and colon and kind not in KINDS else ""
         raise SourceError(f"{source}: {problem}; {hint}a source is KIND:WHERE, KIND one of {', '.join(KINDS)}")
+    if kind not in _LOOKED_UP and source not in _NAMES:
+        _require_existing(source, path)
     described = kind in DESCRIBED_BY_FIELDS
     if fields is not None and not described:
         raise SourceError(f"{source}: fields are given, but {kind} recordings define them. Omit the fields.")
@@ -122,6 +127,20 @@ def open_splits(source: str, splits: Sequence[str], *, fields: Fields | None = N
     if not readers and empty:
         raise next(iter(empty.values()))
     return OpenedSplits(readers=tuple(readers), empty=tuple(empty))
+
+
+def _require_existing(source: str, path: str):
+    """Raise SourceError if a recording on the disk does not exist.
+
+    Args:
+      source: the source, for the message.
+      path: path of the recording, with or without `#NAME` at its end; of an address in a bucket nothing is checked.
+    """
+    where = as_path(split_name(path)[0])
+    if is_bucket(where) or where.exists() or where.is_symlink():  # a link to nowhere is refused with its target
+        return
+    above = next(parent for parent in where.absolute().parents if parent.exists())
+    raise SourceError(f"{source}: {where} does not exist, but {above} does. Name the file or folder of the recording.")
 
 
 def _read_fields_beside(path: str) -> Fields | None:

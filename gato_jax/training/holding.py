@@ -1,4 +1,4 @@
-"""The hold of one process on the folder of a run: it is the only writer there, and signals ask it to end in order."""
+"""The hold of one process on the folder of a run, in which it is the only writer."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from collections.abc import Iterator
 import jax
 
 from gato_jax.checkpoints import CheckpointError, require_place
-from gato_jax.runtime import Interruption, interruptible, writer_lock
-
-GO_ON = "Run the same command again to go on."
+from gato_jax.runtime import writer_lock
+from gato_jax.runtime.atomic_writes import made_folder
 
 
 @contextlib.contextmanager
-def hold_run(workdir: pathlib.Path, farewell: str = GO_ON) -> Iterator[Interruption]:
-    """Be the only run that writes a folder during the block, and turn SIGINT and SIGTERM into requests to end.
+def hold_run(workdir: pathlib.Path) -> Iterator[None]:
+    """Be the only run that writes a folder during the block.
 
-    Of several processes of one run, the first one holds the folder for all of them.
+    The folder is made if it is missing, and removed after the block if it is still empty, as when a run is refused. Of
+    several processes of one run, the first one holds the folder for all of them.
 
     Args:
       workdir: Folder of the run.
-      farewell: How to go on, which is printed if a signal ends the process at once.
 
     Raises:
       FolderInUseError: Another process writes the folder.
@@ -30,9 +29,10 @@ def hold_run(workdir: pathlib.Path, farewell: str = GO_ON) -> Iterator[Interrupt
     """
     require_place(workdir)
     with contextlib.ExitStack() as stack:
-        if not jax.process_index():
-            try:
+        try:
+            stack.enter_context(made_folder(workdir))
+            if not jax.process_index():
                 stack.enter_context(writer_lock(workdir))
-            except OSError as error:
-                raise CheckpointError(f"{workdir}: {error.strerror}; free space or name another --workdir") from None
-        yield stack.enter_context(interruptible(farewell))
+        except OSError as error:
+            raise CheckpointError(f"{workdir}: {error.strerror}; free space or name another --workdir") from None
+        yield

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from gato_jax.batching import Batch, Budgets, Loader, Mixture, describe_prompts
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.model import count_parameters
-from gato_jax.runtime import Interruption
+from gato_jax.runtime import Interruption, interruptible
+from gato_jax.runtime.interruption import GO_ON
 from gato_jax.training.board import first_images, require_wandb
 from gato_jax.training.config import ConfigError, TrainConfig
 from gato_jax.training.config_file import write_config
@@ -48,9 +49,10 @@ def train(
 ) -> dict[str, Any]:
     """Train an agent, from the newest checkpoint of the folder if it has one, and return the last metrics.
 
-    These are the last line of metrics.jsonl; `parameters`, the number of the model's parameters; and `interrupted`, the
-    name of the signal that ended the run before its last step, or None. A signal ends it with a checkpoint of the
-    present step, or at once before the first step, while the program is compiled.
+    These are the last line of metrics.jsonl, but with `step` and `tokens` of the newest checkpoint, which may be some
+    steps later; `parameters`, the number of the model's parameters; and `interrupted`, the name of the signal that
+    ended the run before its last step, or None. A signal ends it with a checkpoint of the present step, or at once
+    before the first step, while the program is compiled.
 
     Args:
       config: Config of the run. When a run is continued, steps, optimizer and the settings of computation, logging,
@@ -63,7 +65,8 @@ def train(
       after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
         continued calls it first with the step that it continues from, because it may have been killed before the call.
       evaluators: Measurements for every `config.evaluators.every` steps.
-      interruption: The requests to end of `hold_run`, if the caller holds the folder already; None to hold it now.
+      interruption: The requests to end, if the caller holds the folder already (see `hold_run`) and handles signals;
+        None to do both now.
       command: The command that goes on with the run, for messages; None if there is none.
 
     Raises:
@@ -77,7 +80,7 @@ def train(
       NonFiniteLossError: The loss or a gradient was NaN or infinite in `config.max_skipped_steps` steps in a row.
     """
     if interruption is None:
-        with hold_run(workdir) as interruption:
+        with interruptible(GO_ON) as interruption, hold_run(workdir):
             return train(
                 config, mixture, workdir, stop_after=stop_after, start=start, after_checkpoint=after_checkpoint,
                 evaluators=evaluators, interruption=interruption, command=command,
@@ -141,6 +144,8 @@ def train(
         store.wait()
     return {
         **recorder.close(),
+        "step": done,
+        "tokens": done * config.batch_size * config.context,
         "parameters": count_parameters(program.state.params),
         "interrupted": interruption.requested if done < stop else None,
     }
@@ -186,9 +191,11 @@ def _run_steps(
             asked = any_process(interruption.requested is not None, now=done % config.log_every == 0)
             saves = is_last or asked or done % config.checkpoints.every == 0
             evaluates = bool(evaluators) and done % config.evaluators.every == 0
-            if saves or evaluates:
-                measure = functools.partial(evaluate, evaluators, done, to_stored(state)) if evaluates else None
-                recorder.fetch(progress, measure)
+            if evaluates:
+                with interruption.after(f"the evaluation of step {done}"):
+                    recorder.fetch(progress, functools.partial(evaluate, evaluators, done, to_stored(state)))
+            elif saves:
+                recorder.fetch(progress)
             if saves and recorder.in_a_row and not is_last:
                 _log.info("step %d was not finite; the next checkpoint is written after a step that is", done)
             elif saves:

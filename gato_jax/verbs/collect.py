@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices, interruptible
-from gato_jax.runtime.paths import as_path, require_local
+from gato_jax.runtime import Interruption, devices, interruptible
+from gato_jax.runtime.interruption import GO_ON
+from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
     from gato_jax import environments, episodes, experts, policy, rollouts
@@ -64,12 +66,11 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.seed, flag.episodes)
-    farewell = f"The finished episodes are kept in {flag.output}. Run the same command again to go on."
-    with interruptible(farewell) as interruption, interruption.at_once():
-        _record_all(flag)
+    with interruptible(GO_ON) as interruption, interruption.at_once():
+        _record_all(flag, interruption)
 
 
-def _record_all(flag: flags.FlagValues):
+def _record_all(flag: flags.FlagValues, interruption: Interruption):
     """Record the datasets of all tasks, and print and write the counts of each."""
     for name in flag.tasks:
         environments.require_runnable(name)
@@ -91,6 +92,7 @@ def _record_all(flag: flags.FlagValues):
         recording.require_writable(overwrite=flag.overwrite)
     goes_on = any(recording.is_begun for recording in recordings.values())
     report = {}
+    interruption.farewell = f"The finished episodes are kept in {flag.output}. {GO_ON}"
     for name, recording in recordings.items():
         kept = recording.is_finished and (goes_on or not flag.overwrite)
         directory = rollouts.record(
@@ -168,7 +170,7 @@ def _player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec]) -> _Pla
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = as_path(flag.policy)
+        path = require_agent("policy", flag.policy)
         devices.print_devices()
         decoding = read_decoding(flag)
         agent = policy.Agent.restore(path, decoding=decoding)

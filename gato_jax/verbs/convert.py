@@ -9,7 +9,8 @@ from typing import Any
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import interruptible
+from gato_jax.runtime import Interruption, interruptible
+from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_file_path, write_json
@@ -92,9 +93,8 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
         _propose_fields(flag)
         return
 
-    farewell = f"The finished shards are kept in {flag.output}. Run the same command again to go on."
-    with interruptible(farewell) as interruption, interruption.at_once():
-        _convert(flag, [f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)])
+    with interruptible(GO_ON) as interruption, interruption.at_once():
+        _convert(flag, [f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)], interruption)
 
 
 def _propose_fields(flag: flags.FlagValues):
@@ -114,12 +114,13 @@ def _propose_fields(flag: flags.FlagValues):
     print(f"fields: {file}, measured on {proposal.measured}. Check them, then convert with --fields={file}.")
 
 
-def _convert(flag: flags.FlagValues, beam_options: list[str]):
+def _convert(flag: flags.FlagValues, beam_options: list[str], interruption: Interruption):
     """Convert the recordings of the flags, and print and write what became of them."""
     selector = None if flag.select is None else embodiments.EmbodimentSelector.parse(flag.select)
     fields = None if flag.fields is None else sources.Fields.read(flag.fields)
     opened = sources.open_splits(flag.source, flag.splits, fields=fields)
     readers = [*opened.readers]
+    interruption.farewell = f"The finished shards are kept in {flag.output}. {GO_ON}"
     try:
         result = conversion.convert(
             readers,

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices, interruptible
+from gato_jax.runtime import Interruption, devices, interruptible
+from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.decoding import define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.runs import require_run
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy
@@ -53,17 +55,14 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
     parse_flags(flag, argv, required=("workdir",))
-    workdir = as_path(flag.workdir)
-    if workdir.is_file():
-        raise UsageError(f"--workdir={workdir} is a file, expected the folder of a run. Name a folder.")
+    workdir = require_run("workdir", flag.workdir)
     path = as_path(flag.json or workdir / "results.json")
-    farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. Run the same command again to go on."
-    with interruptible(farewell) as interruption, interruption.at_once():
+    with interruptible(GO_ON) as interruption, interruption.at_once():
         _log.info("evaluate: loading the agent of %s", workdir)
-        _evaluate(flag, workdir, path)
+        _evaluate(flag, workdir, path, interruption)
 
 
-def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path):
+def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path, interruption: Interruption):
     """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
     available = len(environments.EVALUATION_SEEDS)
     if flag.episodes > available:
@@ -75,6 +74,7 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path)
     tasks = agent_results.playable_tasks(agent, flag.tasks)
     _log.info("evaluate: step %d, %d episodes of each of %d tasks", agent.step, flag.episodes, len(tasks))
     with evaluation.evaluation_lock(workdir), evaluation.ScoreJournal(workdir, played_by) as journal:
+        interruption.farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. {GO_ON}"
         references = evaluation.gather_references(
             tasks, workdir, measure_episodes=flag.reference_episodes if flag.measure_references else None
         )

@@ -13,6 +13,7 @@ from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import open_data, read_tokenization
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
+from gato_jax.verbs.runs import require_run
 
 with epy.lazy_imports():
     import jax
@@ -66,7 +67,7 @@ def _export_agent(flag: flags.FlagValues):
     """Write the params of the newest checkpoint of --workdir to the file --output, and print and write the counts.
 
     Raises:
-      UsageError: --workdir is missing, or --output is a folder or exists without --overwrite.
+      UsageError: --workdir is missing or no run, or --output is a folder or exists without --overwrite.
     """
     require(flag, "workdir")
     output = as_path(flag.output)
@@ -74,7 +75,8 @@ def _export_agent(flag: flags.FlagValues):
     if output.exists() and not flag.overwrite:
         raise UsageError(f"--output is {output}, which exists already. Name another file, or replace it (--overwrite).")
 
-    with contextlib.closing(checkpoints.CheckpointStore(as_path(flag.workdir), read_only=True)) as store:
+    workdir = require_run("workdir", flag.workdir)
+    with contextlib.closing(checkpoints.CheckpointStore(workdir, read_only=True)) as store:
         agent = store.restore_agent()
     checkpoints.export_params(agent, output, dtype=flag.dtype)
     counts = {

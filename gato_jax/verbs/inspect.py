@@ -14,6 +14,7 @@ from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.data import join_paths, open_data, read_tokenization
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import require_output_file, write_json
+from gato_jax.verbs.runs import require_folder
 
 with epy.lazy_imports():
     from gato_jax import batching, episodes, reports, training
@@ -69,10 +70,7 @@ def _rows_of_run(flag: flags.FlagValues, config: Any) -> list[reports.InspectedR
       UsageError: --workdir is missing or not a folder, or the run has no row --row.
     """
     require(flag, "workdir")
-    workdir = as_path(flag.workdir)
-    if not workdir.is_dir():
-        raise UsageError(f"--workdir is {workdir}, expected a folder. Name the folder of the run.")
-
+    workdir = require_folder("workdir", flag.workdir)
     run = training.TrainConfig.from_mapping(config, workdir)
     total = run.steps * run.batch_size
     if flag.row >= total:

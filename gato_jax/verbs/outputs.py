@@ -43,13 +43,6 @@ def require_output_file(path: pathlib.Path):
     require_file_path("output", path)
 
 
-def make_folder(path: str) -> pathlib.Path:
-    """Make a folder and its parents, unless they exist, and return its path."""
-    folder = as_path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def show_progress(items: Iterator[Any], **bar: Any) -> Generator[Any, None, None]:
     """Yield the items under a progress bar that appears when the first item is asked for.
 

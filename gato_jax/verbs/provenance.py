@@ -12,6 +12,7 @@ from gato_jax.verbs.data import open_data
 from gato_jax.verbs.data_report import measure_with_progress
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_output_file, write_json
+from gato_jax.verbs.runs import require_run
 
 with epy.lazy_imports():
     from gato_jax.reports import provenance as library
@@ -63,7 +64,7 @@ def provenance(flag: flags.FlagValues, argv: Sequence[str]):
 def _read(flag: flags.FlagValues) -> library.Lineage:
     """Return the lineage of the run --workdir, or else of the dataset --data, all of whose episodes are read."""
     if flag.workdir:
-        return library.run_lineage(as_path(flag.workdir))
+        return library.run_lineage(require_run("workdir", flag.workdir))
 
     reader = open_data(flag.data, flag.split)
     folder = as_path(flag.data.removeprefix("recorded:"))

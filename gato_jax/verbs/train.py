@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime import devices, sessions
+from gato_jax.runtime import devices, interruptible, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
-from gato_jax.verbs.outputs import make_folder, write_json
+from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
     import jax
@@ -33,34 +33,34 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     )
     define_on_damage(flag)
     parse_flags(flag, argv, required=("config", "workdir"))
-    config = training.TrainConfig.from_mapping(config_file.value, as_path(flag.workdir))
-    if config.distributed:
-        training.join_processes()
-    devices.print_devices()
-    planning.require_memory(config)
-    workdir = make_folder(flag.workdir)
+    workdir = as_path(flag.workdir)
     command = shlex.join(["gato", "train", *argv[1:]])
-    with training.hold_run(workdir, f"Go on with: {command}") as interruption:
-        with interruption.at_once():  # records that are made by then are kept
-            if flag.on_damage == "previous":
-                checkpoints.set_aside_damaged(workdir)
-            start = training.choose_start(config, workdir)
-            with training.first_process_first("records"):
-                mixture = training.open_run_mixture(config, workdir)
-                training.require_same_run(config, mixture, workdir)
+    with interruptible(f"Go on with: {command}") as interruption:
+        with interruption.at_once():  # while JAX is imported, too
+            config = training.TrainConfig.from_mapping(config_file.value, workdir)
+            if config.distributed:
+                training.join_processes()
+            devices.print_devices()
+            planning.require_memory(config)
+        with training.hold_run(workdir):
+            with interruption.at_once():  # records that are made by then are kept
+                if flag.on_damage == "previous":
+                    checkpoints.set_aside_damaged(workdir)
+                start = training.choose_start(config, workdir)
+                with training.first_process_first("records"):
+                    mixture = training.open_run_mixture(config, workdir)
+                    training.require_same_run(config, mixture, workdir)
+                planning.require_memory(config, mixture)
+                evaluators = training_evaluators.open_evaluators(config, mixture, workdir)
                 if not jax.process_index():
                     write_json(workdir / "data.json", provenance.describe_data(mixture))
-            planning.require_memory(config, mixture)
-            if not jax.process_index():
-                sessions.record_session(workdir, argv, devices.describe_devices())
-            evaluators = training_evaluators.open_evaluators(config, mixture, workdir)
-        metrics = training.train(
-            config, mixture, workdir, stop_after=flag.stop_after, start=start, evaluators=evaluators,
-            interruption=interruption, command=command,
-        )  # fmt: skip
+                    sessions.record_session(workdir, argv, devices.describe_devices())
+            metrics = training.train(
+                config, mixture, workdir, stop_after=flag.stop_after, start=start, evaluators=evaluators,
+                interruption=interruption, command=command,
+            )  # fmt: skip
     write_json(flag.json, {name: metrics.get(name) for name in RESULT})
     loss = f", loss {metrics['loss']:.4f}" if "loss" in metrics else ""
-    reached = f"trained to step {metrics['step']}{loss}" if "step" in metrics else "stopped early"
-    print(f"{reached}; run in {workdir}")
+    print(f"trained to step {metrics['step']}{loss}; run in {workdir}")
     if metrics["interrupted"]:
         print(f"ended by {metrics['interrupted']} with a checkpoint of the last step. Go on with: {command}")

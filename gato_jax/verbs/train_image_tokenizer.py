@@ -8,6 +8,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices, interruptible, writer_lock
+from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.data import join_paths, open_data
 from gato_jax.verbs.flags import parse_flags
@@ -48,8 +49,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
     config = vqvae.ImageTokenizerConfig(side=flag.side, grid=flag.grid, codes=flag.codes, channels=flag.channels)
     devices.print_devices()
     output = require_local(flag.output, "--output", "Write to a disk, then copy the folder to the bucket.")
-    go_on = "Run the same command again to go on."
-    with interruptible(go_on) as interruption, writer_lock(output):
+    with interruptible(GO_ON) as interruption, writer_lock(output):
         with interruption.at_once():  # nothing is lost before the first step
             readers = [open_data(path) for path in join_paths(flag.data)]
             images = image_samples.sample_images(readers, flag.images, _episodes_with_progress)
@@ -58,7 +58,7 @@ def train_image_tokenizer(flag: flags.FlagValues, argv: Sequence[str]):
             steps=flag.steps, batch_size=flag.batch_size, learning_rate=flag.learning_rate, seed=flag.seed,
         )  # fmt: skip
     if metrics is None:
-        print(f"ended by {interruption.requested} with a checkpoint of the last step in {output}. {go_on}")
+        print(f"ended by {interruption.requested} with a checkpoint of the last step in {output}. {GO_ON}")
         return
     tokenizer = image_tokenizer.ImageTokenizer.load(output)
     reconstructions.write_reconstructions(tokenizer, images, output / "reconstructions.png")

@@ -54,7 +54,7 @@ def test_its_data_are_trained_on_and_looked_at(run, own_cache):
         ),
         (["train", *tiny("s3://made/run")], "--workdir is s3://made/run, expected a folder or an address gs://"),
         (["report", "--workdir=ftp://made/run"], "ftp://made/run: scheme is ftp://, expected one of gs://"),
-        (["report", "--workdir=gs://made/none"], "gs://made/none is not a folder"),
+        (["report", "--workdir=gs://made/none"], "gs://made/none, expected the folder of a run. It does not exist"),
     ],
 )
 def test_what_cannot_be_is_one_line(command, said, bucket):

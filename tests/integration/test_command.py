@@ -195,10 +195,11 @@ def test_a_reader_that_has_enough_is_no_error():
         (["train", "--workdir={tmp}", TINY, "--config.model.hidden=33"], "hidden is 33, expected a positive multiple"),
         (["train", "--workdir={tmp}", TINY, "--stop_after=0"], "--stop_after=0: 0 is not a positive integer"),
         (["train", "--workdir={tmp}", TINY, "loose"], "unexpected 'loose'; everything is a flag, --name=value"),
+        (["train", "--workdir={tmp}/new/run", TINY], "no dataset; record one with `gato collect`"),
         (["evaluate", "--workdir={tmp}", "--temperature=-1"], "--temperature=-1: -1.0 is not a non-negative number"),
         (["evaluate", "--workdir={tmp}", "--episodes=0"], "--episodes=0: 0 is not a positive integer"),
-        (["evaluate", "--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
-        (["report", "--workdir={tmp}/none"], "{tmp}/none is not a folder. Name the folder of a finished run"),
+        (["evaluate", "--workdir={tmp}/none"], "{tmp}/none, expected the folder of a run. It does not exist"),
+        (["report", "--workdir={tmp}/none"], "{tmp}/none, expected the folder of a run. It does not exist"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_one_line(words, said, tmp_path):

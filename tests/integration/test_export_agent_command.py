@@ -111,7 +111,10 @@ DATA = ["--data={run}/data", "--format=parquet", "--output={tmp}/out"]
             [*AGENT[:2], f"--output={CONFIG}/a.safetensors"],
             f"{CONFIG} is a file, expected a folder. Name another folder",
         ),
-        (["--workdir={tmp}", *AGENT[1:]], "no checkpoints in {tmp}; train there first, or name another --workdir"),
+        (
+            ["--workdir={tmp}", *AGENT[1:]],
+            "expected the folder of a run. It holds no checkpoints. Train there first, or name another one",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(words, said, trained, tmp_path):

@@ -62,7 +62,7 @@ def test_several_datasets_take_turns(workdir, tmp_path):
         (["--data={run}/data"], "--output is missing"),
         (["--output={tmp}/p.html"], "--data is missing. Name datasets, or a run with --config and --workdir"),
         (["--output={tmp}/p.html", f"--config={CONFIG}"], "--workdir is missing"),
-        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={tmp}/none"], "is {tmp}/none, expected a folder"),
+        (["--output={tmp}/p.html", f"--config={CONFIG}", "--workdir={tmp}/none"], "{tmp}/none, expected the folder"),
         (["--output={tmp}/p.html", "--data={run}/none"], "{run}/none: no dataset"),
         (["--output={tmp}/p.html", "--data=recoded:x"], "unknown kind 'recoded'; did you mean 'recorded'?"),
         (["--output={tmp}", "--data={run}/data"], "--output is {tmp}, a folder, expected a file. Name a file"),

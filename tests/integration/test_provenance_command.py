@@ -117,7 +117,7 @@ def test_an_agent_s_record_has_the_conversion_of_its_data_even_where_the_folder_
     [
         ([], "Expected one of --data and --workdir. Name"),
         (["--data={data}", "--workdir=x"], "Expected one of --data and --workdir. Name"),
-        (["--workdir={tmp}/none"], "no checkpoints in {tmp}/none; train there first"),
+        (["--workdir={tmp}/none"], "--workdir is {tmp}/none, expected the folder of a run. It does not exist"),
         (["--data={tmp}/none"], "{tmp}/none: no dataset"), (["--data={data}", "--format=xml"], "format"),
     ],
 )  # fmt: skip

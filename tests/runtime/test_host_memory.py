@@ -1,5 +1,6 @@
 """Huge pages: asked for once, on a CPU alone, and never against the user's own settings."""
 
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ def useful(monkeypatch, tmp_path):
 
 def test_the_same_command_is_started_once_more(useful, monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "gato_jax.cli", "train", "--config=a b.py"])
+    monkeypatch.setattr(sys, "argv", ["cli.py", "train", "--config=a b.py"])
     monkeypatch.setenv(host_memory.VARIABLE, "")  # restored after the test
     monkeypatch.delenv(host_memory.VARIABLE)
     started = []
@@ -28,6 +30,10 @@ def test_the_same_command_is_started_once_more(useful, monkeypatch):
     words = [sys.executable, "-m", "gato_jax.cli", "train", "--config=a b.py"]
     assert started == [(sys.executable, words)]
     assert host_memory.os.environ[host_memory.VARIABLE] == "glibc.malloc.hugetlb=1"
+    host_memory.restart_with_huge_pages(lambda *words: started.append(words))
+    assert len(started) == 1
+    monkeypatch.delenv(host_memory.VARIABLE)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "server"])  # a fork of it, with words of its own
     host_memory.restart_with_huge_pages(lambda *words: started.append(words))
     assert len(started) == 1
 
@@ -55,5 +61,7 @@ def test_a_real_process_starts_again_and_keeps_its_words(useful):
         "host_memory.restart_with_huge_pages()\n"
         "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, "--a=b c"], capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != host_memory.VARIABLE}
+    command = [sys.executable, "-c", code, "--a=b c"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout == "glibc.malloc.hugetlb=1 ['--a=b c']\n", done.stderr

@@ -24,6 +24,9 @@ IN_C = """with interruption.at_once():
         hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"""
 NEVER = "print('ready', flush=True)\n    time.sleep(60)"
 SLOWLY = "print('ready', flush=True)\n    time.sleep(0.5)"
+LONG = """with interruption.after("the evaluation of step 3"):
+        print('ready', flush=True)
+        time.sleep(0.5)"""
 NESTED = """interruption.farewell = "So far 3."
     with interruption.at_once():
         with interruption.at_once(): pass
@@ -64,6 +67,12 @@ def test_a_second_signal_ends_a_job_that_does_not_reach_a_safe_point():
 def test_a_signal_that_comes_twice_at_once_is_one_request():
     """GNU timeout and batch systems send it to the process and to its group."""
     assert _signalled(SLOWLY, signal.SIGTERM, signal.SIGTERM, pause=0.1) == (0, "saved after SIGTERM\n", "")
+
+
+def test_a_job_says_what_it_finishes_first():
+    status, out, err = _signalled(LONG, signal.SIGTERM)
+    assert (status, out) == (0, "saved after SIGTERM\n")
+    assert err == "\nSIGTERM: the evaluation of step 3 is finished first. A second signal ends the process at once.\n"
 
 
 def test_an_end_at_once_keeps_what_was_printed_and_says_the_newest_farewell():

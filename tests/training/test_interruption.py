@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 
@@ -15,40 +17,84 @@ from tests.listening import listening
 from tests.warm_python import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
-IN_TIME = 300  # seconds within which a process has to get somewhere
+IN_TIME = 1500  # seconds within which a process has to get somewhere, even on a machine that does much else
+COMPILES, COMPILED = "compiling the training step", "compiled the training step"
 
 
-TWO_DEVICES = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
-
-
-def start(*arguments: object, XLA_FLAGS: str = TWO_DEVICES, **environment: str) -> WarmProcess | subprocess.Popen:
+class Run:
     """A run in a process that hears SIGINT, even where these tests ignore it because they run in the background.
 
-    It has JAX imported, unless its environment has variables that JAX reads while it is imported.
+    Args:
+      data: Folder of token records.
+      workdir: Folder of the run.
+      steps: Number of steps.
+      devices: Number of devices; on the eight of these tests, a run of small steps mostly waits.
+      warm: Whether the process begins with JAX imported, which takes several seconds otherwise.
+      **environment: Variables of a process that is not warm.
     """
-    command = ["-m", "tests.training.made_run", *arguments]
-    env = {**os.environ, "XLA_FLAGS": XLA_FLAGS, **environment}
-    if not environment:
-        return WarmProcess(command, env=env, text=False)
-    return subprocess.Popen(listening(*command), cwd=ROOT, stderr=subprocess.PIPE, env=env)
 
+    def __init__(
+        self, data: pathlib.Path, workdir: pathlib.Path, steps: int = 30, devices: int = 1, *, warm: bool = True,
+        **environment: str,
+    ):  # fmt: skip
+        self.checkpoints = workdir / "checkpoints"
+        command = ["-m", "tests.training.run_process", data, workdir, steps]
+        flags = re.sub("(?<=device_count=)[0-9]+", str(devices), os.environ["XLA_FLAGS"])
+        env = {**os.environ, "XLA_FLAGS": flags, **environment}
+        if warm:
+            self._process = WarmProcess(command, env=env, text=False)
+        else:
+            self._process = subprocess.Popen(listening(*command), cwd=ROOT, stderr=subprocess.PIPE, env=env)
+        self._heard = b""
+        self._reader = threading.Thread(target=self._hear, daemon=True)
+        self._reader.start()
+        self.wait_until(lambda: "ready" in self.said)
 
-def interrupt(process: WarmProcess | subprocess.Popen, number: int, when: Callable[[], bool]) -> str:
-    """Send a signal as soon as a condition holds, and return what the process said after it has ended."""
-    deadline = time.monotonic() + IN_TIME
-    try:
-        while not when():
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]
+    @property
+    def said(self) -> str:
+        return self._heard.decode(errors="replace")
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def wait_until(self, holds: Callable[[], bool]):
+        """Wait until a condition holds or the process ends."""
+        deadline = time.monotonic() + IN_TIME
+        while not holds() and not self.has_ended:
+            if time.monotonic() > deadline:
+                self._process.kill()
+                pytest.fail(self.said[-2000:])
             time.sleep(0.005)
-    finally:
-        process.send_signal(number)
-        said = process.communicate(timeout=IN_TIME)[1].decode()
-    return said
+
+    def seconds_until(self, text: str) -> float:
+        """Wait until the process says something, and return how long that took."""
+        began = time.monotonic()
+        self.wait_until(lambda: text in self.said)
+        return time.monotonic() - began
+
+    def interrupt(self, number: int) -> int:
+        """Send a signal and return the status of the process after its end."""
+        self._process.send_signal(number)
+        return self.finish()
+
+    def finish(self) -> int:
+        try:
+            status = self._process.wait(IN_TIME)
+            self._reader.join(IN_TIME)
+            return status
+        finally:
+            self._process.kill()
+
+    def _hear(self):
+        assert self._process.stderr
+        with self._process.stderr as stream:
+            while said := os.read(stream.fileno(), 1 << 16):
+                self._heard += said
 
 
-def finish(process: WarmProcess | subprocess.Popen):
-    said = process.communicate(timeout=IN_TIME)[1].decode()
-    assert process.returncode == 0, said[-2000:]
+def finish(run: Run):
+    assert run.finish() == 0, run.said[-2000:]
 
 
 def metrics_of(workdir: pathlib.Path) -> list[dict]:
@@ -59,53 +105,60 @@ def metrics_of(workdir: pathlib.Path) -> list[dict]:
 
 def test_a_run_that_is_ended_and_killed_goes_on_with_the_same_numbers(data, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    finish(start(data, straight, 40))
+    finish(Run(data, straight, 40))
 
-    first = start(data, broken, 40)
-    said = interrupt(first, signal.SIGTERM, lambda: (broken / "checkpoints" / "10").exists())
-    assert first.returncode == 0 and "SIGTERM: saving step" in said and "Traceback" not in said
+    first = Run(data, broken, 40)
+    first.wait_until((broken / "checkpoints" / "10").exists)
+    assert first.interrupt(signal.SIGTERM) == 0
+    assert "SIGTERM: saving step" in first.said and "Traceback" not in first.said
     saved = max(int(path.name) for path in (broken / "checkpoints").iterdir())
     assert metrics_of(broken)[-1]["step"] == saved // 5 * 5
-    second = start(data, broken, 40)
-    interrupt(second, signal.SIGKILL, lambda: (broken / "checkpoints" / str(saved // 10 * 10 + 10)).exists())
-    finish(start(data, broken, 40))
+    second = Run(data, broken, 40)
+    second.wait_until((broken / "checkpoints" / str(saved // 10 * 10 + 10)).exists)
+    second.interrupt(signal.SIGKILL)
+    finish(Run(data, broken, 40))
     assert metrics_of(broken) == metrics_of(straight)
 
 
-def test_a_signal_during_compilation_ends_the_run_at_once(data, tmp_path):
-    process = start(data, tmp_path / "run", JAX_ENABLE_COMPILATION_CACHE="false")
-    assert process.stderr
-    said = b""
-    while b"compiling the training step" not in said:
-        assert (line := process.stderr.readline()), said
-        said += line
-    said = interrupt(process, signal.SIGINT, lambda: True)
-    assert process.returncode == 0 and "SIGINT: ended at once. Run the same command again to go on." in said
+@pytest.mark.parametrize("moment", ["ready", COMPILES])
+def test_a_signal_before_the_first_step_ends_the_run_at_once(data, tmp_path, moment):
+    """It comes while libraries are imported, or while the program is compiled."""
+    run = Run(data, tmp_path / "run", warm=False, JAX_ENABLE_COMPILATION_CACHE="false")
+    run.wait_until(lambda: moment in run.said)
+    assert run.interrupt(signal.SIGINT) == 0
+    assert "SIGINT: ended at once. Run the same command again to go on." in run.said and "Traceback" not in run.said
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("devices", [1, 8])
 def test_thirty_signals_at_random_moments_change_no_digit(data, tmp_path, devices):
-    """The moments are anywhere from the start of a process to a twelfth of the run, in compilation and saves too."""
-    straight, broken, steps = tmp_path / "straight", tmp_path / "broken", 240
-    settings = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    """The moments are in imports, in compilation, in a twelfth of the steps and while a checkpoint is written."""
+    straight, broken, steps = tmp_path / "straight", tmp_path / "broken", 120
+    run = Run(data, straight, steps, devices, warm=False)
+    imports, compilation = run.seconds_until(COMPILES), run.seconds_until(COMPILED)
     began = time.monotonic()
-    process = start(data, straight, steps, **settings)
-    while not (straight / "checkpoints" / "10").exists() and process.poll() is None:
-        time.sleep(0.01)
-    until_checkpoint = time.monotonic() - began
-    finish(process)
-    latest = until_checkpoint + (time.monotonic() - began - until_checkpoint) / 12
+    finish(run)
+    some_steps = (time.monotonic() - began) / 12
 
     choose = random.Random(devices)
-    for _ in range(30):
+    phases = ["imports"] * 5 + ["compilation"] * 7 + ["steps"] * 10 + ["save"] * 8
+    choose.shuffle(phases)
+    for phase in phases:
         number = choose.choice([signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-        moment = time.monotonic() + choose.uniform(0, latest)
-        process = start(data, broken, steps, **settings)
-        said = interrupt(process, number, lambda: time.monotonic() > moment or process.poll() is not None)  # noqa: B023
-        heeds = "compiling" in said and number != signal.SIGKILL
-        assert process.returncode == 0 or not heeds, said[-2000:]  # Python itself ends the imports, in several ways
-    finish(start(data, broken, steps, **settings))
+        run = Run(data, broken, steps, devices, warm=phase != "imports")
+        if phase != "imports":
+            run.seconds_until(COMPILES if phase == "compilation" else COMPILED)
+        if phase == "save":
+            run.wait_until(lambda: any(run.checkpoints.glob("*.orbax-checkpoint-tmp")))  # noqa: B023
+        longest = {"imports": imports, "compilation": compilation, "steps": some_steps, "save": 0.05}[phase]
+        moment = time.monotonic() + choose.uniform(0, longest)
+        run.wait_until(lambda: time.monotonic() > moment)  # noqa: B023
+        in_time = not run.has_ended and not (run.checkpoints / str(steps)).exists()
+        status = run.interrupt(number)
+        print(phase, signal.Signals(number).name, status, sorted(path.name for path in run.checkpoints.glob("*")))
+        assert not in_time or status == (-number if number == signal.SIGKILL else 0), run.said[-2000:]
+        assert "Traceback" not in run.said, run.said[-2000:]
+    finish(Run(data, broken, steps, devices))
     assert metrics_of(broken) == metrics_of(straight)

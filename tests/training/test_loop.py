@@ -25,7 +25,7 @@ from gato_jax.batching import write_records
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError, set_aside_damaged
 from gato_jax.model import ComputeConfig
 from gato_jax.reports.inspection import inspect_row
-from gato_jax.runtime import FolderInUseError
+from gato_jax.runtime import FolderInUseError, interruptible
 from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import ContractError, Tokenization
 from gato_jax.training import (
@@ -225,7 +225,7 @@ def hears_sigint():
 def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: int):
     """Train in this process, which gets a signal after step `at` and heeds it after the next one."""
     steps = itertools.count(CheckpointStore(workdir).latest_step() or 0)
-    with hold_run(workdir) as interruption, monkeypatch.context() as patch:
+    with interruptible("") as interruption, hold_run(workdir), monkeypatch.context() as patch:
 
         def ask(value, *, now):
             if next(steps) + 1 == at:
@@ -246,7 +246,7 @@ def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_
     train(config, mixture, tmp_path / "straight")
     for at, number in ((6, signal.SIGTERM), (8, signal.SIGINT), (12, signal.SIGTERM)):
         result = train_until_signal(config, mixture, tmp_path / "run", monkeypatch, at, number)
-        assert result["interrupted"] == signal.Signals(number).name
+        assert (result["interrupted"], result["step"]) == (signal.Signals(number).name, at + 1)
         assert CheckpointStore(tmp_path / "run", read_only=True).latest_step() == at + 1
     assert train(config, mixture, tmp_path / "run")["interrupted"] is None
     assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "straight")
