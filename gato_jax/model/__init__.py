@@ -21,6 +21,7 @@ with epy.lazy_api_imports(globals()):
     )
     from gato_jax.model.kernels import KernelError, require_platform, require_room, save_attention
     from gato_jax.model.sizes import published_config
+    from gato_jax.model.stacking import is_stacked, stack_blocks, unstack_blocks
 
 __all__ = [
     "ComputeConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "graphdef",
     "initialise",
     "is_frozen",
+    "is_stacked",
     "mesh_axes",
     "param_axes",
     "param_path",
@@ -42,4 +44,6 @@ __all__ = [
     "require_platform",
     "require_room",
     "save_attention",
+    "stack_blocks",
+    "unstack_blocks",
 ]

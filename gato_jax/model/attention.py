@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.model.axes import constrain, platform
 from gato_jax.model.config import ComputeConfig, ModelConfig
-from gato_jax.model.einsum import einsum_f32
+from gato_jax.model.einsum import add_bias, einsum_f32, project
 from gato_jax.model.kernels import MASKED, RelativePosition, attend
 from gato_jax.model.kernels.operands import BY_ROW_AND_HEAD
 
@@ -81,9 +82,12 @@ class Attention(nnx.Module):
             query, keys = apply_rope(query, position), apply_rope(keys, position)
         else:
             biases = self.content_bias[...], self.position_bias[...]
-            relative = RelativePosition(*biases, self._keys_of(sinusoid(length, x.shape[-1])[::-1]))
+            table = sinusoid(length, x.shape[-1])[::-1]
+            # A product with float32 operands rounds them on a TPU. Without a barrier, their gradient would be rounded
+            # before it is summed over devices.
+            relative = RelativePosition(*biases, jax.lax.optimization_barrier(self._keys_of(table, jnp.float32)))
         heads = attend(compute, query, keys, values, segment_ids, relative)
-        return jnp.einsum("BTNH,NHD->BTD", heads, self.out[...]) + self.out_bias[...][None, None]
+        return add_bias(project("BTNH,NHD->BTD", heads, self.out[...]), self.out_bias[...])
 
     def decode(
         self,
@@ -129,14 +133,21 @@ class Attention(nnx.Module):
         return KeysValues(apply_rope(keys, position[:, None]) if self.position == "rope" else keys, values)
 
     def relative_keys(self, distances: int) -> Float[Array, "N R H"] | None:
-        """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope."""
+        """Return the keys r_d of the distances d = 0, ..., distances - 1, in ascending order, or None with rope.
+
+        They are less r_0 (see `_keys_of`) and have the dtype of the params.
+        """
         if self.position == "rope":
             return None
-        return self._keys_of(sinusoid(distances, self.relative.shape[0]))
+        return self._keys_of(sinusoid(distances, self.relative.shape[0]), self.relative.dtype)
 
-    def _keys_of(self, table: Float[np.ndarray, "R D"]) -> Float[Array, "N R H"]:
-        """Return the keys of the distances whose embeddings are the rows of `table`."""
-        return jnp.einsum("RD,DNH->NRH", jnp.asarray(table, self.relative.dtype), self.relative[...])
+    def _keys_of(self, table: Float[np.ndarray, "R D"], dtype: DTypeLike) -> Float[Array, "N R H"]:
+        """Return r_d - r_0 for the distances d whose embeddings are the rows of `table`.
+
+        Without r_0, all scores of a query move by the same amount, and their softmax is the same. What is left is the
+        part that depends on the distance; in 16 bits it is not rounded beside a larger part that does not.
+        """
+        return project("RD,DNH->NRH", jnp.asarray(table - sinusoid(1, table.shape[1]), dtype), self.relative[...])
 
     def _queries_keys_values(self, x: Float[Array, "B T D"]):
         """Return queries, keys and values, three arrays (B, T, N, H).
@@ -146,8 +157,8 @@ class Attention(nnx.Module):
         """
         weights = self.query[...], self.key[...], self.value[...]
         if platform() == "cpu":
-            return tuple(constrain(jnp.einsum("BTD,DNH->BTNH", x, weight), *BY_ROW_AND_HEAD) for weight in weights)
-        joined = jnp.einsum("BTD,DCNH->BTCNH", x, jnp.stack(weights, axis=1))
+            return tuple(constrain(project("BTD,DNH->BTNH", x, weight), *BY_ROW_AND_HEAD) for weight in weights)
+        joined = project("BTD,DCNH->BTCNH", x, jnp.stack(weights, axis=1))
         joined = constrain(joined, "batch", None, None, "heads", None)
         return joined[:, :, 0], joined[:, :, 1], joined[:, :, 2]
 
@@ -160,16 +171,17 @@ class Attention(nnx.Module):
         scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
         if self.position == "rope":
             return apply_rope(query, position[:, None]) * scale, None
-        return tuple((query + bias[...][None, :, None]) * scale for bias in (self.content_bias, self.position_bias))
+        return tuple(add_bias(query, bias[:, None]) * scale for bias in (self.content_bias, self.position_bias))
 
     def _project(self, x, weight):
         # Transposed afterwards, because XLA would transpose the weights to have the heads first, in each call.
-        return constrain(jnp.einsum("BTD,DNH->BTNH", x, weight[...]).swapaxes(1, 2), "batch", "heads", None, None)
+        return constrain(project("BTD,DNH->BTNH", x, weight[...]).swapaxes(1, 2), "batch", "heads", None, None)
 
     def _project_out(self, heads):
         # Reshaped, because XLA would transpose the weights to match the order of the heads, in each call.
         joined = heads.swapaxes(1, 2).reshape(heads.shape[0], heads.shape[2], -1)
-        return joined @ self.out[...].reshape(-1, self.out.shape[-1]) + self.out_bias[...][None, None]
+        out = self.out[...].reshape(-1, self.out.shape[-1])
+        return add_bias(project("BTF,FD->BTD", joined, out), self.out_bias[...])
 
 
 def apply_rope(x: Float[Array, "*rest H"], position: Int[Array, "*#rest"]) -> Float[Array, "*rest H"]:

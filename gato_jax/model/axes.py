@@ -9,6 +9,8 @@ from __future__ import annotations
 import jax
 from jax.sharding import PartitionSpec as P
 
+from gato_jax.model.stacking import is_stacked
+
 RULES: dict[str, str | tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "embed": "fsdp",
@@ -49,6 +51,8 @@ def mesh_axes(*names: str | None) -> P:
 def param_axes(path: str, ndim: int) -> P:
     """Return the partition spec of a param, or of an optimizer moment of it; params not in the table are replicated.
 
+    The first axis of stacked params, that of the layers, is not sharded.
+
     Args:
       path: names on the way to the param, joined by dots, as `param_path` returns them; the last two decide.
       ndim: number of axes of the param.
@@ -57,7 +61,9 @@ def param_axes(path: str, ndim: int) -> P:
       ValueError: the table has another number of axes for the param.
     """
     ending = ".".join(path.split(".")[-2:])
-    names = _PARAMS.get(ending, (None,) * ndim)
+    names = _PARAMS.get(ending, (None,) * (ndim - is_stacked(path)))
+    if is_stacked(path):
+        names = (None, *names)
     if len(names) != ndim:
         raise ValueError(f"param_axes: {path} has {ndim} axes, expected {len(names)} ({names}). Correct _PARAMS.")
     return mesh_axes(*names)

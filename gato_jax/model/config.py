@@ -95,9 +95,10 @@ class ComputeConfig:
       triton_block: number of positions of a block of `triton`.
       triton_warps: number of warps that compute a block.
       triton_stages: number of blocks of keys that are loaded ahead, the current one included.
-      remat: what the backward pass computes again: `none`; `dots`, all but the matrix products; `full`, whole blocks.
-      scan: True to compile one block for all layers, which saves minutes of compilation and costs a copy of the params
-        in `dtype`.
+      remat: what the backward pass computes again: `none`; `dots`, all but matrix products and attention; `attention`,
+        all but attention; `full`, whole blocks.
+      scan: True to compile one block for all layers, which saves minutes of compilation, and to stack their params in
+        the state of training. All that a block saves for its backward pass is copied into stacks, too.
       accumulate: number of microbatches that a step computes one after the other.
       loss_chunk: number of targets of each device whose logits are held at a time. On a CPU, models of a width up to
         256 hold at most 128, whose logits stay in its cache.
@@ -114,7 +115,7 @@ class ComputeConfig:
     triton_block: Literal[16, 32, 64, 128] = 64
     triton_warps: Literal[4, 8] = 8
     triton_stages: Literal[1, 2, 3] = 2
-    remat: Literal["none", "dots", "full"] = "none"
+    remat: Literal["none", "dots", "attention", "full"] = "none"
     scan: bool = False
     accumulate: PositiveInt = 1
     loss_chunk: PositiveInt = 2048

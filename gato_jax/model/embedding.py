@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
-from gato_jax.model.einsum import einsum_f32
-from gato_jax.model.layers import GroupNorm
+from gato_jax.model.einsum import add_bias, einsum_f32, project
+from gato_jax.model.layers import Conv, GroupNorm
 from gato_jax.model.resnet import ResNet50Trunk
 from gato_jax.tokenization.codecs.image import PATCH_POSITIONS
 
@@ -30,7 +31,7 @@ class PatchBlock(nnx.Module):
         side = config.tokenization.patch // stride
 
         def conv(inputs, kernel, strides=1):
-            return nnx.Conv(inputs, channels, (kernel, kernel), strides, padding="SAME", rngs=rngs)
+            return Conv(inputs, channels, kernel, strides, rngs=rngs)
 
         self.stem = conv(3, max(stride, 3), stride)
         self.norm_1 = GroupNorm(channels, rngs)
@@ -41,14 +42,17 @@ class PatchBlock(nnx.Module):
         self.out[...] = self.out[...] * self.out.shape[0] ** -0.5
         self.out_bias = nnx.Param(jnp.zeros(config.width))
 
-    def __call__(self, patches: UInt8[Array, "P p p C"]) -> Float[Array, "P D"]:
-        """Embed RGB patches of side p; pixels are scaled to [-1, 1] and divided by sqrt(p) (section 2.1)."""
+    def __call__(self, patches: UInt8[Array, "P p p C"], dtype: DTypeLike | None = None) -> Float[Array, "P D"]:
+        """Embed RGB patches of side p, computed in `dtype`, None for that of the params.
+
+        Pixels are scaled to [-1, 1] and divided by sqrt(p) (section 2.1).
+        """
         side = patches.shape[1]
         pixels = (patches.astype(jnp.float32) / 127.5 - 1) / np.float32(np.sqrt(side))
-        x = self.stem(pixels.astype(self.out.dtype))
+        x = self.stem(pixels.astype(dtype or self.out.dtype))
         y = self.conv_1(nnx.gelu(self.norm_1(x)))
         y = self.conv_2(nnx.gelu(self.norm_2(y)))
-        return (x + y).reshape(len(patches), -1) @ self.out[...] + self.out_bias[...][None]
+        return add_bias(project("PF,FD->PD", (x + y).reshape(len(patches), -1), self.out[...]), self.out_bias[...])
 
 
 class Embedding(nnx.Module):
@@ -77,8 +81,12 @@ class Embedding(nnx.Module):
         patch_slots: Int[Array, "G P"],
         patch_intervals: Int[Array, "G P 4"],
         keys: Key[Array, " B"] | None = None,
+        dtype: DTypeLike | None = None,
     ) -> Float[Array, "B T D"]:
         """Embed all positions of a batch.
+
+        Vectors are looked up and added in float32, and their sum is rounded: the gradient of a row of a table is a sum
+        over all positions that look it up, thousands for a separator or an action, and is summed in float32.
 
         A pool holds the patches of the rows of one device in one microbatch. The device embeds these patches and puts
         them into place without communication.
@@ -93,22 +101,31 @@ class Embedding(nnx.Module):
             image.
           keys: one key for each row in training, to draw the position of each patch from its intervals; None in
             evaluation, to use the mean, rounded (appendix C.3).
+          dtype: dtype of the result and of the patch embedding; None for that of the params.
         """
-        vectors = self.tokens[token_ids]
+        dtype = dtype or self.tokens.dtype
+        vectors = _look_up(self.tokens, token_ids)
         pools, count = patch_slots.shape
         if count:
             uniform = None if keys is None else _uniform_of_patches(keys, token_ids.shape[1], patch_slots)
             rows, columns = patch_position(patch_intervals, uniform)
-            embedded = self.patch(patches.reshape(pools * count, *patches.shape[2:])).reshape(pools, count, -1)
-            embedded = constrain(embedded + self.row[rows] + self.column[columns], "batch", None, None)
+            embedded = self.patch(patches.reshape(pools * count, *patches.shape[2:]), dtype).astype(jnp.float32)
+            embedded = embedded.reshape(pools, count, -1) + _look_up(self.row, rows) + _look_up(self.column, columns)
+            embedded = constrain(embedded, "batch", None, None)
             pooled = constrain(vectors.reshape(pools, -1, vectors.shape[-1]), "batch", None, None)
             scatter = jax.vmap(lambda into, slots, values: into.at[slots].set(values, mode="drop"))
             vectors = scatter(pooled, patch_slots, embedded).reshape(vectors.shape)
-        return constrain(vectors + self.local[local_position], "batch", None, None)
+        vectors += _look_up(self.local, local_position)
+        return constrain(vectors.astype(dtype), "batch", None, None)
 
     def attend(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
         """Return unmasked float32 logits over the padded vocabulary: hidden vectors by the transposed token table."""
         return einsum_f32("...D,VD->...V", hidden, self.tokens[...])
+
+
+def _look_up(table: nnx.Param, index: Int[Array, "*rest"]) -> Float[Array, "*rest D"]:
+    """Return rows of a table in float32, so that the gradient of the table is summed in float32."""
+    return table[index].astype(jnp.float32)
 
 
 def _uniform_of_patches(keys: Key[Array, " B"], length: int, slots: Int[Array, "G P"]) -> Float[Array, "G P 2"]:

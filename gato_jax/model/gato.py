@@ -17,10 +17,16 @@ from gato_jax.model.attention import Attention
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ComputeConfig, ModelConfig
 from gato_jax.model.embedding import Embedding
+from gato_jax.model.kernels import save_attention
 from gato_jax.model.layers import FeedForward, LayerNorm, drop_path, dropout
 
 _DEFAULT_COMPUTE = ComputeConfig()
-_REMAT = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+_DOTS = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+_REMAT = {
+    "dots": jax.checkpoint_policies.save_from_both_policies(_DOTS, save_attention),
+    "attention": save_attention,
+    "full": None,
+}
 
 
 class Block(nnx.Module):
@@ -64,9 +70,10 @@ class Block(nnx.Module):
 class Gato(nnx.Module):
     """The whole model: embedding, transformer blocks, and an output head that shares the token table."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, *, stacked: bool = False):
         self.embedding = Embedding(config, rngs)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.layers = config.layers
+        self.blocks = Block(config, rngs) if stacked else nnx.List([Block(config, rngs) for _ in range(self.layers)])
         self.norm = LayerNorm(config.width, rngs)
         self.vocabulary_size = config.tokenization.vocabulary.size
 
@@ -78,31 +85,33 @@ class Gato(nnx.Module):
         Args:
           batch: a Batch of gato_jax.batching, on the devices.
           keys: one key for each row in training; None in evaluation, where nothing is random.
-          compute: attention kernel, rematerialisation and scan; the dtype is that of the params.
+          compute: dtype, attention kernel and rematerialisation. Blocks are scanned over if their params are stacked.
         """
         patch_keys, block_keys = None, None
         if keys is not None:
             patch_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
-            shape = (len(self.blocks), 2)
+            shape = (self.layers, 2)
             block_keys = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 1), shape), out_axes=1)(keys)
         x = self.embedding(
-            batch.token_ids, batch.local_position, batch.patches, batch.patch_slots, batch.patch_intervals, patch_keys
-        )
+            batch.token_ids, batch.local_position, batch.patches, batch.patch_slots, batch.patch_intervals, patch_keys,
+            compute.dtype,
+        )  # fmt: skip
         return self.norm(self._apply_blocks(x, batch.segment_ids, block_keys, compute))
 
     def _apply_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
-        graphdefs, states = zip(*map(nnx.split, self.blocks), strict=True)
+        stacked = isinstance(self.blocks, Block)
+        blocks = [self.blocks] if isinstance(self.blocks, Block) else list(self.blocks)
+        structures, states = zip(*map(nnx.split, blocks), strict=True)
 
-        def apply(state, x, keys):
-            return nnx.merge(graphdefs[0], state)(x, segment_ids, keys, compute)
+        def apply(x, state, keys):
+            return nnx.merge(structures[0], state)(x, segment_ids, keys, compute)
 
         if compute.remat != "none":
-            apply = jax.checkpoint(apply, policy=_REMAT[compute.remat], prevent_cse=not compute.scan)
-        if compute.scan:
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-            return jax.lax.scan(lambda x, layer: (apply(layer[0], x, layer[1]), None), x, (stacked, keys))[0]
+            apply = jax.checkpoint(apply, policy=_REMAT[compute.remat], prevent_cse=not stacked)
+        if stacked:  # Params are rounded to the compute dtype in the body, so no rounded copy of all layers exists.
+            return jax.lax.scan(lambda x, layer: (apply(x, *layer), None), x, (states[0], keys))[0]
         for number, state in enumerate(states):
-            x = apply(state, x, None if keys is None else keys[number])
+            x = apply(x, state, None if keys is None else keys[number])
         return x
 
     def logits(self, hidden: Float[Array, "*rest D"]) -> Float[Array, "*rest V"]:
@@ -115,9 +124,12 @@ class Gato(nnx.Module):
 
 
 @functools.lru_cache(maxsize=8)  # it traces the whole model
-def graphdef(config: ModelConfig) -> nnx.GraphDef:
-    """Return the structure of the model without its arrays, to be merged with params by `nnx.merge`."""
-    return nnx.split(nnx.eval_shape(lambda: Gato(config, nnx.Rngs(0))))[0]
+def graphdef(config: ModelConfig, *, stacked: bool = False) -> nnx.GraphDef:
+    """Return the structure of the model without its arrays, to be merged with params by `nnx.merge`.
+
+    With `stacked`, the params are those of `stack_blocks`, and the model scans over its blocks.
+    """
+    return nnx.split(nnx.eval_shape(lambda: Gato(config, nnx.Rngs(0), stacked=stacked)))[0]
 
 
 def param_shapes(config: ModelConfig) -> nnx.State:
@@ -153,9 +165,10 @@ def is_frozen(path: str) -> bool:
 
 
 def cast_params(params: nnx.State, dtype: str) -> nnx.State:
-    """Return a copy of the params cast to `dtype`, such as `bfloat16`, for the computation.
+    """Return a copy of the params cast to `dtype`, such as `bfloat16`, for export and acting.
 
-    The params of normalisation layers keep their dtype.
+    The params of normalisation layers keep their dtype. A training step takes float32 params and rounds them where they
+    are used.
     """
 
     def cast(path, leaf):

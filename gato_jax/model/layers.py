@@ -1,10 +1,12 @@
-"""Norms in float32, the GEGLU feed-forward layer, stochastic depth and dropout.
+"""Norms in float32, convolution, the GEGLU feed-forward layer, stochastic depth and dropout.
 
 Axes:
     B rows   T positions   D width   C channels   F half of the hidden units   G 2: value and gate
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
+from gato_jax.model.einsum import add_bias, convolve, project
 
 NORM_GROUPS = 32  # appendix C.2
 
@@ -37,6 +40,28 @@ class GroupNorm(nnx.GroupNorm):
         return super().__call__(x).astype(x.dtype)
 
 
+class Conv(nnx.Conv):
+    """Square convolution, computed in the dtype of its input; gradients of kernel and bias are summed in float32."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        side: int,
+        stride: int = 1,
+        *,
+        padding: Literal["SAME"] | int = "SAME",
+        rngs: nnx.Rngs,
+        **settings,
+    ):
+        super().__init__(inputs, outputs, (side, side), stride, padding=padding, rngs=rngs, **settings)
+        self.stride, self.pad = stride, padding
+
+    def __call__(self, inputs: Float[Array, "P S S C"]) -> Float[Array, "P S2 S2 C2"]:
+        out = convolve(inputs, jnp.asarray(self.kernel[...]), self.stride, self.pad)
+        return out if self.bias is None else add_bias(out, self.bias[...])
+
+
 class FeedForward(nnx.Module):
     """GEGLU feed-forward layer (arXiv 2002.05202): GELU of one half of the hidden units gates the other half."""
 
@@ -49,10 +74,10 @@ class FeedForward(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         # Value and gate stay side by side in memory, as the einsum leaves them: on a CPU any other order is a copy.
-        hidden = jnp.einsum("BTD,DGF->BTGF", x, self.hidden[...]) + self.hidden_bias[...][None, None]
+        hidden = add_bias(project("BTD,DGF->BTGF", x, self.hidden[...]), self.hidden_bias[...])
         hidden = constrain(hidden, "batch", None, None, "hidden")
         value, gate = hidden[:, :, 0], hidden[:, :, 1]
-        return jnp.einsum("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]) + self.out_bias[...][None, None]
+        return add_bias(project("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]), self.out_bias[...])
 
 
 def drop_path(update: Float[Array, "B T D"], keys: Key[Array, " B"], rate: float) -> Float[Array, "B T D"]:

@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from gato_jax.model.config import ModelConfig
+from gato_jax.model.einsum import add_bias, project
+from gato_jax.model.layers import Conv
 
 FEATURES = 2048
 _BLOCKS = (3, 4, 6, 3)  # blocks of the four stages
@@ -99,13 +102,14 @@ class ResNet50Trunk(nnx.Module):
         self.out = nnx.Param(jax.random.normal(rngs.params(), (FEATURES, config.width)) * FEATURES**-0.5)
         self.out_bias = nnx.Param(jnp.zeros(config.width))
 
-    def __call__(self, patches: UInt8[Array, "P p p C"]) -> Float[Array, "P D"]:
+    def __call__(self, patches: UInt8[Array, "P p p C"], dtype: DTypeLike | None = None) -> Float[Array, "P D"]:
+        """Embed RGB patches of side p, computed in `dtype`, None for that of the params."""
         pixels = patches.astype(jnp.float32) / 255
         pixels = (pixels - _PIXEL_MEAN[None, None, None]) / _PIXEL_STD[None, None, None]
-        features = self.resnet(pixels.astype(self.out.dtype))
+        features = self.resnet(pixels.astype(dtype or self.out.dtype))
         if self.frozen:
             features = jax.lax.stop_gradient(features)
-        return features @ self.out[...] + self.out_bias[...][None]
+        return add_bias(project("PF,FD->PD", features, self.out[...]), self.out_bias[...])
 
 
 def _stage(number: int, blocks: int, rngs: nnx.Rngs) -> nnx.List:
@@ -118,12 +122,12 @@ def _stage(number: int, blocks: int, rngs: nnx.Rngs) -> nnx.List:
     return nnx.List([first, *(Bottleneck(4 * channels, channels, 1, rngs) for _ in range(1, blocks))])
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> Conv:
     """Return a convolution without bias, padded by kernel // 2 on all sides, unlike `SAME` with a stride."""
-    return nnx.Conv(
+    return Conv(
         inputs,
         outputs,
-        (kernel, kernel),
+        kernel,
         stride,
         padding=kernel // 2,
         use_bias=False,

@@ -33,19 +33,20 @@ def _traffic(config: TrainConfig, mesh: Mesh) -> Collectives:
     """Return the collectives of a step, over all its microbatches, with the bytes that one device sends.
 
     Over fsdp, params are gathered for the forward and again for the backward pass, and gradients are reduce-scattered.
-    Over data, gradient shards are all-reduced. Over tensor, the output of each sub-layer is all-reduced in both passes.
+    Over data, gradient shards are all-reduced. Gradients are float32. Over tensor, the output of each sub-layer is
+    all-reduced in both passes.
     """
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
     size, microbatches = jnp.dtype(config.compute.dtype).itemsize, config.compute.accumulate
     params = state_shapes(config.model, config.optimizer, config.steps).params
     matrices = [leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
-    held = sum(matrices) * size // tensor
+    held, gradients = sum(matrices) * size // tensor, sum(matrices) * 4 // tensor
     activations = config.batch_size // (row_groups(mesh) * microbatches) * config.context * config.model.width * size
     sub_layers = 2 * 2 * config.model.layers
     kinds = [
         ("all-gather", 2 * len(matrices), 2 * held * (fsdp - 1) // fsdp, fsdp),
-        ("reduce-scatter", len(matrices), held * (fsdp - 1) // fsdp, fsdp),
-        ("all-reduce", len(matrices), 2 * (held // fsdp) * (data - 1) // data, data),
+        ("reduce-scatter", len(matrices), gradients * (fsdp - 1) // fsdp, fsdp),
+        ("all-reduce", len(matrices), 2 * (gradients // fsdp) * (data - 1) // data, data),
         ("all-reduce", sub_layers, sub_layers * 2 * activations * (tensor - 1) // tensor, tensor),
     ]
     total = Collectives({})

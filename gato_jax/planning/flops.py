@@ -37,13 +37,25 @@ _FUSED_BLOCK = 128
 
 
 class Again(NamedTuple):
-    """Forward passes that the backward pass executes a second time, of products with params and of attention."""
+    """Forward passes that the backward pass executes a second time.
+
+    Attributes:
+      blocks: products with params.
+      attention: attention.
+      activations: norms, GEGLU, residuals and rotations.
+    """
 
     blocks: int
     attention: int
+    activations: int
 
 
-AGAIN = {"none": Again(0, 0), "dots": Again(0, 1), "full": Again(1, 1)}  # by compute.remat
+AGAIN = {  # by compute.remat
+    "none": Again(0, 0, 0),
+    "dots": Again(0, 0, 1),
+    "attention": Again(1, 0, 1),
+    "full": Again(1, 1, 1),
+}
 
 
 def flops_per_token(model: ModelConfig, context: int) -> int:

@@ -17,7 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from gato_jax.batching import Budgets
-from gato_jax.model import ComputeConfig, ModelConfig, cast_params, count_parameters, graphdef, initialise
+from gato_jax.model import ComputeConfig, ModelConfig, count_parameters, graphdef, initialise
 from gato_jax.training import OptimizerConfig, TrainConfig, TrainState
 from gato_jax.training.optimizer import optimizer
 from gato_jax.training.program import batch_shapes
@@ -69,8 +69,8 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     params = state.params
     copies = _bytes_per_device(params, param_shardings(mesh, params)) * size // 4
     gathered = count_parameters(params["embedding"]["tokens"]) + 2 * count_parameters(params["blocks"][0])
-    # Gradients have the dtype of the copies; their sum over microbatches has the dtype of the params.
-    gradients = copies if config.compute.accumulate == 1 else copies * (size + 4) // size
+    # Gradients are float32, and so is their sum over microbatches.
+    gradients = copies * 4 // size * min(config.compute.accumulate, 2)
     block, patch = _block_temporaries(config.model, tensor), _patch_temporaries(config.model)
     blocks_or_patches = max(tokens * block, budgets.patches * patch) * size
     batch = batch_shapes(config, pools, budgets)
@@ -117,8 +117,7 @@ def block_residual_bytes(model: ModelConfig, compute: ComputeConfig, context: in
 
         return jax.vjp(apply, params, x)[1]
 
-    shapes = jax.eval_shape(functools.partial(initialise, one), jax.eval_shape(lambda: jax.random.key(0)))
-    params = jax.eval_shape(lambda params: cast_params(params, compute.dtype), shapes)
+    params = jax.eval_shape(functools.partial(initialise, one), jax.eval_shape(lambda: jax.random.key(0)))
     x = jax.ShapeDtypeStruct((1, context, model.width), compute.dtype)
     saved = jax.eval_shape(residuals, params, x, jax.ShapeDtypeStruct((1, context), jnp.int32))
     of_params = {leaf.shape for leaf in jax.tree.leaves(params)}
@@ -140,8 +139,10 @@ def _saved_bytes(config: TrainConfig, tokens: int, tensor: int, size: int) -> in
     model, compute, heads = config.model, config.compute, config.model.heads * config.model.head_size // tensor
     if compute.remat == "full":
         return tokens * size * model.width
+    if compute.remat == "attention":
+        return tokens * size * (model.width + heads)
     if compute.remat == "dots":
-        return tokens * size * (3 * model.width + 3 * heads + model.hidden // tensor)
+        return tokens * size * (3 * model.width + 4 * heads + model.hidden // tensor)
     if compute.scan:
         return tokens // config.context * block_residual_bytes(model, compute, config.context)
     queries = 2 if model.position == "relative_xl" else 1

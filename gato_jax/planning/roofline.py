@@ -67,7 +67,7 @@ class Roofline:
       activations: norms, GEGLU, residuals, rotations and other passes over activations and logits.
       optimizer: AdamW, norms of gradients and params, and copies of params in compute.dtype.
       look_ups: gradients of table look-ups.
-      scan: copies of params and of saved activations into and out of the stacks of compute.scan.
+      scan: copies of saved activations into and out of the stacks of compute.scan.
       collectives: communication, which overlaps with all of the above.
     """
 
@@ -130,7 +130,7 @@ def step_roofline(
     product_bytes = layers * (TRAINING + again.blocks) * work.product_bytes()
     passes = work.passes()
     attention_bytes = layers * (passes.attention_forward * (1 + again.attention) + passes.attention_backward)
-    activation_bytes = layers * (passes.forward * (1 + again.attention) + passes.backward) + work.head_bytes()
+    activation_bytes = layers * (passes.forward * (1 + again.activations) + passes.backward) + work.head_bytes()
     scores = layers * (2 + again.attention) * work.scores()
     return Roofline(
         products=products / mesh.size / chip.product_flops + product_bytes / chip.copy_bandwidth,
@@ -224,11 +224,9 @@ class _Work:
         return 0.0 if self.lowering.look_up_gradients == "float32" else max(self.tokens - self.patches, 0)
 
     def scan_bytes(self) -> float:
-        """Return the bytes of the copies that compute.scan makes: into a stack (2 passes) and out of it (2 passes)."""
+        """Return the bytes of the copies that compute.scan makes of activations: 2 passes into a stack, 2 out of it."""
         if not self.config.compute.scan:
             return 0.0
         rows = self.tokens / self.config.context
         saved = rows * block_residual_bytes(self.config.model, self.config.compute, self.config.context)
-        block = count_parameters(param_shapes(self.config.model)["blocks"][0])
-        share = self.parameters / count_parameters(param_shapes(self.config.model))
-        return 4 * self.config.model.layers * (saved + self.size * block * share)
+        return 4 * self.config.model.layers * saved

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from gato_jax.batching import Batch, Loader, Mixture
-from gato_jax.model import cast_params, graphdef
+from gato_jax.model import graphdef, stack_blocks
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.loss import by_dataset, cross_entropy, find_targets
 from gato_jax.training.program import Program, batch_shapes, with_shardings
@@ -57,7 +57,8 @@ class HeldOutLoss:
         mesh, compute = program.mesh, self.config.compute
         pools = row_groups(mesh) * compute.accumulate
         self._budgets = self.mixture.budgets(pools)
-        graph, datasets, budget = graphdef(self.config.model), len(self.mixture.names), self._budgets.targets
+        graph = graphdef(self.config.model, stacked=compute.scan)
+        datasets, budget = len(self.mixture.names), self._budgets.targets
 
         def microbatch(params, batch: Batch, row_weights):
             targets = find_targets(batch, row_weights, budget)
@@ -66,15 +67,15 @@ class HeldOutLoss:
             return by_dataset(losses, targets, jnp.asarray(batch.dataset_ids), datasets)
 
         def evaluate(params, batch: Batch):
-            cast = cast_params(params, compute.dtype)
+            params = stack_blocks(params) if compute.scan else params
             weights = jnp.ones(batch.row_ids.shape, jnp.float32)
-            return accumulate(functools.partial(microbatch, cast), compute.accumulate, batch, weights)
+            return accumulate(functools.partial(microbatch, params), compute.accumulate, batch, weights)
 
         shapes = batch_shapes(self.config, pools, self._budgets)
         shapes = with_shardings(shapes, batch_shardings(mesh, shapes))
         with jax.set_mesh(mesh):
             jitted = jax.jit(evaluate, out_shardings=replicated(mesh))
-            self._step = jitted.lower(program.state.params, shapes).compile()
+            self._step = jitted.lower(program.stored.params, shapes).compile()
         self._program = program
 
     def __call__(self, step: int, params: nnx.State) -> dict[str, float]:

@@ -110,7 +110,12 @@ def train(
     # When a step fails, the checkpoint that is being written is completed, too.
     with jax.set_mesh(mesh), contextlib.closing(store):
         with interruption.at_once():  # nothing is lost before the first step
-            state, held = store.restore_training(first_step, program.state) if first_step else (start(program, key), {})
+            if first_step:
+                stored, held = store.restore_training(first_step, program.stored)
+                state = program.from_stored(stored)
+                del stored  # with compute.scan, it is a copy
+            else:
+                state, held = start(program, key), {}
             train_step = compile_step(program, config) if first_step < stop else program.step
             for evaluator in evaluators:
                 evaluator.prepare(program)
@@ -132,6 +137,7 @@ def train(
         recorder = Recorder(config, mixture, workdir, store, first_step, held, images=images, command=command)
         done = _run_steps(
             config, range(first_step, stop), state, lambda state, batch: train_step(state, batch, key),
+            to_stored=program.to_stored,
             batches=place_ahead(mesh, loader, config.compute), recorder=recorder, save=save, evaluators=evaluators,
             interruption=interruption,
         )  # fmt: skip
@@ -151,6 +157,7 @@ def _run_steps(
     state: TrainState,
     train_step: Callable,
     *,
+    to_stored: Callable[[TrainState], TrainState],
     batches: Iterator[Batch],
     recorder: Recorder,
     save: Callable[[int, TrainState, dict[str, Any]], None],
@@ -167,6 +174,7 @@ def _run_steps(
       steps: Indices of the steps.
       state: The state before them, which is donated.
       train_step: Function (state, batch) -> (state, metrics).
+      to_stored: Function that returns the state as it is in checkpoints, for evaluators and for `save`.
       batches: The batches of these steps, on the mesh.
       recorder: Receiver of the metrics.
       save: Function that writes a checkpoint of (steps done, state, state of the recorder).
@@ -185,13 +193,13 @@ def _run_steps(
             evaluates = bool(evaluators) and done % config.evaluators.every == 0
             if evaluates:
                 with interruption.after(f"the evaluation of step {done}"):
-                    recorder.fetch(progress, functools.partial(evaluate, evaluators, done, state))
+                    recorder.fetch(progress, functools.partial(evaluate, evaluators, done, to_stored(state)))
             elif saves:
                 recorder.fetch(progress)
             if saves and recorder.in_a_row and not is_last:
                 _log.info("step %d was not finite; the next checkpoint is written after a step that is", done)
             elif saves:
-                save(done, state, recorder.state)
+                save(done, to_stored(state), recorder.state)
                 if asked and not is_last:
                     _log.info("%s: saving step %d", interruption.requested or "a signal", done)
                     return done

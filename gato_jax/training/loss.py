@@ -84,7 +84,9 @@ def cross_entropy(
     pools, budget = targets.ids.shape
     chunk = min(_fitting_chunk(chunk, hidden.shape[-1]), budget)
     pooled = constrain(hidden.reshape(pools, -1, hidden.shape[-1]), "batch", None, None)
-    predictors = jax.vmap(lambda vectors, index: vectors[index])(pooled, targets.predictors)
+    # Gathered as float32, so that the gradient is scattered in float32: padding shares an index.
+    predictors = jax.vmap(lambda vectors, index: vectors[index])(pooled.astype(jnp.float32), targets.predictors)
+    predictors = predictors.astype(hidden.dtype)
 
     def split_into_chunks(x):
         """Split (G, K, ...) into (C, G, chunk, ...), with zeros after the last target."""
@@ -113,27 +115,30 @@ def _chunked_cross_entropy(vocabulary: int, table, predictors, ids, weights):
     only.
 
     `ids` and `weights` are (C, G, K) too. `vocabulary` is the number of rows of `table` (V, D) that are not padding,
-    `predictors` (C, G, K, D) are the hidden vectors.
+    `predictors` (C, G, K, D) are the hidden vectors, to whose dtype the table is rounded.
 
     The gradient is computed in the forward pass, while the logits of a chunk are in memory.
     """
+    rounded = table.astype(predictors.dtype)
 
     def add_chunk(total, chunk):
-        losses, _ = _losses(vocabulary, table, *chunk[:2])
+        losses, _ = _losses(vocabulary, rounded, *chunk[:2])
         return total + (losses * chunk[2]).sum(), losses
 
     return jax.lax.scan(add_chunk, jnp.float32(0), (predictors, ids, weights))
 
 
 def _forward(vocabulary: int, table, predictors, ids, weights):
+    rounded = table.astype(predictors.dtype)
+
     def add_chunk(carry, chunk):
         total, table_gradient = carry
         vectors, chunk_ids, chunk_weights = chunk
-        losses, probabilities = _losses(vocabulary, table, vectors, chunk_ids)
+        losses, probabilities = _losses(vocabulary, rounded, vectors, chunk_ids)
         hit = jnp.arange(len(table), dtype=jnp.int32)[None, None] == chunk_ids[..., None]
         gradient = (probabilities - hit.astype(jnp.float32)) * chunk_weights[..., None]
         table_gradient += einsum_f32("GKV,GKD->GVD", gradient, vectors)
-        to_vectors = einsum_f32("GKV,VD->GKD", gradient, table).astype(table.dtype)
+        to_vectors = einsum_f32("GKV,VD->GKD", gradient, rounded).astype(rounded.dtype)
         return (total + (losses * chunk_weights).sum(), table_gradient), (losses, to_vectors)
 
     # Each pool has a sum of its own, so sums are added over devices once and not for each chunk.
@@ -145,8 +150,8 @@ def _forward(vocabulary: int, table, predictors, ids, weights):
 
 def _backward(vocabulary: int, residuals, cotangents):
     table_gradient, gradients = residuals
-    scale = cotangents[0].astype(table_gradient.dtype)
-    return table_gradient * scale, gradients * scale, None, None
+    scale = cotangents[0]
+    return table_gradient * scale.astype(table_gradient.dtype), gradients * scale.astype(gradients.dtype), None, None
 
 
 _chunked_cross_entropy.defvjp(_forward, _backward)

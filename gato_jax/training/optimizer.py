@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import optax
 
-from gato_jax.model import ModelConfig, is_frozen, param_path
+from gato_jax.model import ModelConfig, is_frozen, is_stacked, param_path
 from gato_jax.training.config import OptimizerConfig
 
 
@@ -56,12 +56,13 @@ def optimizer(config: OptimizerConfig, model: ModelConfig, steps: int) -> optax.
 def decay_mask(params):
     """Return a tree of bools, True for params with weight decay: matrices, tables and kernels, not biases and norms.
 
-    A param has weight decay if it has more than one axis and its path does not contain `bias`. The paper states no
-    exclusions (docs/decisions.md).
+    A param has weight decay if it has more than one axis, that of stacked layers not counted, and its path does not
+    contain `bias`. The paper states no exclusions (docs/decisions.md).
     """
 
     def is_weight(path, leaf) -> bool:
-        return leaf.ndim > 1 and "bias" not in param_path(path)  # attention's biases are (heads, size)
+        path = param_path(path)
+        return leaf.ndim - is_stacked(path) > 1 and "bias" not in path  # attention's biases are (heads, size)
 
     return jax.tree_util.tree_map_with_path(is_weight, params)
 

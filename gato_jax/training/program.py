@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from gato_jax.batching import Batch, Budgets
 from gato_jax.batching.batch import HOST_ONLY, batch_specs
-from gato_jax.model import graphdef, initialise
+from gato_jax.model import graphdef, initialise, stack_blocks, unstack_blocks
 from gato_jax.runtime.compilation import announced_compilation
 from gato_jax.training.config import TrainConfig
 from gato_jax.training.optimizer import optimizer
@@ -28,9 +28,13 @@ class Program(NamedTuple):
 
     Attributes:
       mesh: The mesh that it runs on. Trace the functions within `with jax.set_mesh(program.mesh):`.
-      state, batch, key: Arguments of the step, as ShapeDtypeStructs with their shardings.
+      state, batch, key: Arguments of the step, as ShapeDtypeStructs with their shardings. With compute.scan, the params
+        of all blocks are stacked in the state.
       init: Jitted function key -> state, in which each device makes its own part.
       step: Jitted function (state, batch, key) -> (state, metrics). The state is donated.
+      stored: The state as it is in checkpoints, where each block has its own params, as ShapeDtypeStructs.
+      to_stored: Function state -> state as in checkpoints; with compute.scan it copies it.
+      from_stored: Function state as in checkpoints -> state.
     """
 
     mesh: Mesh
@@ -39,6 +43,9 @@ class Program(NamedTuple):
     key: jax.ShapeDtypeStruct
     init: Callable
     step: Callable
+    stored: TrainState
+    to_stored: Callable
+    from_stored: Callable
 
 
 def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights: Sequence[float]) -> Program:
@@ -57,11 +64,14 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
     average = config.optimizer.ema_decay is not None
     init = make_initial_state(functools.partial(initialise, config.model), tx, average=average)
     key = jax.eval_shape(lambda: jax.random.key(config.seed))
-    shapes = jax.eval_shape(init, key)
-    placement = param_shardings(mesh, shapes)
+    scan = config.compute.scan
+    stack, unstack = (stack_blocks, unstack_blocks) if scan else (lambda state: state, lambda state: state)
+    stored = jax.eval_shape(init, key)
+    shapes = jax.eval_shape(stack, stored)
+    placement, stored_placement = (param_shardings(mesh, tree) for tree in (shapes, stored))
     batch = batch_shapes(config, row_groups(mesh) * config.compute.accumulate, budgets)
     step = make_train_step(
-        graphdef(config.model),
+        graphdef(config.model, stacked=scan),
         tx,
         compute=config.compute,
         target_budget=budgets.targets,
@@ -73,8 +83,11 @@ def make_program(config: TrainConfig, mesh: Mesh, budgets: Budgets, loss_weights
         with_shardings(shapes, placement),
         with_shardings(batch, batch_shardings(mesh, batch)),
         with_shardings(key, replicated(mesh)),
-        jax.jit(init, out_shardings=placement),
+        jax.jit(lambda key: stack(init(key)), out_shardings=placement),
         jax.jit(step, donate_argnums=0, out_shardings=(placement, replicated(mesh))),
+        with_shardings(stored, stored_placement),
+        jax.jit(unstack, out_shardings=stored_placement) if scan else unstack,
+        jax.jit(stack, out_shardings=placement) if scan else stack,
     )
 
 

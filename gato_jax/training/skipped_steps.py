@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from gato_jax.batching import Mixture
 from gato_jax.checkpoints import CheckpointStore
@@ -69,9 +68,7 @@ class SkippedSteps:
             self.in_a_row = 0
             return
         if not self.in_a_row:
-            # Params that give no finite loss were saved, if at all, right before this step.
-            good = np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
-            self._last_good = step if good else step - 1
+            self._last_good = step - 1  # params that give no finite loss were saved, if at all, right before this step
         self.in_a_row += 1
         if not jax.process_index():
             self._write(step, metrics)

@@ -38,10 +38,10 @@ def from_params(params: nnx.State) -> Start:
     """
 
     def start(program: Program, key: jax.Array) -> TrainState:
-        state = program.init(key)
-        placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
+        state = program.to_stored(program.init(key))
+        placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, program.stored.params)
         average = None if state.average is None else jax.tree.map(jnp.copy, placed)
-        return state._replace(params=placed, average=average)
+        return program.from_stored(state._replace(params=placed, average=average))
 
     return start
 
@@ -128,9 +128,9 @@ def with_image_trunk(path: pathlib.Path) -> Start:
     weights = load_resnet50(path)
 
     def start(program: Program, key: jax.Array) -> TrainState:
-        params = nnx.to_pure_dict(program.init(key).params)
+        params = nnx.to_pure_dict(program.to_stored(program.init(key)).params)
         params["embedding"]["patch"]["resnet"] = weights
-        like = jax.tree.map(lambda leaf: leaf, program.state.params)
+        like = jax.tree.map(lambda leaf: leaf, program.stored.params)
         nnx.replace_by_pure_dict(like, params)
         return from_params(like)(program, key)
 

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from gato_jax.batching import Batch
-from gato_jax.model import ComputeConfig, cast_params
+from gato_jax.model import ComputeConfig
 from gato_jax.training.loss import Targets, by_dataset, cross_entropy, find_targets, target_mask
 
 
@@ -53,9 +53,9 @@ def make_train_step(
     `update_norm` and `parameter_norm`, the global norms of the update and of the params after it; and `sums` and
     `counts`, for each dataset the sum of the unweighted losses and the number of its targets.
 
-    If the loss or the norm of gradient or update is NaN or infinite, `finite` is False and the step is skipped: params,
+    If the loss or the norm of the gradient is NaN or infinite, `finite` is False and the step is skipped: params,
     moments and average stay as they were, and only the number of steps and the position in the learning rate schedule
-    advance.
+    advance. That is known before the optimizer begins, so a compiler can update params and moments in one pass.
 
     Args:
       graph: The graph of the model.
@@ -68,7 +68,7 @@ def make_train_step(
     dataset_weights = np.asarray(loss_weights, np.float32)
 
     def loss_fn(params, batch: Batch, targets: Targets, keys: Key[Array, " B"]):
-        model = nnx.merge(graph, cast_params(params, compute.dtype))
+        model = nnx.merge(graph, params)
         hidden = model(batch, keys, compute)
         loss, losses = cross_entropy(model, hidden, targets, compute.loss_chunk)
         return loss, by_dataset(losses, targets, jnp.asarray(batch.dataset_ids), len(dataset_weights))
@@ -92,7 +92,7 @@ def make_train_step(
             average = cast(nnx.State, optax.incremental_update(params, average, 1 - ema_decay))
         after = TrainState(params, moments, state.step + 1, average)
         norms = {"gradient_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
-        finite = jnp.isfinite(jnp.stack([loss, *norms.values()])).all()
+        finite = jnp.isfinite(loss) & jnp.isfinite(norms["gradient_norm"])
         after = _keep_if_not(finite, after, state)
         norms["parameter_norm"] = optax.global_norm(after.params)
         metrics = {"loss": loss, "sums": sums, "counts": counts, "finite": finite, **norms}

@@ -233,7 +233,7 @@ def test_a_frozen_trunk_goes_back_through_no_convolution(shapes):
 
     forward = sum(name.endswith("weight") and len(shape) == 4 for name, shape in torchvision_shapes().items())
     assert convolutions(FROZEN) == forward == 53
-    assert convolutions(TRAINED) == 3 * forward - 1  # one for each kernel, and one for each input but the pixels
+    assert convolutions(TRAINED) == 3 * forward  # one for each kernel and each input; compilers drop that of the pixels
 
 
 def test_in_bfloat16_norms_stay_float32(shapes, params):

@@ -27,7 +27,7 @@ def test_a_resnet_is_counted_as_it_is_traced():
     assert patch_flops(resnet) > 20 * patch_flops(plain)
 
 
-@pytest.mark.parametrize("remat, again", [("none", 0), ("dots", 1), ("full", 2)])
+@pytest.mark.parametrize("remat, again", [("none", 0), ("dots", 0), ("attention", 1), ("full", 2)])
 def test_a_step_by_hand(remat, again):
     step = step_flops(config(compute=ComputeConfig(remat=remat)), Budgets(patches=16, targets=32), pools=8)
     tokens, width, heads, hidden, layers, context = 8 * 128, 32, 32, 64, 2, 128
@@ -38,7 +38,7 @@ def test_a_step_by_hand(remat, again):
     assert step.attention_forward == tokens * layers * 3 * 2 * heads * context
     assert step.patches == 3 * 16 * 8 * patch_flops(MODEL)
     assert step.head == 6 * 32 * 8 * MODEL.tokenization.vocabulary.padded_size * width
-    assert step.again == [0, step.attention_forward, step.blocks // 3 + step.attention_forward][again]
+    assert step.again == [0, step.blocks // 3, step.blocks // 3 + step.attention_forward][again]
     assert step.total == step.blocks + step.attention + step.patches + step.head + step.again
 
 

@@ -28,8 +28,8 @@ def test_what_cannot_be_is_a_line_too(rows):
 
 def test_remat_is_paid_for_and_spreading_is_sent(rows):
     none, dots, full, spread = rows[:4]
-    assert none.again == 0 < dots.again < full.again < 0.3
-    assert none.expected_tokens_per_second > dots.expected_tokens_per_second > full.expected_tokens_per_second
+    assert none.again == dots.again == 0 < full.again < 0.3
+    assert dots.expected_tokens_per_second > full.expected_tokens_per_second
     assert spread.collective_bytes > none.collective_bytes and spread.hbm_bytes_per_device < none.hbm_bytes_per_device
 
 

@@ -23,6 +23,7 @@ from tensorboardX.proto import event_pb2
 
 from gato_jax.batching import write_records
 from gato_jax.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError, set_aside_damaged
+from gato_jax.model import ComputeConfig
 from gato_jax.reports.inspection import inspect_row
 from gato_jax.runtime import FolderInUseError, interruptible
 from gato_jax.runtime.paths import as_path
@@ -255,6 +256,16 @@ def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_
 def test_two_runs_cannot_write_one_folder(data, tmp_path):
     with hold_run(tmp_path), pytest.raises(FolderInUseError, match="is writing there"):
         train(CONFIG, made_mixture(data, CONFIG), tmp_path)
+
+
+def test_a_run_goes_on_with_its_blocks_stacked_and_unstacked(straight, data, tmp_path):
+    for stop, scan in ((2, True), (3, False), (4, True)):
+        config = dataclasses.replace(CONFIG, compute=ComputeConfig(scan=scan))
+        train(config, made_mixture(data, config), tmp_path / "run", stop_after=stop)
+    found, expected = (
+        [line["loss"] for line in metrics_of(folder) if line["step"] <= 4] for folder in (tmp_path / "run", straight)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def poisoned(bad_steps: Sequence[int]):

@@ -1,10 +1,13 @@
 """The paper's schedules, and what decays, what is frozen and what is left alone."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gato_jax.model import param_path, stack_blocks
 from gato_jax.training import OptimizerConfig
 from gato_jax.training.optimizer import decay_mask, frozen_mask, learning_rate, optimizer
 from tests.model.made_model import TINY, alive
@@ -32,6 +35,15 @@ def test_matrices_and_tables_decay_and_biases_and_norms_do_not():
     for name, decays in mask.items():
         assert decays == ("bias" not in name and "norm" not in name), name
     assert any("content_bias" in name for name in mask) and any("tokens" in name for name in mask)
+
+
+def test_stacked_params_decay_as_those_of_each_block():
+    each, stacked = (
+        {param_path(path): leaf for path, leaf in jax.tree.leaves_with_path(decay_mask(params))}
+        for params in (alive(TINY), stack_blocks(alive(TINY)))
+    )
+    for path, decays in stacked.items():
+        assert decays == each[re.sub("^blocks", "blocks.1", path)], path
 
 
 def test_what_is_frozen_is_the_trunk_without_its_projection():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gato_jax.model import param_axes
+from gato_jax.model import param_axes, stack_blocks
 from gato_jax.training import ConfigError, MeshConfig
 from gato_jax.training.sharding import local_pools, make_mesh, param_shardings, place_ahead, place_batch, row_groups
 from tests.model.made_model import TINY, alive, made_batch
@@ -39,6 +39,14 @@ def test_every_large_param_is_spread():
         leaf = jax.tree_util.keystr(path)
         small = any(word in leaf for word in ("bias", "norm", "stem", "conv_"))
         assert placement.is_fully_replicated == small, leaf
+
+
+def test_stacked_params_are_spread_as_those_of_each_block():
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    stacked = param_shardings(mesh, stack_blocks(alive(TINY)))
+    placement = param_shardings(mesh, alive(TINY))
+    for one, two in zip(jax.tree.leaves(stacked["blocks"]), jax.tree.leaves(placement["blocks"][0]), strict=True):
+        assert tuple(one.spec) == (None, *two.spec)
 
 
 def test_moments_lie_with_their_params():

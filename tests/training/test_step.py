@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gato_jax.model import ComputeConfig, graphdef
+from gato_jax.model import ComputeConfig, graphdef, stack_blocks, unstack_blocks
 from gato_jax.training.config import MeshConfig
 from gato_jax.training.sharding import make_mesh, param_shardings, place_batch
 from gato_jax.training.step import TrainState, make_train_step
@@ -24,18 +24,20 @@ RANDOM = dataclasses.replace(TINY, stochastic_depth=0.25, dropout=0.1, patch_cha
 KEY = jax.random.key(1)
 
 
-def state_of(config):
-    params = alive(config)
+def state_of(config, scan=False):
+    params = stack_blocks(alive(config)) if scan else alive(config)
     return TrainState(params, KEEP.init(params), jnp.zeros((), jnp.int32))
 
 
 def made_step(config, budget=200, **compute):
     compute = ComputeConfig(**{"attention": "dense", **compute})
-    return make_train_step(graphdef(config), KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
+    graph = graphdef(config, stacked=compute.scan)
+    return make_train_step(graph, KEEP, compute=compute, target_budget=budget, loss_weights=WEIGHTS)
 
 
-def gradients(after):
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), after.optimizer.trace)
+def gradients(after, scan=False):
+    found = unstack_blocks(after.optimizer.trace) if scan else after.optimizer.trace
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), found)
 
 
 def assert_close(found, expected, tolerance):
@@ -60,18 +62,20 @@ def plainly():
         {"scan": True},
         {"scan": True, "remat": "full", "attention": "blockwise"},
         {"remat": "dots"},
+        {"remat": "attention", "attention": "blockwise"},
         {"loss_chunk": 7},
         {"accumulate": 4, "scan": True},
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()),
 )
 def test_however_a_step_is_computed_its_numbers_are_the_same(plainly, compute):
-    state, batch = state_of(RANDOM), made_batch(rows=8, pools=compute.get("accumulate", 1))
+    scan, pools = compute.get("scan", False), compute.get("accumulate", 1)
+    state, batch = state_of(RANDOM, scan), made_batch(rows=8, pools=pools)
     after, metrics = jax.jit(made_step(RANDOM, **compute))(state, batch, KEY)
     expected, expected_gradients = plainly
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
-    assert_close(gradients(after), expected_gradients, 1e-5)
+    assert_close(gradients(after, scan), expected_gradients, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,8 @@ def test_eight_devices_give_the_numbers_of_one(plainly, mesh, compute):
         after, expected = jax.jit(made_step(config))(state, made_batch(rows=8), KEY)
         expected_gradients = gradients(after)
     mesh = make_mesh(MeshConfig(data=mesh[0], fsdp=mesh[1], tensor=mesh[2]))
-    state = state_of(config)
+    scan = compute.get("scan", False)
+    state = state_of(config, scan)
     pools = mesh.shape["data"] * mesh.shape["fsdp"] * compute.get("accumulate", 1)
     placement = param_shardings(mesh, state)
     with jax.set_mesh(mesh):
@@ -101,7 +106,7 @@ def test_eight_devices_give_the_numbers_of_one(plainly, mesh, compute):
         after, metrics = step(jax.device_put(state, placement), place_batch(mesh, made_batch(8, pools=pools)), KEY)
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
-    assert_close(gradients(after), expected_gradients, 1e-5)
+    assert_close(gradients(after, scan), expected_gradients, 1e-5)
 
 
 def test_a_step_in_bfloat16_is_near(plainly):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gato_jax.model.axes import platform
-from gato_jax.model.einsum import einsum_f32
+from gato_jax.model.einsum import add_bias, einsum_f32
 from gato_jax.model.kernels.operands import MASKED, RelativePosition, name_saved
 
 _BLOCK_SIZE = {"cpu": 128}  # queries of a block; 256 elsewhere, as fewer blocks compile sooner
@@ -24,7 +24,7 @@ class _Distances(NamedTuple):
 
     Attributes:
       query: scaled queries for distances, with their own bias added.
-      keys: keys of the distances R - 1, ..., 0, in this descending order.
+      keys: keys of the distances R - 1, ..., 0, in this descending order, which are rounded to the dtype of `query`.
     """
 
     query: Float[Array, "B N T H"]
@@ -63,7 +63,7 @@ def _heads_first(query, keys, values, relative: RelativePosition | None):
     scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     if relative is None:
         return query * scale, keys, None, values
-    for_keys, for_distances = ((query + bias[None, :, None]) * scale for bias in relative[:2])
+    for_keys, for_distances = (add_bias(query, bias[:, None]) * scale for bias in relative[:2])
     return for_keys, keys, _Distances(for_distances, relative.keys), values
 
 
@@ -76,7 +76,8 @@ def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, 
     query, keys, distances = operands
     scores = einsum_f32("BNTH,BNSH->BNTS", query, keys)
     if distances is not None:
-        scores += shift_to_keys(einsum_f32("BNTH,NRH->BNTR", distances.query, distances.keys))
+        rounded = distances.keys.astype(query.dtype)
+        scores += shift_to_keys(einsum_f32("BNTH,NRH->BNTR", distances.query, rounded))
     queries, positions = (jnp.arange(scores.shape[axis]) for axis in (-2, -1))
     causal = start + queries[:, None] >= positions[None]
     allowed = (query_segments[:, :, None] == key_segments[:, None, :]) & causal[None]
@@ -123,10 +124,12 @@ def _blockwise_forward(operands, values, segment_ids):
 
 def _blockwise_backward(residuals, out_grad):
     operands, values, segment_ids, out, normaliser = residuals
-    # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j.
-    row_sum = (out_grad * out).astype(jnp.float32).sum(axis=-1, keepdims=True)
     query, keys, distances = operands
     length, dtype = values.shape[2], values.dtype
+    # The softmax's gradient is weights * (weights_grad - row_sum), with row_sum = sum_j weights_j weights_grad_j, which
+    # is also sum_h out_grad_h out_h. With `out` rounded to 16 bits, that is too rough: the gradients of a row no longer
+    # add up to 0, and those of position_bias and relative, small differences of large terms, are a tenth off.
+    row_sum = (out_grad * out).sum(axis=-1, keepdims=True) if dtype == jnp.float32 else None
     query_grads, position_query_grads = [], []
     # These are summed with positions last, (..., H, S): a CPU makes these products three times as fast as (..., S, H).
     keys_grad, values_grad, distances_grad = jnp.float32(0), jnp.float32(0), jnp.float32(0)
@@ -137,15 +140,18 @@ def _blockwise_backward(residuals, out_grad):
         block_values_grad = einsum_f32("BNTH,BNTS->BNHS", block_grad, weights.astype(dtype))
         values_grad += _pad_last_axis(block_values_grad, after=later)
         weights_grad = einsum_f32("BNTH,BNSH->BNTS", block_grad, values[:, :, seen])
-        scores_grad = (weights * (weights_grad - row_sum[:, :, rows])).astype(dtype)
+        if row_sum is None:
+            block_row_sum = (weights * weights_grad).sum(axis=-1, keepdims=True)
+        else:
+            block_row_sum = row_sum[:, :, rows]
+        scores_grad = (weights * (weights_grad - block_row_sum)).astype(dtype)
         query_grads.append(einsum_f32("BNTS,BNSH->BNTH", scores_grad, keys[:, :, seen]))
         block_keys_grad = einsum_f32("BNTH,BNTS->BNHS", query[:, :, rows], scores_grad)
         keys_grad += _pad_last_axis(block_keys_grad, after=later)
         if distances is not None:  # The nearest distances are the last keys of `distances`.
             (by_distance_grad,) = jax.linear_transpose(shift_to_keys, scores_grad)(scores_grad)
-            position_query_grads.append(
-                einsum_f32("BNTR,NRH->BNTH", by_distance_grad, distances.keys[:, -block.stop :])
-            )
+            near_keys = distances.keys[:, -block.stop :].astype(dtype)
+            position_query_grads.append(einsum_f32("BNTR,NRH->BNTH", by_distance_grad, near_keys))
             block_distances_grad = einsum_f32("BNTH,BNTR->NHR", distances.query[:, :, rows], by_distance_grad)
             distances_grad += _pad_last_axis(block_distances_grad, before=later)
     distances_grads = None

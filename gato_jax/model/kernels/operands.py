@@ -40,6 +40,9 @@ class RelativePosition(NamedTuple):
       content_bias: bias of queries for keys.
       position_bias: bias of queries for distances.
       keys: keys r of the distances R - 1, ..., 0, in this descending order, with R the number of positions of a row.
+        They are rounded to the dtype of the queries.
+
+    All three are float32 in training, and so are their gradients, which are sums over all rows.
     """
 
     content_bias: Float[Array, "N H"]
