@@ -98,10 +98,14 @@ class Gato(nnx.Module):
         )  # fmt: skip
         return self.norm(self._apply_blocks(x, batch.segment_ids, block_keys, compute))
 
+    @property
+    def block_list(self) -> list[Block]:
+        """Blocks in the order of the layers; a stacked model has one, whose params have an axis of layers."""
+        return [self.blocks] if isinstance(self.blocks, Block) else list(self.blocks)
+
     def _apply_blocks(self, x, segment_ids, keys: Key[Array, "L B 2"] | None, compute: ComputeConfig):
         stacked = isinstance(self.blocks, Block)
-        blocks = [self.blocks] if isinstance(self.blocks, Block) else list(self.blocks)
-        structures, states = zip(*map(nnx.split, blocks), strict=True)
+        structures, states = zip(*map(nnx.split, self.block_list), strict=True)
 
         def apply(x, state, keys):
             return nnx.merge(structures[0], state)(x, segment_ids, keys, compute)

@@ -178,7 +178,7 @@ def advance(
     queries = Columns(*(jax.lax.dynamic_slice_in_dim(table, start, x.shape[1], axis=1) for table in columns))
     distance, allowed = _see(state, columns, queries, start + jnp.arange(x.shape[1])[None])
     layers = []
-    for number, (block, old) in enumerate(zip(model.blocks, state.layers, strict=True)):
+    for number, (block, old) in enumerate(zip(model.block_list, state.layers, strict=True)):
         normed = block.attention_norm(x)
         new = block.attention.keys_values(normed, queries.position)
         keys, values = (table.reshape(*old.keys.shape[:-2], *table.shape[2:]) for table in new)

@@ -64,4 +64,4 @@ def compute_relative_keys(model: Gato, context: int) -> RelativeKeys:
 
     The entry of a block with rotary positions is None.
     """
-    return tuple(block.attention.relative_keys(context) for block in model.blocks)
+    return tuple(block.attention.relative_keys(context) for block in model.block_list)
