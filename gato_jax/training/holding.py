@@ -25,12 +25,13 @@ def hold_run(workdir: pathlib.Path) -> Iterator[None]:
 
     Raises:
       FolderInUseError: Another process writes the folder.
-      CheckpointError: The folder cannot be made, or no checkpoints can be written there.
+      CheckpointError: The folder cannot be locked, or no checkpoints can be written there.
+      OSError: The folder cannot be made.
     """
     require_place(workdir)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(made_folder(workdir))
         try:
-            stack.enter_context(made_folder(workdir))
             if not jax.process_index():
                 stack.enter_context(writer_lock(workdir))
         except OSError as error:
