@@ -83,9 +83,7 @@ class Attention(nnx.Module):
         else:
             biases = self.content_bias[...], self.position_bias[...]
             table = sinusoid(length, x.shape[-1])[::-1]
-            # A product with float32 operands rounds them on a TPU. Without a barrier, their gradient would be rounded
-            # before it is summed over devices.
-            relative = RelativePosition(*biases, jax.lax.optimization_barrier(self._keys_of(table, jnp.float32)))
+            relative = RelativePosition(*biases, self._keys_of(table, jnp.float32))
         heads = attend(compute, query, keys, values, segment_ids, relative)
         return add_bias(project("BTNH,NHD->BTD", heads, self.out[...]), self.out_bias[...])
 
