@@ -1,6 +1,7 @@
 """Every config file is one that trains or plans, from whatever folder the command is run in."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import subprocess
@@ -20,6 +21,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAPER = {"gato_79m": 79e6, "gato_364m": 364e6, "gato_1_18b": 1.18e9}
 
 
+@functools.cache
 def config_of(name):
     flag = config_flags.DEFINE_config_file(f"config_{name}", str(ROOT / "configs" / f"{name}.py"))
     return TrainConfig.from_mapping(flag.default, pathlib.Path("run"))

@@ -103,17 +103,25 @@ def test_a_flash_kernel_is_attention_at_all_lengths(name, length):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_in_bfloat16_a_flash_kernel_errs_no_more_than_dense(name):
+def test_in_bfloat16_the_output_and_all_gradients_together_err_no_more_than_dense(name):
+    ours, plain, expected = (
+        [x[0], np.concatenate([grad.ravel() for grad in x[1:]])] for x in in_bfloat16_and_float64(name)
+    )
+    assert all(one <= 1.2 * two for one, two in zip(errors(ours, expected), errors(plain, expected), strict=True))
+
+
+@pytest.mark.xfail(strict=True, reason="the kernels round the gradients of scores to 16 bits; dense on a CPU does not")
+@pytest.mark.parametrize("name", KERNELS)
+def test_in_bfloat16_each_gradient_errs_no_more_than_dense(name):
+    ours, plain, expected = in_bfloat16_and_float64(name)
+    assert all(one <= 1.2 * two for one, two in zip(errors(ours, expected), errors(plain, expected), strict=True))
+
+
+def in_bfloat16_and_float64(name):
+    """Return values and gradients of a kernel and of `dense` in bfloat16, and of the reference in float64."""
     *arrays, segments = operands(40)
     given = *cast(arrays, jnp.bfloat16), segments
-    expected = in_float64(given)
-    kernels = KERNELS[name], named("dense"), named("blockwise")
-    ours, plain, blocks = (values_and_grads(kernel, given) for kernel in kernels)
-    outputs_and_grads = [[x[0], np.concatenate([grad.ravel() for grad in x[1:]])] for x in (ours, plain, expected)]
-    for one, two in zip(*(errors(x, outputs_and_grads[2]) for x in outputs_and_grads[:2]), strict=True):
-        assert one <= 1.2 * two
-    # Of each gradient alone, dense on a CPU errs less, because it does not round the gradients of scores.
-    assert all(one <= 1.2 * two for one, two in zip(errors(ours, expected), errors(blocks, expected), strict=True))
+    return values_and_grads(KERNELS[name], given), values_and_grads(named("dense"), given), in_float64(given)
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -38,7 +38,7 @@ def test_a_layout_after_a_path_with_a_mark(layout, tmp_path):
     assert len(open_source(f"hdf5:{file}{layout}")) == len(open_source(f"hdf5:{file.parent}{layout}")) == 3
     with pytest.raises(SourceError, match="no layout 'robomimik'; nearest known: 'robomimic'"):
         open_source(f"hdf5:{file}#robomimik")
-    with pytest.raises(SourceError, match="none#3/a.hdf5: no .*hdf5"):
+    with pytest.raises(SourceError, match="none#3/a.hdf5 does not exist, but "):
         open_source(f"hdf5:{tmp_path}/none#3/a.hdf5")
 
 
