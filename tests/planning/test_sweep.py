@@ -26,11 +26,13 @@ def test_what_cannot_be_is_a_line_too(rows):
     assert all("batch_size is 12, expected a multiple of 8" in row.refused and not row.fits for row in rows[6:])
 
 
-def test_remat_is_paid_for_and_spreading_is_sent(rows):
+def test_remat_is_paid_for_and_spreading_saves_memory(rows):
+    """Two gathers of params in 16 bits send what an all-reduce of float32 gradients sends beyond a reduce-scatter."""
     none, dots, full, spread = rows[:4]
     assert none.again == dots.again == 0 < full.again < 0.3
     assert dots.expected_tokens_per_second > full.expected_tokens_per_second
-    assert spread.collective_bytes > none.collective_bytes and spread.hbm_bytes_per_device < none.hbm_bytes_per_device
+    assert spread.collective_bytes == pytest.approx(none.collective_bytes, rel=1e-6)
+    assert spread.hbm_bytes_per_device < none.hbm_bytes_per_device
 
 
 def test_the_pick_is_the_fastest_that_fits(rows):
