@@ -25,12 +25,16 @@ def hold_run(workdir: pathlib.Path) -> Iterator[None]:
 
     Raises:
       FolderInUseError: Another process writes the folder.
-      CheckpointError: The folder cannot be made, or no checkpoints can be written there.
+      CheckpointError: The folder is a file, cannot be locked, or is where no checkpoints can be written.
+      OSError: The folder cannot be made for another reason.
     """
     require_place(workdir)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(made_folder(workdir))
+        except FileExistsError:
+            raise CheckpointError(f"{workdir} is a file, expected a folder; name another --workdir") from None
+        try:
             if not jax.process_index():
                 stack.enter_context(writer_lock(workdir))
         except OSError as error:

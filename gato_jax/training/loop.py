@@ -63,7 +63,8 @@ def train(
         or a larger number for all of `config.steps`.
       start: Function that makes the initial state of a run that has no checkpoint.
       after_checkpoint: Function that is called with the step of each checkpoint, once it is on disk. A run that is
-        continued calls it first with the step that it continues from, because it may have been killed before the call.
+        continued calls it first with the step that it continues from, because it may have been killed before the call
+        or during it; a signal ends the run at once there.
       evaluators: Measurements for every `config.evaluators.every` steps.
       interruption: The requests to end, if the caller holds the folder already (see `hold_run`) and handles signals;
         None to do both now.
@@ -121,7 +122,8 @@ def train(
                 evaluator.prepare(program)
             images = {} if jax.process_index() else first_images(mixture, open_image_tokenizer(config, workdir))
         if first_step:
-            _call_outside_mesh(after_checkpoint, first_step)
+            with interruption.at_once():
+                _call_outside_mesh(after_checkpoint, first_step)
         loader = Loader(
             mixture, steps=config.steps, first_step=held.get("next_step", 0), threads=config.loader_threads,
             pools=pools, local=local_pools(mesh, config.compute.accumulate), budgets=budgets,
@@ -130,9 +132,10 @@ def train(
         def save(done: int, state: TrainState, progress: dict[str, Any]):
             about = {"contract": mixture.contract, "model": config.model, "run": run}
             store.save(done, state, loader={**loader.state_at(done), **progress}, **about)
-            if after_checkpoint is not None:
+            if after_checkpoint is not None and (done == stop or not interruption.requested):
                 store.wait()
-                _call_outside_mesh(after_checkpoint, done)
+                with interruption.at_once():  # the same command calls it again
+                    _call_outside_mesh(after_checkpoint, done)
 
         recorder = Recorder(config, mixture, workdir, store, first_step, held, images=images, command=command)
         done = _run_steps(

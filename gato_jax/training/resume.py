@@ -116,7 +116,8 @@ def require_same_model(config: TrainConfig, workdir: pathlib.Path):
     Contract(config.model.tokenization, {}).require_equal(Contract(trained.tokenization, {}), f"{workdir}'s checkpoint")
     require_same(
         model_to_json(config.model), model_to_json(trained), problem=f"{workdir} holds another model's checkpoint",
-        holder="its checkpoint", remedy="name another --workdir", error=CheckpointError,
+        holder="its checkpoint", remedy="name another --workdir, or set these as in its checkpoint",
+        error=CheckpointError,
     )  # fmt: skip
 
 

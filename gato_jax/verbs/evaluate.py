@@ -55,6 +55,9 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
     parse_flags(flag, argv, required=("workdir",))
+    available = len(environments.EVALUATION_SEEDS)
+    if flag.episodes > available:
+        raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
     workdir = require_run("workdir", flag.workdir)
     path = as_path(flag.json or workdir / "results.json")
     with interruptible(GO_ON) as interruption, interruption.at_once():
@@ -64,9 +67,6 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path, interruption: Interruption):
     """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
-    available = len(environments.EVALUATION_SEEDS)
-    if flag.episodes > available:
-        raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
     evaluation.read_results_file(path)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))

@@ -12,6 +12,7 @@ from gato_jax.runtime import devices, interruptible, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
     import jax
@@ -38,6 +39,8 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
     with interruptible(f"Go on with: {command}") as interruption:
         with interruption.at_once():  # while JAX is imported, too
             config = training.TrainConfig.from_mapping(config_file.value, workdir)
+            if config.init_from is not None and not (workdir / "checkpoints").is_dir():
+                require_agent("config.init_from", config.init_from)
             if config.distributed:
                 training.join_processes()
             devices.print_devices()

@@ -123,7 +123,7 @@ def test_a_folder_with_another_runs_checkpoint_is_refused(trained, change):
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / "agent.safetensors").write_text("")
     assert (
-        "is a file, expected the folder of a run"
+        "expected the folder of a run. It is a file"
         in gato("evaluate", f"--workdir={tmp_path}/agent.safetensors").complaint()
     )
 
