@@ -27,11 +27,12 @@ def test_what_cannot_be_is_a_line_too(rows):
 
 
 def test_remat_is_paid_for_and_spreading_saves_memory(rows):
+    """Two gathers of params in 16 bits send what an all-reduce of float32 gradients sends beyond a reduce-scatter."""
     none, dots, full, spread = rows[:4]
     assert none.again == dots.again == 0 < full.again < 0.3
     assert dots.expected_tokens_per_second > full.expected_tokens_per_second
-    # Two copies of the params in 16 bits and a gradient in 32 are as much as a gradient in 32 bits that all devices get.
-    assert spread.collective_bytes == none.collective_bytes and spread.hbm_bytes_per_device < none.hbm_bytes_per_device
+    assert spread.collective_bytes == pytest.approx(none.collective_bytes, rel=1e-6)
+    assert spread.hbm_bytes_per_device < none.hbm_bytes_per_device
 
 
 def test_the_pick_is_the_fastest_that_fits(rows):
