@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import gc
 import importlib
 import importlib.metadata
 import logging
@@ -142,6 +143,8 @@ def _run_quietly(name: str, argv: list[str], *, own_process: bool) -> int:
             if messages.text().strip():
                 print(f"gato {name}: {_log_messages(messages, name, flag)}", file=messages.console, flush=True)
             raise
+        if status:
+            gc.collect()  # asyncio reports an error that nobody has read when it is freed: now, while that is captured
         if (error := messages.first_error()) is not None:
             said = said or f"gato {name}: a library reported an error, {_shorten(error)}"
             said = f"{said.removesuffix('.')}. {_log_messages(messages, name, flag)}"
