@@ -66,7 +66,7 @@ def emoji_folder(workdir: pathlib.Path) -> str | None:
 
 def _record_robot(config, workdir: pathlib.Path):
     from gato_jax.environments import RECORDING_SEEDS
-    from gato_jax.environments.fetch import CONTROL_RATE_HZ
+    from gato_jax.environments.suites.fetch import CONTROL_RATE_HZ
     from gato_jax.experts import ExpertActor
     from gato_jax.rollouts import play
     from gato_jax.sources import write_bridge_dataset

@@ -1,12 +1,14 @@
 """One dm_env.Environment for every task of every suite, behind one registry. May import episodes."""
 
-from gato_jax.environments.base import ActionError, Environment, MissingPackageError
+from gato_jax.environments.base import MAX_SEED, ActionError, Environment, MissingPackageError, SeedError
 from gato_jax.environments.registry import (
+    SpecMismatchError,
     UnknownTaskError,
     load,
     package_versions,
     require_runnable,
     status,
+    suites,
     task_names,
     task_spec,
 )
@@ -15,17 +17,21 @@ from gato_jax.environments.spellings import spelled_task
 
 __all__ = [
     "EVALUATION_SEEDS",
+    "MAX_SEED",
     "RECORDING_SEEDS",
     "REFERENCE_SEEDS",
     "ActionError",
     "Environment",
     "MissingPackageError",
+    "SeedError",
+    "SpecMismatchError",
     "UnknownTaskError",
     "load",
     "package_versions",
     "require_runnable",
     "spelled_task",
     "status",
+    "suites",
     "task_names",
     "task_spec",
 ]

@@ -1,12 +1,11 @@
-"""The base class of all environments: a `dm_env.Environment` with a TaskSpec, a seed, a success and images."""
+"""Base class of all environments: a `dm_env.Environment` with a TaskSpec, a seed, a success and images."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-import importlib.util
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dm_env
@@ -18,9 +17,15 @@ from gato_jax.episodes import Continuous, Discrete, Image, Modality, TaskSpec, T
 Observation = dict[str, Any]
 Action = Mapping[str, Any]
 
+MAX_SEED = 2**31 - 1  # every suite's generator takes seeds up to here
+
 
 class ActionError(ValueError):
     """An action that the TaskSpec does not allow, or a text where a control action is needed; the message names it."""
+
+
+class SeedError(ValueError):
+    """A seed that is not an integer from 0 to MAX_SEED; the message has the value."""
 
 
 class MissingPackageError(ImportError):
@@ -35,7 +40,7 @@ class Outcome:
       observation: Values of at least the keys of the TaskSpec; other keys are dropped, and dtypes converted.
       reward: Reward of the step.
       terminated: The episode ends here (discount 0), even if it is cut off as well.
-      truncated: The episode is cut off here by its time limit (discount 1).
+      truncated: The episode is cut off here (discount 1), by a limit other than the TaskSpec's `max_steps`.
       success: True if the task's own criterion of success is met at this step; None if the task has no such criterion.
     """
 
@@ -57,6 +62,8 @@ class Environment(dm_env.Environment):
 
     Attributes:
       task_spec: The task.
+      max_steps: Number of steps after which episodes are cut off with discount 1; None for no limit. It is that of
+        `task_spec` at first, and may be lowered.
       source: Packages that the task comes from, with their versions, comma-separated; empty until `load` sets it.
       licence: Licence of these packages; empty until `load` sets it.
     """
@@ -66,17 +73,25 @@ class Environment(dm_env.Environment):
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
+        self.max_steps = task_spec.max_steps
+        self._steps = 0
         self._next_seed = 0
         self._done = True
         self._success: bool | None = None
 
     def seed(self, seed: int) -> None:
-        """Choose the episode that the next `reset` starts; the current one goes on until then."""
+        """Choose the episode that the next `reset` starts; the current one goes on until then.
+
+        Raises:
+          SeedError: The seed is not an integer from 0 to MAX_SEED.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
+            raise SeedError(f"{self.task_spec.name}: seed is {seed!r}, expected an integer from 0 to {MAX_SEED}.")
         self._next_seed = int(seed)
 
     def reset(self) -> dm_env.TimeStep:
         seed, self._next_seed = self._next_seed, self._next_seed + 1
-        self._done, self._success = False, None
+        self._done, self._success, self._steps = False, None, 0
         return dm_env.restart(self._conform(self._start(seed)))
 
     def step(self, action: Action) -> dm_env.TimeStep:
@@ -93,10 +108,12 @@ class Environment(dm_env.Environment):
         outcome = self._advance(self._check(action))
         observation = self._conform(outcome.observation)
         self._success = outcome.success
-        self._done = outcome.terminated or outcome.truncated
+        self._steps += 1
+        truncated = outcome.truncated or self._steps == self.max_steps
+        self._done = outcome.terminated or truncated
         if outcome.terminated:
             return dm_env.termination(float(outcome.reward), observation)
-        if outcome.truncated:
+        if truncated:
             return dm_env.truncation(float(outcome.reward), observation, 1.0)
         return dm_env.transition(float(outcome.reward), observation, 1.0)
 
@@ -104,6 +121,14 @@ class Environment(dm_env.Environment):
     def success(self) -> bool | None:
         """True if the last step met the criterion of success; None before any step, or without a criterion."""
         return self._success
+
+    @property
+    def variation(self) -> Mapping[str, Any]:
+        """Parameters drawn from the seed for this episode, as values for JSON, such as a game's mode; for provenance.
+
+        Initial states and goals, which every task draws, are not listed.
+        """
+        return {}
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -226,35 +251,6 @@ def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:
         for limit in (modality.low, modality.high)
     )
     return low.astype(np.float32), high.astype(np.float32)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Suite:
-    """The tasks of one suite. Only `load`, and `spec` where it says so, import the suite's packages.
-
-    Attributes:
-      name: Name of the suite, the part of a task's name before the slash.
-      tasks: Names of the tasks without the suite, the part after the slash.
-      packages: {module that the suite imports: pip package that contains it}.
-      licence: Licence of these packages, for the provenance of episodes that are played with them.
-      spec: Function that returns the TaskSpec of a task, which is named without the suite.
-      load: Function that returns a new environment of a task, which is named without the suite.
-      spec_needs_package: True if `spec` imports the suite's packages.
-      unavailable: {task that does not run here, named without the suite: reason}.
-    """
-
-    name: str
-    tasks: tuple[str, ...]
-    packages: Mapping[str, str]
-    licence: str
-    spec: Callable[[str], TaskSpec]
-    load: Callable[[str], Environment]
-    spec_needs_package: bool = False
-    unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def missing(self) -> list[str]:
-        """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
-        return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
 
 
 def _dtype(modality: Modality):

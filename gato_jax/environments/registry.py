@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Literal
 
-from gato_jax.environments import atari, babyai, dm_control, fetch, meta_world
-from gato_jax.environments.base import Environment, MissingPackageError, Suite
+from gato_jax.environments.base import Environment, MissingPackageError
+from gato_jax.environments.spec_table import read_spec
+from gato_jax.environments.suite import Suite
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world
 from gato_jax.episodes import TaskSpec
+from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
     module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)
@@ -18,28 +22,32 @@ _SUITES: dict[str, Suite] = {
 Status = Literal["runnable", "substitute", "unavailable"]
 
 
+class SpecMismatchError(ValueError):
+    """A task whose TaskSpec in the installed packages differs from the committed one; the message shows both."""
+
+
 class UnknownTaskError(ValueError):
     """A name that is not in the registry; the message names the three most similar tasks."""
 
 
+def suites() -> Mapping[str, Suite]:
+    """Return {name: suite} of all suites, installed or not, sorted by name."""
+    return dict(sorted(_SUITES.items()))
+
+
 def task_names() -> list[str]:
     """Return the names `suite/task` of all registered tasks, available here or not, sorted by suite, then by task."""
-    return [f"{name}/{task}" for name, suite in sorted(_SUITES.items()) for task in sorted(suite.tasks)]
+    return [f"{name}/{task}" for name, suite in suites().items() for task in sorted(suite.tasks)]
 
 
 def task_spec(name: str) -> TaskSpec:
-    """Return the TaskSpec of a task `suite/task`.
-
-    The suites that must load the task for it, Atari and DM Control, cache the result. The others need no package.
+    """Return the TaskSpec of a task `suite/task`, without loading a simulator or needing its package.
 
     Raises:
       UnknownTaskError: No task has this name.
-      MissingPackageError: The spec comes from a package that is not installed, or the task cannot run here.
     """
     suite, task = _find(name)
-    if task in suite.unavailable or suite.spec_needs_package:
-        require_runnable(name)
-    return suite.spec(task)
+    return read_spec(name) if suite.specs_in_table else suite.spec(task)
 
 
 def load(name: str) -> Environment:
@@ -48,10 +56,20 @@ def load(name: str) -> Environment:
     Raises:
       UnknownTaskError: No task has this name.
       MissingPackageError: A package of the suite is not installed, or the task does not run here.
+      SpecMismatchError: The installed packages have another version of the task than the committed spec.
     """
     suite, task = _find(name)
     require_runnable(name)
     environment = suite.load(task)
+    if suite.specs_in_table and environment.task_spec != task_spec(name):
+        require_same(
+            task_spec(name).to_json(),
+            environment.task_spec.to_json(),
+            problem=f"{name}: the TaskSpec of {', '.join(package_versions(name))} differs from the expected one",
+            holder="the installed packages",
+            remedy="Install the versions that requirements/ lists.",
+            error=SpecMismatchError,
+        )
     environment.source, environment.licence = ", ".join(package_versions(name)), suite.licence
     return environment
 

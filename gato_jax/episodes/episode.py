@@ -28,6 +28,8 @@ class Provenance:
         captions).
       collector: person or program that recorded the episode.
       equipment: robot, simulator or emulator.
+      variation: parameters of the simulator that were drawn for this episode, such as a game's mode, masses and lights,
+        as JSON; initial states and goals, which every episode draws, are not among them.
       agent: what chose the actions, with the noise that was added to them, if any.
       consent: consent of the people who are seen or heard or who teleoperated, and its place of record.
       serial_numbers: serial numbers of the equipment, comma-separated.
@@ -45,6 +47,7 @@ class Provenance:
     kind: Literal["real", "simulated", "synthetic"]
     collector: str = ""
     equipment: str = ""
+    variation: str = ""
     agent: str = ""
     consent: str = ""
     serial_numbers: str = ""

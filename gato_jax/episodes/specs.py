@@ -30,6 +30,7 @@ class TaskSpec:
       action: {key: modality}, flattened as well. For captions and dialogue, the action is a Text.
       metric: the score of an episode: its undiscounted `return`, or its `success` (0 or 1).
       control_rate_hz: number of actions a second; None where time has no unit.
+      max_steps: number of steps after which an episode is cut off; None if there is no such limit, or it varies.
       instructions: phrasings of the task's instruction; None if it has none.
       embodiment: the robot that acts; None if there is none. Its keys are keys of `observation` and `action`.
 
@@ -44,6 +45,7 @@ class TaskSpec:
     action: Mapping[str, Any] = dataclasses.field(metadata=_MODALITIES)
     metric: Metric = "return"
     control_rate_hz: float | None = None
+    max_steps: int | None = None
     instructions: tuple[str, ...] | None = None
     embodiment: Embodiment | None = None
 
@@ -70,6 +72,8 @@ class TaskSpec:
                 f"{self.name}: control_rate_hz is {self.control_rate_hz}, expected a positive number. Give None where "
                 "time has no unit."
             )
+        if self.max_steps is not None and self.max_steps < 1:
+            raise SpecError(f"{self.name}: max_steps is {self.max_steps}, expected 1 or more. Give None for no limit.")
         if self.embodiment is not None:
             self.embodiment.check(self.name, self.observation, self.action)
 

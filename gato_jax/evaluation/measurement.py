@@ -24,7 +24,6 @@ from gato_jax.evaluation.reference_table import (
     find_references,
 )
 from gato_jax.evaluation.references import References, Score, hash_spec
-from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor, description, expert_names
 from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor
 from gato_jax.rollouts.play import play_as_they_end
@@ -58,7 +57,8 @@ def _measure(task: str, episodes: int, expert_episodes: int, command: str, bar: 
     spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
     has_expert = task in expert_names()
     bar.total = len(candidates) + (min(FINALISTS, len(candidates)) + 1) * episodes + has_expert * expert_episodes
-    short = ShortEpisodes(environment, SCREENING_STEPS)
+    short = load(task)
+    short.max_steps = SCREENING_STEPS
     # Where many actions have the same score, such as no success, the episode return tells them apart.
     screened = {
         name: _play_constant(short, action, REFERENCE_SEEDS[-1:], bar)[0] for name, action in candidates.items()

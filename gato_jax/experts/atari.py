@@ -11,7 +11,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments.atari import Atari
+from gato_jax.environments.suites.atari import Atari
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 

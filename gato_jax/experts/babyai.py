@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dm_env
 import numpy as np
 
-from gato_jax.environments.babyai import TASKS, BabyAI
+from gato_jax.environments.suites.babyai import TASKS, BabyAI
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action, ActorFailure
 

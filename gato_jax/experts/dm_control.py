@@ -14,7 +14,7 @@ from typing import Any
 import dm_env
 import numpy as np
 
-from gato_jax.environments.dm_control import DMControl
+from gato_jax.environments.suites.dm_control import DMControl
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 

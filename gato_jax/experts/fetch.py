@@ -9,7 +9,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments.fetch import MAX_DISPLACEMENT, FetchPickAndPlace
+from gato_jax.environments.suites.fetch import MAX_DISPLACEMENT, FetchPickAndPlace
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 

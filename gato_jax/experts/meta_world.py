@@ -7,7 +7,7 @@ import warnings
 import dm_env
 import numpy as np
 
-from gato_jax.environments.meta_world import TASKS, MetaWorld
+from gato_jax.environments.suites.meta_world import TASKS, MetaWorld
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import dm_env
 import numpy as np
 
@@ -85,5 +87,6 @@ def _provenance(environment: Environment, agent: str) -> Provenance:
         kind="simulated",
         collector="gato_jax.rollouts",
         equipment=spec.embodiment.robot if spec.embodiment else f"{spec.suite} emulator or simulator",
+        variation=json.dumps(environment.variation) if environment.variation else "",
         agent=agent,
     )

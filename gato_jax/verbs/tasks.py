@@ -20,7 +20,7 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_string("suite", None, "Suite to list. Default: all suites.", flag_values=flag)
     flags.DEFINE_string("json", None, "File for the list as JSON.", flag_values=flag)
     parse_flags(flag, argv)
-    suites = sorted({name.split("/")[0] for name in registry.task_names()})
+    suites = registry.suites()
     if flag.suite not in (None, *suites):
         raise UsageError(f"--suite: no suite {flag.suite!r}, expected one of {', '.join(suites)}.")
     rows = task_list.describe_tasks(name for name in registry.task_names() if flag.suite in (None, name.split("/")[0]))

@@ -121,7 +121,7 @@ def test_meta_world_shows_a_goal_that_varies_and_stays():
 
 
 def test_atari_ends_a_game_that_is_never_started():
-    from gato_jax.environments import atari
+    from gato_jax.environments.suites import atari
 
     environment = load("atari/breakout")
     environment.seed(0)

@@ -3,7 +3,7 @@ import builtins
 import pytest
 
 from gato_jax.environments import MissingPackageError, UnknownTaskError, load, status, task_names, task_spec
-from gato_jax.environments.base import Suite
+from gato_jax.environments.suite import Suite
 
 
 def test_an_unknown_task_names_the_nearest():

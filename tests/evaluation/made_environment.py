@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from gato_jax.environments import registry
-from gato_jax.environments.base import Suite
+from gato_jax.environments.suite import Suite
 from gato_jax.policy import Agent
 from tests.policy.made_agent import made_agent
 from tests.rollouts.made_drift import TASK, Drift

@@ -19,7 +19,6 @@ from gato_jax.evaluation import (
     reference_table,
 )
 from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
-from gato_jax.evaluation.short_episodes import ShortEpisodes
 from gato_jax.experts import ExpertActor
 from gato_jax.rollouts import RandomActor
 from tests.evaluation.made_references import TASK, made_references
@@ -101,7 +100,8 @@ def test_seeds_of_references_are_neither_recorded_nor_evaluated_and_screening_ha
 
 def test_short_episodes_are_the_beginnings_of_whole_ones():
     action = {"action": np.asarray(2)}
-    whole, short = load(TASK), ShortEpisodes(load(TASK), 5)
+    whole, short = load(TASK), load(TASK)
+    short.max_steps = 5
     for environment in (whole, short):
         environment.seed(3)
     beginning = [whole.reset(), *(whole.step(action) for _ in range(5))]

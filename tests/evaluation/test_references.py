@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gato_jax.environments import status, task_names
-from gato_jax.environments.atari import TASKS as ATARI_GAMES
+from gato_jax.environments.suites.atari import TASKS as ATARI_GAMES
 from gato_jax.evaluation import (
     MissingReferencesError,
     References,

@@ -80,13 +80,13 @@ def test_a_recording_without_a_success_says_so(tmp_path):
 
 @pytest.mark.parametrize("words", [["collect", f"--tasks={TASK}", "--output={tmp}"], ["evaluate", "--workdir={run}"]])
 def test_a_task_whose_package_is_missing_is_one_line(trained, tmp_path, monkeypatch, words):
-    monkeypatch.setattr("gato_jax.environments.base.Suite.missing", lambda suite: ["minigrid"])
+    monkeypatch.setattr("gato_jax.environments.suite.Suite.missing", lambda suite: ["minigrid"])
     said = gato(*(word.format(tmp=tmp_path, run=trained) for word in words)).complaint()
     assert f"{TASK} does not run here: pip install minigrid" in said and not any(tmp_path.iterdir())
 
 
 def test_an_expert_whose_package_is_missing_names_it(monkeypatch):
-    monkeypatch.setattr("gato_jax.environments.base.Suite.missing", lambda suite: ["metaworld"])
+    monkeypatch.setattr("gato_jax.environments.suite.Suite.missing", lambda suite: ["metaworld"])
     with pytest.raises(MissingPackageError, match="meta_world/reach-v3 does not run here: pip install metaworld"):
         expert("meta_world/reach-v3")
 

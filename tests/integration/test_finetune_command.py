@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gato_jax.checkpoints import AgentCheckpoint, export_params
-from gato_jax.environments import EVALUATION_SEEDS, dm_control, load, package_versions
+from gato_jax.environments import EVALUATION_SEEDS, load, package_versions
+from gato_jax.environments.suites import dm_control
 from gato_jax.episodes import dataset_name, write_dataset
 from gato_jax.evaluation import learning_curve, reference_table, write_table
 from gato_jax.evaluation.references import hash_spec
@@ -47,9 +48,9 @@ def get_config(task="{task}"):
 DIES = f"""
 import os, signal
 from gato_jax import cli
-from gato_jax.environments import dm_control
+from gato_jax.environments.suites import dm_control
 from gato_jax.evaluation import learning_curve
-dm_control.MAX_STEPS = {STEPS}
+dm_control.DMControl.max_steps = property(lambda _: {STEPS}, lambda *_: None)
 learning_curve.play = lambda *_, **options: os.kill(os.getpid(), signal.SIGKILL)
 cli.main()
 """
@@ -58,7 +59,7 @@ cli.main()
 @pytest.fixture(scope="module", autouse=True)
 def short_episodes():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dm_control, "MAX_STEPS", STEPS)
+        patch.setattr(dm_control.DMControl, "max_steps", property(lambda _: STEPS, lambda *_: None), raising=False)
         yield
 
 

@@ -61,7 +61,7 @@ def main():
     from experiments.quickstart_jobs import emoji_folder
     from gato_jax.environments import RECORDING_SEEDS
     from gato_jax.environments import load as load_environment
-    from gato_jax.environments.fetch import CONTROL_RATE_HZ
+    from gato_jax.environments.suites.fetch import CONTROL_RATE_HZ
     from gato_jax.experts import ExpertActor
     from gato_jax.rollouts import play
     from gato_jax.sources import chatterbot_dialogues, emoji_captions, open_rlds, write_bridge_dataset

@@ -151,6 +151,7 @@ def _add_source(graph: _Graph, origin: Provenance) -> str:
         {
             "dcterms:title": "recording",
             "gato:kind": origin.kind,
+            "gato:variation": origin.variation,
             "prov:startedAtTime": _xsd_time(start),
             "prov:endedAtTime": _xsd_time(end),
             "prov:used": [_reference(equipment)] if equipment else [],

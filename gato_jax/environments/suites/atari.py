@@ -14,7 +14,8 @@ import functools
 import numpy as np
 import PIL.Image
 
-from gato_jax.environments.base import Environment, MissingPackageError, Outcome, Suite
+from gato_jax.environments.base import Environment, MissingPackageError, Outcome
+from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Discrete, Image, TaskSpec
 
 SIDE = 64
@@ -55,6 +56,7 @@ def spec(task: str) -> TaskSpec:
         action={"action": Discrete(n=len(_console(task).getMinimalActionSet()))},
         metric="return",
         control_rate_hz=_FRAMES_PER_SECOND / FRAME_SKIP,
+        max_steps=MAX_STEPS,
     )
 
 
@@ -81,7 +83,6 @@ class Atari(Environment):
         self.console.restoreState(self._beginning)
         self._generator = np.random.default_rng(seed)
         self._pressed = self.actions[0]
-        self._steps = 0
         for _ in range(self._generator.integers(1, MAX_IDLE_FRAMES + 1)):
             self.console.act(self.actions[0])
         self.screen = self.console.getScreenRGB()
@@ -95,13 +96,11 @@ class Atari(Environment):
                 self._pressed = self.actions[int(action["action"])]
             reward += self.console.act(self._pressed)
             self.screen = self.console.getScreenRGB()
-        self._steps += 1
         return Outcome(
             # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
             observation={"image": _shrink(np.maximum(before, self.screen))},
             reward=float(reward),
             terminated=self.console.game_over(),
-            truncated=self._steps >= MAX_STEPS,
         )
 
     @property
@@ -139,5 +138,5 @@ SUITE = Suite(
     licence="GPL-2.0 (ale-py)",
     spec=spec,
     load=Atari,
-    spec_needs_package=True,
+    specs_in_table=True,
 )

@@ -14,7 +14,8 @@ from typing import cast
 
 import numpy as np
 
-from gato_jax.environments.base import Environment, Outcome, Suite
+from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Discrete, TaskSpec, Text
 
 CODES = 11  # object types are 0-10; colours (0-5) and states (0-3) are fewer

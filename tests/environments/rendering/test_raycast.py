@@ -1,7 +1,7 @@
 import mujoco
 import numpy as np
 
-from gato_jax.environments.raycast import RayCaster, Sphere, look_at
+from gato_jax.environments.rendering.raycast import RayCaster, Sphere, look_at
 
 SCENE = """
 <mujoco><worldbody>

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gato_jax.environments.base import Environment, Outcome, Suite
-from gato_jax.environments.raycast import RayCaster, Sphere, look_at
+from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.rendering.raycast import RayCaster, Sphere, look_at
+from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
 
 MAX_STEPS = 500
@@ -41,6 +42,7 @@ def spec(task: str) -> TaskSpec:
         action={"action": Continuous(shape=(4,), low=-1.0, high=1.0)},
         metric="success",
         control_rate_hz=CONTROL_RATE_HZ,
+        max_steps=MAX_STEPS,
         embodiment=Embodiment(
             robot="Sawyer (simulated)", gripper=Gripper(kind="continuous", action="action", elements=(3,))
         ),

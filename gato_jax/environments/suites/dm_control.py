@@ -12,8 +12,9 @@ import warnings
 
 import numpy as np
 
-from gato_jax.environments.base import Environment, Outcome, Suite
-from gato_jax.environments.raycast import RayCaster
+from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.rendering.raycast import RayCaster
+from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
 
 TASKS = tuple(
@@ -63,6 +64,7 @@ def spec(task: str) -> TaskSpec:
         action={"action": Continuous(shape=limits.shape, low=-1.0, high=1.0)},
         metric="return",
         control_rate_hz=round(1.0 / environment.control_timestep(), 3),
+        max_steps=MAX_STEPS,  # lqr has no time limit of its own
         embodiment=Embodiment(
             robot=f"{task.partition('/')[0]} (simulated)",
             gripper=Gripper(kind="continuous", action="action", elements=grasp) if grasp else None,
@@ -80,12 +82,10 @@ class DMControl(Environment):
     def __init__(self, task: str):
         super().__init__(spec(task))
         self._task = task
-        self._steps = 0
         self.suite_environment = _load(task, seed=0)
         self._ray_caster: RayCaster | None = None
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
-        self._steps = 0
         if self._task.startswith("lqr/"):  # its model is drawn at random when it is built
             self.suite_environment, self._ray_caster = _load(self._task, seed), None
         else:
@@ -94,12 +94,11 @@ class DMControl(Environment):
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         step = self.suite_environment.step(action["action"].astype(np.float64))
-        self._steps += 1
         return Outcome(
             observation=self._flatten(step.observation),
             reward=float(step.reward),
             terminated=bool(step.last() and step.discount == 0),
-            truncated=bool(step.last()) or self._steps >= MAX_STEPS,  # lqr has no time limit
+            truncated=bool(step.last()),
         )
 
     def render(self) -> np.ndarray:
@@ -120,6 +119,6 @@ SUITE = Suite(
     licence="Apache-2.0",
     spec=spec,
     load=DMControl,
-    spec_needs_package=True,
+    specs_in_table=True,
     unavailable={"quadruped/escape": "it uploads its terrain to OpenGL, which gato_jax does not use"},
 )

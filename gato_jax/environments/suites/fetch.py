@@ -17,8 +17,9 @@ import io
 
 import numpy as np
 
-from gato_jax.environments.base import Environment, Outcome, Suite
-from gato_jax.environments.raycast import Pose, RayCaster, Sphere, look_at
+from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.rendering.raycast import Pose, RayCaster, Sphere, look_at
+from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Camera, Continuous, Embodiment, Gripper, Image, TaskSpec, Text
 
 SIDE = 64
@@ -70,6 +71,7 @@ def spec(task: str) -> TaskSpec:
         action={"action": Continuous(shape=(7,), low=(*(-limit for limit in limits), 0.0), high=(*limits, 1.0))},
         metric="success",
         control_rate_hz=CONTROL_RATE_HZ,
+        max_steps=MAX_STEPS,
         instructions=INSTRUCTIONS,
         embodiment=Embodiment(
             robot="Fetch (simulated)",
@@ -107,7 +109,7 @@ class FetchPickAndPlace(Environment):
         model.mat_rgba[model.geom_matid[table], :3] = _WOOD
         self._ray_casters = {key: RayCaster(model, pose, height=SIDE, width=SIDE) for key, pose in VIEWS.items()}
         self._portrait: RayCaster | None = None
-        self._instruction, self._steps = "", 0
+        self._instruction = ""
 
     @property
     def gripper(self) -> np.ndarray:
@@ -134,19 +136,16 @@ class FetchPickAndPlace(Environment):
         while np.linalg.norm(self.block - self.goal) < MIN_START_DISTANCE or self.goal[2] > MAX_GOAL_HEIGHT:
             self.simulator.reset()  # draws again from the same generator
         self._instruction = INSTRUCTIONS[int(self.simulator.np_random.integers(len(INSTRUCTIONS)))]
-        self._steps = 0
         return self._observe()
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         displacement, gripper = action["action"][:3], action["action"][6]
         self.simulator.step(np.append(displacement / MAX_DISPLACEMENT, 2 * gripper - 1).astype(np.float64))
-        self._steps += 1
         success = bool(np.linalg.norm(self.block - self.goal) < self.simulator.distance_threshold)
         return Outcome(
             observation=self._observe(),
             reward=float(success),
             terminated=success,
-            truncated=self._steps >= MAX_STEPS,
             success=success,
         )
 

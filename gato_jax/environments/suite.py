@@ -1,0 +1,42 @@
+"""Suite: the tasks of one simulator or package, with their specs, environments, packages and licence."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping
+
+from gato_jax.environments.base import Environment
+from gato_jax.episodes import TaskSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The tasks of one suite. Only `load`, and `spec` where `specs_in_table` is True, import the suite's packages.
+
+    Attributes:
+      name: Name of the suite, the part of a task's name before the slash.
+      tasks: Names of the tasks without the suite, the part after the slash.
+      packages: {module that the suite imports: pip package that contains it}.
+      licence: Licence of these packages, for the provenance of episodes that are played with them.
+      spec: Function that returns the TaskSpec of a task, which is named without the suite.
+      load: Function that returns a new environment of a task, which is named without the suite.
+      specs_in_table: True if `spec` asks the simulator, so that the registry reads the committed table instead.
+      unavailable: {task that does not run here, named without the suite: reason}.
+      scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
+        and human scores hold here as well; None if there is none. Such suites differ in their observations only.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    packages: Mapping[str, str]
+    licence: str
+    spec: Callable[[str], TaskSpec]
+    load: Callable[[str], Environment]
+    specs_in_table: bool = False
+    unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scores_of: str | None = None
+
+    def missing(self) -> list[str]:
+        """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
+        return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
