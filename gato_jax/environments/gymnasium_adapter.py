@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gato_jax.environments.base import Environment, MissingPackageError
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gato_jax.environments.gymnasium_env import TaskEnv
 
 
-def as_gymnasium(task: str | Environment, *, render_mode: Literal["rgb_array"] | None = None) -> TaskEnv:
+def as_gymnasium(task: str | Environment, *, render_mode: str | None = None) -> TaskEnv:
     """Return a task as a `gymnasium.Env`.
 
     A side of the task with a single key has the space of that key; one with several keys is a Dict of flat keys
@@ -19,6 +19,7 @@ def as_gymnasium(task: str | Environment, *, render_mode: Literal["rgb_array"] |
 
     `reset(seed=n)` starts the episode of seed n; a reset without a seed starts that of the next seed, first 0. `info`
     holds `success` where the task has a criterion of it, and on reset the episode's drawn parameters as `variation`.
+    `gymnasium.make_vec(result.spec)` makes several environments of a task that was given by name.
 
     Args:
       task: Name `suite/task`, or an environment, which the result then owns and closes.
@@ -37,8 +38,4 @@ def as_gymnasium(task: str | Environment, *, render_mode: Literal["rgb_array"] |
         raise MissingPackageError("as_gymnasium needs Gymnasium, which is missing: pip install gymnasium") from None
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"as_gymnasium: render_mode is {render_mode!r}, expected None or 'rgb_array'. Choose one.")
-    if isinstance(task, str):
-        from gato_jax.environments.registry import load
-
-        task = load(task)
     return TaskEnv(task, render_mode)

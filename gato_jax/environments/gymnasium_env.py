@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -10,27 +11,37 @@ import dm_env
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from gato_jax.environments.base import Environment, limits
+from gato_jax.environments.registry import load
 from gato_jax.episodes import Continuous, Discrete, Image, Modality, Text
 
 MAX_TEXT = 4096  # characters
-_CHARACTERS = string.printable + "".join(map(chr, range(0xA1, 0x180)))  # ASCII and the accented letters of Latin scripts
+_CHARACTERS = string.printable + "".join(
+    map(chr, range(0xA1, 0x180))
+)  # ASCII and the accented letters of Latin scripts
 _DEFAULT_FPS = 30
+_NOT_IN_ID = re.compile(r"[^\w:.-]")  # characters that Gymnasium refuses in an id
 
 
 class TaskEnv(gymnasium.Env):
-    """A task as a Gymnasium environment; `as_gymnasium` makes it.
+    """A task as a Gymnasium environment; see `as_gymnasium` for the arguments.
 
     Attributes:
       environment: The task's own environment.
     """
 
-    def __init__(self, environment: Environment, render_mode: str | None = None):
-        spec = environment.task_spec
-        self.environment = environment
+    metadata = {"render_modes": ["rgb_array"], "render_fps": _DEFAULT_FPS}
+
+    def __init__(self, task: str | Environment, render_mode: str | None = None):
+        self.environment = load(task) if isinstance(task, str) else task
+        spec = self.environment.task_spec
+        if isinstance(task, str):
+            name = _NOT_IN_ID.sub(".", task)
+            self.spec = EnvSpec(f"gato_jax/{name}", entry_point=f"{__name__}:TaskEnv", kwargs={"task": task})
         self.render_mode = render_mode
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": spec.control_rate_hz or _DEFAULT_FPS}
+        self.metadata = self.metadata | {"render_fps": spec.control_rate_hz or _DEFAULT_FPS}
         self.observation_space = _side_space(spec.observation)
         self.action_space = _side_space(spec.action)
         self._needs_reset = True

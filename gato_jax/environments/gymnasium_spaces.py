@@ -9,8 +9,8 @@
 | Text | Text, in observations only |
 | Dict, Tuple | their parts, with keys `a/b` of names and indices |
 
-A MultiDiscrete action whose elements have different numbers of values is one Discrete for each element, as a Discrete has
-one number of values. Any other space is refused.
+A MultiDiscrete action whose elements have different numbers of values is one Discrete for each element, as a Discrete
+has one number of values. Any other space is refused.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class _Integers(_Leaf):
 
     def _encode(self, value: Any) -> np.ndarray:
         given = self._array(value, self._start.shape)
-        counted = given.astype(np.int64) - self._start
+        counted = np.asarray(given.astype(np.int64) - self._start)
         if np.any((counted < 0) | (counted >= self._counts)):
             low, high = self._start.tolist(), (self._start + self._counts - 1).tolist()
             raise SpaceError(f"{self.label} is {given.tolist()}, expected {low} to {high}. Correct the environment.")
@@ -204,7 +204,9 @@ def _node(space: spaces.Space, key: str, side: Side, label: str) -> _Node:
     leaf_key = key or side
     match space:
         case spaces.Dict():
-            return _branch(dict(space.spaces), key, side, label, lambda parts: dict(zip(space.spaces, parts, strict=True)))
+            return _branch(
+                dict(space.spaces), key, side, label, lambda parts: dict(zip(space.spaces, parts, strict=True))
+            )
         case spaces.Tuple():
             return _branch(dict(enumerate(space.spaces)), key, side, label, tuple)
         case spaces.Discrete():
@@ -259,7 +261,9 @@ def _integers(key: str, side: Side, start: np.ndarray, counts: np.ndarray, dtype
     if side == "observation" or start.shape == () or (counts == counts.flat[0]).all():
         return _Integers(key, start, counts, dtype, label)
     parts = {
-        index: _Integers(f"{key}/{'/'.join(map(str, index))}", start[index], counts[index], dtype, label)
+        index: _Integers(
+            f"{key}/{'/'.join(map(str, index))}", start[index + (...,)], counts[index + (...,)], dtype, label
+        )
         for index in np.ndindex(start.shape)
     }
     return _Branch(parts, lambda values: np.asarray(values, dtype).reshape(start.shape))
@@ -277,7 +281,7 @@ def _is_image(space: spaces.Box) -> bool:
     )
 
 
-def _limit(limit: np.ndarray) -> float | np.ndarray:
-    """Return a limit as one number if all elements have the same."""
-    values = limit.astype(np.float64)
-    return float(values.flat[0]) if values.size and (values == values.flat[0]).all() else values
+def _limit(limit: np.ndarray) -> float | tuple[float, ...]:
+    """Return a limit as one number if all elements have the same, else in row-major order."""
+    values = tuple(limit.astype(np.float64).ravel().tolist())
+    return values[0] if len(set(values)) == 1 else values

@@ -1,4 +1,4 @@
-"""Gymnasium: any registered environment as a task, `gymnasium/ID` or, from a module that registers it, `gymnasium/MODULE:ID`.
+"""Gymnasium: any registered environment as a task, `gymnasium/ID`, or `gymnasium/MODULE:ID` if a module registers it.
 
 The TaskSpec follows from the spaces of the environment, see `gymnasium_spaces`; a space without parts has the key
 `observation` or `action`. Episodes are cut off after the registered `max_episode_steps`, if any. The score is the
@@ -105,7 +105,7 @@ class Gymnasium(Environment):
         return encoded
 
     def render(self) -> np.ndarray:
-        """Return the environment's own frame; without `rgb_array`, the observed image or else an empty frame that says so.
+        """Return the environment's own frame; without `rgb_array`, the observed image, or else a frame that says so.
 
         Raises:
           MissingPackageError: A package for drawing is missing.
@@ -136,7 +136,7 @@ def registered_names(task: str) -> list[str]:
 
 
 def packages_of(task: str) -> dict[str, str]:
-    """Return {module: pip package} of an id: Gymnasium, the simulator, and the package of the environment if it has one."""
+    """Return {module: pip package} of an id: Gymnasium, the simulator, and the environment's own package if any."""
     point = _import_registry(task)[task.rpartition(":")[2]].entry_point
     origin = point if isinstance(point, str) else getattr(point, "__module__", "")
     packages = {"gymnasium": "gymnasium"}
@@ -158,7 +158,9 @@ def _stated_licence(package: str) -> str:
     metadata = importlib.metadata.metadata(package)
     stated = metadata.get("License-Expression") or metadata.get("License") or ""
     if not stated.strip():
-        classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if "License ::" in line]
+        classifiers = [
+            line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if "License ::" in line
+        ]
         stated = classifiers[0] if classifiers else ""
     return stated.strip().partition("\n")[0]
 
@@ -192,13 +194,13 @@ def _make(task: str) -> gymnasium.Env:
         point = registered.entry_point
         creator = load_env_creator(point) if isinstance(point, str) else point
         modes = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
-        mode = "rgb_array" if "rgb_array" in modes else None
-        return gymnasium.make(registered, disable_env_checker=True, render_mode=mode)
+        options = {"render_mode": "rgb_array"} if "rgb_array" in modes else {}  # some constructors take no mode
+        return gymnasium.make(registered, disable_env_checker=True, **options)
 
 
 @contextlib.contextmanager
 def _named_errors(name: str) -> Iterator[None]:
-    """Raise what Gymnasium says of missing packages and retired ids as MissingPackageError, and keep quiet otherwise."""
+    """Raise Gymnasium's errors of missing packages and retired ids as MissingPackageError; print nothing otherwise."""
     import gymnasium
 
     try:
