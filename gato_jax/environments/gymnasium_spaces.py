@@ -146,11 +146,12 @@ class _Picture(_Leaf):
 
     def __init__(self, key: str, space: spaces.Box, label: str):
         height, width, *channels = space.shape
-        super().__init__(key, Image(height=height, width=width, channels=channels[0] if channels else 1), label)
-        self._space = space
+        image = Image(height=height, width=width, channels=channels[0] if channels else 1)
+        super().__init__(key, image, label)
+        self._space, self._image_shape = space, image.shape
 
     def _encode(self, value: Any) -> np.ndarray:
-        return self._array(value, self._space.shape).reshape(self.modality.shape)
+        return self._array(value, self._space.shape).reshape(self._image_shape)
 
     def _decode(self, value: Any) -> np.ndarray:
         return np.reshape(value, self._space.shape)

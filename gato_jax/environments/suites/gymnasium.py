@@ -155,14 +155,15 @@ def _licence(task: str) -> str:
 
 
 def _stated_licence(package: str) -> str:
+    """Return the first licence that the metadata of a package states, empty if it states none."""
     metadata = importlib.metadata.metadata(package)
-    stated = metadata.get("License-Expression") or metadata.get("License") or ""
-    if not stated.strip():
-        classifiers = [
-            line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if "License ::" in line
-        ]
-        stated = classifiers[0] if classifiers else ""
-    return stated.strip().partition("\n")[0]
+    classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
+    stated = [
+        *(metadata.get_all("License-Expression") or ()),
+        *(metadata.get_all("License") or ()),
+        *(line.rpartition(" :: ")[2] for line in classifiers),
+    ]
+    return next((line for text in stated if (line := text.strip().partition("\n")[0])), "")
 
 
 _distributions = functools.cache(importlib.metadata.packages_distributions)  # each search takes a second
@@ -194,8 +195,9 @@ def _make(task: str) -> gymnasium.Env:
         point = registered.entry_point
         creator = load_env_creator(point) if isinstance(point, str) else point
         modes = (getattr(creator, "metadata", None) or {}).get("render_modes") or ()
-        options = {"render_mode": "rgb_array"} if "rgb_array" in modes else {}  # some constructors take no mode
-        return gymnasium.make(registered, disable_env_checker=True, **options)
+        if "rgb_array" not in modes:  # its constructor may take no mode
+            return gymnasium.make(registered, disable_env_checker=True)
+        return gymnasium.make(registered, disable_env_checker=True, render_mode="rgb_array")
 
 
 @contextlib.contextmanager
