@@ -11,12 +11,23 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world, modular_rl, procgen
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, gymnasium, meta_world)
+    suite.name: suite
+    for suite in (
+        atari.SUITE,
+        babyai.SUITE,
+        dm_control.SUITE,
+        fetch.SUITE,
+        gymnasium.SUITE,
+        meta_world.SUITE,
+        modular_rl.SUITE,
+        procgen.SUITE,
+        procgen.EASY_SUITE,
+    )
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
@@ -104,7 +115,7 @@ def status(name: str) -> tuple[Status, str]:
     """
     suite, task = _find(name)
     if missing := suite.missing():
-        return "unavailable", f"pip install {' '.join(missing)}"
+        return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
