@@ -11,12 +11,12 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, rgb_stacking
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)
+    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world, rgb_stacking)
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
