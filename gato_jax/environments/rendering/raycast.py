@@ -137,9 +137,7 @@ class RayCaster:
         return normals
 
 
-def cast_rays(
-    model, data, position: np.ndarray, rays: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def cast_rays(model, data, position: np.ndarray, rays: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the geoms that rays hit first, (rays,) int32, and their distances in metres, (rays,); -1 for none.
 
     Args:

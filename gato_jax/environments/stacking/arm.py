@@ -4,6 +4,8 @@ The released environment has the same interface (Cartesian velocity, rotation ab
 bounds of the workspace); its quadratic program is here a damped least-squares solution.
 """
 
+# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +17,9 @@ MAX_SPEED = 0.07  # metres per second along each axis
 MAX_ROTATION = 1.0  # radians per second
 WORKSPACE = np.array([[0.475, -0.125, 0.0698], [0.725, 0.125, 0.2698]])  # lowest and highest pinch position
 MAX_WRIST_ANGLE = np.pi / 2
-REST_ANGLES = np.array([0.0, -0.5186, -0.5294, 1.2209, 0.4086, 1.0783, 0.0])  # radians, where the arm's redundant seventh freedom tends to
+REST_ANGLES = np.array(
+    [0.0, -0.5186, -0.5294, 1.2209, 0.4086, 1.0783, 0.0]
+)  # radians, where the arm's redundant seventh freedom tends to
 _REST_GAIN = 0.5  # per second
 _ALIGNMENT_GAIN = 0.8  # per second, for the angle between the gripper's axis and the vertical
 _DAMPING = 1e-3
@@ -38,10 +42,10 @@ class Arm:
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dofs = np.array([joint.dofadr[0] for joint in joints])
         self._low, self._high = np.array([joint.range for joint in joints]).T
-        actuators = np.array([self._actuator(dof) for dof in self._dofs])
+        actuators = np.array([self._actuator(dof) for dof in self._dofs.tolist()])
         self._actuators, self._max_velocity = actuators, model.actuator_ctrlrange[actuators, 1]
         self._actuator_states = model.actuator_actadr[actuators]
-        (self._fingers,) = set(range(model.nu)) - set(actuators.tolist())
+        (self._fingers,) = set(range(int(model.nu))) - set(actuators.tolist())
         self._finger = model.joint(scene.GRIPPER_JOINT)
         self._wrist, self._pinch = model.site(scene.WRIST_SITE).id, model.site(scene.PINCH_SITE).id
         self._jacobian = np.zeros((6, model.nv))
@@ -99,7 +103,7 @@ class Arm:
         self._data.ctrl[self._fingers] = 255.0 if close else -255.0
 
     def _target_velocities(self, angles: np.ndarray, twist: np.ndarray) -> np.ndarray:
-        """Return the joint velocities (7,) for a twist (6,) of the wrist at these angles, which also turn it downwards."""
+        """Return joint velocities (7,) for a twist (6,) of the wrist at these angles, which also turn it downwards."""
         self._put_planned(angles)
         axis = self._plan.site_xmat[self._wrist].reshape(3, 3)[:, 2]
         level = np.array([*twist[:3], *_ALIGNMENT_GAIN * np.cross(axis, [0.0, 0.0, -1.0])[:2], twist[5]])
@@ -115,8 +119,6 @@ class Arm:
         Returns:
           True if the pose was reached within tolerance.
         """
-        import mujoco
-
         target = np.array([[np.cos(yaw), np.sin(yaw), 0.0], [np.sin(yaw), -np.cos(yaw), 0.0], [0.0, 0.0, -1.0]])
         angles = REST_ANGLES
         for _ in range(_MAX_ITERATIONS):

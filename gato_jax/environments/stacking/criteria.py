@@ -41,7 +41,10 @@ class Criteria:
         self._bodies = {colour: model.body(colour).id for colour in objects.COLOURS}
         self._geoms = {colour: np.array([model.geom(colour).id]) for colour in objects.COLOURS}
         owners = np.array([model.body(body).name.partition("/")[0] for body in model.geom_bodyid])
-        self._robot, self._ground = np.flatnonzero(owners == "robot0"), np.flatnonzero(np.isin(owners, ["world", "base"]))
+        self._robot, self._ground = (
+            np.flatnonzero(owners == "robot0"),
+            np.flatnonzero(np.isin(owners, ["world", "base"])),
+        )
         self._fingertips = [np.array([model.geom(name).id]) for name in scene.FINGERTIPS]
 
     def position(self, colour: str) -> np.ndarray:
@@ -67,8 +70,7 @@ class Criteria:
         offset = self.position("red") - self.position("blue")
         red = self._geoms["red"]
         return (
-            float(np.linalg.norm(offset[:2])) < MAX_HORIZONTAL_DISTANCE
-            and offset[2] > MIN_HEIGHT_ABOVE
+            bool(np.linalg.norm(offset[:2]) < MAX_HORIZONTAL_DISTANCE and offset[2] > MIN_HEIGHT_ABOVE)
             and self.touch(red, self._geoms["blue"])
             and not self.touch(red, self._robot)
             and not self.touch(red, self._ground)

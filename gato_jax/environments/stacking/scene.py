@@ -1,9 +1,11 @@
 """The scene of RGB stacking: a Sawyer arm with a Robotiq 2F-85 gripper above a basket with three objects.
 
 Robot, gripper, force sensor, basket and meshes are those of dm-robotics-moma and dm-robotics-manipulation. Places,
-cameras, time step and lights are those of DeepMind's release of the environment, github.com/google-deepmind/rgb_stacking
-(Apache-2.0). Positions are in metres in the frame of the arm's base: x forward, y to its left, z upwards.
+cameras, time step and lights are those of DeepMind's release, github.com/google-deepmind/rgb_stacking (Apache-2.0),
+which draws no shadows. Positions are in metres in the frame of the arm's base: x forward, y to its left, z upwards.
 """
+
+# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
 
 from __future__ import annotations
 
@@ -73,13 +75,13 @@ def _scene(triplet: tuple[str, str, str]) -> Any:
         from dm_control import mjcf
         from dm_robotics.manipulation.standard_cell import rgb_basket
 
-    root = mjcf.RootElement(model="rgb_stacking")
+    root: Any = mjcf.RootElement(model="rgb_stacking")
     root.compiler.angle = "radian"
     root.option.timestep = TIME_STEP
     root.size.memory = "64M"
     root.visual.map.znear = 0.01
     root.worldbody.add("geom", name="ground", type="plane", group=STILL_GROUP, size=(2, 2, 2), friction=(0.4,))
-    root.worldbody.add("light", pos=(0, 0, 1.5), dir=(0, 0, -1), diffuse=(0.7,) * 3, specular=(0.3,) * 3)
+    root.worldbody.add("light", pos=(0, 0, 1.5), dir=(0, 0, -1), diffuse=(0.7,) * 3, castshadow=False)
     root.worldbody.add("camera", name=PORTRAIT, pos=(1.4, 0.0, 0.45), quat=(0.541, 0.455, 0.456, 0.541), fovy=45)
     root.worldbody.add("site", pos=BASKET_CENTRE, rgba=(0, 0, 0, 0)).attach(_basket(rgb_basket))
     root.attach(_robot())

@@ -1,7 +1,9 @@
 """The start of an episode of RGB stacking: the arm above the basket, the objects dropped into it.
 
-Intervals and the procedure are those of DeepMind's release (github.com/google-deepmind/rgb_stacking, rgb_stacking/task.py).
+Intervals and the procedure are those of DeepMind's release, github.com/google-deepmind/rgb_stacking.
 """
+
+# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ they stand for its test triplets on the real robot and for none of its 604 tasks
 objects that Lee et al. held out for validation.
 """
 
+# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -79,7 +81,7 @@ class RGBStacking(Environment):
     The attributes and the methods about objects are for experts, as agents do not observe them.
 
     Attributes:
-      model: MuJoCo's MjModel of the scene; the bodies `red`, `green` and `blue` are the objects.
+      mujoco_model: MuJoCo's MjModel of the scene; the bodies `red`, `green` and `blue` are the objects.
       data: Its MjData.
       arm: The arm and its gripper.
       criteria: Conditions of the task: success, grasp, shaped reward.
@@ -91,10 +93,10 @@ class RGBStacking(Environment):
 
         super().__init__(spec(task))
         self._task = task
-        self.model = scene.build()
-        self.data = mujoco.MjData(self.model)
-        self.arm = Arm(self.model, self.data)
-        self.criteria = Criteria(self.model, self.data, self.arm)
+        self.mujoco_model = scene.build()
+        self.data = mujoco.MjData(self.mujoco_model)
+        self.arm = Arm(self.mujoco_model, self.data)
+        self.criteria = Criteria(self.mujoco_model, self.data, self.arm)
         self.triplet = objects.TEST_TRIPLETS["test_triplet1"]
         self._renderers = {key: self._renderer(camera, SIDE) for key, camera in scene.CAMERAS.items()}
         self._portrait: StillBackgroundRayCaster | None = None
@@ -115,8 +117,8 @@ class RGBStacking(Environment):
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         random = np.random.default_rng(seed)
         self.triplet = self._draw(random)
-        scene.put_triplet(self.model, self.data, self.triplet)
-        start_episode(self.model, self.data, self.arm, random)
+        scene.put_triplet(self.mujoco_model, self.data, self.triplet)
+        start_episode(self.mujoco_model, self.data, self.arm, random)
         return self._observe()
 
     def _draw(self, random: np.random.Generator) -> tuple[str, str, str]:
@@ -129,8 +131,8 @@ class RGBStacking(Environment):
         import mujoco
 
         self.arm.command(action["velocity"].astype(np.float64), close=bool(action["close"]))
-        mujoco.mj_step(self.model, self.data, nstep=_SUBSTEPS)
-        mujoco.mj_forward(self.model, self.data)  # a step ends with positions that are not propagated
+        mujoco.mj_step(self.mujoco_model, self.data, nstep=_SUBSTEPS)
+        mujoco.mj_forward(self.mujoco_model, self.data)  # a step ends with positions that are not propagated
         success = self.criteria.stacked()
         last = self._steps + 1 == self.max_steps
         return Outcome(observation=self._observe(), reward=float(success and last), success=success)
@@ -150,7 +152,7 @@ class RGBStacking(Environment):
         return self._portrait.render(self.data)
 
     def _renderer(self, camera: str, side: int) -> StillBackgroundRayCaster:
-        return StillBackgroundRayCaster(self.model, self.model.camera(camera).id, height=side, width=side)
+        return StillBackgroundRayCaster(self.mujoco_model, self.mujoco_model.camera(camera).id, height=side, width=side)
 
 
 SUITE = Suite(
