@@ -11,7 +11,7 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, procgen
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, procgen, sokoban
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
@@ -25,6 +25,7 @@ _SUITES: dict[str, Suite] = {
         meta_world.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        sokoban.SUITE,
     )
 }
 
