@@ -16,7 +16,7 @@ from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)
+    suite.name: suite for suite in (*atari.SUITES, babyai.SUITE, dm_control.SUITE, fetch.SUITE, meta_world.SUITE)
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
