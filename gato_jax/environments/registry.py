@@ -11,12 +11,21 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, procgen
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (*atari.SUITES, babyai.SUITE, dm_control.SUITE, fetch.SUITE, meta_world.SUITE)
+    suite.name: suite
+    for suite in (
+        *atari.SUITES,
+        babyai.SUITE,
+        dm_control.SUITE,
+        fetch.SUITE,
+        meta_world.SUITE,
+        procgen.SUITE,
+        procgen.EASY_SUITE,
+    )
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
@@ -85,7 +94,7 @@ def status(name: str) -> tuple[Status, str]:
     """
     suite, task = _find(name)
     if missing := suite.missing():
-        return "unavailable", f"pip install {' '.join(missing)}"
+        return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
