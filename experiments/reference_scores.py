@@ -37,7 +37,10 @@ _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
 # (episodes of random play and of constant actions, episodes of the expert). They are few, so that the whole table can
 # be measured on a small machine; --episodes=N measures those again that have fewer than N.
-EPISODES = {"meta_world": (5, 10), "babyai": (10, 20), "fetch": (10, 10), "dm_control": (5, 5), "atari": (5, 5)}
+EPISODES = {
+    "meta_world": (5, 10), "babyai": (10, 20), "fetch": (10, 10), "dm_control": (5, 5), "atari_short": (5, 5),
+    "atari": (20, 10), "atari_extended": (20, 10),
+}  # fmt: skip
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
 

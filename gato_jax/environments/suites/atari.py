@@ -177,8 +177,8 @@ class AtariExtended(Atari):
           UnknownModeError: The game does not have one of the modes or difficulties.
         """
         super().__init__(version, game)
-        self.modes = self._available("mode", modes, self.console.getAvailableModes())
-        self.difficulties = self._available("difficulty", difficulties, self.console.getAvailableDifficulties())
+        self.modes = self._available("modes", modes, self.console.getAvailableModes())
+        self.difficulties = self._available("difficulties", difficulties, self.console.getAvailableDifficulties())
         self._variation: Mapping[str, int] = {}
 
     @property
@@ -209,12 +209,11 @@ def _console(version: Version, game: str):
     console = ale_py.ALEInterface()
     console.setInt("random_seed", 0)
     console.setFloat("repeat_action_probability", 0.0)  # Atari._advance draws the sticky actions
-    rom = roms.get_rom_path(game)
-    if rom is None:
+    if game not in roms.get_all_rom_ids():
         raise MissingPackageError(
             f"{version.suite}/{game}: ale-py has no ROM of this game. Update it by pip install -U ale-py."
         )
-    console.loadROM(rom)
+    console.loadROM(roms.get_rom_path(game))
     return console
 
 
@@ -257,7 +256,6 @@ def _suite(version: Version, kind: type[Atari] = Atari, tasks: tuple[str, ...] =
 SUITE = _suite(Version(suite="atari"))
 SHORT = _suite(Version(suite="atari_short", max_steps=1000))
 PAPER_SIZE = _suite(Version(suite="atari_80x64", height=80, width=64), scores_of="atari")
-EXTENDED = _suite(
-    Version(suite="atari_extended"), AtariExtended, tuple(game for game in TASKS if game not in _UNVARIED)
-)
+EXTENDED_VERSION = Version(suite="atari_extended")
+EXTENDED = _suite(EXTENDED_VERSION, AtariExtended, tuple(game for game in TASKS if game not in _UNVARIED))
 SUITES = (SUITE, SHORT, PAPER_SIZE, EXTENDED)
