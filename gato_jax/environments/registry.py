@@ -11,7 +11,7 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, procgen
+from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world, modular_rl, procgen
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
@@ -22,7 +22,9 @@ _SUITES: dict[str, Suite] = {
         babyai.SUITE,
         dm_control.SUITE,
         fetch.SUITE,
+        gymnasium.SUITE,
         meta_world.SUITE,
+        modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
     )
@@ -45,12 +47,30 @@ def suites() -> Mapping[str, Suite]:
 
 
 def task_names() -> list[str]:
-    """Return the names `suite/task` of all registered tasks, available here or not, sorted by suite, then by task."""
+    """Return the names `suite/task` of all listed tasks, available here or not, sorted by suite, then by task.
+
+    Names that are not listed are those of `Suite.further`.
+    """
     return [f"{name}/{task}" for name, suite in suites().items() for task in sorted(suite.tasks)]
 
 
+def is_task(name: str) -> bool:
+    """Return True if a task, listed or not, has this name.
+
+    Raises:
+      MissingPackageError: The name names a module that cannot be imported.
+    """
+    try:
+        _find(name)
+    except UnknownTaskError:
+        return False
+    return True
+
+
 def task_spec(name: str) -> TaskSpec:
-    """Return the TaskSpec of a task `suite/task`, without loading a simulator or needing its package.
+    """Return the TaskSpec of a task `suite/task`.
+
+    That of a listed task is known without loading a simulator or needing its package.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -79,7 +99,8 @@ def load(name: str) -> Environment:
             remedy="Install the versions that requirements/ lists.",
             error=SpecMismatchError,
         )
-    environment.source, environment.licence = ", ".join(package_versions(name)), suite.licence
+    environment.source = ", ".join(package_versions(name))
+    environment.licence = environment.licence or suite.licence
     return environment
 
 
@@ -107,8 +128,8 @@ def package_versions(name: str) -> list[str]:
       UnknownTaskError: No task has this name.
       PackageNotFoundError: A package is not installed.
     """
-    suite, _ = _find(name)
-    return [f"{package} {_installed_version(package)}" for package in suite.packages.values()]
+    suite, task = _find(name)
+    return [f"{package} {_installed_version(package)}" for package in suite.packages_of(task).values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:
@@ -137,6 +158,13 @@ _installed_version = functools.cache(importlib.metadata.version)  # each search 
 
 def _find(name: str) -> tuple[Suite, str]:
     suite, _, task = name.partition("/")
-    if suite not in _SUITES or task not in _SUITES[suite].tasks:
+    if suite not in _SUITES:
         raise UnknownTaskError(unknown_task(name, task_names()))
-    return _SUITES[suite], task
+    found = _SUITES[suite]
+    if task in found.tasks or (found.further is not None and found.missing()):  # `status` names what is missing
+        return found, task
+    known = list(found.further.names(task)) if found.further else []
+    if task not in known:
+        names = [f"{suite}/{other}" for other in known] or task_names()
+        raise UnknownTaskError(unknown_task(name, names))
+    return found, task

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gato_jax.environments import package_versions, status
+from gato_jax.environments.suite import Suite
 from gato_jax.evaluation.reference_table import read_table
 from gato_jax.evaluation.references import References
 from gato_jax.experts import description, expert_names
@@ -72,6 +73,11 @@ def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if any(row["human_score"] is not None for row in rows):
         text.append("human: published scores of a tester, of episodes of up to 30 minutes without sticky actions")
     return text
+
+
+def further_tasks(suites: Iterable[Suite]) -> list[str]:
+    """Return a line for each suite that has tasks beside the listed ones, which says how they are named."""
+    return [f"further tasks: {suite.further.description}" for suite in suites if suite.further]
 
 
 def _number(score: float) -> str:

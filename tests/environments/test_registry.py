@@ -44,7 +44,7 @@ def test_spec_of_every_task_that_needs_no_simulator(monkeypatch):
     original = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", refuse)
     for name in task_names():
-        if name.startswith(("meta_world/", "babyai/", "fetch/", "procgen/", "procgen_easy/")):
+        if name.startswith(("meta_world/", "babyai/", "fetch/", "modular_rl/", "procgen/", "procgen_easy/")):
             assert task_spec(name).name == name
 
 
