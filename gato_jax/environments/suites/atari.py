@@ -209,11 +209,12 @@ def _console(version: Version, game: str):
     console = ale_py.ALEInterface()
     console.setInt("random_seed", 0)
     console.setFloat("repeat_action_probability", 0.0)  # Atari._advance draws the sticky actions
-    if game not in roms.get_all_rom_ids():
+    rom = roms.get_rom_path(game) if game in roms.get_all_rom_ids() else None
+    if rom is None:
         raise MissingPackageError(
             f"{version.suite}/{game}: ale-py has no ROM of this game. Update it by pip install -U ale-py."
         )
-    console.loadROM(roms.get_rom_path(game))
+    console.loadROM(rom)
     return console
 
 

@@ -48,8 +48,9 @@ def test_the_sizes_are_of_one_game():
     np.testing.assert_allclose([image.mean() for image in images], [image.mean() for image in tall_images], rtol=0.05)
 
 
-def test_four_frames_a_step_with_sticky_actions():
+def test_four_frames_a_step_with_sticky_actions(monkeypatch):
     environment = load("atari/pong")
+    assert isinstance(environment, atari.Atari)
     environment.seed(0)
     environment.reset()
     pressed = []
@@ -63,7 +64,7 @@ def test_four_frames_a_step_with_sticky_actions():
         def __getattr__(self, name):
             return getattr(console, name)
 
-    environment.console = Recorded()
+    monkeypatch.setattr(environment, "console", Recorded())
     for step in range(100):
         environment.step({"action": np.asarray(step % 2)})
     assert len(pressed) == 400
