@@ -126,7 +126,7 @@ def test_tasks_lists_every_task_of_every_suite(tmp_path):
     heading, *lines = [line.split() for line in said.out.splitlines()]
     assert heading[:6] == ["task", "status", "random", "constant", "expert", "human"]
     assert [row["name"] for row in rows] == task_names() == [line[0] for line in lines if "/" in line[0]]
-    assert {row["suite"] for row in rows} == set(suites())
+    assert {row["suite"] for row in rows} == {name for name, suite in suites().items() if suite.tasks}
     fields = [
         "name", "suite", "status", "reason", "expert", "random_score", "constant_score", "constant_action",
         "expert_score", "human_score", "score_source", "installed_version",
