@@ -21,6 +21,7 @@ from gato_jax.environments.suites import (
     modular_rl,
     procgen,
     rgb_stacking,
+    sokoban,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
@@ -28,7 +29,7 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        atari.SUITE,
+        *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
         fetch.SUITE,
@@ -38,6 +39,7 @@ _SUITES: dict[str, Suite] = {
         procgen.SUITE,
         procgen.EASY_SUITE,
         rgb_stacking.SUITE,
+        sokoban.SUITE,
     )
 }
 

@@ -4,7 +4,8 @@ The released environment has the same interface (Cartesian velocity, rotation ab
 bounds of the workspace); its quadratic program is here a damped least-squares solution.
 """
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

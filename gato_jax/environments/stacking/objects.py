@@ -4,7 +4,8 @@ Each object is a cube of 5 cm, deformed along one axis (held-out and most test o
 Sets and triplets: Lee et al. 2021 (arXiv 2110.06192), section 3.2, and the README of the package's rgb_objects.
 """
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ cameras, time step and lights are those of DeepMind's release, github.com/google
 which draws no shadows. Positions are in metres in the frame of the arm's base: x forward, y to its left, z upwards.
 """
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Intervals and the procedure are those of DeepMind's release, github.com/google-deepmind/rgb_stacking.
 """
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

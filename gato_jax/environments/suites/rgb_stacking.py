@@ -19,7 +19,8 @@ they stand for its test triplets on the real robot and for none of its 604 tasks
 objects that Lee et al. held out for validation.
 """
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

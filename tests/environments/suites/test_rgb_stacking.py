@@ -1,6 +1,7 @@
 """RGB stacking: objects that are exchanged are as compiled ones, and only a stack that nothing holds succeeds."""
 
-# pyright: reportAttributeAccessIssue=false  (mujoco has no stubs)
+# mujoco has no stubs:
+# pyright: reportAttributeAccessIssue=false
 
 import mujoco
 import numpy as np
