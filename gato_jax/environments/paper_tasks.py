@@ -184,8 +184,8 @@ DOMAINS = {
     ),
     "manipulation_playground": Domain(
         title="DM Manipulation Playground",
-        tasks=_tasks("manipulation", "reach_site lift_brick place_brick stack_2_bricks"),
-        chosen=f"four tasks of dm_control's Jaco arm; the paper's own were {_NOT_RELEASED}",
+        tasks=_tasks("manipulation", "lift_large_box stack_2_bricks place_cradle place_brick", "_features"),
+        chosen=f"tasks of dm_control's Jaco arm in place of box, stack banana, insertion and slide, {_NOT_RELEASED}",
     ),
     "playroom": Domain(
         title="Playroom",
