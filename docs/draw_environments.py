@@ -2,7 +2,8 @@
 
     python docs/draw_environments.py
 
-Each task is played with random actions from seed SEED for some steps. Tasks that do not run here are named and left out.
+Each task is played with random actions from seed SEED for some steps. Tasks that do not run here are left out, with a
+message.
 """
 
 from __future__ import annotations

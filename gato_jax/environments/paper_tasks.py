@@ -125,7 +125,9 @@ DOMAINS = {
         tasks=_tasks("atari_extended", _ATARI_EXTENDED),
         chosen="28 of the 29 games above that have four or more pairs of mode and difficulty; the other is Tutankham",
     ),
-    "sokoban": Domain(title="Sokoban", tasks=("sokoban/unfiltered",), chosen="levels of our own generator"),
+    "sokoban": Domain(
+        title="Sokoban", tasks=("sokoban/medium",), chosen="levels of our own generator, of the middle of three grades"
+    ),
     "babyai": Domain(
         title="BabyAI",
         tasks=_tasks("babyai", _BABYAI, "-v0"),
