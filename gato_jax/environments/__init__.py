@@ -4,6 +4,7 @@ from gato_jax.environments.base import MAX_SEED, ActionError, Environment, Missi
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
+    is_rendered,
     load,
     package_versions,
     require_runnable,
@@ -26,6 +27,7 @@ __all__ = [
     "SeedError",
     "SpecMismatchError",
     "UnknownTaskError",
+    "is_rendered",
     "load",
     "package_versions",
     "require_runnable",

@@ -11,12 +11,20 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world
+from gato_jax.environments.suites import (
+    atari,
+    babyai,
+    dm_control,
+    dm_control_pixels,
+    fetch,
+    meta_world,
+    meta_world_pixels,
+)
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, fetch, meta_world)
+    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, dm_control_pixels, fetch, meta_world, meta_world_pixels)
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
@@ -89,6 +97,15 @@ def status(name: str) -> tuple[Status, str]:
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
+
+
+def is_rendered(name: str) -> bool:
+    """Return True if the observations of a task hold images that the renderer of the process draws.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    return _find(name)[0].rendered
 
 
 def package_versions(name: str) -> list[str]:

@@ -25,6 +25,7 @@ class Suite:
       unavailable: {task that does not run here, named without the suite: reason}.
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
+      rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Suite:
     specs_in_table: bool = False
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
+    rendered: bool = False
 
     def missing(self) -> list[str]:
         """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
