@@ -13,6 +13,7 @@ EXTRAS = {
     "babyai": ["minigrid>=3.2", "gymnasium>=1.4"],
     "dm_control": ["dm-control==1.0.28", MUJOCO],
     "meta_world": ["metaworld==3.1.1", MUJOCO],
+    "modular_rl": [MUJOCO],
     "rgb_stacking": ["dm-robotics-moma==0.10.0", "dm-robotics-manipulation==0.10.0"],
     "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
     "dialogue": ["chatterbot-corpus>=1.3.3"],

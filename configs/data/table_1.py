@@ -6,8 +6,8 @@ unavailable, with the reason. The weight of a row is divided equally over its ta
 `missing = "skip"`, as configs/paper.py does, trains on what is on disk; the weight of the rest goes to the others in
 proportion, and the run says so.
 
-The paper does not name its tasks, only their number. Where its number is smaller than that of the suite's tasks, the
-lists below say which are left out.
+The paper publishes the numbers of its tasks. gato_jax/environments/paper_tasks.py lists ours and says why; the command
+`gato tasks --paper` prints them.
 
 Hardware, time and scores: those of the config that uses it (configs/gato_1_18b.py and its like).
 
@@ -28,16 +28,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from gato_jax.environments import paper_tasks, spelled_task
 from gato_jax.episodes import dataset_name
 
 DATA = "data"
-# Section 5.2. The configs of the published sizes keep every dataset of these tasks out, in whatever spelling.
-HELD_OUT = (
-    "dm_control/cartpole/swingup",
-    "meta_world/assembly-v3",
-    "atari/boxing",
-    "dm_lab/order_of_apples_forage_simple",
-)
+HELD_OUT = paper_tasks.HELD_OUT  # The configs of the published sizes keep every dataset of these tasks out.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,52 +63,11 @@ def pairs(*, weight: float, recorded: tuple[str, ...] = (), public: tuple[str, .
     return Dataset(weight=weight, tasks=1, recorded=recorded, public=public, window=1, pieces=5)
 
 
-def _tasks(suite: str, names: str, suffix: str = "") -> tuple[str, ...]:
-    """Return the full names of tasks, given their names with spaces between them."""
-    return tuple(f"{suite}/{name}{suffix}" for name in names.split())
+def _recorded(domain: str) -> tuple[str, ...]:
+    """Return the tasks of a domain whose experts we can record, without those that are held out in any spelling."""
+    return tuple(task for task in paper_tasks.DOMAINS[domain].tasks if not spelled_task(task, HELD_OUT))
 
 
-# 51 of the 57 games that are usually compared. Boxing is held out. The other five that are left out here are Surround
-# and four games with rewards so rare that an expert without weights records next to none.
-ATARI = _tasks(
-    "atari",
-    "alien amidar assault asterix asteroids atlantis bank_heist battle_zone beam_rider berzerk bowling breakout "
-    "centipede chopper_command crazy_climber defender demon_attack double_dunk enduro fishing_derby freeway frostbite "
-    "gopher gravitar hero ice_hockey jamesbond kangaroo krull kung_fu_master ms_pacman name_this_game phoenix pong "
-    "qbert riverraid road_runner robotank seaquest skiing solaris space_invaders star_gunner tennis time_pilot "
-    "tutankham up_n_down video_pinball wizard_of_wor yars_revenge zaxxon",
-)
-# 46 of the 96 levels: the 39 that JAT recorded, which cover every kind of mission, and seven more kinds of doors.
-BABYAI = _tasks(
-    "babyai",
-    "ActionObjDoor BlockedUnlockPickup BossLevel BossLevelNoUnlock FindObjS5 GoTo GoToDoor GoToImpUnlock GoToLocal "
-    "GoToObj GoToObjDoor GoToObjMaze GoToOpen GoToRedBall GoToRedBallGrey GoToRedBallNoDists GoToRedBlueBall GoToSeq "
-    "KeyCorridor KeyInBox MiniBossLevel MoveTwoAcrossS8N9 OneRoomS8 Open OpenDoor OpenDoorColor OpenDoorLoc "
-    "OpenDoorsOrderN4 OpenRedBlueDoors OpenRedDoor OpenTwoDoors Pickup PickupAbove PickupDist PickupLoc PutNextLocal "
-    "PutNextS7N4 Synth SynthLoc SynthSeq UnblockPickup Unlock UnlockLocal UnlockPickup UnlockPickupDist "
-    "UnlockToUnlock",
-    "-v0",
-)
-# The 28 tasks of the benchmarking set without cartpole/swingup, which is held out, and three more.
-DM_CONTROL = _tasks(
-    "dm_control",
-    "acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse "
-    "cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/swim fish/upright "
-    "hopper/hop hopper/stand humanoid/run humanoid/stand humanoid/walk manipulator/bring_ball pendulum/swingup "
-    "point_mass/easy point_mass/hard quadruped/run quadruped/walk reacher/easy reacher/hard swimmer/swimmer15 "
-    "swimmer/swimmer6 walker/run walker/stand walker/walk",
-)
-# 45 of the 50 tasks of MT50. Assembly is held out. The other four that are left out here are test tasks of ML45.
-META_WORLD = _tasks(
-    "meta_world",
-    "basketball bin-picking button-press-topdown button-press-topdown-wall button-press button-press-wall "
-    "coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-open drawer-close drawer-open "
-    "faucet-close faucet-open hammer handle-press-side handle-press handle-pull-side handle-pull lever-pull "
-    "peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall plate-slide-back-side "
-    "plate-slide-back plate-slide-side plate-slide push-back push push-wall reach reach-wall shelf-place soccer "
-    "stick-pull stick-push sweep-into sweep window-close window-open",
-    "-v3",
-)
 # RL Unplugged has recordings of five levels.
 DM_LAB = tuple(
     f"rlds:rlu_dmlab_{level}/training_0"
@@ -128,15 +82,15 @@ _NOT_RELEASED = "never released"
 
 TABLE_1 = {
     "dm_lab": Dataset(weight=9.35, tasks=254, public=DM_LAB),
-    "ale_atari": Dataset(weight=9.5, tasks=51, recorded=ATARI),
+    "ale_atari": Dataset(weight=9.5, tasks=51, recorded=_recorded("ale_atari")),
     "ale_atari_extended": Dataset(weight=10.0, tasks=28, why="its 28 games, modes and difficulties are not published"),
     "sokoban": Dataset(weight=1.33, tasks=1, why=_NO_SUITE),
-    "babyai": Dataset(weight=9.06, tasks=46, recorded=BABYAI),
-    "dm_control": Dataset(weight=4.62, tasks=30, recorded=DM_CONTROL),
+    "babyai": Dataset(weight=9.06, tasks=46, recorded=_recorded("babyai")),
+    "dm_control": Dataset(weight=4.62, tasks=30, recorded=_recorded("dm_control")),
     "dm_control_pixels": Dataset(weight=7.07, tasks=28, why=_NO_SUITE),
     "dm_control_random_small": Dataset(weight=3.04, tasks=26, why=_NO_SUITE),
     "dm_control_random_large": Dataset(weight=3.04, tasks=26, why=_NO_SUITE),
-    "meta_world": Dataset(weight=8.96, tasks=45, recorded=META_WORLD),
+    "meta_world": Dataset(weight=8.96, tasks=45, recorded=_recorded("meta_world")),
     "procgen": Dataset(weight=5.34, tasks=16, why=_NO_SUITE),
     "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, why=_NO_SUITE),
     # BridgeData V2, real arms that move objects, stands for the real robot, whose data were never released.

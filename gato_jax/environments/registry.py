@@ -19,12 +19,26 @@ from gato_jax.environments.suites import (
     fetch,
     meta_world,
     meta_world_pixels,
+    modular_rl,
+    procgen,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
-    module.SUITE.name: module.SUITE for module in (atari, babyai, dm_control, dm_control_pixels, fetch, meta_world, meta_world_pixels)
+    suite.name: suite
+    for suite in (
+        atari.SUITE,
+        babyai.SUITE,
+        dm_control.SUITE,
+        dm_control_pixels.SUITE,
+        fetch.SUITE,
+        meta_world.SUITE,
+        meta_world_pixels.SUITE,
+        modular_rl.SUITE,
+        procgen.SUITE,
+        procgen.EASY_SUITE,
+    )
 }
 
 Status = Literal["runnable", "substitute", "unavailable"]
@@ -93,7 +107,7 @@ def status(name: str) -> tuple[Status, str]:
     """
     suite, task = _find(name)
     if missing := suite.missing():
-        return "unavailable", f"pip install {' '.join(missing)}"
+        return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""

@@ -26,6 +26,7 @@ class Suite:
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
       rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
+      remedy: Command that installs the packages, if `pip install` of them does not do; None otherwise.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Suite:
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
     rendered: bool = False
+    remedy: str | None = None
 
     def missing(self) -> list[str]:
         """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""

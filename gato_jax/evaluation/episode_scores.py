@@ -72,8 +72,9 @@ def evaluation_lock(workdir: pathlib.Path) -> Iterator[None]:
 class ScoreJournal(contextlib.AbstractContextManager):
     """The file `evaluation/episodes.jsonl` of a run, to which the scores of each episode are added as it ends.
 
-    A line holds agent, task, version of the task, renderer of its observations if they are rendered, and scores. Lines of other checkpoints are removed, and the log says
-    so. A process that is killed while it adds a line loses that line.
+    A line holds agent, task, version of the task, renderer of its observations if they are rendered, and scores. Lines
+    of other checkpoints are removed, and the log says so. A process that is killed while it adds a line loses that
+    line.
 
     Args:
       workdir: folder of the run.

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gato_jax import cli
-from gato_jax.environments import task_names
+from gato_jax.environments import suites, task_names
 from gato_jax.experts import expert_names
 from gato_jax.runtime.atomic_writes import atomic_file
 from tests.integration.conftest import CONFIG, ROOT, TASK, finish, gato, start_cold
@@ -126,7 +126,7 @@ def test_tasks_lists_every_task_of_every_suite(tmp_path):
     heading, *lines = [line.split() for line in said.out.splitlines()]
     assert heading[:6] == ["task", "status", "random", "constant", "expert", "human"]
     assert [row["name"] for row in rows] == task_names() == [line[0] for line in lines if "/" in line[0]]
-    assert {row["suite"] for row in rows} == {"atari", "babyai", "dm_control", "fetch", "meta_world"}
+    assert {row["suite"] for row in rows} == set(suites())
     fields = [
         "name", "suite", "status", "reason", "expert", "random_score", "constant_score", "constant_action",
         "expert_score", "human_score", "score_source", "installed_version",

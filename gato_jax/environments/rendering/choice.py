@@ -1,8 +1,8 @@
 """The renderer of this process and of the processes that it starts: asked for, inherited, or found.
 
-`set_renderer` chooses it; so does the environment variable GATO_RENDERER. Otherwise the first call of `chosen_renderer` finds
-the first of `egl`, `osmesa` and `raycast` that works here, and logs it once. The choice is kept in GATO_RENDERER, which
-worker processes inherit.
+`set_renderer` chooses it; so does the environment variable GATO_RENDERER. Otherwise the first call of `chosen_renderer`
+finds the first of `egl`, `osmesa` and `raycast` that works here, and logs it once. The choice is kept in GATO_RENDERER,
+which worker processes inherit.
 
 A process of its own finds out whether OpenGL works (`gl_probe`), so that a broken driver cannot crash this one. A
 finding is kept for the process; GATO_WORKING_GL passes it on to worker processes.

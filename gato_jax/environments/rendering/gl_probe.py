@@ -6,6 +6,7 @@ as `llvmpipe (LLVM 15.0.6, 256 bits), 4.5 (Compatibility Profile) Mesa 22.3.6`.
 
 import os
 import sys
+from typing import Any
 
 _SIDE = 16  # pixels
 _SCENE = """
@@ -37,7 +38,8 @@ def main(platform: str):
     red, green, _ = renderer.render()[_SIDE // 2, _SIDE // 2]
     if red <= green:
         raise RuntimeError(f"the pixel of a red ball has red {red} and green {green}")
-    print(f"{GL.glGetString(GL.GL_RENDERER).decode()}, {GL.glGetString(GL.GL_VERSION).decode()}", flush=True)
+    names: list[Any] = [GL.glGetString(name) for name in (GL.GL_RENDERER, GL.GL_VERSION)]
+    print(", ".join(name.decode() for name in names), flush=True)
     os._exit(0)  # some drivers crash when the process frees what it has drawn with
 
 

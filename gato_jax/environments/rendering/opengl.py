@@ -106,8 +106,8 @@ def _require_context(platform: str) -> _Context:
         chosen = os.environ.get("PYOPENGL_PLATFORM", platform)
         if chosen != platform:
             raise RendererError(
-                f"cannot render by {platform}: PYOPENGL_PLATFORM is {chosen!r}, expected {platform!r} or nothing. Unset "
-                "it, and let no other module of the process use OpenGL before."
+                f"cannot render by {platform}: PYOPENGL_PLATFORM is {chosen!r}, expected {platform!r} or nothing. "
+                "Unset it, and let no other module of the process use OpenGL before."
             )
         handle = importlib.import_module(f"mujoco.{platform}").GLContext(1, 1)  # images go to buffers of their own
         _opened.append(_Context(platform, os.getpid(), handle))

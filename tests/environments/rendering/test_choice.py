@@ -43,9 +43,7 @@ def broken(monkeypatch, tmp_path):
     choice._run_probe.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("platforms", "found"), [(("egl", "osmesa"), "egl"), (("osmesa",), "osmesa"), ((), "raycast")]
-)
+@pytest.mark.parametrize(("platforms", "found"), [(("egl", "osmesa"), "egl"), (("osmesa",), "osmesa"), ((), "raycast")])
 def test_the_first_that_works_is_found_and_logged_once(monkeypatch, caplog, platforms, found):
     caplog.set_level("INFO", logger=choice.__name__)
     tried = working(monkeypatch, *platforms)
@@ -84,9 +82,7 @@ def test_a_driver_that_crashes_does_not_crash_this_process(broken):
 
 def test_where_there_is_no_opengl_a_verb_ends_with_one_line(broken, tmp_path):
     broken("raise ImportError('no library here')")
-    said = gato(
-        "collect", "--tasks=dm_control/cartpole/balance", f"--output={tmp_path / 'data'}", "--renderer=osmesa"
-    )
+    said = gato("collect", "--tasks=dm_control/cartpole/balance", f"--output={tmp_path / 'data'}", "--renderer=osmesa")
     assert said.status == 2 and not said.out
     assert said.err == (
         "gato collect: the renderer is osmesa, expected one that works here: OpenGL by osmesa fails (ImportError: no "
