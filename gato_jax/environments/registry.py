@@ -22,6 +22,7 @@ from gato_jax.environments.suites import (
     meta_world_pixels,
     modular_rl,
     procgen,
+    sokoban,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
@@ -29,7 +30,7 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        atari.SUITE,
+        *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
         dm_control_pixels.SUITE,
@@ -40,6 +41,7 @@ _SUITES: dict[str, Suite] = {
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        sokoban.SUITE,
     )
 }
 
