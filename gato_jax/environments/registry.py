@@ -22,6 +22,7 @@ from gato_jax.environments.suites import (
     meta_world_pixels,
     modular_rl,
     procgen,
+    rgb_stacking,
     sokoban,
 )
 from gato_jax.episodes import TaskSpec
@@ -41,6 +42,7 @@ _SUITES: dict[str, Suite] = {
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        rgb_stacking.SUITE,
         sokoban.SUITE,
     )
 }
