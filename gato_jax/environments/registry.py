@@ -11,7 +11,18 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world, modular_rl, procgen
+from gato_jax.environments.suites import (
+    atari,
+    babyai,
+    dm_control,
+    fetch,
+    gymnasium,
+    meta_world,
+    modular_rl,
+    procgen,
+    rgb_stacking,
+    sokoban,
+)
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
@@ -27,6 +38,8 @@ _SUITES: dict[str, Suite] = {
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        rgb_stacking.SUITE,
+        sokoban.SUITE,
     )
 }
 

@@ -61,8 +61,15 @@ class Suite:
 
     def missing(self) -> list[str]:
         """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
-        return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+        return [pip for module, pip in self.packages.items() if not _is_installed(module)]
 
     def packages_of(self, task: str) -> Mapping[str, str]:
         """Return {module: pip package} of a task, listed or not."""
         return self.packages if task in self.tasks or self.further is None else self.further.packages_of(task)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that contains the module is missing
+        return False

@@ -80,17 +80,12 @@ class RayCaster:
           data: MuJoCo data with the state of the scene; derived positions must be up to date, as after `mj_forward`.
           spheres: Markers to draw into the scene.
         """
-        import mujoco
-
         pose = self._pose(data)
         rays = np.empty((len(self._plane), 3))
         rays[:, :2], rays[:, 2] = self._plane * (2 * np.tan(np.deg2rad(pose.field_of_view) / 2)), -1.0
         rays = rays @ pose.rotation.T
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        static, bodies, cutoff = 1, -1, 1e10  # static geoms are hit too, no body is excluded, no maximum distance
-        filters, hits = (self._groups, static, bodies), (self._geom_ids, self._distances)
-        cast_rays = mujoco.mj_multiRay  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
-        cast_rays(self._model, data, pose.position, rays.ravel(), *filters, *hits, len(rays), cutoff)
+        self._cast(data, pose, rays)
         hit = self._geom_ids >= 0
         depth = np.where(hit, self._distances, np.inf)
         points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]
@@ -101,6 +96,10 @@ class RayCaster:
         samples = self._supersampling
         frame = colours.reshape(self._height, samples, self._width, samples, 3).mean(axis=(1, 3))
         return (np.clip(frame, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+    def _cast(self, data, pose: Pose, rays: np.ndarray) -> None:
+        """Set `_geom_ids` and `_distances` to what the rays (rays, 3) hit: -1 and -1.0 for a ray that hits nothing."""
+        self._geom_ids[:], self._distances[:] = cast_rays(self._model, data, pose.position, rays, self._groups)
 
     def _pose(self, data) -> Pose:
         if isinstance(self._view, Pose):
@@ -136,6 +135,25 @@ class RayCaster:
         facing = np.einsum("rc,rc->r", normals, rays) > 0
         normals[facing] *= -1
         return normals
+
+
+def cast_rays(model, data, position: np.ndarray, rays: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the geoms that rays hit first, (rays,) int32, and their distances in metres, (rays,); -1 for none.
+
+    Args:
+      model: MuJoCo model of the scene.
+      data: Its data, with positions up to date.
+      position: Origin of all rays, (3,).
+      rays: Unit directions (rays, 3).
+      groups: 1 for each of the six groups of geoms that can be hit, else 0; (6,) uint8.
+    """
+    import mujoco
+
+    hits = np.zeros(len(rays), np.int32), np.zeros(len(rays), np.float64)
+    static, bodies, cutoff = 1, -1, 1e10  # static geoms are hit too, no body is excluded, no maximum distance
+    cast = mujoco.mj_multiRay  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+    cast(model, data, position, rays.ravel(), groups, static, bodies, *hits, len(rays), cutoff)
+    return hits
 
 
 def _tangent(grid: np.ndarray, geoms: np.ndarray, axis: int) -> np.ndarray:
