@@ -65,16 +65,21 @@ class Environment(dm_env.Environment):
       task_spec: The task.
       max_steps: Number of steps after which episodes are cut off with discount 1; None for no limit. It is that of
         `task_spec` at first, and may be lowered.
+      observed: False if nobody looks at the observations: a suite may then leave images black, which is faster.
       source: Packages that the task comes from, with their versions, comma-separated; empty until `load` sets it.
       licence: Licence of these packages; empty until `load` sets it.
+      renderer: Renderer of the images among the observations, see `rendering.describe_renderer`; empty if none are
+        rendered, or always in the same way.
     """
 
     source: str = ""
     licence: str = ""
+    renderer: str = ""
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
         self.max_steps = task_spec.max_steps
+        self.observed = True
         self._steps = 0
         self._next_seed = 0
         self._done = True
