@@ -8,14 +8,21 @@ MUJOCO = "mujoco==3.3.0"
 
 # One extra for each suite and job. There is no extra `all`, because plain pip cannot install everything: rgb_stacking
 # pins another MuJoCo, and Procgen requires numpy<2, while JAX needs numpy 2. See requirements/README.md.
+ROBOTICS = ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO]
 EXTRAS = {
+    "adroit": ROBOTICS,
     "atari": ["ale-py>=0.12.1", "gymnasium>=1.4"],
     "babyai": ["minigrid>=3.2", "gymnasium>=1.4"],
     "dm_control": ["dm-control==1.0.28", MUJOCO],
+    "fetch": ROBOTICS,
+    "fetch_state": ROBOTICS,
+    "kitchen": ROBOTICS,
+    "manipulation": ["dm-control==1.0.28", MUJOCO],
     "meta_world": ["metaworld==3.1.1", MUJOCO],
     "modular_rl": [MUJOCO],
+    "pusht": ["gym-pusht==0.1.8"],
     "rgb_stacking": ["dm-robotics-moma==0.10.0", "dm-robotics-manipulation==0.10.0"],
-    "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
+    "robot": ROBOTICS,
     "dialogue": ["chatterbot-corpus>=1.3.3"],
     "parquet": ["pyarrow"],
     "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow", "rosbags"],

@@ -12,14 +12,19 @@ from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
 from gato_jax.environments.suites import (
+    adroit,
     atari,
     babyai,
     dm_control,
     fetch,
+    fetch_state,
     gymnasium,
+    kitchen,
+    manipulation,
     meta_world,
     modular_rl,
     procgen,
+    pusht,
     sokoban,
 )
 from gato_jax.episodes import TaskSpec
@@ -28,15 +33,21 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
+        adroit.SUITE,
         *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
         fetch.SUITE,
+        fetch_state.SUITE,
         gymnasium.SUITE,
+        kitchen.SUITE,
+        manipulation.SUITE,
         meta_world.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        pusht.SUITE,
+        pusht.PIXELS_SUITE,
         sokoban.SUITE,
     )
 }
