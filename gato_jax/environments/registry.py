@@ -11,7 +11,18 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world, modular_rl, procgen
+from gato_jax.environments.suites import (
+    atari,
+    babyai,
+    dm_control,
+    fetch,
+    gymnasium,
+    meta_world,
+    miniworld,
+    modular_rl,
+    procgen,
+    vizdoom,
+)
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
@@ -24,9 +35,11 @@ _SUITES: dict[str, Suite] = {
         fetch.SUITE,
         gymnasium.SUITE,
         meta_world.SUITE,
+        miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        vizdoom.SUITE,
     )
 }
 
@@ -107,8 +120,8 @@ def load(name: str) -> Environment:
 def status(name: str) -> tuple[Status, str]:
     """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
 
-    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
-    checked; the task is not loaded.
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages and
+    libraries is checked; the task is not loaded.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -116,6 +129,8 @@ def status(name: str) -> tuple[Status, str]:
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
+    if suite.obstacle is not None and (reason := suite.obstacle()):
+        return "unavailable", reason
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
