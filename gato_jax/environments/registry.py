@@ -136,6 +136,18 @@ def status(name: str) -> tuple[Status, str]:
     return "runnable", ""
 
 
+def scores_of(name: str) -> str | None:
+    """Return the task of another suite whose reference scores hold for a task; None if there is none.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    suite, task = _find(name)
+    if suite.scores_of is None or task not in _SUITES[suite.scores_of].tasks:
+        return None
+    return f"{suite.scores_of}/{task}"
+
+
 def package_versions(name: str) -> list[str]:
     """Return the pip packages that a task comes from, each with its installed version, such as `minigrid 3.1.0`.
 
