@@ -15,7 +15,7 @@ import contextlib
 import ctypes
 import functools
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from gato_jax.environments.base import Environment, MissingPackageError, Outcome
 from gato_jax.environments.process_owner import ProcessOwner
 from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Discrete, Image, TaskSpec
-
-if TYPE_CHECKING:
-    from miniworld.miniworld import MiniWorldEnv
 
 HEIGHT, WIDTH = 60, 80
 _FRAME_HEIGHT, _FRAME_WIDTH = 180, 240
@@ -84,7 +81,7 @@ class MiniWorld(Environment):
         envs = _import_levels()
         self._owner = ProcessOwner(self.task_spec.name)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints how many samples the driver has
-            self.level: MiniWorldEnv = getattr(envs, task.removesuffix("-v0"))(
+            self.level: Any = getattr(envs, task.removesuffix("-v0"))(
                 obs_height=HEIGHT,
                 obs_width=WIDTH,
                 window_height=_FRAME_HEIGHT,
