@@ -15,12 +15,16 @@ from gato_jax.environments.suites import (
     atari,
     babyai,
     dm_control,
+    dm_control_pixels,
     fetch,
     gymnasium,
     meta_world,
+    meta_world_pixels,
     miniworld,
     modular_rl,
     procgen,
+    rgb_stacking,
+    sokoban,
     vizdoom,
 )
 from gato_jax.episodes import TaskSpec
@@ -29,16 +33,20 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        atari.SUITE,
+        *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
+        dm_control_pixels.SUITE,
         fetch.SUITE,
         gymnasium.SUITE,
         meta_world.SUITE,
+        meta_world_pixels.SUITE,
         miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        rgb_stacking.SUITE,
+        sokoban.SUITE,
         vizdoom.SUITE,
     )
 }
@@ -134,6 +142,15 @@ def status(name: str) -> tuple[Status, str]:
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
+
+
+def is_rendered(name: str) -> bool:
+    """Return True if the observations of a task hold images that the renderer of the process draws.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    return _find(name)[0].rendered
 
 
 def scores_of(name: str) -> str | None:
