@@ -131,6 +131,16 @@ class Environment(dm_env.Environment):
         return {}
 
     @property
+    def unwrapped(self) -> Environment:
+        """The environment into whose simulator experts look: this one, or the one that a wrapper plays."""
+        return self
+
+    @property
+    def mujoco_model(self) -> Any:
+        """MuJoCo model of the task, for domain randomisation; None without one, or if each episode builds its own."""
+        return None
+
+    @property
     def action_names(self) -> tuple[str, ...]:
         """Names for display, for the action keys in alphabetical order.
 

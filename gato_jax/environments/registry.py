@@ -11,7 +11,16 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, meta_world, modular_rl, procgen
+from gato_jax.environments.suites import (
+    atari,
+    babyai,
+    dm_control,
+    dm_control_random,
+    fetch,
+    meta_world,
+    modular_rl,
+    procgen,
+)
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
@@ -21,6 +30,8 @@ _SUITES: dict[str, Suite] = {
         atari.SUITE,
         babyai.SUITE,
         dm_control.SUITE,
+        dm_control_random.LARGE_SUITE,
+        dm_control_random.SMALL_SUITE,
         fetch.SUITE,
         meta_world.SUITE,
         modular_rl.SUITE,
