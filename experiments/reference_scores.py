@@ -2,8 +2,9 @@
 
     .venv/bin/python -m experiments.reference_scores --workers=2
 
-It measures the tasks that the table lacks or holds for another version, and writes the table after each task.
-Killed and run again, it goes on with the next task. All tasks take about an hour on one core.
+It measures what the table lacks, holds for another version or over too few episodes: random play, constant actions, the
+expert. It writes the table after each task; killed and run again, it goes on with the next one. Tasks without scores
+come first, and short ones before long ones. Suites whose scores are those of another suite are not measured.
 """
 
 from __future__ import annotations
@@ -19,25 +20,56 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from absl import app, flags
 from tqdm import tqdm
 
-from gato_jax.environments import status, task_names
+from gato_jax.environments import status, suites, task_names
 from gato_jax.evaluation import References, measure_references, read_table, write_table
+from gato_jax.evaluation.measurement import has_episodes
 from gato_jax.evaluation.reference_table import COMMITTED
 from gato_jax.evaluation.references import installed_version
+from gato_jax.experts import expert_names
 
 _SUITE = flags.DEFINE_string("suite", None, "Measure only the tasks of this suite.")
 _TASKS = flags.DEFINE_list("tasks", [], "Names of the tasks to measure, comma-separated. Default: every runnable task.")
 _EPISODES = flags.DEFINE_integer(
     "episodes",
     None,
-    "Number of episodes of each score; tasks with fewer are measured again. Default: EPISODES of the suite.",
+    "Number of episodes of each score; scores of fewer are measured again. Default: PLANS of the suite.",
     lower_bound=1,
 )
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
-# (episodes of random play and of constant actions, episodes of the expert). They are few, so that the whole table can
-# be measured on a small machine; --episodes=N measures those again that have fewer than N.
-EPISODES = {"meta_world": (5, 10), "babyai": (10, 20), "fetch": (10, 10), "dm_control": (5, 5), "atari": (5, 5)}
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Numbers of episodes of the scores of each task of a suite, and how long they take.
+
+    Attributes:
+      random: Episodes of random play: at least 20, or 5 where an episode takes minutes.
+      constant: Episodes of each of the best constant actions.
+      expert: Episodes of the expert.
+      seconds: Rough time of an episode of random play on one core, for the order of the tasks and the progress bar.
+      expert_seconds: The same for an episode of the expert.
+    """
+
+    random: int = 20
+    constant: int = 5
+    expert: int = 10
+    seconds: float = 1.0
+    expert_seconds: float = 1.0
+
+    @property
+    def total_seconds(self) -> float:
+        """Rough time of a task of the suite, with the screening of constant actions."""
+        return (self.random + 2 * self.constant + 2) * self.seconds + self.expert * self.expert_seconds
+
+
+PLANS = {
+    "atari": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
+    "babyai": Plan(constant=20, expert=20, seconds=0.2, expert_seconds=0.1),
+    "dm_control": Plan(expert=5, seconds=3.0, expert_seconds=20.0),
+    "fetch": Plan(seconds=0.5, expert_seconds=0.5),
+    "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),
+}
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
 
@@ -60,11 +92,17 @@ def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
     """
     if unknown := sorted(set(tasks) - set(task_names())):
         raise app.UsageError(f"--tasks={','.join(unknown)}: no such task. `gato tasks` lists all names.")
-    if suite not in (None, *EPISODES):
-        raise app.UsageError(f"--suite={suite}: no such suite, expected one of {', '.join(EPISODES)}.")
-    suites = EPISODES if suite is None else [suite]
-    names = [name for suite in suites for name in task_names() if name.startswith(f"{suite}/")]
+    measured = [name for name, listed in suites().items() if listed.tasks and listed.scores_of is None]
+    if suite not in (None, *measured):
+        raise app.UsageError(f"--suite={suite}: no such suite, expected one of {', '.join(measured)}.")
+    names = [name for name in task_names() if name.split("/")[0] in (measured if suite is None else [suite])]
     return [name for name in names if status(name)[0] == "runnable" and (not tasks or name in tasks)]
+
+
+def plan_of(task: str, episodes: int | None = None) -> Plan:
+    """Return the numbers of episodes of a task's scores: those of its suite, or `episodes` of each score."""
+    plan = PLANS.get(task.split("/")[0], Plan())
+    return plan if episodes is None else dataclasses.replace(plan, random=episodes, constant=episodes, expert=episodes)
 
 
 def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int | None = None, workers: int = 1):
@@ -73,19 +111,24 @@ def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int |
     Args:
       names: names of the tasks.
       path: file of the table.
-      episodes: number of episodes of each score. A task with fewer is measured again. None takes EPISODES of the suite.
+      episodes: number of episodes of each score. A score of fewer is measured again. None takes PLANS of the suite.
       workers: number of processes; 1 measures in this process.
     """
     table = read_table(path)
-    missing = [name for name in names if not _is_measured(table.get(name), episodes)]
-    with tqdm(total=len(missing), unit="task") as bar:
-        for entry in _run(functools.partial(measure_task, episodes=episodes, table=table), missing, workers):
+    missing = [name for name in names if not _is_measured(table.get(name), plan_of(name, episodes))]
+    missing.sort(key=lambda name: (name in table, plan_of(name, episodes).total_seconds))
+    seconds = {name: round(plan_of(name, episodes).total_seconds, 1) for name in missing}
+    # The bar counts the expected seconds, so that the time left allows for suites that take longer than others.
+    bar_format = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+    with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
+        measure = functools.partial(measure_task, episodes=episodes, table=table)
+        for number, entry in enumerate(_run(measure, missing, workers), start=1):
             held = table.get(entry.task)
             if held is not None and held.version == entry.version:
                 entry = entry.combined_with(held)
             write_table({**read_table(path), entry.task: entry}, path)
-            bar.set_postfix_str(entry.task)
-            bar.update()
+            bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
+            bar.update(seconds[entry.task])
 
 
 def measure_task(task: str, episodes: int | None = None, table: Mapping[str, References] | None = None) -> References:
@@ -93,30 +136,43 @@ def measure_task(task: str, episodes: int | None = None, table: Mapping[str, Ref
 
     Args:
       task: name of the task.
-      episodes: number of episodes of each score. None takes EPISODES of the suite.
-      table: {task: entry that is replaced}. Of another version of the task, no fewer episodes are played.
+      episodes: number of episodes of each score. None takes PLANS of the suite.
+      table: {task: entry that is replaced}. Of another version of the task, no fewer episodes are played. Of the same
+        version, scores of enough episodes are kept.
     """
     suite, _, game = task.partition("/")
-    baseline, expert = (episodes, episodes) if episodes else EPISODES[suite]
-    held = (table or {}).get(task)
-    if held is not None and held.version != installed_version(task):
-        baseline = max(baseline, held.random.episodes)
-        expert = max(expert, held.expert.episodes if held.expert else 0)
+    plan, held = plan_of(task, episodes), (table or {}).get(task)
+    known = held if held is not None and held.version == installed_version(task) else None
+    if held is not None and known is None:
+        plan = dataclasses.replace(
+            plan,
+            random=max(plan.random, held.random.episodes),
+            constant=max(plan.constant, held.constant.episodes),
+            expert=max(plan.expert, held.expert.episodes if held.expert else 0),
+        )
     command = f"python -m experiments.reference_scores --tasks={task}" + (f" --episodes={episodes}" if episodes else "")
-    references = measure_references(task, episodes=baseline, expert_episodes=expert, command=command)
+    references = measure_references(
+        task,
+        episodes=plan.random,
+        constant_episodes=plan.constant,
+        expert_episodes=plan.expert,
+        known=known,
+        command=command,
+    )
     published = json.loads(PUBLISHED.read_text()).get(game) if suite == "atari" else None
     if published is None:
         return references
     return dataclasses.replace(references, human=published["human"], published_random=published["random"])
 
 
-def _is_measured(entry: References | None, episodes: int | None) -> bool:
-    """Return True if an entry is of the installed version of its task and has at least this number of episodes."""
-    return (
-        entry is not None
-        and entry.random.episodes >= (episodes or 1)
-        and entry.version == installed_version(entry.task)
-    )
+def _is_measured(entry: References | None, plan: Plan) -> bool:
+    """Return True if an entry is of the installed version of its task and has the episodes of a plan."""
+    if entry is None or entry.version != installed_version(entry.task):
+        return False
+    wanted = {"random": plan.random, "constant": plan.constant}
+    if entry.task in expert_names():
+        wanted["expert"] = plan.expert
+    return all(has_episodes(entry, kind, number) for kind, number in wanted.items())
 
 
 def _run(function: Callable[[str], References], tasks: Sequence[str], workers: int) -> Iterator[References]:

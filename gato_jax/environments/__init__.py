@@ -1,12 +1,15 @@
 """One dm_env.Environment for every task of every suite, behind one registry. May import episodes."""
 
 from gato_jax.environments.base import MAX_SEED, ActionError, Environment, MissingPackageError, SeedError
+from gato_jax.environments.gymnasium_adapter import as_gymnasium
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
+    is_task,
     load,
     package_versions,
     require_runnable,
+    scores_of,
     status,
     suites,
     task_names,
@@ -26,9 +29,12 @@ __all__ = [
     "SeedError",
     "SpecMismatchError",
     "UnknownTaskError",
+    "as_gymnasium",
+    "is_task",
     "load",
     "package_versions",
     "require_runnable",
+    "scores_of",
     "spelled_task",
     "status",
     "suites",

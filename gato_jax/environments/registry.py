@@ -17,6 +17,7 @@ from gato_jax.environments.suites import (
     dm_control,
     dm_control_random,
     fetch,
+    gymnasium,
     meta_world,
     modular_rl,
     procgen,
@@ -33,6 +34,7 @@ _SUITES: dict[str, Suite] = {
         dm_control_random.LARGE_SUITE,
         dm_control_random.SMALL_SUITE,
         fetch.SUITE,
+        gymnasium.SUITE,
         meta_world.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
@@ -57,12 +59,30 @@ def suites() -> Mapping[str, Suite]:
 
 
 def task_names() -> list[str]:
-    """Return the names `suite/task` of all registered tasks, available here or not, sorted by suite, then by task."""
+    """Return the names `suite/task` of all listed tasks, available here or not, sorted by suite, then by task.
+
+    Names that are not listed are those of `Suite.further`.
+    """
     return [f"{name}/{task}" for name, suite in suites().items() for task in sorted(suite.tasks)]
 
 
+def is_task(name: str) -> bool:
+    """Return True if a task, listed or not, has this name.
+
+    Raises:
+      MissingPackageError: The name names a module that cannot be imported.
+    """
+    try:
+        _find(name)
+    except UnknownTaskError:
+        return False
+    return True
+
+
 def task_spec(name: str) -> TaskSpec:
-    """Return the TaskSpec of a task `suite/task`, without loading a simulator or needing its package.
+    """Return the TaskSpec of a task `suite/task`.
+
+    That of a listed task is known without loading a simulator or needing its package.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -91,7 +111,8 @@ def load(name: str) -> Environment:
             remedy="Install the versions that requirements/ lists.",
             error=SpecMismatchError,
         )
-    environment.source, environment.licence = ", ".join(package_versions(name)), suite.licence
+    environment.source = ", ".join(package_versions(name))
+    environment.licence = environment.licence or suite.licence
     return environment
 
 
@@ -112,6 +133,18 @@ def status(name: str) -> tuple[Status, str]:
     return "runnable", ""
 
 
+def scores_of(name: str) -> str | None:
+    """Return the task of another suite whose reference scores hold for a task; None if there is none.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    suite, task = _find(name)
+    if suite.scores_of is None or task not in _SUITES[suite.scores_of].tasks:
+        return None
+    return f"{suite.scores_of}/{task}"
+
+
 def package_versions(name: str) -> list[str]:
     """Return the pip packages that a task comes from, each with its installed version, such as `minigrid 3.1.0`.
 
@@ -119,8 +152,8 @@ def package_versions(name: str) -> list[str]:
       UnknownTaskError: No task has this name.
       PackageNotFoundError: A package is not installed.
     """
-    suite, _ = _find(name)
-    return [f"{package} {_installed_version(package)}" for package in suite.packages.values()]
+    suite, task = _find(name)
+    return [f"{package} {_installed_version(package)}" for package in suite.packages_of(task).values()]
 
 
 def unknown_task(name: str, known: list[str]) -> str:
@@ -149,6 +182,13 @@ _installed_version = functools.cache(importlib.metadata.version)  # each search 
 
 def _find(name: str) -> tuple[Suite, str]:
     suite, _, task = name.partition("/")
-    if suite not in _SUITES or task not in _SUITES[suite].tasks:
+    if suite not in _SUITES:
         raise UnknownTaskError(unknown_task(name, task_names()))
-    return _SUITES[suite], task
+    found = _SUITES[suite]
+    if task in found.tasks or (found.further is not None and found.missing()):  # `status` names what is missing
+        return found, task
+    known = list(found.further.names(task)) if found.further else []
+    if task not in known:
+        names = [f"{suite}/{other}" for other in known] or task_names()
+        raise UnknownTaskError(unknown_task(name, names))
+    return found, task

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gato_jax.environments.base import Environment
 from gato_jax.episodes import TaskSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FurtherTasks:
+    """Tasks of a suite that are not listed, because other packages and users register them at run time.
+
+    Attributes:
+      names: Function from the name of a task, without the suite, to the names of all tasks that are registered once the
+        module that the name names is imported. The name is that of a task if it is among them.
+      packages_of: Function that returns {module: pip package} of a task.
+      description: Spelling of the names, as `gato tasks` prints it.
+    """
+
+    names: Callable[[str], Collection[str]]
+    packages_of: Callable[[str], Mapping[str, str]]
+    description: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The tasks of one suite. Only `load`, and `spec` where `specs_in_table` is True, import the suite's packages.
+    """The tasks of one suite.
+
+    Only `load` and `further`, and `spec` where it asks the simulator, import the suite's packages.
 
     Attributes:
       name: Name of the suite, the part of a task's name before the slash.
@@ -25,6 +43,7 @@ class Suite:
       unavailable: {task that does not run here, named without the suite: reason}.
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
+      further: Tasks beside the listed ones; None if there are none.
       remedy: Command that installs the packages, if `pip install` of them does not do; None otherwise.
     """
 
@@ -37,8 +56,13 @@ class Suite:
     specs_in_table: bool = False
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
+    further: FurtherTasks | None = None
     remedy: str | None = None
 
     def missing(self) -> list[str]:
         """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
         return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+
+    def packages_of(self, task: str) -> Mapping[str, str]:
+        """Return {module: pip package} of a task, listed or not."""
+        return self.packages if task in self.tasks or self.further is None else self.further.packages_of(task)

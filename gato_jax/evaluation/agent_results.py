@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gato_jax.environments import EVALUATION_SEEDS, load, require_runnable, task_names, task_spec
+from gato_jax.environments import EVALUATION_SEEDS, is_task, load, require_runnable, task_spec
 from gato_jax.episodes import Episode
 from gato_jax.evaluation.episode_scores import EpisodeScore, ScoreJournal
 from gato_jax.evaluation.references import References
@@ -44,7 +44,7 @@ def playable_tasks(agent: Agent, tasks: Sequence[str] = ()) -> list[str]:
       UnknownTaskError: no such task, or the agent was not trained on it.
       ContractError: the installed task has another TaskSpec than the one that the agent was trained on.
     """
-    names = list(dict.fromkeys(tasks)) or [name for name in agent.contract.tasks if name in task_names()]
+    names = list(dict.fromkeys(tasks)) or [name for name in agent.contract.tasks if is_task(name)]
     if not names:
         known = ", ".join(agent.contract.tasks)
         raise NoTaskError(f"the agent was trained on {known}, expected a task with an environment. Name another run.")

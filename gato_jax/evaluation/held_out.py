@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gato_jax.environments import Environment
-from gato_jax.environments.base import Outcome
-from gato_jax.episodes import Continuous, Episode, TaskSpec
-from gato_jax.policy import Agent, AgentActor, log_probabilities
-from gato_jax.rollouts import play
+from gato_jax.episodes import Continuous, Episode
+from gato_jax.policy import Agent, Policy, log_probabilities
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, TokenSequence
 
 GREEDY_ROWS = 32  # recorded steps that the agent acts at in one call
@@ -25,40 +21,13 @@ class HeldOutError(ValueError):
     """Recordings that a score of this module does not apply to; the message names the action that it cannot score."""
 
 
-class RecordedSteps(Environment):
-    """An environment of single recorded steps: the episode of seed n shows observation n and ends after one action.
-
-    Any action is accepted; the reward is 0, and there is no success and nothing to render.
-
-    Args:
-      spec: The task of the recordings.
-      observations: The observations, {key: value at one step}, numbered from 0.
-    """
-
-    def __init__(self, spec: TaskSpec, observations: Sequence[Mapping[str, Any]]):
-        super().__init__(spec)
-        self._observations = observations
-
-    def render(self) -> np.ndarray:
-        raise NotImplementedError("a recorded step has no scene to render")
-
-    def _check(self, action: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Return any action: a codec's limits that were measured on data (RT-2) may lie outside the task's limits."""
-        return dict(action)
-
-    def _start(self, seed: int) -> dict[str, Any]:
-        self._observation = dict(self._observations[seed])
-        return self._observation
-
-    def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        return Outcome(observation=self._observation, reward=0.0, terminated=True, success=False)
-
-
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
     """Return the mean absolute error of the agent's most probable action at each held-out step, beside baselines.
 
     Errors are in units of half of each dimension's range, and averaged over all steps and dimensions. The agent acts at
-    each step without memory of those before.
+    each step without memory of those before, as at the first timestep of a window of training. With `task_text_first`
+    it reads the text of the task before the first step of each episode alone, because windows that begin later do not
+    have it either.
 
     Args:
       agent: The agent.
@@ -75,16 +44,9 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
     """
     layout = agent.layout(task)
     codecs = layout.action_codecs
-    truth = _scaled(codecs, test)
-    observations = [{k: v[t] for k, v in e.observation.items()} for e in test for t in range(e.acting_steps)]
-    steps = play(
-        partial(AgentActor, agent, temperature=0.0),
-        [(task, number) for number in range(len(observations))],
-        environments=GREEDY_ROWS,
-        load=lambda _: RecordedSteps(layout.spec, observations),
-    )
-    error = np.abs(_scaled(codecs, list(steps)) - truth).mean()
-    actions_seen = _scaled(codecs, train)
+    truth = _scaled(codecs, _recorded_actions(test))
+    error = np.abs(_scaled(codecs, _act_at_each_step(agent, task, test)) - truth).mean()
+    actions_seen = _scaled(codecs, _recorded_actions(train))
     baseline = np.abs(actions_seen.mean(axis=0) - truth).mean()
     return {
         "value": float(error),
@@ -93,6 +55,21 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
         "metric": "mean absolute action error",
         "episodes": len(test),
     }
+
+
+def _act_at_each_step(agent: Agent, task: str, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+    """Return the most probable action at each step of all episodes, each without memory, {action key: (steps, ...)}."""
+    steps = [(episode, step) for episode in episodes for step in range(episode.acting_steps)]
+    rows = min(GREEDY_ROWS, len(steps))
+    policy, actions = Policy(agent, task, rows, temperature=0.0), []
+    for start in range(0, len(steps), rows):
+        batch = steps[start : start + rows]
+        for row, (_, step) in enumerate(batch):
+            policy.reset(row, 0, begins=step == 0)
+        observations = [{key: values[step] for key, values in episode.observation.items()} for episode, step in batch]
+        idle = [observations[-1]] * (rows - len(batch))
+        actions += policy.act([*observations, *idle])[: len(batch)]
+    return {key: np.stack([action[key] for action in actions]) for key in actions[0]}
 
 
 def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
@@ -140,10 +117,16 @@ def _targets(tokens: TokenSequence, first: int = 0) -> np.ndarray:
     return tokens.target_ids[first:][tokens.loss_mask[first:]]
 
 
-def _scaled(codecs: _Codecs, episodes: Sequence[Episode]) -> np.ndarray:
-    """Return the actions of all steps of all episodes, (steps, dimensions), with the codec's limits at -1 and 1.
+def _recorded_actions(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+    """Return the actions of all steps of all episodes, without those of final observations, {key: (steps, ...)}."""
+    return {
+        key: np.concatenate([episode.action[key][: episode.acting_steps] for episode in episodes])
+        for key in episodes[0].action
+    }
 
-    Final observations, which have no action, are left out. Values beyond the limits are not clipped.
+
+def _scaled(codecs: _Codecs, actions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return actions {key: (steps, ...)} as (steps, dimensions), with the codec's limits at -1 and 1, not clipped.
 
     Raises:
       HeldOutError: An action is discrete.
@@ -153,6 +136,5 @@ def _scaled(codecs: _Codecs, episodes: Sequence[Episode]) -> np.ndarray:
         if not isinstance(codec.modality, Continuous):
             raise HeldOutError(f"action {key!r} is discrete and has no absolute error; evaluate the task by playing it")
         low, high = codec.modality.limits
-        actions = np.concatenate([episode.action[key][: episode.acting_steps] for episode in episodes])
-        columns.append((actions.reshape(len(actions), -1) - low) / (high - low) * 2 - 1)
+        columns.append((actions[key].reshape(len(actions[key]), -1) - low) / (high - low) * 2 - 1)
     return np.concatenate(columns, axis=1)

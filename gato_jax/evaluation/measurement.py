@@ -6,6 +6,7 @@ used to evaluate agents.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import pathlib
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions
+from gato_jax.environments import REFERENCE_SEEDS, Environment, load, package_versions, task_spec
 from gato_jax.episodes import Episode
 from gato_jax.evaluation.constant_actions import candidate_actions
 from gato_jax.evaluation.reference_table import (
@@ -33,58 +34,94 @@ FINALISTS = 2
 
 
 def measure_references(
-    task: str, *, episodes: int, command: str, expert_episodes: int | None = None, progress: bool = False
+    task: str,
+    *,
+    episodes: int,
+    command: str,
+    constant_episodes: int | None = None,
+    expert_episodes: int | None = None,
+    known: References | None = None,
+    progress: bool = False,
 ) -> References:
     """Play random actions, constant actions and the expert, if the task has one, and return their scores.
 
     The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
-    are played over all `episodes`, and the best of these is reported with the score of its full episodes alone. The
-    screening has a seed of its own, so the choice of the finalists does not favour lucky ones.
+    are played over all `constant_episodes`, and the best of these is reported with the score of its full episodes
+    alone. The screening has a seed of its own, so the choice of the finalists does not favour lucky ones.
 
     Args:
       task: name of the task, `suite/task`.
-      episodes: number of episodes of the scores of random play and of the constant actions.
+      episodes: number of episodes of the score of random play.
       command: command that the entry names as its origin.
+      constant_episodes: number of episodes of the score of the constant actions. Default: `episodes`.
       expert_episodes: number of episodes of the expert's score. Default: `episodes`.
+      known: entry of the same version of the task, whose scores of as many episodes are kept; None measures everything.
       progress: whether to show a progress bar of all episodes.
     """
+    wanted = {
+        "random": episodes,
+        "constant": constant_episodes or episodes,
+        "expert": (expert_episodes or episodes) if task in expert_names() else 0,
+    }
+    missing = {kind: number for kind, number in wanted.items() if not has_episodes(known, kind, number)}
+    entry, environment = known or _empty(task), load(task)
     with tqdm(desc=f"measure {task}", unit="episode", disable=not progress) as bar:
-        return _measure(task, episodes, expert_episodes or episodes, command, bar)
+        bar.total = missing.get("random", 0) + missing.get("expert", 0)
+        if number := missing.get("constant"):
+            entry = _with_constants(entry, environment, number, bar)
+        if number := missing.get("random"):
+            scores = _scores(RandomActor, environment, REFERENCE_SEEDS[:number], bar)
+            entry = dataclasses.replace(entry, random=summarise(scores))
+        if number := missing.get("expert"):
+            scores = _scores(ExpertActor, environment, REFERENCE_SEEDS[:number], bar)
+            entry = dataclasses.replace(entry, expert=summarise(scores), expert_agent=description(task))
+    environment.close()
+    commands = [entry.command, command] if missing else [entry.command]
+    return dataclasses.replace(entry, command="; ".join(dict.fromkeys(filter(None, commands))))
 
 
-def _measure(task: str, episodes: int, expert_episodes: int, command: str, bar: tqdm) -> References:
-    environment, seeds = load(task), REFERENCE_SEEDS[:episodes]
-    spec, candidates = environment.task_spec, candidate_actions(environment.task_spec)
-    has_expert = task in expert_names()
-    bar.total = len(candidates) + (min(FINALISTS, len(candidates)) + 1) * episodes + has_expert * expert_episodes
-    short = load(task)
+def has_episodes(entry: References | None, kind: str, episodes: int) -> bool:
+    """Return True if an entry has a score of this kind, "random", "constant" or "expert", of as many episodes."""
+    score: Score | None = getattr(entry, kind) if entry else None
+    return episodes == 0 or (score is not None and score.episodes >= episodes)
+
+
+def _empty(task: str) -> References:
+    """Return an entry of the installed version of a task, whose scores are not measured yet."""
+    spec, none = task_spec(task), Score(mean=0.0, std=0.0, episodes=1)
+    return References(
+        task=task,
+        packages=tuple(package_versions(task)),
+        spec_hash=hash_spec(spec),
+        metric=spec.metric,
+        first_seed=REFERENCE_SEEDS[0],
+        random=none,
+        constant=none,
+        constant_action="",
+        constant_candidates=0,
+        command="",
+    )
+
+
+def _with_constants(entry: References, environment: Environment, episodes: int, bar: tqdm) -> References:
+    """Return the entry with the score of the best constant action."""
+    candidates, seeds = candidate_actions(environment.task_spec), REFERENCE_SEEDS[:episodes]
+    bar.total += len(candidates) + min(FINALISTS, len(candidates)) * episodes
+    short = load(entry.task)
     short.max_steps = SCREENING_STEPS
     # Where many actions have the same score, such as no success, the episode return tells them apart.
     screened = {
         name: _play_constant(short, action, REFERENCE_SEEDS[-1:], bar)[0] for name, action in candidates.items()
     }
+    short.close()
     finalists = sorted(candidates, key=lambda name: screened[name], reverse=True)[:FINALISTS]
     constants = {
         name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds, bar)])
         for name in finalists
     }
     best = max(constants, key=lambda name: constants[name].mean)
-    random = summarise(_scores(RandomActor, environment, seeds, bar))
-    expert_seeds = REFERENCE_SEEDS[:expert_episodes]
-    expert = summarise(_scores(ExpertActor, environment, expert_seeds, bar)) if has_expert else None
-    return References(
-        task=task,
-        packages=tuple(package_versions(task)),
-        spec_hash=hash_spec(spec),
-        metric=spec.metric,
-        first_seed=seeds[0],
-        random=random,
-        constant=constants[best],
-        constant_action=best,
-        constant_candidates=len(candidates),
-        command=command,
-        expert=expert,
-        expert_agent=description(task) if has_expert else None,
+    return dataclasses.replace(
+        entry, constant=constants[best], constant_action=best, constant_candidates=len(candidates)
     )
 
 
@@ -140,7 +177,9 @@ def gather_references(
     references: dict[str, References | None] = {}
     for task in tasks:
         try:
-            references[task] = find_references(task, workdir)
+            references[task] = entry = find_references(task, workdir)
+            if entry.scores_of:
+                logging.info("%s: reference scores are those of %s", task, entry.scores_of)
         except MissingReferencesError as error:
             if measure_episodes is None:
                 logging.warning("%s", error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
 
+from gato_jax.environments import scores_of
 from gato_jax.evaluation.references import References, ReferencesError, installed_version
 from gato_jax.runtime.atomic_writes import atomic_file
 
@@ -21,6 +23,8 @@ class MissingReferencesError(ReferencesError):
 def find_references(task: str, workdir: pathlib.Path | None = None) -> References:
     """Return the reference scores of the installed version of a task.
 
+    A task without scores of its own has those of the task that `environments.scores_of` names, and says so.
+
     Args:
       task: name of the task, `suite/task`.
       workdir: folder whose own table is read as well; None for no folder. Of two scores, the one of more episodes
@@ -34,10 +38,27 @@ def find_references(task: str, workdir: pathlib.Path | None = None) -> Reference
     entries = [entry for path in paths for entry in _read_entries(path) if entry.task == task]
     if of_installed := [entry for entry in entries if entry.version == installed]:
         return functools.reduce(References.combined_with, of_installed)
+    if (same := scores_of(task)) is not None:
+        return _taken_over(find_references(same, workdir), task)
     found = f"they are of {entries[-1].version}, installed is {installed}" if entries else "no table has them"
     raise MissingReferencesError(
         f"no reference scores of {task}: {found}. Run `gato evaluate --measure_references` to measure them."
     )
+
+
+def look_up(table: Mapping[str, References], task: str) -> References | None:
+    """Return the entry of a task in a table, or of the task that `environments.scores_of` names; None without either.
+
+    Versions are not compared.
+    """
+    if task in table:
+        return table[task]
+    entry = table.get(scores_of(task) or "")
+    return None if entry is None else _taken_over(entry, task)
+
+
+def _taken_over(entry: References, task: str) -> References:
+    return dataclasses.replace(entry, task=task, scores_of=entry.task)
 
 
 def read_table(path: pathlib.Path = COMMITTED) -> dict[str, References]:

@@ -57,6 +57,8 @@ class References:
       expert_agent: description of the expert; None without one.
       human: published score of a human tester, maybe measured by another protocol; None if there is none.
       published_random: published score of random play, by the same protocol as `human`; None if there is none.
+      scores_of: task of another suite, with the same dynamics and rewards, on which all of this was measured; None if
+        it was measured on the task itself.
 
     Raises:
       ReferencesError: `packages` or `spec_hash` does not have the form above.
@@ -76,6 +78,7 @@ class References:
     expert_agent: str | None = None
     human: float | None = None
     published_random: float | None = None
+    scores_of: str | None = None
 
     def __post_init__(self):
         if not all(_PACKAGE.fullmatch(package) for package in self.packages):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gato_jax.environments import package_versions, status
-from gato_jax.evaluation.reference_table import read_table
+from gato_jax.environments.suite import Suite
+from gato_jax.evaluation.reference_table import look_up, read_table
 from gato_jax.evaluation.references import References
 from gato_jax.experts import description, expert_names
 
@@ -21,7 +22,8 @@ def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
     `random_score`, `constant_score`, `constant_action`, `expert_score`, `human_score`, and the two below.
     Mean scores are those of the committed table, None where it has none. `score_source` is the packages that they were
     measured with, the episodes of random play, and the command, e.g. `minigrid 3.1.0; 20 episodes from seed 2000000;
-    gato evaluate ...`. `installed_version` is whether exactly these packages are installed, None without scores.
+    gato evaluate ...`; where the scores are those of a task of another suite, it begins with that task.
+    `installed_version` is whether exactly these packages are installed, None without scores.
     TaskSpecs are not compared, since that would load every task; `gato evaluate` compares them.
 
     Raises:
@@ -31,7 +33,7 @@ def describe_tasks(names: Iterable[str]) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         state, reason = status(name)
-        entry = table.get(name)
+        entry = look_up(table, name)
         rows.append(
             {
                 "name": name,
@@ -74,17 +76,23 @@ def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return text
 
 
+def further_tasks(suites: Iterable[Suite]) -> list[str]:
+    """Return a line for each suite that has tasks beside the listed ones, which says how they are named."""
+    return [f"further tasks: {suite.further.description}" for suite in suites if suite.further]
+
+
 def _number(score: float) -> str:
     return f"{score:.0f}" if abs(score) >= 1000 else f"{score:.3g}"
 
 
 def _source(entry: References) -> str:
     episodes = f"{entry.random.episodes} episodes from seed {entry.first_seed}"
-    return f"{', '.join(entry.packages)}; {episodes}; {entry.command}"
+    measured_on = [entry.scores_of] if entry.scores_of else []
+    return "; ".join([*measured_on, ", ".join(entry.packages), episodes, entry.command])
 
 
 def _is_installed(entry: References) -> bool:
     try:
-        return tuple(package_versions(entry.task)) == entry.packages
+        return tuple(package_versions(entry.scores_of or entry.task)) == entry.packages
     except importlib.metadata.PackageNotFoundError:
         return False

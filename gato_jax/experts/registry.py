@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gato_jax.environments import UnknownTaskError, require_runnable, task_names
+from gato_jax.environments import UnknownTaskError, is_task, require_runnable, task_names
 from gato_jax.environments.registry import unknown_task
 from gato_jax.experts import atari, babyai, dm_control, fetch, meta_world
 from gato_jax.experts.base import Expert
@@ -53,7 +53,7 @@ def expert_class(name: str) -> type[Expert]:
     """
     if name in _EXPERTS:
         return _EXPERTS[name]
-    if name not in task_names():
+    if not is_task(name):
         raise UnknownTaskError(unknown_task(name, task_names()))
     suite = name.partition("/")[0]
     siblings = [task for task in expert_names() if task.startswith(f"{suite}/")] or expert_names()

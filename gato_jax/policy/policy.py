@@ -115,10 +115,18 @@ class Policy(_Decoder):
         spans = (0, vocabulary.bins), (vocabulary.continuous, vocabulary.separator)  # the same for all control tasks
         super().__init__(agent, task, environments, ranges, spans, temperature, decoding)
         self._fresh = np.ones(environments, bool)
+        self._begins = np.ones(environments, bool)
 
-    def reset(self, environment: int, seed: int):
-        """Begin a new episode in the environment of this index; its samples depend on seed and observations alone."""
-        self._fresh[environment] = True
+    def reset(self, environment: int, seed: int, *, begins: bool = True):
+        """Forget the timesteps of one environment; samples then depend on the seed and on later observations alone.
+
+        Args:
+          environment: Index of the environment.
+          seed: Seed of the samples.
+          begins: True if the next observation is the first one of an episode, before which `task_text_first` puts the
+            text of the task; False if it is a later one of a recording.
+        """
+        self._fresh[environment], self._begins[environment] = True, begins
         self.keys = self.keys.at[environment].set(jax.random.key(seed))
 
     def act(self, observations: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
@@ -131,10 +139,10 @@ class Policy(_Decoder):
         Raises:
           TokenizationError: An observation does not fit the TaskSpec, or is longer than the agent's context.
         """
-        begins = zip(observations, self._fresh.tolist(), strict=True)
+        begins = zip(observations, self._begins.tolist(), strict=True)
         steps = [self.layout.encode_observation(observation, first=first) for observation, first in begins]
         actions = self.layout.decode_action(self.decode(steps, self._fresh))
-        self._fresh = np.zeros(self.environments, bool)
+        self._fresh, self._begins = np.zeros((2, self.environments), bool)
         return [{key: np.asarray(values[b]) for key, values in actions.items()} for b in range(self.environments)]
 
 

@@ -36,4 +36,5 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
         return
     rows = task_list.describe_tasks(name for name in registry.task_names() if flag.suite in (None, name.split("/")[0]))
     write_json(flag.json, {"tasks": rows})
-    print("\n".join(task_list.format_tasks(rows)))
+    listed = [suite for name, suite in suites.items() if flag.suite in (None, name)]
+    print("\n".join([*task_list.format_tasks(rows), *task_list.further_tasks(listed)]))

@@ -9,8 +9,8 @@ import pytest
 
 from gato_jax.evaluation import held_out
 from gato_jax.evaluation.held_out import action_error, text_perplexity
-from gato_jax.rollouts import ConstantActor
-from tests.policy.made_agent import made_agent
+from gato_jax.policy import Policy
+from tests.policy.made_agent import TASK_TEXT_FIRST, made_agent
 from tests.tokenization.made_tasks import CONTROL, DIALOGUE, episode_of, random_episode
 
 
@@ -25,16 +25,24 @@ def uniform(agent):
     return dataclasses.replace(agent, params=jax.tree.map(jnp.zeros_like, agent.params))
 
 
-class StillActor(ConstantActor):
-    """Always acts with zeros, and minds that every step is the first one of an episode."""
+class StillPolicy:
+    """Always acts with zeros, and minds that it is reset before every step."""
 
-    def __init__(self, agent, *, temperature):
+    ACTION = (0.0, 0.0)
+
+    def __init__(self, agent, task, environments, *, temperature):
         assert temperature == 0.0
-        super().__init__({"action": np.zeros(2, np.float32)})
+        self._environments, self._reset = environments, set()
 
-    def act(self, timesteps):
-        assert all(timestep is None or timestep.first() for timestep in timesteps)
-        return super().act(timesteps)
+    def reset(self, environment, seed, *, begins):
+        self._reset.add(environment)
+
+    def act(self, observations):
+        assert len(observations) == self._environments and self._reset
+        different = {id(observation) for observation in observations}
+        assert len(different) == len(self._reset), "the rows that were not reset repeat another"
+        self._reset.clear()
+        return [{"action": np.array(self.ACTION, np.float32)} for _ in observations]
 
 
 def control_episode(actions, **fields):
@@ -44,7 +52,7 @@ def control_episode(actions, **fields):
 
 
 def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "AgentActor", StillActor)
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
     test = [control_episode([[0.5, 1.0], [-1.0, 2.0]])]  # limits are 1 and 2: scaled 0.5 0.5, -1 1
     train = [control_episode([[1.0, 0.0], [0.0, 2.0]])]  # the mean is 0.5 0.5
     result = action_error(agent, CONTROL.name, train, test)
@@ -54,13 +62,13 @@ def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
 
 
 def test_a_final_observation_is_no_step_to_act_at(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "AgentActor", StillActor)
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
     test = [control_episode([[0.5, 1.0], [0.0, 0.0]], final_observation=True)]
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(0.5)
 
 
 def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "AgentActor", StillActor)
+    monkeypatch.setattr(held_out, "Policy", StillPolicy)
     test = [random_episode(CONTROL, seed, steps=11) for seed in range(7)]
     actions = np.concatenate([episode.action["action"] for episode in test])
     expected = np.abs(actions / [1, 2]).mean()
@@ -70,11 +78,10 @@ def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
 def test_an_action_beyond_the_tasks_limits_is_scored_too(agent, monkeypatch):
     """A codec whose limits were measured on data decodes such actions; nothing executes them here."""
 
-    class FarActor(StillActor):
-        def act(self, timesteps):
-            return [{"action": np.array([1.5, 0.0], np.float32)} for _ in timesteps]
+    class FarPolicy(StillPolicy):
+        ACTION = (1.5, 0.0)
 
-    monkeypatch.setattr(held_out, "AgentActor", FarActor)
+    monkeypatch.setattr(held_out, "Policy", FarPolicy)
     test = [control_episode([[0.5, 0.0], [1.0, 0.0]])]
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx((1.0 + 0 + 0.5 + 0) / 4)
 
@@ -84,6 +91,26 @@ def test_the_agents_most_probable_actions_are_what_is_scored(agent):
     first = action_error(agent, CONTROL.name, test, test)
     assert first == action_error(agent, CONTROL.name, test, test)
     assert 0 < first["value"] < 2
+
+
+def test_the_tasks_text_comes_before_the_first_step_of_each_episode_alone(monkeypatch):
+    """Its tokens belong to the first timestep, in training too: what is scored are the tokens that training reads."""
+    agent = made_agent(layers=1, context=60, tokenization=TASK_TEXT_FIRST)
+    read = []
+
+    class WatchedPolicy(Policy):
+        def decode(self, steps, fresh):
+            assert fresh.all()
+            read.extend(step.token_ids.tolist() for step in steps)
+            return super().decode(steps, fresh)
+
+    monkeypatch.setattr(held_out, "Policy", WatchedPolicy)
+    test = [random_episode(CONTROL, seed, steps=2) for seed in range(2)]
+    action_error(agent, CONTROL.name, test, test)
+    layout = agent.layout(CONTROL.name)
+    trained_on = [step.token_ids.tolist()[:-2] for episode in test for step in layout.encode_timesteps(episode)]
+    assert read == trained_on  # without the two tokens of the action
+    assert len(read[0]) == len(read[2]) > len(read[1]) == len(read[3])
 
 
 def texts(*lines):

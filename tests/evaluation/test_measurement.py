@@ -150,6 +150,27 @@ def test_a_measurement_that_is_broken_off_goes_on_with_what_is_missing(tmp_path,
     assert len(measured) == 3
 
 
+def test_short_tasks_come_first_and_those_without_scores_before_all(tmp_path, monkeypatch):
+    path, order = tmp_path / "table.jsonl", []
+    tasks = ["dm_control/reacher/easy", OTHER_TASK, TASK]
+    reference_table.write_table({TASK: few_episodes()}, path)
+    monkeypatch.setattr(
+        reference_scores,
+        "measure_references",
+        lambda task, **settings: order.append(task) or made_references(task=task),
+    )
+    reference_scores.measure_missing(tasks, path)
+    assert order == [OTHER_TASK, "dm_control/reacher/easy", TASK]
+
+
+def test_scores_of_enough_episodes_are_kept(played):
+    known = made_references(random=few_episodes().random, command="before")
+    entry = measure_references(TASK, episodes=20, command="now", known=known)
+    assert [kind for kind, _, _ in played] == ["random"] and entry.random.mean == 0.25
+    assert (entry.constant, entry.expert, entry.command) == (known.constant, known.expert, "before; now")
+    assert measure_references(TASK, episodes=20, command="again", known=entry) == entry and len(played) == 1
+
+
 def test_another_version_is_measured_again_over_no_fewer_episodes(tmp_path, monkeypatch):
     path, calls = tmp_path / "table.jsonl", []
     reference_table.write_table({TASK: made_references(packages=("minigrid 0.0.1",))}, path)

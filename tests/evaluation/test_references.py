@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gato_jax.environments import status, task_names
+from gato_jax.environments import registry, status, suites, task_names, task_spec
 from gato_jax.environments.suites.atari import TASKS as ATARI_GAMES
 from gato_jax.evaluation import (
     MissingReferencesError,
@@ -15,9 +15,11 @@ from gato_jax.evaluation import (
     find_references,
     read_table,
     reference_table,
+    task_list,
     write_table,
 )  # fmt: skip
-from gato_jax.evaluation.references import installed_version
+from gato_jax.evaluation.reference_table import look_up
+from gato_jax.evaluation.references import hash_spec, installed_version
 from gato_jax.experts import expert_names
 from tests.evaluation.made_references import TASK, made_references
 from tests.integration.conftest import ROOT
@@ -80,6 +82,27 @@ def test_scores_of_another_version_are_not_used(tmp_path, monkeypatch, change):
         find_references(TASK)
     assert entry.version in str(caught.value) and f"installed is {installed_version(TASK)}" in str(caught.value)
     assert "gato evaluate --measure_references" in str(caught.value)
+
+
+def test_a_variant_has_the_scores_of_its_suite_and_says_so(tmp_path, monkeypatch):
+    babyai = suites()["babyai"]
+    variant = dataclasses.replace(babyai, name="babyai_pixels", scores_of="babyai")
+    monkeypatch.setitem(registry._SUITES, "babyai_pixels", variant)
+    monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "committed.jsonl")
+    write_table({TASK: made_references()}, tmp_path / "committed.jsonl")
+    task = TASK.replace("babyai/", "babyai_pixels/")
+    entry = find_references(task)
+    assert (
+        entry == made_references(task=task, scores_of=TASK) == look_up(read_table(tmp_path / "committed.jsonl"), task)
+    )
+    monkeypatch.setattr(task_list, "read_table", lambda: {TASK: made_references()})
+    [row] = task_list.describe_tasks([task])
+    assert row["score_source"].startswith(f"{TASK}; minigrid ") and row["installed_version"]
+    with pytest.raises(MissingReferencesError, match="no reference scores of babyai/GoToObj-v0"):
+        find_references("babyai_pixels/GoToObj-v0")
+    own = made_references(task=task, spec_hash=hash_spec(task_spec(task)))
+    write_table({TASK: made_references(), task: own}, tmp_path / "committed.jsonl")
+    assert find_references(task) == own
 
 
 @pytest.mark.parametrize("expert, has_scale", [(2.0, True), (1.0, False), (0.5, False)])
