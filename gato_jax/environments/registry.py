@@ -28,7 +28,7 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        atari.SUITE,
+        *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
         dm_control_random.LARGE_SUITE,
