@@ -205,6 +205,10 @@ class RandomisedEnvironment(Environment):
         return noisy
 
     @property
+    def mujoco_model(self) -> Any:
+        return self.environment.mujoco_model
+
+    @property
     def variation(self) -> Mapping[str, Any]:
         return {**self.environment.variation, **self._drawn}
 

@@ -112,13 +112,16 @@ def test_noise_has_its_deviation_and_leaves_the_state():
 
 
 def test_colours_and_cameras_change_the_image_alone():
-    looks = Randomisation(
-        textures=(0.3, 0.6), colours=(0.3, 0.6), camera_positions=(0.2, 0.3), camera_angles=(5.0, 9.0)
-    )
-    for task in ("dm_control/cheetah/run", "modular_rl/hopper_4"):
-        seen, plain = randomise(load(task), looks if "dm" in task else Randomisation(colours=(0.3, 0.6))), load(task)
+    looks = {
+        "dm_control/cheetah/run": Randomisation(
+            textures=(0.3, 0.6), camera_positions=(0.2, 0.3), camera_angles=(5.0, 9.0)
+        ),
+        "modular_rl/hopper_4": Randomisation(colours=(0.3, 0.6)),
+    }
+    for task, randomisation in looks.items():
+        seen, plain = randomise(load(task), randomisation), load(task)
         assert digest(play(seen, 1, 6)) == digest(play(plain, 1, 6))
-        assert np.mean(np.abs(seen.render().astype(float) - plain.render())) > 3
+        assert np.max(np.abs(seen.render().astype(float) - plain.render())) > 30
 
 
 def test_an_expert_plays_a_randomised_task():
