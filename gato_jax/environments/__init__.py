@@ -6,6 +6,7 @@ from gato_jax.environments.randomisation import Randomisation, RandomisationErro
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
+    is_rendered,
     is_task,
     load,
     package_versions,
@@ -33,6 +34,7 @@ __all__ = [
     "SpecMismatchError",
     "UnknownTaskError",
     "as_gymnasium",
+    "is_rendered",
     "is_task",
     "load",
     "package_versions",

@@ -169,8 +169,8 @@ DOMAINS = {
     ),
     "rgb_stacking_simulator": Domain(
         title="RGB Stacking simulator",
-        tasks=("rgb_stacking/stack",),
-        chosen="the released meshes and arm; reward and start are ours, as those of the paper are not released",
+        tasks=("rgb_stacking/skill_generalisation",),
+        chosen="the paper's data are of training objects only; the scene is our own build of the one that was released",
     ),
     "rgb_stacking_real": Domain(
         title="RGB Stacking real robot",

@@ -151,7 +151,7 @@ class RandomisedEnvironment(Environment):
             )
         super().__init__(task_spec or environment.task_spec)
         self.environment, self.randomisation = environment, randomisation
-        self.source, self.licence = environment.source, environment.licence
+        self.source, self.licence, self.renderer = environment.source, environment.licence, environment.renderer
         self._edits = ModelEdits(environment.mujoco_model)
         self._intervals = {name: np.reshape(ends, (-1, 2)) for name, ends in randomisation.to_json().items()}
         self._quantities = {key: part for key, part in self._edits.quantities.items() if key in self._intervals}

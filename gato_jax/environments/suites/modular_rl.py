@@ -84,7 +84,7 @@ class ModularRL(Environment):
     """An environment of one body, which is named without the suite, such as `cheetah_7_full`.
 
     Attributes:
-      model: MuJoCo's model of the body on its floor.
+      mujoco_model: MuJoCo's model of the body on its floor.
       data: MuJoCo's state.
     """
 
@@ -93,8 +93,8 @@ class ModularRL(Environment):
 
         super().__init__(spec(task))
         body = bodies()[task]
-        self.model = build(body)
-        self.data = mujoco.MjData(self.model)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+        self.mujoco_model = build(body)
+        self.data = mujoco.MjData(self.mujoco_model)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self._rules = rules(task)
         self._kinds = _one_hot_kinds(body)
         self._seconds = body.timestep * FRAME_SKIP
@@ -104,12 +104,12 @@ class ModularRL(Environment):
         import mujoco
 
         generator, noise = np.random.default_rng(seed), self._rules.start_noise
-        mujoco.mj_resetData(self.model, self.data)  # pyright: ignore[reportAttributeAccessIssue]
-        self.data.qpos[:] += generator.uniform(-noise, noise, self.model.nq)
+        mujoco.mj_resetData(self.mujoco_model, self.data)  # pyright: ignore[reportAttributeAccessIssue]
+        self.data.qpos[:] += generator.uniform(-noise, noise, self.mujoco_model.nq)
         if self._rules.normal_velocities:
-            self.data.qvel[:] = generator.normal(0.0, noise, self.model.nv)
+            self.data.qvel[:] = generator.normal(0.0, noise, self.mujoco_model.nv)
         else:
-            self.data.qvel[:] = generator.uniform(-noise, noise, self.model.nv)
+            self.data.qvel[:] = generator.uniform(-noise, noise, self.mujoco_model.nv)
         return self._observe()
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
@@ -117,7 +117,7 @@ class ModularRL(Environment):
 
         before = self.data.qpos[0]
         self.data.ctrl[:] = action["action"]
-        mujoco.mj_step(self.model, self.data, FRAME_SKIP)  # pyright: ignore[reportAttributeAccessIssue]
+        mujoco.mj_step(self.mujoco_model, self.data, FRAME_SKIP)  # pyright: ignore[reportAttributeAccessIssue]
         cost = self._rules.control_cost * float(np.sum(np.square(self.data.ctrl)))
         reward = float(self.data.qpos[0] - before) / self._seconds + self._rules.alive_bonus - cost
         return Outcome(observation=self._observe(), reward=reward, terminated=self._has_fallen())
@@ -144,7 +144,7 @@ class ModularRL(Environment):
 
     def _hinges(self) -> np.ndarray:
         """Return angle in its range and both ends of the range, (1 + limbs, 3), for each hinge; zeros for the torso."""
-        ends = self.model.jnt_range[3:]
+        ends = self.mujoco_model.jnt_range[3:]
         angles = (self.data.qpos[3:] - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
         rows = np.column_stack([angles, (np.pi + ends) / (2 * np.pi)])
         return np.concatenate([np.zeros((1, 3)), rows])
@@ -154,16 +154,12 @@ class ModularRL(Environment):
         import mujoco
 
         for update in ("mj_kinematics", "mj_comPos", "mj_camlight", "mj_comVel"):
-            getattr(mujoco, update)(self.model, self.data)
-
-    @property
-    def mujoco_model(self):
-        return self.model
+            getattr(mujoco, update)(self.mujoco_model, self.data)
 
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
-            camera = self.model.camera("track").id
-            self._ray_caster = RayCaster(self.model, camera, height=96, width=96, supersampling=2)
+            camera = self.mujoco_model.camera("track").id
+            self._ray_caster = RayCaster(self.mujoco_model, camera, height=96, width=96, supersampling=2)
         return self._ray_caster.render(self.data)
 
 

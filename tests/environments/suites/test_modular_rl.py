@@ -37,14 +37,14 @@ def test_every_body_has_the_limbs_of_its_name_and_the_mass_of_the_original():
 
 def _limbs(environment, quantity):
     """Return a quantity of the torso and the limbs by MuJoCo's own functions, as it is after a full evaluation."""
-    mujoco.mj_forward(environment.model, environment.data)
-    return np.stack([quantity(environment, body) for body in range(1, environment.model.nbody)])
+    mujoco.mj_forward(environment.mujoco_model, environment.data)
+    return np.stack([quantity(environment, body) for body in range(1, environment.mujoco_model.nbody)])
 
 
 def _velocity(environment, body):
     velocity = np.zeros(6)
     kind = mujoco.mjtObj.mjOBJ_XBODY
-    mujoco.mj_objectVelocity(environment.model, environment.data, kind, body, velocity, 0)
+    mujoco.mj_objectVelocity(environment.mujoco_model, environment.data, kind, body, velocity, 0)
     return np.concatenate([np.clip(velocity[3:], -10, 10), velocity[:3]])
 
 
@@ -60,12 +60,12 @@ def test_the_rows_are_the_states_of_the_limbs(task):
     generator = np.random.default_rng(0)
     environment.reset()
     for _ in range(12):
-        action = generator.uniform(-1, 1, environment.model.nu)
+        action = generator.uniform(-1, 1, environment.mujoco_model.nu)
         rows = environment.step({"action": action}).observation["limbs"]
     np.testing.assert_allclose(rows[:, 3:9], _limbs(environment, _velocity), atol=1e-4)
     np.testing.assert_allclose(rows[:, 9:12], _limbs(environment, _rotation), atol=1e-5)
     assert rows[0, 0] == 0 and rows[0, 2] == pytest.approx(environment.data.body("torso").xpos[2], abs=1e-5)
-    hinges = environment.data.qpos[3:], environment.model.jnt_range[3:]
+    hinges = environment.data.qpos[3:], environment.mujoco_model.jnt_range[3:]
     for angle, ends, row in zip(*hinges, rows[1:], strict=True):
         assert row[16] == pytest.approx(np.interp(angle, ends, [0, 1]), abs=0.2)
         np.testing.assert_allclose(np.rad2deg(ends), row[17:] * 360 - 180, atol=1e-3)
@@ -84,7 +84,7 @@ def test_a_limp_body_falls_and_its_episode_ends(task):
     environment = load(f"modular_rl/{task}")
     timestep, steps = environment.reset(), 0
     while not timestep.last():
-        timestep, steps = environment.step({"action": np.zeros(environment.model.nu)}), steps + 1
+        timestep, steps = environment.step({"action": np.zeros(environment.mujoco_model.nu)}), steps + 1
     assert timestep.discount == 0.0 and 5 < steps < 500
 
 
