@@ -186,6 +186,7 @@ class RandomisedEnvironment(Environment):
             self._noise = self._drawn["observation_noise"] = self._generator.uniform(
                 *self.randomisation.observation_noise
             )
+        self.environment.observed = self.observed
         return self._perceive(self.environment._start(seed))
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
