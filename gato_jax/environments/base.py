@@ -68,10 +68,13 @@ class Environment(dm_env.Environment):
       observed: False if nobody looks at the observations: a suite may then leave images black, which is faster.
       source: Packages that the task comes from, with their versions, comma-separated; empty until `load` sets it.
       licence: Licence of these packages; empty until `load` sets it.
+      renderer: Renderer of the images among the observations, see `rendering.describe_renderer`; empty if none are
+        rendered, or always in the same way.
     """
 
     source: str = ""
     licence: str = ""
+    renderer: str = ""
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
