@@ -16,16 +16,22 @@ from gato_jax.environments.suites import (
     atari,
     babyai,
     dm_control,
+    dm_control_pixels,
+    dm_control_random,
     fetch,
     fetch_state,
     gymnasium,
     kitchen,
     manipulation,
     meta_world,
+    meta_world_pixels,
+    miniworld,
     modular_rl,
     procgen,
     pusht,
+    rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
@@ -37,18 +43,25 @@ _SUITES: dict[str, Suite] = {
         *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
+        dm_control_pixels.SUITE,
+        dm_control_random.LARGE_SUITE,
+        dm_control_random.SMALL_SUITE,
         fetch.SUITE,
         fetch_state.SUITE,
         gymnasium.SUITE,
         kitchen.SUITE,
         manipulation.SUITE,
         meta_world.SUITE,
+        meta_world_pixels.SUITE,
+        miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
         pusht.SUITE,
         pusht.PIXELS_SUITE,
+        rgb_stacking.SUITE,
         sokoban.SUITE,
+        vizdoom.SUITE,
     )
 }
 
@@ -129,8 +142,8 @@ def load(name: str) -> Environment:
 def status(name: str) -> tuple[Status, str]:
     """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
 
-    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
-    checked; the task is not loaded.
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages and
+    libraries is checked; the task is not loaded.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -138,9 +151,20 @@ def status(name: str) -> tuple[Status, str]:
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
+    if suite.obstacle is not None and (reason := suite.obstacle()):
+        return "unavailable", reason
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
+
+
+def is_rendered(name: str) -> bool:
+    """Return True if the observations of a task hold images that the renderer of the process draws.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    return _find(name)[0].rendered
 
 
 def scores_of(name: str) -> str | None:

@@ -78,6 +78,7 @@ class Manipulation(Environment):
         order = getattr(self.composer_environment.task, "_initial_order", None)
         self._first_order = None if order is None else order.copy()
         self._ray_caster: RayCaster | None = None
+        self._open = True
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         from dm_control.composer import EpisodeInitializationError
@@ -108,7 +109,9 @@ class Manipulation(Environment):
         return self._ray_caster.render(physics.data.ptr)
 
     def close(self) -> None:
-        self.composer_environment.close()
+        if self._open:  # the package fails on a second call
+            self.composer_environment.close()
+        self._open = False
 
     @staticmethod
     def _flatten(observation) -> dict[str, np.ndarray]:
