@@ -75,7 +75,7 @@ CONTROL_TASKS = {
     "meta_world/button-press-v3": {"weight": 3.0},
     "babyai/GoToRedBallGrey-v0": {"weight": 6.0, "loss_weight": 6.0, "prompt_share": 0.0},  # a row holds one timestep
     "dm_control/point_mass/easy": {"weight": 2.0},
-    "atari/gopher": {"weight": 14.0, "loss_weight": 2.0},
+    "atari_short/gopher": {"weight": 14.0, "loss_weight": 2.0},
 }
 
 
@@ -103,5 +103,5 @@ EPISODES = {
     "meta_world/button-press-v3": 300,
     "babyai/GoToRedBallGrey-v0": 1500,
     "dm_control/point_mass/easy": 20,
-    "atari/gopher": 40,
+    "atari_short/gopher": 40,
 }

@@ -64,7 +64,9 @@ class Plan:
 
 
 PLANS = {
-    "atari": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
+    "atari": Plan(expert=5, seconds=4.0, expert_seconds=10.0),
+    "atari_extended": Plan(expert=5, seconds=4.0, expert_seconds=10.0),
+    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=2.0),
     "babyai": Plan(constant=20, expert=20, seconds=0.2, expert_seconds=0.1),
     "dm_control": Plan(expert=5, seconds=3.0, expert_seconds=20.0),
     "fetch": Plan(seconds=0.5, expert_seconds=0.5),

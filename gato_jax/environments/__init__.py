@@ -2,9 +2,11 @@
 
 from gato_jax.environments.base import MAX_SEED, ActionError, Environment, MissingPackageError, SeedError
 from gato_jax.environments.gymnasium_adapter import as_gymnasium
+from gato_jax.environments.randomisation import Randomisation, RandomisationError, randomise
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
+    is_rendered,
     is_task,
     load,
     package_versions,
@@ -26,13 +28,17 @@ __all__ = [
     "ActionError",
     "Environment",
     "MissingPackageError",
+    "Randomisation",
+    "RandomisationError",
     "SeedError",
     "SpecMismatchError",
     "UnknownTaskError",
     "as_gymnasium",
+    "is_rendered",
     "is_task",
     "load",
     "package_versions",
+    "randomise",
     "require_runnable",
     "scores_of",
     "spelled_task",

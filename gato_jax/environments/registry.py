@@ -11,22 +11,46 @@ from typing import Literal
 from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites import atari, babyai, dm_control, fetch, gymnasium, meta_world, modular_rl, procgen
+from gato_jax.environments.suites import (
+    atari,
+    babyai,
+    dm_control,
+    dm_control_pixels,
+    dm_control_random,
+    fetch,
+    gymnasium,
+    meta_world,
+    meta_world_pixels,
+    miniworld,
+    modular_rl,
+    procgen,
+    rgb_stacking,
+    sokoban,
+    vizdoom,
+)
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
 
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        atari.SUITE,
+        *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
+        dm_control_pixels.SUITE,
+        dm_control_random.LARGE_SUITE,
+        dm_control_random.SMALL_SUITE,
         fetch.SUITE,
         gymnasium.SUITE,
         meta_world.SUITE,
+        meta_world_pixels.SUITE,
+        miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        rgb_stacking.SUITE,
+        sokoban.SUITE,
+        vizdoom.SUITE,
     )
 }
 
@@ -107,8 +131,8 @@ def load(name: str) -> Environment:
 def status(name: str) -> tuple[Status, str]:
     """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
 
-    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
-    checked; the task is not loaded.
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages and
+    libraries is checked; the task is not loaded.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -116,9 +140,20 @@ def status(name: str) -> tuple[Status, str]:
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
+    if suite.obstacle is not None and (reason := suite.obstacle()):
+        return "unavailable", reason
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
+
+
+def is_rendered(name: str) -> bool:
+    """Return True if the observations of a task hold images that the renderer of the process draws.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    return _find(name)[0].rendered
 
 
 def scores_of(name: str) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from gato_jax.environments.registry import task_names
 
-# Other names of a suite, as one word each. A suite that is not listed has its own name alone.
+# Names of a suite and of its variants, such as `atari_short`, as one word each. Any other suite has its own name alone.
 _ALIASES = {
     "atari": ("atari", "ale", "arcade"),
     "babyai": ("babyai", "minigrid"),
@@ -87,7 +87,8 @@ def _spans(words: Sequence[str], name: Sequence[str]) -> list[Span]:
 
 def _is_of_suite(words: Sequence[str], span: Span, suite: str) -> bool:
     """Return True if the words beside a span name the suite."""
-    names = _ALIASES.get(suite, ("".join(_words(suite)),))
+    of_base = (names for base, names in _ALIASES.items() if suite == base or suite.startswith(f"{base}_"))
+    names = next(of_base, ("".join(_words(suite)),))
     beside = (words[: span[0]], words[span[1] :])
     return any(_spans(part, [name]) for part in beside for name in names)
 

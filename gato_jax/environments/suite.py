@@ -43,6 +43,9 @@ class Suite:
       unavailable: {task that does not run here, named without the suite: reason}.
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
+      rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
+      obstacle: Function that returns why none of the tasks runs here, with the remedy, empty if they do; for what is no
+        Python package. None if there is nothing of that kind.
       further: Tasks beside the listed ones; None if there are none.
       remedy: Command that installs the packages, if `pip install` of them does not do; None otherwise.
     """
@@ -56,13 +59,22 @@ class Suite:
     specs_in_table: bool = False
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
+    rendered: bool = False
+    obstacle: Callable[[], str] | None = None
     further: FurtherTasks | None = None
     remedy: str | None = None
 
     def missing(self) -> list[str]:
         """Return the names of the suite's pip packages whose module is not installed; versions are not checked."""
-        return [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+        return [pip for module, pip in self.packages.items() if not _is_installed(module)]
 
     def packages_of(self, task: str) -> Mapping[str, str]:
         """Return {module: pip package} of a task, listed or not."""
         return self.packages if task in self.tasks or self.further is None else self.further.packages_of(task)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that contains the module is missing
+        return False

@@ -72,7 +72,7 @@ def format_tasks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if any(row["installed_version"] is False for row in rows):
         text.append("* measured with other packages than the installed ones: `gato evaluate` does not use these scores")
     if any(row["human_score"] is not None for row in rows):
-        text.append("human: published scores of episodes of up to 30 minutes; those played here end after 1,000 steps")
+        text.append("human: published scores of a tester, of episodes of up to 30 minutes without sticky actions")
     return text
 
 

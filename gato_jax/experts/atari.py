@@ -1,9 +1,10 @@
 """A script for Gopher, in which a farmer fills the holes of a gopher that digs for his carrots; it reads the screen.
 
-Gopher is easy to learn. Over ten episodes random play scores 198 and the script 856; every constant action scores
-nothing, as the farmer has to walk and to dig. The best action follows from a single frame (where the farmer stands,
-where the highest hole is, whether the shovel is up), and objects are large even at 64x64. Mistakes cost time, not the
-game: over six episodes the script scored 713, and 717 with three tenths of its actions replaced by random ones.
+Gopher is easy to learn. Over ten episodes of 1,000 steps random play scores 198 and the script 856; every constant
+action scores nothing, as the farmer has to walk and to dig. The best action follows from a single frame (where the
+farmer stands, where the highest hole is, whether the shovel is up), and objects are large even at 64x64. Mistakes cost
+time, not the game: over six episodes the script scored 713, and 717 with three tenths of its actions replaced by random
+ones.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments.suites.atari import Atari
+from gato_jax.environments.suites.atari import SUITES, Atari
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
@@ -86,4 +87,4 @@ def _target(screen: np.ndarray, farmer: float) -> float:
     return min(centres, key=lambda column: abs(column - farmer), default=80.0)
 
 
-EXPERTS = {"atari/gopher": GopherScript}
+EXPERTS = {f"{suite.name}/gopher": GopherScript for suite in SUITES}

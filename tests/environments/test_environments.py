@@ -34,14 +34,3 @@ def test_meta_world_shows_a_goal_that_varies_and_stays():
             np.testing.assert_allclose(timestep.observation["state"][-3:], environment.simulator._target_pos, rtol=1e-6)
         goals.append(tuple(timesteps[0].observation["state"][-3:]))
     assert len(set(goals)) == 4
-
-
-def test_atari_ends_a_game_that_is_never_started():
-    from gato_jax.environments.suites import atari
-
-    environment = load("atari/breakout")
-    environment.seed(0)
-    timestep, steps = environment.reset(), 0
-    while not timestep.last():
-        timestep, steps = environment.step({"action": np.array(0)}), steps + 1
-    assert steps == atari.MAX_STEPS and timestep.discount == 1.0

@@ -15,7 +15,8 @@ SPELLED = {
     1: """assembly-v2  assembly  metaworld-assembly  meta_world/assembly-v3  assembly-v2-goal-observable
     lerobot/metaworld_mt50_assembly  sawyer_assembly  MetaWorld/Assembly  mt1-assembly-v3""",
     2: """rlu_atari/Boxing_run_1  ALE/Boxing-v5  BoxingNoFrameskip-v4  atari/boxing/expert-v0  boxing  Boxing-ram-v0
-    rlu_atari_checkpoints_ordered/Boxing_run_5  atari_extended/boxing_mode_2  atari__boxing  AtariBoxing""",
+    rlu_atari_checkpoints_ordered/Boxing_run_5  atari_extended/boxing_mode_2  atari__boxing  AtariBoxing
+    atari_short/boxing  atari_short__boxing  atari_80x64/boxing  atari_80x64__boxing  atari_extended/boxing""",
     3: "dmlab/order_of_apples_forage_simple  rlu_dmlab_order_of_apples_forage_simple/training_0",
 }
 OTHERS = """cartpole/swingup_sparse  rlu_control_suite/cartpole_balance  acrobot_swingup  dm_control/pendulum/swingup
@@ -39,8 +40,18 @@ def test_longer_names_are_other_tasks():
     assert spelled_task("BabyAI-GoToObj-v0", ("babyai/GoTo-v0",)) is None
 
 
+@pytest.mark.parametrize("held_out", ["atari_short/boxing", "atari_80x64/boxing", "atari_extended/boxing"])
+def test_a_variant_of_a_suite_has_the_spellings_of_the_suite(held_out):
+    for text in ("rlu_atari/Boxing_run_1", "ALE/Boxing-v5", "atari/boxing", held_out):
+        assert spelled_task(text, (held_out,)) == held_out
+    assert spelled_task("atari/bowling", (held_out,)) is None
+
+
 def test_of_all_registered_names_only_the_held_out_ones_are_found():
-    assert [name for name in task_names() if spelled_task(name, TASKS)] == sorted(TASKS[:3], key=task_names().index)
+    variants = [name for name in task_names() if name.startswith(("atari_", "dm_control_"))]
+    same = {task.partition("/")[2] for task in TASKS[:3]}
+    expected = {*TASKS[:3], *(name for name in variants if name.partition("/")[2] in same)}
+    assert {name for name in task_names() if spelled_task(name, TASKS)} == expected
     found = {name for name in RLDS_DATASETS if spelled_task(name, TASKS)}
     assert found >= {"rlu_control_suite/cartpole_swingup", "rlu_atari/Boxing_run_1"}
     assert all("cartpole_swingup" in name or "Boxing" in name for name in found)

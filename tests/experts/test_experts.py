@@ -16,7 +16,7 @@ def record(task, seeds, *, noise, **options):
 FAST = ["babyai/GoToLocal-v0", "meta_world/reach-v3", "fetch/pick_and_place"]
 
 
-@pytest.mark.parametrize("task", [*FAST, "dm_control/point_mass/easy", "atari/gopher"])
+@pytest.mark.parametrize("task", [*FAST, "dm_control/point_mass/easy", "atari_short/gopher"])
 def test_the_expert_beats_random(task):
     seeds = REFERENCE_SEEDS[: 3 if task in FAST[:2] else 1]
     expert, random = (
@@ -67,7 +67,9 @@ def test_the_bot_recovers_from_noise():
 
 
 def test_names():
-    assert {"atari/gopher", "dm_control/point_mass/easy", "fetch/pick_and_place"} < set(expert_names())
+    assert {"atari/gopher", "atari_short/gopher", "dm_control/point_mass/easy", "fetch/pick_and_place"} < set(
+        expert_names()
+    )
     assert description("atari/gopher").startswith("script")
     with pytest.raises(NoExpertError, match="no expert for 'atari/pong'; tasks with one: atari/gopher"):
         expert("atari/pong")
