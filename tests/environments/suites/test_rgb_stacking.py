@@ -133,3 +133,33 @@ def test_actions_out_of_limits_are_refused(environment):
         environment.step({"velocity": np.array([0.08, 0, 0, 0]), "close": 0})
     with pytest.raises(ActionError, match="'close'"):
         environment.step({"velocity": np.zeros(4), "close": 2})
+
+
+@pytest.mark.slow
+def test_moves_written_by_hand_stack_a_cylinder_on_a_cube():
+    environment = load("rgb_stacking/test_triplet5")
+    environment.seed(3)
+    environment.reset()
+    timesteps = []
+
+    def move(target, turn=0.0, close=0, steps=60):
+        for _ in range(steps):
+            error = target - environment.arm.pinch_pose[:3]
+            velocity = np.append(error * min(5.0, 0.07 / np.abs(error).max()), turn)
+            if len(timesteps) < environment.max_steps:
+                timesteps.append(environment.step({"velocity": velocity.clip(-0.07, 0.07), "close": close}))
+
+    red, blue = environment.object_pose("red")[:3], environment.object_pose("blue")[:3]
+    move([*red[:2], 0.2], steps=90)
+    move(red)
+    assert not environment.criteria.grasped()
+    move(red, close=1, steps=20)
+    assert environment.criteria.grasped() and environment.criteria.shaped_reward() == pytest.approx(0.2, abs=1e-3)
+    move([*red[:2], 0.2], close=1, steps=45)
+    move([*blue[:2], 0.2], close=1, steps=60)
+    assert environment.criteria.grasped() and 0.4 < environment.criteria.shaped_reward() <= 0.6
+    move([*blue[:2], blue[2] + 0.052], close=1, steps=35)
+    assert not environment.criteria.stacked()  # it is still held
+    move([*blue[:2], 0.25], steps=100)
+    assert timesteps[-1].last() and timesteps[-1].reward == 1.0 and environment.success is True
+    assert sum(timestep.reward for timestep in timesteps) == 1.0 and environment.criteria.shaped_reward() > 0.8
