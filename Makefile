@@ -17,9 +17,10 @@ version := $(shell $(firstword $(wildcard $(VENV)/bin/python) $(PYTHON)) -c 'imp
 LOCK := requirements/requirements$(if $(filter 312,$(version)),-py312).lock.txt
 STAMP := $(VENV)/.installed
 
-# Rendering in gato_jax needs no GL. The binary of Procgen links GL, and MiniWorld needs a display.
+# Image observations are rendered by OpenGL (EGL and Mesa's driver), or by ray casting without it. The binary of Procgen
+# links GL, and MiniWorld needs a display.
 FONTS := fonts-noto-color-emoji
-FOR_TESTS := $(FONTS) chromium libgl1
+FOR_TESTS := $(FONTS) chromium libgl1 libegl1 libgl1-mesa-dri
 
 .PHONY: help install quickstart test test-all lint format lock clean system-quickstart system-test
 .DEFAULT_GOAL := help

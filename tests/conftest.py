@@ -1,6 +1,7 @@
 """What every test runs under: one CPU that plays eight devices, no silent promotion, a skip that names its remedy."""
 
 import atexit
+import functools
 import gc
 import os
 import shutil
@@ -14,6 +15,7 @@ os.environ.setdefault("GLIBC_TUNABLES", "")  # training would start each process
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu, which compiles for topologies, would ask the cloud where it is
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # two workers of pytest-xdist may hold libtpu at once
 
+os.environ["GATO_RENDERER"] = "raycast"  # twenty times faster than OpenGL, and the same on every machine
 os.environ["GATO_CACHE"] = tempfile.mkdtemp(prefix="gato_cache_")  # of these tests alone, their processes included
 
 # The programs here are small and run briefly: compiling them takes most of the time of the tests. LLVM therefore skips
@@ -39,10 +41,20 @@ EMOJI_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# marker -> (whether this machine has it, its name, the Debian package that brings it)
+
+@functools.cache
+def opengl() -> str | None:
+    """The platform of OpenGL that draws without a display here, `egl` or `osmesa`; None if none does."""
+    from gato_jax.environments.rendering import choice
+
+    return next((platform for platform in choice.DEBIAN_PACKAGES if choice.works(platform)), None)
+
+
+# marker -> (whether this machine has it, its name, the Debian packages that bring it)
 NEEDS = {
-    "needs_chromium": (CHROMIUM is not None, "Chromium", "chromium"),
-    "needs_emoji_font": (EMOJI_FONT.exists(), "Noto Color Emoji", "fonts-noto-color-emoji"),
+    "needs_chromium": (lambda: CHROMIUM is not None, "Chromium", "chromium"),
+    "needs_emoji_font": (EMOJI_FONT.exists, "Noto Color Emoji", "fonts-noto-color-emoji"),
+    "needs_gl": (lambda: opengl() is not None, "OpenGL without a display", "libegl1 libgl1-mesa-dri"),
 }
 
 
@@ -99,5 +111,5 @@ def pytest_collection_finish():
 
 def pytest_runtest_setup(item: pytest.Item):
     for marker, (present, name, package) in NEEDS.items():
-        if item.get_closest_marker(marker) and not present:
+        if item.get_closest_marker(marker) and not present():
             pytest.skip(f"{marker}: {name} is not installed; apt-get install {package}")

@@ -5,6 +5,7 @@ from gato_jax.environments.gymnasium_adapter import as_gymnasium
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
+    is_rendered,
     is_task,
     load,
     package_versions,
@@ -30,6 +31,7 @@ __all__ = [
     "SpecMismatchError",
     "UnknownTaskError",
     "as_gymnasium",
+    "is_rendered",
     "is_task",
     "load",
     "package_versions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +33,7 @@ class MissingPackageError(ImportError):
     """A task that cannot be loaded here; the message names the pip package to install, or another reason."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True, slots=True)  # not frozen, which would take longer than a step of a small game
 class Outcome:
     """Result of one step of a suite's own environment.
 
@@ -64,16 +65,21 @@ class Environment(dm_env.Environment):
       task_spec: The task.
       max_steps: Number of steps after which episodes are cut off with discount 1; None for no limit. It is that of
         `task_spec` at first, and may be lowered.
+      observed: False if nobody looks at the observations: a suite may then leave images black, which is faster.
       source: Packages that the task comes from, with their versions, comma-separated; empty until `load` sets it.
       licence: Licence of these packages; empty until `load` sets it.
+      renderer: Renderer of the images among the observations, see `rendering.describe_renderer`; empty if none are
+        rendered, or always in the same way.
     """
 
     source: str = ""
     licence: str = ""
+    renderer: str = ""
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
         self.max_steps = task_spec.max_steps
+        self.observed = True
         self._steps = 0
         self._next_seed = 0
         self._done = True
@@ -171,11 +177,15 @@ class Environment(dm_env.Environment):
 
     @abc.abstractmethod
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        """Take one action, as `check_action` returned it, and return its outcome; called only within an episode."""
+        """Take one action, as `ActionCheck` returned it, and return its outcome; called only within an episode."""
 
     def _check(self, action: Action) -> dict[str, np.ndarray]:
         """Return the action as arrays in the dtypes of the task, or raise ActionError if the task forbids it."""
-        return check_action(self.task_spec, action)
+        return self._action_check(action)
+
+    @functools.cached_property
+    def _action_check(self) -> ActionCheck:
+        return ActionCheck(self.task_spec)
 
     def observation_spec(self) -> dict[str, dm_specs.Array]:
         return {key: _dm_spec(modality, key) for key, modality in self.task_spec.observation.items()}
@@ -185,9 +195,15 @@ class Environment(dm_env.Environment):
 
     def _conform(self, observation: Observation) -> Observation:
         return {
-            key: observation[key] if isinstance(modality, Text) else np.asarray(observation[key], _dtype(modality))
-            for key, modality in self.task_spec.observation.items()
+            key: observation[key] if dtype is None else np.asarray(observation[key], dtype)
+            for key, dtype in self._observed_dtypes
         }
+
+    @functools.cached_property
+    def _observed_dtypes(self) -> tuple[tuple[str, Any], ...]:
+        """Keys of the observation, each with the dtype of its arrays; None for text."""
+        modalities = self.task_spec.observation.items()
+        return tuple((key, None if isinstance(modality, Text) else _dtype(modality)) for key, modality in modalities)
 
 
 def _numbers(key: str, modality: Modality) -> tuple[str, ...]:
@@ -211,37 +227,52 @@ def control_actions(task_spec: TaskSpec) -> dict[str, Discrete | Continuous]:
     return actions
 
 
-def check_action(task_spec: TaskSpec, action: Action) -> dict[str, np.ndarray]:
-    """Return the action as arrays with the dtypes of the task's modalities: int32 or float32.
+class ActionCheck:
+    """Check of the actions of one task, which returns them as arrays of the dtypes of its modalities: int32 or float32.
 
     Nothing is clipped. Continuous values are compared with the limits in float32; any dtype is accepted for them, but
     only integers for discrete ones.
 
     Raises:
-      ActionError: The action has a wrong key, shape, dtype or value.
+      ActionError: The task's action is text.
     """
-    if set(action) != set(task_spec.action):
-        raise ActionError(
-            f"{task_spec.name}: the keys of the action are {sorted(action)}, expected {sorted(task_spec.action)}."
-        )
-    checked = {}
-    for key, modality in control_actions(task_spec).items():
-        value = np.asarray(action[key])
-        if value.shape != modality.shape:
-            raise ActionError(f"{task_spec.name}: shape of action {key!r} is {value.shape}, expected {modality.shape}.")
-        if isinstance(modality, Discrete):
-            low, high = 0, modality.n - 1
-            if not np.issubdtype(value.dtype, np.integer):
-                raise ActionError(f"{task_spec.name}: dtype of action {key!r} is {value.dtype}, expected integers.")
-        else:
-            value = value.astype(np.float32)  # compared in float32, where the limit 0.05 is slightly more than 0.05
-            low, high = limits(modality)
-        if not np.all((value >= low) & (value <= high)):
+
+    def __init__(self, task_spec: TaskSpec):
+        self._name = task_spec.name
+        self._modalities = control_actions(task_spec)
+        self._limits = {
+            key: (0, modality.n - 1) if isinstance(modality, Discrete) else limits(modality)
+            for key, modality in self._modalities.items()
+        }
+
+    def __call__(self, action: Action) -> dict[str, np.ndarray]:
+        """Return the action as arrays.
+
+        Raises:
+          ActionError: The action has a wrong key, shape, dtype or value.
+        """
+        if action.keys() != self._modalities.keys():
             raise ActionError(
-                f"{task_spec.name}: action {key!r} is {value.tolist()}, outside the limits [{low}, {high}]. Clip it."
+                f"{self._name}: the keys of the action are {sorted(action)}, expected {sorted(self._modalities)}."
             )
-        checked[key] = value.astype(_dtype(modality))
-    return checked
+        return {key: self._checked(key, modality, action[key]) for key, modality in self._modalities.items()}
+
+    def _checked(self, key: str, modality: Discrete | Continuous, given: Any) -> np.ndarray:
+        value = np.asarray(given)
+        if value.shape != modality.shape:
+            raise ActionError(f"{self._name}: shape of action {key!r} is {value.shape}, expected {modality.shape}.")
+        low, high = self._limits[key]
+        if isinstance(modality, Discrete):
+            if value.dtype.kind not in "iu":
+                raise ActionError(f"{self._name}: dtype of action {key!r} is {value.dtype}, expected integers.")
+        elif value.dtype != np.float32:
+            value = value.astype(np.float32)  # compared in float32, where the limit 0.05 is slightly more than 0.05
+        if not ((value >= low) & (value <= high)).all():
+            raise ActionError(
+                f"{self._name}: action {key!r} is {value.tolist()}, outside the limits [{low}, {high}]. Clip it."
+            )
+        # A copy, as a simulator may keep or change what it is given.
+        return value.astype(np.int32 if isinstance(modality, Discrete) else np.float32)
 
 
 def limits(modality: Continuous) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,11 @@ from gato_jax.environments.suites import (
     atari,
     babyai,
     dm_control,
+    dm_control_pixels,
     fetch,
     gymnasium,
     meta_world,
+    meta_world_pixels,
     modular_rl,
     procgen,
     rgb_stacking,
@@ -32,9 +34,11 @@ _SUITES: dict[str, Suite] = {
         *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
+        dm_control_pixels.SUITE,
         fetch.SUITE,
         gymnasium.SUITE,
         meta_world.SUITE,
+        meta_world_pixels.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
@@ -132,6 +136,15 @@ def status(name: str) -> tuple[Status, str]:
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
+
+
+def is_rendered(name: str) -> bool:
+    """Return True if the observations of a task hold images that the renderer of the process draws.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+    """
+    return _find(name)[0].rendered
 
 
 def scores_of(name: str) -> str | None:

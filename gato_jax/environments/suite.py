@@ -43,6 +43,7 @@ class Suite:
       unavailable: {task that does not run here, named without the suite: reason}.
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
+      rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
       further: Tasks beside the listed ones; None if there are none.
       remedy: Command that installs the packages, if `pip install` of them does not do; None otherwise.
     """
@@ -56,6 +57,7 @@ class Suite:
     specs_in_table: bool = False
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
+    rendered: bool = False
     further: FurtherTasks | None = None
     remedy: str | None = None
 

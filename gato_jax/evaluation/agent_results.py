@@ -66,7 +66,8 @@ def evaluate_agent(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Play each task under a progress bar, and yield its name and its entry of results.json.
 
-    The entry is that of `task_result`, with the agent's training `step` and the `temperature` of sampling its actions.
+    The entry is that of `task_result`, with the agent's training `step` and the `temperature` of sampling its actions,
+    and the `renderer` of a task whose observations are rendered.
 
     Args:
       agent: the agent.
@@ -101,7 +102,8 @@ def evaluate_agent(
                     journal.add(task, scores[job.seed])
                 bar.update()
         ordered = [scores[seed] for seed in seeds]
-        yield task, task_result(ordered, environment.task_spec.metric, known) | played_by
+        rendered = {"renderer": environment.renderer} if environment.renderer else {}
+        yield task, task_result(ordered, environment.task_spec.metric, known) | played_by | rendered
 
 
 def _score(episode: Episode) -> EpisodeScore:

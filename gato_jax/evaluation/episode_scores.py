@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from gato_jax.environments import is_rendered
+from gato_jax.environments.rendering import describe_renderer
 from gato_jax.evaluation.references import installed_version
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.appended_files import AppendedFile
@@ -70,8 +72,9 @@ def evaluation_lock(workdir: pathlib.Path) -> Iterator[None]:
 class ScoreJournal(contextlib.AbstractContextManager):
     """The file `evaluation/episodes.jsonl` of a run, to which the scores of each episode are added as it ends.
 
-    A line holds agent, task, version of the task and scores. Lines of other checkpoints are removed, and the log says
-    so. A process that is killed while it adds a line loses that line.
+    A line holds agent, task, version of the task, renderer of its observations if they are rendered, and scores. Lines
+    of other checkpoints are removed, and the log says so. A process that is killed while it adds a line loses that
+    line.
 
     Args:
       workdir: folder of the run.
@@ -95,7 +98,7 @@ class ScoreJournal(contextlib.AbstractContextManager):
     def scores(self, task: str) -> dict[int, EpisodeScore]:
         """Return {seed: scores} of the episodes of the task's installed version that this agent has played."""
         key = self._key(task)
-        found = [line["episode"] for line in self._lines if {name: line[name] for name in key} == key]
+        found = [line["episode"] for line in self._lines if {name: line.get(name) for name in key} == key]
         return {fields["seed"]: EpisodeScore(**fields) for fields in found}
 
     def add(self, task: str, episode: EpisodeScore):
@@ -109,7 +112,8 @@ class ScoreJournal(contextlib.AbstractContextManager):
         self._file.close()
 
     def _key(self, task: str) -> dict[str, Any]:
-        return {"agent": self._agent.to_json(), "task": task, "version": installed_version(task)}
+        rendered = {"renderer": describe_renderer()} if is_rendered(task) else {}
+        return {"agent": self._agent.to_json(), "task": task, "version": installed_version(task), **rendered}
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -154,7 +154,9 @@ def _play(
     """Yield one episode for each seed, all in the given environment; those that the actor gives up are left out."""
     task = environment.task_spec.name
     starts = [(task, seed) for seed in seeds]
-    bar.set_postfix_str(make_actor().describe(task))
+    actor = make_actor()
+    environment.observed = actor.looks  # only the scores of the episodes are used
+    bar.set_postfix_str(actor.describe(task))
     for _, result in play_as_they_end(make_actor, starts, load=lambda _: environment):
         bar.update()
         if isinstance(result, Episode):

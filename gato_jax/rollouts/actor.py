@@ -23,7 +23,12 @@ class Actor(abc.ABC):
     The episodes in the slots begin and end at different times, and their environments may belong to different tasks.
     The actions in one slot depend on the seed and the timesteps of that slot alone, never on the other slots, so that
     an episode is the same however many are played beside it.
+
+    Attributes:
+      looks: True if the actions may depend on the observations.
     """
+
+    looks: bool = True
 
     @abc.abstractmethod
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:

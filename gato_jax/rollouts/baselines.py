@@ -18,6 +18,8 @@ _STREAM = 0x72616E64  # separates the actor's random numbers from the environmen
 class RandomActor(Actor):
     """Random play: every action is drawn uniformly from the task's limits, by the seed of the episode."""
 
+    looks = False
+
     def __init__(self):
         self._slots: dict[int, tuple[TaskSpec, np.random.Generator]] = {}
 
@@ -42,6 +44,8 @@ class ConstantActor(Actor):
       action: The action, in the units of the task.
       name: Name of the action in the provenance of the episodes; empty for the values of the action.
     """
+
+    looks = False
 
     def __init__(self, action: Mapping[str, np.ndarray], name: str = ""):
         self._action, self._name = dict(action), name

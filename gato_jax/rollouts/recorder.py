@@ -81,12 +81,15 @@ def _stack(values: list, spec: TaskSpec, key: str) -> np.ndarray:
 
 def _provenance(environment: Environment, agent: str) -> Provenance:
     spec = environment.task_spec
+    equipment = spec.embodiment.robot if spec.embodiment else f"{spec.suite} emulator or simulator"
+    if environment.renderer:
+        equipment += f"; images by {environment.renderer}"
     return Provenance(
         source=environment.source,
         licence=environment.licence,
         kind="simulated",
         collector="gato_jax.rollouts",
-        equipment=spec.embodiment.robot if spec.embodiment else f"{spec.suite} emulator or simulator",
+        equipment=equipment,
         variation=json.dumps(environment.variation) if environment.variation else "",
         agent=agent,
     )

@@ -12,8 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gato_jax.environments import RECORDING_SEEDS, package_versions
+from gato_jax.environments import RECORDING_SEEDS, is_rendered, package_versions
 from gato_jax.environments import load as load_task
+from gato_jax.environments.rendering import describe_renderer
 from gato_jax.episodes import DatasetError, StoreError, TaskSpec, dataset_name, open_dataset
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.journal import EpisodeJournal
@@ -79,7 +80,11 @@ class Recording:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that the episodes follow from except how many there are, in JSON."""
+        """Everything that the episodes follow from except how many there are, in JSON.
+
+        The renderer is named for a task whose observations are rendered, so that no dataset mixes those of two.
+        """
+        rendered = {"renderer": describe_renderer()} if is_rendered(self.spec.name) else {}
         return {
             "schema": _SCHEMA,
             "actor": self.actor,
@@ -87,6 +92,7 @@ class Recording:
             "first_seed": self.seeds[0],
             "packages": list(package_versions(self.spec.name)),
             "task": self.spec.to_json(),
+            **rendered,
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
@@ -59,6 +60,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         "workers", 0, "Number of processes that each play one episode at a time; 0 plays in this process.",
         lower_bound=0, flag_values=flag,
     )  # fmt: skip
+    define_renderer(flag)
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
@@ -72,6 +74,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _record_all(flag: flags.FlagValues, interruption: Interruption):
     """Record the datasets of all tasks, and print and write the counts of each."""
+    choose_renderer(flag)
     for name in flag.tasks:
         environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}

@@ -14,6 +14,7 @@ from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.decoding import define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_run
 
 with epy.lazy_imports():
@@ -51,6 +52,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         flag_values=flag,
     )  # fmt: skip
     define_decoding(flag)
+    define_renderer(flag)
     flags.DEFINE_string(
         "json", None, "File to add the scores to. Default: results.json in --workdir.", flag_values=flag
     )
@@ -67,6 +69,7 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
 def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path, interruption: Interruption):
     """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
+    choose_renderer(flag)
     evaluation.read_results_file(path)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))

@@ -12,6 +12,7 @@ from gato_jax.runtime import devices, interruptible, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
@@ -33,12 +34,14 @@ def finetune(flag: flags.FlagValues, argv: Sequence[str]):
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     define_on_damage(flag)
+    define_renderer(flag)
     parse_flags(flag, argv, required=("from", "config", "workdir"))
     workdir = as_path(flag.workdir)
     path = require_agent("from", flag.get_flag_value("from", ""))
     command = shlex.join(["gato", "finetune", *argv[1:]])
     with interruptible(f"Go on with: {command}") as interruption:
         with interruption.at_once():  # while JAX is imported, too
+            choose_renderer(flag)
             checkpoint = checkpoints.restore_agent(path)
             config, train_config = training.read_finetuning(config_file.value, checkpoint, path, workdir)
             devices.print_devices()

@@ -12,6 +12,7 @@ from gato_jax.runtime import devices, interruptible, sessions
 from gato_jax.runtime.paths import as_path
 from gato_jax.verbs.flags import define_config, define_on_damage, parse_flags
 from gato_jax.verbs.outputs import write_json
+from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
@@ -33,11 +34,13 @@ def train(flag: flags.FlagValues, argv: Sequence[str]):
         "stop_after", None, "Step of the run after which to stop, with a checkpoint.", lower_bound=1, flag_values=flag
     )
     define_on_damage(flag)
+    define_renderer(flag)
     parse_flags(flag, argv, required=("config", "workdir"))
     workdir = as_path(flag.workdir)
     command = shlex.join(["gato", "train", *argv[1:]])
     with interruptible(f"Go on with: {command}") as interruption:
         with interruption.at_once():  # while JAX is imported, too
+            choose_renderer(flag)
             config = training.TrainConfig.from_mapping(config_file.value, workdir)
             if config.init_from is not None and not (workdir / "checkpoints").is_dir():
                 require_agent("config.init_from", config.init_from)

@@ -1,8 +1,8 @@
 """Images of a MuJoCo scene by ray casting, which needs neither OpenGL nor a display.
 
-One ray is cast for each pixel by MuJoCo's `mj_multiRay`, which hits all geoms, meshes included, but no sites; goals are
-drawn as spheres instead. Shading is flat: a headlight and a lamp above light the colours of the geoms, without shadows,
-and without textures except for a checker on planes.
+One ray is cast for each pixel by MuJoCo's `mj_multiRay`, which hits all geoms, meshes included, but no sites; goals and
+spherical sites are drawn as spheres instead. Shading is flat: a headlight and a lamp above light the colours of the
+geoms, without shadows, and without textures except for a checker on planes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_SPHERE = 2  # mjGEOM_SPHERE
+_NO_COLOUR = np.array([0.5, 0.5, 0.5, 1.0], np.float32)  # of geoms and sites that are given none
 _LAMP = np.array([0.35, -0.35, 0.87])
 _SKY = np.array([[0.93, 0.95, 0.98], [0.66, 0.75, 0.86]])  # colours at the horizon and overhead
 _CHECKER = np.array([[0.74, 0.77, 0.80], [0.66, 0.70, 0.74]])
@@ -59,9 +61,12 @@ class RayCaster:
       height: Height of the image in pixels.
       width: Width of the image in pixels.
       supersampling: Number of rays along each side of a pixel; 2 gives smooth edges at four times the cost.
+      sites: True to draw the model's spherical sites, except for invisible ones and those of groups 3 to 5.
     """
 
-    def __init__(self, model, view: Pose | int, *, height: int, width: int, supersampling: int = 1):
+    def __init__(
+        self, model, view: Pose | int, *, height: int, width: int, supersampling: int = 1, sites: bool = False
+    ):
         self._model, self._view = model, view
         self._height, self._width, self._supersampling = height, width, supersampling
         rows, columns = height * supersampling, width * supersampling
@@ -69,6 +74,7 @@ class RayCaster:
         self._plane = np.stack([x, y], axis=-1).reshape(-1, 2)  # (rays, 2), image height 1
         self._shape = (rows, columns)
         self._colours = _geom_colours(model)
+        self._sites = np.flatnonzero((model.site_type == _SPHERE) & (model.site_group < 3)) if sites else ()
         self._groups = np.array([1, 1, 1, 0, 0, 0], np.uint8)
         self._geom_ids = np.zeros(rows * columns, np.int32)
         self._distances = np.zeros(rows * columns, np.float64)
@@ -91,11 +97,27 @@ class RayCaster:
         points = pose.position + rays * np.where(hit, self._distances, 0.0)[:, None]
         light = _light(self._normals(points, rays), rays)
         colours = np.where(hit[:, None], self._surface(points) * light[:, None], _sky(rays))
-        for sphere in spheres:
+        for sphere in (*self._site_spheres(data), *spheres):
             _draw_sphere(sphere, colours, depth, pose.position, rays)
         samples = self._supersampling
         frame = colours.reshape(self._height, samples, self._width, samples, 3).mean(axis=(1, 3))
         return (np.clip(frame, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+    def close(self) -> None:
+        """Do nothing: a ray caster holds no resources."""
+
+    def _site_spheres(self, data) -> list[Sphere]:
+        model = self._model
+        spheres = []
+        for site in self._sites:
+            rgba, material = model.site_rgba[site], model.site_matid[site]
+            if material >= 0 and np.all(rgba == _NO_COLOUR):  # MuJoCo prefers the site's own colour
+                rgba = model.mat_rgba[material]
+            red, green, blue, opacity = rgba.tolist()
+            if opacity > 0:
+                colour, radius = (red, green, blue, opacity), float(model.site_size[site, 0])
+                spheres.append(Sphere(centre=data.site_xpos[site], radius=radius, colour=colour))
+        return spheres
 
     def _cast(self, data, pose: Pose, rays: np.ndarray) -> None:
         """Set `_geom_ids` and `_distances` to what the rays (rays, 3) hit: -1 and -1.0 for a ray that hits nothing."""

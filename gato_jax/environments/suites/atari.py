@@ -87,7 +87,6 @@ class Atari(Environment):
     Attributes:
       console: ALE, with the game's ROM loaded.
       actions: Minimal set of actions of the game.
-      screen: Last frame, (210, 160, 3) uint8; some games have up to 250 rows.
     """
 
     def __init__(self, version: Version, game: str):
@@ -101,7 +100,7 @@ class Atari(Environment):
         super().__init__(_task_spec(version, game, actions=len(self.actions)))
         self._shape = version.height, version.width
         self._loaded = self.console.cloneState(include_rng=True)
-        self.screen = self.console.getScreenRGB()
+        self._unobserved = np.zeros((version.height, version.width, 3), np.uint8)
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         # ALE takes a seed only when it loads a ROM, which takes a tenth of a second, so the seed determines the idle
@@ -114,28 +113,32 @@ class Atari(Environment):
         self._pressed = self.actions[0]
         for _ in range(self._generator.integers(1, MAX_IDLE_FRAMES + 1)):
             self.console.act(self.actions[0])
-        self.screen = self.console.getScreenRGB()
-        return {"image": _shrink(self.screen, self._shape)}
+        return {"image": self._image(self.screen) if self.observed else self._unobserved}
 
     def _set_variation(self, generator: np.random.Generator) -> None:
         """Draw what varies between episodes, before the console is reset; here nothing does."""
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        chosen, reward = self.actions[int(action["action"])], 0
-        before = self.screen
+        chosen, reward, before = self.actions[int(action["action"])], 0, None
         for frame, sticks in enumerate(self._generator.random(FRAME_SKIP) < STICKY_ACTION_PROBABILITY):
             if not sticks:
                 self._pressed = chosen
             reward += self.console.act(self._pressed)
-            if frame == FRAME_SKIP - 2:
-                before = self.console.getScreenRGB()
-        self.screen = self.console.getScreenRGB()
-        return Outcome(
-            # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
-            observation={"image": _shrink(np.maximum(before, self.screen), self._shape)},
-            reward=float(reward),
-            terminated=self.console.game_over(),
-        )
+            if frame == FRAME_SKIP - 2 and self.observed:
+                before = self.screen
+        # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
+        image = self._unobserved if before is None else self._image(np.maximum(before, self.screen))
+        return Outcome(observation={"image": image}, reward=float(reward), terminated=self.console.game_over())
+
+    def _image(self, screen: np.ndarray) -> np.ndarray:
+        """Return a screen resized to the observation's height and width by averaging pixels."""
+        height, width = self._shape
+        return np.asarray(PIL.Image.fromarray(screen).resize((width, height), PIL.Image.Resampling.BOX))
+
+    @property
+    def screen(self) -> np.ndarray:
+        """Last frame, (210, 160, 3) uint8; some games have up to 250 rows."""
+        return self.console.getScreenRGB()
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -233,12 +236,6 @@ def _task_spec(version: Version, game: str, *, actions: int) -> TaskSpec:
         control_rate_hz=_FRAMES_PER_SECOND / FRAME_SKIP,
         max_steps=version.max_steps,
     )
-
-
-def _shrink(screen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the screen, (height, width, 3) uint8, resized to (*shape, 3) by averaging pixels."""
-    height, width = shape
-    return np.asarray(PIL.Image.fromarray(screen).resize((width, height), PIL.Image.Resampling.BOX))
 
 
 def _suite(version: Version, kind: type[Atari] = Atari, tasks: tuple[str, ...] = TASKS, **fields) -> Suite:

@@ -79,18 +79,21 @@ class MetaWorld(Environment):
         mujoco.mj_resetData(self.simulator.model, self.simulator.data)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self.simulator.seed(seed)
         state, _ = self.simulator.reset()
-        return {"state": state}
+        return self._observe(state)
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         state, reward, _, truncated, info = self.simulator.step(action["action"])
         success = bool(info["success"] > 0.5)
         return Outcome(
-            observation={"state": state},
+            observation=self._observe(state),
             reward=float(reward),
             terminated=success,
             truncated=bool(truncated),
             success=success,
         )
+
+    def _observe(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        return {"state": state}
 
     def render(self) -> np.ndarray:
         if self._ray_caster is None:

@@ -48,6 +48,15 @@ def test_the_sizes_are_of_one_game():
     np.testing.assert_allclose([image.mean() for image in images], [image.mean() for image in tall_images], rtol=0.05)
 
 
+def test_an_unobserved_episode_is_the_same_without_images():
+    environment = load("atari/ms_pacman")
+    _, memory, rewards = roll(environment, 3, steps=20)
+    environment.observed = False
+    images, unobserved_memory, unobserved_rewards = roll(environment, 3, steps=20)
+    np.testing.assert_array_equal(memory, unobserved_memory)
+    assert rewards == unobserved_rewards and not np.any(images) and environment.render().any()
+
+
 def test_four_frames_a_step_with_sticky_actions(monkeypatch):
     environment = load("atari/pong")
     assert isinstance(environment, atari.Atari)
