@@ -16,14 +16,17 @@ from gato_jax.environments.suites import (
     babyai,
     dm_control,
     dm_control_pixels,
+    dm_control_random,
     fetch,
     gymnasium,
     meta_world,
     meta_world_pixels,
+    miniworld,
     modular_rl,
     procgen,
     rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
@@ -35,15 +38,19 @@ _SUITES: dict[str, Suite] = {
         babyai.SUITE,
         dm_control.SUITE,
         dm_control_pixels.SUITE,
+        dm_control_random.LARGE_SUITE,
+        dm_control_random.SMALL_SUITE,
         fetch.SUITE,
         gymnasium.SUITE,
         meta_world.SUITE,
         meta_world_pixels.SUITE,
+        miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
         rgb_stacking.SUITE,
         sokoban.SUITE,
+        vizdoom.SUITE,
     )
 }
 
@@ -124,8 +131,8 @@ def load(name: str) -> Environment:
 def status(name: str) -> tuple[Status, str]:
     """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
 
-    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
-    checked; the task is not loaded.
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages and
+    libraries is checked; the task is not loaded.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -133,6 +140,8 @@ def status(name: str) -> tuple[Status, str]:
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
+    if suite.obstacle is not None and (reason := suite.obstacle()):
+        return "unavailable", reason
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""
