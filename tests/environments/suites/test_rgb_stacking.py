@@ -76,9 +76,11 @@ def test_images_of_all_renderers_show_the_same_scene(environment):
     mujoco.mj_forward(environment.mujoco_model, environment.data)
     for key, camera in scene.CAMERAS.items():
         index = environment.mujoco_model.camera(camera).id
-        sizes = {"height": 128, "width": 128}
-        expected = RayCaster(environment.mujoco_model, index, **sizes).render(environment.data)
-        image = StillBackgroundRayCaster(environment.mujoco_model, index, **sizes).render(environment.data)
+        plain, fast = (
+            kind(environment.mujoco_model, index, height=128, width=128)
+            for kind in (RayCaster, StillBackgroundRayCaster)
+        )
+        expected, image = plain.render(environment.data), fast.render(environment.data)
         np.testing.assert_array_equal(image, expected)
         observed = environment._observe()[
             key
