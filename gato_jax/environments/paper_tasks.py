@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from gato_jax.environments import dm_lab_substitutes
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
@@ -112,6 +114,7 @@ DOMAINS = {
         tasks=_tasks("dm_lab", f"{_DM_LAB_30} {_DM_LAB_UNNAMED}"),
         chosen="the 254 levels are not published; 30 entries have the names of DMLab-30, the others a number",
         why="DeepMind Lab has no package for the supported versions of Python",
+        substitutes=dm_lab_substitutes.SUBSTITUTES,
     ),
     "ale_atari": Domain(
         title="ALE Atari",
@@ -125,7 +128,9 @@ DOMAINS = {
         tasks=_tasks("atari_extended", _ATARI_EXTENDED),
         chosen="28 of the 29 games above that have four or more pairs of mode and difficulty; the other is Tutankham",
     ),
-    "sokoban": Domain(title="Sokoban", tasks=("sokoban/unfiltered",), chosen="levels of our own generator"),
+    "sokoban": Domain(
+        title="Sokoban", tasks=("sokoban/medium",), chosen="levels of our own generator, of the middle of three grades"
+    ),
     "babyai": Domain(
         title="BabyAI",
         tasks=_tasks("babyai", _BABYAI, "-v0"),
@@ -184,8 +189,8 @@ DOMAINS = {
     ),
     "manipulation_playground": Domain(
         title="DM Manipulation Playground",
-        tasks=_tasks("manipulation", "reach_site lift_brick place_brick stack_2_bricks"),
-        chosen=f"four tasks of dm_control's Jaco arm; the paper's own were {_NOT_RELEASED}",
+        tasks=_tasks("manipulation", "lift_large_box stack_2_bricks place_cradle place_brick", "_features"),
+        chosen=f"tasks of dm_control's Jaco arm in place of box, stack banana, insertion and slide, {_NOT_RELEASED}",
     ),
     "playroom": Domain(
         title="Playroom",

@@ -149,6 +149,12 @@ def test_tasks_prints_the_reference_scores(tmp_path):
     assert line[2:6] == [*cells, "-"]
 
 
+def test_tasks_prints_the_published_scores_of_a_human():
+    said = gato("tasks", "--suite=atari")
+    [line] = [line.split() for line in said.out.splitlines() if line.startswith("atari/pong")]
+    assert line[5] == "14.6" and "human: published scores" in said.out.splitlines()[-1]
+
+
 def test_tasks_of_one_suite(tmp_path):
     assert all(line.startswith("fetch/") for line in gato("tasks", "--suite=fetch").out.splitlines()[1:])
     assert (

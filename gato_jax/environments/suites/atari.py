@@ -2,9 +2,9 @@
 
 | suite | observation | an episode is cut off after | modes and difficulties |
 |---|---|---|---|
-| `atari` | 64x64 | 27,000 steps, which are 108,000 frames or 30 minutes | the game's first |
-| `atari_short` | 64x64 | 1,000 steps | the game's first |
-| `atari_80x64` | 80x64, as in the paper's figure of position encodings | 27,000 steps | the game's first |
+| `atari` | 64x64 | 27,000 steps, which are 108,000 frames or 30 minutes | ALE's default |
+| `atari_short` | 64x64 | 1,000 steps | ALE's default |
+| `atari_80x64` | 80x64, as in the paper's figure of position encodings | 27,000 steps | ALE's default |
 | `atari_extended` | 64x64 | 27,000 steps | drawn for each episode |
 
 The protocol is ALE's v5. An action of the game's minimal set is repeated for four emulator frames, and in each frame
