@@ -73,7 +73,7 @@ def compile_scene(triplet: tuple[str, str, str]):
 
 def _scene(triplet: tuple[str, str, str]) -> Any:
     with import_without_gl(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without a display, mujoco warns that no window can be opened
+        warnings.simplefilter("ignore")  # without a display, it warns that no window can be opened
         from dm_control import mjcf
         from dm_robotics.manipulation.standard_cell import rgb_basket
 
