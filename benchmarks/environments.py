@@ -61,9 +61,7 @@ def main():
         parser.error(f"--tasks: no case of {', '.join(unknown)}, expected one of {', '.join(CASES)}")
     tasks = {task: _measure("task", task, given) for task in chosen}
     renderers = {name: _measure("renderer", name, given) for name in _renderers()}
-    for name, result in {**tasks, **renderers}.items():
-        print(f"{name:36} {result}")
-    packages = ["ale-py", "dm-control", "gymnasium", "metaworld", "minigrid", "mujoco", "numpy", "procgen-mirror"]
+    packages = ["ale-py", "dm-control", "gymnasium", "gymnasium-robotics", "metaworld", "minigrid", "mujoco", "numpy"]
     write_result("environments", {"tasks": tasks, "renderers": renderers}, packages, path=given.output)
 
 
@@ -163,6 +161,7 @@ def _measure(kind: str, name: str, given) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{kind} {name} could not be measured: {done.stderr[-2000:]}")
+    print(name, done.stdout.splitlines()[-1], flush=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

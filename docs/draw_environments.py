@@ -21,7 +21,7 @@ from gato_jax.environments import load, status, task_names
 from gato_jax.rollouts import random_action
 
 SEED = 1
-COLUMNS, SIDE, GAP, LABEL = 6, 150, 10, 34  # of the sheet and its cells, in pixels
+COLUMNS, SIDE, GAP, LABEL = 6, 150, 10, 46  # of the sheet and its cells, in pixels
 COLOURS = 128  # of the palette of the PNG
 INK, SOFT, PAPER = "#1b1b1b", "#595959", "#ffffff"
 
@@ -48,8 +48,8 @@ FRAMES = (
     Frame("BabyAI", "babyai/BossLevel-v0"),
     Frame("DM Control", "dm_control/humanoid/walk"),
     Frame("DM Control Pixels", "dm_control_pixels/cheetah/run"),
-    Frame("Random Small", "dm_control_random_small/walker/walk"),
-    Frame("Random Large", "dm_control_random_large/walker/walk"),
+    Frame("Random Small", "dm_control_random_small/walker/walk", 0),
+    Frame("Random Large", "dm_control_random_large/walker/walk", 0),
     Frame("Meta-World", "meta_world/shelf-place-v3"),
     Frame("Modular RL", "modular_rl/cheetah_7_full"),
     Frame("Manipulation", "manipulation/stack_2_bricks_features"),
@@ -57,7 +57,7 @@ FRAMES = (
     Frame("Fetch", "fetch/pick_and_place"),
     Frame("Kitchen", "kitchen/complete"),
     Frame("Adroit", "adroit/hammer"),
-    Frame("PushT", "pusht/pusht"),
+    Frame("PushT", "pusht/push"),
     Frame("MiniWorld (DM Lab)", "miniworld/PickupObjects-v0"),
     Frame("ViZDoom (DM Lab)", "vizdoom/deadly_corridor"),
 )
@@ -101,7 +101,8 @@ def draw_sheet(frames: list[tuple[Frame, np.ndarray]]) -> Pillow.Image:
         top = GAP + number // COLUMNS * (SIDE + LABEL + GAP)
         sheet.paste(fitted(image), (left, top))
         pen.text((left, top + SIDE + 2), frame.title, INK, large)
-        pen.text((left, top + SIDE + 19), frame.task, SOFT, small)
+        suite, _, task = frame.task.partition("/")
+        pen.text((left, top + SIDE + 19), f"{suite}/\n{task}", SOFT, small, spacing=1)
     return sheet.quantize(COLOURS)
 
 

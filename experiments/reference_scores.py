@@ -64,13 +64,27 @@ class Plan:
 
 
 PLANS = {
-    "atari": Plan(expert=5, seconds=4.0, expert_seconds=10.0),
-    "atari_extended": Plan(expert=5, seconds=4.0, expert_seconds=10.0),
-    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=2.0),
+    "adroit": Plan(seconds=0.2),
+    "atari": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
+    "atari_extended": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
+    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=20.0),
     "babyai": Plan(constant=20, expert=20, seconds=0.2, expert_seconds=0.1),
     "dm_control": Plan(expert=5, seconds=3.0, expert_seconds=20.0),
+    "dm_control_random_large": Plan(expert=5, seconds=4.0, expert_seconds=20.0),
+    "dm_control_random_small": Plan(expert=5, seconds=4.0, expert_seconds=20.0),
     "fetch": Plan(seconds=0.5, expert_seconds=0.5),
+    "fetch_state": Plan(seconds=0.1, expert_seconds=0.1),
+    "kitchen": Plan(seconds=1.0),
+    "manipulation": Plan(seconds=2.0),
     "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),
+    "miniworld": Plan(seconds=1.0),
+    "modular_rl": Plan(constant=20, seconds=0.3),
+    "procgen": Plan(constant=20, seconds=0.1),
+    "procgen_easy": Plan(constant=20, seconds=0.1),
+    "pusht": Plan(seconds=1.0),
+    "rgb_stacking": Plan(seconds=10.0),
+    "sokoban": Plan(seconds=0.5),
+    "vizdoom": Plan(seconds=1.0),
 }
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
