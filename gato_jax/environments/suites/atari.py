@@ -101,6 +101,7 @@ class Atari(Environment):
         self._shape = version.height, version.width
         self._loaded = self.console.cloneState(include_rng=True)
         self._unobserved = np.zeros((version.height, version.width, 3), np.uint8)
+        self._unobserved.flags.writeable = False  # it is the image of all steps
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         # ALE takes a seed only when it loads a ROM, which takes a tenth of a second, so the seed determines the idle
