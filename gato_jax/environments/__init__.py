@@ -2,6 +2,7 @@
 
 from gato_jax.environments.base import MAX_SEED, ActionError, Environment, MissingPackageError, SeedError
 from gato_jax.environments.gymnasium_adapter import as_gymnasium
+from gato_jax.environments.randomisation import Randomisation, RandomisationError, randomise
 from gato_jax.environments.registry import (
     SpecMismatchError,
     UnknownTaskError,
@@ -27,6 +28,8 @@ __all__ = [
     "ActionError",
     "Environment",
     "MissingPackageError",
+    "Randomisation",
+    "RandomisationError",
     "SeedError",
     "SpecMismatchError",
     "UnknownTaskError",
@@ -35,6 +38,7 @@ __all__ = [
     "is_task",
     "load",
     "package_versions",
+    "randomise",
     "require_runnable",
     "scores_of",
     "spelled_task",

@@ -70,11 +70,14 @@ class Environment(dm_env.Environment):
       licence: Licence of these packages; empty until `load` sets it.
       renderer: Renderer of the images among the observations, see `rendering.describe_renderer`; empty if none are
         rendered, or always in the same way.
+      mujoco_model: MuJoCo model of the task, for domain randomisation; None without one, or if each episode builds its
+        own.
     """
 
     source: str = ""
     licence: str = ""
     renderer: str = ""
+    mujoco_model: Any = None
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec
@@ -135,6 +138,11 @@ class Environment(dm_env.Environment):
         Initial states and goals, which every task draws, are not listed.
         """
         return {}
+
+    @property
+    def unwrapped(self) -> Environment:
+        """The environment into whose simulator experts look: this one, or the one that a wrapper plays."""
+        return self
 
     @property
     def action_names(self) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from gato_jax.environments import dm_lab_substitutes
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
@@ -112,6 +114,7 @@ DOMAINS = {
         tasks=_tasks("dm_lab", f"{_DM_LAB_30} {_DM_LAB_UNNAMED}"),
         chosen="the 254 levels are not published; 30 entries have the names of DMLab-30, the others a number",
         why="DeepMind Lab has no package for the supported versions of Python",
+        substitutes=dm_lab_substitutes.SUBSTITUTES,
     ),
     "ale_atari": Domain(
         title="ALE Atari",

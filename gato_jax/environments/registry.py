@@ -12,18 +12,26 @@ from gato_jax.environments.base import Environment, MissingPackageError
 from gato_jax.environments.spec_table import read_spec
 from gato_jax.environments.suite import Suite
 from gato_jax.environments.suites import (
+    adroit,
     atari,
     babyai,
     dm_control,
     dm_control_pixels,
+    dm_control_random,
     fetch,
+    fetch_state,
     gymnasium,
+    kitchen,
+    manipulation,
     meta_world,
     meta_world_pixels,
+    miniworld,
     modular_rl,
     procgen,
+    pusht,
     rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.episodes import TaskSpec
 from gato_jax.episodes.differences import require_same
@@ -31,19 +39,29 @@ from gato_jax.episodes.differences import require_same
 _SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
+        adroit.SUITE,
         *atari.SUITES,
         babyai.SUITE,
         dm_control.SUITE,
         dm_control_pixels.SUITE,
+        dm_control_random.LARGE_SUITE,
+        dm_control_random.SMALL_SUITE,
         fetch.SUITE,
+        fetch_state.SUITE,
         gymnasium.SUITE,
+        kitchen.SUITE,
+        manipulation.SUITE,
         meta_world.SUITE,
         meta_world_pixels.SUITE,
+        miniworld.SUITE,
         modular_rl.SUITE,
         procgen.SUITE,
         procgen.EASY_SUITE,
+        pusht.SUITE,
+        pusht.PIXELS_SUITE,
         rgb_stacking.SUITE,
         sokoban.SUITE,
+        vizdoom.SUITE,
     )
 }
 
@@ -124,8 +142,8 @@ def load(name: str) -> Environment:
 def status(name: str) -> tuple[Status, str]:
     """Return ("runnable", "") for a task that runs here, else "unavailable" and the reason or remedy.
 
-    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages is
-    checked; the task is not loaded.
+    The remedy of a missing package is the command, e.g. `pip install minigrid`. Only the presence of packages and
+    libraries is checked; the task is not loaded.
 
     Raises:
       UnknownTaskError: No task has this name.
@@ -133,6 +151,8 @@ def status(name: str) -> tuple[Status, str]:
     suite, task = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
+    if suite.obstacle is not None and (reason := suite.obstacle()):
+        return "unavailable", reason
     if task in suite.unavailable:
         return "unavailable", suite.unavailable[task]
     return "runnable", ""

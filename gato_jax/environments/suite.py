@@ -44,6 +44,8 @@ class Suite:
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
       rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
+      obstacle: Function that returns why none of the tasks runs here, with the remedy, empty if they do; for what is no
+        Python package. None if there is nothing of that kind.
       further: Tasks beside the listed ones; None if there are none.
       remedy: Command that installs the packages, if `pip install` of them does not do; None otherwise.
     """
@@ -58,6 +60,7 @@ class Suite:
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
     rendered: bool = False
+    obstacle: Callable[[], str] | None = None
     further: FurtherTasks | None = None
     remedy: str | None = None
 

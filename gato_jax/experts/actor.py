@@ -46,8 +46,8 @@ class ExpertActor(Actor):
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:
         for number, (environment, seed) in enumerate(zip(environments, seeds, strict=True)):
             if seed is not None:
-                if number not in self._slots or self._slots[number].environment is not environment:
-                    self._slots[number] = _Slot(environment)
+                if number not in self._slots or self._slots[number].environment is not environment.unwrapped:
+                    self._slots[number] = _Slot(environment.unwrapped)
                 self._slots[number].reset(seed)
 
     def act(self, timesteps: Sequence[dm_env.TimeStep | None]) -> list[Action | ActorFailure]:

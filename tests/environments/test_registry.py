@@ -37,7 +37,16 @@ def test_the_names_are_the_packages_own():
 
 
 def test_spec_of_every_task_that_needs_no_simulator(monkeypatch):
-    simulators = ("metaworld", "minigrid", "mujoco", "gymnasium", "gymnasium_robotics", "procgen")
+    simulators = (
+        "metaworld",
+        "minigrid",
+        "mujoco",
+        "gymnasium",
+        "gymnasium_robotics",
+        "procgen",
+        "miniworld",
+        "vizdoom",
+    )
 
     def refuse(name, *args, **kwargs):
         assert name.partition(".")[0] not in simulators, name

@@ -73,7 +73,7 @@ class RayCaster:
         x, y = np.meshgrid((np.arange(columns) - (columns - 1) / 2) / rows, ((rows - 1) / 2 - np.arange(rows)) / rows)
         self._plane = np.stack([x, y], axis=-1).reshape(-1, 2)  # (rays, 2), image height 1
         self._shape = (rows, columns)
-        self._colours = _geom_colours(model)
+        self._texture_means = _texture_means(model)
         self._sites = np.flatnonzero((model.site_type == _SPHERE) & (model.site_group < 3)) if sites else ()
         self._groups = np.array([1, 1, 1, 0, 0, 0], np.uint8)
         self._geom_ids = np.zeros(rows * columns, np.int32)
@@ -133,12 +133,20 @@ class RayCaster:
         )
 
     def _surface(self, points: np.ndarray) -> np.ndarray:
-        colours = self._colours[self._geom_ids]
+        colours = self._geom_colours()[self._geom_ids]
         planes = np.flatnonzero(self._model.geom_type[self._geom_ids] == 0)  # mjGEOM_PLANE
         if planes.size:
             tile = np.floor(points[planes, :2] / 0.5).astype(np.int64).sum(axis=1) % 2
             colours[planes] = _CHECKER[tile]
         return colours
+
+    def _geom_colours(self) -> np.ndarray:
+        """Return the colour of each geom, (geoms, 3), its own or that of its material, times that of the texture."""
+        model = self._model
+        has_material = (model.geom_matid >= 0)[:, None]
+        own = model.geom_rgba[:, :3].astype(np.float64)
+        colours = np.where(has_material, model.mat_rgba[model.geom_matid, :3], own) if model.nmat else own
+        return colours * self._texture_means
 
     def _normals(self, points: np.ndarray, rays: np.ndarray) -> np.ndarray:
         """Return unit surface normals (rays, 3), estimated from the hit points of neighbouring rays on the same geom.
@@ -221,17 +229,13 @@ def _draw_sphere(sphere: Sphere, colours: np.ndarray, depth: np.ndarray, eye: np
     colours[seen] = opacity * shaded + (1 - opacity) * colours[seen]
 
 
-def _geom_colours(model) -> np.ndarray:
-    """Return the colour of each geom, (geoms, 3) red, green, blue in [0, 1], without opacity.
-
-    It is the geom's own, or that of its material times the mean of the material's first texture.
-    """
-    colours = model.geom_rgba[:, :3].astype(np.float64).copy()
+def _texture_means(model) -> np.ndarray:
+    """Return the mean colour of the first texture of each geom's material, (geoms, 3) in [0, 1]; 1 without one."""
+    means = np.ones((model.ngeom, 3))
     for geom in np.flatnonzero(model.geom_matid >= 0):
         material = model.geom_matid[geom]
-        colours[geom] = model.mat_rgba[material, :3]
         for texture in model.mat_texid[material][model.mat_texid[material] >= 0][:1]:
             size = model.tex_height[texture] * model.tex_width[texture] * model.tex_nchannel[texture]
             texels = model.tex_data[model.tex_adr[texture] :][:size].reshape(-1, model.tex_nchannel[texture])
-            colours[geom] *= texels[:, :3].mean(axis=0) / 255
-    return colours
+            means[geom] = texels[:, :3].mean(axis=0) / 255
+    return means

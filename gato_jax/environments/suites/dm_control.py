@@ -107,6 +107,12 @@ class DMControl(Environment):
             truncated=bool(step.last()),
         )
 
+    @property
+    def mujoco_model(self):
+        if self._task.startswith("lqr/"):
+            return None
+        return self.suite_environment.physics.model.ptr
+
     def render(self) -> np.ndarray:
         physics = self.suite_environment.physics
         if self._ray_caster is None:

@@ -161,6 +161,10 @@ class FetchPickAndPlace(Environment):
     def _markers(self) -> list[Sphere]:
         return [Sphere(centre=self.goal, radius=0.025, colour=_TARGET)]
 
+    @property
+    def mujoco_model(self):
+        return self.simulator.model
+
     def render(self) -> np.ndarray:
         if self._portrait is None:
             self._portrait = RayCaster(self.simulator.model, VIEWS["image_0"], height=96, width=96, supersampling=2)

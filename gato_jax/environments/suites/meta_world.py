@@ -95,6 +95,10 @@ class MetaWorld(Environment):
     def _observe(self, state: np.ndarray) -> dict[str, np.ndarray]:
         return {"state": state}
 
+    @property
+    def mujoco_model(self):
+        return self.simulator.model
+
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
             view = look_at(eye=(0.75, 0.15, 0.75), target=(0.0, 0.68, 0.12), field_of_view=42.0)
