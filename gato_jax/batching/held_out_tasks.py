@@ -22,6 +22,7 @@ from gato_jax.episodes import TaskSpec, Text
 from gato_jax.runtime.paths import split_name
 from gato_jax.tokenization import decode_texts
 from gato_jax.tokenization.codecs.image import ImageTokenizer
+from gato_jax.tokenization.sequence import concatenate
 
 _EPISODES = 256  # whose beginnings are read at once
 _LISTED = 6  # spellings of held-out tasks that are named one by one
@@ -79,13 +80,14 @@ def held_out_episodes(
     return np.array([reason is not None for reason in found]), dict(counts)
 
 
-def _first_texts(records: TokenRecords, image_tokenizer: ImageTokenizer | None) -> Iterator[list[str]]:
+def _first_texts(records: TokenRecords, image_tokenizer: ImageTokenizer | None) -> Iterator[tuple[str, ...]]:
     """Yield the texts in the first observation of each episode."""
     layout = records.contract.layout(records.spec.name, image_tokenizer)
     firsts = records.index.first_step.tolist()
     for start in range(0, len(firsts), _EPISODES):
-        for tokens in records.read([(first, first + 1) for first in firsts[start : start + _EPISODES]]):
-            yield [text for texts in decode_texts(layout, tokens).values() for text in texts]
+        steps = records.read([(first, first + 1) for first in firsts[start : start + _EPISODES]])
+        # Timesteps of many episodes are decoded as one sequence, because each call costs more than a text.
+        yield from zip(*decode_texts(layout, concatenate(steps)).values(), strict=True)
 
 
 def describe_kept_out_episodes(name: str, reasons: Mapping[str, int], episodes: int) -> str:

@@ -47,9 +47,11 @@ def spelled_task(text: str, tasks: Iterable[str]) -> str | None:
     """
     words = _words(text)
     for task in tasks:
-        suite, _, name = task.partition("/")
+        suite = task.partition("/")[0]
+        if not (found := _spans(words, _words_of_task(task))):
+            continue
         others = [span for other in _longer_names(task) for span in _spans(words, other)]
-        for span in _spans(words, _words(_VERSION.sub("", name))):
+        for span in found:
             if any(a <= span[0] and span[1] <= b and (a, b) != span for a, b in others):
                 continue
             if span[1] - span[0] > 1 or _is_of_suite(words, span, suite) or _is_alone(words, span):
@@ -68,6 +70,9 @@ def _spans(words: Sequence[str], name: Sequence[str]) -> list[Span]:
     `Cart Pole swing_up` and `swingup cartpole` both spell `cartpole/swingup`.
     """
     wanted = {"".join(name), "".join(reversed(name))}
+    written = "".join(words)
+    if not any(one in written for one in wanted):  # as in nearly all of a data set's thousands of instructions
+        return []
     size = len("".join(name))
     spans = []
     for start in range(len(words)):
@@ -95,8 +100,14 @@ def _is_alone(words: Sequence[str], span: Span) -> bool:
 
 
 @functools.cache
+def _words_of_task(task: str) -> list[str]:
+    """Return the words of a task's name, without its suite and version."""
+    return _words(_VERSION.sub("", task.partition("/")[2]))
+
+
+@functools.cache
 def _longer_names(task: str) -> list[list[str]]:
     """Return the words of the registered tasks whose names contain the words of a task, and more."""
-    name = "".join(_words(_VERSION.sub("", task.partition("/")[2])))
-    others = [_words(_VERSION.sub("", other.partition("/")[2])) for other in task_names()]
+    name = "".join(_words_of_task(task))
+    others = [_words_of_task(other) for other in task_names()]
     return [other for other in others if name in (written := "".join(other)) and written != name]

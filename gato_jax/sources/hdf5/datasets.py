@@ -29,7 +29,11 @@ def iter_found(
             place = link.filename if isinstance(link, h5py.ExternalLink) else link.path
             yield FoundField(path=inner, kind="link", note=f"to {place}")
             continue
-        node = group[name]
+        try:
+            node = group[name]
+        except (KeyError, TypeError) as error:  # h5py raises them for damaged headers
+            yield FoundField(path=inner, kind="damaged", note=str(error.args[0]))
+            continue
         if isinstance(node, h5py.Dataset):
             yield _describe(node, inner)
         elif isinstance(node, h5py.Group):

@@ -100,6 +100,11 @@ class LeRobotMetadata:
           SourceError: The file of statistics does not exist, is damaged or lacks this feature.
         """
         by_dataset, by_episode = self.root / "meta/stats.json", self.root / "meta/episodes_stats.jsonl"
+        if not by_dataset.is_file() and not by_episode.is_file():
+            raise SourceError(
+                f"cannot find the limits of {feature!r}: {self.root} has no statistics of it (neither "
+                f"meta/{by_dataset.name} nor meta/{by_episode.name} exists). Give fields with limits."
+            )
         try:
             if by_dataset.is_file():
                 statistics = [json.loads(by_dataset.read_text())[feature]]
@@ -109,9 +114,10 @@ class LeRobotMetadata:
             high = np.max([np.ravel(one["max"]) for one in statistics], axis=0)
             low, high = np.stack([low, high]).astype(np.float64)
         except (OSError, LookupError, TypeError, ValueError) as error:
+            file = by_dataset if by_dataset.is_file() else by_episode
             raise SourceError(
-                f"cannot find the limits of {feature!r}: {self.root} has no statistics of it "
-                f"({describe_error(error)}). Give fields with limits."
+                f"cannot find the limits of {feature!r}: {file} has no statistics of it ({describe_error(error)}). "
+                "Give fields with limits."
             ) from None
         return low, high
 
@@ -160,8 +166,9 @@ def read_metadata(root: Path) -> LeRobotMetadata:
         ) from None
     episodes, rejected = _split_entries(entries)
     if len(entries) < count or len(episodes) > count:
+        first = f" The first of {len(rejected)} that are damaged: {rejected[0]}." if rejected else ""
         raise SourceError(
-            f"cannot open {root}: {root / 'meta'} lists {len(entries)} of {count} episodes. Download it again."
+            f"cannot open {root}: {root / 'meta'} lists {len(entries)} of {count} episodes.{first} Download it again."
         )
     return LeRobotMetadata(
         root=root, version=version, fps=fps, features=features, tasks=tasks, missing_tasks=missing_tasks,

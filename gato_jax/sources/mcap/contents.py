@@ -14,9 +14,10 @@ from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import unread_files
+from gato_jax.sources.mcap.file import iter_messages, open_recording
 from gato_jax.sources.mcap.recordings import ListedRecordings, Recording
 from gato_jax.sources.mcap.ros_messages import get_field_value, message_type
-from gato_jax.sources.reader import Omission
+from gato_jax.sources.reader import EpisodeRejected, Omission
 
 _HEADERS = ("header", "stamp")  # fields that describe a message and hold none of its data
 
@@ -27,14 +28,12 @@ def describe_topics(file: Path) -> list[FoundField]:
     A topic whose messages cannot be decoded is described by the name of its type.
 
     Raises:
-      Exception: the file is damaged.
+      EpisodeRejected: the file is damaged, or of another format.
     """
     from mcap_ros2.decoder import DecoderFactory
 
-    from gato_jax.sources.mcap.file import iter_messages
-
     factory, first, counts = DecoderFactory(), {}, collections.Counter()
-    with file.open("rb") as stream:
+    with open_recording(file) as stream:
         for schema, channel, message in iter_messages(stream, None, {}):
             counts[channel.topic] += 1
             first.setdefault(channel.topic, (schema, channel.message_encoding, message.data))
@@ -103,8 +102,8 @@ def find_left_out(path: Path, listed: ListedRecordings, fields: Fields, read: Se
             for one in describe_topics(file):
                 topics.setdefault(one.path, one)
             omissions += _attachments(file)
-        except Exception as error:  # damage that no selected message is in
-            omissions.append(Omission(str(file), f"its content cannot be listed ({describe_error(error)})"))
+        except EpisodeRejected as error:  # damage that no selected message is in
+            omissions.append(Omission(str(file), f"its content cannot be listed ({error.reason})"))
     return [*omissions, *unnamed_fields(str(path), topics.values(), fields)]
 
 
@@ -113,7 +112,7 @@ def _attachments(file: Path) -> Iterator[Omission]:
 
     if file.suffix != ".mcap":
         return
-    with file.open("rb") as stream:
+    with open_recording(file) as stream:
         summary = make_reader(stream).get_summary()
     if summary is None:
         return

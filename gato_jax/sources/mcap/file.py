@@ -22,7 +22,7 @@ from gato_jax.sources.mcap.rosbag2 import COMPRESSED_SUFFIX, SQLITE_SUFFIX, iter
 from gato_jax.sources.reader import EpisodeRejected
 
 REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
-_MAGIC = 8  # bytes at both ends
+_MAGIC = b"\x89MCAP0\r\n"  # at both ends
 _RECORD_HEAD = 1 + 8  # opcode, length
 _FOOTER = struct.Struct("<QQI")  # offset of the summary, offset of the summary offsets, CRC-32 of the summary
 
@@ -124,13 +124,9 @@ def _read_times(file: Path, topics: Collection[str]) -> tuple[dict[str, list[int
     """
     from mcap.reader import make_reader
 
-    location = str(file)
-    if file.suffix == COMPRESSED_SUFFIX:
-        raise EpisodeRejected(location, f"it is compressed as a whole. Decompress it with `zstd -d {file.name}`")
-    with _reject_damage(location), file.open("rb") as stream:
+    with open_recording(file) as stream:
         summary = None
         if file.suffix != SQLITE_SUFFIX:
-            _check_summary(stream)
             summary = make_reader(stream).get_summary()
             stream.seek(0)
         indexed = summary is not None and all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
@@ -143,6 +139,22 @@ def _read_times(file: Path, topics: Collection[str]) -> tuple[dict[str, list[int
             if channel.topic in times:
                 times[channel.topic].append(message.log_time)
     return times, names
+
+
+@contextlib.contextmanager
+def open_recording(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file for the `with` block; the footer and the checksum of the summary of an MCAP file are verified.
+
+    Raises:
+      EpisodeRejected: the file is missing, compressed as a whole, no MCAP file, or damaged; or anything but an
+        ImportError was raised in the block.
+    """
+    if file.suffix == COMPRESSED_SUFFIX:
+        raise EpisodeRejected(str(file), f"it is compressed as a whole. Decompress it with `zstd -d {file.name}`")
+    with _reject_damage(str(file)), file.open("rb") as stream:
+        if file.suffix != SQLITE_SUFFIX:
+            _check_summary(stream)
+        yield stream
 
 
 def read_recording(
@@ -267,20 +279,24 @@ def iter_messages(
 
 
 def _check_summary(stream: IO[bytes]):
-    """Raise ValueError unless the file ends with a footer, and its checksum matches the summary section.
+    """Raise ValueError unless the file begins as MCAP, ends with a footer, and the checksum of its summary is right.
 
     A file without summary or checksum passes. The stream is at its beginning afterwards.
     """
+    if not (first := stream.read(len(_MAGIC))):
+        raise ValueError("it is empty: it has no footer. Copy it again")
+    if first != _MAGIC:
+        raise ValueError(f"it begins with {first!r}, expected {_MAGIC!r}, so it is no MCAP file")
     size = stream.seek(0, io.SEEK_END)
-    tail = _RECORD_HEAD + _FOOTER.size + _MAGIC
+    tail = _RECORD_HEAD + _FOOTER.size + len(_MAGIC)
     stream.seek(max(size - tail, 0))
     footer = stream.read(tail)
-    if len(footer) < tail or footer[-_MAGIC:] != b"\x89MCAP0\r\n":
+    if len(footer) < tail or footer[-len(_MAGIC) :] != _MAGIC:
         raise ValueError("it has no footer. Repair it with `mcap recover`")
     start, _, checksum = _FOOTER.unpack_from(footer, _RECORD_HEAD)
     if start and checksum:
         stream.seek(start)
-        summary = stream.read(size - _MAGIC - 4 - start)  # the checksum covers all bytes before itself
+        summary = stream.read(size - len(_MAGIC) - 4 - start)  # the checksum covers all bytes before itself
         if zlib.crc32(summary) != checksum:
             raise ValueError("the checksum of its summary is wrong")
     stream.seek(0)

@@ -5,7 +5,6 @@ A file is an episode; its topics are resampled to one control rate.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -75,7 +74,8 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None =
     recordings, places, rejected = listed.recordings, [], listed.rejected
     if fields is None:
         files = [file for recording in recordings for file in recording.files]
-        raise missing_fields(f"mcap:{path}", _first_topics(files), "topics have no meaning of their own")
+        topics = _first_topics(str(path), files, rejected)
+        raise missing_fields(f"mcap:{path}", topics, "topics have no meaning of their own")
     resampling = Resampling.from_fields(fields)
     for recording in tqdm.tqdm(recordings, desc=f"{path}: lengths", unit=" files", delay=2):
         try:
@@ -103,12 +103,26 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None =
     )
 
 
-def _first_topics(files: Sequence[Path]) -> list[FoundField]:
-    """Return the topics of the first file that can be read, [] if no file can be read."""
+def _first_topics(path: str, files: Sequence[Path], rejected: Sequence[Rejection]) -> list[FoundField]:
+    """Return the topics of the first file that can be read and has messages.
+
+    Args:
+      path: the path of the recording, the beginning of error messages.
+      files: its files.
+      rejected: those that are not read.
+
+    Raises:
+      SourceError: no file can be read, or none has a message.
+    """
+    reasons = [*map(str, rejected)]
     for file in files:
-        with contextlib.suppress(Exception):  # the MCAP libraries raise errors of many types for damaged bytes
-            return describe_topics(file)
-    return []
+        try:
+            if topics := describe_topics(file):
+                return topics
+            reasons.append(f"{file}: it has no messages")
+        except EpisodeRejected as error:
+            reasons.append(str(error))
+    raise SourceError(f"{path}: none of {len(reasons)} files has messages that can be read ({'; '.join(reasons[:3])}).")
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Recording, int]) -> Episode:

@@ -15,7 +15,7 @@ from gato_jax.episodes import Continuous, Discrete, Episode, Modality
 from gato_jax.episodes.errors import describe_error
 from gato_jax.runtime.content_digests import file_key
 from gato_jax.sources.assembly import assemble, to_array
-from gato_jax.sources.contents import FoundField, missing_fields, unnamed_fields
+from gato_jax.sources.contents import FoundField, MissingFieldsError, missing_fields, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import find_files, resolve_within, unread_files
 from gato_jax.sources.hdf5.file import find_node, iter_datasets, open_file
@@ -65,8 +65,8 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
     if fields is None:
         try:
             fields = infer_fields(storage, str(path))
-        except SourceError as error:
-            raise missing_fields(f"minari:{path}", describe_data(folder), str(error)) from None
+        except MissingFieldsError as error:
+            raise missing_fields(f"minari:{path}", _first_fields(folder, storage, error), str(error)) from None
     import tqdm
 
     lengths: dict[int, int] = {}
@@ -95,13 +95,21 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
 _READ = ("observations", "actions", "rewards", "terminations", "truncations")
 
 
-def describe_data(folder: Path) -> list[FoundField]:
-    """Return the fields of the first episode, or [] if it cannot be read."""
+def _first_fields(folder: Path, storage: Any, problem: MissingFieldsError) -> list[FoundField]:
+    """Return the fields of the first episode, [] of a dataset without episodes; SourceError if it cannot be read.
+
+    `problem` is why the fields are not inferred, for the message.
+    """
     try:
-        _refuse_links(folder, 0)
-        data = _reject_errors(str(folder), lambda: _read_stored(folder, 0))
-    except EpisodeRejected:
-        return []
+        return describe_data(folder) if storage.total_episodes else []
+    except EpisodeRejected as error:
+        raise SourceError(f"{problem}, and the fields cannot be listed, because {error}") from None
+
+
+def describe_data(folder: Path) -> list[FoundField]:
+    """Return the fields of the first episode, or raise EpisodeRejected if it cannot be read."""
+    _refuse_links(folder, 0)
+    data = _reject_errors(_location(folder, 0), lambda: _read_stored(folder, 0))
     return [one for name in (*_READ, "infos") for one in _describe_values(name, data.get(name))]
 
 
@@ -130,10 +138,11 @@ def _find_left_out(folder: Path, files: Sequence[Path], fields: Fields) -> list[
     others = [file for file in files if file not in known and not re.fullmatch(r"\d+", file.parent.name)]
     omissions += unread_files(folder, others, "Minari does not read it", known)
     success = ("infos/success",) if fields.success is None else ()
-    return [
-        *omissions,
-        *unnamed_fields(str(folder), describe_data(folder), fields, ("terminations", "truncations", *success)),
-    ]
+    try:
+        found = describe_data(folder)
+    except EpisodeRejected as error:
+        return [*omissions, Omission(error.location, f"its content cannot be listed ({error.reason})")]
+    return [*omissions, *unnamed_fields(str(folder), found, fields, ("terminations", "truncations", *success))]
 
 
 def _read(number: int, *, folder: Path, fields: Fields) -> Episode:
@@ -285,7 +294,8 @@ def _open_storage(folder: Path) -> Any:
     Raises:
       EpisodeRejected: the dataset is damaged, or its metadata lack the observation or the action space.
     """
-    return _open_storage_of(folder, _reject_errors(str(folder), lambda: file_key(folder / "metadata.json")))
+    metadata = folder / "metadata.json"
+    return _open_storage_of(folder, _reject_errors(str(metadata), lambda: file_key(metadata)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -293,14 +303,16 @@ def _open_storage_of(folder: Path, key: Hashable) -> Any:
     import minari
     from minari.dataset.minari_storage import MinariStorage
 
-    def open_dataset() -> Any:
+    def read_metadata():
         known = MinariStorage.read_raw_metadata(folder)
+        if not isinstance(known, dict):
+            raise SourceError(f"it is {known!r:.60}, expected a JSON object. Copy it again.")
         if lacking := {"observation_space", "action_space"} - known.keys():
             names = " and ".join(sorted(lacking))
             raise SourceError(f"its metadata lack {names}. Record it with a newer Minari.")
-        return minari.MinariDataset(folder).storage
 
-    return _reject_errors(str(folder), open_dataset)
+    _reject_errors(str(folder / "metadata.json"), read_metadata)
+    return _reject_errors(str(folder), lambda: minari.MinariDataset(folder).storage)
 
 
 def _read_metadata(folder: Path, number: int) -> dict[str, Any]:

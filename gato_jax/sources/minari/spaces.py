@@ -10,6 +10,7 @@ import numpy as np
 
 from gato_jax.episodes import Continuous, Discrete, EpisodeError, Image, Modality, Provenance, SpecError, Text
 from gato_jax.episodes.errors import describe_error
+from gato_jax.sources.contents import MissingFieldsError
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.reader import SourceError
 
@@ -25,7 +26,8 @@ def infer_fields(storage: Any, location: str) -> Fields:
       location: its path, the beginning of error messages.
 
     Raises:
-      SourceError: a space has no modality, or a limit of a continuous action is not finite.
+      SourceError: the metadata are damaged.
+      MissingFieldsError: a space has no modality, or a limit of a continuous action is not finite.
     """
     try:
         metadata = storage.metadata
@@ -54,7 +56,7 @@ def infer_fields(storage: Any, location: str) -> Fields:
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, EpisodeError) as error:
         raise SourceError(f"{location}: its metadata are damaged ({describe_error(error)}). Copy them again.") from None
     except SpecError as error:
-        raise SourceError(f"{location}: {error}. Pass fields, or write fields.json beside the dataset.") from None
+        raise MissingFieldsError(str(error)) from None
 
 
 def _modalities(space: Any, key: str, path: str, prefix: str = "") -> Iterator[tuple[str, tuple[str, Modality]]]:

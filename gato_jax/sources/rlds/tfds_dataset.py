@@ -76,8 +76,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         if isinstance(error, SourceError):
             raise
         raise SourceError(
-            f"cannot open {path}: {path}/{INFO_FILE} does not describe a TFDS dataset ({error!r}). Give the folder "
-            "NAME/VERSION that contains it."
+            f"cannot open {path}: {path}/{INFO_FILE} does not describe a TFDS dataset ({describe_error(error)}). Give "
+            "the folder NAME/VERSION that contains it."
         ) from None
     if split not in counts:
         raise NoSplitError(f"cannot open {directory}: it has no split {split!r}. Its splits: {', '.join(counts)}.")

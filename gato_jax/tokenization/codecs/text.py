@@ -53,7 +53,7 @@ class TextCodec:
           TokenizationError: an id before the end of the text is not that of a text piece.
         """
         pieces = []
-        for token in ids:
+        for token in ids.tolist() if isinstance(ids, np.ndarray) else ids:
             if token == END_OF_TEXT:
                 break
             pieces.append(self._piece(token))
