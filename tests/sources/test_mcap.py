@@ -279,3 +279,9 @@ def test_fields_that_are_not_in_the_messages(tmp_path, path, message):
 def test_no_recordings(tmp_path):
     with pytest.raises(SourceError, match="no .*mcap or .*db3 file at or below"):
         open_mcap(tmp_path, fields=FIELDS)
+
+
+def test_a_file_of_another_format_is_named_when_fields_are_missing(tmp_path):
+    (tmp_path / "drive.mcap").write_text("a text")
+    with pytest.raises(SourceError, match=r"none of 1 files can be read as a recording \(.*drive\.mcap: "):
+        open_mcap(tmp_path)

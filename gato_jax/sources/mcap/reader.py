@@ -5,7 +5,6 @@ A file is an episode; its topics are resampled to one control rate.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Episode, Provenance
+from gato_jax.episodes.errors import describe_error
 from gato_jax.sources.assembly import assemble
 from gato_jax.sources.contents import FoundField, missing_fields
 from gato_jax.sources.fields import Fields
@@ -104,11 +104,18 @@ def open_mcap(path: str | Path, split: str = "train", *, fields: Fields | None =
 
 
 def _first_topics(files: Sequence[Path]) -> list[FoundField]:
-    """Return the topics of the first file that can be read, [] if no file can be read."""
+    """Return the topics of the first file that can be read.
+
+    Raises:
+      SourceError: no file can be read.
+    """
+    reasons = []
     for file in files:
-        with contextlib.suppress(Exception):  # the MCAP libraries raise errors of many types for damaged bytes
+        try:
             return describe_topics(file)
-    return []
+        except Exception as error:  # the MCAP libraries raise errors of many types for damaged bytes
+            reasons.append(f"{file}: {describe_error(error)}")
+    raise SourceError(f"none of {len(files)} files can be read as a recording ({'; '.join(reasons[:3])}).")
 
 
 def _read(fields: Fields, resampling: Resampling, address: tuple[Recording, int]) -> Episode:
