@@ -79,6 +79,7 @@ GPU = [
     _gpu("1.18b", "rope", "text", 16, attention="cudnn", scan=True),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_triton_gemm=false", attention="cudnn"),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_command_buffer=", attention="cudnn"),
+    _gpu("1.18b", "relative_xl", "text", 16, attention="cudnn_bias"),
     _gpu("1.18b", "relative_xl", "text", 16, attention="blockwise", remat="dots", scan=True),
     _gpu("1.18b", "relative_xl", "gato", 16, attention="blockwise"),
     _gpu("1.18b", "relative_xl", "text", 16, attention="blockwise"),
