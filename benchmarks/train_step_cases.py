@@ -71,6 +71,7 @@ _RELATIVE = [
 GPU = [
     _gpu("1.18b", "rope", "text", 16, attention="cudnn", row_segments=1),
     _gpu("1.18b", "rope", "text", 16, attention="cudnn"),
+    _gpu("1.18b", "rope", "text", 16, attention="cudnn", row_segments=1, float8=True),
     _gpu("1.18b", "rope", "gato", 16, attention="cudnn"),
     *(_gpu("1.18b", "relative_xl", rows, 16, attention=kernel) for kernel in _RELATIVE for rows in ("text", "gato")),
     _gpu("364m", "rope", "text", 32, attention="cudnn", row_segments=1),
