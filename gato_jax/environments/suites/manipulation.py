@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.rendering import import_without_gl
 from gato_jax.environments.rendering.raycast import RayCaster, look_at
 from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Continuous, Embodiment, Gripper, TaskSpec
@@ -36,7 +37,7 @@ _VIEW = look_at(eye=(0.55, -0.85, 0.75), target=(0.0, 0.05, 0.15), field_of_view
 
 
 def _load(task: str) -> Any:
-    with warnings.catch_warnings():
+    with import_without_gl(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without a display, it warns that no window can be opened
         from dm_control import manipulation
 
