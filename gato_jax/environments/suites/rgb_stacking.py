@@ -2,8 +2,8 @@
 
 The task is that of Lee et al. 2021 (arXiv 2110.06192) as in section 4.3 of the Gato paper: 400 steps at 20 Hz, of which
 only the last is rewarded, with 1 if the red object then lies on the blue one and nothing else touches it
-(environments.stacking.criteria). The green object is in the way. Objects, scene and criteria are of DeepMind's release,
-github.com/google-deepmind/rgb_stacking; its domain randomisation and its policies' training are not.
+(environments.stacking.criteria). The green object is in the way. Objects, scene and criteria are those of DeepMind's
+release, github.com/google-deepmind/rgb_stacking, which has no domain randomisation; `randomise` adds it.
 
 Observations are two images of 128x128 from the front of the basket and, in the units of the release, 22 numbers: the
 angles of the arm's joints (7, radians), the gripper's encoder (1, 0 open to 255 closed) and the poses of the point

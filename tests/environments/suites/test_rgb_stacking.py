@@ -49,6 +49,11 @@ def test_an_exchanged_object_is_the_one_that_is_compiled():
         if name not in SIDE_BY_SIDE + SIMPLE:
             np.testing.assert_allclose(getattr(exchanged, name), getattr(compiled, name), rtol=1e-12, err_msg=name)
 
+    exchanged.body("red").mass *= 2.0  # a randomised mass
+    scene.put_triplet(exchanged, mujoco.MjData(exchanged), triplet)
+    assert exchanged.body("red").mass == 2.0 * objects.MASS
+    np.testing.assert_allclose(exchanged.body("red").inertia, 2.0 * compiled.body("red").inertia, rtol=1e-12)
+
 
 def test_the_seed_determines_objects_and_episode_in_a_used_and_a_new_instance():
     def episode(environment, seed):
