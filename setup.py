@@ -5,20 +5,27 @@ import setuptools
 # metaworld 3.1.1 pins this MuJoCo, and the tasks of dm-control fail on 4.0. Every extra that simulates with MuJoCo
 # names it, so that plain pip installs the same version for any set of extras.
 MUJOCO = "mujoco==3.3.0"
+ROBOTICS = ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO]
 
 # One extra for each suite and job. There is no extra `all`, because plain pip cannot install everything: rgb_stacking
 # pins another MuJoCo, and Procgen requires numpy<2, while JAX needs numpy 2. See requirements/README.md.
 EXTRAS = {
+    "adroit": ROBOTICS,
     "atari": ["ale-py>=0.12.1", "gymnasium>=1.4"],
     "babyai": ["minigrid>=3.2", "gymnasium>=1.4"],
     "dm_control": ["dm-control==1.0.28", MUJOCO],
+    "fetch": ROBOTICS,
+    "fetch_state": ROBOTICS,
     "gymnasium": ["gymnasium>=1.4"],
+    "kitchen": ROBOTICS,
+    "manipulation": ["dm-control==1.0.28", MUJOCO],
     "meta_world": ["metaworld==3.1.1", MUJOCO],
-    "modular_rl": [MUJOCO],
     "miniworld": ["miniworld>=2.1", "gymnasium>=1.4"],
-    "vizdoom": ["vizdoom>=1.3.2"],
+    "modular_rl": [MUJOCO],
+    "pusht": ["gym-pusht==0.1.8"],
     "rgb_stacking": ["dm-robotics-moma==0.10.0", "dm-robotics-manipulation==0.10.0"],
-    "robot": ["gymnasium-robotics==1.4.2", "gymnasium>=1.4", MUJOCO],
+    "robot": ROBOTICS,
+    "vizdoom": ["vizdoom>=1.3.2"],
     "dialogue": ["chatterbot-corpus>=1.3.3"],
     "parquet": ["pyarrow"],
     "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow", "rosbags"],
