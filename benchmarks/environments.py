@@ -2,11 +2,12 @@
 
     python -m benchmarks.environments
     python -m benchmarks.environments --tasks=atari/gopher --seconds=2
+    python -m benchmarks.environments --tasks= --output=benchmarks/results/renderers.json
 
 One task of each suite is played with the same random actions through `gato_jax.environments` and through the package
 itself, in short rounds that take turns, in a process of its own. A step of the package includes what a user of it needs
 for the same observation: the frame skip and resizing of Gymnasium's preprocessing for Atari, the frames of dm_control's
-own wrapper for pixels. A new episode counts for both. Every renderer draws the frames of one scene.
+own wrapper for pixels. A new episode counts for both. Every renderer draws the frames of a few scenes at 64x64 pixels.
 
 Times are the process's own CPU time, so that other programs on the machine do not count. `ratio` is the median over the
 rounds of our time and the package's; 1.1 is 10% slower.
@@ -30,14 +31,19 @@ import numpy as np
 from benchmarks.environments_raw import CASES
 from benchmarks.record import write_result
 
-SCENE = "dm_control/cheetah/run"
+SCENES = (
+    "dm_control_pixels/cartpole/swingup",
+    "dm_control_pixels/cheetah/run",
+    "dm_control_pixels/humanoid/walk",
+    "meta_world_pixels/door-open-v3",
+)
 _ACTIONS = 256  # drawn before the rounds, and repeated
 
 
 def main():
     """Measure every case and renderer in a process of its own and write the results."""
     parser = argparse.ArgumentParser(description="Benchmark of the environments.")
-    parser.add_argument("--tasks", default=",".join(CASES), help="Tasks to measure, comma-separated.")
+    parser.add_argument("--tasks", default=",".join(CASES), help="Tasks to measure, comma-separated; may be empty.")
     parser.add_argument("--seconds", type=float, default=0.5, help="Time of each round of a task.")
     parser.add_argument("--rounds", type=int, default=9, help="Number of rounds of each task.")
     parser.add_argument("--tiny", action="store_true", help="Measure a few steps, to see that everything runs.")
@@ -50,9 +56,10 @@ def main():
         kind, _, name = given.worker.partition("=")
         print(json.dumps(_WORKERS[kind](name, given.seconds, given.rounds)))
         return
-    if unknown := sorted(set(given.tasks.split(",")) - set(CASES)):
+    chosen = [task for task in given.tasks.split(",") if task]
+    if unknown := sorted(set(chosen) - set(CASES)):
         parser.error(f"--tasks: no case of {', '.join(unknown)}, expected one of {', '.join(CASES)}")
-    tasks = {task: _measure("task", task, given) for task in given.tasks.split(",")}
+    tasks = {task: _measure("task", task, given) for task in chosen}
     renderers = {name: _measure("renderer", name, given) for name in _renderers()}
     for name, result in {**tasks, **renderers}.items():
         print(f"{name:36} {result}")
@@ -84,22 +91,24 @@ def measure_task(task: str, seconds: float, rounds: int) -> dict[str, Any]:
 
 
 def measure_renderer(name: str, seconds: float, rounds: int) -> dict[str, Any]:
-    """Return frames per second of a renderer at 64x64 pixels, in this process."""
+    """Return frames per second of a renderer in each scene, in this process."""
     from gato_jax.environments import load
-    from gato_jax.environments.rendering import make_renderer, set_renderer
+    from gato_jax.environments.rendering import describe_renderer, set_renderer
 
     set_renderer(name)
-    environment: Any = load(SCENE)
-    environment.reset()
-    physics = environment.suite_environment.physics
-    renderer = make_renderer(physics.model.ptr, 0, height=64, width=64)
+    result: dict[str, Any] = {"renderer": describe_renderer()}
+    for scene in SCENES:
+        environment: Any = load(scene)
+        environment.reset()
 
-    def draw(steps: int):
-        for _ in range(steps):
-            renderer.render(physics.data.ptr)
+        def draw(frames: int, observe: Callable[[Any], Any] = environment._observe):
+            for _ in range(frames):
+                observe(None)  # it draws the scene, whatever the state
 
-    frames, [times] = _rounds([draw], seconds, rounds)
-    return {"frames_per_second": round(frames / statistics.median(times), 1), "scene": SCENE, "side": 64}
+        frames, [times] = _rounds([draw], seconds, rounds)
+        result[scene] = round(frames / statistics.median(times), 1)
+        environment.close()
+    return result
 
 
 _WORKERS = {"task": measure_task, "renderer": measure_renderer}
@@ -148,7 +157,9 @@ def _renderers() -> list[str]:
 def _measure(kind: str, name: str, given) -> dict[str, Any]:
     words = [f"--worker={kind}={name}", f"--seconds={given.seconds}", f"--rounds={given.rounds}"]
     command = [sys.executable, "-m", "benchmarks.environments", *words]
-    environment = {**os.environ, "MUJOCO_GL": "egl", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if kind == "task":
+        environment["MUJOCO_GL"] = "egl"  # of the packages
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{kind} {name} could not be measured: {done.stderr[-2000:]}")

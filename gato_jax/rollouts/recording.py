@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import pathlib
@@ -12,7 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gato_jax.environments import RECORDING_SEEDS, is_rendered, package_versions
+from gato_jax.environments import (
+    RECORDING_SEEDS,
+    Environment,
+    Randomisation,
+    is_rendered,
+    package_versions,
+    randomise,
+)
 from gato_jax.environments import load as load_task
 from gato_jax.environments.rendering import describe_renderer
 from gato_jax.episodes import DatasetError, StoreError, TaskSpec, dataset_name, open_dataset
@@ -47,6 +55,7 @@ class Recording:
       seeds: Seeds of the episodes, consecutive ones of RECORDING_SEEDS, so that no agent is trained on an episode that
         agents are scored on.
       successes_only: True to keep only episodes that succeed, and those of tasks without a success.
+      randomisation: Values that are drawn for each episode; None plays the task as it is.
       version: Version of the dataset.
 
     Raises:
@@ -59,6 +68,7 @@ class Recording:
     seeds: range
     agent: str | None = None
     successes_only: bool = False
+    randomisation: Randomisation | None = None
     version: str = "1.0.0"
 
     def __post_init__(self):
@@ -85,6 +95,7 @@ class Recording:
         The renderer is named for a task whose observations are rendered, so that no dataset mixes those of two.
         """
         rendered = {"renderer": describe_renderer()} if is_rendered(self.spec.name) else {}
+        drawn = {} if self.randomisation is None else {"randomisation": self.randomisation.to_json()}
         return {
             "schema": _SCHEMA,
             "actor": self.actor,
@@ -93,6 +104,7 @@ class Recording:
             "packages": list(package_versions(self.spec.name)),
             "task": self.spec.to_json(),
             **rendered,
+            **drawn,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -224,6 +236,8 @@ def _play_missing(
         _log.info("%s: going on with %d of %d episodes in %s", task, done, total, recording.work_folder)
     if not starts:
         return
+    if recording.randomisation is not None:
+        load = functools.partial(_load_randomised, load, recording.randomisation)
     encoder = EpisodeEncoder(recording.spec)
     played = play_as_they_end(make_actor, starts, environments=environments, workers=workers, load=load)
     with (
@@ -238,6 +252,10 @@ def _play_missing(
             else:
                 journal.add(job.seed, encoder.encode(result, f"the episode of seed {job.seed}"))
             bar.update()
+
+
+def _load_randomised(load: Load, randomisation: Randomisation, task: str) -> Environment:
+    return randomise(load(task), randomisation)
 
 
 def _is_missing(journal: EpisodeJournal, seed: int, successes_only: bool) -> bool:

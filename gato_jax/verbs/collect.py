@@ -13,7 +13,7 @@ from gato_jax.runtime import Interruption, devices, interruptible
 from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
-from gato_jax.verbs.flags import UsageError, parse_flags
+from gato_jax.verbs.flags import UsageError, define_config, parse_flags
 from gato_jax.verbs.outputs import write_json
 from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_agent
@@ -27,6 +27,9 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
 
     Episode n of each task has the seed --seed + n, and follows from it: two datasets of the same seeds hold the same
     episodes. For further episodes, or held-out ones, choose a --seed beyond those of the first dataset.
+
+    A --config with the section `randomisation`, such as configs/randomisation.py, draws bodies, looks and sensors for
+    each episode of a task that MuJoCo simulates.
     """
     flags.DEFINE_list("tasks", [], "Names of the tasks to play, comma-separated.", flag_values=flag)
     flags.DEFINE_integer("episodes", 100, "Number of episodes of each task.", lower_bound=1, flag_values=flag)
@@ -61,6 +64,7 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         lower_bound=0, flag_values=flag,
     )  # fmt: skip
     define_renderer(flag)
+    define_config(flag, argv)
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
@@ -78,6 +82,7 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
     for name in flag.tasks:
         environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}
+    randomisation = _randomisation(flag)
     player = _player(flag, specs)
     root = require_local(flag.output, "--output", "Record to a disk, then copy the folder to the bucket.")
     recordings = {
@@ -88,6 +93,7 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
             agent=player.digest,
             seeds=range(flag.seed, flag.seed + flag.episodes),
             successes_only=flag.successes_only,
+            randomisation=randomisation,
         )
         for name, spec in specs.items()
     }
@@ -110,6 +116,23 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
         place = f"already recorded, kept in {directory}" if kept else f"in {directory}"
         print(f"{name}: {report[name]['episodes']} episodes of seeds {seeds}, {place}", flush=True)
     write_json(flag.json, {"tasks": report})
+
+
+def _randomisation(flag: flags.FlagValues) -> environments.Randomisation | None:
+    """Return the randomisation of --config, None without it, after checking that all tasks allow it.
+
+    Raises:
+      UsageError: The config has other sections.
+      RandomisationError: An interval is not valid, or a task does not allow the randomisation.
+    """
+    if flag.config is None:
+        return None
+    if list(flag.config) != ["randomisation"]:
+        raise UsageError(f"--config has the keys {sorted(flag.config)}, expected the section randomisation alone.")
+    randomisation = environments.Randomisation.from_mapping(flag.config.randomisation)
+    for name in flag.tasks:
+        environments.randomise(environments.load(name), randomisation).close()
+    return randomisation
 
 
 def _counts(dataset: episodes.EpisodeDataset) -> dict[str, Any]:

@@ -17,9 +17,19 @@ from gato_jax.environments.spec_table import PATH
 from gato_jax.rollouts import random_action
 from tests.environments import conformance
 
-FEW_STEPS, STEPS = 12, 100
+FEW_STEPS, STEPS = 6, 100
 SUITES = [name for name, suite in suites().items() if suite.tasks and conformance.runnable(name)]
 DRAWN = {suite: conformance.drawn(suite, conformance.day()) for suite in SUITES}
+
+
+# Suites whose resets take up to a second: tests that reset ten times are tests of `make test-all` for them.
+HEAVY = ("adroit", "kitchen", "manipulation", "rgb_stacking", "sokoban", "vizdoom")
+of_all_but_heavy = pytest.mark.parametrize(
+    "environment",
+    [pytest.param(suite, marks=[pytest.mark.slow] if suite in HEAVY else []) for suite in SUITES],
+    indirect=True,
+    scope="module",
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,22 +107,24 @@ def test_frames_for_people(environment):
     assert frame.std() > 5
 
 
+@of_all_but_heavy
 @pytest.mark.filterwarnings("ignore::UserWarning")  # observations without limits, which states have
 def test_gymnasiums_own_check_passes(environment):
     check_env(as_gymnasium(environment), skip_render_check=True)
 
 
+@of_all_but_heavy
 def test_dm_envs_own_tests_pass(environment):
     class Case(dm_env.test_utils.EnvironmentTestMixin, absltest.TestCase):
         def make_object_under_test(self):
             environment.reset()
-            environment.max_steps = 8  # so that the sequence has an end
+            environment.max_steps = 3  # so that the sequence has an end
             environment._done = True  # as a new one
             return environment
 
         def make_action_sequence(self):
             generator = np.random.default_rng(0)
-            return [random_action(environment.task_spec, generator) for _ in range(12)]
+            return [random_action(environment.task_spec, generator) for _ in range(5)]
 
         def tearDown(self):
             environment.max_steps = environment.task_spec.max_steps

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from gato_jax.episodes import open_dataset
-from tests.integration.conftest import DATASET, TASK, finish, gato, start
+from tests.integration.conftest import DATASET, ROOT, TASK, finish, gato, start
 
 
 def words(output, episodes: int, *more) -> list[str]:
@@ -94,3 +94,26 @@ def test_with_overwrite_a_command_that_was_interrupted_goes_on_with_its_unfinish
     assert gato(*command).status == 130
     assert gato(*command).status == 0 and played[4:] == [other]
     assert gato(*command).status == 0 and played[5:] == [TASK, TASK, other, other]
+
+
+def test_a_randomised_recording_lists_what_was_drawn_and_is_no_other_one(tmp_path):
+    config = ["--actor=random", f"--config={ROOT}/configs/randomisation.py"]
+    task = ["collect", "--tasks=modular_rl/hopper_5", "--episodes=2", f"--output={tmp_path}"]
+    assert gato(*task, *config).status == 0
+    drawn = [
+        json.loads(episode.provenance.variation)
+        for episode in open_dataset(tmp_path / "modular_rl__hopper_5" / "1.0.0")
+    ]
+    assert [set(values) for values in drawn] == [
+        {"masses", "friction", "damping", "gear", "action_delay", "observation_noise"}
+    ] * 2
+    assert drawn[0] != drawn[1] and 0.8 <= drawn[0]["masses"]["torso"] <= 1.2
+    other = gato(*task, *config, "--config.randomisation.masses=(0.5, 2.0)")
+    assert other.status == 2 and "randomisation.masses: [0.5, 2.0] here, [0.8, 1.2] in recording.json" in other.err
+    for words, message in [
+        (["--tasks=babyai/GoToObj-v0"], "babyai/GoToObj-v0 cannot be randomised: it has no MuJoCo model"),
+        (["--config.randomisation.gear=(2, 1)"], "gear is (2.0, 1.0), expected the lower and upper end"),
+        (["--config.steps=5"], "--config has the keys ['randomisation', 'steps']"),
+    ]:
+        refused = gato(*task, *config, *words)
+        assert refused.status == 2 and message in refused.err, refused

@@ -1,15 +1,23 @@
-"""Ray casting of a scene with a still background, several times faster than casting every ray at every geom."""
+"""Images of the scene by the renderer of the process; ray casting uses that most of the scene never moves."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from gato_jax.environments.rendering import Renderer, chosen_renderer, make_renderer
 from gato_jax.environments.rendering.raycast import Pose, RayCaster, cast_rays
 from gato_jax.environments.stacking import scene
 
 
+def make_observer(model, camera: str, *, height: int, width: int) -> Renderer:
+    """Return a renderer of the kind that this process has chosen, for one of the scene's cameras, named."""
+    if chosen_renderer() == "raycast":
+        return StillBackgroundRayCaster(model, model.camera(camera).id, height=height, width=width)
+    return make_renderer(model, camera, height=height, width=width)
+
+
 class StillBackgroundRayCaster(RayCaster):
-    """A RayCaster that casts rays at the scene's still geoms only once, and at the others only where they may be.
+    """A RayCaster that casts rays at still geoms only once, and at others only where they may be: several times faster.
 
     Images are the same as a RayCaster's. The background is cast anew when the camera has moved.
 

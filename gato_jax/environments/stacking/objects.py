@@ -36,7 +36,7 @@ _GEOM = {
     "solref": "0.004 1",
     "group": "1",
 }
-_BODY_FIELDS = ("mass", "inertia", "ipos", "iquat", "sameframe")
+_BODY_FIELDS = ("ipos", "iquat", "sameframe")
 _GEOM_FIELDS = ("size", "pos", "quat", "rbound", "aabb", "sameframe")
 
 
@@ -78,6 +78,7 @@ class Shape:
         )
         model = mujoco.MjModel.from_xml_string(xml, {"object.stl": mesh_files()[name].read_bytes()})
         self._body = {field: getattr(model, f"body_{field}")[1].copy() for field in _BODY_FIELDS}
+        self._inertia = model.body_inertia[1].copy()
         self._geom = {field: getattr(model, f"geom_{field}")[0].copy() for field in _GEOM_FIELDS}
         self._bounds = model.bvh_aabb[model.body_bvhadr[1]].copy()
         self._name = name
@@ -90,9 +91,11 @@ class Shape:
     def put(self, model, body: int) -> None:
         """Turn a body of `model`, which has one geom with the mesh of some object, into this object.
 
+        All objects have the same mass; where the body's has been changed, it stays, and the inertia is in proportion.
         The caller must update the model's derived constants with `mj_setConst` afterwards.
         """
         geom = model.body_geomadr[body]
+        model.body_inertia[body] = self._inertia * (model.body_mass[body] / MASS)
         for field, value in self._body.items():
             getattr(model, f"body_{field}")[body] = value
         for field, value in self._geom.items():

@@ -15,6 +15,7 @@ import functools
 import warnings
 from typing import Any
 
+from gato_jax.environments.rendering import import_without_gl
 from gato_jax.environments.stacking import objects
 
 TIME_STEP = 0.0005  # seconds
@@ -71,7 +72,7 @@ def compile_scene(triplet: tuple[str, str, str]):
 
 
 def _scene(triplet: tuple[str, str, str]) -> Any:
-    with warnings.catch_warnings():
+    with import_without_gl(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without a display, it warns that no window can be opened
         from dm_control import mjcf
         from dm_robotics.manipulation.standard_cell import rgb_basket

@@ -2,8 +2,8 @@
 
 The task is that of Lee et al. 2021 (arXiv 2110.06192) as in section 4.3 of the Gato paper: 400 steps at 20 Hz, of which
 only the last is rewarded, with 1 if the red object then lies on the blue one and nothing else touches it
-(environments.stacking.criteria). The green object is in the way. Objects, scene and criteria are of DeepMind's release,
-github.com/google-deepmind/rgb_stacking; its domain randomisation and its policies' training are not.
+(environments.stacking.criteria). The green object is in the way. Objects, scene and criteria are those of DeepMind's
+release, github.com/google-deepmind/rgb_stacking, which has no domain randomisation; `randomise` adds it.
 
 Observations are two images of 128x128 from the front of the basket and, in the units of the release, 22 numbers: the
 angles of the arm's joints (7, radians), the gripper's encoder (1, 0 open to 255 closed) and the poses of the point
@@ -29,10 +29,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome
+from gato_jax.environments.rendering import Renderer, describe_renderer
 from gato_jax.environments.stacking import objects, scene
 from gato_jax.environments.stacking.arm import CONTROL_INTERVAL, MAX_ROTATION, MAX_SPEED, Arm
 from gato_jax.environments.stacking.criteria import Criteria
-from gato_jax.environments.stacking.images import StillBackgroundRayCaster
+from gato_jax.environments.stacking.images import StillBackgroundRayCaster, make_observer
 from gato_jax.environments.stacking.start import start_episode
 from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Camera, Continuous, Discrete, Embodiment, Gripper, Image, TaskSpec
@@ -93,13 +94,16 @@ class RGBStacking(Environment):
         import mujoco
 
         super().__init__(spec(task))
-        self._task = task
+        self._task, self.renderer = task, describe_renderer()
         self.mujoco_model = scene.build()
         self.data = mujoco.MjData(self.mujoco_model)
         self.arm = Arm(self.mujoco_model, self.data)
         self.criteria = Criteria(self.mujoco_model, self.data, self.arm)
         self.triplet = objects.TEST_TRIPLETS["test_triplet1"]
-        self._renderers = {key: self._renderer(camera, SIDE) for key, camera in scene.CAMERAS.items()}
+        self._observers = {
+            key: make_observer(self.mujoco_model, camera, height=SIDE, width=SIDE)
+            for key, camera in scene.CAMERAS.items()
+        }
         self._portrait: StillBackgroundRayCaster | None = None
 
     def object_pose(self, colour: str) -> np.ndarray:
@@ -140,20 +144,28 @@ class RGBStacking(Environment):
 
     def _observe(self) -> dict[str, np.ndarray]:
         return {
-            **{key: renderer.render(self.data) for key, renderer in self._renderers.items()},
+            **{key: self._image(observer) for key, observer in self._observers.items()},
             "gripper": np.array([self.arm.gripper]),
             "joints": self.arm.angles,
             "pinch_pose": self.arm.pinch_pose,
             "wrist_pose": self.arm.wrist_pose,
         }
 
+    def _image(self, observer: Renderer) -> np.ndarray:
+        return observer.render(self.data) if self.observed else np.zeros((SIDE, SIDE, 3), np.uint8)
+
     def render(self) -> np.ndarray:
         if self._portrait is None:
-            self._portrait = self._renderer(scene.PORTRAIT, PORTRAIT_SIDE)
+            camera = self.mujoco_model.camera(scene.PORTRAIT).id
+            self._portrait = StillBackgroundRayCaster(
+                self.mujoco_model, camera, height=PORTRAIT_SIDE, width=PORTRAIT_SIDE
+            )
         return self._portrait.render(self.data)
 
-    def _renderer(self, camera: str, side: int) -> StillBackgroundRayCaster:
-        return StillBackgroundRayCaster(self.mujoco_model, self.mujoco_model.camera(camera).id, height=side, width=side)
+    def close(self):
+        for observer in self._observers.values():
+            observer.close()
+        super().close()
 
 
 SUITE = Suite(
@@ -169,4 +181,5 @@ SUITE = Suite(
     licence="Apache-2.0 AND BSD-3-Clause",
     spec=spec,
     load=RGBStacking,
+    rendered=True,
 )

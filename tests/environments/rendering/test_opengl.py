@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gato_jax.environments.rendering import RendererError, choice, make_renderer, opengl
+from gato_jax.environments.suites import dm_control_pixels
 from tests.conftest import opengl as find_platform
 from tests.warm_python import run_warm
 
@@ -25,11 +26,13 @@ SCENE = """
 """
 
 COMPARE = """
+import sys
 import numpy as np
 from dm_control import suite
 from gato_jax.environments.rendering import make_renderer
 
-for domain, task in (("cartpole", "balance"), ("reacher", "easy")):
+for name in sys.argv[1:]:
+    domain, task = name.split("/")
     physics = suite.load(domain, task, task_kwargs={"random": 1}).physics
     physics.reset()
     theirs = physics.render(64, 64, camera_id=0)
@@ -72,16 +75,22 @@ def platform(monkeypatch) -> str:
     return platform
 
 
-def run(program: str, **environment: str):
+def run(program: str, *words: str, **environment: str):
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True
+        [sys.executable, "-c", program, *words], env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert done.returncode == 0 and not done.stdout and not done.stderr, done.stderr
 
 
 @pytest.mark.needs_gl
 def test_images_are_those_of_dm_control(platform):
-    run(COMPARE, MUJOCO_GL=platform)
+    run(COMPARE, "cartpole/balance", "reacher/easy", MUJOCO_GL=platform)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_gl
+def test_images_of_all_tasks_are_those_of_dm_control(platform):
+    run(COMPARE, *dm_control_pixels.TASKS, MUJOCO_GL=platform)
 
 
 def test_tasks_with_states_load_no_opengl():

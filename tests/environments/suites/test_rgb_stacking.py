@@ -11,6 +11,8 @@ from gato_jax.environments import ActionError, load
 from gato_jax.environments.rendering.raycast import RayCaster
 from gato_jax.environments.stacking import objects, scene
 from gato_jax.environments.stacking.arm import WORKSPACE
+from gato_jax.environments.stacking.images import StillBackgroundRayCaster
+from gato_jax.environments.suites.rgb_stacking import MAX_STEPS
 
 SIDE_BY_SIDE = ("mesh_graph", "mesh_graphadr", "mesh_polyvert")  # hulls are made only for meshes in use, or reordered
 SIMPLE = ("body_simple", "dof_simplenum")  # choice of a faster formula with the same result
@@ -47,6 +49,11 @@ def test_an_exchanged_object_is_the_one_that_is_compiled():
         if name not in SIDE_BY_SIDE + SIMPLE:
             np.testing.assert_allclose(getattr(exchanged, name), getattr(compiled, name), rtol=1e-12, err_msg=name)
 
+    exchanged.body("red").mass *= 2.0  # a randomised mass
+    scene.put_triplet(exchanged, mujoco.MjData(exchanged), triplet)
+    assert exchanged.body("red").mass == 2.0 * objects.MASS
+    np.testing.assert_allclose(exchanged.body("red").inertia, 2.0 * compiled.body("red").inertia, rtol=1e-12)
+
 
 def test_the_seed_determines_objects_and_episode_in_a_used_and_a_new_instance():
     def episode(environment, seed):
@@ -67,15 +74,23 @@ def test_the_seed_determines_objects_and_episode_in_a_used_and_a_new_instance():
     assert episode(new, 8) == first and dict(new.variation) == objects_of_8
 
 
-def test_images_are_those_of_plain_ray_casting(environment):
+def test_images_of_all_renderers_show_the_same_scene(environment):
     environment.seed(1)
     environment.reset()
     environment.arm.place(np.array([0.6, 0.0, 0.12]), 0.4)  # the gripper is in both images
     mujoco.mj_forward(environment.mujoco_model, environment.data)
     for key, camera in scene.CAMERAS.items():
         index = environment.mujoco_model.camera(camera).id
-        expected = RayCaster(environment.mujoco_model, index, height=128, width=128).render(environment.data)
-        np.testing.assert_array_equal(environment._observe()[key], expected)
+        plain, fast = (
+            kind(environment.mujoco_model, index, height=128, width=128)
+            for kind in (RayCaster, StillBackgroundRayCaster)
+        )
+        expected, image = plain.render(environment.data), fast.render(environment.data)
+        np.testing.assert_array_equal(image, expected)
+        observed = environment._observe()[
+            key
+        ]  # by the renderer of the process, which lights and smooths in another way
+        assert np.mean(np.abs(observed.astype(int) - expected).max(axis=-1) > 90) < 0.03
         colours = expected.reshape(-1, 3).astype(int)
         for channel in range(3):  # each object is seen
             others = np.delete(colours, channel, axis=1).max(axis=1)
@@ -133,3 +148,34 @@ def test_actions_out_of_limits_are_refused(environment):
         environment.step({"velocity": np.array([0.08, 0, 0, 0]), "close": 0})
     with pytest.raises(ActionError, match="'close'"):
         environment.step({"velocity": np.zeros(4), "close": 2})
+
+
+@pytest.mark.slow
+def test_moves_written_by_hand_stack_a_cylinder_on_a_cube():
+    environment = load("rgb_stacking/test_triplet5")
+    environment.observed = False
+    environment.seed(3)
+    environment.reset()
+    timesteps = []
+
+    def move(target, turn=0.0, close=0, steps=60):
+        for _ in range(steps):
+            error = target - environment.arm.pinch_pose[:3]
+            velocity = np.append(error * min(5.0, 0.07 / np.abs(error).max()), turn)
+            if len(timesteps) < MAX_STEPS:
+                timesteps.append(environment.step({"velocity": velocity.clip(-0.07, 0.07), "close": close}))
+
+    red, blue = environment.object_pose("red")[:3], environment.object_pose("blue")[:3]
+    move([*red[:2], 0.2], steps=90)
+    move(red)
+    assert not environment.criteria.grasped()
+    move(red, close=1, steps=20)
+    assert environment.criteria.grasped() and environment.criteria.shaped_reward() == pytest.approx(0.2, abs=1e-3)
+    move([*red[:2], 0.2], close=1, steps=45)
+    move([*blue[:2], 0.2], close=1, steps=60)
+    assert environment.criteria.grasped() and 0.4 < environment.criteria.shaped_reward() <= 0.6
+    move([*blue[:2], blue[2] + 0.052], close=1, steps=35)
+    assert not environment.criteria.stacked()  # it is still held
+    move([*blue[:2], 0.25], steps=100)
+    assert timesteps[-1].last() and timesteps[-1].reward == 1.0 and environment.success is True
+    assert sum(timestep.reward for timestep in timesteps) == 1.0 and environment.criteria.shaped_reward() > 0.8
