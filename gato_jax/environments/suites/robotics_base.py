@@ -33,6 +33,8 @@ class RoboticsEnvironment(Environment):
       simulator: The package's own environment.
     """
 
+    fixed_views = True
+
     def __init__(self, task_spec: TaskSpec, origin: str, view: Pose, **options: Any):
         super().__init__(task_spec)
         module, name = origin.split(":")
@@ -62,6 +64,10 @@ class RoboticsEnvironment(Environment):
     @staticmethod
     def _parts(observation: Any) -> dict[str, np.ndarray]:
         return observation if isinstance(observation, dict) else {"observation": observation}
+
+    @property
+    def mujoco_model(self):
+        return self.simulator.model
 
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
