@@ -113,7 +113,7 @@ def randomise(environment: Environment, randomisation: Randomisation) -> Randomi
 
     Raises:
       RandomisationError: The environment has no MuJoCo model, or one that it replaces, or without the parts that are to
-        be randomised.
+        be randomised; or it is randomised already; or no image would show the change.
     """
     return RandomisedEnvironment(environment, randomisation)
 
@@ -149,6 +149,8 @@ class RandomisedEnvironment(Environment):
                 f"{name} cannot be randomised: it has no MuJoCo model, or builds one for each episode. Choose another "
                 "task."
             )
+        if isinstance(environment, RandomisedEnvironment):  # it would take the changes of this one back
+            raise RandomisationError(f"{name} cannot be randomised: its episodes are already. Choose the plain task.")
         super().__init__(task_spec or environment.task_spec)
         self.environment, self.randomisation = environment, randomisation
         self.source, self.licence, self.renderer = environment.source, environment.licence, environment.renderer

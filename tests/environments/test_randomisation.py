@@ -175,6 +175,11 @@ def test_a_look_that_no_image_shows_is_refused(task, field, message):
         randomise(load(task), Randomisation(**{field: (-0.1, 0.1)}))
 
 
+def test_a_task_is_randomised_once():
+    with pytest.raises(RandomisationError, match="dm_control_random_small/pendulum/swingup cannot be randomised"):
+        randomise(load("dm_control_random_small/pendulum/swingup"), Randomisation(masses=(0.8, 1.2)))
+
+
 def test_a_model_without_the_part_is_refused():
     with pytest.raises(RandomisationError, match="reacher/easy cannot be randomised: it has no stiffness"):
         randomise(load("dm_control/reacher/easy"), Randomisation(stiffness=(0.8, 1.2)))

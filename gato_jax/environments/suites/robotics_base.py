@@ -71,8 +71,9 @@ class RoboticsEnvironment(Environment):
 
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
-            size = {"height": _FRAME_SIDE, "width": _FRAME_SIDE, "supersampling": 2}
-            self._ray_caster = RayCaster(self.simulator.model, self._view, **size)
+            self._ray_caster = RayCaster(
+                self.simulator.model, self._view, height=_FRAME_SIDE, width=_FRAME_SIDE, supersampling=2
+            )
         return self._ray_caster.render(self.simulator.data, self._markers())
 
     def _markers(self) -> list[Sphere]:
