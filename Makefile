@@ -20,7 +20,7 @@ STAMP := $(VENV)/.installed
 # Image observations are rendered by OpenGL (EGL and Mesa's driver), or by ray casting without it. The binary of Procgen
 # links GL, and MiniWorld needs a display.
 FONTS := fonts-noto-color-emoji
-FOR_TESTS := $(FONTS) chromium libgl1 libegl1 libgl1-mesa-dri
+FOR_TESTS := $(FONTS) chromium libgl1 libegl1 libgl1-mesa-dri libglu1-mesa
 
 .PHONY: help install quickstart test test-all lint format lock clean system-quickstart system-test
 .DEFAULT_GOAL := help

@@ -19,6 +19,7 @@ EXTRAS = {
     "gymnasium": ["gymnasium>=1.4"],
     "kitchen": ROBOTICS,
     "manipulation": ["dm-control==1.0.28", MUJOCO],
+    "manipulation_vision": ["dm-control==1.0.28", MUJOCO],
     "meta_world": ["metaworld==3.1.1", MUJOCO],
     "miniworld": ["miniworld>=2.1", "gymnasium>=1.4"],
     "modular_rl": [MUJOCO],

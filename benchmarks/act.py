@@ -33,10 +33,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.act_cases import CPU, GPU, STEPS, Case, shape, tiny
+from benchmarks.case_record import PYTORCH, CaseRecord
 from benchmarks.measuring_process import MeasurementError, MeasuringProcess, prepare_all
 from benchmarks.record import write_result
-
-_PYTORCH = "PyTorch "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,22 +112,16 @@ def make_processes(cases: Sequence[Case], given: argparse.Namespace) -> list[Mea
             *(f"--{key}={value}" for key, value in settings.items()),
         ]
         for kind, flags in (("eager", []), ("compiled", ["--compile"]))[: 1 if given.tiny else 2]:
-            processes.append(MeasuringProcess(f"{_PYTORCH}{case.group}, {kind}", [*command, *flags]))
+            processes.append(MeasuringProcess(f"{PYTORCH}{case.group}, {kind}", [*command, *flags]))
     return processes
 
 
-class Record:
-    """Results of all cases, written to the file after each measurement."""
-
-    def __init__(self, given: argparse.Namespace):
-        self.failed: dict[str, str] = {}
-        self._given = given
-        self._cases: dict[str, dict[str, Any]] = {}
+class Record(CaseRecord):
+    """Results of all cases; PyTorch is compared with the cases of the same model, step and batch size."""
 
     def add(self, process: MeasuringProcess, result: dict[str, Any]):
         """Add a measurement of a case, print it and write the file."""
-        facts = {name: value for name, value in (process.ready or {}).items() if name != "ready"}
-        case = self._cases.setdefault(process.name, {**facts, "rounds": []})
+        case = self._entry(process)
         seconds = result.pop("seconds")
         case["rounds"].append({"median": statistics.median(seconds), "seconds": seconds, **result})
         everything = [second for each in case["rounds"] for second in each["seconds"]]
@@ -136,52 +129,22 @@ class Record:
             "median": 1e3 * statistics.median(everything), "p99": 1e3 * float(np.percentile(everything, 99)),
             "steps": len(everything),
         }  # fmt: skip
-        self._write()
+        self.write()
         limit = f", bandwidth limit {1e3 * result['bandwidth_limit_seconds']:.2f} ms" if len(result) else ""
         print(f"{process.name:70} {1e3 * case['rounds'][-1]['median']:>9.2f} ms a step{limit}", flush=True)
 
-    def fail(self, name: str, reason: str):
-        """Add the reason why a case has no further measurement, print it and write the file."""
-        if name not in self.failed:
-            self.failed[name] = reason
-            print(reason, flush=True)
-            self._write()
-
-    def ratios(self) -> dict[str, float]:
-        """Return the speed of each case of ours over that of the fastest PyTorch of the same group.
-
-        The ratio is the median of the ratios in the rounds, in which both were measured one after the other.
-        """
-        torch: dict[str, list[float]] = {}
-        for name, case in self._cases.items():
-            if name.startswith(_PYTORCH):
-                group, medians = name.removeprefix(_PYTORCH).rpartition(",")[0], _medians(case)
-                torch[group] = [min(pair) for pair in zip(medians, torch.get(group, medians), strict=False)]
-        found = {}
-        for name, case in self._cases.items():
-            peers = [medians for group, medians in torch.items() if name.startswith(f"{group},")]
-            if peers:
-                pairs = zip(peers[0], _medians(case), strict=False)
-                found[name] = round(statistics.median(peer / ours for peer, ours in pairs), 2)
-        return found
-
-    def print_summary(self):
-        """Print the ratios to PyTorch, the failures and the path of the file."""
-        for name, ratio in self.ratios().items():
-            print(f"{name:70} {ratio:.2f} times PyTorch")
-        for reason in self.failed.values():
-            print(f"failed: {reason}")
-        print(f"results in {self._write()}")
-
-    def _write(self) -> pathlib.Path:
+    def write(self) -> pathlib.Path:
+        """Write the file of results and return its path."""
         measured = {"ratios_to_pytorch": self.ratios(), "failed": self.failed, "cases": self._cases}
         name = f"act_{self._given.device}"
         packages = ["jax", "jaxlib", "flax"]
         return write_result(name, measured, packages, module="act", path=self._given.output, announce=False)
 
+    def _group(self, name: str, case: dict[str, Any]) -> str:
+        return ", ".join(name.split(", ")[:2])  # model and step, batch size
 
-def _medians(case: dict[str, Any]) -> list[float]:
-    return [each["median"] for each in case["rounds"]]
+    def _speeds(self, case: dict[str, Any]) -> list[float]:
+        return [1 / each["median"] for each in case["rounds"]]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import json
 import os
 import pathlib
 import re
-import statistics
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.case_record import PYTORCH, CaseRecord
 from benchmarks.measuring_process import MeasurementError, MeasuringProcess, prepare_all
 from benchmarks.record import write_result
 from benchmarks.train_step_cases import CPU, GPU, SMALL, TORCH, Case, tiny
@@ -41,7 +41,6 @@ from gato_jax.runtime.host_memory import HUGE_PAGES, huge_pages_are_useful
 PEAK = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}  # dense bfloat16, from the data sheets
 DEVICE = "limits of the device"
 _PACKAGES = ["jax", "jaxlib", "flax", "optax"]
-_PYTORCH = "PyTorch "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not processes:
         raise SystemExit(f"--only is {given.only}, expected a part of a case's name. Leave it out to measure all.")
     # On a GPU, PyTorch allocates while it prepares, so it starts when ours have ended.
-    later = [p for p in processes if given.device == "gpu" and not given.tiny and p.name.startswith(_PYTORCH)]
+    later = [p for p in processes if given.device == "gpu" and not given.tiny and p.name.startswith(PYTORCH)]
     ours = [process for process in processes if process not in later]
     record = Record(given)
     prepare_all(ours, given.parallel, given.prepare_limit)
@@ -136,7 +135,7 @@ def _torch_processes(case: Case, given: argparse.Namespace) -> list[MeasuringPro
     processes = []
     for batch, compiled in TORCH["tiny" if given.tiny else given.device][case.model]:
         command = [given.torch_python, "benchmarks/torch_train_step.py", "--wait", f"--batch={batch}", *flags]
-        name = f"{_PYTORCH}{case.model}, {'compiled' if compiled else 'eager'}, {batch} x {case.context}"
+        name = f"{PYTORCH}{case.model}, {'compiled' if compiled else 'eager'}, {batch} x {case.context}"
         environment = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"} if given.isa else {}
         environment |= HUGE_PAGES if huge_pages_are_useful(given.device) else {}  # its fastest options, too
         command.append("--compile" if compiled else "--no-compile")
@@ -167,59 +166,26 @@ def _measure(processes: Sequence[MeasuringProcess], record: Record, given: argpa
                 process.stop()
 
 
-class Record:
-    """Results of all cases, written to the file after each measurement."""
+class Record(CaseRecord):
+    """Results of all cases; PyTorch is compared with the cases of the same model."""
 
     def __init__(self, given: argparse.Namespace):
-        self.failed: dict[str, str] = {}
-        self._given = given
-        self._cases: dict[str, dict[str, Any]] = {}
+        super().__init__(given)
         self._peak = matrix_product() if given.device == "cpu" or given.tiny else None
 
     def add(self, process: MeasuringProcess, result: dict[str, Any]):
         """Add a measurement of a case, print it and write the file."""
-        facts = {name: value for name, value in (process.ready or {}).items() if name != "ready"}
-        case = self._cases.setdefault(process.name, {**facts, "rounds": []})
+        case = self._entry(process)
         case["rounds"].append(result)
         if "tokens_per_second" in result:
             peak = self._peak or PEAK[case["device"][:11]]
             case["tokens_per_second"] = max(each["tokens_per_second"] for each in case["rounds"])
             case["share_of_peak"] = round(case["tokens_per_second"] * case["flops_per_token"] / peak, 3)
-        self._write()
+        self.write()
         print(_line(process.name, result, case.get("share_of_peak")), flush=True)
 
-    def fail(self, name: str, reason: str):
-        """Add the reason why a case has no further measurement, print it and write the file."""
-        if name not in self.failed:
-            self.failed[name] = reason
-            print(reason, flush=True)
-            self._write()
-
-    def ratios(self) -> dict[str, float]:
-        """Return the speed of each case of ours over that of the fastest PyTorch of the same model.
-
-        The ratio is the median of the ratios in the rounds, in which both were measured one after the other.
-        """
-        torch: dict[str, list[float]] = {}
-        for name, case in self._cases.items():
-            if name.startswith(_PYTORCH):
-                model, rates = name.removeprefix(_PYTORCH).partition(",")[0], _rates(case)
-                torch[model] = [max(pair) for pair in zip(rates, torch.get(model, rates), strict=False)]
-        return {
-            name: round(statistics.median(a / b for a, b in zip(_rates(case), torch[case["model"]], strict=False)), 2)
-            for name, case in self._cases.items()
-            if case.get("model") in torch and not name.startswith(_PYTORCH)
-        }
-
-    def print_summary(self):
-        """Print the ratios to PyTorch, the failures and the path of the file."""
-        for name, ratio in self.ratios().items():
-            print(f"{name:60} {ratio:.2f} times PyTorch")
-        for reason in self.failed.values():
-            print(f"failed: {reason}")
-        print(f"results in {self._write()}")
-
-    def _write(self) -> pathlib.Path:
+    def write(self) -> pathlib.Path:
+        """Write the file of results and return its path."""
         measured = {
             "convention": "6 N + 12 L D T", "peak_flops_per_second": self._peak, "isa": self._given.isa,
             "xla_flags": os.environ.get("XLA_FLAGS"), "ratios_to_pytorch": self.ratios(), "failed": self.failed,
@@ -228,9 +194,11 @@ class Record:
         name = f"train_step_{self._given.device}" + (f"_{self._given.isa.lower()}" if self._given.isa else "")
         return write_result(name, measured, _PACKAGES, module="train_step", path=self._given.output, announce=False)
 
+    def _group(self, name: str, case: dict[str, Any]) -> str:
+        return case.get("model") or name.partition(",")[0]
 
-def _rates(case: dict[str, Any]) -> list[float]:
-    return [result["tokens_per_second"] for result in case["rounds"]]
+    def _speeds(self, case: dict[str, Any]) -> list[float]:
+        return [result["tokens_per_second"] for result in case["rounds"] if "tokens_per_second" in result]
 
 
 def _line(name: str, result: dict[str, Any], share: float | None) -> str:

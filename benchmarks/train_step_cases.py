@@ -71,6 +71,7 @@ _RELATIVE = [
 GPU = [
     _gpu("1.18b", "rope", "text", 16, attention="cudnn", row_segments=1),
     _gpu("1.18b", "rope", "text", 16, attention="cudnn"),
+    _gpu("1.18b", "rope", "text", 16, attention="cudnn", row_segments=1, float8=True),
     _gpu("1.18b", "rope", "gato", 16, attention="cudnn"),
     *(_gpu("1.18b", "relative_xl", rows, 16, attention=kernel) for kernel in _RELATIVE for rows in ("text", "gato")),
     _gpu("364m", "rope", "text", 32, attention="cudnn", row_segments=1),
@@ -79,6 +80,7 @@ GPU = [
     _gpu("1.18b", "rope", "text", 16, attention="cudnn", scan=True),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_triton_gemm=false", attention="cudnn"),
     _gpu("1.18b", "rope", "text", 16, "--xla_gpu_enable_command_buffer=", attention="cudnn"),
+    _gpu("1.18b", "relative_xl", "text", 16, attention="cudnn_bias"),
     _gpu("1.18b", "relative_xl", "text", 16, attention="blockwise", remat="dots", scan=True),
     _gpu("1.18b", "relative_xl", "gato", 16, attention="blockwise"),
     _gpu("1.18b", "relative_xl", "text", 16, attention="blockwise"),

@@ -1,4 +1,4 @@
-"""Loss of 300 steps in bfloat16, with gradients summed in float32 and in bfloat16, beside float32.
+"""Loss of 300 steps in bfloat16 and float8, with gradients summed in float32 and in bfloat16, beside float32.
 
     python -m experiments.gradient_precision --workdir=runs/quickstart --config.batch_size=16
 
@@ -47,8 +47,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
     "float32, smaller chunks": ({"loss_chunk": 64}, False),
     "bfloat16, summed in float32": ({"dtype": "bfloat16"}, False),
     "bfloat16, summed in bfloat16": ({"dtype": "bfloat16"}, True),
+    "bfloat16, blocks' products in float8": ({"dtype": "bfloat16", "float8": True}, False),
 }
-_COLOURS = ("#1b1b1b", "#8c8c8c", "#1f77b4", "#d62728")
+_COLOURS = ("#1b1b1b", "#8c8c8c", "#1f77b4", "#d62728", "#2ca02c")
 _STYLE = (
     "text{font:12px sans-serif;fill:#444}.grid{stroke:#e4e4e4}.axis{stroke:#888}path{fill:none;stroke:var(--c)}"
     ".raw{opacity:.18}.curve{stroke-width:1.6;vector-effect:non-scaling-stroke}svg{overflow:visible}"

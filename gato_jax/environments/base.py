@@ -72,12 +72,14 @@ class Environment(dm_env.Environment):
         rendered, or always in the same way.
       mujoco_model: MuJoCo model of the task, for domain randomisation; None without one, or if each episode builds its
         own.
+      fixed_views: True if images are drawn from fixed poses, not from the cameras of the model.
     """
 
     source: str = ""
     licence: str = ""
     renderer: str = ""
     mujoco_model: Any = None
+    fixed_views: bool = False
 
     def __init__(self, task_spec: TaskSpec):
         self.task_spec = task_spec

@@ -113,7 +113,7 @@ def randomise(environment: Environment, randomisation: Randomisation) -> Randomi
 
     Raises:
       RandomisationError: The environment has no MuJoCo model, or one that it replaces, or without the parts that are to
-        be randomised.
+        be randomised; or it is randomised already; or no image would show the change.
     """
     return RandomisedEnvironment(environment, randomisation)
 
@@ -149,11 +149,14 @@ class RandomisedEnvironment(Environment):
                 f"{name} cannot be randomised: it has no MuJoCo model, or builds one for each episode. Choose another "
                 "task."
             )
+        if isinstance(environment, RandomisedEnvironment):  # it would take the changes of this one back
+            raise RandomisationError(f"{name} cannot be randomised: its episodes are already. Choose the plain task.")
         super().__init__(task_spec or environment.task_spec)
         self.environment, self.randomisation = environment, randomisation
         self.source, self.licence, self.renderer = environment.source, environment.licence, environment.renderer
         self._edits = ModelEdits(environment.mujoco_model)
         self._intervals = {name: np.reshape(ends, (-1, 2)) for name, ends in randomisation.to_json().items()}
+        self._require_visible()
         self._quantities = {key: part for key, part in self._edits.quantities.items() if key in self._intervals}
         if missing := [key for key, part in self._quantities.items() if not part.labels and not skip_missing]:
             raise RandomisationError(f"{name} cannot be randomised: it has no {missing[0]}. Remove the interval.")
@@ -161,6 +164,21 @@ class RandomisedEnvironment(Environment):
         self._drawn: dict[str, Any] = {}
         self._waiting: collections.deque[dict[str, np.ndarray]] = collections.deque()
         self._noise, self._generator = 0.0, np.random.default_rng(0)
+
+    def _require_visible(self) -> None:
+        """Raise RandomisationError if lights or cameras are to be randomised that no image of the task shows."""
+        by_opengl = self.environment.renderer.startswith(("egl", "osmesa"))
+        for field in self._intervals:
+            if field.startswith("light_") and not by_opengl:
+                reason, remedy = "only images by OpenGL show the lights", "Choose a task of pixels and a GL renderer"
+            elif field.startswith("camera_") and self.environment.fixed_views:
+                reason, remedy = "its images are not those of the model's cameras", "Choose another task"
+            else:
+                continue
+            raise RandomisationError(
+                f"{self.task_spec.name} cannot be randomised: {field} has an interval, but {reason}. {remedy}, or "
+                "remove the interval."
+            )
 
     @property
     def unwrapped(self) -> Environment:

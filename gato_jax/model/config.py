@@ -85,6 +85,8 @@ class ComputeConfig:
 
     Attributes:
       dtype: dtype of matrix products and activations. Params, norms, softmax and loss stay in float32.
+      float8: True to multiply activations by the weights of the blocks in float8, with one scale for each tensor. It is
+        faster on GPUs from Hopper on, and less exact; elsewhere the rounded numbers are multiplied in a wider dtype.
       attention: attention kernel. `blockwise` never holds all scores, runs anywhere and is the fastest on a CPU;
         `dense` holds them all, for comparison; `triton` (GPU) and `mosaic` (TPU) are fused, for relative_xl and rope;
         `cudnn` (GPU) and `splash` (TPU) are fused and need rope. `cudnn_bias` gives the scores by distance
@@ -108,6 +110,7 @@ class ComputeConfig:
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
+    float8: bool = False
     attention: Literal["dense", "blockwise", "cudnn", "cudnn_mask", "cudnn_bias", "splash", "triton", "mosaic"] = (
         "blockwise"
     )
@@ -129,6 +132,12 @@ class ComputeConfig:
             return None
         name = self.attention
         return f"attention={name} computes in 16 bits, and dtype is {self.dtype}. Set dtype=bfloat16, or blockwise."
+
+    @rule
+    def _float8_is_beside_bfloat16(self) -> str | None:
+        if not self.float8 or self.dtype == "bfloat16":
+            return None
+        return f"float8 is True, and dtype is {self.dtype}, expected bfloat16. Set dtype=bfloat16, or float8=False."
 
     def misfit(self, position: str) -> str | None:
         """Return why the attention kernel cannot compute a position scheme, None if it can; no platform is checked."""

@@ -7,6 +7,7 @@ positions of a batch; in bfloat16 such a sum loses addends that are small beside
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -14,6 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gato_jax.model.axes import platform
+
+Product = Callable[[str, Array, Array], Array]
+"""A product of activations with a param, with the subscripts, arguments and result of `project`."""
 
 
 def einsum_f32(axes: str, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ModelConfig
-from gato_jax.model.einsum import add_bias, convolve, project
+from gato_jax.model.einsum import Product, add_bias, convolve, project
 
 NORM_GROUPS = 32  # appendix C.2
 
@@ -72,12 +72,13 @@ class FeedForward(nnx.Module):
         self.out = nnx.Param(jnp.zeros((half, width)))
         self.out_bias = nnx.Param(jnp.zeros(width))
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "B T D"], product: Product = project) -> Float[Array, "B T D"]:
+        """Return the update of the residual stream; `product` multiplies activations by the weights."""
         # Value and gate stay side by side in memory, as the einsum leaves them: on a CPU any other order is a copy.
-        hidden = add_bias(project("BTD,DGF->BTGF", x, self.hidden[...]), self.hidden_bias[...])
+        hidden = add_bias(product("BTD,DGF->BTGF", x, self.hidden[...]), self.hidden_bias[...])
         hidden = constrain(hidden, "batch", None, None, "hidden")
         value, gate = hidden[:, :, 0], hidden[:, :, 1]
-        return add_bias(project("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]), self.out_bias[...])
+        return add_bias(product("BTF,FD->BTD", value * nnx.gelu(gate), self.out[...]), self.out_bias[...])
 
 
 def drop_path(update: Float[Array, "B T D"], keys: Key[Array, " B"], rate: float) -> Float[Array, "B T D"]:

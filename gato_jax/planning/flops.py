@@ -32,6 +32,11 @@ TRAINING = 3  # forward passes that a step costs: the backward pass has two prod
 # the weighted sum of values; backward, two for each, and the scores again where the kernel does not keep them.
 _SCORE_PRODUCTS = {"rope": (2, 4), "relative_xl": (3, 6)}
 _SCORES_AGAIN = {"rope": 1, "relative_xl": 2}
+# `triton` and `mosaic` compute the gradients of queries and those of keys in two kernels, each of which computes the
+# scores again. Scores by distance of a pair of blocks take one product more where keys are the outer loop, because only
+# the loop over keys can keep one of two blocks of distances.
+_FLASH = ("triton", "mosaic")
+_FLASH_BACKWARD = {"rope": 7, "relative_xl": 11}
 _BLOCK = {"blockwise": 256}  # queries of a block; fused kernels skip tiles of 128 keys above the diagonal
 _FUSED_BLOCK = 128
 
@@ -108,7 +113,7 @@ def step_flops(config: TrainConfig, budgets: Budgets, pools: int) -> StepFlops:
     forward, backward = (
         round(products * score_share(config.compute.attention, config.context) * _score_flops(model, config.context))
         * tokens
-        for products in _score_products(model, config.compute)
+        for products in _score_products(model, config.compute, config.context)
     )
     again = AGAIN[config.compute.remat]
     vocabulary = model.tokenization.vocabulary.padded_size
@@ -129,9 +134,16 @@ def score_share(kernel: str, context: int) -> float:
     return (context + min(_BLOCK.get(kernel, _FUSED_BLOCK), context)) / (2 * context)
 
 
-def _score_products(model: ModelConfig, compute: ComputeConfig) -> tuple[int, int]:
-    """Return the numbers of products of T queries with T keys in the forward and in the backward pass."""
+def _score_products(model: ModelConfig, compute: ComputeConfig, context: int) -> tuple[int | float, int | float]:
+    """Return the numbers of products of T queries with T keys in the forward and in the backward pass.
+
+    The gradient of the keys of distances is one more product for `mosaic`, within its kernel. For `triton` it is a
+    product of all T x T gradients of scores, those of later keys included, which its kernel writes to memory.
+    """
     forward, backward = _SCORE_PRODUCTS[model.position]
+    if compute.attention in _FLASH:
+        whole = 1 / score_share(compute.attention, context) if compute.attention == "triton" else 1
+        return forward, _FLASH_BACKWARD[model.position] + (whole if model.position == "relative_xl" else 0)
     return forward, backward + (0 if compute.attention == "dense" else _SCORES_AGAIN[model.position])
 
 

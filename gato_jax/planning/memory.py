@@ -72,6 +72,8 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
     # Gradients are float32, and so is their sum over microbatches.
     gradients = copies * 4 // size * min(config.compute.accumulate, 2)
     block, patch = _block_temporaries(config.model, tensor), _patch_temporaries(config.model)
+    if writes_score_gradients(config):
+        block += config.model.heads // tensor * config.context
     blocks_or_patches = max(tokens * block, budgets.patches * patch) * size
     batch = batch_shapes(config, pools, budgets)
     return Memory(
@@ -81,6 +83,11 @@ def estimate_memory(config: TrainConfig, mesh: Mesh, budgets: Budgets) -> Memory
         working=max(gradients + blocks_or_patches, _head_bytes(config, budgets, tensor, size)),
         batch=_bytes_per_device(batch, batch_shardings(mesh, batch)),
     )
+
+
+def writes_score_gradients(config: TrainConfig) -> bool:
+    """Return True if the attention kernel writes the gradients of all T x T scores by distance in compute.dtype."""
+    return config.compute.attention == "triton" and config.model.position == "relative_xl"
 
 
 @functools.lru_cache(maxsize=8)

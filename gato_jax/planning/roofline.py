@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from gato_jax.batching import Budgets
 from gato_jax.model import count_parameters, param_shapes
 from gato_jax.planning.flops import AGAIN, TRAINING, StepFlops, score_share
-from gato_jax.planning.memory import block_residual_bytes
+from gato_jax.planning.memory import block_residual_bytes, writes_score_gradients
 from gato_jax.planning.topologies import Chip
 from gato_jax.training import TrainConfig
 from gato_jax.training.sharding import row_groups
@@ -181,7 +181,8 @@ class _Work:
         Forward: norm of x (2 D), rotation of queries and keys (4 A), residual with the second norm (4 D), GEGLU (1.5 F)
         and residual (3 D). Backward: GEGLU with its output again and the sum for the bias (4 F), norms (4 D each), sums
         for biases (2 D), rotation (4 A). Fused attention reads queries, keys and values and writes its output; its
-        backward pass reads these and the gradient and writes three gradients.
+        backward pass reads these and the gradient and writes three gradients. `triton` also writes the gradients of
+        all T x T scores by distance, which a product and the sums for the position bias read.
         """
         width, heads, hidden = self.width, self.attention, self.hidden
         forward, backward = 9 * width + 4 * heads + 1.5 * hidden, 10 * width + 4 * heads + 4 * hidden
@@ -191,8 +192,12 @@ class _Work:
             passes = _SCORE_PASSES[self.config.model.position]
             return _Passes(unit * forward, unit * backward, passes[0] * in_scores, passes[1] * in_scores)
         transposed = 0 if self.lowering.fused_projections else 8 * heads  # three operands and the result, in and out
+        by_distance = 3 * unit * self.heads * self.config.context if writes_score_gradients(self.config) else 0
         return _Passes(
-            unit * (forward + transposed), unit * (backward + transposed), 4 * unit * heads, 8 * unit * heads
+            unit * (forward + transposed),
+            unit * (backward + transposed),
+            4 * unit * heads,
+            8 * unit * heads + by_distance,
         )
 
     def scores(self) -> float:

@@ -8,19 +8,10 @@ from gato_jax.environments import ActionError, SeedError, as_gymnasium
 from tests.rollouts.made_drift import Drift
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Box (observation|action) space:UserWarning")
-SLOW = pytest.mark.slow
-TASKS = [
-    "atari/gopher",
-    "babyai/GoToLocal-v0",
-    pytest.param("dm_control/reacher/easy", marks=SLOW),
-    pytest.param("fetch/pick_and_place", marks=SLOW),
-    "gymnasium/Blackjack-v1",
-    pytest.param("meta_world/push-v3", marks=SLOW),
-]
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_gymnasium_finds_no_fault(task):
+@pytest.mark.parametrize("task", ["babyai/GoToLocal-v0", "gymnasium/Blackjack-v1"])
+def test_gymnasium_finds_no_fault_in_frames_and_other_modes_either(task):
     environment = as_gymnasium(task, render_mode="rgb_array")
     check_env(environment)
     environment.close()

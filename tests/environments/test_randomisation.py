@@ -13,12 +13,7 @@ from gato_jax.environments.randomisation import Randomisation, RandomisationErro
 from tests.environments.conformance import digest, play
 
 TASKS = ["dm_control/walker/walk", "fetch/pick_and_place", "meta_world/push-v3", "modular_rl/walker_7_main"]
-FACTORS = ("masses", "sizes", "friction", "damping", "gear", "light_colours", "textures")
-OFFSETS = ("light_positions", "camera_positions", "camera_angles")
-
-
-def _randomisation(factors, offsets, **others):
-    return Randomisation(**dict.fromkeys(FACTORS, factors), **dict.fromkeys(OFFSETS, offsets), **others)
+FACTORS = ("masses", "sizes", "friction", "damping", "gear")
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +23,7 @@ def plain():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_neutral_values_leave_the_episode_as_it_is(task, plain):
-    neutral = _randomisation((1.0, 1.0), (0.0, 0.0), action_delay=(0, 0), observation_noise=(0.0, 0.0))
-    if task.startswith("modular_rl"):
-        neutral = Randomisation(masses=(1.0, 1.0), sizes=(1.0, 1.0), gear=(1.0, 1.0))
+    neutral = Randomisation(**dict.fromkeys(FACTORS, (1.0, 1.0)), action_delay=(0, 0), observation_noise=(0.0, 0.0))
     assert digest(play(randomise(load(task), neutral), 3, 6)) == plain[task]
 
 
@@ -124,6 +117,18 @@ def test_colours_and_cameras_change_the_image_alone():
         assert np.max(np.abs(seen.render().astype(float) - plain.render())) > 30
 
 
+def test_lights_move_and_return():
+    model = load("dm_control/cheetah/run").mujoco_model
+    edits, before = ModelEdits(model), model.light_pos.copy()
+    position, colour = (edits.quantities[name] for name in ("light_positions", "light_colours"))
+    edits.apply({"light_positions": np.full((len(position.labels), 3), 0.5)})
+    np.testing.assert_allclose(model.light_pos, before + 0.5)
+    edits.restore()
+    edits.apply({"light_colours": np.full((len(colour.labels), 3), 0.5)})
+    np.testing.assert_array_equal(model.light_pos, before)
+    assert np.all(model.light_diffuse < 0.6)
+
+
 def test_an_expert_plays_a_randomised_task():
     from gato_jax.experts import ExpertActor
     from gato_jax.rollouts import play as play_episodes
@@ -156,6 +161,23 @@ def test_bad_intervals_are_named(fields, message):
 def test_a_task_without_a_model_of_its_own_is_refused(task):
     with pytest.raises(RandomisationError, match=f"{task} cannot be randomised: it has no MuJoCo model"):
         randomise(load(task), Randomisation(masses=(0.8, 1.2)))
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "message"),
+    [
+        ("fetch/pick_and_place", "camera_positions", "its images are not those of the model's cameras"),
+        ("modular_rl/hopper_4", "light_positions", "only images by OpenGL show the lights"),
+    ],
+)
+def test_a_look_that_no_image_shows_is_refused(task, field, message):
+    with pytest.raises(RandomisationError, match=f"{field} has an interval, but {message}"):
+        randomise(load(task), Randomisation(**{field: (-0.1, 0.1)}))
+
+
+def test_a_task_is_randomised_once():
+    with pytest.raises(RandomisationError, match="dm_control_random_small/pendulum/swingup cannot be randomised"):
+        randomise(load("dm_control_random_small/pendulum/swingup"), Randomisation(masses=(0.8, 1.2)))
 
 
 def test_a_model_without_the_part_is_refused():

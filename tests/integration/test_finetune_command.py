@@ -239,7 +239,6 @@ def test_a_task_without_an_environment_is_tuned_without_rollouts(tuned, config, 
             ["--config.task=dm_control/cartpole/balance"],
             f"is of task {TASK}, the config's task is dm_control/cartpole/",
         ),
-        (["--config.task=dm_control/quadruped/escape"], "dm_control/quadruped/escape does not run here"),
         (
             ["--from={tmp}"],
             "--from is {tmp}, expected the folder of a run or a .safetensors file of `gato export`. It",
@@ -263,6 +262,11 @@ def test_what_cannot_be_is_one_line(words, said, run, tmp_path):
 
     assert fill(said) in run(tmp_path / "run", *map(fill, words)).complaint()
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_task_whose_package_is_missing_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("gato_jax.environments.suite.Suite.missing", lambda suite: ["dm-control"])
+    assert f"{TASK} does not run here: pip install dm-control" in run(tmp_path / "run").complaint()
 
 
 def test_another_tokenization_is_one_line(run, config, base, tmp_path):

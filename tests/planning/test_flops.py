@@ -56,6 +56,24 @@ def test_kernels_skip_blocks_of_later_keys():
     assert attention("blockwise") == 7 * product * 10 // 16
 
 
+@pytest.mark.parametrize(
+    "kernel, position, products, whole",
+    [
+        ("triton", "rope", 9, 0),
+        ("mosaic", "rope", 9, 0),
+        ("mosaic", "relative_xl", 15, 0),
+        ("triton", "relative_xl", 14, 1),
+    ],
+)
+def test_flash_kernels_compute_scores_in_three_kernels(kernel, position, products, whole):
+    """`triton` multiplies the gradients of all scores by distance, `mosaic` those of blocks that it computes."""
+    model = dataclasses.replace(MODEL, position=position)
+    run = config(model=model, context=1024, compute=ComputeConfig(attention=kernel, dtype="bfloat16"))
+    product = 2 * 8 * 1024 * 2 * 32 * 1024
+    counted = step_flops(run, Budgets(patches=16, targets=32), 8).attention
+    assert counted == pytest.approx(product * (products * 9 / 16 + whole), rel=1e-6)
+
+
 def test_what_is_counted_is_what_a_compiler_counts():
     """The forward pass of a feed-forward layer costs its two matrices; everything else is far less."""
     rows, width, hidden = 64, 512, 2048

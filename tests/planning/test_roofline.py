@@ -22,8 +22,8 @@ ROPE = config(
 FIRST = Lowering(look_up_gradients="bfloat16", fused_projections=False, mask_array=True)
 
 
-def on(chip, run, lowering=None):
-    topology = parse_topology(f"{chip}:1")
+def on(chip, run, lowering=None, devices="1"):
+    topology = parse_topology(f"{chip}:{devices}")
     mesh = make_mesh(run.mesh, topology.mesh_devices())
     return step_roofline(run, topology.chip, mesh, BUDGETS, step_flops(run, BUDGETS, 1), lowering=lowering)
 
@@ -77,3 +77,11 @@ def test_memory_of_one_h200(compute, measured):
     run = computed(ROPE, **compute)
     mesh = make_mesh(run.mesh, parse_topology("h200:1").mesh_devices())
     assert estimate_memory(run, mesh, BUDGETS).total / GIB == pytest.approx(measured, rel=0.15)
+
+
+def test_relative_attention_by_mosaic_takes_at_most_1_15_times_the_step_of_rope_on_a_tpu():
+    splash = dataclasses.replace(ROPE, compute=ComputeConfig(dtype="bfloat16", attention="splash"))
+    mosaic = dataclasses.replace(ROPE, compute=ComputeConfig(dtype="bfloat16", attention="mosaic"))
+    mosaic = dataclasses.replace(mosaic, model=dataclasses.replace(MODEL, position="relative_xl"))
+    rope, relative = (on("v5p", run, devices="2x2x1") for run in (splash, mosaic))
+    assert 1 < relative.computation / rope.computation < 1.15

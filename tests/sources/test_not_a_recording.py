@@ -85,7 +85,7 @@ def test_of_a_minari_dataset_whose_episode_is_damaged_the_episode_is_named(tmp_p
     box = spaces.Box(-np.inf, np.inf, (1,))
     folder = create(tmp_path, monkeypatch, [buffer(np.zeros((3, 1)), np.zeros((2, 1)))], box, box)
     with h5py.File(folder / "data" / "main_data.hdf5", "a") as root:
-        del root["episode_0"]["actions"]
+        del root["episode_0/actions"]
     with pytest.raises(
         SourceError, match="expected finite limits, and the fields cannot be listed, because .*episode 0"
     ):

@@ -100,7 +100,9 @@ class Atari(Environment):
         super().__init__(_task_spec(version, game, actions=len(self.actions)))
         self._shape = version.height, version.width
         self._loaded = self.console.cloneState(include_rng=True)
+        self._last_frames = np.stack([self.screen, self.screen])  # reused, as new arrays of this size cost time
         self._unobserved = np.zeros((version.height, version.width, 3), np.uint8)
+        self._unobserved.flags.writeable = False  # it is the image of all steps
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         # ALE takes a seed only when it loads a ROM, which takes a tenth of a second, so the seed determines the idle
@@ -119,15 +121,19 @@ class Atari(Environment):
         """Draw what varies between episodes, before the console is reset; here nothing does."""
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        chosen, reward, before = self.actions[int(action["action"])], 0, None
+        chosen, reward = self.actions[int(action["action"])], 0
+        before, last = self._last_frames
         for frame, sticks in enumerate(self._generator.random(FRAME_SKIP) < STICKY_ACTION_PROBABILITY):
             if not sticks:
                 self._pressed = chosen
             reward += self.console.act(self._pressed)
             if frame == FRAME_SKIP - 2 and self.observed:
-                before = self.screen
-        # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
-        image = self._unobserved if before is None else self._image(np.maximum(before, self.screen))
+                self.console.getScreenRGB(before)
+        image = self._unobserved
+        if self.observed:
+            self.console.getScreenRGB(last)
+            # The console draws some objects in every other frame only; the maximum of two frames shows all of them.
+            image = self._image(np.maximum(before, last, out=last))
         return Outcome(observation={"image": image}, reward=float(reward), terminated=self.console.game_over())
 
     def _image(self, screen: np.ndarray) -> np.ndarray:

@@ -90,6 +90,8 @@ class FetchPickAndPlace(Environment):
       simulator: gymnasium-robotics' own environment.
     """
 
+    fixed_views = True
+
     def __init__(self, task: str):
         with contextlib.redirect_stderr(io.StringIO()):  # the import prints a note about other tasks
             from gymnasium_robotics.envs.fetch.pick_and_place import MujocoFetchPickAndPlaceEnv

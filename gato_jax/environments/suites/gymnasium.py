@@ -137,21 +137,31 @@ def registered_names(task: str) -> list[str]:
 
 def packages_of(task: str) -> dict[str, str]:
     """Return {module: pip package} of an id: Gymnasium, the simulator, and the environment's own package if any."""
-    point = _import_registry(task)[task.rpartition(":")[2]].entry_point
-    origin = point if isinstance(point, str) else getattr(point, "__module__", "")
+    origin = _origin(task)
     packages = {"gymnasium": "gymnasium"}
     for start, simulator in _SIMULATORS.items():
         packages |= simulator if origin.startswith(start) else {}
-    module = origin.partition(":")[0].partition(".")[0]
+    module = origin.partition(".")[0]
     if module not in packages and (distributions := _distributions().get(module)):
         packages[module] = distributions[0]
     return packages
 
 
 def _licence(task: str) -> str:
-    """Return the licences that the packages of an id state, joined by AND; empty if one of them states none."""
-    licences = [_stated_licence(package) for package in packages_of(task).values()]
-    return " AND ".join(dict.fromkeys(licences)) if all(licences) else ""
+    """Return the licences that the packages of an id state, joined by AND.
+
+    It is empty if one of them states none, or the environment is in no package.
+    """
+    packages = packages_of(task)
+    licences = [_stated_licence(package) for package in packages.values()]
+    is_complete = _origin(task).partition(".")[0] in packages and all(licences)
+    return " AND ".join(dict.fromkeys(licences)) if is_complete else ""
+
+
+def _origin(task: str) -> str:
+    """Return the full name of the module that makes the environment of an id."""
+    point = _import_registry(task)[task.rpartition(":")[2]].entry_point
+    return point.partition(":")[0] if isinstance(point, str) else getattr(point, "__module__", "")
 
 
 def _stated_licence(package: str) -> str:

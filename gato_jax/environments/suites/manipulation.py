@@ -2,7 +2,7 @@
 
 The paper's Manipulation Playground has four tasks of the same arm (box, stack banana, insertion, slide), which were
 not published. These are the 13 tasks with `features` that dm_control.manipulation has, in its spelling; the 12 with
-`vision` need OpenGL and are left out. Observations have the package's keys, each as a vector. The action is the
+`vision` are the suite `manipulation_vision`. Observations have the package's keys, each as a vector. The action is the
 velocities of six joints and three fingers (radians per second). An episode has 250 steps of 40 ms with rewards in [0,
 1].
 """
@@ -37,11 +37,17 @@ _VIEW = look_at(eye=(0.55, -0.85, 0.75), target=(0.0, 0.05, 0.15), field_of_view
 
 
 def _load(task: str) -> Any:
+    """Return the package's own environment, without its camera, which would need OpenGL."""
     with import_without_gl(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without a display, it warns that no window can be opened
-        from dm_control import manipulation
+        warnings.simplefilter("ignore")  # without a display, mujoco warns that no window can be opened
+        from dm_control import composer, manipulation  # noqa: F401  it registers the tasks
+        from dm_control.composer.observation.observable import MJCFCamera
+        from dm_control.manipulation.shared import registry
 
-    return manipulation.load(task, seed=0)
+    loaded = registry.get_constructor(task)()
+    for observable in loaded.observables.values():
+        observable.enabled = observable.enabled and not isinstance(observable, MJCFCamera)
+    return composer.Environment(loaded, time_limit=MAX_STEPS * loaded.control_timestep, random_state=0)
 
 
 @functools.cache
@@ -90,13 +96,13 @@ class Manipulation(Environment):
         self._ray_caster = None  # the model is compiled anew
         for _ in range(_MAX_RESETS - 1):
             with contextlib.suppress(EpisodeInitializationError):  # the next attempt goes on with the random state
-                return self._flatten(self.composer_environment.reset().observation)
-        return self._flatten(self.composer_environment.reset().observation)
+                return self._observe(self.composer_environment.reset().observation)
+        return self._observe(self.composer_environment.reset().observation)
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
         step = self.composer_environment.step(action["action"].astype(np.float64))
         return Outcome(
-            observation=self._flatten(step.observation),
+            observation=self._observe(step.observation),
             reward=float(step.reward),
             terminated=bool(step.last() and step.discount == 0),
             truncated=bool(step.last()),
@@ -105,8 +111,9 @@ class Manipulation(Environment):
     def render(self) -> np.ndarray:
         physics = self.composer_environment.physics
         if self._ray_caster is None:
-            size = {"height": _FRAME_SIDE, "width": _FRAME_SIDE, "supersampling": 2}
-            self._ray_caster = RayCaster(physics.model.ptr, _VIEW, **size)
+            self._ray_caster = RayCaster(
+                physics.model.ptr, _VIEW, height=_FRAME_SIDE, width=_FRAME_SIDE, supersampling=2
+            )
         return self._ray_caster.render(physics.data.ptr)
 
     def close(self) -> None:
@@ -114,8 +121,7 @@ class Manipulation(Environment):
             self.composer_environment.close()
         self._open = False
 
-    @staticmethod
-    def _flatten(observation) -> dict[str, np.ndarray]:
+    def _observe(self, observation) -> dict[str, np.ndarray]:
         return {key: np.ravel(value) for key, value in observation.items()}
 
 

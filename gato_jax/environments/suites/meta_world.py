@@ -56,6 +56,8 @@ class MetaWorld(Environment):
       simulator: Meta-World's own environment.
     """
 
+    fixed_views = True
+
     def __init__(self, task: str):
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 

@@ -32,6 +32,8 @@ def spec(task: str) -> TaskSpec:
 class MetaWorldPixels(meta_world.MetaWorld):
     """An environment of one task, which is named without the suite, such as `reach-v3`."""
 
+    fixed_views = False
+
     def __init__(self, task: str):
         super().__init__(task)
         self.task_spec, self.renderer = spec(task), describe_renderer()

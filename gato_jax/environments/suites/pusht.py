@@ -86,7 +86,7 @@ class PushT(Environment):
         return {"state": observation}
 
     def render(self) -> np.ndarray:
-        return self.simulator.render()
+        return np.asarray(self.simulator.render())
 
     def close(self) -> None:
         self.simulator.close()

@@ -33,6 +33,8 @@ class RoboticsEnvironment(Environment):
       simulator: The package's own environment.
     """
 
+    fixed_views = True
+
     def __init__(self, task_spec: TaskSpec, origin: str, view: Pose, **options: Any):
         super().__init__(task_spec)
         module, name = origin.split(":")
@@ -63,10 +65,15 @@ class RoboticsEnvironment(Environment):
     def _parts(observation: Any) -> dict[str, np.ndarray]:
         return observation if isinstance(observation, dict) else {"observation": observation}
 
+    @property
+    def mujoco_model(self):
+        return self.simulator.model
+
     def render(self) -> np.ndarray:
         if self._ray_caster is None:
-            size = {"height": _FRAME_SIDE, "width": _FRAME_SIDE, "supersampling": 2}
-            self._ray_caster = RayCaster(self.simulator.model, self._view, **size)
+            self._ray_caster = RayCaster(
+                self.simulator.model, self._view, height=_FRAME_SIDE, width=_FRAME_SIDE, supersampling=2
+            )
         return self._ray_caster.render(self.simulator.data, self._markers())
 
     def _markers(self) -> list[Sphere]:

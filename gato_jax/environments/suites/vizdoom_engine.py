@@ -74,12 +74,10 @@ class Engine:
 def _start_watched(game: Any, folder: str) -> subprocess.Popen | None:
     """Start the engine of a game, and the shell that kills it if this process ends without closing it."""
     with _starting:
-        had_folder = _OWN_FOLDER.exists()
         before = {child.pid for child in psutil.Process().children()}
         game.init()
-        if not had_folder:
-            with contextlib.suppress(OSError):  # somebody else has put files there
-                _OWN_FOLDER.rmdir()
+        with contextlib.suppress(OSError):  # another engine has removed it, or somebody has put files there
+            _OWN_FOLDER.rmdir()
         for child in psutil.Process().children():
             words = child.cmdline() if child.pid not in before else []
             if "+viz_instance_id" in words:

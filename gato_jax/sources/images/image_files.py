@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import functools
 import io
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -152,6 +154,7 @@ def open_images(
     folder: Path,
     items: Iterable[AnnotatedImage | Rejection | Omission],
     annotations: Sequence[Path],
+    read_keys: Collection[str],
 ) -> RecordedEpisodes:
     """Open the images of a folder, with the texts of their annotations, as one-step episodes.
 
@@ -163,6 +166,7 @@ def open_images(
       items: One item for each annotation: the annotated image, or why it is rejected or left out. An annotated image
         of the other split, where the hash of its name decides, is an omission that names this split.
       annotations: The files from which the items were read. The fingerprint covers them and the images.
+      read_keys: Keys of the JSON objects in these files that are read; others are listed as left out.
 
     Returns:
       One episode for each item whose image file exists, in order. The other items are in `rejected`. Image files are
@@ -204,7 +208,7 @@ def open_images(
         read=functools.partial(_read, fields, folder),
         rejected=tuple(rejected),
         fields=fields,
-        find_left_out=functools.partial(_find_left_out, path, folder, annotations, images, left_out),
+        find_left_out=functools.partial(_find_left_out, path, folder, annotations, read_keys, images, left_out),
     )
 
 
@@ -212,18 +216,41 @@ def _find_left_out(
     path: Path,
     folder: Path,
     annotations: Sequence[Path],
+    read_keys: Collection[str],
     images: Sequence[AnnotatedImage],
     in_other_split: Sequence[Omission],
 ) -> list[Omission]:
-    """List the files that no annotation of the split names, and the images that belong to the other split."""
+    """List the files that no annotation of the split names, keys that are not read, and images of the other split."""
     named = (
         {folder / name for _, name, _ in images} | set(annotations) | {folder / one.location for one in in_other_split}
     )
     found = find_files(path, named.__contains__)
     omissions = [*found.left_out, *unread_files(path, found.others, "no annotation of the split names it", found.files)]
+    for file in annotations:
+        unread = (key for row in _rows(file) for key in row if key.rpartition("/")[2] not in read_keys)
+        counts = collections.Counter(unread)
+        omissions += [Omission(f"{file}: {key}", f"it is not read; {n} entries have it") for key, n in counts.items()]
     if in_other_split:
         omissions += held_out_omission(path, "images", in_other_split[0].splits[0], len(in_other_split), len(images))
     return omissions
+
+
+def _rows(file: Path) -> Iterator[list[str]]:
+    """Yield the keys of each JSON object in a file of annotations: its lines, or the entries of its lists.
+
+    Those of the entries of a list begin with its name, as in `images/width`.
+    """
+    if file.suffix == ".jsonl":
+        for line in file.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError):  # it is rejected
+                yield [*row] if isinstance(row := json.loads(line), Mapping) else []
+        return
+    for name, values in read_json(file, lambda content: content.items()):
+        if not isinstance(values, list):
+            yield [name]
+            continue
+        for row in values:
+            yield [f"{name}/{key}" for key in row] if isinstance(row, Mapping) else []
 
 
 def _read(fields: Fields, folder: Path, item: AnnotatedImage) -> Episode:

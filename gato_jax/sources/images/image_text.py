@@ -92,6 +92,7 @@ def _open_coco(path: Path, split: str, fields: Fields) -> RecordedEpisodes:
         folder=find_folder(path, subset),
         items=read_json(file, lambda content: list(_coco_items(content, str(file)))),
         annotations=[file],
+        read_keys=("id", "image_id", "caption", "file_name"),
     )
 
 
@@ -144,7 +145,10 @@ def _open_imagefolder(path: Path, split: str, fields: Fields) -> RecordedEpisode
     has_split_folder = (path / split / "metadata.jsonl").is_file()
     folder = path / split if has_split_folder else path
     items = _imagefolder_items(folder / "metadata.jsonl", None if has_split_folder else split)
-    return open_images(path, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"])
+    return open_images(
+        path, split, fields, folder=folder, items=items, annotations=[folder / "metadata.jsonl"],
+        read_keys=("file_name", "text"),
+    )  # fmt: skip
 
 
 def _imagefolder_items(file: Path, split: str | None) -> Iterator[AnnotatedImage | Rejection | Omission]:

@@ -52,16 +52,17 @@ def open_vqa(
     question_file, subset = _find_file(path, _QUESTIONS, split)
     answer_file, _ = _find_file(path, _ANNOTATIONS, split)
     questions = read_json(question_file, lambda content: _questions_by_id(content["questions"]))
-    items = read_json(
-        answer_file, lambda content: list(_items(questions, content["annotations"], subset, str(answer_file)))
-    )
+    answers = read_json(answer_file, lambda content: list(content["annotations"]))
+    has_choice = any(isinstance(one, Mapping) and "multiple_choice_answer" in one for one in answers)
+    answer = "multiple_choice_answer" if has_choice else "answers"
     return open_images(
         path,
         split,
         require_names(fields, ("image", "question", "answer"), path),
         folder=find_folder(path, subset),
-        items=items,
+        items=_items(questions, answers, subset, str(answer_file)),
         annotations=[question_file, answer_file],
+        read_keys=("question_id", "image_id", "question", answer),
     )
 
 

@@ -9,6 +9,7 @@ from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import find_files, unread_files
 from gato_jax.sources.lerobot.entries import LeRobotEpisode
 from gato_jax.sources.lerobot.metadata import LeRobotMetadata
+from gato_jax.sources.parquet.table import read_schema
 from gato_jax.sources.reader import Omission, Rejection
 
 
@@ -24,7 +25,7 @@ def describe_feature_list(metadata: LeRobotMetadata) -> list[FoundField]:
 def find_left_out(
     metadata: LeRobotMetadata, split: str, fields: Fields, read: Collection[str], episodes: Sequence[LeRobotEpisode]
 ) -> list[Omission]:
-    """List the episodes, files and features of a dataset that are not read.
+    """List the episodes, files and features of a dataset, and columns of its first file, that are not read.
 
     Args:
       metadata: metadata of the dataset.
@@ -43,6 +44,11 @@ def find_left_out(
     known = {root / "README.md", root / "meta/info.json"}
     for episode in metadata.episodes:
         known |= {episode.data, *(video.file for name, video in episode.videos.items())}
+    if episodes:
+        file = episodes[0].data
+        undeclared = set(read_schema(file, str(file)).names) - metadata.features.keys()
+        reason = "info.json does not declare this column"
+        omissions += [Omission(f"{file}: {name}", reason) for name in sorted(undeclared)]
     found = find_files(root, lambda file: file in known or file.is_relative_to(root / "meta"))
     omissions += found.left_out
     omissions += unread_files(root, found.others, "no episode of the metadata names it", found.files)

@@ -44,8 +44,9 @@ class RecordLengths:
         """Read the lengths from a file beside the dataset; if it is missing or outdated, count them and write it.
 
         For a local dataset the file is `episode_lengths-SPLIT.npz` in its folder, for a dataset in a bucket a file in
-        the user's cache; see `_lengths_file`. It is outdated if the feature, or the name or any byte of a record file,
-        has changed. A warning is issued if the file cannot be written.
+        the user's cache; see `_lengths_file`. It is outdated if the feature, the name or any byte of a record file, or
+        the number of records that the description promises has changed. A warning is issued if the file cannot be
+        written.
 
         Args:
           dataset: The split of the dataset.
@@ -54,7 +55,7 @@ class RecordLengths:
           size: Number of values for each step; the length is the number of values divided by it.
         """
         file = _lengths_file(dataset.directory, split)
-        key = json.dumps([feature, size, dataset.digests])
+        key = json.dumps([feature, size, dataset.digests, [*dataset.files.values()]])
         try:
             with file.open("rb") as content, np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
                 if str(stored["about"]) == key:
@@ -113,9 +114,14 @@ def _open_files(dataset: TfdsDataset, rejected: list[Rejection]) -> Iterator[tup
             rejected.append(Rejection(path, f"it cannot be opened ({error}). Copy the file again.", count))
             continue
         if records.problem or len(records) != count:
-            problem = records.problem or f"{path}: its number of records differs from the description"
+            problem = (records.problem or "its number of records differs from the description").removeprefix(
+                f"{path}: "
+            )
             lost = max(count - len(records), 0)
-            rejected.append(Rejection(path, f"{problem}; {len(records)} of {count} records can be read", lost))
+            found = f"{len(records)} of {count} records can be read"
+            if len(records) > count:
+                found = f"it has {len(records)}, expected {count}"
+            rejected.append(Rejection(path, f"{problem}; {found}", lost))
         yield number, path, records
 
 

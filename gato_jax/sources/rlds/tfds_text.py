@@ -179,7 +179,7 @@ def _read(
         of the item is ignored without a repeated field.
 
     Raises:
-      EpisodeRejected: The record is damaged, or does not fit the fields.
+      EpisodeRejected: The record is damaged, or does not fit the fields, or the text of the action is blank.
       SourceError: The description of the dataset cannot be read.
     """
     file, record, item = address
@@ -206,4 +206,8 @@ def _read(
                 raise EpisodeRejected(location, f"field {path!r} is not valid UTF-8 ({error})") from None
         return [values]
 
-    return assemble(fields, column, location)
+    episode = assemble(fields, column, location)
+    for key, modality in fields.spec.action.items():
+        if isinstance(modality, Text) and not episode.action[key][0].strip():
+            raise EpisodeRejected(location, f"action {key!r} is {episode.action[key][0]!r:.40}, expected text")
+    return episode

@@ -195,7 +195,9 @@ DOCS = pathlib.Path(__file__).parents[3] / "docs" / "environments.md"
 
 
 def test_the_environment_of_the_docs_is_collected(tmp_path, monkeypatch):
-    example, adapter = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    [example] = [block for block in blocks if block.startswith("# catch.py")]
+    [adapter] = [block for block in blocks if "as_gymnasium" in block]
     [command] = re.findall(r"```bash\nPYTHONPATH=. gato (.*gymnasium/.*?)\n```", DOCS.read_text())
     (tmp_path / "catch.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
@@ -207,6 +209,7 @@ def test_the_environment_of_the_docs_is_collected(tmp_path, monkeypatch):
     episode = dataset[0]
     assert len(episode.reward) == 10 and episode.success in (True, False)
     assert episode.provenance.source == package_versions("gymnasium/catch:Catch-v0")[0]
+    assert episode.provenance.licence == ""  # nobody has stated it
     refused = gato("collect", "--tasks=gymnasium/catch:Catch-v1", "--output=data")
     assert refused.status == 2 and "nearest: gymnasium/catch:Catch-v0, " in refused.err
     refused = gato("collect", "--tasks=gymnasium/catch:Catch-v0", "--output=data")

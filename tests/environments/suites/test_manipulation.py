@@ -1,13 +1,14 @@
 import numpy as np
 
 from gato_jax.environments import load
-from gato_jax.environments.suites import manipulation
+from gato_jax.environments.suites import manipulation, manipulation_vision
 
 
-def test_the_tasks_are_those_with_features():
+def test_the_tasks_are_those_of_the_package():
     from dm_control.manipulation import ALL
 
     assert set(manipulation.TASKS) == {name for name in ALL if name.endswith("_features")}
+    assert set(manipulation_vision.TASKS) == {name for name in ALL if name.endswith("_vision")}
 
 
 def test_the_order_of_a_tower_follows_from_the_seed_alone():
@@ -28,3 +29,12 @@ def test_an_episode_is_cut_off_after_ten_seconds():
     while not timestep.last():
         timestep, steps = environment.step(still), steps + 1
     assert steps == 250 and timestep.discount == 1.0 and 0.0 <= timestep.reward <= 1.0
+
+
+def test_vision_shows_the_bricks_and_tells_the_state_of_the_arm_alone():
+    environment = load("manipulation_vision/lift_brick_vision")
+    environment.seed(0)
+    observation = environment.reset().observation
+    assert observation["front_close"].shape == (84, 84, 3) and observation["front_close"].std() > 5
+    assert all(key == "front_close" or key.startswith("jaco_arm/") for key in observation)
+    environment.close()
