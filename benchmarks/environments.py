@@ -161,8 +161,8 @@ def _measure(kind: str, name: str, given) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{kind} {name} could not be measured: {done.stderr[-2000:]}")
-    print(name, done.stdout.splitlines()[-1], flush=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    print(name, done.stdout.strip().split("\n")[-1], flush=True)
+    return json.loads(done.stdout.strip().split("\n")[-1])
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def losses(config: training.TrainConfig, changes: Mapping[str, Any], steps: int)
         result = training.train(config, training.open_run_mixture(config, workdir), workdir, stop_after=steps)
         if result["interrupted"]:
             sys.exit(f"ended by {result['interrupted']} before step {steps}; the variant is trained anew the next time")
-        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().strip().split("\n")]
     jax.clear_caches()
     return {key: [float(f"{line[key]:.6g}") for line in lines] for key in ("loss", "gradient_norm")}
 

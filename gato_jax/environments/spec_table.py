@@ -36,7 +36,7 @@ def write_specs(specs: Iterable[TaskSpec], path: pathlib.Path = PATH):
 @functools.cache
 def _lines() -> Mapping[str, str]:
     """Return {name of the task: its line}; a spec is parsed when it is asked for, which keeps `gato tasks` fast."""
-    lines = PATH.read_text().splitlines()
+    lines = PATH.read_text().removesuffix("\n").split("\n")
     return {"/".join(json.loads(line)[key] for key in ("suite", "task")): line for line in lines}
 
 

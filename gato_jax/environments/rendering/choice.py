@@ -147,5 +147,5 @@ def _run_probe(platform: str) -> tuple[bool, str]:
         return True, done.stdout.strip()
     if done.returncode < 0:
         return False, f"OpenGL by {platform} crashes ({signal.Signals(-done.returncode).name})"
-    reason = (done.stderr.strip() or "no message").splitlines()[-1]
+    reason = (done.stderr.strip() or "no message").split("\n")[-1]
     return False, f"OpenGL by {platform} fails ({reason})"
