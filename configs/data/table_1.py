@@ -6,7 +6,7 @@ unavailable, with the reason. The weight of a row is divided equally over its ta
 `missing = "skip"`, as configs/paper.py does, trains on what is on disk; the weight of the rest goes to the others in
 proportion, and the run says so.
 
-The paper publishes the numbers of its tasks. gato_jax/environments/paper_tasks.py lists ours and says why; the command
+The paper publishes the numbers of its tasks. gato_jax/environments/paper/tasks.py lists ours and says why; the command
 `gato tasks --paper` prints them.
 
 Hardware, time and scores: those of the config that uses it (configs/gato_1_18b.py and its like).
@@ -28,11 +28,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from gato_jax.environments import paper_tasks, spelled_task
+from gato_jax.environments import paper, spelled_task
 from gato_jax.episodes import dataset_name
 
 DATA = "data"
-HELD_OUT = paper_tasks.HELD_OUT  # The configs of the published sizes keep every dataset of these tasks out.
+HELD_OUT = paper.HELD_OUT  # The configs of the published sizes keep every dataset of these tasks out.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def pairs(*, weight: float, recorded: tuple[str, ...] = (), public: tuple[str, .
 
 def _recorded(domain: str) -> tuple[str, ...]:
     """Return the tasks of a domain whose experts we can record, without those that are held out in any spelling."""
-    return tuple(task for task in paper_tasks.DOMAINS[domain].tasks if not spelled_task(task, HELD_OUT))
+    return tuple(task for task in paper.DOMAINS[domain].tasks if not spelled_task(task, HELD_OUT))
 
 
 # RL Unplugged has recordings of five levels.

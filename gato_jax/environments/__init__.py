@@ -1,7 +1,7 @@
 """One dm_env.Environment for every task of every suite, behind one registry. May import episodes."""
 
 from gato_jax.environments.base import MAX_SEED, ActionError, Environment, MissingPackageError, SeedError
-from gato_jax.environments.gymnasium_adapter import as_gymnasium
+from gato_jax.environments.gymnasium_api.adapter import as_gymnasium
 from gato_jax.environments.randomisation import Randomisation, RandomisationError, randomise
 from gato_jax.environments.registry import (
     SpecMismatchError,

@@ -11,7 +11,8 @@ from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import write_json
 
 with epy.lazy_imports():
-    from gato_jax.environments import paper, registry
+    from gato_jax.environments import registry
+    from gato_jax.environments.paper import accounting
     from gato_jax.evaluation import task_list
 
 
@@ -30,9 +31,11 @@ def tasks(flag: flags.FlagValues, argv: Sequence[str]):
     if flag.suite not in (None, *suites):
         raise UsageError(f"--suite: no suite {flag.suite!r}, expected one of {', '.join(suites)}.")
     if flag.paper:
-        of_paper = [task for task in paper.account() if flag.suite in (None, (task.runs or task.name).split("/")[0])]
-        write_json(flag.json, paper.to_json(of_paper))
-        print("\n".join(paper.format_account(of_paper)))
+        of_paper = [
+            task for task in accounting.account() if flag.suite in (None, (task.runs or task.name).split("/")[0])
+        ]
+        write_json(flag.json, accounting.to_json(of_paper))
+        print("\n".join(accounting.format_account(of_paper)))
         return
     rows = task_list.describe_tasks(name for name in registry.task_names() if flag.suite in (None, name.split("/")[0]))
     write_json(flag.json, {"tasks": rows})

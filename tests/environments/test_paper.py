@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from gato_jax.environments import MissingPackageError, load, paper, registry, task_names
-from gato_jax.environments.paper_tasks import DOMAINS, HELD_OUT
+from gato_jax.environments import MissingPackageError, load, registry, task_names
+from gato_jax.environments.paper import accounting
+from gato_jax.environments.paper.tasks import DOMAINS, HELD_OUT
 from gato_jax.environments.suite import Suite
 from tests.integration.conftest import gato
 
@@ -30,7 +31,7 @@ NAMED_GAMES = (
 
 @pytest.fixture(scope="module")
 def tasks():
-    return paper.account()
+    return accounting.account()
 
 
 def test_the_domains_add_up_to_table_1(tasks):
@@ -41,7 +42,7 @@ def test_the_domains_add_up_to_table_1(tasks):
 
 
 def test_every_task_has_a_status_with_what_runs_or_the_reason(tasks):
-    for task in (*tasks, *paper.held_out()):
+    for task in (*tasks, *accounting.held_out()):
         assert (task.runs is None, bool(task.reason)) == (task.status == "unavailable",) * 2, task
         if task.status == "runnable":
             assert task.runs == task.name or task.runs == DOMAINS[task.domain].readers[task.name]
@@ -71,7 +72,7 @@ def test_one_substitute_stands_for_one_task(tasks):
 
 def test_the_held_out_tasks_are_not_among_the_604(tasks):
     assert not set(HELD_OUT) & {task.name for task in tasks}
-    assert [task.status for task in paper.held_out()] == ["runnable"] * 3 + ["unavailable"]
+    assert [task.status for task in accounting.held_out()] == ["runnable"] * 3 + ["unavailable"]
 
 
 def test_the_choice_of_games_keeps_those_that_the_paper_names():
@@ -94,16 +95,16 @@ def test_the_lists_of_dm_control_are_the_suites_own_for_benchmarks():
 
 def test_a_missing_package_makes_its_tasks_unavailable(monkeypatch):
     monkeypatch.setattr(Suite, "missing", lambda suite: ["metaworld"] if suite.name == "meta_world" else [])
-    of_meta_world = [task for task in paper.account() if task.domain == "meta_world"]
+    of_meta_world = [task for task in accounting.account() if task.domain == "meta_world"]
     assert {(task.status, task.reason) for task in of_meta_world} == {("unavailable", "pip install metaworld")}
     with pytest.raises(MissingPackageError):
         load(of_meta_world[0].name)
 
 
 def test_the_verb_prints_domains_and_writes_all_tasks(tasks, tmp_path):
-    said = gato("tasks", "--paper", f"--json={tmp_path / 'paper.json'}")
+    said = gato("tasks", "--paper", f"--json={tmp_path / 'accounting.json'}")
     assert said.status == 0 and not said.err
-    written = json.loads((tmp_path / "paper.json").read_text())
+    written = json.loads((tmp_path / "accounting.json").read_text())
     assert [task["name"] for task in written["tasks"]] == [task.name for task in tasks]
     states = {"runnable", "substitute", "unavailable"}
     for domain in written["domains"]:
@@ -114,6 +115,6 @@ def test_the_verb_prints_domains_and_writes_all_tasks(tasks, tmp_path):
 
 
 def test_the_verb_restricts_the_tasks_to_a_suite(tmp_path):
-    gato("tasks", "--paper", "--suite=babyai", f"--json={tmp_path / 'paper.json'}")
-    written = json.loads((tmp_path / "paper.json").read_text())
+    gato("tasks", "--paper", "--suite=babyai", f"--json={tmp_path / 'accounting.json'}")
+    written = json.loads((tmp_path / "accounting.json").read_text())
     assert [domain["domain"] for domain in written["domains"]] == ["babyai"] and len(written["tasks"]) == 46

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gato_jax.environments import load
-from gato_jax.environments.mujoco_edits import ModelEdits
 from gato_jax.environments.randomisation import Randomisation, RandomisationError, randomise
+from gato_jax.environments.randomisation.mujoco_edits import ModelEdits
 from tests.environments.conformance import digest, play
 
 TASKS = ["dm_control/walker/walk", "fetch/pick_and_place", "meta_world/push-v3", "modular_rl/walker_7_main"]

@@ -1,6 +1,6 @@
 """Gymnasium: any registered environment as a task, `gymnasium/ID`, or `gymnasium/MODULE:ID` if a module registers it.
 
-The TaskSpec follows from the spaces of the environment, see `gymnasium_spaces`; a space without parts has the key
+The TaskSpec follows from the spaces of the environment, see `gymnasium_api.spaces`; a space without parts has the key
 `observation` or `action`. Episodes are cut off after the registered `max_episode_steps`, if any. The score is the
 return; `info["is_success"]` or `info["success"]` is the success.
 
@@ -61,7 +61,7 @@ class Gymnasium(Environment):
     """
 
     def __init__(self, task: str):
-        from gato_jax.environments.gymnasium_spaces import SpaceCodec
+        from gato_jax.environments.gymnasium_api.spaces import SpaceCodec
 
         self.simulator = _make(task)
         try:

@@ -1,6 +1,6 @@
 """MiniWorld: 21 levels of three-dimensional rooms and mazes, seen by the agent's own eyes, drawn by OpenGL.
 
-They stand in for levels of DM Lab, see `dm_lab_substitutes`. The observation is the 60x80 image of MiniWorld. The
+They stand in for levels of DM Lab, see `paper.dm_lab_substitutes`. The observation is the 60x80 image of MiniWorld. The
 actions are turn left, turn right and forward, and in some levels back, pick up, drop, toggle and done. In most levels
 the return is 1 - 0.2 * steps / limit for reaching a red box, and 0 otherwise. `Sign-v0` draws from the seed the colour
 on the sign and whether a box or a key is to be touched, which it also observes as `goal`. `RoomObjects` and
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gato_jax.environments.base import Environment, MissingPackageError, Outcome
-from gato_jax.environments.process_owner import ProcessOwner
+from gato_jax.environments.rendering.process_owner import ProcessOwner
 from gato_jax.environments.suite import Suite
 from gato_jax.episodes import Discrete, Image, TaskSpec
 

@@ -1,10 +1,11 @@
 """Modular RL: 38 planar bodies, cheetahs, walkers, hoppers and humanoids, that learn to move forwards.
 
-Bodies, rewards and ends are those of https://github.com/huangwl18/modular-rl, see `modular_bodies`. The observation
-`limbs` has a row of 19 numbers for the torso and for each limb: position relative to the torso along x, height and
-sideways position (x, y, z, metres), velocity (3, metres per second, clipped to 10), angular velocity (3, radians per
-second), rotation as an exponential map (3, radians), kind of the limb (4, one-hot), and of its hinge the angle in its
-range and the range's two ends, each from 0 to 1. The action is the torque of each hinge, relative to its gear.
+Bodies, rewards and ends are those of https://github.com/huangwl18/modular-rl, see `worlds.modular_bodies`. The
+observation `limbs` has a row of 19 numbers for the torso and for each limb: position relative to the torso along x,
+height and sideways position (x, y, z, metres), velocity (3, metres per second, clipped to 10), angular velocity (3,
+radians per second), rotation as an exponential map (3, radians), kind of the limb (4, one-hot), and of its hinge the
+angle in its range and the range's two ends, each from 0 to 1. The action is the torque of each hinge, relative to its
+gear.
 
 The reward is the speed along x, minus a cost of the action; all but the cheetahs get 1 for each step, and end when they
 fall or lean. The seed determines the first pose and velocity. An episode has at most 1,000 steps.
@@ -17,9 +18,9 @@ import dataclasses
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome
-from gato_jax.environments.modular_bodies import Body, bodies, build
 from gato_jax.environments.rendering.raycast import RayCaster
 from gato_jax.environments.suite import Suite
+from gato_jax.environments.worlds.modular_bodies import Body, bodies, build
 from gato_jax.episodes import Continuous, Embodiment, TaskSpec
 
 MAX_STEPS = 1000

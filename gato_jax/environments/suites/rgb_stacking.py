@@ -2,7 +2,7 @@
 
 The task is that of Lee et al. 2021 (arXiv 2110.06192) as in section 4.3 of the Gato paper: 400 steps at 20 Hz, of which
 only the last is rewarded, with 1 if the red object then lies on the blue one and nothing else touches it
-(environments.stacking.criteria). The green object is in the way. Objects, scene and criteria are those of DeepMind's
+(worlds.stacking.criteria). The green object is in the way. Objects, scene and criteria are those of DeepMind's
 release, github.com/google-deepmind/rgb_stacking, which has no domain randomisation; `randomise` adds it.
 
 Observations are two images of 128x128 from the front of the basket and, in the units of the release, 22 numbers: the
@@ -30,12 +30,12 @@ import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome
 from gato_jax.environments.rendering import Renderer, describe_renderer
-from gato_jax.environments.stacking import objects, scene
-from gato_jax.environments.stacking.arm import CONTROL_INTERVAL, MAX_ROTATION, MAX_SPEED, Arm
-from gato_jax.environments.stacking.criteria import Criteria
-from gato_jax.environments.stacking.images import StillBackgroundRayCaster, make_observer
-from gato_jax.environments.stacking.start import start_episode
 from gato_jax.environments.suite import Suite
+from gato_jax.environments.worlds.stacking import objects, scene
+from gato_jax.environments.worlds.stacking.arm import CONTROL_INTERVAL, MAX_ROTATION, MAX_SPEED, Arm
+from gato_jax.environments.worlds.stacking.criteria import Criteria
+from gato_jax.environments.worlds.stacking.images import StillBackgroundRayCaster, make_observer
+from gato_jax.environments.worlds.stacking.start import start_episode
 from gato_jax.episodes import Camera, Continuous, Discrete, Embodiment, Gripper, Image, TaskSpec
 
 SIDE = 128

@@ -1,9 +1,9 @@
 """ViZDoom: 11 levels of Doom, seen by the player's own eyes.
 
-They stand in for levels of DM Lab, see `dm_lab_substitutes`. The observation is the 160x120 screen, averaged to 60x80,
-and after the end of an episode the last screen before it. An action is one of a few combinations of buttons, held for
-four of Doom's 35 tics a second. Rewards are those of the scenario. Episodes are cut off after the scenario's limit, or
-after 2,100 tics where it has none; `take_cover` and `defend_the_line` have none.
+They stand in for levels of DM Lab, see `paper.dm_lab_substitutes`. The observation is the 160x120 screen, averaged to
+60x80, and after the end of an episode the last screen before it. An action is one of a few combinations of buttons,
+held for four of Doom's 35 tics a second. Rewards are those of the scenario. Episodes are cut off after the scenario's
+limit, or after 2,100 tics where it has none; `take_cover` and `defend_the_line` have none.
 
 Each environment starts an engine, a process of its own, at its first episode. It ends with `close`, with the
 environment, and with this process, however this process ends.
@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 
 from gato_jax.environments.base import Environment, Outcome
-from gato_jax.environments.process_owner import ProcessOwner
+from gato_jax.environments.rendering.process_owner import ProcessOwner
 from gato_jax.environments.suite import Suite
 from gato_jax.environments.suites.vizdoom_engine import Engine
 from gato_jax.episodes import Discrete, Image, TaskSpec

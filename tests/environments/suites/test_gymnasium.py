@@ -16,7 +16,7 @@ from gato_jax.environments import (
     task_names,
     task_spec,
 )
-from gato_jax.environments.gymnasium_spaces import SpaceCodec, SpaceError
+from gato_jax.environments.gymnasium_api.spaces import SpaceCodec, SpaceError
 from gato_jax.episodes import Continuous, Discrete, Image, Text, dataset_name, open_dataset
 from gato_jax.rollouts import random_action
 from tests.integration.conftest import gato

@@ -5,8 +5,8 @@ import pytest
 
 from gato_jax.environments import MissingPackageError, load, status, task_spec
 from gato_jax.environments.dm_lab_substitutes import SUBSTITUTES
-from gato_jax.environments.process_owner import ForkedEnvironmentError
 from gato_jax.environments.registry import task_names
+from gato_jax.environments.rendering.process_owner import ForkedEnvironmentError
 from gato_jax.environments.suites import miniworld
 
 needs_gl = pytest.mark.skipif(bool(miniworld.missing_library()), reason=miniworld.missing_library())

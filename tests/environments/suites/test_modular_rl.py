@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gato_jax.environments import load, task_names, task_spec
-from gato_jax.environments.modular_bodies import bodies, build
+from gato_jax.environments.worlds.modular_bodies import bodies, build
 
 NAMES = [name.partition("/")[2] for name in task_names() if name.startswith("modular_rl/")]
 

@@ -9,10 +9,10 @@ import pytest
 
 from gato_jax.environments import ActionError, load
 from gato_jax.environments.rendering.raycast import RayCaster
-from gato_jax.environments.stacking import objects, scene
-from gato_jax.environments.stacking.arm import WORKSPACE
-from gato_jax.environments.stacking.images import StillBackgroundRayCaster
 from gato_jax.environments.suites.rgb_stacking import MAX_STEPS
+from gato_jax.environments.worlds.stacking import objects, scene
+from gato_jax.environments.worlds.stacking.arm import WORKSPACE
+from gato_jax.environments.worlds.stacking.images import StillBackgroundRayCaster
 
 SIDE_BY_SIDE = ("mesh_graph", "mesh_graphadr", "mesh_polyvert")  # hulls are made only for meshes in use, or reordered
 SIMPLE = ("body_simple", "dof_simplenum")  # choice of a faster formula with the same result

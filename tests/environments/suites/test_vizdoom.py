@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gato_jax.environments import load
-from gato_jax.environments.process_owner import ForkedEnvironmentError
+from gato_jax.environments.rendering.process_owner import ForkedEnvironmentError
 from gato_jax.environments.suites import vizdoom
 
 ROOT = pathlib.Path(__file__).parents[3]

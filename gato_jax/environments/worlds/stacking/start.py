@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gato_jax.environments.stacking import objects
-from gato_jax.environments.stacking.arm import Arm
+from gato_jax.environments.worlds.stacking import objects
+from gato_jax.environments.worlds.stacking.arm import Arm
 
 PINCH_RANGE = np.array([[0.5, -0.14, 0.22], [0.7, 0.14, 0.43]])  # lowest and highest position, metres
 MAX_YAW = np.pi / 4

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gato_jax.environments.stacking import scene
+from gato_jax.environments.worlds.stacking import scene
 
 CONTROL_INTERVAL = 0.05  # seconds
 MAX_SPEED = 0.07  # metres per second along each axis

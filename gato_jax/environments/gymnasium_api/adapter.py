@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gato_jax.environments.base import Environment, MissingPackageError
 
 if TYPE_CHECKING:
-    from gato_jax.environments.gymnasium_env import TaskEnv
+    from gato_jax.environments.gymnasium_api.env import TaskEnv
 
 
 def as_gymnasium(task: str | Environment, *, render_mode: str | None = None) -> TaskEnv:
@@ -31,7 +31,7 @@ def as_gymnasium(task: str | Environment, *, render_mode: str | None = None) -> 
       ValueError: `render_mode` is another one.
     """
     try:
-        from gato_jax.environments.gymnasium_env import TaskEnv
+        from gato_jax.environments.gymnasium_api.env import TaskEnv
     except ModuleNotFoundError as error:
         if error.name != "gymnasium":
             raise

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gato_jax.environments.stacking import objects, scene
-from gato_jax.environments.stacking.arm import WORKSPACE, Arm
+from gato_jax.environments.worlds.stacking import objects, scene
+from gato_jax.environments.worlds.stacking.arm import WORKSPACE, Arm
 
 CONTACT_DISTANCE = 1e-8  # metres; contacts with a larger distance do not count
 # Success: red is less than 5 cm beside and more than 2 cm above blue, touches it, and touches neither robot nor ground.

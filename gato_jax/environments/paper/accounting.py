@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gato_jax.environments import registry
-from gato_jax.environments.paper_tasks import DOMAINS, HELD_OUT, Domain
+from gato_jax.environments.paper.tasks import DOMAINS, HELD_OUT, Domain
 
 STATES: tuple[registry.Status, ...] = ("runnable", "substitute", "unavailable")
 _HELD_OUT_KEY = "held_out"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.environments import geom_inertia
+from gato_jax.environments.randomisation import geom_inertia
 
 _EDITED = (
     "actuator_gear body_inertia body_ipos body_iquat body_mass body_sameframe cam_pos cam_quat dof_damping geom_aabb "

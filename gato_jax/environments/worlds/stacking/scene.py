@@ -16,7 +16,7 @@ import warnings
 from typing import Any
 
 from gato_jax.environments.rendering import import_without_gl
-from gato_jax.environments.stacking import objects
+from gato_jax.environments.worlds.stacking import objects
 
 TIME_STEP = 0.0005  # seconds
 BASKET_CENTRE = (0.6, 0.0, 0.0498)

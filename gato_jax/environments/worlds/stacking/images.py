@@ -6,7 +6,7 @@ import numpy as np
 
 from gato_jax.environments.rendering import Renderer, chosen_renderer, make_renderer
 from gato_jax.environments.rendering.raycast import Pose, RayCaster, cast_rays
-from gato_jax.environments.stacking import scene
+from gato_jax.environments.worlds.stacking import scene
 
 
 def make_observer(model, camera: str, *, height: int, width: int) -> Renderer:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome, control_actions, limits
-from gato_jax.environments.mujoco_edits import ModelEdits, Quantity
+from gato_jax.environments.randomisation.mujoco_edits import ModelEdits, Quantity
 from gato_jax.episodes import Continuous, TaskSpec
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.ranges import NonNegativeFloat, PositiveFloat, Range, rule

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from gato_jax.environments import dm_lab_substitutes
+from gato_jax.environments.paper import dm_lab_substitutes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
