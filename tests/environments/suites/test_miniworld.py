@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gato_jax.environments import MissingPackageError, load, status, task_spec
-from gato_jax.environments.dm_lab_substitutes import SUBSTITUTES
+from gato_jax.environments.paper.dm_lab_substitutes import SUBSTITUTES
 from gato_jax.environments.registry import task_names
 from gato_jax.environments.rendering.process_owner import ForkedEnvironmentError
 from gato_jax.environments.suites import miniworld
