@@ -31,17 +31,19 @@ def standard_errors(ours: Score, published: float) -> float:
 
 def main() -> int:
     """Print a line for each game, and return the number of those that are outside without a reason, at most 1."""
-    table, unexplained = read_table(), 0
-    for game, scores in sorted(json.loads(PUBLISHED.read_text()).items()):
+    table, published, measured, unexplained = read_table(), json.loads(PUBLISHED.read_text()), 0, 0
+    for game, scores in sorted(published.items()):
         entry = table.get(f"atari/{game}")
         if entry is None:
             print(f"{game:24} not measured")
             continue
+        measured += 1
         errors = standard_errors(entry.random, scores["random"])
         outside = abs(errors) > LIMIT
         unexplained += outside and game not in EXPLAINED
         note = EXPLAINED.get(game, "outside") if outside else ""
         print(f"{game:24} {entry.random.mean:10.1f} {scores['random']:10.1f} {errors:+6.1f}  {note}".rstrip())
+    print(f"{measured} of {len(published)} games measured, {unexplained} outside without a reason")
     return min(unexplained, 1)
 
 

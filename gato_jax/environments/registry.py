@@ -150,13 +150,11 @@ def status(name: str) -> tuple[Status, str]:
     Raises:
       UnknownTaskError: No task has this name.
     """
-    suite, task = _find(name)
+    suite, _ = _find(name)
     if missing := suite.missing():
         return "unavailable", suite.remedy or f"pip install {' '.join(missing)}"
     if suite.obstacle is not None and (reason := suite.obstacle()):
         return "unavailable", reason
-    if task in suite.unavailable:
-        return "unavailable", suite.unavailable[task]
     return "runnable", ""
 
 

@@ -40,7 +40,6 @@ class Suite:
       spec: Function that returns the TaskSpec of a task, which is named without the suite.
       load: Function that returns a new environment of a task, which is named without the suite.
       specs_in_table: True if `spec` asks the simulator, so that the registry reads the committed table instead.
-      unavailable: {task that does not run here, named without the suite: reason}.
       scores_of: Name of a suite whose tasks of the same names have the same dynamics and rewards, so that its random
         and human scores hold here as well; None if there is none. Such suites differ in their observations only.
       rendered: True if the observations hold images that the renderer of the process draws, see `rendering`.
@@ -57,7 +56,6 @@ class Suite:
     spec: Callable[[str], TaskSpec]
     load: Callable[[str], Environment]
     specs_in_table: bool = False
-    unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scores_of: str | None = None
     rendered: bool = False
     obstacle: Callable[[], str] | None = None

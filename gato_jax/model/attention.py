@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gato_jax.model.axes import constrain, platform
 from gato_jax.model.config import ComputeConfig, ModelConfig
 from gato_jax.model.einsum import Product, add_bias, einsum_f32, project
-from gato_jax.model.float8 import project_float8
+from gato_jax.model.float8 import choose_product
 from gato_jax.model.kernels import MASKED, RelativePosition, attend
 from gato_jax.model.kernels.operands import BY_ROW_AND_HEAD
 
@@ -76,7 +76,7 @@ class Attention(nnx.Module):
           segment_ids: segment of each position.
           compute: settings of the computation, which name the kernel (see `kernels.attend`).
         """
-        product = project_float8 if compute.float8 else project
+        product = choose_product(compute)
         query, keys, values = self._queries_keys_values(x, product)
         relative, length = None, x.shape[1]
         if self.position == "rope":

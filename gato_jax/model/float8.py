@@ -16,8 +16,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from gato_jax.model.axes import platform
+from gato_jax.model.config import ComputeConfig
+from gato_jax.model.einsum import Product, project
 
 _FORWARD, _GRADIENT = jnp.float8_e4m3fn, jnp.float8_e5m2
+
+
+def choose_product(compute: ComputeConfig) -> Product:
+    """Return the product of activations and weights of a block that the settings ask for."""
+    return project_float8 if compute.float8 else project
 
 
 class Rounded(NamedTuple):

@@ -16,9 +16,8 @@ from jaxtyping import Array, Float, Int, Key
 from gato_jax.model.attention import Attention
 from gato_jax.model.axes import constrain
 from gato_jax.model.config import ComputeConfig, ModelConfig
-from gato_jax.model.einsum import project
 from gato_jax.model.embedding import Embedding
-from gato_jax.model.float8 import project_float8
+from gato_jax.model.float8 import choose_product
 from gato_jax.model.kernels import save_attention
 from gato_jax.model.layers import FeedForward, LayerNorm, drop_path, dropout
 
@@ -56,7 +55,7 @@ class Block(nnx.Module):
           keys: a key for each row and sub-layer in training, for stochastic depth and dropout; None in evaluation.
           compute: settings of the computation, which name the attention kernel.
         """
-        product = project_float8 if compute.float8 else project
+        product = choose_product(compute)
         x = x + self._drop(self.attention(self.attention_norm(x), segment_ids, compute), keys, 0)
         x = x + self._drop(self.feed_forward(self.feed_forward_norm(x), product), keys, 1)
         return constrain(x, "batch", None, None)

@@ -8,9 +8,11 @@ mixture of them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gato_jax.environments.paper import dm_lab_substitutes
+from gato_jax.environments.suites import dm_control, meta_world, procgen
+from gato_jax.environments.worlds import modular_bodies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,9 @@ class Domain:
     why: str = "gato_jax has no such task"
 
 
-def _tasks(suite: str, names: str, suffix: str = "") -> tuple[str, ...]:
-    """Return the full names of tasks, given their names with spaces between them."""
-    return tuple(f"{suite}/{name}{suffix}" for name in names.split())
+def _tasks(suite: str, names: str | Iterable[str], suffix: str = "") -> tuple[str, ...]:
+    """Return the full names of tasks, given their names, or these in one text with spaces between them."""
+    return tuple(f"{suite}/{name}{suffix}" for name in (names.split() if isinstance(names, str) else names))
 
 
 HELD_OUT = (
@@ -69,31 +71,10 @@ _BABYAI = (
     "PutNextS7N4 Synth SynthLoc SynthSeq UnblockPickup Unlock UnlockLocal UnlockPickup UnlockPickupDist "
     "UnlockToUnlock"
 )
-# The suite's 28 tasks for benchmarks are these, pendulum/swingup and cartpole/swingup.
-_BENCHMARKING_26 = (
-    "acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse "
-    "cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/swim fish/upright "
-    "hopper/hop hopper/stand humanoid/run humanoid/stand humanoid/walk manipulator/bring_ball point_mass/easy "
-    "reacher/easy reacher/hard swimmer/swimmer15 swimmer/swimmer6 walker/run walker/stand walker/walk"
-)
-_BENCHMARKING_27 = f"{_BENCHMARKING_26} pendulum/swingup"
-_META_WORLD = (
-    "basketball bin-picking button-press-topdown button-press-topdown-wall button-press button-press-wall "
-    "coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-open drawer-close drawer-open "
-    "faucet-close faucet-open hammer handle-press-side handle-press handle-pull-side handle-pull lever-pull "
-    "peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall plate-slide-back-side "
-    "plate-slide-back plate-slide-side plate-slide push-back push push-wall reach reach-wall shelf-place soccer "
-    "stick-pull stick-push sweep-into sweep window-close window-open"
-)
-_MODULAR_RL = (
-    "cheetah_2_back cheetah_2_front cheetah_3_back cheetah_3_balanced cheetah_3_front cheetah_4_allback "
-    "cheetah_4_allfront cheetah_4_back cheetah_4_front cheetah_5_back cheetah_5_balanced cheetah_5_front "
-    "cheetah_6_back cheetah_6_front cheetah_7_full hopper_3 hopper_4 hopper_5 humanoid_2d_7_left_arm "
-    "humanoid_2d_7_left_leg humanoid_2d_7_lower_arms humanoid_2d_7_right_arm humanoid_2d_7_right_leg "
-    "humanoid_2d_8_left_knee humanoid_2d_8_right_knee humanoid_2d_9_full walker_2_flipped walker_2_main "
-    "walker_3_flipped walker_3_main walker_4_flipped walker_4_main walker_5_flipped walker_5_main walker_6_flipped "
-    "walker_6_main walker_7_flipped walker_7_main"
-)
+_BENCHMARKING_27 = tuple(task for task in dm_control.BENCHMARKING if task != "cartpole/swingup")  # which is held out
+_BENCHMARKING_26 = tuple(task for task in _BENCHMARKING_27 if task != "pendulum/swingup")
+_NOT_OF_THE_45 = ("assembly-v3", "box-close-v3", "door-lock-v3", "door-unlock-v3", "hand-insert-v3")
+_META_WORLD = tuple(task for task in meta_world.TASKS if task not in _NOT_OF_THE_45)
 _DM_LAB_30 = (
     "explore_goal_locations_large explore_goal_locations_small explore_object_locations_large "
     "explore_object_locations_small explore_object_rewards_few explore_object_rewards_many "
@@ -139,13 +120,13 @@ DOMAINS = {
     ),
     "dm_control": Domain(
         title="DM Control Suite",
-        tasks=_tasks("dm_control", f"{_BENCHMARKING_27} dog/run dog/stand dog/walk"),
+        tasks=_tasks("dm_control", (*_BENCHMARKING_27, "dog/run", "dog/stand", "dog/walk")),
         chosen="the 28 tasks for benchmarks without cartpole/swingup, which is held out, and three of the largest "
         "body: Table 1 has 57 tokens per step, the 27 have 28, and with these three the mean is 51",
     ),
     "dm_control_pixels": Domain(
         title="DM Control Suite Pixels",
-        tasks=_tasks("dm_control_pixels", f"{_BENCHMARKING_27} cartpole/swingup"),
+        tasks=_tasks("dm_control_pixels", dm_control.BENCHMARKING),
         chosen="the suite has 28 tasks for benchmarks",
     ),
     "dm_control_random_small": Domain(
@@ -161,16 +142,12 @@ DOMAINS = {
     ),
     "meta_world": Domain(
         title="Meta-World",
-        tasks=_tasks("meta_world", _META_WORLD, "-v3"),
+        tasks=_tasks("meta_world", _META_WORLD),
         chosen="the 45 training tasks of ML45 with bin-picking instead of assembly, which is held out",
     ),
     "procgen": Domain(
         title="Procgen Benchmark",
-        tasks=_tasks(
-            "procgen",
-            "bigfish bossfight caveflyer chaser climber coinrun dodgeball fruitbot heist jumper leaper maze miner "
-            "ninja plunder starpilot",
-        ),
+        tasks=_tasks("procgen", procgen.TASKS),
     ),
     "rgb_stacking_simulator": Domain(
         title="RGB Stacking simulator",
@@ -184,7 +161,7 @@ DOMAINS = {
     ),
     "modular_rl": Domain(
         title="Modular RL",
-        tasks=_tasks("modular_rl", _MODULAR_RL),
+        tasks=_tasks("modular_rl", modular_bodies.bodies()),
         chosen="the 38 bodies that the authors of Modular RL released, built by our own code",
     ),
     "manipulation_playground": Domain(

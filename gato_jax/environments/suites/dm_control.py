@@ -7,7 +7,6 @@ and the target.
 
 from __future__ import annotations
 
-import functools
 import warnings
 
 import numpy as np
@@ -31,6 +30,15 @@ swimmer/swimmer6 swimmer/swimmer15 walker/stand walker/walk walker/run
 """.split()
 )
 
+# The tasks that the suite tags as those for benchmarks.
+BENCHMARKING = tuple(
+    """
+acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse cartpole/swingup
+cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/swim fish/upright hopper/hop
+hopper/stand humanoid/run humanoid/stand humanoid/walk manipulator/bring_ball pendulum/swingup point_mass/easy
+reacher/easy reacher/hard swimmer/swimmer15 swimmer/swimmer6 walker/run walker/stand walker/walk
+""".split()
+)
 
 MAX_STEPS = 1000
 
@@ -49,13 +57,13 @@ def _load(task: str, seed: int):
     return environment
 
 
-@functools.cache
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a task `domain/task`, such as `cartpole/swingup`; the result is cached.
+    """Return the TaskSpec of a task `domain/task`, such as `cartpole/swingup`, by loading it."""
+    return _spec_of(task, _load(task, seed=0))
 
-    The first call loads the task, since only its instance knows the shapes.
-    """
-    environment = _load(task, seed=0)
+
+def _spec_of(task: str, environment) -> TaskSpec:
+    """Return the TaskSpec of a loaded task, as only its instance knows the shapes."""
     limits = environment.action_spec()
     model = environment.physics.model
     actuators = [model.id2name(number, "actuator") for number in range(model.nu)]
@@ -86,9 +94,9 @@ class DMControl(Environment):
     """
 
     def __init__(self, task: str):
-        super().__init__(spec(task))
         self._task = task
         self.suite_environment = _load(task, seed=0)
+        super().__init__(_spec_of(task, self.suite_environment))
         self._ray_caster: RayCaster | None = None
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:

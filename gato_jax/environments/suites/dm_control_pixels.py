@@ -18,20 +18,15 @@ from gato_jax.episodes import Image, TaskSpec
 SIDE = 64
 CAMERA = 0
 
-TASKS = tuple(
-    """
-acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse cartpole/swingup
-cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/upright fish/swim hopper/stand
-hopper/hop humanoid/stand humanoid/walk humanoid/run manipulator/bring_ball pendulum/swingup point_mass/easy
-reacher/easy reacher/hard swimmer/swimmer6 swimmer/swimmer15 walker/stand walker/walk walker/run
-""".split()
-)
-
 
 def spec(task: str) -> TaskSpec:
     """Return the TaskSpec of a task `domain/task`, such as `cartpole/swingup`, which loads the task."""
+    return _from_pixels(dm_control.spec(task))
+
+
+def _from_pixels(spec: TaskSpec) -> TaskSpec:
     image = Image(height=SIDE, width=SIDE)
-    return dataclasses.replace(dm_control.spec(task), suite="dm_control_pixels", observation={"image": image})
+    return dataclasses.replace(spec, suite="dm_control_pixels", observation={"image": image})
 
 
 class DMControlPixels(dm_control.DMControl):
@@ -39,7 +34,7 @@ class DMControlPixels(dm_control.DMControl):
 
     def __init__(self, task: str):
         super().__init__(task)
-        self.task_spec, self.renderer = spec(task), describe_renderer()
+        self.task_spec, self.renderer = _from_pixels(self.task_spec), describe_renderer()
         model = self.suite_environment.physics.model.ptr
         self._observer = make_renderer(model, CAMERA, height=SIDE, width=SIDE)
 
@@ -53,7 +48,7 @@ class DMControlPixels(dm_control.DMControl):
 
 SUITE = Suite(
     name="dm_control_pixels",
-    tasks=TASKS,
+    tasks=dm_control.BENCHMARKING,
     packages=dm_control.SUITE.packages,
     licence=dm_control.SUITE.licence,
     spec=spec,

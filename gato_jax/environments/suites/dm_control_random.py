@@ -17,15 +17,6 @@ from gato_jax.environments.suite import Suite
 from gato_jax.environments.suites import dm_control
 from gato_jax.episodes import TaskSpec
 
-TASKS = tuple(
-    """
-acrobot/swingup acrobot/swingup_sparse ball_in_cup/catch cartpole/balance cartpole/balance_sparse cartpole/swingup
-cartpole/swingup_sparse cheetah/run finger/spin finger/turn_easy finger/turn_hard fish/swim fish/upright hopper/hop
-hopper/stand humanoid/run humanoid/stand humanoid/walk manipulator/bring_ball pendulum/swingup point_mass/easy
-reacher/easy reacher/hard swimmer/swimmer15 swimmer/swimmer6 walker/run walker/stand walker/walk
-""".split()
-)
-
 SMALL = (0.9, 0.95, 1.05, 1.1)
 LARGE = (0.6, 0.8, 1.2, 1.4)
 _RANDOMISED = ("gear", "ranges", "stiffness", "damping", "sizes", "masses")
@@ -47,7 +38,7 @@ def load(task: str, suite: str, factors: tuple[float, ...]) -> Environment:
 def _suite(name: str, factors: tuple[float, ...]) -> Suite:
     return Suite(
         name=name,
-        tasks=TASKS,
+        tasks=dm_control.BENCHMARKING,
         packages=dm_control.SUITE.packages,
         licence=dm_control.SUITE.licence,
         spec=functools.partial(spec, suite=name),

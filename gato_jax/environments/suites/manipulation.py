@@ -10,7 +10,6 @@ velocities of six joints and three fingers (radians per second). An episode has 
 from __future__ import annotations
 
 import contextlib
-import functools
 import warnings
 from typing import Any
 
@@ -50,10 +49,13 @@ def _load(task: str) -> Any:
     return composer.Environment(loaded, time_limit=MAX_STEPS * loaded.control_timestep, random_state=0)
 
 
-@functools.cache
 def spec(task: str) -> TaskSpec:
-    """Return the TaskSpec of a task, such as `reach_site_features`, by loading it; the result is cached."""
-    environment = _load(task)
+    """Return the TaskSpec of a task, such as `reach_site_features`, by loading it."""
+    return _spec_of(task, _load(task))
+
+
+def _spec_of(task: str, environment: Any) -> TaskSpec:
+    """Return the TaskSpec of a loaded task, as only its instance knows the shapes."""
     limits = environment.action_spec()
     return TaskSpec(
         suite="manipulation",
@@ -79,8 +81,8 @@ class Manipulation(Environment):
     """
 
     def __init__(self, task: str):
-        super().__init__(spec(task))
         self.composer_environment = _load(task)
+        super().__init__(_spec_of(task, self.composer_environment))
         # Tasks that reassemble a tower shuffle this array in place, so that an order follows from the one before it.
         order = getattr(self.composer_environment.task, "_initial_order", None)
         self._first_order = None if order is None else order.copy()

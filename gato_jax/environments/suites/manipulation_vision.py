@@ -24,7 +24,10 @@ TASKS = tuple(task.replace("_features", "_vision") for task in manipulation.TASK
 
 def spec(task: str) -> TaskSpec:
     """Return the TaskSpec of a task, such as `reach_site_vision`, by loading it."""
-    state = manipulation.spec(task)
+    return _with_vision(manipulation.spec(task))
+
+
+def _with_vision(state: TaskSpec) -> TaskSpec:
     observation = {CAMERA: Image(height=SIDE, width=SIDE), **state.observation}
     return dataclasses.replace(state, suite="manipulation_vision", observation=observation)
 
@@ -34,7 +37,7 @@ class ManipulationVision(manipulation.Manipulation):
 
     def __init__(self, task: str):
         super().__init__(task)
-        self.task_spec, self.renderer = spec(task), describe_renderer()
+        self.task_spec, self.renderer = _with_vision(self.task_spec), describe_renderer()
         self._observer: Renderer | None = None
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:

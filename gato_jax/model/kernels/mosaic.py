@@ -14,7 +14,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu
 from jaxtyping import Array, Float, Int
 
-from gato_jax.model.kernels.flash import Backend, flash
+from gato_jax.model.kernels.flash import flash
+from gato_jax.model.kernels.flash_kernels import Backend
 from gato_jax.model.kernels.operands import KernelError, RelativePosition, on_each_device, operand_axes
 
 _BLOCK = 128

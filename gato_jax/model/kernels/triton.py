@@ -17,7 +17,8 @@ from jax.interpreters import mlir
 from jaxtyping import Array, Float, Int
 
 from gato_jax.model.config import ComputeConfig
-from gato_jax.model.kernels.flash import Backend, flash
+from gato_jax.model.kernels.flash import flash
+from gato_jax.model.kernels.flash_kernels import Backend
 from gato_jax.model.kernels.operands import KernelError, RelativePosition, on_each_device, operand_axes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gato_jax.environments.rendering import RendererError, choice, make_renderer, opengl
-from gato_jax.environments.suites import dm_control_pixels
+from gato_jax.environments.suites import dm_control
 from tests.conftest import opengl as find_platform
 from tests.warm_python import run_warm
 
@@ -90,7 +90,7 @@ def test_images_are_those_of_dm_control(platform):
 @pytest.mark.slow
 @pytest.mark.needs_gl
 def test_images_of_all_tasks_are_those_of_dm_control(platform):
-    run(COMPARE, *dm_control_pixels.TASKS, MUJOCO_GL=platform)
+    run(COMPARE, *dm_control.BENCHMARKING, MUJOCO_GL=platform)
 
 
 def test_tasks_with_states_load_no_opengl():

@@ -6,7 +6,7 @@ import pytest
 
 from gato_jax.environments import is_rendered, load, suites, task_spec
 from gato_jax.environments.rendering import choice
-from gato_jax.environments.suites import dm_control_pixels, meta_world_pixels
+from gato_jax.environments.suites import dm_control, dm_control_pixels, meta_world_pixels
 from gato_jax.episodes import Image
 from gato_jax.rollouts import RandomActor, Recording, play, random_action
 from tests.conftest import opengl
@@ -46,7 +46,7 @@ def test_the_suites_name_whose_scores_they_share():
         assert suite.scores_of == shared.name and set(suite.tasks) <= set(shared.tasks)
         assert is_rendered(f"{name}/{suite.tasks[0]}") and not is_rendered(f"{shared.name}/{suite.tasks[0]}")
         assert task_spec(f"{name}/{suite.tasks[0]}").observation == {"image": Image(height=64, width=64)}
-    assert {tuple(task.split("/")) for task in dm_control_pixels.TASKS} == set(their_suite.BENCHMARKING)
+    assert {tuple(task.split("/")) for task in dm_control.BENCHMARKING} == set(their_suite.BENCHMARKING)
     assert len(meta_world_pixels.TASKS) == 50
 
 
