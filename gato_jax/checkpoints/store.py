@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import json
 import logging
 import pathlib
@@ -331,17 +332,22 @@ class CheckpointStore:
             raise CheckpointError(f"{self.directory}: {disk_problem(error)}") from None
 
     def _restore(self, step: int, **items):
-        try:
-            with without_logging():
+        problem = None
+        with without_logging():
+            try:
                 return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:
-            # Orbax raises a plain Exception for a missing array; of the others, these are not faults of gato_jax.
-            if type(error) is not Exception and not isinstance(error, (OSError, ValueError, KeyError)):
-                raise
-            raise CheckpointError(
-                f"checkpoint {self._folder(step)} cannot be restored: {first_line(error)}; "
-                "remove that folder to continue from the checkpoint before"
-            ) from None
+            except Exception as error:
+                # Orbax raises a plain Exception for a missing array; of the others, these are not faults of gato_jax.
+                if type(error) is not Exception and not isinstance(error, (OSError, ValueError, KeyError)):
+                    raise
+                problem = first_line(error)
+            # Arrays beside the one that failed may have failed too, and asyncio logs each error that nobody has read
+            # when its future is freed: free them here, where the log is off, and not at some later time.
+            gc.collect()
+        raise CheckpointError(
+            f"checkpoint {self._folder(step)} cannot be restored: {problem}; "
+            "remove that folder to continue from the checkpoint before"
+        )
 
 
 @functools.cache

@@ -1,12 +1,15 @@
 """Damage to the files of a checkpoint is named before anything is restored, and a run goes on from the one before."""
 
+import asyncio
 import contextlib
+import gc
 import random
 import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from gato_jax.checkpoints import (
@@ -134,6 +137,23 @@ def test_a_run_from_before_checksums_opens_with_one_warning_and_goes_on_with_the
     assert restore_agent(run).step == 30
     (run / "checkpoints" / "30" / "checksums.json").unlink()  # which is then as old as the others to all appearance
     assert restore_agent(run).step == 30
+
+
+def test_the_errors_of_arrays_beside_the_first_are_not_logged_later(run, monkeypatch, caplog):
+    def fail(self, step, args):
+        loop = asyncio.new_event_loop()
+        unread = loop.create_future()
+        unread.set_exception(ValueError("of a second array"))
+        loop.close()
+        cycle = [unread]
+        cycle.append(cycle)  # so that only the garbage collector frees the future, which logs its error then
+        raise ValueError("of the first array")
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
+    with pytest.raises(CheckpointError, match="checkpoints/20 cannot be restored: of the first array; remove"):
+        restore_agent(run)
+    gc.collect()
+    assert not caplog.records
 
 
 def test_a_damaged_checkpoint_before_is_not_named_as_a_remedy(checkpoint, restore):
