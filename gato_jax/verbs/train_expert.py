@@ -36,7 +36,16 @@ def train_expert(flag: flags.FlagValues, argv: Sequence[str]):
         "Share of the steps that the teacher plays in the second round; its powers in the rounds after it.",
         0.0, 1.0, flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_list(
+        "angles", [],
+        "Observations that are angles in radians and may turn several times, comma-separated: position in reacher.",
+        flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_list("hidden", ["128", "128"], "Sizes of the hidden layers, comma-separated.", flag_values=flag)
+    flags.DEFINE_integer(
+        "modes", 4, "Number of actions between which the network chooses; 1 is the mean of the labels.", 1,
+        flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_integer("updates", 4000, "Number of updates of each fit.", 1, flag_values=flag)
     flags.DEFINE_integer("batch_size", 256, "Number of states for an update.", 1, flag_values=flag)
     flags.DEFINE_float("learning_rate", 1e-3, "Learning rate at the first update of each fit.", 0.0, flag_values=flag)
@@ -51,8 +60,8 @@ def train_expert(flag: flags.FlagValues, argv: Sequence[str]):
 
     settings = dagger.Distillation(
         task=flag.task, rounds=flag.rounds, episodes=flag.episodes, steps=flag.steps, teacher_share=flag.teacher_share,
-        hidden=_sizes(flag.hidden), updates=flag.updates, batch_size=flag.batch_size, learning_rate=flag.learning_rate,
-        scored=flag.scored, seed=flag.seed,
+        angles=tuple(flag.angles), hidden=_sizes(flag.hidden), modes=flag.modes, updates=flag.updates,
+        batch_size=flag.batch_size, learning_rate=flag.learning_rate, scored=flag.scored, seed=flag.seed,
     )  # fmt: skip
     output = require_local(flag.output, "--output", "Write to a disk, then copy the folder to the bucket.")
     with interruptible(GO_ON) as interruption, writer_lock(output), interruption.at_once():

@@ -21,7 +21,7 @@ from gato_jax.rollouts import RandomActor, play
 
 TASK = "dm_control/point_mass/easy"
 TINY = dagger.Distillation(
-    task=TASK, rounds=2, episodes=2, steps=60, hidden=(32, 32), updates=300, batch_size=128, scored=1
+    task=TASK, rounds=2, episodes=2, steps=60, hidden=(32, 32), modes=2, updates=300, batch_size=128, scored=1
 )
 
 
@@ -152,7 +152,7 @@ def test_a_policy_is_refused_for_another_task(distilled):
     with pytest.raises(PolicyFileError, match=f"its task is {TASK}, expected dm_control/reacher/easy"):
         DistilledPolicy("reacher/easy", policy).reset(load("dm_control/reacher/easy"), 0)
     with pytest.raises(PolicyFileError, match="size of the observation 'velocity' is 3, expected 2"):
-        network_inputs({"position": np.zeros(2), "velocity": np.zeros(3)}, policy.about.observation)
+        network_inputs({"position": np.zeros(2), "velocity": np.zeros(3)}, policy.about.observation, ())
 
 
 @pytest.mark.parametrize(
