@@ -28,6 +28,7 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.ranges import PositiveFloat, PositiveInt, Seed, UnitInterval
 from gato_jax.experts.actor import ExpertActor
+from gato_jax.experts.base import Expert
 from gato_jax.experts.distillation.fitting import fit_network
 from gato_jax.experts.distillation.labels import LabelJournal, LabelledEpisode
 from gato_jax.experts.distillation.policy import (
@@ -39,6 +40,7 @@ from gato_jax.experts.distillation.policy import (
     vector_action,
 )
 from gato_jax.experts.distillation.policy_file import SCHEMA, SUFFIX, PolicyAbout, PolicyFile
+from gato_jax.experts.planning import Planner
 from gato_jax.experts.registry import teacher, teacher_description
 from gato_jax.rollouts import Action, ActorFailure, play
 from gato_jax.rollouts.play import play_as_they_end
@@ -58,6 +60,7 @@ class Distillation:
       rounds: Number of rounds.
       episodes: Number of labelled episodes in each round.
       steps: Number of steps after which labelled episodes are cut off; 0 for the limit of the task.
+      teacher_samples: Factor on the number of samples of a teacher that plans, which has more time here than in play.
       teacher_share: Probability with which the teacher plays a block of steps in the second round; in round n, counted
         from 0, it is the n-th power of it.
       angles: Keys of observations that are angles in radians and may turn several times: the network reads sine and
@@ -78,6 +81,7 @@ class Distillation:
     rounds: PositiveInt = 10
     episodes: PositiveInt = 4
     steps: int = 0
+    teacher_samples: PositiveInt = 1
     teacher_share: UnitInterval = 0.5
     angles: tuple[str, ...] = ()
     hidden: tuple[PositiveInt, ...] = (128, 128)
@@ -85,7 +89,7 @@ class Distillation:
     updates: PositiveInt = 4000
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 1e-3
-    scored: PositiveInt = 5
+    scored: PositiveInt = 10
     seed: Seed = 0
 
     def __post_init__(self):
@@ -111,12 +115,14 @@ class Labeller(ExpertActor):
     """An actor that records the actions of the teacher, and executes those of the teacher or of the learner.
 
     Args:
+      make_teacher: Function that returns a new teacher of the task `suite/task`.
       learner: The network; None lets the teacher play alone.
+      teacher_samples: Factor on the number of samples of a teacher that plans, which has more time here than in play.
       teacher_share: Probability with which the teacher plays a block of steps, with its default noise.
     """
 
-    def __init__(self, learner: PolicyFile | None, teacher_share: float):
-        super().__init__(noise=None, make_expert=teacher)
+    def __init__(self, make_teacher: Callable[[str], Expert], learner: PolicyFile | None, teacher_share: float):
+        super().__init__(noise=None, make_expert=make_teacher)
         self._policy, self._share = learner, teacher_share
         self._learners: dict[int, _Learner] = {}
 
@@ -180,7 +186,7 @@ def distill(
         distillation with other settings.
       PolicyFileError: A file of a round is damaged.
     """
-    teacher(settings.task)
+    _teacher(settings.teacher_samples, settings.task)
     about = _describe(settings)
     _require_same_run(folder, settings)
     policies: list[PolicyFile] = []
@@ -248,7 +254,12 @@ def _label(
     seeds = _seeds(settings, range(number, number + 1))
     missing = [seed for seed in seeds if seed not in journal]
     results = play_as_they_end(
-        functools.partial(Labeller, learner, settings.teacher_share**number),
+        functools.partial(
+            Labeller,
+            functools.partial(_teacher, settings.teacher_samples),
+            learner,
+            settings.teacher_share**number,
+        ),
         [(settings.task, seed) for seed in missing],
         workers=workers,
         load=functools.partial(_load, settings.steps),
@@ -256,6 +267,24 @@ def _label(
     bar = {"initial": len(seeds) - len(missing), "total": len(seeds), "unit": "episode"}
     for job, result in tqdm(results, desc=f"round {number} of {settings.rounds}", **bar):
         journal.add(job.seed, _labelled(about, result))
+
+
+def _teacher(samples: int, name: str) -> Expert:
+    """Return a new teacher of the task `suite/task`, with this factor on its number of samples.
+
+    Raises:
+      DistillationError: The factor is not 1, and the teacher does not plan.
+    """
+    expert = teacher(name)
+    if samples == 1:
+        return expert
+    if not isinstance(expert, Planner):
+        raise DistillationError(
+            f"distillation: teacher_samples is {samples}, expected 1 for {name}, whose expert is a {expert.agent}. "
+            "Leave it out."
+        )
+    budget = dataclasses.replace(expert.plan.budget, samples=samples * expert.plan.budget.samples)
+    return type(expert)(name.partition("/")[2], dataclasses.replace(expert.plan, budget=budget))
 
 
 def _load(steps: int, task: str) -> Environment:

@@ -17,6 +17,7 @@ from gato_jax.experts.distillation import DistilledPolicy, PolicyFile, PolicyFil
 from gato_jax.experts.distillation.labels import LabelJournal, LabelledEpisode
 from gato_jax.experts.distillation.policy import DistillationError, network_inputs
 from gato_jax.experts.distillation.policy_file import KEY
+from gato_jax.experts.registry import teacher
 from gato_jax.rollouts import RandomActor, play
 
 TASK = "dm_control/point_mass/easy"
@@ -83,7 +84,7 @@ def test_workers_do_not_change_the_labels(distilled, tmp_path):
 
 def test_labels_are_the_teachers_while_the_network_plays(distilled):
     _, policy = distilled
-    actor = dagger.Labeller(policy, teacher_share=0.0)
+    actor = dagger.Labeller(teacher, policy, teacher_share=0.0)
     environment = load(TASK)
     environment.seed(7)
     timestep = environment.reset()
