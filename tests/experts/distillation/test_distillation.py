@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from gato_jax.environments import REFERENCE_SEEDS, UnknownTaskError, load
-from gato_jax.experts import ExpertActor, NoExpertError
-from gato_jax.experts.distillation import DistilledPolicy, PolicyFile, PolicyFileError, dagger
+from gato_jax.experts import ExpertActor, NoExpertError, expert
+from gato_jax.experts.distillation import EXPERTS, DistilledPolicy, PolicyFile, PolicyFileError, dagger
 from gato_jax.experts.distillation.labels import LabelJournal, LabelledEpisode
-from gato_jax.experts.distillation.policy import DistillationError, network_inputs
+from gato_jax.experts.distillation.policy import DistillationError, StateOfPixels, network_inputs
 from gato_jax.experts.distillation.policy_file import KEY
 from gato_jax.experts.registry import teacher
 from gato_jax.rollouts import RandomActor, play
@@ -176,3 +176,43 @@ def test_other_settings_are_refused_in_the_same_folder(distilled):
         dagger.distill(dagger.Distillation(**{**vars(TINY), "rounds": 3}), source.parent)
     with pytest.raises(DistillationError, match="rounds"):
         dagger.Distillation(task=TASK, rounds=0)
+
+
+def test_more_samples_are_for_planners_only():
+    plain, rich = (dagger._teacher(factor, TASK) for factor in (1, 3))
+    assert rich.plan.budget.samples == 3 * plain.plan.budget.samples
+    with pytest.raises(DistillationError, match="teacher_samples is 3, expected 1 for meta_world/reach-v3"):
+        dagger._teacher(3, "meta_world/reach-v3")
+
+
+def test_angles_may_turn_several_times():
+    sizes = {"position": 1, "velocity": 1}
+    once, twice = (
+        network_inputs({"position": np.array([turn]), "velocity": np.array([2.0])}, sizes, ("position",))
+        for turn in (1.0, 1.0 + 4 * np.pi)
+    )
+    np.testing.assert_allclose(once, [np.sin(1.0), np.cos(1.0), 2.0], rtol=1e-6)
+    np.testing.assert_allclose(once, twice, rtol=1e-5)
+    with pytest.raises(DistillationError, match="angles is angle, expected observations of dm_control/point_mass/easy"):
+        dagger._describe(dagger.Distillation(task=TASK, angles=("angle",)))
+
+
+@pytest.mark.parametrize("name", sorted(EXPERTS))
+def test_a_committed_network_belongs_to_its_task(name):
+    policy = PolicyFile.read(EXPERTS[name].file)
+    assert policy.about.task.partition("/")[2] == name.partition("/")[2]
+    assert f"--task={policy.about.task} " in policy.about.command
+    assert EXPERTS[name].file.stat().st_size < 2**20
+    assert isinstance(expert(name), DistilledPolicy) and not isinstance(teacher(name), DistilledPolicy)
+
+
+def test_a_task_from_pixels_is_played_from_its_state(distilled):
+    _, policy = distilled
+    environment, seen = load("dm_control_pixels/point_mass/easy"), load(TASK)
+    for one in (environment, seen):
+        one.seed(3)
+    blind, sighted = StateOfPixels("point_mass/easy", policy), DistilledPolicy("point_mass/easy", policy)
+    timestep, state = environment.reset(), seen.reset()
+    blind.reset(environment, 3)
+    sighted.reset(seen, 3)
+    np.testing.assert_array_equal(blind.act(environment, timestep)["action"], sighted.act(seen, state)["action"])
