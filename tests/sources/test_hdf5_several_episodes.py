@@ -46,6 +46,7 @@ def test_d4rl_without_ends_is_one_episode_and_without_timeouts_none(tmp_path):
         ("terminals", np.full(12, np.nan), "'terminals' has shape .*, expected a 0 or 1 for each row"),
         ("timeouts", np.zeros((12, 2), bool), "'timeouts' has shape .*, expected a 0 or 1 for each row"),
         ("terminals", np.zeros(12, [("x", "f4")]), "'terminals' has shape .*, expected a 0 or 1 for each row"),
+        ("timeouts", np.dtype("f8"), "'timeouts' has shape None, expected a 0 or 1 for each row"),  # a named type
     ],
 )
 def test_d4rl_with_damaged_ends_is_refused(tmp_path, path, values, message):

@@ -153,7 +153,7 @@ def test_a_cache_of_the_hub_is_read_by_every_reader(tmp_path, arm_episode):
 
 
 def test_hdf5_lists_fields_episodes_and_files(tmp_path):
-    file = robomimic(tmp_path / "lift.hdf5", masks={"train": [0, 1], "valid": [1]})
+    file = robomimic(tmp_path / "lift.hdf5", masks={"train": [0, 1, 0], "valid": [1]})
     with h5py.File(file, "a") as root:
         demo = root["data/demo_0"]
         demo["obs/flag"], demo["obs/pose"] = np.zeros(5, bool), np.zeros((5, 4, 4))
@@ -168,10 +168,11 @@ def test_hdf5_lists_fields_episodes_and_files(tmp_path):
     assert "it is bool, in 1 of 2 episodes" in said["flag"] and "(4, 4)" in said["pose"]
     assert "it is uint16 (3, 3)" in said["touch"] and f"{tmp_path.name}: linked" in said
     assert said["demo_2"] == "it belongs to no split, not to 'train'"
+    assert said["demo_0"] == "the split lists it 2 times, and it is read once" and len(train) == 2
     assert said["videos"] == "its only file is not read: a recording is *.hdf5 or *.h5"
     assert "a recording is" in said["readme.txt"] and "outside of the episodes" in said["lift.hdf5: notes"]
     valid = open_hdf5(tmp_path, "valid")
-    assert "demo_0" in names(valid) and "demo_0" not in str(find_omissions([train, valid]))
+    assert "demo_0" in names(valid) and "not to 'valid'" not in str(find_omissions([train, valid]))
 
 
 def test_parquet_lists_columns_splits_and_files(tmp_path):

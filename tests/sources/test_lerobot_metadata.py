@@ -54,7 +54,16 @@ def test_instructions_matter_only_where_they_are_wanted(v2):
         open_lerobot(v2, fields=wanted)
 
 
-@pytest.mark.parametrize("line", [b"{", b'{"task_index": 1}', b'{"task_index": 1, "task": "\xff"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b'{"task_index": 1}',
+        b'{"task_index": 1, "task": "\xff"}',
+        b'{"task_index": 1, "task": 7}',
+        b'{"task_index": 1.5, "task": "lift"}',
+    ],
+)
 def test_a_damaged_task_rejects_the_episodes_that_need_it(v2, line):
     whole = open_lerobot(v2)
     said = [episode.observation["instruction"][0] for episode in whole]

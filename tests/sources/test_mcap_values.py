@@ -10,6 +10,7 @@ import pytest
 
 from gato_jax.episodes import Continuous, Image
 from gato_jax.sources.mcap.reader import open_mcap
+from gato_jax.sources.mcap.ros_messages import get_field_value
 from gato_jax.sources.reader import EpisodeRejected
 from tests.sources.made_mcap import (
     FIELDS,
@@ -75,6 +76,12 @@ def test_an_image_that_contradicts_itself(tmp_path):
     message.data = message.data[:-1]
     write_mcap(tmp_path / "a.mcap", replaced("/front/image_raw", 2, (kind, message)))
     assert "message 2 of topic '/front/image_raw' holds an image of 173 bytes" in reason_at_reading(tmp_path)
+
+
+def test_an_image_whose_definition_lacks_fields():
+    kind = type("Image", (Message,), {"__slots__": ["data"], "_type": "sensor_msgs/Image"})
+    with pytest.raises(KeyError, match="sensor_msgs/Image is defined without encoding, height, is_bigendian, step"):
+        get_field_value(kind(data=b""), "")
 
 
 def test_a_compressed_image_that_is_damaged(tmp_path):

@@ -352,6 +352,21 @@ def test_a_gap_between_files_is_rejected(tmp_path):
         open_parquet(tmp_path, fields=STEPS)[0]
 
 
+def test_episodes_beside_a_file_that_is_refused_are_rejected(tmp_path):
+    """A link that leads out of the folder may hold further steps of them."""
+    (tmp_path / "run").mkdir()
+    for name, episodes in (("run/a", [0, 1]), ("b", [1, 1]), ("run/c", [1, 2])):
+        table = pa.table({"episode_index": episodes, "state": [0.5, 0.5], "action": [1.0, 1.0]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    (tmp_path / "run/b.parquet").symlink_to("../b.parquet")
+    reader = open_parquet(tmp_path / "run", fields=STEPS)
+    assert reader.lengths.tolist() == [1, 1]
+    link, cut = reader.rejected
+    assert link.location.endswith("run/b.parquet") and "outside of its folder" in link.reason
+    assert cut.location.endswith("run/a.parquet: episode_index 1")
+    assert cut.reason == "it may continue in the previous or next row or file, which is not read"
+
+
 def numbered(file, numbers, column="frame_index"):
     """Write two episodes of four steps, whose values are their numbers, which need not be in order."""
     kinds = {"episode_index": datasets.Value("int64"), column: datasets.Value("int64")}

@@ -360,6 +360,9 @@ def test_errors_name_the_remedy(directory, copy, tmp_path):
     with pytest.raises(SourceError, match="dataset_info.json does not describe a TFDS dataset"):
         open_rlds(tmp_path)
     info = json.loads((copy / "dataset_info.json").read_text())
+    (copy / "dataset_info.json").write_text(json.dumps(info | {"splits": [{"name": 7, "shardLengths": []}]}))
+    with pytest.raises(SourceError, match="does not describe a TFDS dataset .the name of a split is 7, expected text"):
+        open_rlds(copy)
     (copy / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "riegeli"}))
     with pytest.raises(SourceError, match="its file format is riegeli, expected array_record or"):
         open_rlds(copy)

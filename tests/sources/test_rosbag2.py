@@ -88,6 +88,27 @@ def test_changed_messages_are_rejected_on_reading(tmp_path):
         reader[0]
 
 
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        (
+            "UPDATE messages SET topic_id = 2 WHERE id IN (SELECT id FROM messages WHERE topic_id = 1 LIMIT 4)",
+            "message . of topic '/tool' is .* bytes longer than its type geometry_msgs/",
+        ),
+        (
+            "UPDATE message_definitions SET encoded_message_definition = 'bool x' WHERE topic_type LIKE '%/Image'",
+            "message 0 of topic '/front/image_raw' is .* bytes longer than its type sensor_msgs/msg/Image",
+        ),
+    ],
+)
+def test_messages_of_another_type_than_their_topic_are_rejected(tmp_path, statement, reason):
+    file = write_bag(tmp_path / "bag", arm_messages())
+    with sqlite3.connect(file) as database:
+        assert database.execute(statement).rowcount
+    with pytest.raises(EpisodeRejected, match=reason):
+        list(open_mcap(file, fields=FIELDS))
+
+
 def test_without_the_package_the_message_says_how_to_install_it(tmp_path, monkeypatch):
     file = write_bag(tmp_path / "bag", arm_messages())
     monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)

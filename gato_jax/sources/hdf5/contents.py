@@ -51,6 +51,7 @@ def find_left_out(
             with open_file(file) as root:
                 places = HDF5_LAYOUTS[layout].list_splits(root)
                 splits = {name: [place.path for place in listed] for name, listed in places.items()}
+                omissions += _listed_twice(file, places.get(split, ()))
                 omissions += _other_episodes(file, root, names, splits, split)
                 for name in sorted(names):
                     for one in iter_found(root[name] if name else root):
@@ -78,6 +79,13 @@ def _is_named(file: Path, fields: Fields) -> bool:
     """Return whether a sidecar of an episode is read: metadata always, a video if a field may name it."""
     patterns = [re.sub(r"\{\w+\}", "*", path.name) for path, _ in fields.paths]
     return file.suffix == ".json" or any(fnmatch.fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
+
+
+def _listed_twice(file: Path, places: Iterable[EpisodePlace]) -> Iterator[Omission]:
+    """Yield an omission of each episode that a split lists several times, as a mask may; it is read once."""
+    for place, count in collections.Counter(places).items():
+        if count > 1:
+            yield Omission(place.locate(file), f"the split lists it {count} times, and it is read once")
 
 
 def _other_episodes(

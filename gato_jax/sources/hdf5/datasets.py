@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gato_jax.sources.contents import FoundField
+from gato_jax.sources.hdf5.file import read_dtype
+from gato_jax.sources.reader import SourceError
 
 _MAX_DEPTH = 32
 
@@ -46,9 +48,9 @@ def _describe(dataset: Any, path: str) -> FoundField:
     import h5py
 
     try:
-        kind, shape = dataset.dtype, tuple(dataset.shape or ())
-    except TypeError as error:
-        return FoundField(path=path, kind=f"a type that NumPy does not support ({error})")
+        kind, shape = read_dtype(dataset), tuple(dataset.shape or ())
+    except SourceError as error:
+        return FoundField(path=path, kind=str(error))
     if h5py.check_string_dtype(kind) is not None:
         return FoundField(path=path, kind="text", shape=shape[1:], per_episode=dataset.size == 1)
     return FoundField(path=path, kind=str(kind), shape=shape[1:], per_episode=not shape)

@@ -130,11 +130,20 @@ def contains(group: Any, path: str) -> bool:
 
 def is_numeric(node: Any) -> bool:
     """Return whether a node of an HDF5 file is a dataset of booleans, integers or floating-point numbers."""
+    import h5py
+
     try:
-        kind = getattr(node, "dtype", None)
-    except TypeError:  # a type that NumPy does not support
+        return isinstance(node, h5py.Dataset) and read_dtype(node).kind in "biuf"
+    except SourceError:
         return False
-    return kind is not None and kind.kind in "biuf"
+
+
+def read_dtype(dataset: Any) -> np.dtype:
+    """Return the dtype of an `h5py.Dataset`, or raise SourceError if NumPy does not support it."""
+    try:
+        return dataset.dtype
+    except (TypeError, ValueError) as error:  # ValueError for floats of an unknown precision
+        raise SourceError(f"a type that NumPy does not support ({error})") from None
 
 
 def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -236,9 +245,9 @@ class Hdf5Episode:
             parts = ", ".join(map(str, dataset)) if isinstance(dataset, h5py.Group) else "no values"
             raise KeyError(f"{path!r} is a group of {parts}")
         try:
-            kind = dataset.dtype
-        except TypeError as error:
-            raise SourceError(f"{path!r} has a type that NumPy does not support ({error}). Omit this field.") from None
+            kind = read_dtype(dataset)
+        except SourceError as error:
+            raise SourceError(f"{path!r} has {error}. Omit this field.") from None
         holds_images = path in self.images
         if h5py.check_string_dtype(kind) is not None:
             return dataset[:] if dataset.ndim and (holds_images or dataset.size != 1) else np.ravel(dataset[()])[0]

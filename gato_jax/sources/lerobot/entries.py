@@ -79,6 +79,14 @@ def _path_within(root: Path, name: str) -> Path:
     return root / name
 
 
+def read_integer(row: Mapping[str, Any], key: str) -> int:
+    """Return an entry of a parsed line, or raise TypeError if it is not an integer."""
+    value = row[key]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{key} is {value!r}, expected an integer")
+    return value
+
+
 def read_lines(file: Path) -> Iterator[tuple[str, bytes]]:
     """Yield location, for messages, and content of each line of a file that is not blank. Lines end at newlines only.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes.errors import describe_error
-from gato_jax.sources.lerobot.entries import LeRobotEpisode, VideoPart, fill_path, read_lines
+from gato_jax.sources.lerobot.entries import LeRobotEpisode, VideoPart, fill_path, read_integer, read_lines
 from gato_jax.sources.reader import Rejection
 
 
@@ -21,7 +21,10 @@ def read_v2_tasks(root: Path) -> Iterator[tuple[int, str] | Rejection]:
     for location, line in read_lines(root / "meta/tasks.jsonl"):
         try:
             row = json.loads(line)
-            yield int(row["task_index"]), str(row["task"])
+            index, text = read_integer(row, "task_index"), row["task"]
+            if not isinstance(text, str):
+                raise TypeError(f"task is {text!r}, expected text")
+            yield index, text
         except (LookupError, TypeError, ValueError) as error:
             yield Rejection(location, f"it holds no task_index and task ({describe_error(error)})")
 
@@ -42,7 +45,7 @@ def read_v2_episodes(root: Path, info: Mapping[str, Any], cameras: list[str]) ->
     for location, line in read_lines(root / "meta/episodes.jsonl"):
         try:
             row = json.loads(line)
-            index, length = int(row["episode_index"]), int(row["length"])
+            index, length = read_integer(row, "episode_index"), read_integer(row, "length")
         except (LookupError, TypeError, ValueError) as error:
             yield Rejection(location, f"it holds no episode_index and length ({describe_error(error)})")
             continue

@@ -24,6 +24,7 @@ from gato_jax.sources.reader import EpisodeRejected
 REORDERING_WINDOW_NS = 10**9  # a message may be this much older than one before it in the file
 _MAGIC = b"\x89MCAP0\r\n"  # at both ends
 _RECORD_HEAD = 1 + 8  # opcode, length
+_PADDING = 3  # bytes that may follow a message encoded as CDR
 _FOOTER = struct.Struct("<QQI")  # offset of the summary, offset of the summary offsets, CRC-32 of the summary
 
 
@@ -207,18 +208,25 @@ def _decode(
       location: path of the file.
 
     Raises:
-      EpisodeRejected: a message is damaged, or not encoded as ROS 2's CDR with a ros2msg schema.
+      EpisodeRejected: a message is damaged, longer than its type, or not encoded as ROS 2's CDR with a ros2msg schema.
     """
+    from mcap_ros2._dynamic import serialize_dynamic
     from mcap_ros2.decoder import DecoderFactory
 
-    factory = DecoderFactory()
+    factory, encoders = DecoderFactory(), dict[int, Any]()
     for topic, records in raw.items():
         for number, (schema, channel, data) in records.items():
             with _reject_damage(location, f"message {number} of topic {topic!r}"):
                 if (decode := factory.decoder_for(channel.message_encoding, schema)) is None:
                     kind = f"{channel.message_encoding!r}, schema {getattr(schema, 'encoding', None)!r}"
                     raise EpisodeRejected(location, f"topic {topic!r} is encoded as {kind}, expected 'cdr', 'ros2msg'")
-                messages[topic][number] = decode(data)
+                messages[topic][number] = message = decode(data)
+                if schema.id not in encoders:
+                    encoders[schema.id] = serialize_dynamic(schema.name, schema.data.decode())[schema.name]
+                # The decoder stops where its type ends, and makes numbers of any message of another type.
+                if (unread := len(data) - len(encoders[schema.id](message))) > _PADDING:
+                    label = f"message {number} of topic {topic!r}"
+                    raise EpisodeRejected(location, f"{label} is {unread} bytes longer than its type {schema.name}")
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:

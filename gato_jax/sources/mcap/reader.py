@@ -189,8 +189,9 @@ def _get_values(
             values[number] = get_field_value(message, path.partition(":")[2], as_recorded=as_recorded)
         except ValueError as error:
             raise EpisodeRejected(location, f"{label} holds {error}") from None
-        if message_type(message) == "sensor_msgs/JointState" and message.name != first.name:
-            raise EpisodeRejected(location, f"{label} has joints {message.name}, expected {first.name}. Sort them.")
+        joints, expected = (getattr(one, "name", None) for one in (message, first))
+        if message_type(message) == "sensor_msgs/JointState" and joints != expected:
+            raise EpisodeRejected(location, f"{label} has joints {joints}, expected {expected}. Sort them.")
         if isinstance(one := values[numbers[0]], list) and len(values[number]) != len(one):
             raise EpisodeRejected(
                 location, f"field {path!r} has {len(values[number])} elements in {label}, expected {len(one)}"

@@ -23,6 +23,10 @@ _ENCODINGS: dict[str, tuple[str, int, list[int] | None]] = {
     "16UC1": ("u2", 1, _RGB),
     "32FC1": ("f4", 1, _RGB),
 }
+_FIELDS = {
+    "sensor_msgs/Image": {"height", "width", "encoding", "is_bigendian", "step", "data"},
+    "sensor_msgs/CompressedImage": {"format", "data"},
+}
 _DEPTH_HEADER = 12  # bytes before the PNG file in an image of the transport compressedDepth
 
 
@@ -44,7 +48,7 @@ def get_field_value(message: SimpleNamespace, field: str, *, as_recorded: bool =
       was decoded.
 
     Raises:
-      KeyError: there is no such field, or it is a message of another type.
+      KeyError: there is no such field, it is a message of another type, or an image lacks a field of its type.
       ValueError: an image contradicts its size, has an unknown encoding, or does not tell the order of its colours.
     """
     value: Any = message
@@ -55,6 +59,8 @@ def get_field_value(message: SimpleNamespace, field: str, *, as_recorded: bool =
         value = getattr(value, name)
     if not isinstance(value, SimpleNamespace):
         return value
+    if lacking := sorted(_FIELDS.get(message_type(value), set()) - set(_field_names(value))):
+        raise KeyError(f"{message_type(value)} is defined without {', '.join(lacking)}")
     match message_type(value):
         case "sensor_msgs/Image":
             return image_pixels(value, as_recorded=as_recorded)

@@ -326,11 +326,13 @@ def _count_steps(folder: Path, number: int) -> int:
     """Return the number of steps of one episode, which is its number of actions, from its metadata.
 
     Raises:
-      EpisodeRejected: the number is 0, or the metadata cannot be read.
+      EpisodeRejected: the number is 0 or exceeds int64, or the metadata cannot be read.
     """
     location, metadata = _location(folder, number), _read_metadata(folder, number)
     if (steps := _reject_errors(location, lambda: int(metadata["total_steps"]))) < 1:
         raise EpisodeRejected(location, "it has no steps")
+    if steps >= np.iinfo(np.int64).max:
+        raise EpisodeRejected(location, f"its total_steps is {steps}, expected a number of steps")
     return steps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +75,9 @@ def _count_steps_by_row(file: Path, list_path: str | None) -> np.ndarray:
     return array.value_lengths().fill_null(0).to_numpy()
 
 
-def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Address], list[Rejection]]:
+def addresses_by_column(
+    files: Sequence[Path], column: str, refused: Collection[Path] = ()
+) -> tuple[list[Address], list[Rejection]]:
     """Return the address of each episode if consecutive rows with one value in `column` form an episode.
 
     An episode may continue in the next file, and each file may number its episodes anew; see `join_runs`. An episode is
@@ -84,6 +86,7 @@ def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Addres
 
     Args:
       files: the files of a split, in order.
+      refused: files of the split that are not read, which may hold further steps of the episodes beside them.
       column: name of the column that numbers or names the episodes. A file without this column, or with values in it
         that are neither integers nor strings, counts as damaged. A row without a value counts as damaged, too.
 
@@ -91,7 +94,7 @@ def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Addres
       The addresses, in the order of the rows, and a rejection of each damaged file or row, of each episode that may be
       incomplete, and of each place of an episode whose rows are scattered.
     """
-    runs, rejected = _list_runs(files, column)
+    runs, rejected = _list_runs(files, column, refused)
     addresses = []
     for episode in join_runs(runs, column):
         parts = tuple(run.part for run in episode.runs)
@@ -100,36 +103,42 @@ def addresses_by_column(files: Sequence[Path], column: str) -> tuple[list[Addres
             rejected.append(Rejection(location, episode.problem))
         elif any(run.cut for run in episode.runs):
             rejected.append(
-                Rejection(location, "it may continue in the previous or next row or file, which is damaged")
+                Rejection(location, "it may continue in the previous or next row or file, which is not read")
             )
         else:
             addresses.append(Address(location, parts, sum(part.stop - part.start for part in parts)))
     return addresses, rejected
 
 
-def _list_runs(files: Sequence[Path], column: str) -> tuple[list[Run], list[Rejection]]:
+def _list_runs(files: Sequence[Path], column: str, refused: Collection[Path]) -> tuple[list[Run], list[Rejection]]:
     """Return all runs of equal values in a column, file by file, and a rejection of each damaged file or row.
 
-    An episode that continues in the next file has one run in each of the two.
+    An episode that continues in the next file has one run in each of the two. The runs beside a refused file are cut.
     """
     runs: list[Run] = []
     rejected, cut = [], False
-    for file in _show_progress(files):
+
+    def cut_here():
+        nonlocal cut
+        runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
+        cut = True
+
+    for file in _show_progress(sorted({*files, *refused})):
+        if file in refused:
+            cut_here()
+            continue
         try:
-            values = _read_episodes(file, column)
-            steps = _read_steps(file)
+            values, steps = _read_episodes(file, column), _read_steps(file)
         except EpisodeRejected as error:
             rejected.append(Rejection(error.location, error.reason))
-            runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
-            cut = True
+            cut_here()
             continue
         for episode, rows in itertools.groupby(range(len(values)), values.__getitem__):
             numbers = list(rows)
             start, last = numbers[0], numbers[-1]
             if episode is None:
                 rejected += [Rejection(f"{file}: row {row}", f"its {column} is null") for row in numbers]
-                runs[-1:] = [run._replace(cut=True) for run in runs[-1:]]
-                cut = True
+                cut_here()
                 continue
             ends = None if steps is None else (steps[start], steps[last])
             runs.append(Run(episode, Part(file, start, last + 1), cut, ends))

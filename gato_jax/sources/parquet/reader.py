@@ -68,7 +68,8 @@ def open_parquet(path: str | Path, split: str = "train", *, fields: Fields | Non
         raise missing_fields(f"parquet:{path}", describe_columns(schema), "Parquet files do not define them")
     rows = _RowFormat.infer(fields, schema, str(path))
     if rows.episode_column is not None:
-        addresses, rejected = addresses_by_column(files, rows.episode_column)
+        refused = [Path(one.location) for one in found.rejected]
+        addresses, rejected = addresses_by_column(files, rows.episode_column, refused)
     else:
         addresses, rejected = addresses_by_row(files, rows.list_path)
     if not addresses:

@@ -56,7 +56,8 @@ def list_split_files(path: Path, split: str) -> SplitFiles:
             left_out += [
                 Omission(str(file), f"it belongs to split {name!r}, not to {split!r}", (name,)) for file in others
             ]
-    return SplitFiles(files=splits[split], rejected=found.rejected, left_out=left_out)
+    refused = [one for one in found.rejected if _split_name(Path(one.location), path) == split]
+    return SplitFiles(files=splits[split], rejected=refused, left_out=left_out)
 
 
 def is_shard(file: Path) -> bool:

@@ -68,6 +68,8 @@ def open_tfds(path: str | os.PathLike[str], split: str) -> TfdsDataset:
         directory = find_tfds_folder(path)
         info = json.loads((directory / INFO_FILE).read_text())
         counts = {entry["name"]: [int(count) for count in entry["shardLengths"]] for entry in info["splits"]}
+        if odd := [name for name in counts if not isinstance(name, str)]:
+            raise TypeError(f"the name of a split is {odd[0]!r}, expected text")
         name, file_format = "/".join(filter(None, (info["name"], info.get("configName")))), info.get("fileFormat")
         files = {file.name: file for file in directory.iterdir() if _is_record_file(file.name, split)}
     except (ImportError, BucketError) as error:

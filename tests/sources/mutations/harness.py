@@ -298,7 +298,9 @@ def _agree(values: np.ndarray, raw: Any, modality: Modality) -> bool:
                 return False
             return expected.size == values.size and np.array_equal(expected.reshape(values.shape), values)
         case Discrete():
-            return np.size(raw) == values.size and np.array_equal(np.reshape(raw, values.shape), values)
+            raw = np.asarray(raw)
+            same = raw.dtype.kind != "V" and raw.size == values.size
+            return same and np.array_equal(raw.reshape(values.shape), values)
         case Image():
             return all(np.array_equal(_fit(one, modality), value) for one, value in zip(raw, values, strict=True))
     return [one.decode() if isinstance(one, bytes) else one for one in raw] == list(values)

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pandas as pd
 import PIL.Image
+import pyarrow.parquet as pq
 
 from gato_jax.episodes import Continuous, Image, Provenance, Text
 from gato_jax.sources.fields import Fields
@@ -50,7 +51,14 @@ def _json_lines(file: Path) -> list[Any]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
-_read_parquet = cached_by_content(lambda file: pd.read_parquet(file))
+@cached_by_content
+def _read_parquet(file: Path) -> Any:
+    """Read a table by PyArrow and pandas, without the metadata that pandas adds, if they are damaged."""
+    table = pq.read_table(file)
+    try:
+        return table.to_pandas()
+    except ValueError:
+        return table.replace_schema_metadata(None).to_pandas()
 
 
 def _read(folder: Path) -> Iterator[Row | None]:
@@ -59,7 +67,8 @@ def _read(folder: Path) -> Iterator[Row | None]:
     numbers = range(int(start), int(stop))
     if info["codebase_version"] == "v3.0":
         episodes = pd.concat([_read_parquet(file) for file in sorted((folder / "meta/episodes").glob("*/*.parquet"))])
-        table = _read_parquet(folder / "meta/tasks.parquet").reset_index()
+        table = _read_parquet(folder / "meta/tasks.parquet")
+        table = table.reset_index() if len(table.columns) == 1 else table  # the texts are the index of pandas
         [text] = [name for name in table.columns if name != "task_index"]
         tasks = dict(zip(table["task_index"], table[text], strict=True))
         records = episodes.to_dict("records")
