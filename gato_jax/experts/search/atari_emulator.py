@@ -65,11 +65,11 @@ class AtariEmulator(Emulator[ConsoleState]):
 
     def step(self, action: int, generator: random.Random) -> Transition:
         console, chosen, pressed = self.console, self._actions[action], self._pressed
-        act, lives, reward, steps = console.act, console.lives(), 0, 0
+        act, draw, lives, reward, steps = console.act, generator.random, console.lives(), 0, 0
         lost_life = terminated = False
         while steps < self.decision_steps and not (lost_life or terminated):
             for _ in range(FRAME_SKIP):
-                if generator.random() >= STICKY_ACTION_PROBABILITY:
+                if draw() >= STICKY_ACTION_PROBABILITY:
                     pressed = chosen
                 reward += act(pressed)
             steps += 1

@@ -14,10 +14,10 @@ class ByteFeatures:
 
     def __init__(self, size: int):
         self.count = 256 * size
-        self._offsets = np.arange(0, self.count, 256, dtype=np.int32)
+        self._offsets = np.arange(0, self.count, 256, dtype=np.intp)
 
     def __call__(self, memory: np.ndarray) -> np.ndarray:
-        """Return the numbers of the features, (size,) int32, of a memory (size,) uint8."""
+        """Return the numbers of the features, (size,) intp, of a memory (size,) uint8."""
         return self._offsets + memory
 
 
@@ -38,7 +38,7 @@ class TileFeatures:
         rows, columns = np.arange(height) // tile[0], np.arange(width) // tile[1]
         tiles = rows[:, None] * (columns[-1] + 1) + columns
         self.count = int(tiles[-1, -1] + 1) * colours
-        self._offsets = (tiles * colours).astype(np.int32)
+        self._offsets = (tiles * colours).astype(np.intp)
         self._present = np.zeros(self.count, bool)
 
     def __call__(self, screen: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ class Node:
     """A state, with the result of the decision that led to it, and the nodes that decisions led to from it.
 
     Attributes:
-      state: State of the emulator.
+      state: State of the emulator; None if the node is closed.
       features: Numbers of its features.
       fingerprint: Bytes by which duplicates are found.
       depth: Number of decisions since the first root of the tree.
@@ -63,7 +63,7 @@ class Tree:
     def moved(self, state: Any) -> bool:
         """Make the child of the root that has this state the new root, and return True; return False if none has."""
         for child in self.root.children.values():
-            if self.emulator.same(child.state, state):
+            if not child.closed and self.emulator.same(child.state, state):
                 self.root = child
                 return True
         return False
@@ -79,10 +79,12 @@ class Tree:
             self.emulator.restore(node.state)
         transition = self.emulator.step(action, self.generator)
         self.frames += transition.frames
-        child = self._emulated = self._node(self.emulator.clone())
+        child = self._emulated = self._node(None)
         child.depth, child.reward, child.lost_life = node.depth + 1, transition.reward, transition.lost_life
         duplicate = any(sibling.fingerprint == child.fingerprint for sibling in node.children.values())
         child.closed = transition.terminated or transition.lost_life or duplicate
+        if not child.closed:
+            child.state = self.emulator.clone()
         return child
 
     def _node(self, state: Any) -> Node:

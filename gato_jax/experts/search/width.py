@@ -1,7 +1,7 @@
 """Width-based searches: a state is explored further only if it has a feature that the search has not seen before.
 
-A search is a function that makes a tree grow until a number of frames is emulated, or no state is left to explore. Nodes
-that a tree has kept from an earlier decision cost no frames.
+A search is a function that makes a tree grow until a number of frames is emulated, or no state is left to explore.
+Nodes that a tree has kept from an earlier decision cost no frames.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Rollouts:
         """Walk down open actions drawn at random until a node is not worth a visit, and close what this leaves done."""
         path = []
         while True:
-            action = node.open[self._tree.generator.randrange(len(node.open))]
+            action = node.open[int(self._tree.generator.random() * len(node.open))]
             if self._tree.frames >= self._end and action not in node.children:
                 return
             path.append((node, action))
@@ -91,12 +91,16 @@ class _Rollouts:
                 break
 
     def _is_worth_a_visit(self, node: Node) -> bool:
-        depth, depths = node.depth - self._tree.root.depth, self._depth_of_feature[node.features]
-        if node.search == self._search:
-            return bool((depths >= depth).any())
-        self._begin(node)
-        if node.closed or not (depths > depth).any():
+        """Return True if a feature of the node was not seen at a smaller depth; at the first visit, nor at its own."""
+        if node.closed:
             return False
+        depth = node.depth - self._tree.root.depth
+        depths = self._depth_of_feature.take(node.features)
+        if node.search == self._search:
+            return bool(depths.max() >= depth)
+        if depths.max() <= depth:
+            return False
+        self._begin(node)
         self._depth_of_feature[node.features] = np.minimum(depths, depth)
         return True
 

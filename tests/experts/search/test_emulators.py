@@ -20,13 +20,23 @@ class Draws(random.Random):
         return super().random() if size is None else np.array([self.random() for _ in range(size)])
 
 
-@pytest.mark.parametrize("game", ["ms_pacman", "pitfall", "qbert", "seaquest", "space_invaders"])
-def test_a_console_goes_on_from_the_state_of_another_as_that_one_does(game):
-    environment, generator = load(f"atari/{game}"), np.random.default_rng(0)
+@pytest.mark.parametrize(
+    "task, steps",
+    [
+        ("atari/ms_pacman", STEPS),
+        ("atari/pitfall", STEPS),
+        ("atari/qbert", STEPS),
+        ("atari/seaquest", STEPS),
+        ("atari/space_invaders", STEPS),
+        ("atari_extended/breakout", 100),
+    ],
+)
+def test_a_console_goes_on_from_the_state_of_another_as_that_one_does(task, steps):
+    environment, generator = load(task), np.random.default_rng(0)
     assert isinstance(environment, Atari)
     environment.observed = False
     emulator, done = AtariEmulator(environment, decision_steps=1), True
-    for step in range(STEPS):
+    for step in range(steps):
         if done:
             environment.reset()
             environment._generator = Draws(step)  # pyright: ignore[reportAttributeAccessIssue]

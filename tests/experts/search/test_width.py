@@ -52,7 +52,7 @@ def test_duplicates_and_ends_are_not_explored(search):
     tree = grown(search, Grid(pits=[(0, 1)]))
     at_root = tree.root.children
     # In the corner, four of the actions lead to where the player is, and one of them stands for all.
-    staying = [child for child in at_root.values() if child.state == (0, 0)]
+    staying = [child for child in at_root.values() if child.fingerprint == bytes((0, 0))]
     assert len(staying) == 4 and sum(child.closed for child in staying) == 3
     assert at_root[RIGHT].closed and at_root[RIGHT].lost_life and not at_root[RIGHT].children
     assert all(not node.children for node in tree.nodes() if node.closed)
@@ -125,14 +125,16 @@ def test_the_same_seed_makes_the_same_choices(search):
 
 def test_slips_are_drawn_for_each_node():
     tree = grown("iw", Grid(slip=0.5), start=(4, 4))
-    moved = [child.state != (4, 4) for action, child in tree.root.children.items() if action not in (WAIT, REST)]
-    later = [node.state for node in tree.nodes()]
+    moved = [
+        child.fingerprint != bytes((4, 4)) for action, child in tree.root.children.items() if action not in (WAIT, REST)
+    ]
+    later = [node.fingerprint for node in tree.nodes()]
     assert len(moved) == 4 and len(set(later)) > 4
     emulator = Grid(slip=0.5)
     outcomes = set()
     for seed in range(8):
-        outcomes.add(grown("iw", emulator, FRAMES * 6, seed, (4, 4)).root.children[LEFT].state)
-    assert outcomes == {(4, 4), (4, 3)}
+        outcomes.add(grown("iw", emulator, FRAMES * 6, seed, (4, 4)).root.children[LEFT].fingerprint)
+    assert outcomes == {bytes((4, 4)), bytes((4, 3))}
 
 
 def test_bad_settings_are_named():
