@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,7 @@ def find_left_out(
                 omissions += _outside(file, root, names)
         except (SourceError, KeyError) as error:
             omissions.append(Omission(str(file), f"its content cannot be listed ({error})"))
+    omissions += _files_of_other_splits((file for file in found.files if file not in groups), layout, split)
     total, unit = sum(map(len, groups.values())), "files" if layout in ("d4rl", "flat") else "episodes"
     frames = {parent for parent, _, _ in (field.name.rpartition("/") for field, _ in fields.paths)}
     listed = [
@@ -79,6 +81,15 @@ def _is_named(file: Path, fields: Fields) -> bool:
     """Return whether a sidecar of an episode is read: metadata always, a video if a field may name it."""
     patterns = [re.sub(r"\{\w+\}", "*", path.name) for path, _ in fields.paths]
     return file.suffix == ".json" or any(fnmatch.fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
+
+
+def _files_of_other_splits(files: Iterable[Path], layout: str, split: str) -> Iterator[Omission]:
+    """Yield an omission of each file without the split; files that cannot be read are rejected, and not listed here."""
+    for file in files:
+        with contextlib.suppress(SourceError, KeyError), open_file(file) as root:
+            if split not in (splits := HDF5_LAYOUTS[layout].list_splits(root)):
+                others = ", ".join(map(repr, sorted(splits))) or "none"
+                yield Omission(str(file), f"it has no split {split!r}; its splits: {others}", tuple(sorted(splits)))
 
 
 def _listed_twice(file: Path, places: Iterable[EpisodePlace]) -> Iterator[Omission]:

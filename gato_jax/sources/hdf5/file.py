@@ -152,7 +152,8 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     Raises:
       KeyError: there is no such path.
       SourceError: a link leads to another file, a soft link is broken or follows 16 others, a dataset stores its values
-        in other files, or groups are nested more than 32 deep. It may be raised after some datasets.
+        in other files, groups are nested more than 32 deep, or the names of a group are damaged. It may be raised after
+        some datasets.
     """
     import h5py
 
@@ -163,6 +164,8 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
     elif isinstance(node, h5py.Group):
         for name in node:
+            if node.get(name, getlink=True) is None:
+                raise SourceError(f"{node.name!r} lists {name!r}, which does not exist. Copy the file again.")
             yield from iter_datasets(group, f"{path}/{name}".lstrip("/"))
 
 
