@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -14,6 +15,7 @@ import av
 import numpy as np
 import pandas as pd
 import PIL.Image
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gato_jax.episodes import Continuous, Image, Provenance, Text
@@ -53,8 +55,16 @@ def _json_lines(file: Path) -> list[Any]:
 
 @cached_by_content
 def _read_parquet(file: Path) -> Any:
-    """Read a table by PyArrow and pandas, without the metadata that pandas adds, if they are damaged."""
-    table = pq.read_table(file)
+    """Read a table by PyArrow and pandas, without damaged row groups and without the metadata of pandas if damaged."""
+    with pq.ParquetFile(file) as parquet:
+        try:
+            table = parquet.read()
+        except (OSError, ValueError):
+            groups = []
+            for number in range(parquet.num_row_groups):
+                with contextlib.suppress(OSError, ValueError):
+                    groups.append(parquet.read_row_group(number))
+            table = pa.concat_tables(groups)
     try:
         return table.to_pandas()
     except ValueError:
