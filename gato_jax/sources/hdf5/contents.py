@@ -14,7 +14,7 @@ from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import FoundFiles, unread_files
 from gato_jax.sources.hdf5.datasets import iter_found
-from gato_jax.sources.hdf5.file import EpisodePlace, open_file
+from gato_jax.sources.hdf5.file import EpisodePlace, list_names, open_file
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS
 from gato_jax.sources.reader import Omission, SourceError
 
@@ -105,7 +105,7 @@ def _other_episodes(
     """Yield an omission of each group beside those of the episodes of a split that no episode of it is in."""
     listed = set(splits.get(split, ()))
     for parent in sorted({name.rpartition("/")[0] for name in names if name}):
-        for child in root[parent] if parent else ():
+        for child in list_names(root[parent]) if parent else ():
             group = f"{parent}/{child}"
             if group in listed:
                 continue

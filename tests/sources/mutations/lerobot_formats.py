@@ -127,9 +127,19 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
 
 @cached_by_content
 def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
-    """Return the time in seconds and the pixels of all frames."""
+    """Return the time in seconds and the pixels of all frames, without those from a damaged one to a key frame."""
+    frames, is_damaged = [], False
     with av.open(str(file)) as container:
-        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        for packet in container.demux(video=0):
+            try:
+                shown = packet.decode()
+            except av.error.FFmpegError:
+                is_damaged = True
+                container.streams.video[0].codec_context.flush_buffers()
+                continue
+            is_damaged = is_damaged and not packet.is_keyframe
+            frames += [] if is_damaged else [(frame.time, frame.to_ndarray(format="rgb24")) for frame in shown]
+    return frames
 
 
 def _frames(file: Path, times: np.ndarray, tolerance: float) -> list[np.ndarray]:
