@@ -312,7 +312,7 @@ def _agree(values: np.ndarray, raw: Any, modality: Modality) -> bool:
             return expected.size == values.size and np.array_equal(expected.reshape(values.shape), values)
         case Discrete():
             raw = np.asarray(raw)
-            same = raw.dtype.kind != "V" and raw.size == values.size
+            same = raw.dtype.kind in "biuf" and raw.size == values.size
             return same and np.array_equal(raw.reshape(values.shape), values)
         case Image():
             return all(np.array_equal(_fit(one, modality), value) for one, value in zip(raw, values, strict=True))

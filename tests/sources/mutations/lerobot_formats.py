@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import json
@@ -16,14 +15,13 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gato_jax.episodes import Continuous, Image, Provenance, Text
 from gato_jax.sources.fields import Fields
 from tests.sources.made_lerobot import unpack
 from tests.sources.mutations.damage import NotPossible, list_files, pick_file
 from tests.sources.mutations.harness import Format, Row, cached_by_content
-from tests.sources.mutations.parquet_formats import OF_TABLES
+from tests.sources.mutations.parquet_formats import OF_TABLES, read_groups
 from tests.sources.mutations.text_formats import change_json_value
 
 _CAMERAS = {"front": "observation.images.front", "wrist": "observation.images.wrist"}
@@ -56,15 +54,7 @@ def _json_lines(file: Path) -> list[Any]:
 @cached_by_content
 def _read_parquet(file: Path) -> Any:
     """Read a table by PyArrow and pandas, without damaged row groups and without the metadata of pandas if damaged."""
-    with pq.ParquetFile(file) as parquet:
-        try:
-            table = parquet.read()
-        except (OSError, ValueError):
-            groups = []
-            for number in range(parquet.num_row_groups):
-                with contextlib.suppress(OSError, ValueError):
-                    groups.append(parquet.read_row_group(number))
-            table = pa.concat_tables(groups)
+    table = pa.concat_tables([group for group in read_groups(file) if group is not None])
     try:
         return table.to_pandas()
     except ValueError:
