@@ -5,8 +5,10 @@ May import runtime, episodes, environments.
 
 from gato_jax.rollouts.actor import Action, Actor, ActorFailure
 from gato_jax.rollouts.baselines import ConstantActor, RandomActor, random_action
+from gato_jax.rollouts.collection import record, record_all
 from gato_jax.rollouts.play import play
-from gato_jax.rollouts.recording import Recording, record
+from gato_jax.rollouts.recording import Recording
+from gato_jax.rollouts.session import Failure, Recorded, RecordingError, require_finished
 from gato_jax.rollouts.workers import WorkerError
 
 __all__ = [
@@ -15,9 +17,14 @@ __all__ = [
     "ActorFailure",
     "ConstantActor",
     "RandomActor",
+    "Failure",
+    "Recorded",
     "Recording",
+    "RecordingError",
     "WorkerError",
     "play",
     "random_action",
     "record",
+    "record_all",
+    "require_finished",
 ]
