@@ -69,21 +69,30 @@ class Recorded:
     error: Exception | None = None
 
 
-def require_finished(unfinished: Sequence[Recorded]):
-    """Raise an error if there are recordings whose dataset was not written; of a single one, its own error.
+def require_finished(ended: Sequence[Recorded]):
+    """Raise an error if a recording ended without a dataset; if there is a single recording, its own error.
 
     Raises:
-      RecordingError: There are several.
+      RecordingError: There are several recordings.
     """
-    if len(unfinished) == 1:
-        raise unfinished[0].error or RecordingError(f"{unfinished[0].recording.spec.name}: no dataset was written")
+    unfinished = [recorded for recorded in ended if recorded.directory is None]
+    if unfinished and len(ended) == 1 and (error := unfinished[0].error) is not None:
+        raise error
     if unfinished:
-        reasons = "; ".join(str(recorded.error) for recorded in unfinished[:_NAMED])
+        reasons = "; ".join(map(_describe_end, unfinished[:_NAMED]))
         more = f"; and {len(unfinished) - _NAMED} more" if unfinished[_NAMED:] else ""
         raise RecordingError(
-            f"the datasets of {len(unfinished)} tasks were not written: {reasons}{more}. Their finished episodes are "
-            "kept. Run the same command again to play the others, or leave out those that fail by --max_failed."
+            f"the datasets of {len(unfinished)} of {len(ended)} tasks were not written: {reasons}{more}. Finished "
+            "episodes are kept. Run the same command again to play the others, or leave out those that fail by "
+            "--max_failed."
         )
+
+
+def _describe_end(recorded: Recorded) -> str:
+    if not recorded.failures:
+        return str(recorded.error)
+    first = recorded.failures[0]
+    return f"{recorded.recording.spec.name}, seed {first.seed}: {first.reason}"
 
 
 class RecordingSession(contextlib.AbstractContextManager):

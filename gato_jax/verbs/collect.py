@@ -22,7 +22,7 @@ with epy.lazy_imports():
 
 _ALL_CORES = 50  # episodes; fewer are often played before the processes of workers have started
 _LISTED = 10
-_RECIPE = ("tasks", "episodes", "actor", "noise", "successes_only", "min_return", "max_failed")
+RECIPE_FLAGS = ("tasks", "episodes", "actor", "noise", "successes_only", "min_return", "max_failed")
 
 
 def collect(flag: flags.FlagValues, argv: Sequence[str]):
@@ -104,12 +104,12 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
         max_failed=flag.max_failed,
     )
     report: dict[str, dict[str, Any]] = {"tasks": {}, "unfinished": {}}
-    unfinished: list[rollouts.Recorded] = []
+    ends: list[rollouts.Recorded] = []
     for recorded in ended:
+        ends.append(recorded)
         name = recorded.recording.spec.name
         _print_failures(name, recorded.failures)
         if recorded.directory is None:
-            unfinished.append(recorded)
             report["unfinished"][name] = {"failed": _listed(recorded.failures), "error": str(recorded.error)}
             continue
         report["tasks"][name] = counts = _counts(recorded, episodes.open_dataset(recorded.directory))
@@ -119,7 +119,7 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
     write_json(
         flag.json, {kind: {name: tasks[name] for name in specs if name in tasks} for kind, tasks in report.items()}
     )
-    rollouts.require_finished(unfinished)
+    rollouts.require_finished(ends)
 
 
 def _follow_recipe(flag: flags.FlagValues):
@@ -136,8 +136,8 @@ def _follow_recipe(flag: flags.FlagValues):
             "of them."
         )
     for key, value in flag.config.get("recording", {}).items():
-        if key not in _RECIPE:
-            raise UsageError(f"--config.recording has the key {key!r}, expected some of {', '.join(_RECIPE)}.")
+        if key not in RECIPE_FLAGS:
+            raise UsageError(f"--config.recording has the key {key!r}, expected some of {', '.join(RECIPE_FLAGS)}.")
         if not flag[key].present and value is not None:
             flag[key].value = list(value) if key == "tasks" else value
     if "recording" in flag.config and not flag.tasks:
