@@ -81,7 +81,7 @@ PLANS = {
     "dm_control_random_large": Plan(seconds=4.0, expert_seconds=20.0),
     "dm_control_random_small": Plan(seconds=4.0, expert_seconds=20.0),
     "fetch": Plan(seconds=0.5, expert_seconds=0.5),
-    "fetch_state": Plan(seconds=0.1, expert_seconds=0.1),
+    "fetch_state": Plan(seconds=0.1, expert_seconds=0.3),
     "kitchen": Plan(seconds=1.0),
     "manipulation": Plan(seconds=2.0),
     "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),

@@ -31,16 +31,28 @@ def train_expert(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "steps", 0, "Steps after which labelled episodes are cut off. 0: the limit of the task.", 0, flag_values=flag
     )
+    flags.DEFINE_integer(
+        "teacher_samples", 1, "Factor on the number of samples of a teacher that plans.", 1, flag_values=flag
+    )
     flags.DEFINE_float(
         "teacher_share", 0.5,
         "Share of the steps that the teacher plays in the second round; its powers in the rounds after it.",
         0.0, 1.0, flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_list(
+        "angles", [],
+        "Observations that are angles in radians and may turn several times, comma-separated: position in reacher.",
+        flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_list("hidden", ["128", "128"], "Sizes of the hidden layers, comma-separated.", flag_values=flag)
+    flags.DEFINE_integer(
+        "modes", 4, "Number of actions between which the network chooses; 1 is the mean of the labels.", 1,
+        flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_integer("updates", 4000, "Number of updates of each fit.", 1, flag_values=flag)
     flags.DEFINE_integer("batch_size", 256, "Number of states for an update.", 1, flag_values=flag)
     flags.DEFINE_float("learning_rate", 1e-3, "Learning rate at the first update of each fit.", 0.0, flag_values=flag)
-    flags.DEFINE_integer("scored", 5, "Number of episodes for the score of each network.", 1, flag_values=flag)
+    flags.DEFINE_integer("scored", 10, "Number of episodes for the score of each network.", 1, flag_values=flag)
     flags.DEFINE_integer("seed", 0, "Seed of the initial params and of the batches.", 0, 2**31 - 1, flag_values=flag)
     flags.DEFINE_integer(
         "workers", 0, "Number of processes that each play one episode at a time; 0 plays in this process.",
@@ -50,8 +62,10 @@ def train_expert(flag: flags.FlagValues, argv: Sequence[str]):
     parse_flags(flag, argv, required=("task", "output"))
 
     settings = dagger.Distillation(
-        task=flag.task, rounds=flag.rounds, episodes=flag.episodes, steps=flag.steps, teacher_share=flag.teacher_share,
-        hidden=_sizes(flag.hidden), updates=flag.updates, batch_size=flag.batch_size, learning_rate=flag.learning_rate,
+        task=flag.task, rounds=flag.rounds, episodes=flag.episodes, steps=flag.steps,
+        teacher_samples=flag.teacher_samples, teacher_share=flag.teacher_share,
+        angles=tuple(flag.angles), hidden=_sizes(flag.hidden), modes=flag.modes,
+        updates=flag.updates, batch_size=flag.batch_size, learning_rate=flag.learning_rate,
         scored=flag.scored, seed=flag.seed,
     )  # fmt: skip
     output = require_local(flag.output, "--output", "Write to a disk, then copy the folder to the bucket.")

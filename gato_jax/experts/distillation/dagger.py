@@ -28,6 +28,7 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.differences import require_same
 from gato_jax.episodes.ranges import PositiveFloat, PositiveInt, Seed, UnitInterval
 from gato_jax.experts.actor import ExpertActor
+from gato_jax.experts.base import Expert
 from gato_jax.experts.distillation.fitting import fit_network
 from gato_jax.experts.distillation.labels import LabelJournal, LabelledEpisode
 from gato_jax.experts.distillation.policy import (
@@ -39,6 +40,7 @@ from gato_jax.experts.distillation.policy import (
     vector_action,
 )
 from gato_jax.experts.distillation.policy_file import SCHEMA, SUFFIX, PolicyAbout, PolicyFile
+from gato_jax.experts.planning import Planner
 from gato_jax.experts.registry import teacher, teacher_description
 from gato_jax.rollouts import Action, ActorFailure, play
 from gato_jax.rollouts.play import play_as_they_end
@@ -58,9 +60,13 @@ class Distillation:
       rounds: Number of rounds.
       episodes: Number of labelled episodes in each round.
       steps: Number of steps after which labelled episodes are cut off; 0 for the limit of the task.
+      teacher_samples: Factor on the number of samples of a teacher that plans, which has more time here than in play.
       teacher_share: Probability with which the teacher plays a block of steps in the second round; in round n, counted
         from 0, it is the n-th power of it.
+      angles: Keys of observations that are angles in radians and may turn several times: the network reads sine and
+        cosine of them.
       hidden: Sizes of the hidden layers.
+      modes: Number of actions between which the network chooses; 1 for the mean of the labels.
       updates: Number of updates of each fit.
       batch_size: Number of states for an update.
       learning_rate: Learning rate at the first update of each fit.
@@ -75,12 +81,15 @@ class Distillation:
     rounds: PositiveInt = 10
     episodes: PositiveInt = 4
     steps: int = 0
+    teacher_samples: PositiveInt = 1
     teacher_share: UnitInterval = 0.5
+    angles: tuple[str, ...] = ()
     hidden: tuple[PositiveInt, ...] = (128, 128)
+    modes: PositiveInt = 4
     updates: PositiveInt = 4000
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 1e-3
-    scored: PositiveInt = 5
+    scored: PositiveInt = 10
     seed: Seed = 0
 
     def __post_init__(self):
@@ -89,8 +98,8 @@ class Distillation:
     @property
     def command(self) -> str:
         """The command that makes the policy, without the folder to which it is written."""
-        values = dataclasses.asdict(self) | {"hidden": ",".join(map(str, self.hidden))}
-        return " ".join(["gato train_expert", *(f"--{key}={value}" for key, value in values.items())])
+        values = dataclasses.asdict(self) | {"hidden": ",".join(map(str, self.hidden)), "angles": ",".join(self.angles)}
+        return " ".join(["gato train_expert", *(f"--{key}={value}" for key, value in values.items() if value != "")])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,12 +115,14 @@ class Labeller(ExpertActor):
     """An actor that records the actions of the teacher, and executes those of the teacher or of the learner.
 
     Args:
+      make_teacher: Function that returns a new teacher of the task `suite/task`.
       learner: The network; None lets the teacher play alone.
+      teacher_samples: Factor on the number of samples of a teacher that plans, which has more time here than in play.
       teacher_share: Probability with which the teacher plays a block of steps, with its default noise.
     """
 
-    def __init__(self, learner: PolicyFile | None, teacher_share: float):
-        super().__init__(noise=None, make_expert=teacher)
+    def __init__(self, make_teacher: Callable[[str], Expert], learner: PolicyFile | None, teacher_share: float):
+        super().__init__(noise=None, make_expert=make_teacher)
         self._policy, self._share = learner, teacher_share
         self._learners: dict[int, _Learner] = {}
 
@@ -175,21 +186,18 @@ def distill(
         distillation with other settings.
       PolicyFileError: A file of a round is damaged.
     """
-    teacher(settings.task)
-    spec = task_spec(settings.task)
-    sizes, (_, modality) = observation_sizes(spec), vector_action(spec)
-    inputs, outputs = sum(sizes.values()), modality.shape[0]
+    _teacher(settings.teacher_samples, settings.task)
+    about = _describe(settings)
     _require_same_run(folder, settings)
-    policies = []
-    with LabelJournal(folder / _LABELS, inputs=inputs, outputs=outputs) as journal:
+    policies: list[PolicyFile] = []
+    with LabelJournal(folder / _LABELS, inputs=about.inputs, outputs=about.action) as journal:
         for number in range(settings.rounds):
             path = folder / f"round_{number}{SUFFIX}"
             if path.exists():
                 policies.append(PolicyFile.read(path))
                 continue
-            _label(settings, journal, number, policies[-1] if policies else None, workers)
-            labelled = [journal[seed] for seed in _seeds(settings, range(number + 1))]
-            policy, loss = _fit(settings, number, labelled, sizes, outputs)
+            _label(settings, about, journal, number, policies[-1] if policies else None, workers)
+            policy, loss = _fit(settings, about, number, journal)
             scores = _scores(settings, policy, workers)
             policy = dataclasses.replace(policy, about=dataclasses.replace(policy.about, scores=scores))
             policy.write(path)
@@ -200,24 +208,83 @@ def distill(
     return best
 
 
+def _describe(settings: Distillation) -> PolicyAbout:
+    """Return the description of the policies of a distillation, without labels and scores.
+
+    Raises:
+      DistillationError: The task cannot be distilled, or one of the angles is no observation of it.
+    """
+    spec = task_spec(settings.task)
+    sizes, (_, modality) = observation_sizes(spec), vector_action(spec)
+    if unknown := sorted(set(settings.angles) - sizes.keys()):
+        raise DistillationError(
+            f"distillation: angles is {', '.join(unknown)}, expected observations of {settings.task}. "
+            f"Choose from {', '.join(sizes)}."
+        )
+    return PolicyAbout(
+        schema=SCHEMA,
+        task=settings.task,
+        observation=sizes,
+        angles=settings.angles,
+        action=modality.shape[0],
+        hidden=settings.hidden,
+        modes=settings.modes,
+        teacher=teacher_description(settings.task),
+        command=settings.command,
+        packages=tuple(package_versions(settings.task)),
+        labels=0,
+        scores=(),
+    )
+
+
 def _seeds(settings: Distillation, rounds: range) -> list[int]:
     first, last = rounds.start * settings.episodes, rounds.stop * settings.episodes
     return list(EXPERT_TRAINING_SEEDS[first:last])
 
 
-def _label(settings: Distillation, journal: LabelJournal, number: int, learner: PolicyFile | None, workers: int):
+def _label(
+    settings: Distillation,
+    about: PolicyAbout,
+    journal: LabelJournal,
+    number: int,
+    learner: PolicyFile | None,
+    workers: int,
+):
     """Play the episodes of a round that the journal does not hold yet."""
     seeds = _seeds(settings, range(number, number + 1))
     missing = [seed for seed in seeds if seed not in journal]
     results = play_as_they_end(
-        functools.partial(Labeller, learner, settings.teacher_share**number),
+        functools.partial(
+            Labeller,
+            functools.partial(_teacher, settings.teacher_samples),
+            learner,
+            settings.teacher_share**number,
+        ),
         [(settings.task, seed) for seed in missing],
         workers=workers,
         load=functools.partial(_load, settings.steps),
     )
     bar = {"initial": len(seeds) - len(missing), "total": len(seeds), "unit": "episode"}
     for job, result in tqdm(results, desc=f"round {number} of {settings.rounds}", **bar):
-        journal.add(job.seed, _labelled(settings.task, result))
+        journal.add(job.seed, _labelled(about, result))
+
+
+def _teacher(samples: int, name: str) -> Expert:
+    """Return a new teacher of the task `suite/task`, with this factor on its number of samples.
+
+    Raises:
+      DistillationError: The factor is not 1, and the teacher does not plan.
+    """
+    expert = teacher(name)
+    if samples == 1:
+        return expert
+    if not isinstance(expert, Planner):
+        raise DistillationError(
+            f"distillation: teacher_samples is {samples}, expected 1 for {name}, whose expert is a {expert.agent}. "
+            "Leave it out."
+        )
+    budget = dataclasses.replace(expert.plan.budget, samples=samples * expert.plan.budget.samples)
+    return type(expert)(name.partition("/")[2], dataclasses.replace(expert.plan, budget=budget))
 
 
 def _load(steps: int, task: str) -> Environment:
@@ -227,51 +294,40 @@ def _load(steps: int, task: str) -> Environment:
     return environment
 
 
-def _labelled(task: str, result: Episode | ActorFailure) -> LabelledEpisode:
-    spec = task_spec(task)
-    sizes, (key, modality) = observation_sizes(spec), vector_action(spec)
+def _labelled(about: PolicyAbout, result: Episode | ActorFailure) -> LabelledEpisode:
+    """Return the labels of an episode, none if the teacher gave it up."""
     if isinstance(result, ActorFailure):
-        empty = np.zeros((0, sum(sizes.values())), np.float32)
-        return LabelledEpisode(inputs=empty, labels=np.zeros((0, *modality.shape), np.float32), score=float("nan"))
+        empty = np.zeros((0, about.inputs + about.action), np.float32)
+        return LabelledEpisode(inputs=empty[:, : about.inputs], labels=empty[:, about.inputs :], score=float("nan"))
+    key, modality = vector_action(task_spec(about.task))
     steps = result.acting_steps
     return LabelledEpisode(
-        inputs=network_inputs(result.observation, sizes)[:steps],
+        inputs=network_inputs(result.observation, about.observation, about.angles)[:steps],
         labels=to_unit(result.action[key][:steps], *limits(modality)),
         score=cast(float, result.score),  # every played episode has one
     )
 
 
-def _fit(
-    settings: Distillation, number: int, labelled: Sequence[LabelledEpisode], sizes: dict[str, int], outputs: int
-) -> tuple[PolicyFile, float]:
+def _fit(settings: Distillation, about: PolicyAbout, number: int, journal: LabelJournal) -> tuple[PolicyFile, float]:
+    """Return a network that was fitted to the labels of all rounds so far, and its loss."""
+    labelled = [journal[seed] for seed in _seeds(settings, range(number + 1))]
     inputs = np.concatenate([episode.inputs for episode in labelled])
     if not len(inputs):
         raise DistillationError(
-            f"distillation: the teacher of {settings.task} gave up all {len(labelled)} episodes, expected some labels. "
+            f"distillation: the teacher of {about.task} gave up all {len(labelled)} episodes, expected some labels. "
             "Label more episodes."
         )
-    about = PolicyAbout(
-        schema=SCHEMA,
-        task=settings.task,
-        observation=sizes,
-        action=outputs,
-        hidden=settings.hidden,
-        teacher=teacher_description(settings.task),
-        command=settings.command,
-        packages=tuple(package_versions(settings.task)),
-        labels=len(inputs),
-        scores=(),
-    )
     params, loss = fit_network(
         about.param_shapes(),
         inputs,
         np.concatenate([episode.labels for episode in labelled]),
+        modes=about.modes,
         updates=settings.updates,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         seed=settings.seed + number,
     )
-    return PolicyFile(about=about, params=params), loss
+    return PolicyFile(about=dataclasses.replace(about, labels=len(inputs)), params=params), loss
 
 
 def _scores(settings: Distillation, policy: PolicyFile, workers: int) -> tuple[float, ...]:
@@ -291,7 +347,7 @@ def _require_same_run(folder: pathlib.Path, settings: Distillation):
     Raises:
       DistillationError: They are not the same, or run.json is damaged.
     """
-    path, run = folder / _RUN, dataclasses.asdict(settings) | {"hidden": list(settings.hidden)}
+    path, run = folder / _RUN, json.loads(json.dumps(dataclasses.asdict(settings)))
     if not path.exists():
         with atomic_file(path) as partial:
             partial.write_text(json.dumps(run, indent=2) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import dm_env
@@ -15,7 +15,7 @@ from gato_jax.environments.base import control_actions, limits
 from gato_jax.environments.suites import dm_control
 from gato_jax.episodes import Continuous, TaskSpec
 from gato_jax.experts.base import Expert
-from gato_jax.experts.distillation.network import forward
+from gato_jax.experts.distillation import network
 from gato_jax.experts.distillation.policy_file import SUFFIX, PolicyFile, PolicyFileError
 from gato_jax.rollouts import Action
 
@@ -55,8 +55,9 @@ class DistilledPolicy(Expert[Environment]):
         self._low, self._high = limits(modality)
 
     def act(self, environment: Environment, timestep: dm_env.TimeStep) -> Action:
-        inputs = network_inputs(self.observe(environment, timestep), self._policy.about.observation)
-        value = forward(self._policy.params, inputs[None])[0]
+        about = self._policy.about
+        inputs = network_inputs(self.observe(environment, timestep), about.observation, about.angles)
+        value = network.act(self._policy.params, inputs, about.modes)
         return {self._key: np.clip(from_unit(value, self._low, self._high), self._low, self._high)}
 
     def observe(self, environment: Environment, timestep: dm_env.TimeStep) -> Mapping[str, Any]:
@@ -73,8 +74,13 @@ class StateOfPixels(DistilledPolicy):
         return {key: np.asarray(value, np.float32) for key, value in observation.items()}
 
 
-def network_inputs(observation: Mapping[str, Any], sizes: Mapping[str, int]) -> np.ndarray:
+def network_inputs(observation: Mapping[str, Any], sizes: Mapping[str, int], angles: Collection[str]) -> np.ndarray:
     """Return the inputs (..., inputs) float32 of a network for observations, each (..., size of its key).
+
+    Args:
+      observation: Observations by their keys.
+      sizes: Size of each observation that the network reads.
+      angles: Keys of those of which it reads sine and cosine.
 
     Raises:
       PolicyFileError: The observation lacks a key of the policy, or one has another size.
@@ -86,7 +92,13 @@ def network_inputs(observation: Mapping[str, Any], sizes: Mapping[str, int]) -> 
                 f"policy: size of the observation {key!r} is {part.shape[-1]}, expected {size}. "
                 "Play the task that the policy was trained on."
             )
-    return np.concatenate(parts, axis=-1)
+    unwound = [_unwind(part) if key in angles else part for key, part in zip(sizes, parts, strict=True)]
+    return np.concatenate(unwound, axis=-1)
+
+
+def _unwind(angles: np.ndarray) -> np.ndarray:
+    """Return sines and cosines (..., 2 size) of angles (..., size), which may have turned several times."""
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
 
 
 def observation_sizes(spec: TaskSpec) -> dict[str, int]:

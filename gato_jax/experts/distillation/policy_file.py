@@ -36,8 +36,10 @@ class PolicyAbout:
       schema: Version of the file.
       task: Name of the task, `suite/task`.
       observation: Keys of the observations that the network reads, in alphabetical order, with their sizes.
+      angles: Keys of observations that are angles in radians, of which the network reads sine and cosine.
       action: Size of the action of the task.
       hidden: Sizes of the hidden layers.
+      modes: Number of modes of the network.
       teacher: Description of the expert that was imitated.
       command: Command that made the file.
       packages: Packages of the task, each as "name version".
@@ -48,8 +50,10 @@ class PolicyAbout:
     schema: int
     task: str
     observation: Mapping[str, int]
+    angles: tuple[str, ...]
     action: int
     hidden: tuple[int, ...]
+    modes: int
     teacher: str
     command: str
     packages: tuple[str, ...]
@@ -61,9 +65,14 @@ class PolicyAbout:
         """Mean of the scores."""
         return float(np.mean(self.scores))
 
+    @property
+    def inputs(self) -> int:
+        """Number of inputs of the network."""
+        return sum(size * (2 if key in self.angles else 1) for key, size in self.observation.items())
+
     def param_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return {name: shape} of the params."""
-        return param_shapes(sum(self.observation.values()), self.hidden, self.action)
+        return param_shapes(self.inputs, self.hidden, self.action, self.modes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

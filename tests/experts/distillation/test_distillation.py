@@ -12,16 +12,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from gato_jax.environments import REFERENCE_SEEDS, UnknownTaskError, load
-from gato_jax.experts import ExpertActor, NoExpertError
-from gato_jax.experts.distillation import DistilledPolicy, PolicyFile, PolicyFileError, dagger
+from gato_jax.experts import ExpertActor, NoExpertError, expert
+from gato_jax.experts.distillation import EXPERTS, DistilledPolicy, PolicyFile, PolicyFileError, dagger
 from gato_jax.experts.distillation.labels import LabelJournal, LabelledEpisode
-from gato_jax.experts.distillation.policy import DistillationError, network_inputs
+from gato_jax.experts.distillation.policy import DistillationError, StateOfPixels, network_inputs
 from gato_jax.experts.distillation.policy_file import KEY
+from gato_jax.experts.registry import teacher
 from gato_jax.rollouts import RandomActor, play
 
 TASK = "dm_control/point_mass/easy"
 TINY = dagger.Distillation(
-    task=TASK, rounds=2, episodes=2, steps=60, hidden=(32, 32), updates=300, batch_size=128, scored=1
+    task=TASK, rounds=2, episodes=2, steps=60, hidden=(32, 32), modes=2, updates=300, batch_size=128, scored=1
 )
 
 
@@ -83,7 +84,7 @@ def test_workers_do_not_change_the_labels(distilled, tmp_path):
 
 def test_labels_are_the_teachers_while_the_network_plays(distilled):
     _, policy = distilled
-    actor = dagger.Labeller(policy, teacher_share=0.0)
+    actor = dagger.Labeller(teacher, policy, teacher_share=0.0)
     environment = load(TASK)
     environment.seed(7)
     timestep = environment.reset()
@@ -152,7 +153,7 @@ def test_a_policy_is_refused_for_another_task(distilled):
     with pytest.raises(PolicyFileError, match=f"its task is {TASK}, expected dm_control/reacher/easy"):
         DistilledPolicy("reacher/easy", policy).reset(load("dm_control/reacher/easy"), 0)
     with pytest.raises(PolicyFileError, match="size of the observation 'velocity' is 3, expected 2"):
-        network_inputs({"position": np.zeros(2), "velocity": np.zeros(3)}, policy.about.observation)
+        network_inputs({"position": np.zeros(2), "velocity": np.zeros(3)}, policy.about.observation, ())
 
 
 @pytest.mark.parametrize(
@@ -175,3 +176,43 @@ def test_other_settings_are_refused_in_the_same_folder(distilled):
         dagger.distill(dagger.Distillation(**{**vars(TINY), "rounds": 3}), source.parent)
     with pytest.raises(DistillationError, match="rounds"):
         dagger.Distillation(task=TASK, rounds=0)
+
+
+def test_more_samples_are_for_planners_only():
+    plain, rich = (dagger._teacher(factor, TASK) for factor in (1, 3))
+    assert rich.plan.budget.samples == 3 * plain.plan.budget.samples
+    with pytest.raises(DistillationError, match="teacher_samples is 3, expected 1 for meta_world/reach-v3"):
+        dagger._teacher(3, "meta_world/reach-v3")
+
+
+def test_angles_may_turn_several_times():
+    sizes = {"position": 1, "velocity": 1}
+    once, twice = (
+        network_inputs({"position": np.array([turn]), "velocity": np.array([2.0])}, sizes, ("position",))
+        for turn in (1.0, 1.0 + 4 * np.pi)
+    )
+    np.testing.assert_allclose(once, [np.sin(1.0), np.cos(1.0), 2.0], rtol=1e-6)
+    np.testing.assert_allclose(once, twice, rtol=1e-5)
+    with pytest.raises(DistillationError, match="angles is angle, expected observations of dm_control/point_mass/easy"):
+        dagger._describe(dagger.Distillation(task=TASK, angles=("angle",)))
+
+
+@pytest.mark.parametrize("name", sorted(EXPERTS))
+def test_a_committed_network_belongs_to_its_task(name):
+    policy = PolicyFile.read(EXPERTS[name].file)
+    assert policy.about.task.partition("/")[2] == name.partition("/")[2]
+    assert f"--task={policy.about.task} " in policy.about.command
+    assert EXPERTS[name].file.stat().st_size < 2**20
+    assert isinstance(expert(name), DistilledPolicy) and not isinstance(teacher(name), DistilledPolicy)
+
+
+def test_a_task_from_pixels_is_played_from_its_state(distilled):
+    _, policy = distilled
+    environment, seen = load("dm_control_pixels/point_mass/easy"), load(TASK)
+    for one in (environment, seen):
+        one.seed(3)
+    blind, sighted = StateOfPixels("point_mass/easy", policy), DistilledPolicy("point_mass/easy", policy)
+    timestep, state = environment.reset(), seen.reset()
+    blind.reset(environment, 3)
+    sighted.reset(seen, 3)
+    np.testing.assert_array_equal(blind.act(environment, timestep)["action"], sighted.act(seen, state)["action"])
