@@ -352,7 +352,7 @@ def test_a_gap_between_files_is_rejected(tmp_path):
         open_parquet(tmp_path, fields=STEPS)[0]
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.duration("s")])
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.duration("s"), pa.dictionary(pa.int32(), pa.timestamp("us"))])
 def test_times_do_not_number_episodes(tmp_path, kind):
     for name, numbers in (("a", pa.array([0, 1])), ("b", pa.array([1, 2], kind))):
         pq.write_table(

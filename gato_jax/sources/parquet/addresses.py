@@ -157,7 +157,8 @@ def _read_episodes(file: Path, column: str) -> list[int | str | None]:
     import pyarrow.types as types
 
     array = read_column(file, column, str(file))
-    if types.is_temporal(array.type):  # which to_values would make integers
+    kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+    if types.is_temporal(kind):  # which to_values would make integers
         raise EpisodeRejected(str(file), f"{column!r} has type {array.type}, expected integers or strings")
     is_missing = array.is_null().to_numpy(zero_copy_only=False)
     present = np.asarray(to_values(array.drop_null(), column, str(file)))

@@ -123,7 +123,7 @@ def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
         for packet in container.demux(video=0):
             try:
                 shown = packet.decode()
-            except av.error.FFmpegError:
+            except av.FFmpegError:
                 is_damaged = True
                 container.streams.video[0].codec_context.flush_buffers()
                 continue

@@ -119,8 +119,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _columns(table: Any) -> dict[str, Any]:
     """Return the columns of some rows by PyArrow's own conversion to Python; times are integers in their unit."""
-    times = [name for name in table.column_names if pa.types.is_temporal(table[name].type)]
-    columns = table.to_pydict() | {name: table[name].cast("int64").to_pylist() for name in times}
+    kinds = {name: table[name].type for name in table.column_names}
+    values = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
+    times = [name for name, kind in values.items() if pa.types.is_temporal(kind)]
+    columns = table.to_pydict()
+    columns |= {name: table[name].cast(values[name]).cast("int64").to_pylist() for name in times}
     columns["arm"] = [one["state"] for one in columns["arm"]]
     columns["image"] = [np.asarray(PIL.Image.open(io.BytesIO(one["bytes"])).convert("RGB")) for one in columns["image"]]
     return columns
