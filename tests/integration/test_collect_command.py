@@ -96,6 +96,42 @@ def test_with_overwrite_a_command_that_was_interrupted_goes_on_with_its_unfinish
     assert gato(*command).status == 0 and played[5:] == [TASK, TASK, other, other]
 
 
+def test_a_recipe_gives_what_no_flag_does(tmp_path):
+    recipe = f"--config={ROOT}/configs/collect/babyai.py"
+    said = gato("collect", recipe, f"--tasks={TASK}", "--episodes=2", f"--output={tmp_path}", "--json", tmp_path / "j")
+    assert said.status == 0, said
+    assert set(json.loads((tmp_path / "j").read_text())["tasks"]) == {TASK}
+    described = json.loads((tmp_path / DATASET / "1.0.0" / "recording.json").read_text())
+    assert (described["episodes"], described["successes_only"]) == (2, True)
+    for words, message in [
+        (["--config.recording.tasks=()"], "--config.recording.tasks is empty: no expert plays a task of the domain"),
+        (["--config.recording.speed=3"], "--config.recording has the key 'speed', expected some of tasks, episodes"),
+    ]:
+        refused = gato("collect", recipe, *words, f"--output={tmp_path}")
+        assert refused.status == 2 and message in refused.err, refused
+
+
+def test_a_failing_task_is_listed_and_the_others_are_recorded(tmp_path, monkeypatch):
+    from gato_jax.rollouts import RandomActor
+
+    reset, other = RandomActor.reset, "babyai/GoToObj-v0"
+
+    def fail_in_one_task(actor, environments, seeds):
+        if environments[0].task_spec.name == TASK:
+            raise ArithmeticError("unstable")
+        reset(actor, environments, seeds)
+
+    monkeypatch.setattr(RandomActor, "reset", fail_in_one_task)
+    command = ["collect", f"--tasks={TASK},{other}", "--episodes=2", "--actor=random", f"--output={tmp_path / 'data'}"]
+    said = gato(*command, "--max_failed=0.5", f"--json={tmp_path / 'json'}")
+    assert f"failed: {TASK}, seed 0: ArithmeticError: unstable" in said.out
+    assert f"the datasets of 1 of 2 tasks were not written: {TASK}, seed 0: Arithm" in said.complaint()
+    report = json.loads((tmp_path / "json").read_text())
+    assert list(report["tasks"]) == [other] and report["tasks"][other]["failed"] == []
+    failed = [{"seed": seed, "reason": "ArithmeticError: unstable"} for seed in (0, 1)]
+    assert report["unfinished"] == {TASK: {"failed": failed, "error": "unstable"}}
+
+
 def test_a_randomised_recording_lists_what_was_drawn_and_is_no_other_one(tmp_path):
     config = ["--actor=random", f"--config={ROOT}/configs/randomisation.py"]
     task = ["collect", "--tasks=modular_rl/hopper_5", "--episodes=2", f"--output={tmp_path}"]
