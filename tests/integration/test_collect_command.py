@@ -41,6 +41,35 @@ def test_ended_in_the_middle_it_goes_on_to_the_same_bytes_and_no_worker_is_left(
     assert contents(tmp_path / "ended") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_killed_five_times_it_ends_with_the_episodes_of_an_unbroken_run(tmp_path):
+    """A hundred episodes of two tasks by two workers, killed five times, against one process without a break."""
+    names = ("dm_control/cartpole/swingup", "dm_control/cartpole/balance")
+    command = ["collect", f"--tasks={','.join(names)}", "--episodes=50", "--actor=random"]
+    kills, done = 0, 0
+    while kills < 5:
+        process = start("-m", "gato_jax.cli", *command, f"--output={tmp_path / 'killed'}", "--workers=2")
+        deadline = time.monotonic() + 300
+        while recorded_bytes(tmp_path / "killed") <= done:
+            assert process.poll() is None and time.monotonic() < deadline, finish(process)
+            time.sleep(0.02)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        assert finish(process).status == -signal.SIGKILL
+        assert not psutil.wait_procs(family, timeout=60)[1]
+        kills, done = kills + 1, recorded_bytes(tmp_path / "killed")
+    assert gato(*command, f"--output={tmp_path / 'killed'}", "--workers=2").status == 0
+    assert gato(*command, f"--output={tmp_path / 'whole'}", "--workers=0").status == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(open_dataset(tmp_path / "whole" / "dm_control__cartpole__swingup")) == 50
+
+
+def recorded_bytes(root) -> int:
+    """The size of all episodes that are kept so far below a folder, finished datasets included."""
+    files = [*root.glob("*/*.recording/episodes.tfrecord"), *root.glob("*/1.0.0/*.array_record*")]
+    return sum(file.stat().st_size for file in files)
+
+
 def test_another_seed_gives_other_episodes(collected, tmp_path):
     said = gato(*words(tmp_path / "data", 3, "--seed=4", f"--json={tmp_path / 'json'}"))
     assert said.out == f"{TASK}: 3 episodes of seeds 4 to 6, in {tmp_path / 'data' / DATASET / '1.0.0'}\n", said
