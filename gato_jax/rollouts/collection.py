@@ -17,7 +17,7 @@ from gato_jax.rollouts.play import play_all
 from gato_jax.rollouts.recording import Recording
 from gato_jax.rollouts.session import Recorded, RecordingSession
 
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes, {rate_noinv_fmt}, {remaining} left{postfix}"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes, {rate_noinv_fmt}, {remaining} left{postfix}"
 
 
 def record(
@@ -91,15 +91,12 @@ def record_all(
       StoreError: See `Recording.require_writable`; or the disk refuses.
       FolderInUseError: Another process records there.
     """
-    for recording in recordings:  # all are checked before the first is recorded
-        recording.require_writable(overwrite=overwrite)
-    goes_on = any(recording.is_begun for recording in recordings)
-    load = functools.partial(_load, load, {one.spec.name: one.randomisation for one in recordings})
+    replaced = plan_overwrites(recordings, overwrite)
+    load = load_for(load, recordings)
     with contextlib.ExitStack() as stack:
         total = sum(len(recording.seeds) for recording in recordings)
-        title = recordings[0].spec.name if len(recordings) == 1 else f"{len(recordings)} tasks"
-        bar = stack.enter_context(tqdm(total=total, desc=f"record {title}", unit=" episodes", bar_format=_BAR))
-        schedule = _Schedule(recordings, overwrite, goes_on, max_failed, stack, bar)
+        bar = stack.enter_context(tqdm(total=total, desc=title(recordings), unit=" episodes", bar_format=BAR))
+        schedule = _Schedule(recordings, replaced, max_failed, stack, bar)
         played = play_all(
             make_actor, schedule.starts(), environments=environments, workers=workers, load=load, contain=True
         )
@@ -108,6 +105,23 @@ def record_all(
             schedule.take(job.position).take(job, result)
             yield from schedule.finished()
         yield from schedule.finished()
+
+
+def plan_overwrites(recordings: Sequence[Recording], overwrite: bool) -> list[bool]:
+    """Check all recordings before the first is begun, and return for each whether it may replace what is there.
+
+    Raises:
+      StoreError: See `Recording.require_writable`.
+    """
+    for recording in recordings:
+        recording.require_writable(overwrite=overwrite)
+    goes_on = any(recording.is_begun for recording in recordings)
+    return [overwrite and not (goes_on and recording.is_finished) for recording in recordings]
+
+
+def title(recordings: Sequence[Recording]) -> str:
+    """Return the title of the progress bar."""
+    return f"record {recordings[0].spec.name if len(recordings) == 1 else f'{len(recordings)} tasks'}"
 
 
 class _Open:
@@ -128,13 +142,12 @@ class _Schedule:
     def __init__(
         self,
         recordings: Sequence[Recording],
-        overwrite: bool,
-        goes_on: bool,
+        replaced: Sequence[bool],
         max_failed: float,
         stack: contextlib.ExitStack,
         bar: tqdm,
     ):
-        self._recordings, self._overwrite, self._goes_on = recordings, overwrite, goes_on
+        self._recordings, self._replaced = recordings, replaced
         self._max_failed, self._stack, self._bar = max_failed, stack, bar
         self._open: list[_Open] = []
         self._owners: dict[int, _Open] = {}
@@ -143,8 +156,8 @@ class _Schedule:
     def starts(self) -> Iterator[tuple[str, int]]:
         """Yield task and seed of each episode that is to be played; a session is opened when its first is due."""
         position = 0
-        for recording in self._recordings:
-            entry = _Open(self._session(recording))
+        for recording, overwrite in zip(self._recordings, self._replaced, strict=True):
+            entry = _Open(self._session(recording, overwrite))
             self._open.append(entry)
             for seed in entry.session.missing:
                 if entry.session.has_failed:
@@ -173,15 +186,19 @@ class _Schedule:
             self._bar.refresh()
             yield recorded
 
-    def _session(self, recording: Recording) -> RecordingSession:
-        keep = recording.is_finished and (self._goes_on or not self._overwrite)
-        session = RecordingSession(recording, overwrite=self._overwrite and not keep, max_failed=self._max_failed)
+    def _session(self, recording: Recording, overwrite: bool) -> RecordingSession:
+        session = RecordingSession(recording, overwrite=overwrite, max_failed=self._max_failed)
         self._stack.enter_context(session)
         done = len(recording.seeds) - len(session.missing)
         self._bar.initial += done  # so that the rate is that of the episodes that are played
         self._bar.n += done
         self._bar.last_print_n += done
         return session
+
+
+def load_for(load: Load, recordings: Sequence[Recording]) -> Load:
+    """Return a picklable function that loads the environment of a task as its recording says."""
+    return functools.partial(_load, load, {one.spec.name: one.randomisation for one in recordings})
 
 
 def _load(load: Load, randomisations: Mapping[str, Randomisation | None], task: str) -> Environment:

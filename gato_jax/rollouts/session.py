@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import pathlib
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from gato_jax.rollouts.actor import ActorFailure
 from gato_jax.rollouts.loop import Crash, Job, Result
 from gato_jax.rollouts.play import failure_error
 from gato_jax.rollouts.recording import RECORDING_FILE, Recording, read_json
+from gato_jax.rollouts.shards import SHARDS, finished_shards
 from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import atomic_file, remove_if_empty
 
@@ -69,21 +71,30 @@ class Recorded:
     error: Exception | None = None
 
 
-def require_finished(unfinished: Sequence[Recorded]):
-    """Raise an error if there are recordings whose dataset was not written; of a single one, its own error.
+def require_finished(ended: Sequence[Recorded]):
+    """Raise an error if a recording ended without a dataset; if there is a single recording, its own error.
 
     Raises:
-      RecordingError: There are several.
+      RecordingError: There are several recordings.
     """
-    if len(unfinished) == 1:
-        raise unfinished[0].error or RecordingError(f"{unfinished[0].recording.spec.name}: no dataset was written")
+    unfinished = [recorded for recorded in ended if recorded.directory is None]
+    if unfinished and len(ended) == 1 and (error := unfinished[0].error) is not None:
+        raise error
     if unfinished:
-        reasons = "; ".join(str(recorded.error) for recorded in unfinished[:_NAMED])
+        reasons = "; ".join(map(_describe_end, unfinished[:_NAMED]))
         more = f"; and {len(unfinished) - _NAMED} more" if unfinished[_NAMED:] else ""
         raise RecordingError(
-            f"the datasets of {len(unfinished)} tasks were not written: {reasons}{more}. Their finished episodes are "
-            "kept. Run the same command again to play the others, or leave out those that fail by --max_failed."
+            f"the datasets of {len(unfinished)} of {len(ended)} tasks were not written: {reasons}{more}. Finished "
+            "episodes are kept. Run the same command again to play the others, or leave out those that fail by "
+            "--max_failed."
         )
+
+
+def _describe_end(recorded: Recorded) -> str:
+    if not recorded.failures:
+        return str(recorded.error)
+    first = recorded.failures[0]
+    return f"{recorded.recording.spec.name}, seed {first.seed}: {first.reason}"
 
 
 class RecordingSession(contextlib.AbstractContextManager):
@@ -121,6 +132,7 @@ class RecordingSession(contextlib.AbstractContextManager):
                 _begin(recording)
                 journal = stack.enter_context(EpisodeJournal(recording.work_folder / _JOURNAL_FILE))
                 self._journal, self._encoder = journal, EpisodeEncoder(recording.spec)
+                self.take_shards(retry=True)
                 self.missing = [seed for seed in recording.seeds if self._is_missing(journal, seed)]
             self._stack = stack.pop_all()
         if self._journal is not None and (done := len(recording.seeds) - len(self.missing)):
@@ -155,6 +167,27 @@ class RecordingSession(contextlib.AbstractContextManager):
                 self._fail(job.seed, error, str(error))
                 return
         self.add(job.seed, encoded)
+
+    def take_shards(self, *, retry: bool = False):
+        """Keep the episodes of the finished shards in the work folder, and note their failures.
+
+        Args:
+          retry: True to forget the failures, so that these episodes are played again.
+
+        Raises:
+          StoreError: The disk refuses.
+        """
+        for kept, failures in finished_shards(self.recording.work_folder):
+            for seed, episode in kept:
+                if self._journal is not None and self._is_missing(self._journal, seed):
+                    self.add(seed, episode)
+            for failure in failures:
+                if failure.gave_up and self.recording.is_filtered:
+                    self.add(failure.seed, None)
+                elif not retry:
+                    reason = f"the actor gave up ({failure.reason})" if failure.gave_up else failure.reason
+                    error = RecordingError(f"{self.recording.spec.name}, seed {failure.seed}: {reason}")
+                    self._fail(failure.seed, error, reason)
 
     def add(self, seed: int, episode: EncodedEpisode | None):
         """Keep the episode of a seed in the work folder, None for one that the actor gave up.
@@ -259,6 +292,8 @@ def _clear(folder: pathlib.Path):
     with disk_errors(folder):
         for name in (RECORDING_FILE, _JOURNAL_FILE):
             (folder / name).unlink(missing_ok=True)
+        if (folder / SHARDS).exists():
+            shutil.rmtree(folder / SHARDS)
 
 
 def _require_readable(recording: Recording):

@@ -12,6 +12,7 @@ from etils import epy
 from gato_jax.runtime import Interruption, interruptible
 from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import require_local
+from gato_jax.verbs.beam import split_beam_options
 from gato_jax.verbs.flags import UsageError, define_config, parse_flags, require
 from gato_jax.verbs.outputs import write_json
 from gato_jax.verbs.players import choose_player, define_player
@@ -22,7 +23,7 @@ with epy.lazy_imports():
 
 _ALL_CORES = 50  # episodes; fewer are often played before the processes of workers have started
 _LISTED = 10
-_RECIPE = ("tasks", "episodes", "actor", "noise", "successes_only", "min_return", "max_failed")
+RECIPE_FLAGS = ("tasks", "episodes", "actor", "noise", "successes_only", "min_return", "max_failed")
 
 
 def collect(flag: flags.FlagValues, argv: Sequence[str]):
@@ -30,6 +31,10 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
 
     Episode n of each task has the seed --seed + n, and follows from it: two datasets of the same seeds hold the same
     episodes. For further episodes, or held-out ones, choose a --seed beyond those of the first dataset.
+
+    --beam.OPTION=VALUE plays on Apache Beam instead of in the processes of --workers, for example on a cluster with
+    --beam.runner=FlinkRunner, whose workers must see the same folders. Shards of --shard_episodes are kept as they are
+    finished.
 
     A --config with the section `recording`, such as those in configs/collect/, is a recipe: it gives tasks, episodes
     and filters, unless a flag does. The section `randomisation`, as in configs/randomisation.py, draws bodies, looks
@@ -51,7 +56,8 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         lower_bound=0, flag_values=flag,
     )  # fmt: skip
     define_renderer(flag)
-    define_config(flag, argv)
+    words, beam_options = split_beam_options(argv)
+    define_config(flag, words)
     flags.DEFINE_bool("successes_only", False, "Keep only the episodes that succeed.", flag_values=flag)
     flags.DEFINE_float("min_return", None, "Keep only the episodes of at least this return.", flag_values=flag)
     flags.DEFINE_float(
@@ -59,27 +65,33 @@ def collect(flag: flags.FlagValues, argv: Sequence[str]):
         "Largest share of a task's episodes that may fail, by an error or because the actor gives up. Its dataset "
         "lacks them; above it, none is written.", lower_bound=0.0, upper_bound=1.0, flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_integer(
+        "shard_episodes", 100, "Largest number of episodes that a worker of Beam plays at a time.", lower_bound=1,
+        flag_values=flag,
+    )  # fmt: skip
     flags.DEFINE_bool("overwrite", False, "Replace datasets that exist already.", flag_values=flag)
     flags.DEFINE_string("json", None, "File to write the counts to.", flag_values=flag)
-    parse_flags(flag, argv, required=("output",))
+    parse_flags(flag, words, required=("output",))
+    if beam_options and flag["workers"].present:
+        raise UsageError(f"--workers is {flag.workers}, expected it without --beam. Remove one of them.")
     _follow_recipe(flag)
     require(flag, "tasks")
     if not all(flag.tasks):
         raise UsageError("--tasks holds an empty name, expected names separated by single commas. Correct the list.")
     _require_seeds(flag.seed, flag.episodes)
     with interruptible(GO_ON) as interruption, interruption.at_once():
-        _record_all(flag, interruption)
+        _record_all(flag, beam_options, interruption)
 
 
-def _record_all(flag: flags.FlagValues, interruption: Interruption):
+def _record_all(flag: flags.FlagValues, beam_options: Sequence[str], interruption: Interruption):
     """Record the datasets of all tasks, and print and write the counts of each."""
     choose_renderer(flag)
     for name in flag.tasks:
         environments.require_runnable(name)
     specs = {name: environments.task_spec(name) for name in flag.tasks}
     randomisation = _randomisation(flag)
-    workers = _workers(flag)
-    player = choose_player(flag, specs, in_processes=workers > 0)
+    workers = 0 if beam_options else _workers(flag)
+    player = choose_player(flag, specs, in_processes=workers > 0 or bool(beam_options))
     root = require_local(flag.output, "--output", "Record to a disk, then copy the folder to the bucket.")
     recordings = [
         rollouts.Recording(
@@ -95,21 +107,23 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
         for name, spec in specs.items()
     ]
     interruption.farewell = f"The finished episodes are kept in {flag.output}. {GO_ON}"
-    ended = rollouts.record_all(
-        recordings,
-        player.make_actor,
-        environments=flag.environments if flag.policy and not workers else 1,
-        workers=workers,
-        overwrite=flag.overwrite,
-        max_failed=flag.max_failed,
-    )
+    settings = {"overwrite": flag.overwrite, "max_failed": flag.max_failed}
+    if beam_options:
+        ended = rollouts.record_on_beam(
+            recordings, player.make_actor, options=beam_options, shard_episodes=flag.shard_episodes, **settings
+        )
+    else:
+        environments_at_once = flag.environments if flag.policy and not workers else 1
+        ended = rollouts.record_all(
+            recordings, player.make_actor, environments=environments_at_once, workers=workers, **settings
+        )
     report: dict[str, dict[str, Any]] = {"tasks": {}, "unfinished": {}}
-    unfinished: list[rollouts.Recorded] = []
+    ends: list[rollouts.Recorded] = []
     for recorded in ended:
+        ends.append(recorded)
         name = recorded.recording.spec.name
         _print_failures(name, recorded.failures)
         if recorded.directory is None:
-            unfinished.append(recorded)
             report["unfinished"][name] = {"failed": _listed(recorded.failures), "error": str(recorded.error)}
             continue
         report["tasks"][name] = counts = _counts(recorded, episodes.open_dataset(recorded.directory))
@@ -119,7 +133,7 @@ def _record_all(flag: flags.FlagValues, interruption: Interruption):
     write_json(
         flag.json, {kind: {name: tasks[name] for name in specs if name in tasks} for kind, tasks in report.items()}
     )
-    rollouts.require_finished(unfinished)
+    rollouts.require_finished(ends)
 
 
 def _follow_recipe(flag: flags.FlagValues):
@@ -136,8 +150,8 @@ def _follow_recipe(flag: flags.FlagValues):
             "of them."
         )
     for key, value in flag.config.get("recording", {}).items():
-        if key not in _RECIPE:
-            raise UsageError(f"--config.recording has the key {key!r}, expected some of {', '.join(_RECIPE)}.")
+        if key not in RECIPE_FLAGS:
+            raise UsageError(f"--config.recording has the key {key!r}, expected some of {', '.join(RECIPE_FLAGS)}.")
         if not flag[key].present and value is not None:
             flag[key].value = list(value) if key == "tasks" else value
     if "recording" in flag.config and not flag.tasks:

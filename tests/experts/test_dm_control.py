@@ -24,7 +24,8 @@ def start(name, seed, **options) -> tuple[Any, Any, DMControlPlanner]:
 @pytest.mark.parametrize("task", OWN_REWARDS)
 def test_the_objective_is_the_reward(task):
     environment, _, planner = start(f"dm_control/{task}", 3, threads=1)
-    _, data = planner.model_and_data(environment)
+    model, data = planner.model_and_data(environment)
+    planner.simulator.copy_parameters(model)  # at the time step of the task itself
     size = environment.task_spec.action["action"].shape[0]
     actions = np.random.default_rng(0).uniform(-1, 1, (30, size))
     readings = planner.simulator.simulate(data, actions[None], planner.control_substeps(environment))

@@ -151,7 +151,7 @@ def test_after_too_many_failures_the_rest_of_a_task_is_not_begun(tmp_path, monke
     assert [failure.seed for failure in recorded.failures] == [3, 4, 5] and recorded.directory is None
     with pytest.raises(ActorFailure, match="seed 3: the actor gave up"):
         require_finished([recorded])
-    with pytest.raises(RecordingError, match="the datasets of 2 tasks were not written: made/control, seed 3: the act"):
+    with pytest.raises(RecordingError, match="the datasets of 2 of 2 tasks were not written: made/control, seed 3: "):
         require_finished([recorded, recorded])
 
 

@@ -251,6 +251,7 @@ def _label(
     workers: int,
 ):
     """Play the episodes of a round that the journal does not hold yet."""
+    every = _steps_between_decisions(_teacher(settings.teacher_samples, settings.task))
     seeds = _seeds(settings, range(number, number + 1))
     missing = [seed for seed in seeds if seed not in journal]
     results = play_as_they_end(
@@ -266,7 +267,7 @@ def _label(
     )
     bar = {"initial": len(seeds) - len(missing), "total": len(seeds), "unit": "episode"}
     for job, result in tqdm(results, desc=f"round {number} of {settings.rounds}", **bar):
-        journal.add(job.seed, _labelled(about, result))
+        journal.add(job.seed, _labelled(about, result, every))
 
 
 def _teacher(samples: int, name: str) -> Expert:
@@ -294,16 +295,24 @@ def _load(steps: int, task: str) -> Environment:
     return environment
 
 
-def _labelled(about: PolicyAbout, result: Episode | ActorFailure) -> LabelledEpisode:
-    """Return the labels of an episode, none if the teacher gave it up."""
+def _steps_between_decisions(expert: Expert) -> int:
+    """Return the number of steps after which an expert looks at the state again, before which its action is no label.
+
+    In between, a planner executes a plan for states that the network may have left.
+    """
+    return expert.plan.hold * expert.plan.replan_every if isinstance(expert, Planner) else 1
+
+
+def _labelled(about: PolicyAbout, result: Episode | ActorFailure, every: int) -> LabelledEpisode:
+    """Return the labels of an episode, one in `every` steps; none if the teacher gave it up."""
     if isinstance(result, ActorFailure):
         empty = np.zeros((0, about.inputs + about.action), np.float32)
         return LabelledEpisode(inputs=empty[:, : about.inputs], labels=empty[:, about.inputs :], score=float("nan"))
     key, modality = vector_action(task_spec(about.task))
     steps = result.acting_steps
     return LabelledEpisode(
-        inputs=network_inputs(result.observation, about.observation, about.angles)[:steps],
-        labels=to_unit(result.action[key][:steps], *limits(modality)),
+        inputs=network_inputs(result.observation, about.observation, about.angles)[:steps:every],
+        labels=to_unit(result.action[key][:steps:every], *limits(modality)),
         score=cast(float, result.score),  # every played episode has one
     )
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from gato_jax.environments.suites import dm_control
 from gato_jax.environments.suites.dm_control import DMControl
-from gato_jax.experts.dm_control import classic
+from gato_jax.experts.dm_control import classic, grasping, locomotion, swimming
 from gato_jax.experts.planning import Plan, Planner, last_compiled_spec
 
-PLANS: dict[str, Plan] = {**classic.PLANS}
+PLANS: dict[str, Plan] = {**classic.PLANS, **grasping.PLANS, **locomotion.PLANS, **swimming.PLANS}
+
+# Domains with plans that take ten minutes and more for an episode, which is too slow for a recording.
+SLOW_DOMAINS = ("dog", "humanoid_CMU")
 
 
 class DMControlPlanner(Planner[DMControl]):
@@ -48,5 +51,5 @@ EXPERTS = {
         ("dm_control_random_large", dm_control.BENCHMARKING),
     )
     for task in tasks
-    if task in PLANS
+    if task in PLANS and task.partition("/")[0] not in SLOW_DOMAINS
 }

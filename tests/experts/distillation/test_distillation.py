@@ -46,7 +46,7 @@ def player(policy):
 
 def test_the_network_plays_better_than_random(distilled):
     _, policy = distilled
-    assert policy.about.labels == 2 * 2 * 60 and len(policy.about.scores) == 1
+    assert policy.about.labels == 2 * 2 * 60 / 2 and len(policy.about.scores) == 1
     assert np.mean(scores(functools.partial(player, policy))) > 5 * np.mean(scores(RandomActor))
 
 
@@ -183,6 +183,11 @@ def test_more_samples_are_for_planners_only():
     assert rich.plan.budget.samples == 3 * plain.plan.budget.samples
     with pytest.raises(DistillationError, match="teacher_samples is 3, expected 1 for meta_world/reach-v3"):
         dagger._teacher(3, "meta_world/reach-v3")
+
+
+def test_an_action_that_a_planner_holds_is_no_label():
+    assert dagger._steps_between_decisions(teacher(TASK)) == 2  # it plans at every second step
+    assert dagger._steps_between_decisions(teacher("meta_world/reach-v3")) == 1
 
 
 def test_angles_may_turn_several_times():
