@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gato_jax.environments import UnknownTaskError, is_task, require_runnable, task_names
 from gato_jax.environments.registry import unknown_task
-from gato_jax.experts import atari, babyai, dm_control, fetch, meta_world
+from gato_jax.experts import (
+    atari,
+    babyai,
+    distillation,
+    dm_control,
+    fetch,
+    fetch_state,
+    meta_world,
+    miniworld,
+    rgb_stacking,
+)
 from gato_jax.experts.base import Expert
 
-_EXPERTS: dict[str, type[Expert]] = {
-    name: kind for suite in (atari, babyai, dm_control, fetch, meta_world) for name, kind in suite.EXPERTS.items()
+# The experts that need no training: of the tasks whose expert is a network, they were its teachers.
+_TEACHERS: dict[str, type[Expert]] = {
+    name: kind
+    for suite in (atari, babyai, dm_control, fetch, fetch_state, meta_world, miniworld, rgb_stacking)
+    for name, kind in suite.EXPERTS.items()
 }
+_EXPERTS: dict[str, type[Expert]] = {**_TEACHERS, **distillation.EXPERTS}
 
 
 class NoExpertError(ValueError):
@@ -34,6 +50,24 @@ def expert(name: str) -> Expert:
     return kind(name.partition("/")[2])
 
 
+def teacher(name: str) -> Expert:
+    """Return a new expert for the task `suite/task` that plans or follows a script, even if the task has a network.
+
+    Raises:
+      UnknownTaskError: No task has this name.
+      NoExpertError: The task has no expert that a network could imitate.
+      MissingPackageError: The packages of the task are not installed.
+    """
+    kind = _class_of(name, _TEACHERS)
+    require_runnable(name)
+    return kind(name.partition("/")[2])
+
+
+def teacher_description(name: str) -> str:
+    """Return the description of the teacher of the task `suite/task`; the errors are those of `teacher`."""
+    return _class_of(name, _TEACHERS).agent
+
+
 def description(name: str) -> str:
     """Return the description of the expert of the task `suite/task`, without noise, e.g. `MPPI planner`.
 
@@ -51,11 +85,15 @@ def expert_class(name: str) -> type[Expert]:
       UnknownTaskError: No task has this name.
       NoExpertError: The task has no expert.
     """
-    if name in _EXPERTS:
-        return _EXPERTS[name]
+    return _class_of(name, _EXPERTS)
+
+
+def _class_of(name: str, experts: Mapping[str, type[Expert]]) -> type[Expert]:
+    if name in experts:
+        return experts[name]
     if not is_task(name):
         raise UnknownTaskError(unknown_task(name, task_names()))
     suite = name.partition("/")[0]
-    siblings = [task for task in expert_names() if task.startswith(f"{suite}/")] or expert_names()
+    siblings = [task for task in sorted(experts) if task.startswith(f"{suite}/")] or sorted(experts)
     some = ", ".join(siblings[:8]) + (", ..." if siblings[8:] else "")
     raise NoExpertError(f"no expert for {name!r}; tasks with one: {some}")
