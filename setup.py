@@ -60,6 +60,7 @@ setuptools.setup(
     # Templates, style sheets and score tables are in the folders of the code that reads them.
     package_data={
         "": ["*.css", "*.csv", "*.html", "*.js", "*.json", "*.jsonl", "templates/*", "static/*", "scores/*"],
+        "gato_jax.experts.distillation": ["policies/**/*.safetensors"],
     },
     install_requires=[
         "absl-py",

@@ -68,7 +68,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
 
     def collect(task: str) -> Job:
         episodes = settings.episodes[dataset_name(task)]
-        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}"]
+        flags = [f"--tasks={task}", f"--episodes={episodes}", f"--output={workdir / 'data'}", "--workers=0"]
         dataset = workdir / "data" / dataset_name(task) / "1.0.0"
         return Job(f"record {task}", [*gato, "collect", *flags], is_done=dataset.exists)
 

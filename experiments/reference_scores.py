@@ -2,9 +2,12 @@
 
     .venv/bin/python -m experiments.reference_scores --workers=2
 
-It measures what the table lacks, holds for another version or over too few episodes: random play, constant actions, the
-expert. It writes the table after each task; killed and run again, it goes on with the next one. Tasks without scores
-come first, and short ones before long ones. Suites whose scores are those of another suite are not measured.
+It measures what the table lacks, holds for another version, for another expert or over too few episodes: random play,
+constant actions, the expert with the time of its episodes. It writes the table after each task; killed and run again,
+it goes on with the next one. Tasks without scores come first, and short ones before long ones. With --hours, no task is
+begun after that time. Suites whose scores are those of another suite are not measured.
+
+The wall time of an expert that computes on several cores is right with --workers=1 only; its processor time always is.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import json
 import multiprocessing
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags
@@ -36,6 +41,9 @@ _EPISODES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
+_HOURS = flags.DEFINE_float(
+    "hours", None, "Hours after which no further task is begun. Default: no limit.", lower_bound=0.0
+)
 _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
 
@@ -46,14 +54,14 @@ class Plan:
     Attributes:
       random: Episodes of random play: at least 20, or 5 where an episode takes minutes.
       constant: Episodes of each of the best constant actions.
-      expert: Episodes of the expert.
+      expert: Episodes of the expert: 20, or 5 where an episode takes minutes.
       seconds: Rough time of an episode of random play on one core, for the order of the tasks and the progress bar.
       expert_seconds: The same for an episode of the expert.
     """
 
     random: int = 20
     constant: int = 5
-    expert: int = 10
+    expert: int = 20
     seconds: float = 1.0
     expert_seconds: float = 1.0
 
@@ -68,12 +76,12 @@ PLANS = {
     "atari": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
     "atari_extended": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
     "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=20.0),
-    "babyai": Plan(constant=20, expert=20, seconds=0.2, expert_seconds=0.1),
-    "dm_control": Plan(expert=5, seconds=3.0, expert_seconds=20.0),
-    "dm_control_random_large": Plan(expert=5, seconds=4.0, expert_seconds=20.0),
-    "dm_control_random_small": Plan(expert=5, seconds=4.0, expert_seconds=20.0),
+    "babyai": Plan(constant=20, seconds=0.2, expert_seconds=0.1),
+    "dm_control": Plan(seconds=3.0, expert_seconds=20.0),
+    "dm_control_random_large": Plan(seconds=4.0, expert_seconds=20.0),
+    "dm_control_random_small": Plan(seconds=4.0, expert_seconds=20.0),
     "fetch": Plan(seconds=0.5, expert_seconds=0.5),
-    "fetch_state": Plan(seconds=0.1, expert_seconds=0.1),
+    "fetch_state": Plan(seconds=0.1, expert_seconds=0.3),
     "kitchen": Plan(seconds=1.0),
     "manipulation": Plan(seconds=2.0),
     "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),
@@ -93,7 +101,9 @@ def main(argv: list[str]):
     """Measure the tasks that the flags select."""
     del argv
     names = select_tasks(_SUITE.value, _TASKS.value)
-    measure_missing(names, pathlib.Path(_OUTPUT.value), episodes=_EPISODES.value, workers=_WORKERS.value)
+    measure_missing(
+        names, pathlib.Path(_OUTPUT.value), episodes=_EPISODES.value, workers=_WORKERS.value, hours=_HOURS.value
+    )
 
 
 def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
@@ -121,7 +131,14 @@ def plan_of(task: str, episodes: int | None = None) -> Plan:
     return plan if episodes is None else dataclasses.replace(plan, random=episodes, constant=episodes, expert=episodes)
 
 
-def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int | None = None, workers: int = 1):
+def measure_missing(
+    names: Sequence[str],
+    path: pathlib.Path,
+    *,
+    episodes: int | None = None,
+    workers: int = 1,
+    hours: float | None = None,
+):
     """Measure the tasks that a table lacks or holds for another version, and write the table after each of them.
 
     Args:
@@ -129,7 +146,9 @@ def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int |
       path: file of the table.
       episodes: number of episodes of each score. A score of fewer is measured again. None takes PLANS of the suite.
       workers: number of processes; 1 measures in this process.
+      hours: time after which no further task is begun; None for no limit. The tasks that are begun are finished.
     """
+    deadline = time.monotonic() + (float("inf") if hours is None else 3600 * hours)
     table = read_table(path)
     missing = [name for name in names if not _is_measured(table.get(name), plan_of(name, episodes))]
     missing.sort(key=lambda name: (name in table, plan_of(name, episodes).total_seconds))
@@ -138,9 +157,11 @@ def measure_missing(names: Sequence[str], path: pathlib.Path, *, episodes: int |
     bar_format = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
         measure = functools.partial(measure_task, episodes=episodes, table=table)
-        for number, entry in enumerate(_run(measure, missing, workers), start=1):
+        for number, entry in enumerate(_run(measure, missing, workers, deadline), start=1):
             held = table.get(entry.task)
             if held is not None and held.version == entry.version:
+                if held.expert_agent != entry.expert_agent:
+                    held = dataclasses.replace(held, expert=None, expert_agent=None, expert_time=None)
                 entry = entry.combined_with(held)
             write_table({**read_table(path), entry.task: entry}, path)
             bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
@@ -191,15 +212,24 @@ def _is_measured(entry: References | None, plan: Plan) -> bool:
     return all(has_episodes(entry, kind, number) for kind, number in wanted.items())
 
 
-def _run(function: Callable[[str], References], tasks: Sequence[str], workers: int) -> Iterator[References]:
-    """Call `function` on each task, and yield the results as they are finished; with one worker, in this process."""
+def _run(
+    function: Callable[[str], References], tasks: Sequence[str], workers: int, deadline: float
+) -> Iterator[References]:
+    """Call `function` on each task, and yield the results as they are finished; with one worker, in this process.
+
+    No call begins after `deadline`, a time of `time.monotonic`.
+    """
+    in_time = itertools.takewhile(lambda _: time.monotonic() < deadline, tasks)
     if workers == 1:
-        yield from map(function, tasks)
+        yield from map(function, in_time)
         return
     context = multiprocessing.get_context("spawn")  # MuJoCo and ALE do not survive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for future in concurrent.futures.as_completed([pool.submit(function, task) for task in tasks]):
-            yield future.result()
+        running = {pool.submit(function, task) for task in itertools.islice(in_time, workers)}
+        while running:
+            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            running |= {pool.submit(function, task) for task in itertools.islice(in_time, len(done))}
+            yield from (future.result() for future in done)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ _SHORT = 200  # characters of a library's error in a message
 VERBS = {
     "tasks": Verb("gato_jax.verbs.tasks:tasks", "List the tasks with their status, expert and reference scores."),
     "collect": Verb("gato_jax.verbs.collect:collect", "Play an actor and record its episodes as RLDS datasets."),
+    "train_expert": Verb(
+        "gato_jax.verbs.train_expert:train_expert", "Train a small network that plays a task as its expert does."
+    ),
     "instructions": Verb(
         "gato_jax.verbs.instructions:instructions", "Propose the instructions of a dataset for review, or check them."
     ),

@@ -17,11 +17,12 @@ from gato_jax.environments.registry import (
     task_names,
     task_spec,
 )
-from gato_jax.environments.seeds import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS
+from gato_jax.environments.seeds import EVALUATION_SEEDS, EXPERT_TRAINING_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS
 from gato_jax.environments.spellings import spelled_task
 
 __all__ = [
     "EVALUATION_SEEDS",
+    "EXPERT_TRAINING_SEEDS",
     "MAX_SEED",
     "RECORDING_SEEDS",
     "REFERENCE_SEEDS",

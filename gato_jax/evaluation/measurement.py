@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -24,7 +26,7 @@ from gato_jax.evaluation.reference_table import (
     add_references,
     find_references,
 )
-from gato_jax.evaluation.references import References, Score, hash_spec
+from gato_jax.evaluation.references import EpisodeTime, References, Score, hash_spec
 from gato_jax.experts import ExpertActor, description, expert_names
 from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor
 from gato_jax.rollouts.play import play_as_they_end
@@ -44,6 +46,8 @@ def measure_references(
     progress: bool = False,
 ) -> References:
     """Play random actions, constant actions and the expert, if the task has one, and return their scores.
+
+    The time of the expert's episodes is measured, too. The first one includes the construction of the expert.
 
     The constant actions of `candidate_actions` are screened on one shortened episode each. The FINALISTS best of them
     are played over all `constant_episodes`, and the best of these is reported with the score of its full episodes
@@ -73,17 +77,36 @@ def measure_references(
             scores = _scores(RandomActor, environment, REFERENCE_SEEDS[:number], bar)
             entry = dataclasses.replace(entry, random=summarise(scores))
         if number := missing.get("expert"):
+            begun = time.perf_counter(), time.process_time()
             scores = _scores(ExpertActor, environment, REFERENCE_SEEDS[:number], bar)
-            entry = dataclasses.replace(entry, expert=summarise(scores), expert_agent=description(task))
+            entry = dataclasses.replace(
+                entry, expert=summarise(scores), expert_agent=description(task), expert_time=_time_since(begun, number)
+            )
     environment.close()
     commands = [entry.command, command] if missing else [entry.command]
     return dataclasses.replace(entry, command="; ".join(dict.fromkeys(filter(None, commands))))
 
 
 def has_episodes(entry: References | None, kind: str, episodes: int) -> bool:
-    """Return True if an entry has a score of this kind, "random", "constant" or "expert", of as many episodes."""
+    """Return True if an entry has a score of this kind, "random", "constant" or "expert", of as many episodes.
+
+    The score of an expert counts if the task's present expert reached it and its time is known.
+    """
     score: Score | None = getattr(entry, kind) if entry else None
-    return episodes == 0 or (score is not None and score.episodes >= episodes)
+    if episodes == 0 or score is None or entry is None:
+        return episodes == 0
+    stale = kind == "expert" and (entry.expert_time is None or entry.expert_agent != description(entry.task))
+    return score.episodes >= episodes and not stale
+
+
+def _time_since(begun: tuple[float, float], episodes: int) -> EpisodeTime:
+    """Return the mean time of each of the episodes that were played since `begun`: wall and processor time, in s."""
+    wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    return EpisodeTime(
+        seconds=float(f"{wall / episodes:.4g}"),
+        cpu_seconds=float(f"{cpu / episodes:.4g}"),
+        cores=len(os.sched_getaffinity(0)),
+    )
 
 
 def _empty(task: str) -> References:

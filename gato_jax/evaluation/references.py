@@ -39,6 +39,28 @@ class Score:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EpisodeTime:
+    """Mean time of one episode, the choice of the actions and the simulation together.
+
+    Attributes:
+      seconds: wall time.
+      cpu_seconds: processor time of all threads, by which the time on other numbers of cores is estimated.
+      cores: number of cores that the process was allowed to use.
+
+    Raises:
+      ReferencesError: a time is negative or not finite, or `cores` is below 1.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    cores: int
+
+    def __post_init__(self):
+        if self.cores < 1 or not all(0 <= time < float("inf") for time in (self.seconds, self.cpu_seconds)):
+            raise ReferencesError(f"time is {self}, expected times of 0 or more that are finite and at least one core")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class References:
     """Scores that an agent's score on one task is compared with.
 
@@ -55,6 +77,7 @@ class References:
       command: command that measured the scores.
       expert: the task's expert without noise; None if the task has no expert.
       expert_agent: description of the expert; None without one.
+      expert_time: time of an episode of the expert; None without one, or if it was not measured.
       human: published score of a human tester, maybe measured by another protocol; None if there is none.
       published_random: published score of random play, by the same protocol as `human`; None if there is none.
       scores_of: task of another suite, with the same dynamics and rewards, on which all of this was measured; None if
@@ -76,6 +99,7 @@ class References:
     command: str
     expert: Score | None = None
     expert_agent: str | None = None
+    expert_time: EpisodeTime | None = None
     human: float | None = None
     published_random: float | None = None
     scores_of: str | None = None
@@ -99,8 +123,8 @@ class References:
     def combined_with(self, other: References) -> References:
         """Return the entry of the same task and version whose scores are each those of more episodes.
 
-        Of two scores of as many episodes, the one of this entry is taken. The commands of both are named if scores of
-        both are taken.
+        Of two scores of as many episodes, the one of this entry is taken. The time of the expert is that of its score,
+        or of the other one if that has none. The commands of both are named if scores of both are taken.
         """
         constant = max((self, other), key=lambda entry: entry.constant.episodes)
         random = max((self, other), key=lambda entry: entry.random.episodes)
@@ -111,6 +135,7 @@ class References:
             random=random.random,
             expert=expert.expert,
             expert_agent=expert.expert_agent,
+            expert_time=expert.expert_time or self.expert_time or other.expert_time,
             first_seed=random.first_seed,
             command="; ".join(dict.fromkeys(entry.command for entry in taken)),
             human=self.human if self.human is not None else other.human,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dm_env
 import numpy as np
@@ -18,9 +18,9 @@ _STREAM = 0x6E6F6973  # separates the noise from the environment's random number
 class _Slot:
     """The expert of one slot, with its environment and the random generator of its noise."""
 
-    def __init__(self, environment: Environment):
+    def __init__(self, environment: Environment, make_expert: Callable[[str], Expert]):
         self.environment = environment
-        self.expert: Expert = expert(environment.task_spec.name)
+        self.expert = make_expert(environment.task_spec.name)
 
     def reset(self, seed: int) -> None:
         self.noise = np.random.default_rng([seed, _STREAM])
@@ -33,21 +33,22 @@ class ExpertActor(Actor):
     Args:
       noise: Noise on the executed actions, see `Expert.disturb`; the recorded actions stay the expert's own. 0 is no
         noise; None takes the default of each expert.
+      make_expert: Function that returns a new expert of the task `suite/task`; with `workers` it must be picklable.
 
     Raises:
       UnknownTaskError: At `reset`, if no task has that name.
       NoExpertError: At `reset`, if the task has no expert.
     """
 
-    def __init__(self, noise: float | None = 0.0):
-        self._noise = noise
+    def __init__(self, noise: float | None = 0.0, *, make_expert: Callable[[str], Expert] = expert):
+        self._noise, self._make_expert = noise, make_expert
         self._slots: dict[int, _Slot] = {}
 
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:
         for number, (environment, seed) in enumerate(zip(environments, seeds, strict=True)):
             if seed is not None:
                 if number not in self._slots or self._slots[number].environment is not environment.unwrapped:
-                    self._slots[number] = _Slot(environment.unwrapped)
+                    self._slots[number] = _Slot(environment.unwrapped, self._make_expert)
                 self._slots[number].reset(seed)
 
     def act(self, timesteps: Sequence[dm_env.TimeStep | None]) -> list[Action | ActorFailure]:
@@ -61,11 +62,15 @@ class ExpertActor(Actor):
             return failure
 
     def perturb(self, slot: int, action: Action) -> Action:
+        executed = self.executed(slot, action)
+        self._slots[slot].expert.acted(executed)
+        return executed
+
+    def executed(self, slot: int, action: Action) -> Action:
+        """Return the action to execute in place of the expert's own: with the noise."""
         environment, expert, noise = self._slots[slot].environment, self._slots[slot].expert, self._noise
         noise = expert.default_noise if noise is None else noise
-        executed = expert.disturb(environment, action, noise, self._slots[slot].noise) if noise else action
-        expert.acted(executed)
-        return executed
+        return expert.disturb(environment, action, noise, self._slots[slot].noise) if noise else action
 
     def describe(self, task: str) -> str:
         kind = expert_class(task)

@@ -21,6 +21,27 @@ _HELD_OPENING = 0.056  # largest opening in metres with the block, 0.05 wide, be
 _OPEN, _CLOSED = 1.0, 0.0
 
 
+def pick_and_place(
+    gripper: np.ndarray, opening: float, block: np.ndarray, goal: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the next displacement of the gripper, (3,) metres, not clipped, and its opening, 0 or 1.
+
+    Args:
+      gripper: Position of the point between the fingers, (3,) metres.
+      opening: Distance between the fingers, in metres.
+      block: Position of the block's centre, (3,) metres.
+      goal: Position of the target, (3,) metres.
+    """
+    offset = block - gripper
+    if np.linalg.norm(offset) < _SLACK and opening < _HELD_OPENING:
+        return _GAIN * (goal - block), _CLOSED
+    if np.linalg.norm(offset) < _AT_BLOCK:
+        return _GAIN * offset, _CLOSED
+    if np.linalg.norm(offset[:2]) < _ALIGNED:
+        return _GAIN * offset, _OPEN
+    return _GAIN * (offset + [0.0, 0.0, _ABOVE]), _OPEN
+
+
 class FetchScript(Expert[FetchPickAndPlace]):
     """A script that reads the positions of block and target from the simulator, whereas an imitator has to see them.
 
@@ -34,19 +55,11 @@ class FetchScript(Expert[FetchPickAndPlace]):
         del task
 
     def act(self, environment: FetchPickAndPlace, timestep: dm_env.TimeStep) -> Action:
-        gripper, block, goal = environment.gripper, environment.block, environment.goal
-        offset = block - gripper
-        sideways = np.linalg.norm(offset[:2])
-        if np.linalg.norm(offset) < _SLACK and environment.opening < _HELD_OPENING:
-            displacement, opening = goal - block, _CLOSED
-        elif np.linalg.norm(offset) < _AT_BLOCK:
-            displacement, opening = offset, _CLOSED
-        elif sideways < _ALIGNED:
-            displacement, opening = offset, _OPEN
-        else:
-            displacement, opening = offset + [0.0, 0.0, _ABOVE], _OPEN
+        displacement, opening = pick_and_place(
+            environment.gripper, environment.opening, environment.block, environment.goal
+        )
         action = np.zeros(7, np.float32)
-        action[:3] = np.clip(_GAIN * displacement, -MAX_DISPLACEMENT, MAX_DISPLACEMENT)
+        action[:3] = np.clip(displacement, -MAX_DISPLACEMENT, MAX_DISPLACEMENT)
         action[6] = opening
         return {"action": action}
 

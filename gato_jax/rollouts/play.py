@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import cast
 
 from gato_jax.environments import load as load_task
 from gato_jax.episodes import Episode
 from gato_jax.rollouts.actor import Actor, ActorFailure
-from gato_jax.rollouts.loop import Job, Load, play_side_by_side
+from gato_jax.rollouts.loop import Job, Load, Result, play_side_by_side
 from gato_jax.rollouts.workers import play_in_workers
 
 
@@ -62,6 +64,8 @@ def play_as_they_end(
 ) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
     """Return a generator of each job with its episode as soon as it ends, or with the failure of the actor.
 
+    An element of `episodes` is taken only when an environment or a worker is free for it.
+
     Args:
       make_actor: As in `play`.
       episodes: As in `play`.
@@ -76,15 +80,49 @@ def play_as_they_end(
       WorkerError: A worker process died.
       UnknownTaskError: No task has that name.
     """
+    played = play_all(
+        make_actor, episodes, environments=environments, workers=workers, frames=frames, load=load, on_step=on_step
+    )
+    return cast("Generator[tuple[Job, Episode | ActorFailure], None, None]", played)  # no error is contained
+
+
+def play_all(
+    make_actor: Callable[[], Actor],
+    episodes: Iterable[tuple[str, int]],
+    *,
+    environments: int = 1,
+    workers: int = 0,
+    frames: int = 0,
+    load: Load = load_task,
+    on_step: Callable[[], None] | None = None,
+    contain: bool = False,
+) -> Generator[tuple[Job, Result], None, None]:
+    """Return the generator of `play_as_they_end`, which goes on after errors if that is asked for.
+
+    Args:
+      make_actor: As in `play`.
+      episodes: As in `play`.
+      environments: As in `play`.
+      workers: As in `play`.
+      frames: As in `play`.
+      load: As in `play`.
+      on_step: As in `play_as_they_end`.
+      contain: Whether an error or the death of a worker ends its episodes alone, whose results are then a Crash.
+
+    Raises:
+      ValueError: `environments` or `workers` is out of range, or both are asked for.
+      WorkerError: A worker process died, and `contain` is False.
+    """
     if environments < 1 or workers < 0 or (workers and environments > 1):
         raise ValueError(
             f"play: environments is {environments} and workers is {workers}, expected at least one environment, and "
             "exactly one with workers. Choose either several environments or workers."
         )
-    jobs = [Job(position, task, seed, position < frames) for position, (task, seed) in enumerate(episodes)]
+    jobs = (Job(position, task, seed, position < frames) for position, (task, seed) in enumerate(episodes))
     if workers:
-        return play_in_workers(make_actor, jobs, workers, load)
-    return play_side_by_side(make_actor(), iter(jobs), min(environments, len(jobs)), load, on_step)
+        return play_in_workers(make_actor, jobs, workers, load, contain)
+    first = list(itertools.islice(jobs, environments))
+    return play_side_by_side(make_actor, itertools.chain(first, jobs), len(first), load, on_step, contain)
 
 
 def failure_error(job: Job, failure: ActorFailure) -> ActorFailure:

@@ -1,44 +1,20 @@
-"""The recording of a task's episodes as a dataset, which goes on after a kill instead of starting over."""
+"""The description of a dataset to record: a task, who plays it, the seeds and the episodes to keep."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import json
-import logging
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from tqdm import tqdm
-
-from gato_jax.environments import (
-    RECORDING_SEEDS,
-    Environment,
-    Randomisation,
-    is_rendered,
-    package_versions,
-    randomise,
-)
-from gato_jax.environments import load as load_task
+from gato_jax.environments import RECORDING_SEEDS, Randomisation, is_rendered, package_versions
 from gato_jax.environments.rendering import describe_renderer
-from gato_jax.episodes import DatasetError, StoreError, TaskSpec, dataset_name, open_dataset
+from gato_jax.episodes import StoreError, TaskSpec, dataset_name
 from gato_jax.episodes.differences import require_same
-from gato_jax.episodes.journal import EpisodeJournal
-from gato_jax.episodes.tfds_writer import disk_errors
-from gato_jax.episodes.writer import EncodedEpisode, EpisodeEncoder, check_destination, write_encoded
-from gato_jax.rollouts.actor import Actor, ActorFailure
-from gato_jax.rollouts.loop import Load
-from gato_jax.rollouts.play import failure_error, play_as_they_end
-from gato_jax.runtime import writer_lock
-from gato_jax.runtime.atomic_writes import atomic_file, remove_if_empty
+from gato_jax.episodes.writer import EpisodeRow, check_destination
 
 RECORDING_FILE = "recording.json"  # in the work folder, and in the folder of the dataset
-_JOURNAL_FILE = "episodes.tfrecord"
 _SCHEMA = 2
-
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +31,7 @@ class Recording:
       seeds: Seeds of the episodes, consecutive ones of RECORDING_SEEDS, so that no agent is trained on an episode that
         agents are scored on.
       successes_only: True to keep only episodes that succeed, and those of tasks without a success.
+      min_return: Smallest return of the episodes to keep; None keeps episodes of any return.
       randomisation: Values that are drawn for each episode; None plays the task as it is.
       version: Version of the dataset.
 
@@ -68,6 +45,7 @@ class Recording:
     seeds: range
     agent: str | None = None
     successes_only: bool = False
+    min_return: float | None = None
     randomisation: Randomisation | None = None
     version: str = "1.0.0"
 
@@ -109,17 +87,28 @@ class Recording:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the dataset follows from, in JSON."""
-        return {**self.settings, "episodes": len(self.seeds), "successes_only": self.successes_only}
+        filters = {} if self.min_return is None else {"min_return": self.min_return}
+        return {**self.settings, "episodes": len(self.seeds), "successes_only": self.successes_only, **filters}
+
+    @property
+    def is_filtered(self) -> bool:
+        """True if not all episodes are kept: those that the actor gives up are then left out, too."""
+        return self.successes_only or self.min_return is not None
+
+    def keeps(self, row: EpisodeRow) -> bool:
+        """Return whether an episode passes the filters."""
+        fails = self.successes_only and row.success == 0
+        return not fails and (self.min_return is None or row.episode_return >= self.min_return)
 
     @property
     def is_begun(self) -> bool:
         """True if the work folder holds an unfinished recording with the same settings."""
-        return _read_json(self.work_folder / RECORDING_FILE) == json.loads(json.dumps(self.settings))
+        return read_json(self.work_folder / RECORDING_FILE) == json.loads(json.dumps(self.settings))
 
     @property
     def is_finished(self) -> bool:
         """True if the dataset was recorded with the same settings, from the same seeds."""
-        return _read_json(self.directory / RECORDING_FILE) == json.loads(json.dumps(self.to_json()))
+        return read_json(self.directory / RECORDING_FILE) == json.loads(json.dumps(self.to_json()))
 
     def require_writable(self, *, overwrite: bool = False):
         """Check that `record` can write the dataset, or keep it, or go on with it.
@@ -131,7 +120,7 @@ class Recording:
           StoreError: There is a dataset or an unfinished recording with other settings, and `overwrite` is False; or
             the folder holds something that is never replaced, see `check_destination`.
         """
-        held, begun = _read_json(self.directory / RECORDING_FILE), _read_json(self.work_folder / RECORDING_FILE)
+        held, begun = read_json(self.directory / RECORDING_FILE), read_json(self.work_folder / RECORDING_FILE)
         if held is not None and not overwrite:
             require_same(
                 self.to_json(), held, problem=f"{self.directory}: already there, recorded with other settings",
@@ -149,149 +138,7 @@ class Recording:
             )  # fmt: skip
 
 
-def record(
-    recording: Recording,
-    make_actor: Callable[[], Actor],
-    *,
-    environments: int = 1,
-    workers: int = 0,
-    overwrite: bool = False,
-    load: Load = load_task,
-) -> pathlib.Path:
-    """Play the episodes of a recording under a progress bar, write them as a dataset, and return its folder.
-
-    Each episode is kept in the work folder as it ends. A call after a kill plays the others only, and the dataset is
-    the same to the byte as that of an unbroken call. A finished dataset of the same settings is kept as it is, unless
-    `overwrite` is set. A call that is to record more episodes than an unfinished one goes on with it.
-
-    Args:
-      recording: The dataset to record.
-      make_actor: Function that returns a new actor, see `play`.
-      environments: As in `play`.
-      workers: As in `play`.
-      overwrite: Whether to replace a dataset that is there, and an unfinished recording with other settings. One with
-        the same settings is gone on with.
-      load: As in `play`.
-
-    Raises:
-      StoreError: See `Recording.require_writable`; or no episode succeeded; or the disk refuses.
-      FolderInUseError: Another process records there.
-      ActorFailure: The actor gave an episode up, and `successes_only` is False.
-      WorkerError: A worker process died.
-    """
-    recording.require_writable(overwrite=overwrite)
-    folder = recording.work_folder
-    try:
-        with _locked(folder):
-            recording.require_writable(overwrite=overwrite)  # another process may have finished since
-            if recording.is_finished and not overwrite:
-                _require_readable(recording)
-            else:
-                _begin(recording)
-                with EpisodeJournal(folder / _JOURNAL_FILE) as journal:
-                    _play_missing(recording, journal, make_actor, environments, workers, load)
-                    _write(recording, journal)
-            _clear(folder)
-    finally:
-        remove_if_empty(folder)
-    return recording.directory
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        with disk_errors(folder):
-            stack.enter_context(writer_lock(folder))
-        yield
-
-
-def _begin(recording: Recording):
-    """Empty the work folder unless it holds a recording with the same settings, and write these down."""
-    folder = recording.work_folder
-    if not recording.is_begun:
-        _clear(folder)
-        with disk_errors(folder), atomic_file(folder / RECORDING_FILE) as written:
-            written.write_text(json.dumps(recording.settings))
-
-
-def _clear(folder: pathlib.Path):
-    """Remove the files of a recording from its work folder; first its settings, without which none is gone on with."""
-    with disk_errors(folder):
-        for name in (RECORDING_FILE, _JOURNAL_FILE):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _play_missing(
-    recording: Recording,
-    journal: EpisodeJournal,
-    make_actor: Callable[[], Actor],
-    environments: int,
-    workers: int,
-    load: Load,
-):
-    """Play the seeds that the journal lacks, and add each episode to it as it ends."""
-    task, total = recording.spec.name, len(recording.seeds)
-    starts = [(task, seed) for seed in recording.seeds if _is_missing(journal, seed, recording.successes_only)]
-    if done := total - len(starts):
-        _log.info("%s: going on with %d of %d episodes in %s", task, done, total, recording.work_folder)
-    if not starts:
-        return
-    if recording.randomisation is not None:
-        load = functools.partial(_load_randomised, load, recording.randomisation)
-    encoder = EpisodeEncoder(recording.spec)
-    played = play_as_they_end(make_actor, starts, environments=environments, workers=workers, load=load)
-    with (
-        contextlib.closing(played),
-        tqdm(total=total, initial=done, desc=f"record {task}", unit="episode") as bar,
-    ):
-        for job, result in played:
-            if isinstance(result, ActorFailure):
-                if not recording.successes_only:
-                    raise failure_error(job, result) from result
-                journal.add(job.seed, None)
-            else:
-                journal.add(job.seed, encoder.encode(result, f"the episode of seed {job.seed}"))
-            bar.update()
-
-
-def _load_randomised(load: Load, randomisation: Randomisation, task: str) -> Environment:
-    return randomise(load(task), randomisation)
-
-
-def _is_missing(journal: EpisodeJournal, seed: int, successes_only: bool) -> bool:
-    """Return whether a seed is still to be played; also if the actor gave it up and each episode is needed."""
-    return seed not in journal or (not successes_only and journal.read(seed) is None)
-
-
-def _write(recording: Recording, journal: EpisodeJournal):
-    """Write the dataset of the recorded episodes, in the order of their seeds.
-
-    Raises:
-      StoreError: No episode succeeded, and only those are wanted; or the disk refuses.
-    """
-
-    def kept() -> Iterator[EncodedEpisode]:
-        for seed in recording.seeds:
-            episode = journal.read(seed)
-            if episode is not None and not (recording.successes_only and episode.row.success == 0):
-                yield episode
-
-    if next(kept(), None) is None:
-        raise StoreError(
-            f"{recording.spec.name}: no episode succeeded. Play more episodes, or remove --successes_only."
-        )
-    sidecars = {RECORDING_FILE: json.dumps(recording.to_json(), indent=2)}
-    write_encoded(recording.directory, recording.spec, {"train": kept()}, sidecars=sidecars)
-
-
-def _require_readable(recording: Recording):
-    try:
-        open_dataset(recording.directory)
-    except DatasetError as error:
-        raise StoreError(f"{error}; record it again with --overwrite") from None
-
-
-def _read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path) -> Any:
     """Return the content of a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(path.read_text())

@@ -9,13 +9,12 @@ import multiprocessing.resource_tracker
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from gato_jax.episodes import Episode
-from gato_jax.rollouts.actor import Actor, ActorFailure
-from gato_jax.rollouts.loop import Job, Load, play_side_by_side
+from gato_jax.rollouts.actor import Actor
+from gato_jax.rollouts.loop import Crash, Job, Load, Result, play_side_by_side
 from gato_jax.runtime import begin_worker
 from gato_jax.runtime.interruption import SIGNALS
 
@@ -35,11 +34,11 @@ class _Raised(NamedTuple):
 class _Worker:
     """One process, this side of its pipe, and the job that it plays, None while it idles."""
 
-    def __init__(self, make_actor: Callable[[], Actor], load: Load):
+    def __init__(self, make_actor: Callable[[], Actor], load: Load, contain: bool):
         context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's and MuJoCo's threads
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
-        self._process = context.Process(target=_work, args=(theirs, make_actor, load), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, make_actor, load, contain), daemon=True)
         with _signals_blocked():
             self._process.start()
         theirs.close()  # while it is open here, the death of the process does not end the connection
@@ -51,8 +50,8 @@ class _Worker:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker died: `result` reports it
                 self.connection.send(job)
 
-    def result(self) -> tuple[Job, Episode | ActorFailure]:
-        """Wait for the end of the worker's job, and return the job with its episode or the actor's failure.
+    def result(self) -> tuple[Job, Result]:
+        """Wait for the end of the worker's job, and return the job with its result.
 
         Raises:
           WorkerError: The process died.
@@ -81,8 +80,8 @@ class _Worker:
 
 
 def play_in_workers(
-    make_actor: Callable[[], Actor], jobs: Sequence[Job], workers: int, load: Load
-) -> Generator[tuple[Job, Episode | ActorFailure], None, None]:
+    make_actor: Callable[[], Actor], jobs: Iterator[Job], workers: int, load: Load, contain: bool = False
+) -> Generator[tuple[Job, Result], None, None]:
     """Yield each job with its episode as soon as it ends, or with the failure of the actor, in the order of the ends.
 
     All workers are stopped when the generator ends or is closed.
@@ -92,51 +91,67 @@ def play_in_workers(
       jobs: The episodes to play. Each goes to the next worker that is free.
       workers: Number of processes to start, at most one for each job.
       load: Picklable function that returns a new environment of a task.
+      contain: As in `play_side_by_side`. The death of a worker is then a Crash, too, and another one takes its place.
 
     Raises:
-      WorkerError: A worker died.
-      Exception: An error that a worker raised.
+      WorkerError: A worker died, and `contain` is False.
+      Exception: An error that a worker raised, and `contain` is False.
     """
     pool: list[_Worker] = []
-    waiting = iter(jobs)
+
+    def start_worker(job: Job):
+        pool.append(_Worker(make_actor, load, contain))
+        pool[-1].start(job)
+
     try:
-        for job in itertools.islice(waiting, workers):
-            pool.append(_Worker(make_actor, load))
-            pool[-1].start(job)
+        for job in itertools.islice(jobs, workers):
+            start_worker(job)
         while playing := {worker.connection: worker for worker in pool if worker.job is not None}:
             ready = wait(list(playing))
             for worker in [worker for connection, worker in playing.items() if connection in ready]:
-                result = worker.result()
-                worker.start(next(waiting, None))
+                played = worker.job
+                try:
+                    result = worker.result()
+                except WorkerError as error:
+                    if not contain or played is None:
+                        raise
+                    result = played, Crash(error)
+                    pool.remove(worker)
+                    worker.stop()
+                    if (job := next(jobs, None)) is not None:
+                        start_worker(job)
+                else:
+                    worker.start(next(jobs, None))
                 yield result
     finally:
         for worker in pool:
             worker.stop()
 
 
-def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load) -> None:
+def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load, contain: bool) -> None:
     """Play the jobs that arrive in a worker process until the parent closes the connection, and send back each result.
 
-    A result is the episode or the actor's failure. An error is sent as _Raised and ends the worker.
+    An error that is not contained is sent as _Raised and ends the worker.
     """
     begin_worker()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        for _, result in play_side_by_side(make_actor(), _received_jobs(connection), environments=1, load=load):
-            connection.send(result)
+        jobs = _received_jobs(connection)
+        for _, result in play_side_by_side(make_actor, jobs, environments=1, load=load, contain=contain):
+            connection.send(Crash(_picklable(result.error)) if isinstance(result, Crash) else result)
     except Exception as error:
-        error = _picklable(error)
-        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
         with contextlib.suppress(BrokenPipeError):  # the parent has stopped listening
-            connection.send(_Raised(error))
+            connection.send(_Raised(_picklable(error)))
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error itself, or a RuntimeError with the text `TYPE: MESSAGE` if pickling it fails."""
+    """Return the error with its traceback as a note, or such a RuntimeError `TYPE: MESSAGE` if pickling it fails."""
+    text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"In a worker process:\n{text}")
     return error
 
 

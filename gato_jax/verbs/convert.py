@@ -12,6 +12,7 @@ from etils import epy
 from gato_jax.runtime import Interruption, interruptible
 from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path
+from gato_jax.verbs.beam import split_beam_options
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.outputs import require_file_path, write_json
 
@@ -21,7 +22,6 @@ with epy.lazy_imports():
     from gato_jax.sources import conversion, embodiments, instructions
 
 
-_BEAM = "--beam."
 _LISTED = 10
 
 
@@ -86,7 +86,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing dataset.", flag_values=flag)
     flags.DEFINE_string("json", None, "JSON file to write the counts and the rejected episodes to.", flag_values=flag)
-    words = [word for word in argv if not word.startswith(_BEAM)]
+    words, beam_options = split_beam_options(argv)
     proposes = any(word.startswith("--propose_fields") for word in words)
     parse_flags(flag, words, required=("source", "splits") if proposes else ("source", "output", "splits"))
     if proposes:
@@ -94,7 +94,7 @@ def convert(flag: flags.FlagValues, argv: Sequence[str]):
         return
 
     with interruptible(GO_ON) as interruption, interruption.at_once():
-        _convert(flag, [f"--{word.removeprefix(_BEAM)}" for word in argv if word.startswith(_BEAM)], interruption)
+        _convert(flag, beam_options, interruption)
 
 
 def _propose_fields(flag: flags.FlagValues):

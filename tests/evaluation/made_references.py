@@ -2,7 +2,8 @@
 
 from gato_jax.environments import package_versions, task_spec
 from gato_jax.evaluation import References, Score
-from gato_jax.evaluation.references import hash_spec
+from gato_jax.evaluation.references import EpisodeTime, hash_spec
+from gato_jax.experts import description
 
 TASK = "babyai/GoToRedBallNoDists-v0"
 
@@ -20,6 +21,7 @@ def made_references(**changes) -> References:
         "constant_candidates": 7,
         "command": "made by hand",
         "expert": Score(mean=50.0, std=5.0, episodes=20),
-        "expert_agent": "made-up expert",
+        "expert_agent": description(TASK),
+        "expert_time": EpisodeTime(seconds=0.5, cpu_seconds=0.6, cores=2),
     }
     return References(**{**fields, **changes})

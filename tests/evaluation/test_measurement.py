@@ -117,6 +117,7 @@ def test_a_task_is_measured_by_playing_it():
     entry = measure_references(TASK, episodes=2, command="")
     assert entry.expert is not None and entry.expert.mean > 0.5 > entry.random.mean >= 0
     assert entry.constant.episodes == 2 and np.isfinite(entry.constant.mean)
+    assert entry.expert_time is not None and 0 < entry.expert_time.cpu_seconds and 0 < entry.expert_time.seconds < 60
 
 
 def test_missing_references_are_measured_only_when_asked(played, tmp_path, monkeypatch, caplog):
@@ -169,6 +170,23 @@ def test_scores_of_enough_episodes_are_kept(played):
     assert [kind for kind, _, _ in played] == ["random"] and entry.random.mean == 0.25
     assert (entry.constant, entry.expert, entry.command) == (known.constant, known.expert, "before; now")
     assert measure_references(TASK, episodes=20, command="again", known=entry) == entry and len(played) == 1
+
+
+@pytest.mark.parametrize("change", [{"expert_agent": "an earlier expert"}, {"expert_time": None}])
+def test_another_expert_and_one_without_a_time_are_measured_again(played, tmp_path, change):
+    path = tmp_path / "table.jsonl"
+    reference_table.write_table({TASK: made_references(**change)}, path)
+    reference_scores.measure_missing([TASK], path, episodes=4)
+    entry = read_table(path)[TASK]
+    assert [(kind, len(seeds)) for kind, _, seeds in played] == [("expert", 4)] and entry.expert_time is not None
+    if "expert_agent" in change:  # its score of twenty episodes is of no use
+        assert entry.expert is not None and entry.expert.episodes == 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_the_given_hours_no_task_is_begun(tmp_path, workers):
+    reference_scores.measure_missing([TASK], tmp_path / "table.jsonl", hours=0.0, workers=workers)
+    assert not (tmp_path / "table.jsonl").exists()
 
 
 def test_another_version_is_measured_again_over_no_fewer_episodes(tmp_path, monkeypatch):

@@ -33,6 +33,8 @@ def test_an_entry_survives_json():
     assert References.from_json(json.loads(json.dumps(entry.to_json()))) == entry
     without_expert = made_references(expert=None)
     assert References.from_json(without_expert.to_json()) == without_expert
+    untimed = made_references(expert_time=None)  # as earlier versions wrote it
+    assert "expert_time" not in untimed.to_json() and References.from_json(untimed.to_json()) == untimed
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_an_entry_survives_json():
         ({"random": {"mean": float("nan"), "std": 0.0, "episodes": 1}}, "nan"),
         ({"random": {"mean": 1.0}}, "std"),
         ({"unknown": 1}, "unknown"),
+        ({"expert_time": {"seconds": 1.0, "cpu_seconds": -1.0, "cores": 2}}, "expected times of 0 or more"),
     ],
 )
 def test_an_entry_that_is_not_valid_is_refused_with_its_line(tmp_path, change, message):

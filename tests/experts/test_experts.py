@@ -4,7 +4,14 @@ import itertools
 import numpy as np
 import pytest
 
-from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, UnknownTaskError, load
+from gato_jax.environments import (
+    EVALUATION_SEEDS,
+    EXPERT_TRAINING_SEEDS,
+    RECORDING_SEEDS,
+    REFERENCE_SEEDS,
+    UnknownTaskError,
+    load,
+)
 from gato_jax.experts import ExpertActor, NoExpertError, description, expert, expert_names
 from gato_jax.rollouts import ActorFailure, RandomActor, play
 
@@ -78,7 +85,7 @@ def test_names():
 
 
 def test_seeds_are_disjoint():
-    ranges = (RECORDING_SEEDS, EVALUATION_SEEDS, REFERENCE_SEEDS)
+    ranges = (RECORDING_SEEDS, EVALUATION_SEEDS, REFERENCE_SEEDS, EXPERT_TRAINING_SEEDS)
     assert sorted(ranges, key=lambda seeds: seeds.start) == list(ranges)
     assert all(first.stop <= second.start for first, second in zip(ranges, ranges[1:], strict=False))
 

@@ -41,6 +41,35 @@ def test_ended_in_the_middle_it_goes_on_to_the_same_bytes_and_no_worker_is_left(
     assert contents(tmp_path / "ended") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_killed_five_times_it_ends_with_the_episodes_of_an_unbroken_run(tmp_path):
+    """A hundred episodes of two tasks by two workers, killed five times, against one process without a break."""
+    names = ("dm_control/cartpole/swingup", "dm_control/cartpole/balance")
+    command = ["collect", f"--tasks={','.join(names)}", "--episodes=50", "--actor=random"]
+    kills, done = 0, 0
+    while kills < 5:
+        process = start("-m", "gato_jax.cli", *command, f"--output={tmp_path / 'killed'}", "--workers=2")
+        deadline = time.monotonic() + 300
+        while recorded_bytes(tmp_path / "killed") <= done:
+            assert process.poll() is None and time.monotonic() < deadline, finish(process)
+            time.sleep(0.02)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        assert finish(process).status == -signal.SIGKILL
+        assert not psutil.wait_procs(family, timeout=60)[1]
+        kills, done = kills + 1, recorded_bytes(tmp_path / "killed")
+    assert gato(*command, f"--output={tmp_path / 'killed'}", "--workers=2").status == 0
+    assert gato(*command, f"--output={tmp_path / 'whole'}", "--workers=0").status == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(open_dataset(tmp_path / "whole" / "dm_control__cartpole__swingup")) == 50
+
+
+def recorded_bytes(root) -> int:
+    """The size of all episodes that are kept so far below a folder, finished datasets included."""
+    files = [*root.glob("*/*.recording/episodes.tfrecord"), *root.glob("*/1.0.0/*.array_record*")]
+    return sum(file.stat().st_size for file in files)
+
+
 def test_another_seed_gives_other_episodes(collected, tmp_path):
     said = gato(*words(tmp_path / "data", 3, "--seed=4", f"--json={tmp_path / 'json'}"))
     assert said.out == f"{TASK}: 3 episodes of seeds 4 to 6, in {tmp_path / 'data' / DATASET / '1.0.0'}\n", said
@@ -94,6 +123,42 @@ def test_with_overwrite_a_command_that_was_interrupted_goes_on_with_its_unfinish
     assert gato(*command).status == 130
     assert gato(*command).status == 0 and played[4:] == [other]
     assert gato(*command).status == 0 and played[5:] == [TASK, TASK, other, other]
+
+
+def test_a_recipe_gives_what_no_flag_does(tmp_path):
+    recipe = f"--config={ROOT}/configs/collect/babyai.py"
+    said = gato("collect", recipe, f"--tasks={TASK}", "--episodes=2", f"--output={tmp_path}", "--json", tmp_path / "j")
+    assert said.status == 0, said
+    assert set(json.loads((tmp_path / "j").read_text())["tasks"]) == {TASK}
+    described = json.loads((tmp_path / DATASET / "1.0.0" / "recording.json").read_text())
+    assert (described["episodes"], described["successes_only"]) == (2, True)
+    for words, message in [
+        (["--config.recording.tasks=()"], "--config.recording.tasks is empty: no expert plays a task of the domain"),
+        (["--config.recording.speed=3"], "--config.recording has the key 'speed', expected some of tasks, episodes"),
+    ]:
+        refused = gato("collect", recipe, *words, f"--output={tmp_path}")
+        assert refused.status == 2 and message in refused.err, refused
+
+
+def test_a_failing_task_is_listed_and_the_others_are_recorded(tmp_path, monkeypatch):
+    from gato_jax.rollouts import RandomActor
+
+    reset, other = RandomActor.reset, "babyai/GoToObj-v0"
+
+    def fail_in_one_task(actor, environments, seeds):
+        if environments[0].task_spec.name == TASK:
+            raise ArithmeticError("unstable")
+        reset(actor, environments, seeds)
+
+    monkeypatch.setattr(RandomActor, "reset", fail_in_one_task)
+    command = ["collect", f"--tasks={TASK},{other}", "--episodes=2", "--actor=random", f"--output={tmp_path / 'data'}"]
+    said = gato(*command, "--max_failed=0.5", f"--json={tmp_path / 'json'}")
+    assert f"failed: {TASK}, seed 0: ArithmeticError: unstable" in said.out
+    assert f"the datasets of 1 of 2 tasks were not written: {TASK}, seed 0: Arithm" in said.complaint()
+    report = json.loads((tmp_path / "json").read_text())
+    assert list(report["tasks"]) == [other] and report["tasks"][other]["failed"] == []
+    failed = [{"seed": seed, "reason": "ArithmeticError: unstable"} for seed in (0, 1)]
+    assert report["unfinished"] == {TASK: {"failed": failed, "error": "unstable"}}
 
 
 def test_a_randomised_recording_lists_what_was_drawn_and_is_no_other_one(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import os
 import pathlib
 import subprocess
@@ -11,10 +12,15 @@ import jax
 import pytest
 from ml_collections import config_flags
 
+from configs.collect import recipe
 from configs.data import table_1
-from gato_jax.environments import spelled_task, task_names
+from gato_jax.environments import paper, spelled_task, task_names
+from gato_jax.evaluation.references import EpisodeTime
+from gato_jax.experts import expert_names
 from gato_jax.model import count_parameters, initialise
 from gato_jax.training import TrainConfig
+from gato_jax.verbs.collect import RECIPE_FLAGS
+from tests.evaluation.made_references import made_references
 from tests.integration.conftest import gato
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -67,13 +73,36 @@ def test_table_1_is_the_papers():
         assert not [text for text in (*row.recorded, *row.public) if spelled_task(text, table_1.HELD_OUT)]
 
 
+def test_a_recipe_for_each_control_domain_that_can_be_recorded_names_tasks_with_experts():
+    files = {file.stem for file in (ROOT / "configs" / "collect").glob("*.py")} - {"recipe"}
+    control = set(list(paper.DOMAINS)[:16])
+    assert files == set(recipe.PAPER_EPISODES) == control - {"rgb_stacking_real", "playroom"}
+    for domain in files:
+        config = importlib.import_module(f"configs.collect.{domain}").get_config().recording
+        assert set(config.tasks) <= set(expert_names()) and set(config) <= set(RECIPE_FLAGS)
+        assert not [task for task in config.tasks if spelled_task(task, paper.HELD_OUT)]
+
+
+def test_the_hours_of_a_recipe_are_those_of_its_timed_tasks():
+    times = [EpisodeTime(seconds=9.0, cpu_seconds=seconds, cores=2) for seconds in (2.4, 4.8)]
+    names = ("babyai/GoTo-v0", "babyai/Open-v0")
+    table = {name: made_references(task=name, expert_time=time) for name, time in zip(names, times, strict=True)}
+    table["babyai/Synth-v0"] = made_references(task="babyai/Synth-v0", expert_time=None)
+    row = recipe.hours("babyai", table)
+    assert (row.tasks, row.timed, row.episodes) == (46, 2, 1000)
+    assert row.on_cores == pytest.approx({2: 1.0, 64: 1 / 32})
+    assert row.of_paper == pytest.approx(4_610_000 * 3.6 / 3600 / 64)
+
+
 PURE = """
 import sys
+from configs.collect import babyai, dm_lab
 from configs import article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart
 from configs import gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
 from configs.data import table_1
 PODS = article_variant, finetune, gato_1_18b, gato_1_18b_rope, gato_364m, gato_79m, quickstart, table_1
 ONE_GPU = gato_1_18b_one_gpu, gato_1_18b_rope_one_gpu, gato_364m_one_gpu, gato_79m_one_gpu
+ONE_GPU += babyai, dm_lab
 for module in (*PODS, *ONE_GPU):
     module.get_config()  # imports may happen
 read = []

@@ -165,7 +165,7 @@ def test_a_worker_that_is_killed_ends_the_conversion_with_one_line(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "gato_jax.sources.conversion.beam_worker" in child.cmdline()]
+    workers = [child for child in children if "gato_jax.runtime.beam.worker" in child.cmdline()]
     workers[0].kill()
     complaint = finish(process).complaint()
     assert complaint.startswith("gato convert: a worker process was killed or crashed, perhaps because the memory was")

@@ -24,7 +24,8 @@ def test_collect_records_what_it_says(collected):
     workdir, said = collected
     assert said.status == 0 and TASK in said.out
     [(task, counts)] = json.loads((workdir / "collect.json").read_text())["tasks"].items()
-    assert task == TASK and set(counts) == {"episodes", "seeds", "steps", "return_mean", "success_rate"}
+    keys = {"episodes", "seeds", "steps", "return_mean", "success_rate", "failed", "filtered"}
+    assert task == TASK and set(counts) == keys and (counts["failed"], counts["filtered"]) == ([], 0)
     dataset = open_dataset(workdir / "data" / DATASET / "1.0.0")
     assert counts["episodes"] == len(dataset) == 4 and counts["seeds"] == [0, 3]
     assert counts["steps"] == dataset.acting_lengths.sum()

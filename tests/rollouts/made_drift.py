@@ -42,6 +42,18 @@ class Drift(Environment):
         return np.full((4, 6, 3), self.at, np.uint8)
 
 
+class Brittle(Drift):
+    """Breaks in the middle of the episode of seed 5, and for good: no later one goes on in the same environment."""
+
+    broken = False
+
+    def _advance(self, action):
+        self.broken = self.broken or (self.episode == 5 and self.at == 2)
+        if self.broken:
+            raise ZeroDivisionError("the simulation is unstable")
+        return super()._advance(action)
+
+
 class NoisyActor(RandomActor):
     """Records random actions and executes half of them."""
 

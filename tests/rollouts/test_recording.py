@@ -4,15 +4,25 @@ import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from gato_jax.environments import RECORDING_SEEDS
 from gato_jax.episodes import StoreError, open_dataset
-from gato_jax.rollouts import ActorFailure, RandomActor, Recording, record
-from gato_jax.rollouts import recording as recording_module
+from gato_jax.rollouts import (
+    ActorFailure,
+    Failure,
+    RandomActor,
+    Recording,
+    RecordingError,
+    record,
+    record_all,
+    require_finished,
+)
+from gato_jax.rollouts import session as session_module
 from gato_jax.runtime import FolderInUseError, writer_lock
 from tests.evaluation.made_environment import register_drift
-from tests.rollouts.made_drift import Drift, QuittingActor
+from tests.rollouts.made_drift import Brittle, Drift, DyingActor, QuittingActor
 from tests.tokenization.made_tasks import CONTROL
 
 
@@ -93,6 +103,70 @@ def test_other_seeds_are_other_episodes_and_the_dataset_says_which(tmp_path, who
     assert (described["first_seed"], described["episodes"], described["actor"]) == (13, 10, "random")
 
 
+def test_one_pool_records_several_datasets_each_as_if_alone(tmp_path, whole):
+    recordings = [planned(tmp_path / "a"), planned(tmp_path / "b", seeds=range(20, 22))]
+    ended = list(record_all(recordings, RandomActor, workers=2, load=Drift))
+    assert sorted(recorded.recording.root.name for recorded in ended) == ["a", "b"]
+    assert contents(tmp_path / "a") == whole
+    kept = list(record_all(recordings, MortalActor, load=Drift))
+    assert [(recorded.kept, recorded.failures) for recorded in kept] == [(True, ())] * 2 and not MortalActor.played
+
+
+@pytest.mark.parametrize("options", [{}, {"environments": 3}, {"workers": 2}])
+def test_an_error_costs_its_episode_and_the_other_tasks_go_on(tmp_path, whole, options):
+    recordings = [planned(tmp_path / "a"), planned(tmp_path / "b", seeds=range(20, 22))]
+    ended = {one.recording.root.name: one for one in record_all(recordings, RandomActor, load=Brittle, **options)}
+    assert ended["a"].directory is None and isinstance(ended["a"].error, ZeroDivisionError)
+    assert ended["a"].failures == (Failure(5, "ZeroDivisionError: the simulation is unstable"),)
+    assert ended["b"].directory is not None and not ended["b"].failures
+    with pytest.raises(ZeroDivisionError):
+        record(recordings[0], RandomActor, load=Brittle, **options)
+    MortalActor.played.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MortalActor, "dies_at", None)
+        record(recordings[0], MortalActor, load=Drift)
+    assert 5 in MortalActor.played and 3 not in MortalActor.played
+    assert contents(tmp_path / "a") == whole
+
+
+def test_a_dataset_without_the_few_that_failed_lists_them(tmp_path):
+    (recorded,) = record_all([planned(tmp_path)], RandomActor, load=Brittle, max_failed=0.1)
+    assert recorded.directory is not None
+    assert open_dataset(recorded.directory).index.seed.tolist() == [3, 4, *range(6, 13)]
+    assert json.loads((recorded.directory / "failed.json").read_text())[0]["seed"] == 5
+    (again,) = record_all([planned(tmp_path)], RandomActor, load=Brittle, max_failed=0.1)
+    assert again.kept and again.failures == recorded.failures
+
+
+def test_the_death_of_a_worker_costs_its_episode(tmp_path):
+    (recorded,) = record_all([planned(tmp_path, seeds=range(3, 8))], DyingActor, load=Drift, workers=2, max_failed=0.4)
+    assert sorted(failure.seed for failure in recorded.failures) == [4, 5]
+    assert "the worker process died, its exit code is 7" in recorded.failures[0].reason
+    assert recorded.directory is not None and len(open_dataset(recorded.directory)) == 3
+
+
+def test_after_too_many_failures_the_rest_of_a_task_is_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(QuittingActor, "quits_at", range(3, 13))
+    (recorded,) = record_all([planned(tmp_path)], QuittingActor, load=Drift, max_failed=0.2)
+    assert [failure.seed for failure in recorded.failures] == [3, 4, 5] and recorded.directory is None
+    with pytest.raises(ActorFailure, match="seed 3: the actor gave up"):
+        require_finished([recorded])
+    with pytest.raises(RecordingError, match="the datasets of 2 of 2 tasks were not written: made/control, seed 3: "):
+        require_finished([recorded, recorded])
+
+
+def test_only_episodes_of_the_wanted_return_are_kept(tmp_path):
+    returns = open_dataset(record(planned(tmp_path / "all"), RandomActor, load=Drift)).returns
+    least = float(np.median(returns))
+    directory = record(planned(tmp_path / "best", min_return=least), RandomActor, load=Drift)
+    assert open_dataset(directory).returns.tolist() == [value for value in returns if value >= least]
+    assert json.loads((directory / "recording.json").read_text())["min_return"] == least
+    with pytest.raises(StoreError, match="min_return: missing here, .* in recording.json"):
+        record(planned(tmp_path / "best"), RandomActor, load=Drift)
+    with pytest.raises(StoreError, match="no episode passes the filters, among them a return of at least 1e.06"):
+        record(planned(tmp_path / "none", min_return=1e6), RandomActor, load=Drift)
+
+
 @pytest.mark.parametrize("seeds", [range(0), range(-1, 3), range(0, 10, 2), range(RECORDING_SEEDS[-1], 1_000_001)])
 def test_seeds_of_other_purposes_are_refused(tmp_path, seeds):
     with pytest.raises(ValueError, match="expected consecutive seeds from 0 to 999999. Later ones are kept for eval"):
@@ -145,14 +219,14 @@ def test_a_recording_has_one_writer(tmp_path):
 
 def test_a_recording_that_another_process_finishes_meanwhile_is_refused(tmp_path, monkeypatch):
     """The other one, with other seeds, ends between the look at the folder and the lock on it."""
-    locked = recording_module._locked
+    locked = session_module._locked
 
     def overtaken(folder):
-        monkeypatch.setattr(recording_module, "_locked", locked)
+        monkeypatch.setattr(session_module, "_locked", locked)
         record(planned(tmp_path, seeds=range(3)), RandomActor, load=Drift)
         return locked(folder)
 
-    monkeypatch.setattr(recording_module, "_locked", overtaken)
+    monkeypatch.setattr(session_module, "_locked", overtaken)
     with pytest.raises(StoreError, match="already there, recorded with other settings"):
         record(planned(tmp_path, seeds=range(4, 6)), RandomActor, load=Drift)
     assert open_dataset(planned(tmp_path).directory).index.seed.tolist() == [0, 1, 2]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gato_jax.episodes import DatasetError, StoreError, open_dataset, write_dataset
+from gato_jax.runtime.beam import BeamError
 from gato_jax.sources import chatterbot_dialogues
 from gato_jax.sources.conversion import (
     ConversionError,
@@ -214,7 +215,7 @@ def test_options_that_beam_does_not_know_are_refused(tmp_path, made, option, sai
 
 
 def test_what_a_dead_worker_of_beam_was_to_do_fails(monkeypatch):
-    from gato_jax.sources.conversion import beam_processes  # brings Apache Beam, which takes seconds
+    from gato_jax.runtime.beam import processes  # brings Apache Beam, which takes seconds
 
     failed = threading.Event()
     errors = []
@@ -223,18 +224,18 @@ def test_what_a_dead_worker_of_beam_was_to_do_fails(monkeypatch):
         errors.append(error)
         failed.set()
 
-    kind: Any = beam_processes.WatchedWorkerHandler
+    kind: Any = processes.WatchedWorkerHandler
     handler = object.__new__(kind)
     handler.worker_thread = threading.Thread(target=int)  # that ends at once
     handler.control_conn = types.SimpleNamespace(abort=abort)
     handler._stopped = threading.Event()
     monkeypatch.setattr(kind.__bases__[0], "start_worker", lambda self: self.worker_thread.start())
     monkeypatch.setattr(kind.__bases__[0], "stop_worker", lambda self: self.worker_thread.join())
-    monkeypatch.setattr(beam_processes, "_REPEAT_SECONDS", 0.0)
+    monkeypatch.setattr(processes, "_REPEAT_SECONDS", 0.0)
     handler.start_worker()
     assert failed.wait(60)
     handler.stop_worker()
-    with pytest.raises(ConversionError, match="a worker process was killed or crashed"):
+    with pytest.raises(BeamError, match="a worker process was killed or crashed"):
         raise errors[0]
 
 

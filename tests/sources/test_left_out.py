@@ -160,6 +160,7 @@ def test_hdf5_lists_fields_episodes_and_files(tmp_path):
         demo["obs/touch"] = np.zeros((5, 3, 3), np.uint16)
         root["notes"] = "by hand"
         demo["linked"] = h5py.ExternalLink("/etc/passwd", "x")
+    robomimic(tmp_path / "more.hdf5", masks={"valid": [0]})
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "0.mp4").touch()
     (tmp_path / "readme.txt").touch()
@@ -171,8 +172,10 @@ def test_hdf5_lists_fields_episodes_and_files(tmp_path):
     assert said["demo_0"] == "the split lists it 2 times, and it is read once" and len(train) == 2
     assert said["videos"] == "its only file is not read: a recording is *.hdf5 or *.h5"
     assert "a recording is" in said["readme.txt"] and "outside of the episodes" in said["lift.hdf5: notes"]
+    assert said["more.hdf5"] == "it has no split 'train'; its splits: 'valid'"
     valid = open_hdf5(tmp_path, "valid")
-    assert "demo_0" in names(valid) and "not to 'valid'" not in str(find_omissions([train, valid]))
+    assert "more.hdf5" not in {one.location.rpartition("/")[2] for one in find_omissions([train, valid])}
+    assert "demo_0" in names(valid) and "belongs to 'train'" not in str(find_omissions([train, valid]))
 
 
 def test_parquet_lists_columns_splits_and_files(tmp_path):

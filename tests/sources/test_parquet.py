@@ -352,6 +352,19 @@ def test_a_gap_between_files_is_rejected(tmp_path):
         open_parquet(tmp_path, fields=STEPS)[0]
 
 
+TIMES = pa.array([1, 2], pa.timestamp("us"))
+
+
+@pytest.mark.parametrize("numbers", [TIMES, TIMES.dictionary_encode(), pa.array([1, 2], pa.duration("s"))])
+def test_times_do_not_number_episodes(tmp_path, numbers):
+    for name, episodes in (("a", pa.array([0, 1])), ("b", numbers)):
+        table = pa.table({"episode_index": episodes, "state": [0.5] * 2, "action": [1.0] * 2})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    reader = open_parquet(tmp_path, fields=STEPS)
+    assert reader.lengths.tolist() == [1]
+    assert "expected integers or strings" in reader.rejected[0].reason
+
+
 def test_episodes_beside_a_file_that_is_refused_are_rejected(tmp_path):
     """A link that leads out of the folder may hold further steps of them."""
     (tmp_path / "run").mkdir()

@@ -99,9 +99,13 @@ def test_changed_messages_are_rejected_on_reading(tmp_path):
             "UPDATE message_definitions SET encoded_message_definition = 'bool x' WHERE topic_type LIKE '%/Image'",
             "message 0 of topic '/front/image_raw' is .* bytes longer than its type sensor_msgs/msg/Image",
         ),
+        (  # a text of 4,113 bytes, of which six are there
+            "UPDATE messages SET data = X'0001000011100000737461636B00' WHERE topic_id = 3",
+            "message 0 of topic '/instruction' is shorter than its type std_msgs/msg/String",
+        ),
     ],
 )
-def test_messages_of_another_type_than_their_topic_are_rejected(tmp_path, statement, reason):
+def test_messages_of_another_length_than_their_type_are_rejected(tmp_path, statement, reason):
     file = write_bag(tmp_path / "bag", arm_messages())
     with sqlite3.connect(file) as database:
         assert database.execute(statement).rowcount

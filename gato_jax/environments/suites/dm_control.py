@@ -43,7 +43,8 @@ reacher/easy reacher/hard swimmer/swimmer15 swimmer/swimmer6 walker/run walker/s
 MAX_STEPS = 1000
 
 
-def _load(task: str, seed: int):
+def load_suite_environment(task: str, seed: int):
+    """Return a new environment of the suite's own for a task `domain/task`, whose random numbers have this seed."""
     with import_without_gl(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without a display, mujoco warns that no window can be opened
         from dm_control import suite
@@ -59,7 +60,7 @@ def _load(task: str, seed: int):
 
 def spec(task: str) -> TaskSpec:
     """Return the TaskSpec of a task `domain/task`, such as `cartpole/swingup`, by loading it."""
-    return _spec_of(task, _load(task, seed=0))
+    return _spec_of(task, load_suite_environment(task, seed=0))
 
 
 def _spec_of(task: str, environment) -> TaskSpec:
@@ -95,13 +96,13 @@ class DMControl(Environment):
 
     def __init__(self, task: str):
         self._task = task
-        self.suite_environment = _load(task, seed=0)
+        self.suite_environment = load_suite_environment(task, seed=0)
         super().__init__(_spec_of(task, self.suite_environment))
         self._ray_caster: RayCaster | None = None
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         if self._task.startswith("lqr/"):  # its model is drawn at random when it is built
-            self.suite_environment, self._ray_caster = _load(self._task, seed), None
+            self.suite_environment, self._ray_caster = load_suite_environment(self._task, seed), None
         else:
             self.suite_environment.task.random.seed(seed)
         return self._observe(self.suite_environment.reset().observation)

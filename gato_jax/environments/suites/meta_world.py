@@ -54,6 +54,7 @@ class MetaWorld(Environment):
 
     Attributes:
       simulator: Meta-World's own environment.
+      state: The newest 39 numbers of Meta-World's own observation, for experts: agents from pixels do not observe them.
     """
 
     fixed_views = True
@@ -72,6 +73,7 @@ class MetaWorld(Environment):
         self.simulator._freeze_rand_vec = False
         self.simulator._set_task_called = True
         self.simulator.seeded_rand_vec = True
+        self.state = np.zeros(39)
         self._ray_caster: RayCaster | None = None
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
@@ -80,14 +82,14 @@ class MetaWorld(Environment):
         # reset() moves the arm before it clears the state of the last episode, so the state is cleared first.
         mujoco.mj_resetData(self.simulator.model, self.simulator.data)  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
         self.simulator.seed(seed)
-        state, _ = self.simulator.reset()
-        return self._observe(state)
+        self.state, _ = self.simulator.reset()
+        return self._observe(self.state)
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        state, reward, _, truncated, info = self.simulator.step(action["action"])
+        self.state, reward, _, truncated, info = self.simulator.step(action["action"])
         success = bool(info["success"] > 0.5)
         return Outcome(
-            observation=self._observe(state),
+            observation=self._observe(self.state),
             reward=float(reward),
             terminated=success,
             truncated=bool(truncated),

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
-import logging
-import os
-import shlex
-import sys
-import threading
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from gato_jax.episodes import StoreError
+from gato_jax.runtime import beam
 from gato_jax.sources.conversion.manifest import ConversionError, Manifest, Phase, ShardEntry
 from gato_jax.sources.conversion.shards import Shard
-
-_POLL_SECONDS = 0.5  # between updates of the progress bar
-_SHARDS_FOR_PROCESSES = 4  # with fewer, starting processes takes longer than the work
-_BEAM_WORKER = "gato_jax.sources.conversion.beam_worker"
 
 Work = Callable[[Shard], ShardEntry]
 
@@ -59,7 +49,8 @@ def run_shards(
 
 def check_options(options: Sequence[str]):
     """Raise ConversionError if Beam does not know an option, or refuses to create a pipeline. Nothing is run."""
-    _create_pipeline(0, options)
+    with _conversion_errors():
+        beam.check_options(options)
 
 
 def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequence[str]):
@@ -74,10 +65,8 @@ def run_on_beam(work: Work, phase: Phase, shards: Sequence[Shard], options: Sequ
       shards: the shards to process.
       options: options of Beam.
     """
-    beam = _import_beam()
-
-    with _create_pipeline(len(shards), options) as pipeline:
-        _ = pipeline | beam.Create(shards, reshuffle=False) | beam.Reshuffle() | phase >> beam.Map(_attempt, work)
+    with _conversion_errors():
+        beam.run_pipeline(functools.partial(_attempt, work=work), phase, shards, options)
 
 
 def _attempt(shard: Shard, work: Work):
@@ -86,113 +75,25 @@ def _attempt(shard: Shard, work: Work):
         work(shard)
 
 
-def _create_pipeline(shards: int, options: Sequence[str]) -> Any:
-    """Return an empty `beam.Pipeline` with the runner of the options, or a local one that suits the number of shards.
-
-    Raises:
-      ConversionError: an option is unknown or invalid, or the runner is not available.
-    """
-    beam = _import_beam()
-    from apache_beam.options.pipeline_options import StandardOptions
-
-    given, runner = _parse_options(options), None
-    if given.view_as(StandardOptions).runner is None:
-        given = _parse_options([*_local_options(shards), *options])
-        runner = _create_local_runner(given)
+@contextlib.contextmanager
+def _conversion_errors() -> Iterator[None]:
+    """Raise a BeamError of the block as a ConversionError with the same message."""
     try:
-        return beam.Pipeline(runner=runner, options=given)
-    except (AttributeError, ImportError, ValueError) as error:
-        raise ConversionError(f"Apache Beam: {error}") from None
-
-
-def _parse_options(options: Sequence[str]) -> Any:
-    """Parse command-line options into PipelineOptions, or raise ConversionError for unknown ones and invalid values."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    parsed, stderr = PipelineOptions(list(options)), io.StringIO()
-    try:
-        with contextlib.redirect_stderr(stderr):
-            known = parsed.get_all_options()
-            unknown = parsed.get_all_options(retain_unknown_options=True).keys() - known.keys()
-    except SystemExit:  # argparse exits on an invalid value
-        raise ConversionError(f"Apache Beam: {stderr.getvalue().strip().rpartition('error: ')[2]}") from None
-    if unknown:
-        raise ConversionError(f"Apache Beam has no option {', '.join(sorted(unknown))}. See its PipelineOptions.")
-    return parsed
-
-
-def _local_options(shards: int) -> list[str]:
-    """Return Beam options for local processes, or none if there is one core or fewer than four shards."""
-    cores = len(os.sched_getaffinity(0))
-    if cores == 1 or shards < _SHARDS_FOR_PROCESSES:
-        return []
-    return [
-        f"--direct_num_workers={min(cores, shards)}",
-        "--direct_running_mode=multi_processing",
-        "--default_sdk_harness_log_level=ERROR",
-    ]
-
-
-def _create_local_runner(options: Any) -> Any:
-    """Return Beam's local FnApiRunner, in pure Python. Its DirectRunner would first try to download another one.
-
-    `options` are parsed PipelineOptions.
-    """
-    from apache_beam.options.pipeline_options import DirectOptions
-    from apache_beam.portability.api import beam_provision_api_pb2 as provision
-    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
-    from apache_beam.runners.portability.portable_runner import JobServiceHandle
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
-
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    info, environment, direct = provision.ProvisionInfo(pipeline_options=encoded), None, options.view_as(DirectOptions)
-    if direct.direct_running_mode == "multi_processing":
-        # With this mode, the runner would start workers that outlive a killed parent.
-        importlib.import_module("gato_jax.sources.conversion.beam_processes")  # which registers them
-        direct.direct_running_mode = "in_memory"
-        command = [sys.executable, "-m", _BEAM_WORKER, str(os.getpid())]
-        environment = SubprocessSDKEnvironment.from_command_string(f"exec {shlex.join(command)}")
-    return FnApiRunner(default_environment=environment, provision_info=ExtendedProvisionInfo(info))
-
-
-def _import_beam() -> Any:
-    """Import and return Apache Beam with its warnings suppressed, because a user cannot act on them."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        import apache_beam
-    finally:
-        logging.disable(disabled)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    return apache_beam
+        yield
+    except beam.BeamError as error:
+        raise ConversionError(str(error)) from None
 
 
 @contextlib.contextmanager
 def _progress_bar(phase: Phase, shards: Sequence[Shard], manifest: Manifest) -> Iterator[None]:
     """Show a progress bar over the episodes of all shards, inside the `with` block.
 
-    A thread counts the entries in the folder of the manifest, because workers may run on other machines. Episodes of
-    shards that were finished before count as done.
+    Episodes of shards that were finished before count as done.
     """
-    from tqdm import tqdm
 
     def finished() -> int:
         done = manifest.finished_names(phase)
         return sum(len(shard) for shard in shards if shard.name in done)
 
-    stop, begun, total = threading.Event(), finished(), sum(map(len, shards))
-    title = f"{phase} {manifest.directory.parent.name}"
-    with tqdm(total=total, initial=begun, desc=title, unit=" episodes") as bar:
-
-        def follow():
-            while not stop.wait(_POLL_SECONDS):
-                bar.update(finished() - bar.n)
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            bar.update(finished() - bar.n)
+    with beam.progress_bar(f"{phase} {manifest.directory.parent.name}", sum(map(len, shards)), finished):
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from gato_jax.sources.contents import FoundField, unnamed_fields
 from gato_jax.sources.fields import Fields
 from gato_jax.sources.files import FoundFiles, unread_files
 from gato_jax.sources.hdf5.datasets import iter_found
-from gato_jax.sources.hdf5.file import EpisodePlace, open_file
+from gato_jax.sources.hdf5.file import EpisodePlace, list_names, open_file
 from gato_jax.sources.hdf5.layouts import HDF5_LAYOUTS
 from gato_jax.sources.reader import Omission, SourceError
 
@@ -60,6 +61,7 @@ def find_left_out(
                 omissions += _outside(file, root, names)
         except (SourceError, KeyError) as error:
             omissions.append(Omission(str(file), f"its content cannot be listed ({error})"))
+    omissions += _files_of_other_splits((file for file in found.files if file not in groups), layout, split)
     total, unit = sum(map(len, groups.values())), "files" if layout in ("d4rl", "flat") else "episodes"
     frames = {parent for parent, _, _ in (field.name.rpartition("/") for field, _ in fields.paths)}
     listed = [
@@ -81,6 +83,15 @@ def _is_named(file: Path, fields: Fields) -> bool:
     return file.suffix == ".json" or any(fnmatch.fnmatch(file.name, pattern.rpartition("/")[2]) for pattern in patterns)
 
 
+def _files_of_other_splits(files: Iterable[Path], layout: str, split: str) -> Iterator[Omission]:
+    """Yield an omission of each file without the split; files that cannot be read are rejected, and not listed here."""
+    for file in files:
+        with contextlib.suppress(SourceError, KeyError), open_file(file) as root:
+            if split not in (splits := HDF5_LAYOUTS[layout].list_splits(root)):
+                others = ", ".join(map(repr, sorted(splits))) or "none"
+                yield Omission(str(file), f"it has no split {split!r}; its splits: {others}", tuple(sorted(splits)))
+
+
 def _listed_twice(file: Path, places: Iterable[EpisodePlace]) -> Iterator[Omission]:
     """Yield an omission of each episode that a split lists several times, as a mask may; it is read once."""
     for place, count in collections.Counter(places).items():
@@ -94,7 +105,7 @@ def _other_episodes(
     """Yield an omission of each group beside those of the episodes of a split that no episode of it is in."""
     listed = set(splits.get(split, ()))
     for parent in sorted({name.rpartition("/")[0] for name in names if name}):
-        for child in root[parent] if parent else ():
+        for child in list_names(root[parent]) if parent else ():
             group = f"{parent}/{child}"
             if group in listed:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from gato_jax.sources.video_frames import frame_pixels
 
 _IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
 _MAX_LINKS, _MAX_DEPTH = 16, 32
+_FILTERS_OF_ONE_SIZE = (2, 3)  # shuffle and Fletcher32, HDF5's filters that do not compress
+_CHECKSUM = 4  # bytes that Fletcher32 adds to a chunk
 
 
 @contextlib.contextmanager
@@ -67,7 +70,7 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
     Raises:
       KeyError: there is no such path, and no soft link on it is broken.
       SourceError: a link leads to another file, a soft link is broken or follows 16 others, or the dataset stores its
-        values in other files.
+        values in other files or in damaged chunks.
     """
     import h5py
 
@@ -79,9 +82,49 @@ def find_node(group: Any, path: str, links: int = 0) -> Any:
         if isinstance(link, h5py.ExternalLink):
             raise SourceError(f"{path!r} is a link to another file, {link.filename!r}. Copy the data into this file.")
         node = _resolve_soft_link(node, link, links) if isinstance(link, h5py.SoftLink) else _open_node(node, name)
-    if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-        raise SourceError(f"{path!r} stores its values in other files. Copy them into this file with h5repack.")
+    if isinstance(node, h5py.Dataset):
+        if node.external or node.is_virtual:
+            raise SourceError(f"{path!r} stores its values in other files. Copy them into this file with h5repack.")
+        _require_whole_chunks(node, path)
     return node
+
+
+def list_names(group: Any) -> list[str]:
+    """Return the names in an `h5py.Group` that are text; one in another encoding than UTF-8 is bytes.
+
+    Raises:
+      SourceError: a name leads to nothing, which is damage.
+    """
+    for name in (names := [name for name in group if isinstance(name, str)]):
+        if group.get(name, getlink=True) is None:
+            raise SourceError(f"{group.name!r} lists {name!r}, which does not exist. Copy the file again.")
+    return names
+
+
+def _require_whole_chunks(dataset: Any, path: str):
+    """Raise SourceError if a chunk of numbers that is stored without compression has another size than its values.
+
+    It is damage to the list of filters. HDF5 reads past the end of such a chunk without an error.
+    """
+    import h5py
+
+    kind = dataset.id.get_type()
+    if not dataset.chunks or kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
+        return
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    size = math.prod(dataset.chunks) * kind.get_size()
+    damaged = []
+
+    def check(chunk: Any):
+        applied = [one for number, one in enumerate(filters) if not chunk.filter_mask >> number & 1]
+        is_compressed = any(one not in _FILTERS_OF_ONE_SIZE for one in applied)
+        if not is_compressed and chunk.size != size + _CHECKSUM * applied.count(h5py.h5z.FILTER_FLETCHER32):
+            damaged.append(chunk.chunk_offset)
+
+    dataset.id.chunk_iter(check)
+    if damaged:
+        raise SourceError(f"{path!r} has a damaged chunk at {damaged[0]}. Copy the file again.")
 
 
 def _open_node(group: Any, name: str) -> Any:
@@ -152,7 +195,8 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     Raises:
       KeyError: there is no such path.
       SourceError: a link leads to another file, a soft link is broken or follows 16 others, a dataset stores its values
-        in other files, or groups are nested more than 32 deep. It may be raised after some datasets.
+        in other files, groups are nested more than 32 deep, or the names of a group are damaged. It may be raised after
+        some datasets.
     """
     import h5py
 
@@ -162,7 +206,7 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, h5py.Dataset):
         yield path, node
     elif isinstance(node, h5py.Group):
-        for name in node:
+        for name in list_names(node):
             yield from iter_datasets(group, f"{path}/{name}".lstrip("/"))
 
 

@@ -26,6 +26,7 @@ from gato_jax.sources.hdf5.file import (
     find_node,
     is_numeric,
     iter_datasets,
+    list_names,
 )
 from gato_jax.sources.hdf5.several_episodes import (
     has_demonstrations,
@@ -131,7 +132,7 @@ def _list_demonstrations(group: Any) -> list[str]:
     Raises:
       KeyError: the file has no group `data`.
     """
-    demos = [name for name in find_node(group, "data") if re.fullmatch(r"demo_\d+", name)]
+    demos = [name for name in list_names(find_node(group, "data")) if re.fullmatch(r"demo_\d+", name)]
     return [f"data/{name}" for name in sorted(demos, key=lambda name: int(name[5:]))]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, find_node, is_numeric
+from gato_jax.sources.hdf5.file import EpisodePlace, Hdf5Episode, contains, find_node, is_numeric, list_names
 from gato_jax.sources.reader import SourceError
 
 # Flat arrays that tell where episodes begin and end, in one file or another.
@@ -117,10 +117,10 @@ def list_groups(root: Any) -> dict[str, list[EpisodePlace]]:
 
     Raises:
       KeyError: there are no such groups.
-      SourceError: a link leads to another file or is broken.
+      SourceError: a link leads to another file or is broken, or the names of a group are damaged.
     """
     splits: dict[str, list[EpisodePlace]] = {}
-    for name in ("", *root):
+    for name in ("", *list_names(root)):
         found = _numbered_groups(find_node(root, name))
         split = "train" if name in ("", *_CONTAINERS) else name
         splits.setdefault(split, []).extend(EpisodePlace(f"{name}/{group}".lstrip("/")) for group in found)
@@ -137,7 +137,7 @@ def _numbered_groups(node: Any) -> list[str]:
 
     if not isinstance(node, h5py.Group):
         return []
-    numbers = {str(name): match[2] for name in node if (match := _NUMBERED.fullmatch(str(name)))}
+    numbers = {name: match[2] for name in list_names(node) if (match := _NUMBERED.fullmatch(name))}
     names = sorted(numbers, key=lambda name: (int(numbers[name]), name))
     return [name for name in names if isinstance(find_node(node, name), h5py.Group)]
 
@@ -156,7 +156,7 @@ def has_demonstrations(root: Any) -> bool:
 def is_maniskill(root: Any) -> bool:
     """Return whether a file holds groups `traj_N` with `obs` and `actions`, as ManiSkill's do."""
     group = _first_group(root)
-    return group is not None and group.name.startswith("/traj_") and {"obs", "actions"} <= set(group)
+    return group is not None and group.name.startswith("/traj_") and {"obs", "actions"} <= set(list_names(group))
 
 
 def _first_group(root: Any) -> Any | None:

@@ -208,7 +208,8 @@ def _decode(
       location: path of the file.
 
     Raises:
-      EpisodeRejected: a message is damaged, longer than its type, or not encoded as ROS 2's CDR with a ros2msg schema.
+      EpisodeRejected: a message is damaged, longer or shorter than its type, or not encoded as ROS 2's CDR with a
+        ros2msg schema.
     """
     from mcap_ros2._dynamic import serialize_dynamic
     from mcap_ros2.decoder import DecoderFactory
@@ -223,10 +224,13 @@ def _decode(
                 messages[topic][number] = message = decode(data)
                 if schema.id not in encoders:
                     encoders[schema.id] = serialize_dynamic(schema.name, schema.data.decode())[schema.name]
-                # The decoder stops where its type ends, and makes numbers of any message of another type.
-                if (unread := len(data) - len(encoders[schema.id](message))) > _PADDING:
-                    label = f"message {number} of topic {topic!r}"
+                encode, label = encoders[schema.id], f"message {number} of topic {topic!r}"
+                # The decoder stops where its type ends, and makes numbers of any message of another type. It also stops
+                # where the data end, inside of a text or an array.
+                if (unread := len(data) - (size := len(encode(message)))) > _PADDING:
                     raise EpisodeRejected(location, f"{label} is {unread} bytes longer than its type {schema.name}")
+                if len(encode(decode(data + bytes(8)))) != size:
+                    raise EpisodeRejected(location, f"{label} is shorter than its type {schema.name}")
 
 
 def _read_indexed_times(stream: IO[bytes], summary: Any, topics: Collection[str]) -> dict[str, list[int]]:

@@ -180,7 +180,8 @@ def _get_values(
 
     Raises:
       KeyError: the messages have no such field, or its type is not supported.
-      EpisodeRejected: an image is malformed, or the names of joints or the length of a list change between messages.
+      EpisodeRejected: an image is malformed, or the names of joints, the type of the values or the length of a list
+        change between messages.
     """
     values, first = {}, messages[numbers[0]]
     for number in numbers:
@@ -192,11 +193,21 @@ def _get_values(
         joints, expected = (getattr(one, "name", None) for one in (message, first))
         if message_type(message) == "sensor_msgs/JointState" and joints != expected:
             raise EpisodeRejected(location, f"{label} has joints {joints}, expected {expected}. Sort them.")
-        if isinstance(one := values[numbers[0]], list) and len(values[number]) != len(one):
+        one, kind = values[numbers[0]], _kind_of(values[number])
+        if kind != (expected := _kind_of(one)):
+            raise EpisodeRejected(location, f"field {path!r} is {kind} in {label}, expected {expected}")
+        if isinstance(one, list) and len(values[number]) != len(one):
             raise EpisodeRejected(
                 location, f"field {path!r} has {len(values[number])} elements in {label}, expected {len(one)}"
             )
     return values
+
+
+def _kind_of(value: Any) -> str:
+    """Return the kind of a value, in words."""
+    if isinstance(value, (bool, int, float)):
+        return "a number"
+    return {str: "text", bytes: "an encoded file", np.ndarray: "an image"}.get(type(value), "a list")
 
 
 def _read_provenance(default: Provenance, recording: McapRecording, location: str) -> Provenance:

@@ -106,9 +106,17 @@ class Resampling:
                 location, f"it has no steps: a topic ends {(start - end) / 1e9:.3f} s before all topics have begun"
             )
         count = int((end - start) / self.period + _TOLERANCE) + 1
+        for field, role in continuous.items():
+            said = len(times[topic_name(field)])
+            if count > (said + 1) * (_max_distance(role) + 1):  # clocks that differ can make billions of steps
+                raise EpisodeRejected(
+                    location,
+                    f"topic {topic_name(field)!r} has {said} messages for {count} steps, so some step has none near "
+                    "enough. Check the log times",
+                )
         steps = np.minimum(start + np.round(np.arange(count) * self.period).astype(np.int64), end)
         for field, role in continuous.items():
-            log_times, limit = times[topic_name(field)], MAX_OBSERVATION_AGE if role == "observed" else MAX_ACTION_DELAY
+            log_times, limit = times[topic_name(field)], _max_distance(role)
             distance = np.abs(log_times[self.select_messages(field, steps, log_times)] - steps) / self.period
             if (silent := distance > limit + _TOLERANCE).any():
                 step = int(silent.argmax())
@@ -147,3 +155,8 @@ class Resampling:
 def topic_name(field: str) -> str:
     """Return the topic of a field: `/joints` for `/joints:position`."""
     return field.partition(":")[0]
+
+
+def _max_distance(role: Role) -> int:
+    """Return the number of periods that a message may be away from a step, for a role with such a limit."""
+    return MAX_OBSERVATION_AGE if role == "observed" else MAX_ACTION_DELAY

@@ -67,6 +67,8 @@ def open_minari(path: str | Path, split: str = "train", *, fields: Fields | None
             fields = infer_fields(storage, str(path))
         except MissingFieldsError as error:
             raise missing_fields(f"minari:{path}", _first_fields(folder, storage, error), str(error)) from None
+    if not isinstance(storage.total_episodes, int):
+        raise SourceError(f"{path}: total_episodes is {storage.total_episodes!r}, expected an integer. Copy it again.")
     import tqdm
 
     lengths: dict[int, int] = {}

@@ -154,7 +154,12 @@ def _read_episodes(file: Path, column: str) -> list[int | str | None]:
     Raises:
       EpisodeRejected: the file cannot be read, has no such column, or its values are neither integers nor strings.
     """
+    import pyarrow.types as types
+
     array = read_column(file, column, str(file))
+    kind = array.type.value_type if types.is_dictionary(array.type) else array.type
+    if types.is_temporal(kind):  # which to_values would make integers
+        raise EpisodeRejected(str(file), f"{column!r} has type {array.type}, expected integers or strings")
     is_missing = array.is_null().to_numpy(zero_copy_only=False)
     present = np.asarray(to_values(array.drop_null(), column, str(file)))
     if present.dtype.kind == "f" and (present == np.round(present)).all():

@@ -129,7 +129,7 @@ def _images(dataset: Any) -> list[np.ndarray]:
 
 def _read_robomimic(root: Any) -> Iterator[Row | None]:
     masks = root.get("mask")
-    names = root["data"] if masks is None else masks["train"].asstr()[()] if "train" in masks else ()
+    names = root["data"] if masks is None else np.ravel(masks["train"].asstr()[()]) if "train" in masks else ()
     for name in names:
         try:
             demo = root["data"][name]

@@ -14,14 +14,14 @@ import av
 import numpy as np
 import pandas as pd
 import PIL.Image
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from gato_jax.episodes import Continuous, Image, Provenance, Text
 from gato_jax.sources.fields import Fields
 from tests.sources.made_lerobot import unpack
 from tests.sources.mutations.damage import NotPossible, list_files, pick_file
 from tests.sources.mutations.harness import Format, Row, cached_by_content
-from tests.sources.mutations.parquet_formats import OF_TABLES
+from tests.sources.mutations.parquet_formats import OF_TABLES, read_groups
 from tests.sources.mutations.text_formats import change_json_value
 
 _CAMERAS = {"front": "observation.images.front", "wrist": "observation.images.wrist"}
@@ -53,8 +53,8 @@ def _json_lines(file: Path) -> list[Any]:
 
 @cached_by_content
 def _read_parquet(file: Path) -> Any:
-    """Read a table by PyArrow and pandas, without the metadata that pandas adds, if they are damaged."""
-    table = pq.read_table(file)
+    """Read a table by PyArrow and pandas, without damaged row groups and without the metadata of pandas if damaged."""
+    table = pa.concat_tables([group for group in read_groups(file) if group is not None])
     try:
         return table.to_pandas()
     except ValueError:
@@ -117,9 +117,19 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
 
 @cached_by_content
 def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
-    """Return the time in seconds and the pixels of all frames."""
+    """Return the time in seconds and the pixels of all frames, without those from a damaged one to a key frame."""
+    frames, is_damaged = [], False
     with av.open(str(file)) as container:
-        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        for packet in container.demux(video=0):
+            try:
+                shown = packet.decode()
+            except av.FFmpegError:
+                is_damaged = True
+                container.streams.video[0].codec_context.flush_buffers()
+                continue
+            is_damaged = is_damaged and not packet.is_keyframe
+            frames += [] if is_damaged else [(frame.time, frame.to_ndarray(format="rgb24")) for frame in shown]
+    return frames
 
 
 def _frames(file: Path, times: np.ndarray, tolerance: float) -> list[np.ndarray]:

@@ -99,14 +99,31 @@ def read_table(file: Path) -> pa.Table:
         return parquet.read()
 
 
+@cached_by_content
+def read_groups(file: Path) -> list[pa.Table | None]:
+    """Read the row groups of a Parquet file one by one; None for a damaged one."""
+    groups = []
+    with pq.ParquetFile(file) as parquet:
+        for number in range(parquet.num_row_groups):
+            try:
+                groups.append(parquet.read_row_group(number))
+            except (OSError, ValueError):
+                groups.append(None)
+    return groups
+
+
 def _files(folder: Path) -> list[Path]:
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     return sorted(file for file in found if file.suffix == ".parquet" and file.name[0] != ".")
 
 
 def _columns(table: Any) -> dict[str, Any]:
-    """Return the columns of some rows by PyArrow's own conversion to Python."""
+    """Return the columns of some rows by PyArrow's own conversion to Python; times are integers in their unit."""
+    kinds = {name: table[name].type for name in table.column_names}
+    values = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
+    times = [name for name, kind in values.items() if pa.types.is_temporal(kind)]
     columns = table.to_pydict()
+    columns |= {name: table[name].cast(values[name]).cast("int64").to_pylist() for name in times}
     columns["arm"] = [one["state"] for one in columns["arm"]]
     columns["image"] = [np.asarray(PIL.Image.open(io.BytesIO(one["bytes"])).convert("RGB")) for one in columns["image"]]
     return columns
@@ -158,7 +175,7 @@ def _read_rows(folder: Path) -> Iterator[Row | None]:
         if "-of-" in file.stem and not file.stem.startswith("train-"):
             continue  # a shard of another split
         try:
-            rows = read_table(file).to_pylist()
+            rows = [row for group in read_groups(file) for row in ([None] if group is None else group.to_pylist())]
         except Exception:  # noqa: BLE001
             rows = [None]
         for row in rows:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.sources.mutations.harness import Format, Outcome, try_mutation, write_original
+from tests.sources.mutations.harness import Format, Outcome, read_mutation, try_mutation, write_original
 
 # Format: module that defines it in its FORMATS.
 MODULES = {
@@ -37,6 +37,7 @@ SEEDS = range(_FIRST, _FIRST + _COUNT)
 _MEMORY = 6 << 30
 _HANGS_CPU_S, _HANGS_S = 120, 1800  # a loop without end is seen by the first, a deadlock by the second
 _POLL_S = 5.0
+_LIBRARY_S = 120  # a mutation takes milliseconds
 _FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # mutations write thousands of small files
 
 
@@ -82,8 +83,25 @@ def run_apart(name: str, seeds: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
                     process.kill()
                 process.join()
         if todo:
-            fault = f"the process {ended}"
-            yield todo.pop(0), Outcome(done="see the seed", kind="refused", fault=fault)
+            seed = todo.pop(0)
+            fault = None if _library_fails(name, seed) else f"the process {ended}"
+            yield seed, Outcome(done="see the seed", kind="refused", fault=fault)
+
+
+def _library_fails(name: str, seed: int) -> bool:
+    """Return whether the format's own library, without our reader, crashes or hangs on a mutation as well."""
+    process = multiprocessing.get_context("spawn").Process(target=_read_by_library, args=(name, seed))
+    process.start()
+    process.join(_LIBRARY_S)
+    if failed := process.exitcode != 0:
+        process.kill()
+        process.join()
+    return failed
+
+
+def _read_by_library(name: str, seed: int):
+    with tempfile.TemporaryDirectory(prefix="mutations_", dir=_FOLDER) as folder:
+        read_mutation(load(name), name, seed, Path(folder))
 
 
 def _answers(pipe: Any, process: int) -> bool:

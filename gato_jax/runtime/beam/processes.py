@@ -9,7 +9,7 @@ from typing import Any
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import SubprocessSdkWorkerHandler, WorkerHandler
 
-from gato_jax.sources.conversion.manifest import ConversionError
+from gato_jax.runtime.beam.errors import BeamError
 
 _REPEAT_SECONDS = 1.0
 _Handler: Any = SubprocessSdkWorkerHandler  # Beam's decorator hides from type checkers that it is a class
@@ -35,7 +35,7 @@ class WatchedWorkerHandler(_Handler):
 
     def _watch(self):
         self.worker_thread.join()
-        error = ConversionError(
+        error = BeamError(
             "a worker process was killed or crashed, perhaps because the memory was used up. The finished shards are "
             "kept; run the same command again, with fewer workers (--beam.direct_num_workers=1)."
         )

@@ -1,6 +1,6 @@
-"""Entry point of Apache Beam's local worker processes, which end with the process that started the conversion.
+"""Entry point of Apache Beam's local worker processes, which end with the process that started the pipeline.
 
-    python -m gato_jax.sources.conversion.beam_worker PROCESS
+    python -m gato_jax.runtime.beam.worker PROCESS
 
 Beam's own entry point waits for more work for half an hour after that process, whose id is PROCESS, was killed.
 """

@@ -1,0 +1,111 @@
+"""The actor that `gato collect` plays: an expert, random play or an agent, as its flags say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from absl import flags
+from etils import epy
+
+from gato_jax.runtime import devices
+from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
+from gato_jax.verbs.flags import UsageError
+from gato_jax.verbs.runs import require_agent
+
+with epy.lazy_imports():
+    from gato_jax import episodes, experts, policy, rollouts
+
+# Flags that this module defines for a verb are then listed in the help of the verb with its own flags.
+flags.disclaim_key_flags()
+
+
+def define_player(flag: flags.FlagValues):
+    """Define the flags that choose the actor: --actor, --noise, --policy and those of the agent."""
+    flags.DEFINE_enum(
+        "actor", "expert", ["expert", "random"],
+        "Actor that plays: the expert of each task, or uniformly random actions.", flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "noise", None, "Noise on the actions that the expert executes. Default: the expert's own.",
+        lower_bound=0.0, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "policy", None,
+        "Agent that plays instead of --actor: folder of a run, or a .safetensors file of `gato export`.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.",
+        lower_bound=0.0, flag_values=flag,
+    )  # fmt: skip
+    define_decoding(flag)
+    flags.DEFINE_integer(
+        "environments", 10, "Number of episodes that the agent plays side by side, without --workers.",
+        lower_bound=1, flag_values=flag,
+    )  # fmt: skip
+
+
+class Player(NamedTuple):
+    """The actor that plays, with its description.
+
+    Attributes:
+      make_actor: function that makes the actor.
+      describe: function that returns the description of the actor on a task, see `Actor.describe`.
+      digest: digest of the agent that plays; None for other actors.
+    """
+
+    make_actor: Callable[[], rollouts.Actor]
+    describe: Callable[[str], str]
+    digest: str | None = None
+
+
+def choose_player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *, in_processes: bool) -> Player:
+    """Return the player of the flags, after checking that it can play all tasks in `specs`.
+
+    Args:
+      flag: the flags.
+      specs: {task: its spec}.
+      in_processes: whether the actor plays in other processes, each of which makes one of its own.
+
+    Raises:
+      UsageError: flags contradict each other.
+      NoExpertError, UnknownTaskError, ContractError: the expert or agent cannot play one of the tasks.
+    """
+    if flag.noise is not None and (flag.policy or flag.actor != "expert"):
+        raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
+    if flag.policy is None:
+        for name in ("temperature", "environments", *DECODING_FLAGS):
+            if flag[name].present:
+                raise UsageError(f"--{name} is {flag[name].value}, expected it only with --policy. Remove the flag.")
+    elif not flag.policy:
+        raise UsageError("--policy is empty, expected the folder of a run or a .safetensors file. Name one.")
+    elif flag.workers and flag["environments"].present:
+        raise UsageError(
+            f"--environments is {flag.environments} and --workers is {flag.workers}, expected one. Remove one of them."
+        )
+    if flag.policy:
+        if flag["actor"].present:
+            raise UsageError(
+                f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
+            )
+        path = require_agent("policy", flag.policy)
+        devices.print_devices()
+        decoding = read_decoding(flag)
+        agent = policy.Agent.restore(path, decoding=decoding)
+        for spec in specs.values():
+            agent.require_task(spec)
+        make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
+        describe = make_actor().describe
+        if in_processes:  # each worker restores the agent itself: a path is quicker to send than parameters
+            make_actor = functools.partial(
+                policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding
+            )
+        return Player(make_actor, describe, agent.digest)
+    if flag.actor == "random":
+        return Player(rollouts.RandomActor, rollouts.RandomActor().describe)
+    for name in specs:
+        experts.expert(name)
+    make_actor = functools.partial(experts.ExpertActor, noise=flag.noise)
+    return Player(make_actor, make_actor().describe)
