@@ -167,5 +167,5 @@ def _pairs(numbers: np.ndarray, step: tuple[int, int]) -> tuple[np.ndarray, np.n
 def _distances(places: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Return the distances (...) of places (..., 2) from the segment between two places (2,)."""
     along = end - start
-    share = np.clip((places - start) @ along / (along @ along), 0.0, 1.0)
+    share = np.clip(((places - start) * along).sum(axis=-1) / (along**2).sum(), 0.0, 1.0)
     return np.linalg.norm(places - (start + share[..., None] * along), axis=-1)
