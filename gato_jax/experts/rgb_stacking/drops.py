@@ -14,7 +14,7 @@ from gato_jax.environments.worlds.stacking.criteria import MAX_HORIZONTAL_DISTAN
 from gato_jax.experts.rgb_stacking.workcell import TRIAL_TIME_STEP, Workcell
 
 _SETTLING, _CHECK = 400, 50  # time steps, and time steps between checks
-_STILL = 0.05  # metres and radians per second
+_STILL = 0.01  # change of a pose, in metres and of its quaternion
 _METRES_PER_RADIAN = 0.05  # about half the size of an object
 
 
@@ -32,6 +32,10 @@ class Drops:
         import mujoco
 
         self._model = mujoco.MjModel.from_xml_string(*_small_scene(cell, triplet))
+        self._model.opt.cone, self._model.opt.noslip_iterations = (
+            cell.model.opt.cone,
+            cell.model.opt.noslip_iterations,
+        )
         self._data = mujoco.MjData(self._model)
         for colour in objects.COLOURS:
             body, original = self._model.body(colour), cell.model.body(colour)
@@ -77,7 +81,9 @@ class Drops:
 
         self._put(cell, colour, pose)
         mujoco.mj_step(self._model, self._data, nstep=2 * _SETTLING)
-        if np.max(np.abs(self._data.qvel)) > _STILL:
+        before = self._data.qpos.copy()
+        mujoco.mj_step(self._model, self._data, nstep=_SETTLING // 2)
+        if np.max(np.abs(self._data.qpos - before)) > _STILL:  # velocities tremble, even at rest
             return None
         return {colour: self._data.joint(colour).qpos.copy() for colour in objects.COLOURS}
 
