@@ -73,9 +73,9 @@ class Plan:
 
 PLANS = {
     "adroit": Plan(seconds=0.2),
-    "atari": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
-    "atari_extended": Plan(expert=5, seconds=3.0, expert_seconds=60.0),
-    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=20.0),
+    "atari": Plan(expert=5, seconds=3.0, expert_seconds=1200.0),
+    "atari_extended": Plan(expert=5, seconds=3.0, expert_seconds=1200.0),
+    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=80.0),
     "babyai": Plan(constant=20, seconds=0.2, expert_seconds=0.1),
     "dm_control": Plan(seconds=3.0, expert_seconds=20.0),
     "dm_control_random_large": Plan(seconds=4.0, expert_seconds=20.0),

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 
 from gato_jax.environments import UnknownTaskError, is_task, require_runnable, task_names
 from gato_jax.environments.registry import unknown_task
-from gato_jax.experts import atari, babyai, distillation, dm_control, fetch, fetch_state, meta_world, miniworld, pusht
+from gato_jax.experts import (
+    atari,
+    babyai,
+    distillation,
+    dm_control,
+    fetch,
+    fetch_state,
+    meta_world,
+    miniworld,
+    pusht,
+    rgb_stacking,
+)
 from gato_jax.experts.base import Expert
 
 # The experts that need no training: of the tasks whose expert is a network, they were its teachers.
 _TEACHERS: dict[str, type[Expert]] = {
     name: kind
-    for suite in (atari, babyai, dm_control, fetch, fetch_state, meta_world, miniworld, pusht)
+    for suite in (atari, babyai, dm_control, fetch, fetch_state, meta_world, miniworld, pusht, rgb_stacking)
     for name, kind in suite.EXPERTS.items()
 }
 _EXPERTS: dict[str, type[Expert]] = {**_TEACHERS, **distillation.EXPERTS}

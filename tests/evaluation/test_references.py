@@ -122,7 +122,9 @@ def test_the_committed_table_holds_runnable_tasks_with_their_experts():
     assert reference_table.COMMITTED.stat().st_size < 300_000
     for task, entry in COMMITTED.items():
         assert status(task)[0] == "runnable" and entry.metric in ("return", "success")
-        assert (entry.expert is not None) == (task in expert_names()) == (entry.expert_agent is not None)
+        # An expert that is newer than the entry is measured by the next run of experiments/reference_scores.py.
+        assert (entry.expert is not None) == (entry.expert_agent is not None)
+        assert entry.expert is None or task in expert_names()
         assert entry.packages and entry.constant_candidates <= 18 and f"--tasks={task}" in entry.command.split()
         if entry.metric == "success":
             assert all(0 <= score.mean <= 1 for score in (entry.random, entry.constant, entry.expert) if score)

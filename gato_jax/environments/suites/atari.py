@@ -87,6 +87,7 @@ class Atari(Environment):
     Attributes:
       console: ALE, with the game's ROM loaded.
       actions: Minimal set of actions of the game.
+      pressed: Action of the last frame, which the next one may repeat.
     """
 
     def __init__(self, version: Version, game: str):
@@ -95,7 +96,7 @@ class Atari(Environment):
         Raises:
           MissingPackageError: ale-py has no ROM of the game.
         """
-        self.console = _console(version, game)
+        self.console = make_console(version.suite, game)
         self.actions = self.console.getMinimalActionSet()
         super().__init__(_task_spec(version, game, actions=len(self.actions)))
         self._shape = version.height, version.width
@@ -112,7 +113,7 @@ class Atari(Environment):
         self.console.restoreState(self._loaded)
         self._set_variation(self._generator)
         self.console.reset_game()
-        self._pressed = self.actions[0]
+        self.pressed = self.actions[0]
         for _ in range(self._generator.integers(1, MAX_IDLE_FRAMES + 1)):
             self.console.act(self.actions[0])
         return {"image": self._image(self.screen) if self.observed else self._unobserved}
@@ -125,8 +126,8 @@ class Atari(Environment):
         before, last = self._last_frames
         for frame, sticks in enumerate(self._generator.random(FRAME_SKIP) < STICKY_ACTION_PROBABILITY):
             if not sticks:
-                self._pressed = chosen
-            reward += self.console.act(self._pressed)
+                self.pressed = chosen
+            reward += self.console.act(self.pressed)
             if frame == FRAME_SKIP - 2 and self.observed:
                 self.console.getScreenRGB(before)
         image = self._unobserved
@@ -210,7 +211,15 @@ class AtariExtended(Atari):
         return chosen
 
 
-def _console(version: Version, game: str):
+def make_console(suite: str, game: str):
+    """Return a new console with the ROM of a game, without sticky actions, which `Atari` draws.
+
+    A state that is cloned from the console of an environment and restored in another one leads on to the same memory,
+    rewards and screens; in few games, its first screen lacks pixels.
+
+    Raises:
+      MissingPackageError: ale-py has no ROM of the game.
+    """
     import ale_py
     from ale_py import roms
 
@@ -221,7 +230,7 @@ def _console(version: Version, game: str):
     rom = roms.get_rom_path(game) if game in roms.get_all_rom_ids() else None
     if rom is None:
         raise MissingPackageError(
-            f"{version.suite}/{game}: ale-py has no ROM of this game. Update it by pip install -U ale-py."
+            f"{suite}/{game}: ale-py has no ROM of this game. Update it by pip install -U ale-py."
         )
     console.loadROM(rom)
     return console
@@ -229,7 +238,7 @@ def _console(version: Version, game: str):
 
 def _spec(version: Version, game: str) -> TaskSpec:
     """Return the TaskSpec of a game; the ROM determines the number of actions."""
-    return _task_spec(version, game, actions=len(_console(version, game).getMinimalActionSet()))
+    return _task_spec(version, game, actions=len(make_console(version.suite, game).getMinimalActionSet()))
 
 
 def _task_spec(version: Version, game: str, *, actions: int) -> TaskSpec:

@@ -13,10 +13,11 @@ is the gripper's velocity (3, metres per second), its rotation about the vertica
 it closes (1) or opens (0).
 
 `skill_generalisation` draws three of the 103 training objects for each episode; it stands for the paper's task RGB
-Stacking simulator, whose data are of training objects only. `test_triplet1` to `test_triplet5` have fixed objects: the
-paper scores both protocols on them, Skill Generalisation (no agent has seen them) and Skill Mastery (trained on them);
-they stand for its test triplets on the real robot and for none of its 604 tasks. `held_out` draws three of the 36
-objects that Lee et al. held out for validation.
+Stacking simulator, whose data are of training objects only. `skill_mastery` draws one of the five test triplets; agents
+of that protocol are trained on it. `test_triplet1` to `test_triplet5` have fixed objects: the paper scores both
+protocols on them, Skill Generalisation (no agent has seen them) and Skill Mastery (trained on them); they stand for its
+test triplets on the real robot and for none of its 604 tasks. `held_out` draws three of the 36 objects that Lee et al.
+held out for validation.
 """
 
 # mujoco has no stubs:
@@ -44,7 +45,9 @@ MAX_STEPS = 400
 _SUBSTEPS = round(CONTROL_INTERVAL / scene.TIME_STEP)
 
 OBJECT_SETS = {"skill_generalisation": "train", "held_out": "heldout"}
-"""Name of the set that a task draws its objects from; the other tasks have fixed objects."""
+"""Name of the set that a task draws its objects from; `skill_mastery` draws a triplet, others have fixed objects."""
+
+MASTERY = "skill_mastery"
 
 
 def spec(task: str) -> TaskSpec:
@@ -129,6 +132,8 @@ class RGBStacking(Environment):
     def _draw(self, random: np.random.Generator) -> tuple[str, str, str]:
         if self._task in objects.TEST_TRIPLETS:
             return objects.TEST_TRIPLETS[self._task]
+        if self._task == MASTERY:
+            return objects.TEST_TRIPLETS[str(random.choice(sorted(objects.TEST_TRIPLETS)))]
         red, green, blue = random.choice(objects.object_set(OBJECT_SETS[self._task]), 3, replace=False).tolist()
         return red, green, blue
 
@@ -170,7 +175,7 @@ class RGBStacking(Environment):
 
 SUITE = Suite(
     name="rgb_stacking",
-    tasks=(*OBJECT_SETS, *objects.TEST_TRIPLETS),
+    tasks=(*OBJECT_SETS, MASTERY, *objects.TEST_TRIPLETS),
     packages={
         "dm_robotics.moma": "dm-robotics-moma",
         "dm_robotics.manipulation": "dm-robotics-manipulation",

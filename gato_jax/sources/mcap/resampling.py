@@ -99,7 +99,9 @@ class Resampling:
             step.
         """
         start = max(int(times[topic_name(field)][0]) for field, role in self.roles.items() if role != "final")
-        continuous = {field: role for field, role in self.roles.items() if role in ("observed", "commanded")}
+        continuous: dict[str, Role] = {
+            field: role for field, role in self.roles.items() if role in ("observed", "commanded")
+        }
         end = min(int(times[topic_name(field)][-1]) for field in continuous)
         if end < start:
             raise EpisodeRejected(

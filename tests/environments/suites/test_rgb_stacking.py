@@ -7,7 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from gato_jax.environments import ActionError, load
+from configs import randomisation_rgb_stacking
+from gato_jax.environments import ActionError, Randomisation, load, randomise
 from gato_jax.environments.rendering.raycast import RayCaster
 from gato_jax.environments.suites.rgb_stacking import MAX_STEPS
 from gato_jax.environments.worlds.stacking import objects, scene
@@ -72,6 +73,35 @@ def test_the_seed_determines_objects_and_episode_in_a_used_and_a_new_instance():
     assert set(objects_of_8.values()) <= set(objects.object_set("train")) and len(set(objects_of_8.values())) == 3
     new = load("rgb_stacking/skill_generalisation")
     assert episode(new, 8) == first and dict(new.variation) == objects_of_8
+
+
+def test_mastery_draws_each_test_triplet_and_no_other():
+    environment = load("rgb_stacking/skill_mastery")
+    drawn = {environment._draw(np.random.default_rng(seed)) for seed in range(40)}
+    assert drawn == set(objects.TEST_TRIPLETS.values())
+
+
+def test_the_config_of_sim_to_real_changes_the_drawn_objects_and_is_undone():
+    config = randomisation_rgb_stacking.get_config()
+    intervals = Randomisation.from_mapping(config.randomisation)
+    plain = load("rgb_stacking/skill_generalisation")
+    plain.observed = False
+    plain.seed(5)
+    plain.reset()
+    triplet, names = dict(plain.variation), objects.COLOURS
+    model = plain.mujoco_model
+    nominal = [(model.body(name).mass[0], *model.geom(name).friction, *model.geom(name).rgba) for name in names]
+    environment = randomise(plain, intervals)
+    environment.observed = False
+    environment.seed(5)
+    environment.reset()
+    changed = [(model.body(name).mass[0], *model.geom(name).friction, *model.geom(name).rgba) for name in names]
+    assert {name: environment.variation[name] for name in names} == triplet
+    for row, (mass, *_) in zip(changed, nominal, strict=True):
+        assert row[0] != mass and row[0] == pytest.approx(mass, rel=0.2)
+    assert not np.allclose(np.array(changed)[:, 1:4], np.array(nominal)[:, 1:4])
+    assert environment.variation["action_delay"] in range(3)
+    environment.step(STILL)
 
 
 def test_images_of_all_renderers_show_the_same_scene(environment):

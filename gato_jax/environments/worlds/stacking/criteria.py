@@ -58,6 +58,10 @@ class Criteria:
         sides = np.isin(pairs, first), np.isin(pairs, second)
         return bool(np.any(near & ((sides[0][:, 0] & sides[1][:, 1]) | (sides[0][:, 1] & sides[1][:, 0]))))
 
+    def objects_touch(self, first: str, second: str) -> bool:
+        """Return True if two objects, given by colour, touch each other."""
+        return self.touch(self._geoms[first], self._geoms[second])
+
     def grasped(self) -> bool:
         """Return True if the fingers are commanded to close and each fingertip touches something but the other one."""
         left, right = self._fingertips

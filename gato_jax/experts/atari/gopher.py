@@ -12,7 +12,7 @@ from __future__ import annotations
 import dm_env
 import numpy as np
 
-from gato_jax.environments.suites.atari import SUITES, Atari
+from gato_jax.environments.suites.atari import Atari
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
@@ -85,6 +85,3 @@ def _target(screen: np.ndarray, farmer: float) -> float:
     holes = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
     centres = [float(hole.mean()) for hole in holes if len(hole) >= _HOLE_WIDTH]
     return min(centres, key=lambda column: abs(column - farmer), default=80.0)
-
-
-EXPERTS = {f"{suite.name}/gopher": GopherScript for suite in SUITES}

@@ -1,0 +1,11 @@
+"""The experts of Atari: a planner for all games, and scripts for those where a script was written."""
+
+from gato_jax.environments.suites.atari import SUITES
+from gato_jax.experts.atari.gopher import GopherScript
+from gato_jax.experts.atari.planner import AtariPlanner
+from gato_jax.experts.base import Expert
+
+EXPERTS: dict[str, type[Expert]] = {f"{suite.name}/{game}": AtariPlanner for suite in SUITES for game in suite.tasks}
+EXPERTS |= {f"{suite.name}/gopher": GopherScript for suite in SUITES}
+
+__all__ = ["EXPERTS", "AtariPlanner", "GopherScript"]
