@@ -7,6 +7,7 @@ path that remains from its end.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable
@@ -27,6 +28,9 @@ _NEAR = 1.1  # MiniWorld calls objects near that are this many steps apart
 _TEST_AHEAD, _TEST_RADIUS = 1.5, 1.2  # it picks up what a disc in front touches; both in radii of the agent
 _CARRIED_AHEAD = 1.05  # an object is carried this many times as far ahead as a step needs
 _INSIDE = 0.05  # distance in metres by which a goal is smaller than the places from which an object can be reached
+_NEARER = 0.05  # metres by which a detour has to lead nearer to the goal
+_SAME_PLACE = 0.05  # metres within which such a search takes places for the same
+_MOST_POSES = 20_000  # poses that a search for a detour looks at
 
 Test = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -66,6 +70,7 @@ class Walker(Expert[MiniWorld]):
 
     def reset(self, environment: MiniWorld, seed: int) -> None:
         self._scene: Any = None
+        self._detour: list[int] = []
 
     def act(self, environment: MiniWorld, timestep: dm_env.TimeStep) -> Action:
         level = environment.level
@@ -73,7 +78,14 @@ class Walker(Expert[MiniWorld]):
         if scene != self._scene:
             self._scene, self._errand = scene, self._next_errand(level)
             self._distances = self._errand.ways.distances_to(self._errand.goals)
-        return {"action": np.asarray(_choose(level, self._errand, self._distances))}
+            self._detour = []
+        if not self._detour:
+            action = _choose(level, self._errand, self._distances)
+            self._detour = _find_detour(level, self._errand, self._distances) if action is None else [action]
+        return {"action": np.asarray(self._detour[0])}
+
+    def acted(self, action: Action) -> None:
+        self._detour = self._detour[1:] if action["action"] == self._detour[0] else []
 
     def disturb(self, environment: MiniWorld, action: Action, noise: float, generator: np.random.Generator) -> Action:
         if generator.random() >= noise:
@@ -81,13 +93,12 @@ class Walker(Expert[MiniWorld]):
         return {"action": np.asarray(generator.integers(_MOVES))}
 
 
-def _choose(level: Any, errand: Errand, distances: Distances) -> int:
+def _choose(level: Any, errand: Errand, distances: Distances) -> int | None:
     """Return the first action of the shortest way: some turns, some steps, and the path that remains, if any.
 
-    Raises:
-      ActorFailure: The agent cannot move.
+    Return None if no straight way leads nearer to the goal, as happens where steps are long.
     """
-    step, turn = level.params.sample(None, "forward_step"), math.radians(level.params.sample(None, "turn_step"))
+    step, turn = _motion(level)
     half = round(math.pi / turn)
     turns, steps = np.arange(-half, half + 1), np.arange(int(_LONGEST_STRAIGHT / step) + 1)
     directions = np.broadcast_to((level.agent.dir + turns * turn)[:, None], (len(turns), len(steps)))
@@ -99,16 +110,47 @@ def _choose(level: Any, errand: Errand, distances: Distances) -> int:
     reached = errand.reached(places, directions) & free
     remaining, ahead = distances(places)
     misaligned = _angles(forward(directions), ahead) / turn
-    nearer = remaining < remaining[half, 0]
-    onward = np.where(nearer.any(axis=None), nearer, True) & (steps > 0) & free
+    nearer = free & (steps > 0) & (remaining < remaining[half, 0])
     costs = np.abs(turns)[:, None] + steps + np.where(reached, 0.0, 1.0 + misaligned + remaining / step)
-    costs = np.where(reached | onward, costs, np.inf)
+    costs = np.where(reached | nearer, costs, np.inf)
     row, column = np.unravel_index(int(np.argmin(costs)), costs.shape)
     if np.isinf(costs[row, column]):
-        raise ActorFailure("there is no way to the goal")
+        return None
     if turns[row]:
         return _LEFT if turns[row] > 0 else _RIGHT
     return _FORWARD if steps[column] else errand.action
+
+
+def _find_detour(level: Any, errand: Errand, distances: Distances) -> list[int]:
+    """Return the fewest moves that reach the goal or a place nearer to it.
+
+    Raises:
+      ActorFailure: There are none.
+    """
+    step, turn = _motion(level)
+    here, full_turn = floor(level.agent.pos), round(2 * math.pi / turn)
+    nearest = float(distances(here)[0])
+    queue, seen = collections.deque([(here, 0, [])]), set()
+    while queue and len(seen) < _MOST_POSES:
+        place, turns, moves = queue.popleft()
+        pose = (*np.round(place / _SAME_PLACE).astype(int), turns % full_turn)
+        direction = np.asarray(level.agent.dir + turns * turn)
+        if pose in seen or (moves and not errand.free(place, direction)):
+            continue
+        seen.add(pose)
+        if moves and errand.reached(place, direction):
+            return moves
+        if moves and moves[-1] == _FORWARD and distances(place)[0] < nearest - _NEARER:
+            return moves
+        queue.append((place, turns + 1, [*moves, _LEFT]))
+        queue.append((place, turns - 1, [*moves, _RIGHT]))
+        queue.append((place + step * forward(direction), turns, [*moves, _FORWARD]))
+    raise ActorFailure("there is no way to the goal")
+
+
+def _motion(level: Any) -> tuple[float, float]:
+    """Return the length of a step in metres and the angle of a turn in radians."""
+    return level.params.sample(None, "forward_step"), math.radians(level.params.sample(None, "turn_step"))
 
 
 def _angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
