@@ -45,10 +45,10 @@ class AtariEmulator(Emulator[ConsoleState]):
         self.actions = len(self._actions)
         self._pressed = self._actions[0]
         self._ram = np.zeros(self.console.getRAMSize(), np.uint8)
-        self._screen = np.zeros(self.console.getScreenDims(), np.uint8)
+        height, width = self.console.getScreenDims()
+        self._screen = np.zeros((height, width), np.uint8)
         if features not in ("ram", "tiles"):
             raise ValueError(f"emulator: features is {features!r}, expected 'ram' or 'tiles'.")
-        height, width = self._screen.shape
         self._tiles = TileFeatures(height, width, tile=_TILE, colours=_COLOURS) if features == "tiles" else None
         self._bytes = ByteFeatures(len(self._ram))
         self.feature_count = (self._tiles or self._bytes).count
