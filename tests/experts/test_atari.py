@@ -25,7 +25,7 @@ class Replay:
 
 def episode(steps, player, seed=5):
     """Return the actions, rewards and memory of a short episode."""
-    environment = load("atari_short/ms_pacman")
+    environment = load("atari_short/qbert")
     assert isinstance(environment, Atari)
     environment.observed, environment.max_steps = False, steps
     environment.seed(seed)
@@ -40,19 +40,26 @@ def episode(steps, player, seed=5):
     return taken, rewards, np.array(memory)
 
 
+def test_the_planner_collects_what_random_play_misses():
+    seeds, generator = (5, 6, 7), np.random.default_rng(0)
+    planner = AtariPlanner("qbert", settings=SearchSettings(frames=320))
+    planned = []
+    for seed in seeds:
+        planned.append(sum(episode(120, planner, seed)[1]))
+        assert planner.planner.frames <= planner.planner.decisions * (320 + 16)
+    played = [sum(episode(120, Replay(generator.integers(6, size=120)), seed)[1]) for seed in seeds]
+    assert sum(planned) > 2 * sum(played)
+
+
 @pytest.mark.parametrize("features", ["ram", "tiles"])
-def test_the_planner_collects_what_random_play_misses(features):
-    planner = AtariPlanner("ms_pacman", settings=SearchSettings(frames=320), features=features)
-    taken, rewards, memory = episode(80, planner)
-    assert all(len(set(taken[start : start + 4])) == 1 for start in range(0, 80, 4))
-    assert planner.planner.frames <= 20 * (320 + 16) and planner.planner.decisions == 20
-    generator = np.random.default_rng(0)
-    assert sum(rewards) > 1.5 * sum(episode(80, Replay(generator.integers(9, size=80)))[1])
-    again = episode(80, planner)
-    assert taken == again[0]
-    without = episode(80, Replay(taken))
-    assert rewards == without[1]
-    np.testing.assert_array_equal(memory, without[2])
+def test_the_planner_repeats_itself_and_leaves_the_console_alone(features):
+    planner = AtariPlanner("qbert", settings=SearchSettings(frames=160), features=features)
+    taken, rewards, memory = episode(40, planner)
+    assert all(len(set(taken[start : start + 4])) == 1 for start in range(0, 40, 4)) and len(set(taken)) > 1
+    assert taken == episode(40, planner)[0]
+    replayed = episode(40, Replay(taken))
+    assert rewards == replayed[1]
+    np.testing.assert_array_equal(memory, replayed[2])
 
 
 def test_every_game_has_an_expert_whose_description_states_its_budget():

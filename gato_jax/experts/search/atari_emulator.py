@@ -12,6 +12,8 @@ from gato_jax.experts.search.emulator import Emulator, Transition
 from gato_jax.experts.search.features import ByteFeatures, TileFeatures
 
 _TILE = (15, 10)
+# A state lacks parts of the machine, which differ while a console starts: one frame too many in Q*bert.
+_WARM_UP_FRAMES = 60
 _COLOURS = 128  # the console's palette, whose numbers are even
 
 
@@ -44,6 +46,9 @@ class AtariEmulator(Emulator[ConsoleState]):
         self._actions = environment.actions
         self.actions = len(self._actions)
         self._pressed = self._actions[0]
+        self.console.reset_game()
+        for _ in range(_WARM_UP_FRAMES):
+            self.console.act(self._pressed)
         self._ram = np.zeros(self.console.getRAMSize(), np.uint8)
         height, width = self.console.getScreenDims()
         self._screen = np.zeros((height, width), np.uint8)

@@ -22,7 +22,8 @@ class Node:
       depth: Number of decisions since the first root of the tree.
       reward: Sum of the rewards of the decision.
       lost_life: The decision cost a life.
-      closed: No decision follows: the episode is over, a life was lost, or a sibling has the same fingerprint.
+      closed: No decision follows: the episode is over, a life was lost, or the node is a duplicate.
+      original: An earlier sibling with the same fingerprint, whose future is that of this node, too; None without one.
       children: {action: node}.
       value: Discounted sum of the best rewards from this decision on, as of the last call of `Tree.evaluate`.
       search: Number of the last search that visited the node.
@@ -36,6 +37,7 @@ class Node:
     reward: float = 0.0
     lost_life: bool = False
     closed: bool = False
+    original: Node | None = None
     children: dict[int, Node] = dataclasses.field(default_factory=dict)
     value: float = 0.0
     search: int = 0
@@ -81,8 +83,9 @@ class Tree:
         self.frames += transition.frames
         child = self._emulated = self._node(None)
         child.depth, child.reward, child.lost_life = node.depth + 1, transition.reward, transition.lost_life
-        duplicate = any(sibling.fingerprint == child.fingerprint for sibling in node.children.values())
-        child.closed = transition.terminated or transition.lost_life or duplicate
+        siblings = node.children.values()
+        child.original = next((one for one in siblings if one.fingerprint == child.fingerprint), None)
+        child.closed = transition.terminated or transition.lost_life or child.original is not None
         if not child.closed:
             child.state = self.emulator.clone()
         return child
@@ -91,7 +94,7 @@ class Tree:
         return Node(state, self.emulator.features(), self.emulator.fingerprint())
 
     def nodes(self) -> list[Node]:
-        """Return the root and all nodes below it, each one before its children."""
+        """Return the root and all nodes below it, in the order of their depth."""
         found = [self.root]
         for node in found:  # which grows
             found.extend(node.children.values())
@@ -105,7 +108,8 @@ class Tree:
           life_cost: Cost of a lost life.
           loss_factor: Factor on negative rewards.
         """
-        for node in reversed(self.nodes()):
+        for node in reversed(self.nodes()):  # all nodes of a depth after those below them, so originals have a future
             reward = node.reward if node.reward >= 0 else loss_factor * node.reward
-            future = max((child.value for child in node.children.values()), default=0.0)
+            children = (node.original or node).children
+            future = max((child.value for child in children.values()), default=0.0)
             node.value = reward - life_cost * node.lost_life + discount * future

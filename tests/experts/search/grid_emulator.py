@@ -6,8 +6,8 @@ import numpy as np
 
 from gato_jax.experts.search import Emulator, Transition
 
-MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0))
-RIGHT, LEFT, DOWN, UP, WAIT, REST = range(6)
+MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 1), (0, 0))
+RIGHT, LEFT, DOWN, UP, HOP, WAIT = range(6)  # a hop leads to the right, too
 FRAMES = 4
 
 
@@ -41,7 +41,7 @@ class Grid(Emulator[tuple[int, int]]):
 
     def step(self, action, generator: random.Random):
         slipped = generator.random() < self.slip
-        move = (0, 0) if slipped or action >= len(MOVES) else MOVES[action]
+        move = (0, 0) if slipped else MOVES[action]
         self.place = tuple(
             min(max(at + by, 0), size - 1) for at, by, size in zip(self.place, move, self.size, strict=True)
         )
