@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.record import write_result
 from gato_jax.environments import load
 from gato_jax.environments.suites.atari import FRAME_SKIP, Atari
-from gato_jax.experts.search import AtariEmulator, Tree, iw, rollout_iw
+from gato_jax.experts.search import AtariEmulator, SearchSettings, Tree, iw, rollout_iw
 
 GAMES = ("breakout", "ms_pacman", "pong", "qbert", "space_invaders")
 SEARCHES = {"rollout_iw": rollout_iw, "iw": iw}
@@ -86,7 +86,7 @@ def _search(environment: Atari, emulator: AtariEmulator, search: str, frames: in
     begun, emulated, seed = time.process_time(), 0, 0
     while emulated < frames:
         tree = Tree(emulator, random.Random(seed), emulator.read(environment))
-        SEARCHES[search](tree, frames - emulated)
+        SEARCHES[search](tree, frames - emulated, SearchSettings().horizon)
         emulated, seed = emulated + tree.frames, seed + 1
     return emulated / (time.process_time() - begun)
 

@@ -20,6 +20,8 @@ class SearchSettings:
     Attributes:
       search: The search, see `width`: `iw` or `rollout_iw`.
       frames: Number of frames to emulate for each decision.
+      horizon: Number of decisions after which a path ends. Bytes that count time are new in every state, so that a
+        path without an end would use up the frames.
       discount: Factor on the rewards of each further decision.
       life_cost: Cost of a lost life. The default exceeds what a search may gain in its horizon in almost all games.
       loss_factor: Factor on negative rewards.
@@ -27,6 +29,7 @@ class SearchSettings:
 
     search: str = "rollout_iw"
     frames: int = 3000
+    horizon: int = 15
     discount: float = 0.995
     life_cost: float = 50_000.0
     loss_factor: float = 1.0
@@ -34,8 +37,9 @@ class SearchSettings:
     def __post_init__(self):
         if self.search not in _SEARCHES:
             raise ValueError(f"planner: search is {self.search!r}, expected one of {', '.join(_SEARCHES)}.")
-        if self.frames < 1:
-            raise ValueError(f"planner: frames is {self.frames}, expected at least 1.")
+        for name in ("frames", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"planner: {name} is {getattr(self, name)}, expected at least 1.")
         if not 0 < self.discount <= 1:
             raise ValueError(f"planner: discount is {self.discount}, expected a number above 0, up to 1.")
 
@@ -70,7 +74,7 @@ class SearchPlanner:
         else:
             self._tree = Tree(self._emulator, self._generator, state)
         tree, settings, before = self._tree, self._settings, self._tree.frames
-        _SEARCHES[settings.search](tree, settings.frames)
+        _SEARCHES[settings.search](tree, settings.frames, settings.horizon)
         self.decisions += 1
         self.frames += tree.frames - before
         tree.evaluate(discount=settings.discount, life_cost=settings.life_cost, loss_factor=settings.loss_factor)

@@ -15,15 +15,16 @@ from gato_jax.experts.search.tree import Node, Tree
 
 _UNSEEN = np.iinfo(np.int32).max
 
-Search = Callable[[Tree, int], None]
+Search = Callable[[Tree, int, int], None]
 
 
-def iw(tree: Tree, frames: int) -> None:
+def iw(tree: Tree, frames: int, horizon: int) -> None:
     """Search breadth-first, and prune states without a new feature: IW(1) (Lipovetzky et al., IJCAI 2015).
 
     Args:
       tree: Tree to explore.
       frames: Number of frames to emulate; the last decision may exceed it.
+      horizon: Number of decisions after which a path ends.
     """
     end, actions = tree.frames + frames, list(range(tree.emulator.actions))
     seen = np.zeros(tree.emulator.feature_count, bool)
@@ -38,10 +39,11 @@ def iw(tree: Tree, frames: int) -> None:
             child = tree.child(node, action)
             if not child.closed and not seen[child.features].all():
                 seen[child.features] = True
-                queue.append(child)
+                if child.depth - tree.root.depth < horizon:
+                    queue.append(child)
 
 
-def rollout_iw(tree: Tree, frames: int) -> None:
+def rollout_iw(tree: Tree, frames: int, horizon: int) -> None:
     """Search by random rollouts, which end at states without a new feature: Rollout-IW(1) (arXiv 1801.03354).
 
     A feature is new if no state had it at the same or a smaller depth. Unlike `iw`, the search sees distant states
@@ -50,8 +52,9 @@ def rollout_iw(tree: Tree, frames: int) -> None:
     Args:
       tree: Tree to explore.
       frames: Number of frames to emulate; the last decision may exceed it.
+      horizon: Number of decisions after which a path ends.
     """
-    _Rollouts(tree, tree.frames + frames).run()
+    _Rollouts(tree, tree.frames + frames, horizon).run()
 
 
 class _Rollouts:
@@ -60,10 +63,11 @@ class _Rollouts:
     Args:
       tree: Tree to explore.
       end: Number of frames of the tree at which the search ends.
+      horizon: Number of decisions after which a path ends.
     """
 
-    def __init__(self, tree: Tree, end: int):
-        self._tree, self._end = tree, end
+    def __init__(self, tree: Tree, end: int, horizon: int):
+        self._tree, self._end, self._horizon = tree, end, horizon
         self._search = tree.root.search + 1  # larger than that of any node below the root
         self._depth_of_feature = np.full(tree.emulator.feature_count, _UNSEEN, np.int32)
 
@@ -92,9 +96,9 @@ class _Rollouts:
 
     def _is_worth_a_visit(self, node: Node) -> bool:
         """Return True if a feature of the node was not seen at a smaller depth; at the first visit, nor at its own."""
-        if node.closed:
-            return False
         depth = node.depth - self._tree.root.depth
+        if node.closed or depth >= self._horizon:
+            return False
         depths = self._depth_of_feature.take(node.features)
         if node.search == self._search:
             return bool(depths.max() >= depth)

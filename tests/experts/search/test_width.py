@@ -16,9 +16,9 @@ def search(request):
     return request.param
 
 
-def grown(search, emulator, frames=ENOUGH, seed=0, start=(0, 0)):
+def grown(search, emulator, frames=ENOUGH, seed=0, start=(0, 0), horizon=99):
     tree = Tree(emulator, random.Random(seed), start)
-    SEARCHES[search](tree, frames)
+    SEARCHES[search](tree, frames, horizon)
     return tree
 
 
@@ -63,6 +63,14 @@ def test_the_budget_is_exceeded_by_less_than_a_decision(search, frames):
     tree = grown(search, Grid(), frames)
     assert frames <= tree.frames < frames + FRAMES
     assert tree.frames == FRAMES * (len(tree.nodes()) - 1)
+
+
+def test_paths_end_at_the_horizon_of_the_present_root(search):
+    tree = grown(search, Grid(), horizon=3)
+    assert max(node.depth for node in tree.nodes()) == 3
+    assert tree.moved((0, 1))
+    SEARCHES[search](tree, ENOUGH, 3)
+    assert max(node.depth for node in tree.nodes()) == 4
 
 
 def test_the_best_path_decides(search):
@@ -116,7 +124,7 @@ def test_the_tree_is_kept_where_the_live_state_is_in_it(search):
 def test_kept_nodes_are_as_new_to_the_next_search(search):
     tree = grown(search, Grid())
     assert tree.moved((0, 1))
-    SEARCHES[search](tree, ENOUGH)
+    SEARCHES[search](tree, ENOUGH, 99)
     assert {(row, 1) for row in range(1, 9)} <= set(explored(tree))
 
 
@@ -150,5 +158,7 @@ def test_bad_settings_are_named():
         SearchSettings(search="uct")
     with pytest.raises(ValueError, match="frames is 0, expected at least 1"):
         SearchSettings(frames=0)
+    with pytest.raises(ValueError, match="horizon is -1, expected at least 1"):
+        SearchSettings(horizon=-1)
     with pytest.raises(ValueError, match="discount is 0"):
         SearchSettings(discount=0.0)
