@@ -74,6 +74,7 @@ def test_report_is_one_page_that_names_the_task(evaluated, trained):
     assert TASK in page and "<html" in page
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained):
     command = ["-c", WITHOUT_TENSORFLOW, "train", *tiny(workdir)]
     process = start(*command)
