@@ -192,6 +192,7 @@ def test_a_finished_run_can_be_extended_and_says_so(straight, data, tmp_path, ca
     assert "other settings" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_longer_run_has_the_same_rows_in_the_steps_before(straight, data, tmp_path):
     """With a constant learning rate, a run that is extended is the run that was long from the beginning."""
     constant = dataclasses.replace(CONFIG.optimizer, schedule="constant")
@@ -304,6 +305,7 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_listed(data, tmp_path,
     assert [row["row"] for row in skipped[0]["rows"]] == list(range(24, 32))
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_stays_infinite_ends_and_goes_on_as_its_message_says(data, tmp_path):
     config = made_config(checkpoints=CheckpointsConfig(every=4))
     mixture = made_mixture(data, config)
