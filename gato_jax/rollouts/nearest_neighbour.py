@@ -113,7 +113,7 @@ class Retrieval:
 
     def distances(self, observation: Mapping[str, Any]) -> np.ndarray:
         """Return the distance of an observation to each recorded step, float32 (N,)."""
-        return np.sum([key.distances(observation[key.name]) for key in self._keys], axis=0, dtype=np.float32)
+        return np.add.reduce([key.distances(observation[key.name]) for key in self._keys])
 
 
 class _Key:
