@@ -36,6 +36,8 @@ def unscaled_reason(references: References | None) -> str | None:
         return "no reference scores"
     if references.expert is None:
         return "no expert"
+    if references.expert_cut is not None:
+        return "the expert's episodes were cut off"
     if not references.has_scale:
         return f"the expert ({references.expert.mean:.4g}) is about equal to random play ({references.random.mean:.4g})"
     return None
