@@ -85,7 +85,8 @@ def read_results(workdir: Path) -> Results:
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
     if isinstance(aggregate := fields.get("aggregate"), dict):  # null where no task has that kind of score
-        built["aggregate"] = {name: value for name, value in aggregate.items() if value is not None}
+        plain = {name: value for name, value in aggregate.items() if not isinstance(value, list | dict)}
+        built["aggregate"] = {name: value for name, value in plain.items() if value is not None}
     return _build(Results, fields | built, str(path), remedy)
 
 
