@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
 _HASH = re.compile(r"[0-9a-f]{8}")
+_SCALE_ERRORS = 2.0  # standard errors
 
 
 class ReferencesError(ValueError):
@@ -202,11 +204,16 @@ class References:
 
     @property
     def has_scale(self) -> bool:
-        """True if whole episodes of an expert score more than random play, so that scores can be normalised.
+        """True if whole episodes of an expert beat random play beyond chance, so that scores can be normalised.
 
-        An expert whose episodes were cut off would make the scores of whole episodes seem better than they are.
+        The distance of their means must exceed twice its standard error. An expert about equal to random play makes a
+        denominator that is mostly noise, and one whose episodes were cut off would make the scores of whole episodes
+        seem better than they are.
         """
-        return self.expert is not None and self.expert_cut is None and self.expert.mean > self.random.mean
+        if self.expert is None or self.expert_cut is not None:
+            return False
+        variances = [score.std**2 / score.episodes for score in (self.expert, self.random)]
+        return self.expert.mean - self.random.mean > _SCALE_ERRORS * math.sqrt(sum(variances))
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as a dict for JSON, without the fields that are None."""

@@ -130,7 +130,7 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
 def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
     """Return the time in seconds and the pixels of all frames, without those from a damaged one to a key frame."""
     frames, is_damaged = [], False
-    with av.open(str(file)) as container:
+    with av.open(str(file), metadata_errors="replace") as container:
         for packet in container.demux(video=0):
             try:
                 shown = packet.decode()
