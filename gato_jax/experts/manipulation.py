@@ -1,0 +1,309 @@
+"""Scripts for DM Control's manipulation tasks: a Jaco arm that reaches, lifts, places and stacks.
+
+The arm has velocity actuators, so a script chooses the velocity of the hand, or of the brick in it, towards the next
+pose; damped least squares turn it into velocities of the joints. A brick that is lost is grasped again.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import dm_env
+import numpy as np
+
+from gato_jax.environments.suites.manipulation import Manipulation
+from gato_jax.experts.base import Expert
+from gato_jax.rollouts import Action
+
+_GAIN = 4.0  # velocity per distance, per second
+_FASTEST, _FASTEST_TURN = 0.3, 1.2  # metres and radians per second
+_DAMPING = 0.03
+_OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
+_ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
+_GRASP = np.array([0.0, -0.015, 0.006])  # place in the hand's frame that is brought to the middle of the brick
+_MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
+_ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
+_CLOSING_STEPS, _OPENING_STEPS = (10, 50), 12  # the least and the most
+_CLOSED = 0.1  # largest velocity of a finger that has closed, in radians per second
+
+
+class Phase(enum.Enum):
+    """Part of the script that the hand is in."""
+
+    APPROACH = enum.auto()
+    DESCEND = enum.auto()
+    GRASP = enum.auto()
+    CARRY = enum.auto()
+    LOWER = enum.auto()
+    RELEASE = enum.auto()
+    RETREAT = enum.auto()
+
+
+class JacoScript(Expert[Manipulation]):
+    """The hand of a Jaco arm that is moved by the velocity of its pinch site; the base class of the scripts."""
+
+    agent = "script for a Jaco arm that knows the poses of the bricks"
+    default_noise = 0.05
+
+    def __init__(self, task: str):
+        del task
+
+    def reset(self, environment: Manipulation, seed: int) -> None:
+        composer = environment.composer_environment
+        self._task, self._physics = composer.task, composer.physics
+        self._site = self._physics.bind(self._task.hand.pinch_site).element_id
+        self._joints = np.asarray(self._physics.bind(self._task.arm.joints).dofadr)
+        self._limits = np.asarray(self._physics.bind(self._task.arm.actuators).ctrlrange)[:, 1]
+
+    @property
+    def hand(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) and rotation matrix (3, 3) of the pinch site."""
+        data = self._physics.data
+        return data.site_xpos[self._site].copy(), data.site_xmat[self._site].reshape(3, 3).copy()
+
+    def move(self, velocity: np.ndarray, turn: np.ndarray, fingers: float, at: np.ndarray | None = None) -> Action:
+        """Return the action that moves the hand.
+
+        Args:
+          velocity: Velocity in metres per second, (3,).
+          turn: Angular velocity in radians per second, (3,).
+          fingers: Velocity of the fingers.
+          at: Point of the hand that has this velocity, (3,) in the world's frame. Default: the pinch site.
+        """
+        import mujoco
+
+        physics = self._physics
+        jacobian = np.zeros((6, physics.model.nv))
+        mujoco.mj_jacSite(  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
+            physics.model.ptr, physics.data.ptr, jacobian[:3], jacobian[3:], self._site
+        )
+        jacobian = jacobian[:, self._joints]
+        velocity, turn = _shorten(velocity, _FASTEST), _shorten(turn, _FASTEST_TURN)
+        if at is not None:
+            velocity = velocity - np.cross(turn, at - self.hand[0])
+        twist = np.concatenate([velocity, turn])
+        joints = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6), twist)
+        joints /= max(1.0, float(np.max(np.abs(joints) / self._limits)))  # all slow down, so that the line is kept
+        return {"action": np.concatenate([joints, np.full(3, fingers)]).astype(np.float32)}
+
+
+class Reach(JacoScript):
+    """A script that brings the hand to a site or to a brick."""
+
+    def act(self, environment: Manipulation, timestep: dm_env.TimeStep) -> Action:
+        target = np.array(self._physics.bind(self._task._target).xpos)
+        if self._task._prop is not None:
+            target[2] += 0.04  # the fingers stay above the brick
+        position, rotation = self.hand
+        return self.move(_GAIN * (target - position), _GAIN * turn_to(rotation, downwards(rotation)), 0.0)
+
+
+class PickAndPlace(JacoScript):
+    """A script that grasps a brick and carries it; subclasses say which brick, where to, and how it is left there."""
+
+    releases = True
+
+    def reset(self, environment: Manipulation, seed: int) -> None:
+        super().reset(environment, seed)
+        self._phase, self._since = Phase.APPROACH, 0
+
+    def brick(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return position (3,) and rotation matrix (3, 3) of the brick to be carried."""
+        return self.pose(self._task._prop_frame)
+
+    def goal(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return position and rotation of the brick when it is released."""
+        raise NotImplementedError
+
+    def pose(self, frame: Any) -> tuple[np.ndarray, np.ndarray]:
+        body = self._physics.bind(frame)
+        return np.array(body.xpos), np.array(body.xmat).reshape(3, 3)
+
+    def act(self, environment: Manipulation, timestep: dm_env.TimeStep) -> Action:
+        (hand, rotation), (brick, turned) = self.hand, self.brick()
+        middle = brick + turned @ _MIDDLE
+        place = hand + rotation @ _GRASP
+        held = np.linalg.norm(middle - place) < _LOST
+        self._along = self._direction(turned, brick, rotation)
+        self._advance(hand, place, rotation, middle, turned, brick, held)
+        if self._phase in (Phase.CARRY, Phase.LOWER):
+            goal, upright = self.goal()
+            if self._phase is Phase.CARRY:
+                sideways = np.linalg.norm((goal - brick)[:2])
+                clear = brick[2] > goal[2] + 0.03
+                goal = goal + [0.0, 0.0, self.clearance]
+                if sideways > 0.02 and not clear:
+                    goal = np.array([*brick[:2], goal[2]])
+            else:
+                goal = goal - [0.0, 0.0, self.pressure]
+            turn = turn_to(turned, nearest_half_turn(turned, upright))
+            return self.move(_GAIN * (goal - brick), _GAIN * turn, _CLOSE, at=brick)
+        if self._phase is Phase.RETREAT:
+            return self.move(np.array([0.0, 0.0, _FASTEST]) * (hand[2] < self.goal()[0][2] + 0.25), np.zeros(3), _OPEN)
+        if self._phase is Phase.RELEASE:
+            return self.move(np.zeros(3), np.zeros(3), _OPEN)
+        turn = _GAIN * turn_to(rotation, downwards(rotation, along=self._along))
+        if self._phase is Phase.GRASP:
+            return self.move(np.zeros(3), np.zeros(3), _CLOSE)
+        offset = middle - place
+        if self._phase is Phase.APPROACH:
+            height = max(_ABOVE, self.obstacle()[2] + 0.08) if np.linalg.norm(offset[:2]) > 0.02 else _ABOVE
+            offset[2] = height - place[2]
+            if height - place[2] > 0.03:
+                offset[:2] = 0.0
+        return self.move(_GAIN * offset, turn, _OPEN)
+
+    clearance = 0.06
+    pressure = 0.0
+
+    def _advance(self, hand, place, rotation, middle, turned, brick, held) -> None:
+        """Go to the next phase where the current one has reached its end."""
+        self._since += 1
+        offset = middle - place
+        aligned = np.linalg.norm(turn_to(rotation, downwards(rotation, along=self._along))) < 0.1
+        phase = self._phase
+        if phase is Phase.APPROACH and np.linalg.norm(offset[:2]) < _ALIGNED and aligned:
+            phase = Phase.DESCEND
+        elif phase is Phase.DESCEND:
+            if np.linalg.norm(offset) < _ALIGNED:
+                phase = Phase.GRASP
+            elif np.linalg.norm(offset[:2]) > 3 * _ALIGNED:
+                phase = Phase.APPROACH
+        elif phase is Phase.GRASP and self._has_closed():
+            phase = Phase.CARRY
+        elif phase in (Phase.CARRY, Phase.LOWER):
+            goal, upright = self.goal()
+            if not held:
+                phase = Phase.APPROACH
+            elif phase is Phase.CARRY and self.releases:
+                turn = np.linalg.norm(turn_to(turned, nearest_half_turn(turned, upright)))
+                if np.linalg.norm((goal - brick)[:2]) < 0.004 and turn < 0.05 and brick[2] - goal[2] < 0.08:
+                    phase = Phase.LOWER
+            elif phase is Phase.LOWER and self.settled(goal, brick):
+                phase = Phase.RELEASE
+        elif phase is Phase.RELEASE and self._since > _OPENING_STEPS:
+            phase = Phase.RETREAT
+        elif phase is Phase.RETREAT and np.linalg.norm(self.goal()[0] - brick) > 0.05:
+            phase = Phase.APPROACH
+        if phase is not self._phase:
+            self._phase, self._since = phase, 0
+
+    def _has_closed(self) -> bool:
+        least, most = _CLOSING_STEPS
+        speeds = np.abs(np.array(self._physics.bind(self._task.hand.joints).qvel))
+        return self._since > most or (self._since > least and bool(np.max(speeds) < _CLOSED))
+
+    def obstacle(self) -> np.ndarray:
+        """Return the place (3,) of a thing that the hand must not touch."""
+        return np.array([0.0, 0.0, -9.0])
+
+    def _direction(self, turned: np.ndarray, brick: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Return the horizontal direction in which the fingers close: along an edge of the brick, past the obstacle."""
+        away = (self.obstacle() - brick)[:2]
+        near = max(0.0, 1.0 - float(np.linalg.norm(away)) / 0.2)
+        away = away / max(float(np.linalg.norm(away)), 1e-9)
+        choices = [turned[:, 0], turned[:, 1]]
+        costs = [near * abs(float(x[:2] @ away)) + 0.1 * index for index, x in enumerate(choices)]
+        return choices[int(np.argmin(costs))]
+
+    def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
+        return bool(abs(brick[2] - goal[2]) < 0.004) or self._since > 30
+
+
+class Lift(PickAndPlace):
+    """A script that lifts a brick by 30 cm and holds it."""
+
+    releases = False
+
+    def brick(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.pose(self._task._prop.mjcf_model.parent_frame if False else self._frame)
+
+    def reset(self, environment: Manipulation, seed: int) -> None:
+        from dm_control import mjcf
+
+        super().reset(environment, seed)
+        self._frame = mjcf.get_attachment_frame(self._task._prop.mjcf_model)
+        self._start = self.brick()
+
+    def goal(self) -> tuple[np.ndarray, np.ndarray]:
+        position, rotation = self._start
+        return position + [0.0, 0.0, 0.30], rotation
+
+
+class Place(PickAndPlace):
+    """A script that puts a brick on a pedestal."""
+
+    height = 0.022  # of the brick above the pedestal's own, in metres
+
+    def goal(self) -> tuple[np.ndarray, np.ndarray]:
+        from dm_control import mjcf
+
+        position, rotation = self.pose(mjcf.get_attachment_frame(self._task._pedestal.mjcf_model))
+        return position + [0.0, 0.0, self.height], rotation
+
+    def obstacle(self) -> np.ndarray:
+        return self.goal()[0]
+
+
+class Stack(PickAndPlace):
+    """A script that presses a brick on another one."""
+
+    pressure = 0.02
+
+    def brick(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.pose(self._task._brick_frames[self._task._desired_order[1]])
+
+    def goal(self) -> tuple[np.ndarray, np.ndarray]:
+        position, rotation = self.pose(self._task._brick_frames[self._task._desired_order[0]])
+        return position + rotation @ [0.0, 0.0, 0.0192], rotation
+
+    def obstacle(self) -> np.ndarray:
+        return self.goal()[0]
+
+    def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
+        return np.linalg.norm(goal - brick) < 0.0006 or self._since > 60
+
+
+def turn_to(rotation: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the rotation vector (3,), in radians, from one rotation matrix to another."""
+    turn = target @ rotation.T
+    axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    sine, cosine = np.linalg.norm(axis) / 2, (np.trace(turn) - 1) / 2
+    return axis / 2 * (np.arctan2(sine, cosine) / max(sine, 1e-9))
+
+
+def downwards(rotation: np.ndarray, along: np.ndarray | None = None) -> np.ndarray:
+    """Return the rotation of a hand that points down.
+
+    Args:
+      rotation: Rotation of the hand, whose nearest equivalent is returned.
+      along: Direction in which the fingers close, or against it. Default: that of the hand.
+    """
+    x = rotation[:, 0] if along is None else along
+    x = np.array([x[0], x[1], 0.0]) / np.linalg.norm(x[:2])
+    x = x if x @ rotation[:, 0] >= 0 else -x
+    z = np.array([0.0, 0.0, -1.0])
+    return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+def nearest_half_turn(rotation: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the target, or the target after half a turn around its z axis, whichever is nearer."""
+    return target if rotation[:, 0] @ target[:, 0] >= 0 else target * [-1.0, -1.0, 1.0]
+
+
+def _shorten(vector: np.ndarray, longest: float) -> np.ndarray:
+    return vector * min(1.0, longest / max(float(np.linalg.norm(vector)), 1e-9))
+
+
+_SCRIPTS = {
+    "reach_site": Reach,
+    "reach_duplo": Reach,
+    "lift_brick": Lift,
+    "place_brick": Place,
+    "place_cradle": Place,
+    "stack_2_bricks": Stack,
+    "stack_2_bricks_moveable_base": Stack,
+}
+
+EXPERTS = {f"manipulation/{task}_features": kind for task, kind in _SCRIPTS.items()}
