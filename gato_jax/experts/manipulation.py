@@ -21,11 +21,10 @@ _FASTEST, _FASTEST_TURN = 0.3, 1.2  # metres and radians per second
 _DAMPING = 0.03
 _OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
 _ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
-_GRASP = np.array([0.0, -0.015, 0.006])  # place in the hand's frame that is brought to the middle of the brick
 _MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
 _ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
 _CLOSING_STEPS, _OPENING_STEPS = (10, 50), 12  # the least and the most
-_CLOSED = 0.1  # largest velocity of a finger that has closed, in radians per second
+_NARROW, _WIDE = 0.5, 0.2  # angles of the fingers before they grasp a brick by its width or by its length, in radians
 
 
 class Phase(enum.Enum):
@@ -62,7 +61,7 @@ class JacoScript(Expert[Manipulation]):
         data = self._physics.data
         return data.site_xpos[self._site].copy(), data.site_xmat[self._site].reshape(3, 3).copy()
 
-    def move(self, velocity: np.ndarray, turn: np.ndarray, fingers: float, at: np.ndarray | None = None) -> Action:
+    def move(self, velocity: np.ndarray, turn: np.ndarray, fingers: float | np.ndarray, at: np.ndarray | None = None) -> Action:
         """Return the action that moves the hand.
 
         Args:
@@ -85,7 +84,7 @@ class JacoScript(Expert[Manipulation]):
         twist = np.concatenate([velocity, turn])
         joints = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6), twist)
         joints /= max(1.0, float(np.max(np.abs(joints) / self._limits)))  # all slow down, so that the line is kept
-        return {"action": np.concatenate([joints, np.full(3, fingers)]).astype(np.float32)}
+        return {"action": np.concatenate([joints, np.broadcast_to(fingers, 3)]).astype(np.float32)}
 
 
 class Reach(JacoScript):
@@ -106,11 +105,21 @@ class PickAndPlace(JacoScript):
 
     def reset(self, environment: Manipulation, seed: int) -> None:
         super().reset(environment, seed)
-        self._phase, self._since = Phase.APPROACH, 0
+        self._phase, self._since, self._holding = Phase.APPROACH, 0, 0
+        hand = self._task.hand.mjcf_model
+        tips = [hand.find("body", f"b_finger_tip_{number}") for number in (1, 2, 3)]
+        self._fingers = np.array([self._physics.bind(tip).element_id for tip in tips])
+
+    def frame(self) -> Any:
+        """Return the element of the brick to be carried."""
+        return self._task._prop_frame
 
     def brick(self) -> tuple[np.ndarray, np.ndarray]:
         """Return position (3,) and rotation matrix (3, 3) of the brick to be carried."""
-        return self.pose(self._task._prop_frame)
+        return self.pose(self.frame())
+
+    def _brick_body(self) -> int:
+        return int(self._physics.bind(self.frame()).element_id)
 
     def goal(self) -> tuple[np.ndarray, np.ndarray]:
         """Return position and rotation of the brick when it is released."""
@@ -123,9 +132,10 @@ class PickAndPlace(JacoScript):
     def act(self, environment: Manipulation, timestep: dm_env.TimeStep) -> Action:
         (hand, rotation), (brick, turned) = self.hand, self.brick()
         middle = brick + turned @ _MIDDLE
-        place = hand + rotation @ _GRASP
+        place = hand + rotation @ self.grasp
         held = np.linalg.norm(middle - place) < _LOST
         self._along = self._direction(turned, brick, rotation)
+        self._holding = self._holding + 1 if self._touches() else 0
         self._advance(hand, place, rotation, middle, turned, brick, held)
         if self._phase in (Phase.CARRY, Phase.LOWER):
             goal, upright = self.goal()
@@ -133,11 +143,12 @@ class PickAndPlace(JacoScript):
                 sideways = np.linalg.norm((goal - brick)[:2])
                 clear = brick[2] > goal[2] + 0.03
                 goal = goal + [0.0, 0.0, self.clearance]
-                if sideways > 0.02 and not clear:
+                if 0.02 < sideways < 0.13 and not clear:
                     goal = np.array([*brick[:2], goal[2]])
             else:
                 goal = goal - [0.0, 0.0, self.pressure]
-            turn = turn_to(turned, nearest_half_turn(turned, upright))
+            yaw = turn_to(turned, nearest_half_turn(turned, upright))[2]
+            turn = turn_to(rotation, downwards(rotation)) + [0.0, 0.0, yaw]
             return self.move(_GAIN * (goal - brick), _GAIN * turn, _CLOSE, at=brick)
         if self._phase is Phase.RETREAT:
             return self.move(np.array([0.0, 0.0, _FASTEST]) * (hand[2] < self.goal()[0][2] + 0.25), np.zeros(3), _OPEN)
@@ -148,14 +159,19 @@ class PickAndPlace(JacoScript):
             return self.move(np.zeros(3), np.zeros(3), _CLOSE)
         offset = middle - place
         if self._phase is Phase.APPROACH:
-            height = max(_ABOVE, self.obstacle()[2] + 0.08) if np.linalg.norm(offset[:2]) > 0.02 else _ABOVE
+            over = max(_ABOVE, self.obstacle()[2] + 0.08)
+            height = np.interp(np.linalg.norm(offset[:2]), [0.01, 0.04], [_ABOVE, over])
             offset[2] = height - place[2]
-            if height - place[2] > 0.03:
+            if np.linalg.norm(offset[:2]) > 0.05 and offset[2] > 0.03:
                 offset[:2] = 0.0
-        return self.move(_GAIN * offset, turn, _OPEN)
+        width = _WIDE if abs(self._along @ turned[:, 0]) < 0.7 else _NARROW
+        opening = np.array(self._physics.bind(self._task.hand.joints).qpos)
+        return self.move(_GAIN * offset, turn, np.clip(8 * (width - opening), _OPEN, _CLOSE))
 
-    clearance = 0.06
+    clearance = 0.04
     pressure = 0.0
+    precision = 0.01
+    grasp = np.array([0.0, -0.015, 0.006])  # place in the hand's frame that is brought to the middle of the brick
 
     def _advance(self, hand, place, rotation, middle, turned, brick, held) -> None:
         """Go to the next phase where the current one has reached its end."""
@@ -177,8 +193,8 @@ class PickAndPlace(JacoScript):
             if not held:
                 phase = Phase.APPROACH
             elif phase is Phase.CARRY and self.releases:
-                turn = np.linalg.norm(turn_to(turned, nearest_half_turn(turned, upright)))
-                if np.linalg.norm((goal - brick)[:2]) < 0.004 and turn < 0.05 and brick[2] - goal[2] < 0.08:
+                turn = abs(turn_to(turned, nearest_half_turn(turned, upright))[2])
+                if np.linalg.norm((goal - brick)[:2]) < self.precision and turn < 0.05 and brick[2] - goal[2] < 0.08:
                     phase = Phase.LOWER
             elif phase is Phase.LOWER and self.settled(goal, brick):
                 phase = Phase.RELEASE
@@ -191,8 +207,14 @@ class PickAndPlace(JacoScript):
 
     def _has_closed(self) -> bool:
         least, most = _CLOSING_STEPS
-        speeds = np.abs(np.array(self._physics.bind(self._task.hand.joints).qvel))
-        return self._since > most or (self._since > least and bool(np.max(speeds) < _CLOSED))
+        return self._since > most or (self._since > least and self._holding >= 4)
+
+    def _touches(self) -> bool:
+        """Return True if the brick is between the first finger and another one."""
+        data, model = self._physics.data.ptr, self._physics.model.ptr
+        bodies = model.geom_bodyid[data.contact.geom]
+        touching = bodies[(bodies == self._brick_body()).any(axis=1)]
+        return self._fingers[0] in touching and bool(np.isin(self._fingers[1:], touching).any())
 
     def obstacle(self) -> np.ndarray:
         """Return the place (3,) of a thing that the hand must not touch."""
@@ -204,7 +226,7 @@ class PickAndPlace(JacoScript):
         near = max(0.0, 1.0 - float(np.linalg.norm(away)) / 0.2)
         away = away / max(float(np.linalg.norm(away)), 1e-9)
         choices = [turned[:, 0], turned[:, 1]]
-        costs = [near * abs(float(x[:2] @ away)) + 0.1 * index for index, x in enumerate(choices)]
+        costs = [near * abs(float(x[:2] @ away)) + 0.03 * index for index, x in enumerate(choices)]
         return choices[int(np.argmin(costs))]
 
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
@@ -216,14 +238,13 @@ class Lift(PickAndPlace):
 
     releases = False
 
-    def brick(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.pose(self._task._prop.mjcf_model.parent_frame if False else self._frame)
-
-    def reset(self, environment: Manipulation, seed: int) -> None:
+    def frame(self) -> Any:
         from dm_control import mjcf
 
+        return mjcf.get_attachment_frame(self._task._prop.mjcf_model)
+
+    def reset(self, environment: Manipulation, seed: int) -> None:
         super().reset(environment, seed)
-        self._frame = mjcf.get_attachment_frame(self._task._prop.mjcf_model)
         self._start = self.brick()
 
     def goal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -239,8 +260,8 @@ class Place(PickAndPlace):
     def goal(self) -> tuple[np.ndarray, np.ndarray]:
         from dm_control import mjcf
 
-        position, rotation = self.pose(mjcf.get_attachment_frame(self._task._pedestal.mjcf_model))
-        return position + [0.0, 0.0, self.height], rotation
+        position, _ = self.pose(mjcf.get_attachment_frame(self._task._pedestal.mjcf_model))
+        return position + [0.0, 0.0, self.height], self.brick()[1]  # the brick may lie in any direction
 
     def obstacle(self) -> np.ndarray:
         return self.goal()[0]
@@ -250,9 +271,11 @@ class Stack(PickAndPlace):
     """A script that presses a brick on another one."""
 
     pressure = 0.02
+    precision = 0.002
+    grasp = np.array([0.0, -0.015, 0.009])
 
-    def brick(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.pose(self._task._brick_frames[self._task._desired_order[1]])
+    def frame(self) -> Any:
+        return self._task._brick_frames[self._task._desired_order[1]]
 
     def goal(self) -> tuple[np.ndarray, np.ndarray]:
         position, rotation = self.pose(self._task._brick_frames[self._task._desired_order[0]])
