@@ -16,11 +16,12 @@ from gato_jax.environments.suites.manipulation import Manipulation
 from gato_jax.experts.base import Expert
 from gato_jax.rollouts import Action
 
-_GAIN = 4.0  # velocity per distance, per second
-_FASTEST, _FASTEST_TURN = 0.3, 1.2  # metres and radians per second
+_GAIN = 7.0  # velocity per distance, per second
+_FASTEST, _FASTEST_TURN = 0.4, 1.5  # metres and radians per second
 _DAMPING = 0.03
 _OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
 _ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
+_HOVER = 0.05  # height of the fist above the middle of the brick before it presses
 _MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
 _ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
 _CLOSING_STEPS, _OPENING_STEPS = (10, 50), 12  # the least and the most
@@ -36,6 +37,8 @@ class Phase(enum.Enum):
     CARRY = enum.auto()
     LOWER = enum.auto()
     RELEASE = enum.auto()
+    RISE = enum.auto()
+    PRESS = enum.auto()
     RETREAT = enum.auto()
 
 
@@ -147,13 +150,21 @@ class PickAndPlace(JacoScript):
                     goal = np.array([*brick[:2], goal[2]])
             else:
                 goal = goal - [0.0, 0.0, self.pressure]
-            yaw = turn_to(turned, nearest_half_turn(turned, upright))[2]
-            turn = turn_to(rotation, downwards(rotation)) + [0.0, 0.0, yaw]
-            return self.move(_GAIN * (goal - brick), _GAIN * turn, _CLOSE, at=brick)
+            turn = turn_to(turned, nearest_half_turn(turned, upright))
+            if not self.level:
+                turn = turn_to(rotation, downwards(rotation)) + [0.0, 0.0, turn[2]]
+            velocity = _GAIN * (goal - brick)
+            if self._phase is Phase.LOWER:
+                velocity[:2] *= 2.0
+                velocity[2] = max(velocity[2], -self.lowering if brick[2] - self.goal()[0][2] < 0.015 else -_FASTEST)
+                turn = np.zeros(3) if self.level else turn
+            return self.move(velocity, _GAIN * turn, _CLOSE, at=brick)
         if self._phase is Phase.RETREAT:
             return self.move(np.array([0.0, 0.0, _FASTEST]) * (hand[2] < self.goal()[0][2] + 0.25), np.zeros(3), _OPEN)
         if self._phase is Phase.RELEASE:
             return self.move(np.zeros(3), np.zeros(3), _OPEN)
+        if self._phase in (Phase.RISE, Phase.PRESS):
+            return self.press(hand, rotation, middle, turned)
         turn = _GAIN * turn_to(rotation, downwards(rotation, along=self._along))
         if self._phase is Phase.GRASP:
             return self.move(np.zeros(3), np.zeros(3), _CLOSE)
@@ -168,6 +179,8 @@ class PickAndPlace(JacoScript):
         opening = np.array(self._physics.bind(self._task.hand.joints).qpos)
         return self.move(_GAIN * offset, turn, np.clip(8 * (width - opening), _OPEN, _CLOSE))
 
+    level = False
+    lowering = _FASTEST
     clearance = 0.04
     pressure = 0.0
     precision = 0.01
@@ -198,12 +211,43 @@ class PickAndPlace(JacoScript):
                     phase = Phase.LOWER
             elif phase is Phase.LOWER and self.settled(goal, brick):
                 phase = Phase.RELEASE
-        elif phase is Phase.RELEASE and self._since > _OPENING_STEPS:
-            phase = Phase.RETREAT
+        elif phase is Phase.RELEASE and self._since > (7 if self.level else _OPENING_STEPS):
+            phase = Phase.RISE if self.level else Phase.RETREAT
+        elif phase is Phase.RISE:
+            away = np.linalg.norm((hand - self.pressed_place(middle, turned))[:2])
+            fist = np.min(self._physics.bind(self._task.hand.joints).qpos) > 1.1
+            if hand[2] > middle[2] + 0.8 * _HOVER and away < 0.006 and fist:
+                phase = Phase.PRESS
+        elif phase is Phase.PRESS:
+            if brick[2] - self.goal()[0][2] < 0.0004 and turned[2, 2] > 0.9995:
+                phase = Phase.RETREAT
+            elif self._since > 25:
+                phase = Phase.RISE
         elif phase is Phase.RETREAT and np.linalg.norm(self.goal()[0] - brick) > 0.05:
             phase = Phase.APPROACH
         if phase is not self._phase:
             self._phase, self._since = phase, 0
+
+    def press(self, hand, rotation, middle, turned) -> Action:
+        """Return the action that presses the brick down with the closed hand, where it stands highest."""
+        place = self.pressed_place(middle, turned)
+        offset = place - hand
+        if self._phase is Phase.RISE:
+            offset[2] += _HOVER
+            if offset[2] > 0.5 * _HOVER:
+                offset[:2] = 0.0
+        else:
+            offset[2] = -0.02
+        closing = _CLOSE if self._phase is Phase.PRESS or hand[2] > place[2] + 0.4 * _HOVER else 0.0
+        turn = _GAIN * turn_to(rotation, downwards(rotation))
+        if hand[2] < place[2] + 0.4 * _HOVER and self._phase is Phase.RISE:
+            turn, closing = np.zeros(3), _OPEN
+        return self.move(_GAIN * offset, turn, closing)
+
+    def pressed_place(self, middle, turned) -> np.ndarray:
+        """Return the place on the brick where it is pressed: in the middle, or where it stands higher."""
+        slopes = np.clip(turned[2, :2] / 0.04, -1.0, 1.0)
+        return middle + turned[:, :2] @ (slopes * [0.009, 0.018])
 
     def _has_closed(self) -> bool:
         least, most = _CLOSING_STEPS
@@ -270,6 +314,8 @@ class Place(PickAndPlace):
 class Stack(PickAndPlace):
     """A script that presses a brick on another one."""
 
+    level = True
+    lowering = 0.06
     pressure = 0.02
     precision = 0.002
     grasp = np.array([0.0, -0.015, 0.009])
@@ -285,7 +331,8 @@ class Stack(PickAndPlace):
         return self.goal()[0]
 
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
-        return np.linalg.norm(goal - brick) < 0.0006 or self._since > 60
+        _, turned = self.brick()
+        return bool(brick[2] - goal[2] < 0.0042 or turned[2, 2] < 0.997 or self._since > 60)
 
 
 def turn_to(rotation: np.ndarray, target: np.ndarray) -> np.ndarray:
