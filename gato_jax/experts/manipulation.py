@@ -19,8 +19,10 @@ from gato_jax.rollouts import Action
 _GAIN = 7.0  # velocity per distance, per second
 _FASTEST, _FASTEST_TURN = 0.4, 1.5  # metres and radians per second
 _DAMPING = 0.03
+_TURN_WEIGHT = 0.3  # metres per second whose error is as bad as that of a radian per second
 _OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
 _ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
+_BLOCKED_STEPS = 25  # after which a hand that goes down to the brick is turned, as a finger has met an obstacle
 _HOVER = 0.05  # height of the fist above the middle of the brick before it presses
 _MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
 _ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
@@ -84,9 +86,9 @@ class JacoScript(Expert[Manipulation]):
         velocity, turn = _shorten(velocity, _FASTEST), _shorten(turn, _FASTEST_TURN)
         if at is not None:
             velocity = velocity - np.cross(turn, at - self.hand[0])
-        twist = np.concatenate([velocity, turn])
-        joints = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6), twist)
-        joints /= max(1.0, float(np.max(np.abs(joints) / self._limits)))  # all slow down, so that the line is kept
+        weights = np.array([1.0] * 3 + [_TURN_WEIGHT] * 3)
+        twist = weights * np.concatenate([velocity, turn])
+        joints = bounded_least_squares(weights[:, None] * jacobian, twist, self._limits)
         return {"action": np.concatenate([joints, np.broadcast_to(fingers, 3)]).astype(np.float32)}
 
 
@@ -108,7 +110,7 @@ class PickAndPlace(JacoScript):
 
     def reset(self, environment: Manipulation, seed: int) -> None:
         super().reset(environment, seed)
-        self._phase, self._since, self._holding = Phase.APPROACH, 0, 0
+        self._phase, self._since, self._holding, self._attempt = Phase.APPROACH, 0, 0, 0
         hand = self._task.hand.mjcf_model
         tips = [hand.find("body", f"b_finger_tip_{number}") for number in (1, 2, 3)]
         self._fingers = np.array([self._physics.bind(tip).element_id for tip in tips])
@@ -199,6 +201,8 @@ class PickAndPlace(JacoScript):
                 phase = Phase.GRASP
             elif np.linalg.norm(offset[:2]) > 3 * _ALIGNED:
                 phase = Phase.APPROACH
+            elif self._since > _BLOCKED_STEPS:
+                phase, self._attempt = Phase.APPROACH, self._attempt + 1
         elif phase is Phase.GRASP and self._has_closed():
             phase = Phase.CARRY
         elif phase in (Phase.CARRY, Phase.LOWER):
@@ -271,7 +275,8 @@ class PickAndPlace(JacoScript):
         away = away / max(float(np.linalg.norm(away)), 1e-9)
         choices = [turned[:, 0], turned[:, 1]]
         costs = [near * abs(float(x[:2] @ away)) + 0.03 * index for index, x in enumerate(choices)]
-        return choices[int(np.argmin(costs))]
+        order = np.argsort(costs, kind="stable")
+        return choices[order[self._attempt % 2]]
 
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
         return bool(abs(brick[2] - goal[2]) < 0.004) or self._since > 30
@@ -333,6 +338,26 @@ class Stack(PickAndPlace):
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
         _, turned = self.brick()
         return bool(brick[2] - goal[2] < 0.0042 or turned[2, 2] < 0.997 or self._since > 60)
+
+
+def bounded_least_squares(matrix: np.ndarray, target: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return the damped least-squares solution x (columns,) of `matrix @ x = target`, with |x| <= limits.
+
+    The unknown that exceeds its limit the most is set to it, and the others are solved for again.
+    """
+    solution, free = np.zeros(matrix.shape[1]), np.ones(matrix.shape[1], bool)
+    while free.any():
+        columns = matrix[:, free]
+        rest = target - matrix[:, ~free] @ solution[~free]
+        damped = columns.T @ columns + _DAMPING**2 * np.eye(columns.shape[1])
+        solution[free] = np.linalg.solve(damped, columns.T @ rest)
+        excess = np.where(free, np.abs(solution) / limits, 0.0)
+        worst = int(np.argmax(excess))
+        if excess[worst] <= 1.0:
+            break
+        solution[worst] = np.sign(solution[worst]) * limits[worst]
+        free[worst] = False
+    return solution
 
 
 def turn_to(rotation: np.ndarray, target: np.ndarray) -> np.ndarray:
