@@ -23,6 +23,7 @@ _TURN_WEIGHT = 0.3  # metres per second whose error is as bad as that of a radia
 _OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
 _ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
 _BLOCKED_STEPS = 25  # after which a hand that goes down to the brick is turned, as a finger has met an obstacle
+_CENTRED = 0.0006  # metres between the axes of studs and holes
 _HOVER = 0.05  # height of the fist above the middle of the brick before it presses
 _MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
 _ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
@@ -156,10 +157,14 @@ class PickAndPlace(JacoScript):
             if not self.level:
                 turn = turn_to(rotation, downwards(rotation)) + [0.0, 0.0, turn[2]]
             velocity = _GAIN * (goal - brick)
-            if self._phase is Phase.LOWER:
-                velocity[:2] *= 2.0
-                velocity[2] = max(velocity[2], -self.lowering if brick[2] - self.goal()[0][2] < 0.015 else -_FASTEST)
-                turn = np.zeros(3) if self.level else turn
+            if self._phase is Phase.LOWER and self.level:
+                turn = np.zeros(3)
+                gap = brick[2] - self.goal()[0][2]
+                velocity[:2] *= 1.5
+                if np.linalg.norm((goal - brick)[:2]) > _CENTRED and gap > 0.0046:
+                    velocity[2] = _GAIN * (0.008 - gap)
+                elif gap < 0.015:
+                    velocity[2] = -self.lowering
             return self.move(velocity, _GAIN * turn, _CLOSE, at=brick)
         if self._phase is Phase.RETREAT:
             return self.move(np.array([0.0, 0.0, _FASTEST]) * (hand[2] < self.goal()[0][2] + 0.25), np.zeros(3), _OPEN)
