@@ -18,12 +18,13 @@ from gato_jax.rollouts import Action
 
 _GAIN = 7.0  # velocity per distance, per second
 _FASTEST, _FASTEST_TURN = 0.4, 1.5  # metres and radians per second
-_DAMPING = 0.03
+_DAMPING = 0.01
 _TURN_WEIGHT = 0.3  # metres per second whose error is as bad as that of a radian per second
 _OPEN, _CLOSE = -5.0, 5.0  # velocities of the fingers, radians per second
 _ABOVE = 0.10  # height above the brick from which the hand goes down, in metres
 _BLOCKED_STEPS = 25  # after which a hand that goes down to the brick is turned, as a finger has met an obstacle
-_CENTRED = 0.0006  # metres between the axes of studs and holes
+_CENTRED = 0.0009  # metres between the axes of studs and holes
+_UNSEATED = 0.004  # metres by which a brick beside its place is grasped again
 _HOVER = 0.05  # height of the fist above the middle of the brick before it presses
 _MIDDLE = np.array([0.0, 0.0, 0.010])  # middle of a brick in its own frame, in metres
 _ALIGNED, _LOST = 0.008, 0.06  # metres between that place and the middle of the brick
@@ -220,17 +221,19 @@ class PickAndPlace(JacoScript):
                     phase = Phase.LOWER
             elif phase is Phase.LOWER and self.settled(goal, brick):
                 phase = Phase.RELEASE
-        elif phase is Phase.RELEASE and self._since > (7 if self.level else _OPENING_STEPS):
+        elif phase is Phase.RELEASE and self._since > (5 if self.level else _OPENING_STEPS):
             phase = Phase.RISE if self.level else Phase.RETREAT
         elif phase is Phase.RISE:
+            if self._since > 3 and np.linalg.norm((self.goal()[0] - brick)[:2]) > _UNSEATED:
+                phase = Phase.APPROACH
             away = np.linalg.norm((hand - self.pressed_place(middle, turned))[:2])
-            fist = np.min(self._physics.bind(self._task.hand.joints).qpos) > 1.1
+            fist = np.min(self._physics.bind(self._task.hand.joints).qpos) > 1.0
             if hand[2] > middle[2] + 0.8 * _HOVER and away < 0.006 and fist:
                 phase = Phase.PRESS
         elif phase is Phase.PRESS:
             if brick[2] - self.goal()[0][2] < 0.0004 and turned[2, 2] > 0.9995:
                 phase = Phase.RETREAT
-            elif self._since > 25:
+            elif self._since > 15:
                 phase = Phase.RISE
         elif phase is Phase.RETREAT and np.linalg.norm(self.goal()[0] - brick) > 0.05:
             phase = Phase.APPROACH
@@ -342,7 +345,7 @@ class Stack(PickAndPlace):
 
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
         _, turned = self.brick()
-        return bool(brick[2] - goal[2] < 0.0042 or turned[2, 2] < 0.997 or self._since > 60)
+        return bool(brick[2] - goal[2] < 0.0034 or turned[2, 2] < 0.996 or self._since > 60)
 
 
 def bounded_least_squares(matrix: np.ndarray, target: np.ndarray, limits: np.ndarray) -> np.ndarray:
