@@ -159,8 +159,8 @@ class PickAndPlace(JacoScript):
                 turn = turn_to(rotation, downwards(rotation)) + [0.0, 0.0, turn[2]]
             velocity = _GAIN * (goal - brick)
             if self._phase is Phase.LOWER and self.level:
-                turn = np.zeros(3)
                 gap = brick[2] - self.goal()[0][2]
+                turn = turn if gap > 0.007 else np.zeros(3)
                 velocity[:2] *= 1.5
                 if np.linalg.norm((goal - brick)[:2]) > _CENTRED and gap > 0.0046:
                     velocity[2] = _GAIN * (0.008 - gap)
@@ -227,13 +227,13 @@ class PickAndPlace(JacoScript):
             if self._since > 3 and np.linalg.norm((self.goal()[0] - brick)[:2]) > _UNSEATED:
                 phase = Phase.APPROACH
             away = np.linalg.norm((hand - self.pressed_place(middle, turned))[:2])
-            fist = np.min(self._physics.bind(self._task.hand.joints).qpos) > 1.0
+            fist = np.min(self._physics.bind(self._task.hand.joints).qpos) > 0.85
             if hand[2] > middle[2] + 0.8 * _HOVER and away < 0.006 and fist:
                 phase = Phase.PRESS
         elif phase is Phase.PRESS:
             if brick[2] - self.goal()[0][2] < 0.0004 and turned[2, 2] > 0.9995:
                 phase = Phase.RETREAT
-            elif self._since > 15:
+            elif self._since > 22:
                 phase = Phase.RISE
         elif phase is Phase.RETREAT and np.linalg.norm(self.goal()[0] - brick) > 0.05:
             phase = Phase.APPROACH
@@ -253,7 +253,7 @@ class PickAndPlace(JacoScript):
         closing = _CLOSE if self._phase is Phase.PRESS or hand[2] > place[2] + 0.4 * _HOVER else 0.0
         turn = _GAIN * turn_to(rotation, downwards(rotation))
         if hand[2] < place[2] + 0.4 * _HOVER and self._phase is Phase.RISE:
-            turn, closing = np.zeros(3), _OPEN
+            turn, closing = np.zeros(3), 0.0
         return self.move(_GAIN * offset, turn, closing)
 
     def pressed_place(self, middle, turned) -> np.ndarray:
@@ -263,7 +263,7 @@ class PickAndPlace(JacoScript):
 
     def _has_closed(self) -> bool:
         least, most = _CLOSING_STEPS
-        return self._since > most or (self._since > least and self._holding >= 4)
+        return self._since > most or (self._since > least and self._holding >= 3)
 
     def _touches(self) -> bool:
         """Return True if the brick is between the first finger and another one."""
@@ -330,7 +330,7 @@ class Stack(PickAndPlace):
     level = True
     lowering = 0.06
     pressure = 0.02
-    precision = 0.002
+    precision = 0.006
     grasp = np.array([0.0, -0.015, 0.009])
 
     def frame(self) -> Any:
@@ -345,7 +345,7 @@ class Stack(PickAndPlace):
 
     def settled(self, goal: np.ndarray, brick: np.ndarray) -> bool:
         _, turned = self.brick()
-        return bool(brick[2] - goal[2] < 0.0034 or turned[2, 2] < 0.996 or self._since > 60)
+        return bool(brick[2] - goal[2] < 0.0038 or turned[2, 2] < 0.997 or self._since > 60)
 
 
 def bounded_least_squares(matrix: np.ndarray, target: np.ndarray, limits: np.ndarray) -> np.ndarray:
@@ -407,6 +407,7 @@ _SCRIPTS = {
     "place_cradle": Place,
     "stack_2_bricks": Stack,
     "stack_2_bricks_moveable_base": Stack,
+    "stack_2_of_3_bricks_random_order": Stack,
 }
 
 EXPERTS = {f"manipulation/{task}_features": kind for task, kind in _SCRIPTS.items()}
