@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # The bot has no plan for a key in a box, nor for an agent that starts with an object.
 _BEYOND_THE_BOT = ("KeyInBox-v0", "PutNextS5N2Carrying-v0", "PutNextS6N3Carrying-v0", "PutNextS7N4Carrying-v0")
-# Missions of two doors fail in them as soon as the first is open: their verifier takes it for a wrong second one.
-_WITHOUT_SOLUTION = ("OpenDoorsOrderN2Debug-v0", "OpenDoorsOrderN4Debug-v0")
 _MOVES = 3  # the first three actions: left, right, forward
 # The bot loops over its subgoals without end in some states, such as UnlockToUnlock-v0, seed 2000002.
 _MAX_SEARCHES = 500
@@ -102,7 +100,5 @@ class BabyAIBot(BabyAISolver):
 
 
 EXPERTS: dict[str, type[Expert]] = {
-    f"babyai/{task}": BabyAISolver if task in _BEYOND_THE_BOT else BabyAIBot
-    for task in TASKS
-    if task not in _WITHOUT_SOLUTION
+    f"babyai/{task}": BabyAISolver if task in _BEYOND_THE_BOT else BabyAIBot for task in TASKS
 }
