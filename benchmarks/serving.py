@@ -21,14 +21,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import psutil
 
 from benchmarks.record import write_result
-from benchmarks.serving_clients import Recorded, Target, made_observation, misbehave, play
+from benchmarks.serving_clients import FAULTS, FUZZ, Recorded, Target, made_observation, misbehave, play
 from gato_jax.policy import Agent, Policy
 from gato_jax.serving.agent import control_tasks
 
@@ -79,13 +79,13 @@ def _load(given: argparse.Namespace, target: Target, process: subprocess.Popen, 
     """Return latency, memory and wrong actions with `clients` clients, a quarter of which misbehave."""
     bad = given.clients // 4
     robots = [Recorded(seed=seed) for seed in range(given.clients - bad)]
-    return _beside(given, target, process, agent, robots, bad)
+    return _beside(given, target, process, agent, robots, bad, FAULTS)
 
 
 def _fuzz(given: argparse.Namespace, target: Target, process: subprocess.Popen, agent: Agent) -> dict[str, Any]:
     """Return the same for one robot beside eight clients that send damaged messages as fast as they can."""
     given.client_hz = 5.0
-    return _beside(given, target, process, agent, [Recorded(seed=0)], 8)
+    return _beside(given, target, process, agent, [Recorded(seed=0)], 8, FUZZ)
 
 
 def _beside(
@@ -95,6 +95,7 @@ def _beside(
     agent: Agent,
     robots: list[Recorded],
     bad: int,
+    faults: Sequence[Callable],
 ) -> dict[str, Any]:
     """Play with robots beside `bad` clients that misbehave; return latency, memory, faults and wrong actions."""
     server, until = psutil.Process(process.pid), time.monotonic() + given.seconds
@@ -111,7 +112,7 @@ def _beside(
 
     async def run():
         players = [play(target, robot, until, given.client_hz) for robot in robots]
-        others = [misbehave(target, random.Random(number), until, counts) for number in range(bad)]
+        others = [misbehave(target, random.Random(number), until, counts, faults) for number in range(bad)]
         await asyncio.gather(watch(), *players, *others)
 
     asyncio.run(run())
