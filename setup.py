@@ -32,6 +32,7 @@ EXTRAS = {
     "recordings": ["av", "h5py", "mcap", "mcap-ros2-support", "minari", "pyarrow", "rosbags"],
     "convert": ["apache-beam"],
     "credentials": ["c2pa-python"],
+    "serving": ["prometheus-client", "websockets"],
     "buckets": ["gcsfs", "s3fs"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [

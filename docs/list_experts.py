@@ -34,14 +34,17 @@ _SCORES = """## Scores
 
 The score is a return, or the share of successful episodes of a task whose metric is success, marked by `%`. All
 episodes have seeds that are neither recorded nor used for evaluation. Seconds are the wall time of an episode on the
-given number of cores and, in brackets, its processor time; `-` where they have not been measured.
+given number of cores and, in brackets, its processor time; `-` where they have not been measured. Where episodes of a
+slow planner were cut off, `cut` is how many of them, and after how many steps; the others ended before. A cut score is
+no scale for the scores of an agent.
 """
+_OPTIONAL = ("human", "cut", "frames a decision", "seconds a decision")  # columns of some suites only
 _HOURS = """## Recipes and their hours
 
 `gato collect --config=configs/collect/DOMAIN.py --output=DIR` records a row of the paper's Table 1: the tasks of the
 paper, or those that stand for them, that have an expert. The hours follow from the processor times of the experts in
-the table, of the tasks that have one (timed). Variants with images count the time of the task without them; add that of
-their images.
+the table, of the tasks that have one of whole episodes (timed). Variants with images count the time of the task without
+them; add that of their images.
 """
 
 
@@ -50,18 +53,30 @@ def page() -> str:
     entries = [entry for _, entry in sorted(read_table().items()) if entry.expert]
     lines = [_HEAD, _HOURS, *hours_table(), "", _SCORES]
     for suite, group in itertools.groupby(entries, key=lambda entry: entry.task.partition("/")[0]):
-        lines += [f"### {suite}", "", "| task | expert | score | random | episodes | seconds an episode |"]
-        lines += ["| --- | --- | --- | --- | --- | --- |", *map(_row, group), ""]
+        rows = [_cells(entry) for entry in group]
+        columns = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] != "-" for row in rows)]
+        lines += [f"### {suite}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+        lines += [*(f"| {' | '.join(row[name] for name in columns)} |" for row in rows), ""]
     return "\n".join(lines)
 
 
-def _row(entry: References) -> str:
-    expert, timed = entry.expert, entry.expert_time
+def _cells(entry: References) -> dict[str, str]:
+    """Return the cells of a row, {column: text}, `-` where there is no value."""
+    expert, timed, cut, decision = entry.expert, entry.expert_time, entry.expert_cut, entry.expert_decision
     if expert is None:
         raise ValueError(f"{entry.task}: expert is None, expected a score. Leave the task out.")
-    seconds = f"{timed.seconds:.3g} on {timed.cores} cores ({timed.cpu_seconds:.3g})" if timed else "-"
-    score, random = (_score(value, entry.metric) for value in (expert.mean, entry.random.mean))
-    return f"| `{entry.task}` | {entry.expert_agent} | {score} | {random} | {expert.episodes} | {seconds} |"
+    return {
+        "task": f"`{entry.task}`",
+        "expert": entry.expert_agent or "-",
+        "score": _score(expert.mean, entry.metric),
+        "random": _score(entry.random.mean, entry.metric),
+        "human": "-" if entry.human is None else _score(entry.human, entry.metric),
+        "episodes": str(expert.episodes),
+        "cut": f"{cut.episodes} at {cut.steps:,}" if cut else "-",
+        "frames a decision": f"{decision.frames:,.0f}" if decision else "-",
+        "seconds a decision": f"{decision.seconds:.2g}" if decision else "-",
+        "seconds an episode": f"{timed.seconds:.3g} on {timed.cores} cores ({timed.cpu_seconds:.3g})" if timed else "-",
+    }
 
 
 def _score(value: float, metric: str) -> str:

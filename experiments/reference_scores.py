@@ -4,8 +4,14 @@
 
 It measures what the table lacks, holds for another version, for another expert or over too few episodes: random play,
 constant actions, the expert with the time of its episodes. It writes the table after each task; killed and run again,
-it goes on with the next one. Tasks without scores come first, and short ones before long ones. With --hours, no task is
-begun after that time. Suites whose scores are those of another suite are not measured.
+it goes on with the next one. Tasks without scores come first, and short ones before long ones; of tasks that take as
+long, those with a published human score come first. With --hours, no task is begun after that time. Suites whose scores
+are those of another suite are not measured.
+
+Episodes of the planners of Atari are cut off after 18,000 frames, 5 minutes of play, which the table says. A first look
+at all games, with one episode of each planner, takes about 4 hours on two cores:
+
+    .venv/bin/python -m experiments.reference_scores --suite=atari --expert_episodes=1
 
 The wall time of an expert that computes on several cores is right with --workers=1 only; its processor time always is.
 """
@@ -31,6 +37,8 @@ from gato_jax.evaluation.measurement import has_episodes
 from gato_jax.evaluation.reference_table import COMMITTED
 from gato_jax.evaluation.references import installed_version
 from gato_jax.experts import expert_names
+from gato_jax.experts.atari import AtariPlanner
+from gato_jax.experts.registry import expert_class
 
 _SUITE = flags.DEFINE_string("suite", None, "Measure only the tasks of this suite.")
 _TASKS = flags.DEFINE_list("tasks", [], "Names of the tasks to measure, comma-separated. Default: every runnable task.")
@@ -39,6 +47,9 @@ _EPISODES = flags.DEFINE_integer(
     None,
     "Number of episodes of each score; scores of fewer are measured again. Default: PLANS of the suite.",
     lower_bound=1,
+)
+_EXPERT_EPISODES = flags.DEFINE_integer(
+    "expert_episodes", None, "Number of episodes of the experts' scores alone. Default: --episodes.", lower_bound=1
 )
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
 _HOURS = flags.DEFINE_float(
@@ -54,7 +65,9 @@ class Plan:
     Attributes:
       random: Episodes of random play: at least 20, or 5 where an episode takes minutes.
       constant: Episodes of each of the best constant actions.
-      expert: Episodes of the expert: 20, or 5 where an episode takes minutes.
+      expert: Episodes of the expert: 20, or 3 where an episode takes minutes.
+      expert_steps: Steps after which episodes of a planner are cut off; None plays whole ones. Scripts and networks
+        play whole episodes.
       seconds: Rough time of an episode of random play on one core, for the order of the tasks and the progress bar.
       expert_seconds: The same for an episode of the expert.
     """
@@ -62,6 +75,7 @@ class Plan:
     random: int = 20
     constant: int = 5
     expert: int = 20
+    expert_steps: int | None = None
     seconds: float = 1.0
     expert_seconds: float = 1.0
 
@@ -70,11 +84,25 @@ class Plan:
         """Rough time of a task of the suite, with the screening of constant actions."""
         return (self.random + 2 * self.constant + 2) * self.seconds + self.expert * self.expert_seconds
 
+    def missing_seconds(self, entry: References | None) -> float:
+        """Return the rough time of what an entry lacks, with the measured time of its expert's episodes if it has."""
+        if entry is None:
+            return self.total_seconds
+        expert_seconds = entry.expert_time.cpu_seconds if entry.expert_time else self.expert_seconds
+        if self.is_measured(entry, "random") and self.is_measured(entry, "constant"):
+            return self.expert * expert_seconds
+        return dataclasses.replace(self, expert_seconds=expert_seconds).total_seconds
 
+    def is_measured(self, entry: References, kind: str) -> bool:
+        """Return True if an entry has the episodes of a kind of score, "random", "constant" or "expert"."""
+        return has_episodes(entry, kind, getattr(self, kind), self.expert_steps)
+
+
+PLANNED_STEPS = 4500  # 18,000 frames
 PLANS = {
     "adroit": Plan(seconds=0.2),
-    "atari": Plan(expert=5, seconds=3.0, expert_seconds=1200.0),
-    "atari_extended": Plan(expert=5, seconds=3.0, expert_seconds=1200.0),
+    "atari": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
+    "atari_extended": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
     "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=80.0),
     "babyai": Plan(constant=20, seconds=0.2, expert_seconds=0.1),
     "dm_control": Plan(seconds=3.0, expert_seconds=20.0),
@@ -102,7 +130,12 @@ def main(argv: list[str]):
     del argv
     names = select_tasks(_SUITE.value, _TASKS.value)
     measure_missing(
-        names, pathlib.Path(_OUTPUT.value), episodes=_EPISODES.value, workers=_WORKERS.value, hours=_HOURS.value
+        names,
+        pathlib.Path(_OUTPUT.value),
+        episodes=_EPISODES.value,
+        expert_episodes=_EXPERT_EPISODES.value,
+        workers=_WORKERS.value,
+        hours=_HOURS.value,
     )
 
 
@@ -125,10 +158,14 @@ def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
     return [name for name in names if status(name)[0] == "runnable" and (not tasks or name in tasks)]
 
 
-def plan_of(task: str, episodes: int | None = None) -> Plan:
-    """Return the numbers of episodes of a task's scores: those of its suite, or `episodes` of each score."""
+def plan_of(task: str, episodes: int | None = None, expert_episodes: int | None = None) -> Plan:
+    """Return the numbers of episodes of a task's scores: those of its suite, `episodes` or `expert_episodes`."""
     plan = PLANS.get(task.split("/")[0], Plan())
-    return plan if episodes is None else dataclasses.replace(plan, random=episodes, constant=episodes, expert=episodes)
+    if task not in expert_names() or not issubclass(expert_class(task), AtariPlanner):
+        plan = dataclasses.replace(plan, expert_steps=None)
+    if episodes is not None:
+        plan = dataclasses.replace(plan, random=episodes, constant=episodes, expert=episodes)
+    return plan if expert_episodes is None else dataclasses.replace(plan, expert=expert_episodes)
 
 
 def measure_missing(
@@ -136,6 +173,7 @@ def measure_missing(
     path: pathlib.Path,
     *,
     episodes: int | None = None,
+    expert_episodes: int | None = None,
     workers: int = 1,
     hours: float | None = None,
 ):
@@ -145,40 +183,47 @@ def measure_missing(
       names: names of the tasks.
       path: file of the table.
       episodes: number of episodes of each score. A score of fewer is measured again. None takes PLANS of the suite.
+      expert_episodes: number of episodes of the expert's score. None takes `episodes`.
       workers: number of processes; 1 measures in this process.
       hours: time after which no further task is begun; None for no limit. The tasks that are begun are finished.
     """
     deadline = time.monotonic() + (float("inf") if hours is None else 3600 * hours)
     table = read_table(path)
-    missing = [name for name in names if not _is_measured(table.get(name), plan_of(name, episodes))]
-    missing.sort(key=lambda name: (name in table, plan_of(name, episodes).total_seconds))
-    seconds = {name: round(plan_of(name, episodes).total_seconds, 1) for name in missing}
+    plans = {name: plan_of(name, episodes, expert_episodes) for name in names}
+    missing = [name for name in names if not _is_measured(table.get(name), plans[name])]
+    seconds = {name: round(plans[name].missing_seconds(table.get(name)), 1) for name in missing}
+    missing.sort(key=lambda name: (_has_scores(table.get(name)), seconds[name], _published(name) is None))
     # The bar counts the expected seconds, so that the time left allows for suites that take longer than others.
     bar_format = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
-        measure = functools.partial(measure_task, episodes=episodes, table=table)
+        measure = functools.partial(measure_task, episodes=episodes, expert_episodes=expert_episodes, table=table)
         for number, entry in enumerate(_run(measure, missing, workers, deadline), start=1):
             held = table.get(entry.task)
             if held is not None and held.version == entry.version:
                 if held.expert_agent != entry.expert_agent:
-                    held = dataclasses.replace(held, expert=None, expert_agent=None, expert_time=None)
+                    held = held.without_expert()
                 entry = entry.combined_with(held)
             write_table({**read_table(path), entry.task: entry}, path)
             bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
             bar.update(seconds[entry.task])
 
 
-def measure_task(task: str, episodes: int | None = None, table: Mapping[str, References] | None = None) -> References:
+def measure_task(
+    task: str,
+    episodes: int | None = None,
+    expert_episodes: int | None = None,
+    table: Mapping[str, References] | None = None,
+) -> References:
     """Measure one task and add its published scores, if it is one of the 57 Atari games that have them.
 
     Args:
       task: name of the task.
       episodes: number of episodes of each score. None takes PLANS of the suite.
+      expert_episodes: number of episodes of the expert's score. None takes `episodes`.
       table: {task: entry that is replaced}. Of another version of the task, no fewer episodes are played. Of the same
         version, scores of enough episodes are kept.
     """
-    suite, _, game = task.partition("/")
-    plan, held = plan_of(task, episodes), (table or {}).get(task)
+    plan, held = plan_of(task, episodes, expert_episodes), (table or {}).get(task)
     known = held if held is not None and held.version == installed_version(task) else None
     if held is not None and known is None:
         plan = dataclasses.replace(
@@ -187,29 +232,41 @@ def measure_task(task: str, episodes: int | None = None, table: Mapping[str, Ref
             constant=max(plan.constant, held.constant.episodes),
             expert=max(plan.expert, held.expert.episodes if held.expert else 0),
         )
-    command = f"python -m experiments.reference_scores --tasks={task}" + (f" --episodes={episodes}" if episodes else "")
+    numbers = {"episodes": episodes, "expert_episodes": expert_episodes}
+    given = "".join(f" --{name}={number}" for name, number in numbers.items() if number)
+    command = f"python -m experiments.reference_scores --tasks={task}{given}"
     references = measure_references(
         task,
         episodes=plan.random,
         constant_episodes=plan.constant,
         expert_episodes=plan.expert,
+        expert_steps=plan.expert_steps,
         known=known,
         command=command,
     )
-    published = json.loads(PUBLISHED.read_text()).get(game) if suite == "atari" else None
+    published = _published(task)
     if published is None:
         return references
     return dataclasses.replace(references, human=published["human"], published_random=published["random"])
+
+
+def _published(task: str) -> Mapping[str, float] | None:
+    """Return the published scores of a task, {"human", "random"}; None if there are none."""
+    suite, _, game = task.partition("/")
+    return json.loads(PUBLISHED.read_text()).get(game) if suite == "atari" else None
+
+
+def _has_scores(entry: References | None) -> bool:
+    """Return True if an entry has scores, also of the expert if its task has one."""
+    return entry is not None and (entry.expert is not None or entry.task not in expert_names())
 
 
 def _is_measured(entry: References | None, plan: Plan) -> bool:
     """Return True if an entry is of the installed version of its task and has the episodes of a plan."""
     if entry is None or entry.version != installed_version(entry.task):
         return False
-    wanted = {"random": plan.random, "constant": plan.constant}
-    if entry.task in expert_names():
-        wanted["expert"] = plan.expert
-    return all(has_episodes(entry, kind, number) for kind, number in wanted.items())
+    wanted = ["random", "constant", *(["expert"] if entry.task in expert_names() else [])]
+    return all(plan.is_measured(entry, kind) for kind in wanted)
 
 
 def _run(

@@ -71,11 +71,14 @@ def hours(domain: str, table: Mapping[str, References]) -> Hours:
     """Return the hours that the recipe of a domain takes, by a table of reference scores.
 
     On n cores, n episodes are played side by side, so that the hours are processor time divided by n. A variant whose
-    scores are those of another suite has the time of that one, without that of its images.
+    scores are those of another suite has the time of that one, without that of its images. A time of episodes that were
+    cut off does not count.
     """
     config = importlib.import_module(f"configs.collect.{domain}").get_config().recording
     entries = [look_up(table, task) for task in config.tasks]
-    seconds = [entry.expert_time.cpu_seconds for entry in entries if entry and entry.expert_time]
+    seconds = [
+        entry.expert_time.cpu_seconds for entry in entries if entry and entry.expert_time and not entry.expert_cut
+    ]
     total = sum(seconds) * config.episodes / 3600
     mean = sum(seconds) / max(len(seconds), 1)
     return Hours(

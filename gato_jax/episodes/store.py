@@ -13,8 +13,6 @@ import functools
 import hashlib
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import SupportsIndex
@@ -25,6 +23,7 @@ from gato_jax.episodes import rlds_format
 from gato_jax.episodes.episode import Episode
 from gato_jax.episodes.errors import describe_error
 from gato_jax.episodes.specs import TaskSpec
+from gato_jax.runtime.archives import ARCHIVE_ERRORS
 from gato_jax.runtime.bucket_copies import local_copy
 from gato_jax.runtime.content_digests import combine, content_digests
 from gato_jax.runtime.paths import as_path
@@ -296,7 +295,7 @@ def _read_index(directory: Path, split: str) -> EpisodeIndex:
                 raise NoSplitError(f"{directory}: no split {split!r}; it has {', '.join(splits)}")
             names = [field.name for field in dataclasses.fields(EpisodeIndex)]
             return EpisodeIndex(**{name: arrays[f"{split}/{name}"] for name in names})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(

@@ -3,6 +3,7 @@
 May import policy, experts, training, batching, rollouts, environments, sources, tokenization, episodes.
 """
 
+from gato_jax.evaluation.aggregates import aggregate
 from gato_jax.evaluation.demonstrations import Demonstrations, NoDemonstrationError, open_demonstrations
 from gato_jax.evaluation.episode_scores import EpisodeScore, PlayedBy, ScoreJournal, evaluation_lock
 from gato_jax.evaluation.measurement import gather_references, measure_references
@@ -21,7 +22,8 @@ from gato_jax.evaluation.results_file import (
     write_results_file,
 )
 from gato_jax.evaluation.rollout_file import save_rollout
-from gato_jax.evaluation.scores import aggregate, normalise, task_result
+from gato_jax.evaluation.score_table import describe_task, summary_lines
+from gato_jax.evaluation.scores import normalise, task_result
 
 __all__ = [
     "Demonstrations",
@@ -36,6 +38,7 @@ __all__ = [
     "ScoreJournal",
     "add_references",
     "aggregate",
+    "describe_task",
     "evaluation_lock",
     "find_references",
     "gather_references",
@@ -46,6 +49,7 @@ __all__ = [
     "read_results_file",
     "read_table",
     "save_rollout",
+    "summary_lines",
     "task_result",
     "write_results_file",
     "write_table",

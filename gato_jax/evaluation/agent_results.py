@@ -14,6 +14,7 @@ from tqdm import tqdm
 from gato_jax.environments import EVALUATION_SEEDS, is_task, load, require_runnable, task_spec
 from gato_jax.episodes import Episode
 from gato_jax.evaluation.episode_scores import EpisodeScore, ScoreJournal
+from gato_jax.evaluation.published import published_on_task
 from gato_jax.evaluation.references import References
 from gato_jax.evaluation.rollout_file import rollout_path, save_rollout
 from gato_jax.evaluation.scores import task_result
@@ -67,8 +68,9 @@ def evaluate_agent(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Play each task under a progress bar, and yield its name and its entry of results.json.
 
-    The entry is that of `task_result`, with the agent's training `step`, the `temperature` of sampling its actions, the
-    origin of its prompts as `prompt`, None without any, and the `renderer` of a task whose observations are rendered.
+    The entry is that of `task_result`, with the `published` results of other agents, the agent's training `step`, the
+    `temperature` of sampling its actions, the origin of its prompts as `prompt`, None without any, and the `renderer`
+    of a task whose observations are rendered.
 
     Args:
       agent: the agent.
@@ -106,10 +108,8 @@ def evaluate_agent(
                 bar.update()
         ordered = [scores[seed] for seed in seeds]
         rendered = {"renderer": environment.renderer} if environment.renderer else {}
-        yield (
-            task,
-            task_result(ordered, environment.task_spec.metric, known) | played_by | {"prompt": prompt} | rendered,
-        )
+        result = task_result(ordered, environment.task_spec.metric, known) | {"published": published_on_task(task)}
+        yield task, result | played_by | {"prompt": prompt} | rendered
 
 
 def _score(episode: Episode) -> EpisodeScore:

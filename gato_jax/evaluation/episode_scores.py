@@ -45,8 +45,8 @@ class PlayedBy:
     """Everything of an agent that its scores depend on.
 
     Attributes:
-      step: training step of its parameters.
-      digest: `Agent.digest`.
+      step: training step of its parameters; 0 for another actor.
+      digest: `Agent.digest`, or a digest of the recordings from which a baseline plays.
       temperature: temperature of sampling the actions.
       prompt: `demonstration` if episodes are prompted, `none` if not.
     """

@@ -26,8 +26,9 @@ from gato_jax.evaluation.reference_table import (
     add_references,
     find_references,
 )
-from gato_jax.evaluation.references import EpisodeTime, References, Score, hash_spec
-from gato_jax.experts import ExpertActor, description, expert_names
+from gato_jax.evaluation.references import Cut, DecisionCost, EpisodeTime, References, Score, hash_spec
+from gato_jax.experts import Expert, ExpertActor, description, expert, expert_names
+from gato_jax.experts.base import SearchEffort
 from gato_jax.rollouts import Action, Actor, ConstantActor, RandomActor
 from gato_jax.rollouts.play import play_as_they_end
 
@@ -42,6 +43,7 @@ def measure_references(
     command: str,
     constant_episodes: int | None = None,
     expert_episodes: int | None = None,
+    expert_steps: int | None = None,
     known: References | None = None,
     progress: bool = False,
 ) -> References:
@@ -59,6 +61,7 @@ def measure_references(
       command: command that the entry names as its origin.
       constant_episodes: number of episodes of the score of the constant actions. Default: `episodes`.
       expert_episodes: number of episodes of the expert's score. Default: `episodes`.
+      expert_steps: number of steps after which episodes of the expert are cut off. None plays whole episodes.
       known: entry of the same version of the task, whose scores of as many episodes are kept; None measures everything.
       progress: whether to show a progress bar of all episodes.
     """
@@ -67,7 +70,7 @@ def measure_references(
         "constant": constant_episodes or episodes,
         "expert": (expert_episodes or episodes) if task in expert_names() else 0,
     }
-    missing = {kind: number for kind, number in wanted.items() if not has_episodes(known, kind, number)}
+    missing = {kind: number for kind, number in wanted.items() if not has_episodes(known, kind, number, expert_steps)}
     entry, environment = known or _empty(task), load(task)
     with tqdm(desc=f"measure {task}", unit="episode", disable=not progress) as bar:
         bar.total = missing.get("random", 0) + missing.get("expert", 0)
@@ -77,26 +80,76 @@ def measure_references(
             scores = _scores(RandomActor, environment, REFERENCE_SEEDS[:number], bar)
             entry = dataclasses.replace(entry, random=summarise(scores))
         if number := missing.get("expert"):
-            begun = time.perf_counter(), time.process_time()
-            scores = _scores(ExpertActor, environment, REFERENCE_SEEDS[:number], bar)
-            entry = dataclasses.replace(
-                entry, expert=summarise(scores), expert_agent=description(task), expert_time=_time_since(begun, number)
-            )
+            entry = _with_expert(entry, environment, number, expert_steps, bar)
     environment.close()
     commands = [entry.command, command] if missing else [entry.command]
     return dataclasses.replace(entry, command="; ".join(dict.fromkeys(filter(None, commands))))
 
 
-def has_episodes(entry: References | None, kind: str, episodes: int) -> bool:
+def has_episodes(entry: References | None, kind: str, episodes: int, expert_steps: int | None = None) -> bool:
     """Return True if an entry has a score of this kind, "random", "constant" or "expert", of as many episodes.
 
-    The score of an expert counts if the task's present expert reached it and its time is known.
+    The score of an expert counts if the task's present expert reached it, its time is known, and no episode was cut off
+    before `expert_steps` steps, or at all if that is None.
     """
     score: Score | None = getattr(entry, kind) if entry else None
     if episodes == 0 or score is None or entry is None:
         return episodes == 0
-    stale = kind == "expert" and (entry.expert_time is None or entry.expert_agent != description(entry.task))
-    return score.episodes >= episodes and not stale
+    if kind != "expert":
+        return score.episodes >= episodes
+    whole = entry.expert_cut is None or (expert_steps is not None and entry.expert_cut.steps >= expert_steps)
+    stale = entry.expert_time is None or entry.expert_agent != description(entry.task)
+    return score.episodes >= episodes and whole and not stale
+
+
+def _with_expert(
+    entry: References, environment: Environment, episodes: int, max_steps: int | None, bar: tqdm
+) -> References:
+    """Return the entry with the score of the expert, its time, its cut and the cost of its decisions."""
+    begun = time.perf_counter(), time.process_time()
+    scores, cut, effort = _play_expert(environment, REFERENCE_SEEDS[:episodes], max_steps, bar)
+    measured, decision = _time_since(begun, episodes), None
+    if effort is not None and effort.decisions:
+        frames, seconds = effort.frames, measured.cpu_seconds * episodes
+        decision = DecisionCost(
+            frames=float(f"{frames / effort.decisions:.4g}"), seconds=float(f"{seconds / effort.decisions:.4g}")
+        )
+    return dataclasses.replace(
+        entry,
+        expert=summarise(scores),
+        expert_agent=description(entry.task),
+        expert_time=measured,
+        expert_cut=Cut(steps=max_steps, episodes=cut) if max_steps and cut else None,
+        expert_decision=decision,
+    )
+
+
+def _play_expert(
+    environment: Environment, seeds: Sequence[int], max_steps: int | None, bar: tqdm
+) -> tuple[list[float], int, SearchEffort | None]:
+    """Play the expert; return the score of each seed, the number of cut episodes, and the counts of its searches.
+
+    Args:
+      environment: the environment to play in.
+      seeds: seeds of the episodes.
+      max_steps: number of steps after which episodes are cut off. None plays whole episodes.
+      bar: progress bar of the episodes.
+    """
+    made: list[Expert] = []
+    scores, cut, limit = {}, 0, environment.max_steps
+
+    def make_expert(task: str) -> Expert:
+        made.append(expert(task))
+        return made[-1]
+
+    if max_steps is not None and (limit is None or max_steps < limit):
+        environment.max_steps = max_steps
+    for episode in _play(functools.partial(ExpertActor, make_expert=make_expert), environment, seeds, bar):
+        scores[episode.seed] = episode.score
+        steps = len(episode.reward) - episode.final_observation
+        cut += environment.max_steps != limit and steps == max_steps and not episode.is_terminal[-1]
+    environment.max_steps = limit
+    return [float(scores.get(seed) or 0.0) for seed in seeds], cut, made[0].effort if made else None
 
 
 def _time_since(begun: tuple[float, float], episodes: int) -> EpisodeTime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from gato_jax.episodes.dataclass_reader import DataclassReader
 
 _PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]* \d\S*")
 _HASH = re.compile(r"[0-9a-f]{8}")
+_SCALE_ERRORS = 2.0  # standard errors
 
 
 class ReferencesError(ValueError):
@@ -61,6 +63,46 @@ class EpisodeTime:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Limit at which episodes of a slow expert were cut off, before they ended and before the task's own limit.
+
+    Attributes:
+      steps: number of steps of a cut episode.
+      episodes: number of the expert's episodes that were cut off; the others ended before.
+
+    Raises:
+      ReferencesError: a number is below 1.
+    """
+
+    steps: int
+    episodes: int
+
+    def __post_init__(self):
+        if min(self.steps, self.episodes) < 1:
+            raise ReferencesError(f"cut is {self}, expected numbers of 1 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecisionCost:
+    """Mean cost of one decision of an expert that searches a simulator.
+
+    Attributes:
+      frames: simulated frames.
+      seconds: processor time, with the part of the episode that is played between two decisions.
+
+    Raises:
+      ReferencesError: a number is negative or not finite.
+    """
+
+    frames: float
+    seconds: float
+
+    def __post_init__(self):
+        if not all(0 <= number < float("inf") for number in (self.frames, self.seconds)):
+            raise ReferencesError(f"decision cost is {self}, expected numbers of 0 or more that are finite")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class References:
     """Scores that an agent's score on one task is compared with.
 
@@ -78,6 +120,8 @@ class References:
       expert: the task's expert without noise; None if the task has no expert.
       expert_agent: description of the expert; None without one.
       expert_time: time of an episode of the expert; None without one, or if it was not measured.
+      expert_cut: where episodes of the expert were cut off; None if all of them are whole.
+      expert_decision: cost of a decision of the expert; None if it does not search, or if it was not measured.
       human: published score of a human tester, maybe measured by another protocol; None if there is none.
       published_random: published score of random play, by the same protocol as `human`; None if there is none.
       scores_of: task of another suite, with the same dynamics and rewards, on which all of this was measured; None if
@@ -100,6 +144,8 @@ class References:
     expert: Score | None = None
     expert_agent: str | None = None
     expert_time: EpisodeTime | None = None
+    expert_cut: Cut | None = None
+    expert_decision: DecisionCost | None = None
     human: float | None = None
     published_random: float | None = None
     scores_of: str | None = None
@@ -123,12 +169,13 @@ class References:
     def combined_with(self, other: References) -> References:
         """Return the entry of the same task and version whose scores are each those of more episodes.
 
-        Of two scores of as many episodes, the one of this entry is taken. The time of the expert is that of its score,
-        or of the other one if that has none. The commands of both are named if scores of both are taken.
+        Of two scores of as many episodes, the one of this entry is taken. Whole episodes of the expert come before cut
+        ones. The time of the expert is that of its score, or of the other one if that has none. The commands of both
+        are named if scores of both are taken.
         """
         constant = max((self, other), key=lambda entry: entry.constant.episodes)
         random = max((self, other), key=lambda entry: entry.random.episodes)
-        expert = max((self, other), key=lambda entry: entry.expert.episodes if entry.expert else 0)
+        expert = max((self, other), key=References._rank_of_expert)
         taken = [entry for entry in (self, other) if entry in (constant, random, expert)]
         return dataclasses.replace(
             constant,
@@ -136,16 +183,37 @@ class References:
             expert=expert.expert,
             expert_agent=expert.expert_agent,
             expert_time=expert.expert_time or self.expert_time or other.expert_time,
+            expert_cut=expert.expert_cut,
+            expert_decision=expert.expert_decision,
             first_seed=random.first_seed,
             command="; ".join(dict.fromkeys(entry.command for entry in taken)),
             human=self.human if self.human is not None else other.human,
             published_random=self.published_random if self.published_random is not None else other.published_random,
         )
 
+    def _rank_of_expert(self) -> tuple[bool, bool, int]:
+        """Return a key that is larger for a better score of an expert: whole episodes, then more of them."""
+        has_expert = self.expert is not None
+        return has_expert, self.expert_cut is None, self.expert.episodes if self.expert else 0
+
+    def without_expert(self) -> References:
+        """Return the entry without the score of an expert, and all that belongs to it."""
+        return dataclasses.replace(
+            self, expert=None, expert_agent=None, expert_time=None, expert_cut=None, expert_decision=None
+        )
+
     @property
     def has_scale(self) -> bool:
-        """True if the mean of an expert is above that of random play, so that scores can be normalised."""
-        return self.expert is not None and self.expert.mean > self.random.mean
+        """True if whole episodes of an expert beat random play beyond chance, so that scores can be normalised.
+
+        The distance of their means must exceed twice its standard error. An expert about equal to random play makes a
+        denominator that is mostly noise, and one whose episodes were cut off would make the scores of whole episodes
+        seem better than they are.
+        """
+        if self.expert is None or self.expert_cut is not None:
+            return False
+        variances = [score.std**2 / score.episodes for score in (self.expert, self.random)]
+        return self.expert.mean - self.random.mean > _SCALE_ERRORS * math.sqrt(sum(variances))
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as a dict for JSON, without the fields that are None."""

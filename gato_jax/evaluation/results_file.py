@@ -1,7 +1,8 @@
 """The file of an agent's scores, results.json, to which each evaluation adds its tasks.
 
-`tasks` holds the scores of one checkpoint at one temperature, which `agent` names, and `aggregate` is over these alone.
-The scores of other checkpoints and temperatures are kept under `earlier`, a list of {"agent", "tasks"}.
+`tasks` holds the scores of one checkpoint at one temperature, which `agent` names. `aggregate`, `domains`, `human` and
+`unscaled` are computed from these alone, see `aggregates`. The scores of other checkpoints and temperatures are kept
+under `earlier`, a list of {"agent", "tasks"}. `schema` counts the changes of this format.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from gato_jax.evaluation.aggregates import aggregate, aggregate_domains, aggregate_human, unscaled_tasks
 from gato_jax.evaluation.episode_scores import PlayedBy
-from gato_jax.evaluation.scores import aggregate
 from gato_jax.runtime.atomic_writes import atomic_file
+
+SCHEMA = 2
+_COMPUTED = ("schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled", "earlier")
 
 
 class ResultsFileError(ValueError):
@@ -56,8 +60,16 @@ def merge_results(held: Mapping[str, Any], agent: PlayedBy, tasks: Mapping[str, 
         if group["agent"] == key:
             mine = {**group["tasks"], **mine}
     earlier = [group for group in groups if group["agent"] != key]
-    others = {name: value for name, value in held.items() if name not in ("agent", "tasks", "aggregate", "earlier")}
-    merged = {**others, "agent": key, "tasks": mine, "aggregate": aggregate(mine)}
+    merged = {
+        **{name: value for name, value in held.items() if name not in _COMPUTED},
+        "schema": SCHEMA,
+        "agent": key,
+        "tasks": mine,
+        "aggregate": aggregate(mine),
+        "domains": aggregate_domains(mine),
+        "human": aggregate_human(mine),
+        "unscaled": unscaled_tasks(mine),
+    }
     return merged | ({"earlier": earlier} if earlier else {})
 
 

@@ -33,9 +33,6 @@ class BabyAIBot(Expert[BabyAI]):
 
     _bot: Bot
 
-    def __init__(self, task: str):
-        del task
-
     def reset(self, environment: BabyAI, seed: int) -> None:
         from minigrid.utils.baby_ai_bot import BabyAIBot as Bot
 

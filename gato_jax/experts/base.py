@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import Generic, TypeVar
 
 import dm_env
@@ -16,19 +17,33 @@ from gato_jax.rollouts import Action
 Env = TypeVar("Env", bound=Environment)
 
 
+@dataclasses.dataclass
+class SearchEffort:
+    """Counts of what an expert that searches a simulator has done since it was built.
+
+    Attributes:
+      decisions: Number of searches.
+      frames: Number of simulated frames.
+    """
+
+    decisions: int = 0
+    frames: int = 0
+
+
 class Expert(abc.ABC, Generic[Env]):
     """A chooser of actions in one task, which may look into the simulator; Env is the class of its environment.
 
     Attributes:
       agent: Description of the expert, for the provenance of its episodes.
       default_noise: Noise at which the expert still succeeds, see `disturb`; used where a recording asks for no other.
+      effort: Counts of its searches; None unless the expert counts them.
     """
 
     agent: str = ""
     default_noise: float = 0.0
+    effort: SearchEffort | None = None
 
-    @abc.abstractmethod
-    def __init__(self, task: str):
+    def __init__(self, task: str):  # noqa: B027  most play all tasks of their suite alike
         """Build the expert of a task, which is named without its suite."""
 
     def reset(self, environment: Env, seed: int) -> None:  # noqa: B027  most have nothing to forget

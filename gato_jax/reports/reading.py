@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +25,7 @@ from gato_jax.reports.run import (
     Session,
     TaskScore,
 )
+from gato_jax.runtime.archives import ARCHIVE_ERRORS
 from gato_jax.runtime.paths import as_path
 from gato_jax.runtime.sessions import FILE as SESSIONS_FILE
 
@@ -86,7 +85,8 @@ def read_results(workdir: Path) -> Results:
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
     if isinstance(aggregate := fields.get("aggregate"), dict):  # null where no task has that kind of score
-        built["aggregate"] = {name: value for name, value in aggregate.items() if value is not None}
+        plain = {name: value for name, value in aggregate.items() if not isinstance(value, list | dict)}
+        built["aggregate"] = {name: value for name, value in plain.items() if value is not None}
     return _build(Results, fields | built, str(path), remedy)
 
 
@@ -168,7 +168,7 @@ def _read_rollout(path: Path) -> Rollout:
                 step=int(arrays["step"]) if "step" in arrays else None,
                 temperature=float(arrays["temperature"]) if "temperature" in arrays else None,
             )
-    except (ReportError, KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ReportError, *ARCHIVE_ERRORS) as error:
         raise ReportError(
             f"{path} is not a rollout ({describe_error(error)}). Run `gato evaluate` again, or delete the file."
         ) from None

@@ -6,6 +6,7 @@ May import runtime, episodes, environments.
 from gato_jax.rollouts.actor import Action, Actor, ActorFailure
 from gato_jax.rollouts.baselines import ConstantActor, RandomActor, random_action
 from gato_jax.rollouts.collection import record, record_all
+from gato_jax.rollouts.nearest_neighbour import NearestNeighbourActor, NearestNeighbourError
 from gato_jax.rollouts.on_beam import SHARD_EPISODES, record_on_beam
 from gato_jax.rollouts.play import play
 from gato_jax.rollouts.recording import Recording
@@ -17,6 +18,8 @@ __all__ = [
     "Actor",
     "ActorFailure",
     "ConstantActor",
+    "NearestNeighbourActor",
+    "NearestNeighbourError",
     "RandomActor",
     "SHARD_EPISODES",
     "Failure",

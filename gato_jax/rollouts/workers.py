@@ -39,7 +39,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         self._process = context.Process(target=_work, args=(theirs, make_actor, load, contain), daemon=True)
-        with _signals_blocked():
+        with signals_blocked():
             self._process.start()
         theirs.close()  # while it is open here, the death of the process does not end the connection
 
@@ -138,13 +138,13 @@ def _work(connection: Connection, make_actor: Callable[[], Actor], load: Load, c
     try:
         jobs = _received_jobs(connection)
         for _, result in play_side_by_side(make_actor, jobs, environments=1, load=load, contain=contain):
-            connection.send(Crash(_picklable(result.error)) if isinstance(result, Crash) else result)
+            connection.send(Crash(picklable(result.error)) if isinstance(result, Crash) else result)
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):  # the parent has stopped listening
-            connection.send(_Raised(_picklable(error)))
+            connection.send(_Raised(picklable(error)))
 
 
-def _picklable(error: Exception) -> Exception:
+def picklable(error: Exception) -> Exception:
     """Return the error with its traceback as a note, or such a RuntimeError `TYPE: MESSAGE` if pickling it fails."""
     text = "".join(traceback.format_exception(error))
     try:
@@ -156,7 +156,7 @@ def _picklable(error: Exception) -> Exception:
 
 
 @contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Block SIGINT and SIGTERM in this thread; a process that is started inherits the block until it handles them.
 
     Otherwise Ctrl-C while the process still imports its modules ends it with a traceback.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gato_jax.sources.reader import EpisodeRejected
-from gato_jax.sources.video_frames import frame_pixels
+from gato_jax.sources.video_frames import FrameConverter
 
 _MAX_REORDERED_FRAMES = 16  # B-frames are decoded out of order: the seek begins this many frames early
 _THREADS = 2  # few, because several processes read episodes at once
@@ -32,7 +32,7 @@ def episode_frames(
       whole: whether a frame after these T frames is an error. If false, later frames are ignored.
 
     Yields:
-      Frames, (H, W, 3) uint8 RGB, or another type as `frame_pixels` says.
+      Frames, (H, W, 3) uint8 RGB, or another type as `FrameConverter` says.
 
     Raises:
       EpisodeRejected: the file does not exist, cannot be decoded or has no video, has no frame at one of the times, or
@@ -41,7 +41,7 @@ def episode_frames(
     import av
     from av.error import FFmpegError
 
-    half, number = 0.5 / rate_hz, 0
+    half, number, converter = 0.5 / rate_hz, 0, FrameConverter()
     try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         # The path is absolute, because FFmpeg takes what is before a colon in others for a protocol.
         with av.open(os.path.abspath(file), format="mp4", metadata_errors="replace") as container:
@@ -62,7 +62,7 @@ def episode_frames(
                     continue
                 if frame.time > times[number] + half:
                     break
-                yield frame_pixels(frame)
+                yield converter.to_pixels(frame)
                 number += 1
                 if number == len(times) and not whole:
                     break

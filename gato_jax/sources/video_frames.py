@@ -10,31 +10,45 @@ import numpy as np
 _ONE = 1 << 16  # 1.0 in the fixed point numbers of a display matrix
 
 
-def frame_pixels(frame: Any) -> np.ndarray:
-    """Return the pixels of a decoded frame, turned as the display matrix of its stream says.
+class FrameConverter:
+    """Converter of the decoded frames of one video stream to arrays, turned as the display matrix says.
 
     The colour matrix and range that the stream declares are applied, as FFmpeg does. Pixels that are not square stay
     so, and transfer functions such as those of HDR are ignored, as they are by OpenCV and by LeRobot's reader.
 
-    Args:
-      frame: `av.VideoFrame`.
-
-    Returns:
-      (H, W, 3) uint8 RGB; (H, W, 4) uint8 RGBA if the format has an alpha channel; (H, W, 3) uint16 RGB if it has more
-      than 8 bits in each channel, scaled to 16; or (H, W) uint16 as recorded if it is then grey.
-
-    Raises:
-      ValueError: the display matrix is neither a rotation by a multiple of 90 degrees nor a mirror image of one, or the
-        format cannot be converted.
+    The display matrix is read from the first frame, and again when the angle that it stands for changes. Reading it
+    puts a frame of PyAV into a reference cycle, which keeps the pixels and threads of the frame until the next
+    collection of garbage: were it read from each frame, hundreds of frames would be held.
     """
-    components = frame.format.components
-    if max(component.bits for component in components) <= 8:
-        pixels = frame.to_ndarray(format="rgba" if any(one.is_alpha for one in components) else "rgb24")
-    elif len(components) == 1:
-        pixels = frame.to_ndarray()
-    else:
-        pixels = frame.to_ndarray(format="rgb48le")
-    return _turn(pixels, _display_matrix(frame))
+
+    def __init__(self):
+        self._angle: int | None = None
+        self._matrix = (1.0, 0.0, 0.0, 1.0)
+
+    def to_pixels(self, frame: Any) -> np.ndarray:
+        """Return the pixels of the next frame of the stream.
+
+        Args:
+          frame: `av.VideoFrame`.
+
+        Returns:
+          (H, W, 3) uint8 RGB; (H, W, 4) uint8 RGBA if the format has an alpha channel; (H, W, 3) uint16 RGB if it has
+          more than 8 bits in each channel, scaled to 16; or (H, W) uint16 as recorded if it is then grey.
+
+        Raises:
+          ValueError: the display matrix is neither a rotation by a multiple of 90 degrees nor a mirror image of one, or
+            the format cannot be converted.
+        """
+        components = frame.format.components
+        if max(component.bits for component in components) <= 8:
+            pixels = frame.to_ndarray(format="rgba" if any(one.is_alpha for one in components) else "rgb24")
+        elif len(components) == 1:
+            pixels = frame.to_ndarray()
+        else:
+            pixels = frame.to_ndarray(format="rgb48le")
+        if frame.rotation != self._angle:
+            self._angle, self._matrix = frame.rotation, _display_matrix(frame)
+        return _turn(pixels, self._matrix)
 
 
 def _display_matrix(frame: Any) -> tuple[float, float, float, float]:

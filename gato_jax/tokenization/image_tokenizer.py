@@ -16,8 +16,6 @@ import hashlib
 import json
 import math
 import pathlib
-import zipfile
-import zlib
 from typing import Any, TypeVar
 
 import jax
@@ -29,6 +27,7 @@ from flax import nnx
 from jaxtyping import Array, Int32, UInt8
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
+from gato_jax.runtime.archives import ARCHIVE_ERRORS
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.tokenization.vqvae import ImageTokenizerConfig, ImageTokenizerError, graphdef, initialise, to_pixels
 
@@ -226,7 +225,7 @@ def read_arrays(path: pathlib.Path, like: Tree, remedy: str) -> Tree:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise ImageTokenizerError(f"{path} is damaged ({error}); {remedy}") from None
     if {name: (array.shape, array.dtype) for name, array in content.items()} != expected:
         raise ImageTokenizerError(f"{path} has other arrays than its config asks for; {remedy}")

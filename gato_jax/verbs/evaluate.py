@@ -91,23 +91,11 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path,
         ):  # fmt: skip
             merged = evaluation.merge_results(evaluation.read_results_file(path), played_by, {name: result})
             evaluation.write_results_file(path, merged)
-            print(f"{name}: {_describe(result)}", flush=True)
-    totals, known = merged["aggregate"], merged["tasks"]
-    if totals["tasks"]:
-        print(f"mean normalised score {totals['mean']:.2f} over {totals['tasks']} of {len(known)} tasks")
+            print(f"{name}: {evaluation.describe_task(result)}", flush=True)
+    known = merged["tasks"]
+    print(*evaluation.summary_lines(merged), sep="\n")
     if others := [name for name in known if name not in tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
     if left := sorted({name for group in merged.get("earlier", []) for name in group["tasks"]} - known.keys()):
         print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
-
-
-def _describe(result) -> str:
-    """Return the score in one task's entry of results.json, e.g. `0.873 (normalised 0.91)`.
-
-    Without an expert that beats random play, it is e.g. `0.873 (no normalised score)`.
-    """
-    prompted = ", prompted by demonstrations" if result["prompt"] else ""
-    if result["normalised"] is None:
-        return f"{result['agent']:.3g} (no normalised score){prompted}"
-    return f"{result['agent']:.3g} (normalised {result['normalised']:.2f}){prompted}"

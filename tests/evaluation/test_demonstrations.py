@@ -14,7 +14,7 @@ from gato_jax.evaluation.demonstrations import ExpertDemonstrations
 from gato_jax.experts import ExpertActor
 from gato_jax.training import OptimizerConfig, TrainConfig, write_config
 from tests.evaluation.made_environment import TASK, Drift, drifting_agent, register_drift
-from tests.policy.made_agent import MODEL
+from tests.policy.made_agent import MODEL, attentive
 from tests.rollouts.made_drift import NoisyActor
 from tests.tokenization.made_tasks import CONTROL, random_episode
 
@@ -79,11 +79,12 @@ def test_an_expert_demonstrates_where_there_is_no_dataset(monkeypatch):
 
 def test_the_results_name_the_prompts_and_differ_from_those_without(workdir, tmp_path, monkeypatch):
     register_drift(monkeypatch)
-    agent = drifting_agent()
-    agent.params["embedding"]["tokens"][...] *= 500.0  # so that what is read decides what is sampled
+    agent = attentive(drifting_agent())
     prompts = open_demonstrations(agent, workdir, [TASK], None)
     entries = [
-        dict(evaluate_agent(agent, {TASK: None}, tmp_path, episodes=4, environments=4, prompts=chosen))[TASK]
+        dict(
+            evaluate_agent(agent, {TASK: None}, tmp_path, episodes=4, environments=4, temperature=0.02, prompts=chosen)
+        )[TASK]
         for chosen in (prompts, None)
     ]
     assert [entry["prompt"] for entry in entries] == [prompts.describe(TASK), None]

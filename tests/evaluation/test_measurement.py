@@ -19,7 +19,9 @@ from gato_jax.evaluation import (
     reference_table,
 )
 from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
-from gato_jax.experts import ExpertActor
+from gato_jax.evaluation.measurement import has_episodes
+from gato_jax.evaluation.references import Cut, EpisodeTime
+from gato_jax.experts.base import SearchEffort
 from gato_jax.rollouts import RandomActor
 from tests.evaluation.made_references import TASK, made_references
 
@@ -70,12 +72,17 @@ def played(monkeypatch):
         return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
     def scores(make_actor, environment, seeds, bar):
-        kind, value = {RandomActor: ("random", 0.25), ExpertActor: ("expert", 0.875)}[make_actor]
-        calls.append((kind, None, list(seeds)))
-        return [value] * len(seeds)
+        assert make_actor is RandomActor
+        calls.append(("random", None, list(seeds)))
+        return [0.25] * len(seeds)
+
+    def play_expert(environment, seeds, max_steps, bar):
+        calls.append(("expert", None, list(seeds)))
+        return [0.875] * len(seeds), 1, SearchEffort(decisions=10 * len(seeds), frames=3000 * len(seeds))
 
     monkeypatch.setattr(measurement, "_play_constant", constant)
     monkeypatch.setattr(measurement, "_scores", scores)
+    monkeypatch.setattr(measurement, "_play_expert", play_expert)
     return calls
 
 
@@ -120,6 +127,37 @@ def test_a_task_is_measured_by_playing_it():
     assert entry.expert_time is not None and 0 < entry.expert_time.cpu_seconds and 0 < entry.expert_time.seconds < 60
 
 
+def test_episodes_of_an_expert_that_a_limit_cuts_off_are_told_from_whole_ones():
+    environment, bar = load(TASK), measurement.tqdm(disable=True)
+    limit, seeds = environment.max_steps, REFERENCE_SEEDS[:6]
+    whole, none_cut, effort = measurement._play_expert(environment, seeds, None, bar)
+    assert none_cut == 0 and effort is None and min(whole) > 0
+    scores, cut, _ = measurement._play_expert(environment, seeds, 6, bar)
+    assert 0 < cut < 6 and cut == scores.count(0.0) and set(scores) <= {0.0, *whole} and environment.max_steps == limit
+    assert measurement._play_expert(environment, seeds, limit, bar)[:2] == (whole, 0)
+
+
+def test_the_cut_and_the_cost_of_decisions_stand_beside_the_score(played):
+    entry = measure_references(TASK, episodes=4, expert_episodes=2, expert_steps=100, command="")
+    assert entry.expert_cut == Cut(steps=100, episodes=1) and not entry.has_scale
+    assert entry.expert_decision is not None and entry.expert_decision.frames == 300
+    assert has_episodes(entry, "expert", 2, 100) and has_episodes(entry, "expert", 2, 50)
+    assert not has_episodes(entry, "expert", 2, 200) and not has_episodes(entry, "expert", 2)
+    whole = made_references(expert=Score(mean=99.0, std=0.0, episodes=1))
+    combined = entry.combined_with(whole)
+    assert (combined.expert, combined.expert_cut, combined.expert_decision) == (whole.expert, None, None)
+    assert combined.has_scale
+
+
+def test_planners_of_atari_are_cut_off_and_scripts_are_not():
+    assert reference_scores.plan_of("atari/ms_pacman").expert_steps == 4500
+    assert reference_scores.plan_of("atari/gopher").expert_steps is None
+    plan = reference_scores.plan_of("atari/ms_pacman", expert_episodes=1)
+    assert (plan.random, plan.expert) == (20, 1)
+    entry = made_references(task="atari/ms_pacman", expert_time=EpisodeTime(seconds=7.0, cpu_seconds=70.0, cores=2))
+    assert plan.missing_seconds(None) == plan.total_seconds > plan.missing_seconds(entry) == 70.0
+
+
 def test_missing_references_are_measured_only_when_asked(played, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(reference_table, "COMMITTED", tmp_path / "none.jsonl")
     assert gather_references([TASK], tmp_path) == {TASK: None} and not played
@@ -162,6 +200,9 @@ def test_short_tasks_come_first_and_those_without_scores_before_all(tmp_path, mo
     )
     reference_scores.measure_missing(tasks, path)
     assert order == [OTHER_TASK, "dm_control/reacher/easy", TASK]
+    order.clear()
+    reference_scores.measure_missing(["atari/adventure", "atari/pong"], tmp_path / "other.jsonl")
+    assert order == ["atari/pong", "atari/adventure"]  # there is a human score of Pong
 
 
 def test_scores_of_enough_episodes_are_kept(played):

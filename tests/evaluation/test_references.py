@@ -19,7 +19,7 @@ from gato_jax.evaluation import (
     write_table,
 )  # fmt: skip
 from gato_jax.evaluation.reference_table import look_up
-from gato_jax.evaluation.references import hash_spec, installed_version
+from gato_jax.evaluation.references import Cut, DecisionCost, hash_spec, installed_version
 from gato_jax.experts import expert_names
 from tests.evaluation.made_references import TASK, made_references
 from tests.integration.conftest import ROOT
@@ -33,6 +33,8 @@ def test_an_entry_survives_json():
     assert References.from_json(json.loads(json.dumps(entry.to_json()))) == entry
     without_expert = made_references(expert=None)
     assert References.from_json(without_expert.to_json()) == without_expert
+    cut = made_references(expert_cut=Cut(steps=9, episodes=1), expert_decision=DecisionCost(frames=3.0, seconds=0.1))
+    assert References.from_json(json.loads(json.dumps(cut.to_json()))) == cut and not cut.has_scale
     untimed = made_references(expert_time=None)  # as earlier versions wrote it
     assert "expert_time" not in untimed.to_json() and References.from_json(untimed.to_json()) == untimed
 
@@ -46,6 +48,8 @@ def test_an_entry_survives_json():
         ({"random": {"mean": float("nan"), "std": 0.0, "episodes": 1}}, "nan"),
         ({"random": {"mean": 1.0}}, "std"),
         ({"unknown": 1}, "unknown"),
+        ({"expert_cut": {"steps": 4500, "episodes": 0}}, "expected numbers of 1 or more"),
+        ({"expert_decision": {"frames": 3000.0, "seconds": -1.0}}, "expected numbers of 0 or more"),
         ({"expert_time": {"seconds": 1.0, "cpu_seconds": -1.0, "cores": 2}}, "expected times of 0 or more"),
     ],
 )

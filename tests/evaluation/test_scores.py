@@ -8,7 +8,7 @@ import pytest
 
 from gato_jax.episodes import Episode
 from gato_jax.evaluation import Score, aggregate, normalise, task_result
-from gato_jax.evaluation.scores import interval
+from gato_jax.evaluation.scores import interval, noise_floor
 from gato_jax.reports import read_results, summary_table
 from tests.evaluation.made_references import made_references
 from tests.tokenization.made_tasks import CONTROL, random_episode
@@ -42,8 +42,11 @@ def test_a_task_is_scored_in_its_own_metric():
     result = task_result(rollouts, "success", references)
     low, high = result.pop("agent_ci")
     assert result == {
-        "episodes": 4, "metric": "success", "agent": 0.75, "random": 0.25, "constant": 0.5, "expert": 1.0,
+        "episodes": 4, "seeds": [one.seed for one in rollouts], "scores": [1.0, 0.0, 1.0, 1.0],
+        "metric": "success", "agent": 0.75, "random": 0.25, "constant": 0.5, "expert": 1.0, "human": None,
+        "reference_episodes": {"random": 20, "constant": 20, "expert": 20}, "unscaled": None, "human_normalised": None,
         "normalised": pytest.approx(2 / 3), "return_mean": pytest.approx(0.6), "success_rate": 0.75,
+        "normalised_ci": pytest.approx([(low - 0.25) / 0.75, (high - 0.25) / 0.75]), "noise_floor": 0.0,
     }  # fmt: skip
     assert 0 <= low <= 0.75 <= high <= 1
 
@@ -77,20 +80,33 @@ def test_more_episodes_make_a_narrower_interval():
     np.testing.assert_allclose(width[0] / width[1], 3, rtol=0.1)
 
 
-def test_the_aggregate_of_known_scores():
-    scores = [0.9, -1.0, 0.4, 4.0, 0.5]
-    assert aggregate({str(i): {"normalised": score} for i, score in enumerate([*scores, None])}) == {
-        "tasks": 5, "mean": pytest.approx(0.96), "iqm": pytest.approx(0.6), "share_at_50": pytest.approx(0.6),
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    "references, reason",
+    [
+        (None, "no reference scores"),
+        (made_references(expert=None), "no expert"),
+        (made_references(expert=Score(mean=10.4, std=1.0, episodes=20)), "the expert (10.4) is about equal to random"),
+    ],
+)
+def test_a_task_that_cannot_be_normalised_says_why(references, reason):
+    result = task_result([rollout(3.0)], "return", references)
+    assert result["unscaled"].startswith(reason)
+    assert [result[key] for key in ("normalised", "normalised_ci", "noise_floor")] == [None] * 3
 
 
-def test_the_aggregate_of_one_task_is_its_score():
-    assert aggregate({"a": {"normalised": 0.3}}) == {"tasks": 1, "mean": 0.3, "iqm": 0.3, "share_at_50": 0.0}
+def test_the_noise_floor_is_what_random_play_reaches_in_one_of_forty_evaluations():
+    generator = np.random.default_rng(0)
+    references = made_references(random=Score(mean=10.0, std=8.0, episodes=20))
+    agents = generator.normal(10.0, 8.0, (20_000, 50)).mean(axis=1)
+    anchors = generator.normal(10.0, 8.0, (20_000, 20)).mean(axis=1)
+    reached = (agents - anchors) / 40 > noise_floor(references, episodes=50)
+    assert reached.mean() == pytest.approx(1 / 40, abs=0.003)
 
 
-def test_the_aggregate_of_tasks_without_a_normalised_score_is_null():
-    none = {"tasks": 0, "mean": None, "iqm": None, "share_at_50": None}
-    assert aggregate({"a": {"normalised": None}}) == none
+def test_a_game_with_human_scores_is_put_on_their_scale_too():
+    references = made_references(human=100.0, published_random=20.0)
+    assert task_result([rollout(60.0)], "return", references)["human_normalised"] == pytest.approx(0.5)
+    assert task_result([rollout(60.0)], "return", made_references())["human_normalised"] is None
 
 
 def test_a_report_reads_results_without_normalised_scores(tmp_path):

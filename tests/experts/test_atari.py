@@ -47,6 +47,8 @@ def test_the_planner_collects_what_random_play_misses():
     for seed in seeds:
         planned.append(sum(episode(120, planner, seed)[1]))
         assert planner.planner.frames <= planner.planner.decisions * (320 + 16)
+    assert planner.effort.decisions >= 90  # four steps a decision, fewer at a lost life
+    assert planner.planner.frames < planner.effort.frames <= planner.effort.decisions * (320 + 16)
     played = [sum(episode(120, Replay(generator.integers(6, size=120)), seed)[1]) for seed in seeds]
     assert sum(planned) > 2 * sum(played)
 

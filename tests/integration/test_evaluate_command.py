@@ -34,7 +34,9 @@ def scores_of(run) -> dict:
     return json.loads((run / "results.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM], ids=["SIGKILL", "SIGTERM"]
+)
 def test_ended_in_the_middle_it_goes_on_to_the_same_scores(run, tmp_path, number):
     words = ["evaluate", f"--workdir={run}", "--episodes=4", "--environments=1"]
     process = start("-c", SLOW, *words)

@@ -55,12 +55,15 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     said, scores = evaluated
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
-    assert task == TASK and set(scores) == {"agent", "tasks", "aggregate"} and scores["agent"]["step"] == 20
-    assert set(scores["aggregate"]) == {"tasks", "mean", "iqm", "share_at_50"}
+    assert task == TASK and scores["agent"]["step"] == 20
+    assert set(scores) == {"schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled"}
+    assert set(scores["aggregate"]) > {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
-        "episodes", "metric", "agent", "agent_ci", "random", "constant", "expert", "normalised", "return_mean",
-        "success_rate", "step", "temperature",
+        "episodes", "seeds", "scores", "metric", "agent", "agent_ci", "random", "constant", "expert", "human",
+        "reference_episodes", "normalised", "normalised_ci", "noise_floor", "unscaled", "human_normalised",
+        "return_mean", "success_rate", "published", "step", "temperature",
     }  # fmt: skip
+    assert "all tasks" in said.out and f"{TASK}: " in said.out
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
     fraction = (result["agent"] - result["random"]) / (result["expert"] - result["random"])
     assert result["normalised"] == pytest.approx(fraction)
@@ -74,6 +77,7 @@ def test_report_is_one_page_that_names_the_task(evaluated, trained):
     assert TASK in page and "<html" in page
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained):
     command = ["-c", WITHOUT_TENSORFLOW, "train", *tiny(workdir)]
     process = start(*command)

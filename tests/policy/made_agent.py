@@ -44,6 +44,14 @@ def made_agent(
     )  # fmt: skip
 
 
+def attentive(agent: Agent) -> Agent:
+    """The agent with larger params of attention, so that what it has read decides what it chooses."""
+    agent.params["embedding"]["tokens"][...] *= 50.0
+    for block in agent.params["blocks"].values():
+        block["attention"]["out"][...] *= 20.0
+    return agent
+
+
 def steps_of(spec, seed: int, steps: int) -> list[TokenSequence]:
     """The timesteps of a random episode, observation and action."""
     return Layout(spec, Tokenization()).encode_timesteps(random_episode(spec, seed, steps))

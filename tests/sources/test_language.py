@@ -244,6 +244,10 @@ def test_dialogues_of_every_form(tmp_path, said, text):
             "the tool_call_id of turn 2 is 'c', expected that of a call",
         ),
         (
+            {"messages": [*WEATHER["messages"][:2], {"role": "tool", "tool_call_id": {"id": "a"}, "content": "1"}]},
+            "the tool_call_id of turn 2 is {'id': 'a'}, expected that of a call",
+        ),
+        (
             {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"id": "a"}]}]},
             "a call is .*, expected a name and arguments",
         ),

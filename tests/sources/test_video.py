@@ -1,5 +1,6 @@
 """Tests of video decoding: exact frames from any position and codec, and detection of damage."""
 
+import gc
 import subprocess
 
 import av
@@ -143,6 +144,18 @@ def test_a_display_matrix_is_honoured_as_by_ffmpeg(turn, tmp_path):
     expected = np.asarray(PIL.Image.open(tmp_path / "turned.png").convert("RGB")).astype(int)
     for frames in (read(tmp_path / "turned.mp4", 0, 3), [*decode_video(tmp_path / "turned.mp4", "it")]):
         assert frames[0].shape == expected.shape and np.abs(frames[0] - expected).max() <= 3
+
+
+def test_frames_are_freed_without_a_collection_of_garbage(tmp_path):
+    file = write_video(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(read(file)) == len([*decode_video(file, "it")]) == FRAMES
+        kept = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept <= 2, "one of each video, whose display matrix is read"
 
 
 def test_any_other_angle_is_refused(tmp_path):

@@ -6,7 +6,7 @@ import dm_env
 import numpy as np
 
 from gato_jax.environments.suites.atari import Atari
-from gato_jax.experts.base import Expert
+from gato_jax.experts.base import Expert, SearchEffort
 from gato_jax.experts.search import AtariEmulator, SearchPlanner, SearchSettings
 from gato_jax.rollouts import Action
 
@@ -32,6 +32,7 @@ class AtariPlanner(Expert[Atari]):
         del task
         self._settings, self._features = settings, features
         self._emulator: AtariEmulator | None = None
+        self.effort: SearchEffort = SearchEffort()
 
     def reset(self, environment: Atari, seed: int) -> None:
         if self._emulator is None:  # the same game in all episodes
@@ -43,7 +44,10 @@ class AtariPlanner(Expert[Atari]):
         lives = environment.console.lives()
         if self._steps_left == 0 or lives < self._lives:
             assert self._emulator is not None  # reset made it
+            before = self.planner.frames
             self._chosen = self.planner.choose(self._emulator.read(environment))
+            self.effort.decisions += 1
+            self.effort.frames += self.planner.frames - before
             self._steps_left = DECISION_STEPS
         self._lives = lives
         self._steps_left -= 1

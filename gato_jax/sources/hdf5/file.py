@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gato_jax.sources.reader import SourceError
-from gato_jax.sources.video_frames import frame_pixels
+from gato_jax.sources.video_frames import FrameConverter
 
 _IMAGES_PER_READ = 32  # a minute of full HD video is 11 GB
 _MAX_LINKS, _MAX_DEPTH = 16, 32
@@ -211,7 +211,7 @@ def iter_datasets(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
-    """Yield all frames of an MP4 file, decoded one by one, as `frame_pixels` returns them.
+    """Yield all frames of an MP4 file, decoded one by one, as `FrameConverter` returns them.
 
     Args:
       source: the file, or its content.
@@ -223,7 +223,7 @@ def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
     import av
     from av.error import FFmpegError
 
-    file = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source)
+    file, converter = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source), FrameConverter()
     try:  # The format is fixed: FFmpeg would detect playlist formats, which make it open further files.
         with av.open(file, "r", format="mp4") as container:
             if not container.streams.video:
@@ -231,7 +231,7 @@ def decode_video(source: Path | bytes, label: str) -> Iterator[np.ndarray]:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # otherwise the decoder conceals damage
             for frame in container.decode(stream):
-                yield frame_pixels(frame)
+                yield converter.to_pixels(frame)
     except (FFmpegError, OSError, ValueError) as error:
         if isinstance(error, SourceError):
             raise

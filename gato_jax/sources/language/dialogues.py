@@ -186,6 +186,6 @@ def _tool_name(message: Mapping[str, Any], tools: Mapping[str, str], number: int
     """Return the name of the tool of a result; "" if it is unknown. Raise EpisodeRejected if it belongs to no call."""
     if (call := message.get("tool_call_id")) is None:
         return name if isinstance(name := message.get("name"), str) else ""
-    if call not in tools:
+    if not isinstance(call, str) or call not in tools:
         raise EpisodeRejected(location, f"the tool_call_id of turn {number} is {call!r}, expected that of a call")
     return tools[call]

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from gato_jax.episodes.record_files import Records, open_records
 from gato_jax.episodes.tfrecord import RecordError
+from gato_jax.runtime.archives import ARCHIVE_ERRORS
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.sources.reader import Rejection
 from gato_jax.sources.rlds.tfds_dataset import TfdsDataset
@@ -62,7 +62,7 @@ class RecordLengths:
                     parts = json.loads(str(stored["rejected"]))
                     rejected = tuple(Rejection(where, reason, lost) for where, reason, lost in parts)
                     return cls(length=stored["length"], address=stored["place"], rejected=rejected)
-        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+        except ARCHIVE_ERRORS:
             pass  # the file is missing or damaged, so the lengths are counted again
         lengths = _count(dataset, feature, size)
         try:

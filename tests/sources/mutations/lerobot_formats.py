@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -51,6 +52,16 @@ def _json_lines(file: Path) -> list[Any]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
+def _read_tasks(file: Path) -> dict[int, str]:
+    """Return the tasks of a file of lines, without damaged lines."""
+    tasks = {}
+    for line in file.read_text(encoding="utf-8").split("\n"):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            one = json.loads(line)
+            tasks[one["task_index"]] = one["task"]
+    return tasks
+
+
 @cached_by_content
 def _read_parquet(file: Path) -> Any:
     """Read a table by PyArrow and pandas, without damaged row groups and without the metadata of pandas if damaged."""
@@ -74,7 +85,7 @@ def _read(folder: Path) -> Iterator[Row | None]:
         records = episodes.to_dict("records")
     else:
         records = _json_lines(folder / "meta/episodes.jsonl")
-        tasks = {one["task_index"]: one["task"] for one in _json_lines(folder / "meta/tasks.jsonl")}
+        tasks = _read_tasks(folder / "meta/tasks.jsonl")
     for record in records:
         if int(record["episode_index"]) not in numbers:
             continue
@@ -119,7 +130,7 @@ def _read_episode(folder: Path, info: dict[str, Any], record: dict[str, Any], ta
 def _decode_video(file: Path) -> list[tuple[float, np.ndarray]]:
     """Return the time in seconds and the pixels of all frames, without those from a damaged one to a key frame."""
     frames, is_damaged = [], False
-    with av.open(str(file)) as container:
+    with av.open(str(file), metadata_errors="replace") as container:
         for packet in container.demux(video=0):
             try:
                 shown = packet.decode()
