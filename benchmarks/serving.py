@@ -45,11 +45,12 @@ def main():
     parser.add_argument("--clients", type=int, default=64, help="Number of clients at once, for `load`.")
     parser.add_argument("--client_hz", type=float, default=1.0, help="Observations a second of a robot, for `load`.")
     parser.add_argument("--rate_hz", type=float, default=20.0, help="Rate of the control loop, for `rate`.")
+    parser.add_argument("--batch_rows", type=int, default=0, help="As of `gato serve`.")
     parser.add_argument("--output", type=pathlib.Path, help="File of results. Default: results/serving_WHAT.json.")
     given = parser.parse_args()
     agent = Agent.restore(given.workdir)
     task = given.task or control_tasks(agent)[0]
-    with _served(given.workdir, task, agent) as (target, process):
+    with _served(given, task, agent) as (target, process):
         measured = {"load": _load, "fuzz": _fuzz, "rate": _rate}[given.what](given, target, process, agent)
         assert process.poll() is None, "the server has ended"
     name = f"serving_{given.what}"
@@ -58,9 +59,21 @@ def main():
 
 
 @contextlib.contextmanager
-def _served(workdir: pathlib.Path, task: str, agent: Agent) -> Iterator[tuple[Target, subprocess.Popen]]:
-    command = [sys.executable, "-m", "gato_jax.cli", "serve", f"--workdir={workdir}", f"--task={task}", "--port=0"]
-    process = subprocess.Popen([*command, "--max_rate_hz=1000"], stdout=subprocess.PIPE, text=True)
+def _served(given: argparse.Namespace, task: str, agent: Agent) -> Iterator[tuple[Target, subprocess.Popen]]:
+    command = [
+        sys.executable,
+        "-m",
+        "gato_jax.cli",
+        "serve",
+        f"--workdir={given.workdir}",
+        f"--task={task}",
+        "--port=0",
+    ]
+    process = subprocess.Popen(
+        [*command, "--max_rate_hz=1000", "--prompt=none", f"--batch_rows={given.batch_rows}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         said: dict[str, str] = {}
