@@ -61,7 +61,7 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     assert set(result) == {
         "episodes", "seeds", "scores", "metric", "agent", "agent_ci", "random", "constant", "expert", "human",
         "reference_episodes", "normalised", "normalised_ci", "noise_floor", "unscaled", "human_normalised",
-        "return_mean", "success_rate", "published", "step", "temperature",
+        "return_mean", "success_rate", "published", "step", "temperature", "prompt",
     }  # fmt: skip
     assert "all tasks" in said.out and f"{TASK}: " in said.out
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
