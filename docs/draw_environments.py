@@ -15,15 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from sheet import Sheet
 
 from gato_jax.environments import load, status, task_names
 from gato_jax.rollouts import random_action
 
 SEED = 1
 COLUMNS, SIDE, GAP, LABEL = 6, 150, 10, 46  # of the sheet and its cells, in pixels
-COLOURS = 128  # of the palette of the PNG
-INK, SOFT, PAPER = "#1b1b1b", "#595959", "#ffffff"
 
 
 class Frame(NamedTuple):
@@ -94,25 +92,13 @@ def draw_sheet(frames: list[tuple[Frame, np.ndarray]]) -> Pillow.Image:
     """Return the picture of all frames with their labels."""
     rows = -(-len(frames) // COLUMNS)
     width, height = COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + LABEL + GAP) + GAP
-    sheet = Pillow.new("RGB", (width, height), PAPER)
-    pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(13), ImageFont.load_default(9.5)
+    sheet = Sheet(width, height)
     for number, (frame, image) in enumerate(frames):
         left = GAP + number % COLUMNS * (SIDE + GAP)
         top = GAP + number // COLUMNS * (SIDE + LABEL + GAP)
-        sheet.paste(fitted(image), (left, top))
-        pen.text((left, top + SIDE + 2), frame.title, INK, large)
-        suite, _, task = frame.task.partition("/")
-        pen.text((left, top + SIDE + 19), f"{suite}/\n{task}", SOFT, small, spacing=1)
-    return sheet.quantize(COLOURS)
-
-
-def fitted(image: np.ndarray) -> Pillow.Image:
-    """Return the middle square of an image, SIDE pixels wide; small images keep sharp pixels."""
-    picture = Pillow.fromarray(image)
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    filter = Pillow.Resampling.NEAREST if side < SIDE // 2 else Pillow.Resampling.LANCZOS
-    return picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), filter)
+        sheet.paste(image, (left, top), SIDE)
+        sheet.write((left, top + SIDE + 2), frame.title, frame.task, below=17)
+    return sheet.quantize()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from sheet import Sheet
 
 from gato_jax.environments import load, status
 from gato_jax.environments.base import Environment
@@ -26,8 +26,6 @@ from gato_jax.rollouts.play import play_as_they_end
 
 SEED = 1
 COLUMNS, SIDE, GAP, LABEL = 7, 96, 6, 150  # moments of an episode; sizes in pixels
-COLOURS = 128  # of the palette of the PNG
-INK, SOFT, PAPER = "#1b1b1b", "#595959", "#ffffff"
 
 
 class Domain(NamedTuple):
@@ -128,25 +126,13 @@ def play(task: str) -> tuple[str, list[np.ndarray]]:
 def draw_sheet(strips: list[tuple[str, str, str, list[np.ndarray]]]) -> Pillow.Image:
     """Return the picture of (title, task, score, moments) of all rows."""
     width, height = LABEL + COLUMNS * (SIDE + GAP) + GAP, len(strips) * (SIDE + GAP) + GAP
-    sheet = Pillow.new("RGB", (width, height), PAPER)
-    pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(13), ImageFont.load_default(9.5)
+    sheet = Sheet(width, height)
     for row, (title, task, score, moments) in enumerate(strips):
         top = GAP + row * (SIDE + GAP)
-        pen.text((GAP, top + 22), title, INK, large)
-        suite, _, name = task.partition("/")
-        pen.text((GAP, top + 42), f"{suite}/\n{name}\n{score}", SOFT, small, spacing=1)
+        sheet.write((GAP, top + 22), title, task, below=20, score=score)
         for column, moment in enumerate(moments):
-            sheet.paste(fitted(moment), (LABEL + column * (SIDE + GAP), top))
-    return sheet.quantize(COLOURS)
-
-
-def fitted(image: np.ndarray) -> Pillow.Image:
-    """Return the middle square of an image, SIDE pixels wide; small images keep sharp pixels."""
-    picture = Pillow.fromarray(image)
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    filter = Pillow.Resampling.NEAREST if side < SIDE // 2 else Pillow.Resampling.LANCZOS
-    return picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), filter)
+            sheet.paste(moment, (LABEL + column * (SIDE + GAP), top), SIDE)
+    return sheet.quantize()
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ TABLE_1 = {
     "dm_lab": Dataset(weight=9.35, tasks=254, public=DM_LAB),
     "ale_atari": Dataset(weight=9.5, tasks=51, recorded=_recorded("ale_atari")),
     "ale_atari_extended": Dataset(weight=10.0, tasks=28, why=_NO_EXPERT),
-    "sokoban": Dataset(weight=1.33, tasks=1, why=_NO_EXPERT),
+    "sokoban": Dataset(weight=1.33, tasks=1, recorded=_recorded("sokoban")),
     "babyai": Dataset(weight=9.06, tasks=46, recorded=_recorded("babyai")),
     "dm_control": Dataset(weight=4.62, tasks=30, recorded=_recorded("dm_control")),
     "dm_control_pixels": Dataset(weight=7.07, tasks=28, why=_NO_EXPERT),

@@ -1,10 +1,11 @@
 """Scores of played episodes beside reference scores.
 
-May import policy, rollouts, experts, environments, tokenization, episodes.
+May import policy, experts, training, batching, rollouts, environments, sources, tokenization, episodes.
 """
 
 from gato_jax.evaluation.actor_results import EpisodeFailure, EvaluationError, evaluate_actor, require_played
 from gato_jax.evaluation.aggregates import aggregate
+from gato_jax.evaluation.demonstrations import Demonstrations, NoDemonstrationError, open_demonstrations
 from gato_jax.evaluation.episode_scores import EpisodeScore, PlayedBy, ScoreJournal, evaluation_lock
 from gato_jax.evaluation.measurement import gather_references, measure_references
 from gato_jax.evaluation.reference_table import (
@@ -34,8 +35,10 @@ __all__ = [
     "evaluate_actor",
     "require_played",
     "merge_baseline",
+    "Demonstrations",
     "EpisodeScore",
     "MissingReferencesError",
+    "NoDemonstrationError",
     "PlayedBy",
     "References",
     "ReferencesError",
@@ -51,6 +54,7 @@ __all__ = [
     "measure_references",
     "merge_results",
     "normalise",
+    "open_demonstrations",
     "read_results_file",
     "read_table",
     "save_rollout",

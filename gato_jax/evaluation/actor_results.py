@@ -66,6 +66,7 @@ def evaluate_actor(
     journal: ScoreJournal | None = None,
     saved: SavedEpisodes | None = None,
     on_failure: Callable[[EpisodeFailure], None] | None = None,
+    prompt_of: Callable[[str], str | None] | None = None,
     load: Load = load_task,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Play all tasks, and yield the name of each and its entry of results.json as soon as its last episode has ended.
@@ -87,6 +88,8 @@ def evaluate_actor(
       saved: keeper of the whole episodes; those that it lacks are played again. None keeps scores alone.
       on_failure: function that is told of each episode that an error, the death of a process, a time-out or the actor
         ends. None raises the error instead.
+      prompt_of: function that returns the origin of the prompts of a task's episodes, None for none, which the entries
+        hold as `prompt`. None if no episode has a prompt.
       load: function that returns a new environment of a task. With `workers` it must be picklable.
 
     Raises:
@@ -94,7 +97,10 @@ def evaluate_actor(
       Exception: an error of an environment or the actor, and there is no `on_failure`.
     """
     seeds = EVALUATION_SEEDS[:episodes]
-    evaluations = {task: _TaskEvaluation(task, known, seeds, directory) for task, known in references.items()}
+    prompts = {task: None if prompt_of is None else prompt_of(task) for task in references}
+    evaluations = {
+        task: _TaskEvaluation(task, known, seeds, directory, prompts[task]) for task, known in references.items()
+    }
     for evaluation in evaluations.values():
         evaluation.take_over(journal, saved)
     jobs = [
@@ -124,18 +130,25 @@ def evaluate_actor(
 class _TaskEvaluation:
     """The episodes of one task: those that are finished, and those that are still to be played."""
 
-    def __init__(self, task: str, references: References | None, seeds: Sequence[int], directory: pathlib.Path):
-        self.task = task
+    def __init__(
+        self,
+        task: str,
+        references: References | None,
+        seeds: Sequence[int],
+        directory: pathlib.Path,
+        prompt: str | None,
+    ):
+        self.task, self._prompt = task, prompt
         self.scores: dict[int, EpisodeScore] = {}
         self.failures: list[EpisodeFailure] = []
         self._references, self._seeds, self._directory = references, seeds, directory
 
     def take_over(self, journal: ScoreJournal | None, saved: SavedEpisodes | None):
         """Take the scores of an earlier call, unless the frames or the saved episode that belong to them are gone."""
-        known = {} if journal is None else journal.scores(self.task)
+        known = {} if journal is None else journal.scores(self.task, self._prompt)
         self.scores = {seed: known[seed] for seed in self._seeds if seed in known}
         if saved is not None:
-            saved.open(self.task, self._seeds)
+            saved.open(self.task, self._seeds, prompt=self._prompt)
             self.scores = {seed: score for seed, score in self.scores.items() if saved.has(self.task, seed)}
         if not rollout_path(self._directory, self.task).exists():
             self.scores.pop(self._seeds[0], None)
@@ -172,7 +185,7 @@ class _TaskEvaluation:
             saved.add(self.task, job.seed, episode)
         self.scores[job.seed] = score = _score(episode)
         if journal is not None:
-            journal.add(self.task, score)
+            journal.add(self.task, score, self._prompt)
 
     def entry(self, played_by: Mapping[str, Any], load: Load) -> dict[str, Any]:
         """Return the entry of results.json."""
@@ -180,7 +193,7 @@ class _TaskEvaluation:
         with _loaded(load, self.task) as environment:
             metric, renderer = environment.task_spec.metric, environment.renderer
         result = task_result(ordered, metric, self._references) | {"published": published_on_task(self.task)}
-        return result | dict(played_by) | ({"renderer": renderer} if renderer else {})
+        return result | dict(played_by) | {"prompt": self._prompt} | ({"renderer": renderer} if renderer else {})
 
 
 def _play(

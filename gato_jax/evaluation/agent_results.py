@@ -10,7 +10,7 @@ from typing import Any
 from gato_jax.environments import is_task, require_runnable, task_spec
 from gato_jax.evaluation.actor_results import evaluate_actor
 from gato_jax.evaluation.references import References
-from gato_jax.policy import Agent, AgentActor
+from gato_jax.policy import Agent, AgentActor, PromptSource
 
 
 class NoTaskError(ValueError):
@@ -47,6 +47,7 @@ def evaluate_agent(
     directory: pathlib.Path,
     *,
     temperature: float = 1.0,
+    prompts: PromptSource | None = None,
     **settings: Any,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Let an agent play all tasks, and yield the name of each and its entry of results.json, see `evaluate_actor`.
@@ -58,8 +59,10 @@ def evaluate_agent(
       references: tasks to play, {name: reference scores}, None for a task without any.
       directory: folder for the first episode of each task, with frames, see `save_rollout`.
       temperature: temperature of sampling the actions; 0 takes the most probable ones.
+      prompts: chooser of the prompt of each episode; None for no prompts.
       **settings: further arguments of `evaluate_actor`, such as `episodes`, `environments`, `workers` and `journal`.
     """
-    make_actor = functools.partial(AgentActor, agent, temperature=temperature)
+    make_actor = functools.partial(AgentActor, agent, temperature=temperature, prompts=prompts)
     played_by = {"step": agent.step, "temperature": temperature}
-    return evaluate_actor(make_actor, references, directory, played_by=played_by, **settings)
+    prompt_of = None if prompts is None else prompts.describe
+    return evaluate_actor(make_actor, references, directory, played_by=played_by, prompt_of=prompt_of, **settings)

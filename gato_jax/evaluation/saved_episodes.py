@@ -42,14 +42,16 @@ class SavedEpisodes(contextlib.AbstractContextManager):
         self._tasks: dict[str, _SavedTask] = {}
         self._stack = contextlib.ExitStack()
 
-    def open(self, task: str, seeds: Sequence[int]):
-        """Begin to save a task, or go on with it.
+    def open(self, task: str, seeds: Sequence[int], *, prompt: str | None = None):
+        """Begin to save a task, or go on with it; `prompt` is the origin of the prompts of its episodes, None for none.
 
         Raises:
           StoreError: there are episodes of another actor, or something that is no dataset, or the disk refuses.
           FolderInUseError: another process saves episodes of the task there.
         """
-        self._tasks[task] = saved = _SavedTask(self._root, task_spec(task), self._played_by, list(seeds))
+        self._tasks[task] = saved = _SavedTask(
+            self._root, task_spec(task), self._played_by | {"prompts": prompt}, list(seeds)
+        )
         self._stack.enter_context(saved)
 
     def has(self, task: str, seed: int) -> bool:

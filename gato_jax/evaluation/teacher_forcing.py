@@ -99,11 +99,12 @@ def predict_actions(
         raise HeldOutError(f"{task} has no observations, expected some that an action follows from.")
     limit = agent.memory_steps.get(task) if most_steps is None else most_steps
     actions = len(layout.action_ranges)
+    context = agent.decoding.context or agent.context
     found = [np.zeros((episode.acting_steps, actions), np.int32) for episode in episodes]
     rows: list[tuple[np.ndarray, TokenSequence]] = []
     for ids, episode in zip(found, episodes, strict=True):
         steps = layout.encode_timesteps(episode)
-        for window in plan_windows([len(step) for step in steps], agent.context, limit):
+        for window in plan_windows([len(step) for step in steps], context, limit):
             rows.append((ids[window.first : window.stop], _read_window(steps, window, hide=agent.decoding.one_pass)))
     patch = agent.contract.tokenization.patch
     for start in range(0, len(rows), ROWS):

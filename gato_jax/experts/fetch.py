@@ -51,9 +51,6 @@ class FetchScript(Expert[FetchPickAndPlace]):
     agent = "script for pick and place that knows the block's position"
     default_noise = 0.1
 
-    def __init__(self, task: str):
-        del task
-
     def act(self, environment: FetchPickAndPlace, timestep: dm_env.TimeStep) -> Action:
         displacement, opening = pick_and_place(
             environment.gripper, environment.opening, environment.block, environment.goal

@@ -49,9 +49,6 @@ class FetchReach(Expert[FetchState]):
     agent = "script: straight to the goal"
     default_noise = 0.1
 
-    def __init__(self, task: str):
-        del task
-
     def act(self, environment: FetchState, timestep: dm_env.TimeStep) -> Action:
         scene = observed_scene(timestep)
         return command(scene.goal - scene.gripper)
@@ -62,9 +59,6 @@ class FetchPickAndPlace(Expert[FetchState]):
 
     agent = "script for pick and place"
     default_noise = 0.1
-
-    def __init__(self, task: str):
-        del task
 
     def act(self, environment: FetchState, timestep: dm_env.TimeStep) -> Action:
         scene = observed_scene(timestep)
@@ -83,9 +77,6 @@ class FetchPush(Expert[FetchState]):
 
     agent = "script for pushing along the line to the goal"
     default_noise = 0.1
-
-    def __init__(self, task: str):
-        del task
 
     def act(self, environment: FetchState, timestep: dm_env.TimeStep) -> Action:
         scene = observed_scene(timestep)
@@ -177,7 +168,7 @@ class FetchSlide(Expert[FetchState]):
     default_noise = 0.0
 
     def __init__(self, task: str):
-        del task
+        super().__init__(task)
         self._plan: list[Action] = []
 
     def reset(self, environment: FetchState, seed: int) -> None:

@@ -66,9 +66,6 @@ class PushPlanner(Expert[PushT]):
     agent = "planner of pushes"
     default_noise = 0.01
 
-    def __init__(self, task: str):
-        del task
-
     def reset(self, environment: PushT, seed: int) -> None:
         simulator = environment.simulator
         self._copy = Copy()

@@ -18,13 +18,26 @@ from gato_jax.experts import (
     modular_rl,
     pusht,
     rgb_stacking,
+    sokoban,
 )
 from gato_jax.experts.base import Expert
 
 # The experts that need no training: of the tasks whose expert is a network, they were its teachers.
 _TEACHERS: dict[str, type[Expert]] = {
     name: kind
-    for suite in (atari, babyai, dm_control, fetch, fetch_state, meta_world, miniworld, modular_rl, pusht, rgb_stacking)
+    for suite in (
+        atari,
+        babyai,
+        dm_control,
+        fetch,
+        fetch_state,
+        meta_world,
+        miniworld,
+        modular_rl,
+        pusht,
+        rgb_stacking,
+        sokoban,
+    )
     for name, kind in suite.EXPERTS.items()
 }
 _EXPERTS: dict[str, type[Expert]] = {**_TEACHERS, **distillation.EXPERTS}

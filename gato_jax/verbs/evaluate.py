@@ -111,18 +111,20 @@ class _Agent:
         _log.info("evaluate: loading the agent of %s", workdir)
         devices.print_devices()
         self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
-        self.played_by = evaluation.PlayedBy(
-            step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature
-        )
         self.tasks = agent_results.playable_tasks(self.agent, flag.tasks)
+        self.prompts = evaluation.open_demonstrations(self.agent, workdir, self.tasks, flag.prompt)
+        self.played_by = evaluation.PlayedBy(
+            step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature, prompt=self.prompts.mode
+        )
         self.merge = evaluation.merge_results
         _log.info("evaluate: step %d, %d episodes of each of %d tasks", self.agent.step, flag.episodes, len(self.tasks))
 
     def evaluate(self, references: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Play the tasks, and yield the entry of each."""
         return agent_results.evaluate_agent(
-            self.agent, references, self.workdir / "rollouts", temperature=self.played_by.temperature, **settings
-        )
+            self.agent, references, self.workdir / "rollouts", temperature=self.played_by.temperature,
+            prompts=self.prompts, **settings,
+        )  # fmt: skip
 
 
 class _Neighbour:
@@ -171,7 +173,7 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
     if others := [name for name in known if name not in player.tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
     if left := sorted({name for group in scores.get("earlier", []) for name in group["tasks"]} - known.keys()):
-        print(f"of other checkpoints or temperatures only, and left out: {', '.join(left)}")
+        print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {player.workdir / 'rollouts'}")
     evaluation.require_played([failure for listed in failures.values() for failure in listed])
 

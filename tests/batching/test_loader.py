@@ -139,8 +139,8 @@ def test_grain_finds_the_same_batches_after_every_checkpoint(records):
     """Of five kinds of sources, one of which runs out many times."""
     kinds = ("control", "grid", "game", "caption", "dialogue")
     made = {kind: records[kind] for kind in kinds}
-    loader = Loader(Mixture.uniform(made, batch_size=5, context=96, seed=0, window=2), steps=20)
-    assert min(loader.mixture.epochs(20)) >= 1
+    loader = Loader(Mixture.uniform(made, batch_size=10, context=96, seed=0, window=2), steps=10)
+    assert min(loader.mixture.epochs(10)) >= 1
     grain.experimental.assert_equal_output_after_checkpoint(loader.dataset.map(vars))
 
 

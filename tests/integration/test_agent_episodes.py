@@ -49,6 +49,7 @@ def test_an_agents_episodes_are_an_ordinary_dataset(recorded, trained):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_worker_processes_record_the_same(recorded, trained, tmp_path):
     assert collect(trained, tmp_path, f"--policy={trained}", "--workers=2").status == 0
     datasets = [open_dataset(folder / DATASET / "1.0.0") for folder in (recorded, tmp_path)]

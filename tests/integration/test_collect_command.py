@@ -19,7 +19,9 @@ def contents(folder):
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=["SIGKILL", "SIGTERM"]
+)
 def test_ended_in_the_middle_it_goes_on_to_the_same_bytes_and_no_worker_is_left(tmp_path, number):
     process = start("-m", "gato_jax.cli", *words(tmp_path / "ended", 10**5, "--workers=1"))
     journal = tmp_path / "ended" / DATASET / "1.0.0.recording" / "episodes.tfrecord"

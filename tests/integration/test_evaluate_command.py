@@ -35,7 +35,9 @@ def scores_of(run) -> dict:
     return json.loads((run / "results.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM], ids=["SIGKILL", "SIGTERM"]
+)
 def test_ended_in_the_middle_it_goes_on_to_the_same_scores(run, tmp_path, number):
     words = ["evaluate", f"--workdir={run}", "--episodes=4", "--environments=1"]
     process = start("-c", SLOW, *words)
@@ -70,7 +72,9 @@ def test_calls_add_up_and_an_older_checkpoint_is_left_out(run):
     }
     (run / "results.json").write_text(json.dumps({**older, "held_out": {}}))
     said = gato("evaluate", f"--workdir={run}", "--episodes=1")
-    assert said.status == 0 and "of other checkpoints or temperatures only, and left out: made/other" in said.out
+    assert (
+        said.status == 0 and "of other checkpoints, temperatures or prompts only, and left out: made/other" in said.out
+    )
     fields = scores_of(run)
     assert list(fields["tasks"]) == [TASK] and fields["earlier"] == [older] and fields["held_out"] == {}
     fields["tasks"]["made/another"] = {"normalised": None}

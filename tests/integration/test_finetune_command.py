@@ -200,6 +200,7 @@ def test_a_run_that_is_broken_off_goes_on_without_a_gap(run, tuned, tmp_path, mo
     assert played == [(step, seeds[step]) for step in (2, 4, 4, 6)]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_too(base, config, run, tmp_path):
     """Here even with two devices where it had one."""
     command = ["finetune", f"--from={base}", f"--config={config}", f"--workdir={tmp_path / 'run'}"]

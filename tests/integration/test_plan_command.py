@@ -22,7 +22,10 @@ def plan(topology, *changes, config=CONFIG):
 
 @pytest.mark.parametrize(
     "topology, devices, mesh",
-    [("v3:2x2", 8, {"data": 4, "fsdp": 2, "tensor": 1}), ("v5e:2x2", 4, {"data": 2, "fsdp": 2, "tensor": 1})],
+    [
+        ("v3:2x2", 8, {"data": 4, "fsdp": 2, "tensor": 1}),
+        pytest.param("v5e:2x2", 4, {"data": 2, "fsdp": 2, "tensor": 1}, marks=pytest.mark.slow),
+    ],
 )
 def test_the_real_step_is_compiled_for_two_kinds_of_pod(tmp_path, topology, devices, mesh):
     file = tmp_path / "plan.json"

@@ -61,7 +61,7 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     assert set(result) == {
         "episodes", "seeds", "scores", "metric", "agent", "agent_ci", "random", "constant", "expert", "human",
         "reference_episodes", "normalised", "normalised_ci", "noise_floor", "unscaled", "human_normalised",
-        "return_mean", "success_rate", "published", "step", "temperature",
+        "return_mean", "success_rate", "published", "step", "temperature", "prompt",
     }  # fmt: skip
     assert "all tasks" in said.out and f"{TASK}: " in said.out
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
@@ -77,6 +77,7 @@ def test_report_is_one_page_that_names_the_task(evaluated, trained):
     assert TASK in page and "<html" in page
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_run_again_ends_with_the_same_losses(workdir, trained):
     command = ["-c", WITHOUT_TENSORFLOW, "train", *tiny(workdir)]
     process = start(*command)

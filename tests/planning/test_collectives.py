@@ -115,7 +115,10 @@ def tpu_text(topology: str) -> str:
     return jax.jit(jax.grad(loss), out_shardings=pieces).lower(weights, rows).compile().as_text()
 
 
-@pytest.mark.parametrize("topology", ["v4:2x2x1", "v5e:2x2", "v6e:2x2"])
+@pytest.mark.parametrize(
+    "topology",
+    [pytest.param("v4:2x2x1", marks=pytest.mark.slow), "v5e:2x2", pytest.param("v6e:2x2", marks=pytest.mark.slow)],
+)
 def test_of_a_tpus_program(topology):
     """Each layer's 2 MiB are gathered in both passes, its gradients are reduce-scattered, and no activation is sent."""
     kinds = collectives(tpu_text(topology)).kinds

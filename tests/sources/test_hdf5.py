@@ -309,6 +309,36 @@ def test_damage_that_is_seen_at_opening_is_listed(tmp_path):
         open_hdf5(folder)
 
 
+def test_a_chunk_of_another_size_than_its_values_is_damage(tmp_path):
+    """HDF5 stores a chunk without compression where a filter is skipped, and reads past the end of a short one."""
+    for name, kept in (("a_short", 200), ("b_whole", 280)):
+        with h5py.File(aloha(tmp_path / f"{name}.hdf5"), "a") as root:
+            values = root["action"][:]
+            del root["action"]
+            root.create_dataset("action", values.shape, values.dtype, chunks=values.shape, compression="gzip")
+            root["action"].id.write_direct_chunk((0, 0), values.tobytes()[:kept], filter_mask=1)
+    with h5py.File(aloha(tmp_path / "c_with_a_checksum.hdf5"), "a") as root:
+        del root["action"]
+        root.create_dataset("action", data=values, chunks=values.shape, shuffle=True, fletcher32=True)
+    reader = open_hdf5(tmp_path, fields=aloha_fields())
+    [short] = reader.rejected
+    assert short.location.endswith("a_short.hdf5")
+    assert short.reason == "'action' has a damaged chunk at (0, 0). Copy the file again."
+    for episode in reader:
+        np.testing.assert_array_equal(episode.action["action"], values)
+    assert len(reader) == 2
+
+
+def test_a_name_that_leads_to_nothing_is_damage(tmp_path):
+    """Names are found by a binary search, so that one that is damaged is listed and not found."""
+    file = robomimic(tmp_path / "a.hdf5")
+    content = file.read_bytes()
+    assert content.count(b"demo_1\0") == 1
+    file.write_bytes(content.replace(b"demo_1\0", b"zemo_1\0"))
+    with pytest.raises(SourceError, match="a.hdf5: '/data' lists 'zemo_1', which does not exist. Copy the file again"):
+        open_hdf5(file)
+
+
 def test_a_flipped_byte_in_a_compressed_picture_is_seen(tmp_path):
     file = robomimic(tmp_path / "a.hdf5", lengths=(5, 5))
     with h5py.File(file) as root:

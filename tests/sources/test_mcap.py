@@ -18,6 +18,7 @@ from gato_jax.sources.mcap.reader import open_mcap
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, SourceError
 from tests.sources.made_mcap import (
     FIELDS,
+    START,
     arm_messages,
     command,
     frame,
@@ -225,6 +226,39 @@ def test_topics_that_fall_silent(tmp_path):
 def test_topics_that_never_meet(tmp_path):
     write_mcap(tmp_path / "a.mcap", [(topic, t + 5000 * (topic == "/tool"), one) for topic, t, one in arm_messages()])
     assert "it has no steps: a topic ends 3.893 s before all topics have begun" in only_reason(tmp_path)
+
+
+def test_clocks_that_differ_make_no_billions_of_steps(tmp_path):
+    said = [(topic, t + 10**12 * (t > 600), one) for topic, t, one in arm_messages()]
+    write_mcap(tmp_path / "a.mcap", said)
+    reason = only_reason(tmp_path)
+    assert reason.startswith("topic '/joint_states' has 60 messages for 1000000001")
+    assert reason.endswith("steps, so some step has none near enough. Check the log times")
+
+
+def test_a_topic_whose_values_change_their_kind(tmp_path):
+    writer = PlainWriter(stream := io.BytesIO())
+    writer.start("ros2")
+    flags, texts = (
+        writer.register_schema(f"std_msgs/msg/{name}", "ros2msg", f"{kind} data".encode())
+        for name, kind in (("Bool", "bool"), ("String", "string"))
+    )
+    command, flag, text = (
+        writer.register_channel(topic, "cdr", kind)
+        for topic, kind in (("/command", flags), ("/x", flags), ("/x", texts))
+    )
+    true, yes = b"\0\1\0\0\1", b"\0\1\0\0\4\0\0\0yes\0"
+    for k, channel in enumerate((flag, flag, text)):
+        for one, data in ((channel, yes if channel == text else true), (command, true)):
+            writer.add_message(one, log_time=START + k * 10**8, data=data, publish_time=0)
+    writer.finish()
+    (tmp_path / "a.mcap").write_bytes(stream.getvalue())
+    number = Continuous(shape=(), low=0.0, high=1.0)
+    fields = dataclasses.replace(
+        FIELDS, observation={"x": ("/x", number)}, action={"arm": ("/command", number)}, success=None, recorded_sizes={}
+    )
+    with pytest.raises(EpisodeRejected, match="field '/x' is text in message 2 of topic '/x', expected a number"):
+        open_mcap(tmp_path, fields=fields)[0]
 
 
 def test_messages_of_another_kind(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class RandomTask:
     episode: Episode
 
 
+@functools.cache
 def random_task(seed: int) -> RandomTask:
     rng = np.random.default_rng(seed)
     observation = random_tree(rng, _random_observation, least=0)

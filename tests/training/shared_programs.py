@@ -16,7 +16,7 @@ from gato_jax.training.program import Program
 
 # Fields of the config that the program does not depend on.
 OTHER_FIELDS = {
-    "datasets": {}, "log_every": 1, "checkpoints": CheckpointsConfig(), "evaluators": EvaluatorsConfig(),
+    "seed": 0, "datasets": {}, "log_every": 1, "checkpoints": CheckpointsConfig(), "evaluators": EvaluatorsConfig(),
     "max_skipped_steps": 5, "init_from": None, "wandb": None,
 }  # fmt: skip
 
@@ -28,7 +28,9 @@ def share_programs(patch: pytest.MonkeyPatch):
     """Let runs of the same program share it, and let a mesh of all devices be one of two."""
 
     def make_program(config: TrainConfig, mesh, budgets, loss_weights) -> Program:
-        text = repr(dataclasses.replace(config, **OTHER_FIELDS))
+        # Of a constant learning rate only the warm-up depends on the number of steps.
+        steps = config.optimizer.warmup_steps + 1 if config.optimizer.schedule == "constant" else config.steps
+        text = repr(dataclasses.replace(config, **OTHER_FIELDS, steps=steps))
         key = text, mesh, budgets, tuple(loss_weights), program.make_train_step  # some tests replace the step
         if key not in _programs:
             _programs[key] = program.make_program(config, mesh, budgets, loss_weights)

@@ -96,6 +96,7 @@ def test_the_transcription_is_that_of_the_loops(position):
     np.testing.assert_allclose(loss, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradients_in_bfloat16_keep_small_addends_of_thousands():
     config = dataclasses.replace(TINY, layers=1, patch_channels=64, patch_stride=8)
     batch = repeating_batch(10_000)
@@ -141,6 +142,7 @@ def test_a_scan_copies_no_params_and_keeps_what_remat_says(remat, kept):
     assert not [stack for stack in stacks if stack.shape in of_params]
 
 
+@pytest.mark.slow
 def test_gradients_are_added_up_over_devices_in_float32():
     run = made_plan.config(mesh=MeshConfig(data=2, fsdp=2), compute=ComputeConfig(dtype="bfloat16"))
     mesh = make_mesh(run.mesh, parse_topology("v5e:2x2").mesh_devices())

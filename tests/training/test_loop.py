@@ -192,6 +192,7 @@ def test_a_finished_run_can_be_extended_and_says_so(straight, data, tmp_path, ca
     assert "other settings" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_longer_run_has_the_same_rows_in_the_steps_before(straight, data, tmp_path):
     """With a constant learning rate, a run that is extended is the run that was long from the beginning."""
     constant = dataclasses.replace(CONFIG.optimizer, schedule="constant")
@@ -203,8 +204,8 @@ def test_a_longer_run_has_the_same_rows_in_the_steps_before(straight, data, tmp_
 
 
 def test_a_run_begins_with_the_params_of_another_one(straight, data, tmp_path):
-    config = made_config(seed=4, init_from=str(straight), steps=6)
-    train(config, made_mixture(data, config), tmp_path, start=choose_start(config, tmp_path))
+    config = made_config(seed=4, init_from=str(straight))
+    train(config, made_mixture(data, config), tmp_path, start=choose_start(config, tmp_path), stop_after=6)
     assert metrics_of(tmp_path)[0]["loss"] < metrics_of(straight)[0]["loss"] - 0.5
     origin = CheckpointStore(tmp_path, read_only=True).about(6)["run"]["init_from"]
     assert origin["source"] == str(straight) and origin["step"] == 30
@@ -222,7 +223,7 @@ def hears_sigint():
     signal.signal(signal.SIGINT, before)
 
 
-def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: int):
+def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: int, stop_after: int):
     """Train in this process, which gets a signal after step `at` and heeds it after the next one."""
     steps = itertools.count(CheckpointStore(workdir).latest_step() or 0)
     with interruptible("") as interruption, hold_run(workdir), monkeypatch.context() as patch:
@@ -235,20 +236,20 @@ def train_until_signal(config, mixture, workdir, monkeypatch, at: int, number: i
             return value
 
         patch.setattr(loop, "any_process", ask)
-        return train(config, mixture, workdir, interruption=interruption)
+        return train(config, mixture, workdir, interruption=interruption, stop_after=stop_after)
 
 
 @pytest.mark.usefixtures("hears_sigint")
 def test_a_signal_saves_the_present_step_and_the_lines_are_those_of_an_unbroken_run(data, tmp_path, monkeypatch):
     """The steps are between two lines and two checkpoints, and two of them within one line."""
-    config = made_config(steps=15, log_every=5, checkpoints=CheckpointsConfig(every=10))
+    config = made_config(log_every=5, checkpoints=CheckpointsConfig(every=10))
     mixture = made_mixture(data, config)
-    train(config, mixture, tmp_path / "straight")
+    train(config, mixture, tmp_path / "straight", stop_after=15)
     for at, number in ((6, signal.SIGTERM), (8, signal.SIGINT), (12, signal.SIGTERM)):
-        result = train_until_signal(config, mixture, tmp_path / "run", monkeypatch, at, number)
+        result = train_until_signal(config, mixture, tmp_path / "run", monkeypatch, at, number, stop_after=15)
         assert (result["interrupted"], result["step"]) == (signal.Signals(number).name, at + 1)
         assert CheckpointStore(tmp_path / "run", read_only=True).latest_step() == at + 1
-    assert train(config, mixture, tmp_path / "run")["interrupted"] is None
+    assert train(config, mixture, tmp_path / "run", stop_after=15)["interrupted"] is None
     assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "straight")
     assert [line["step"] for line in metrics_of(tmp_path / "run")] == [5, 10, 15]
 
@@ -304,8 +305,9 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_listed(data, tmp_path,
     assert [row["row"] for row in skipped[0]["rows"]] == list(range(24, 32))
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_stays_infinite_ends_and_goes_on_as_its_message_says(data, tmp_path):
-    config = made_config(steps=20, checkpoints=CheckpointsConfig(every=4))
+    config = made_config(checkpoints=CheckpointsConfig(every=4))
     mixture = made_mixture(data, config)
     train(config, mixture, tmp_path / "run", stop_after=8)
     steep = dataclasses.replace(config.optimizer, peak_learning_rate=1e25, schedule="constant")
@@ -318,7 +320,7 @@ def test_a_run_whose_loss_stays_infinite_ends_and_goes_on_as_its_message_says(da
     good, remove = found.groups()
     assert pathlib.Path(good) == tmp_path / "run" / "checkpoints" / "8"
     subprocess.run(remove + "true", shell=True, check=True)
-    result = train(config, mixture, tmp_path / "run")
+    result = train(config, mixture, tmp_path / "run", stop_after=20)
     assert result["step"] == 20 and np.isfinite(result["loss"])
     assert metrics_of(tmp_path / "run")[-1]["skipped_steps"] == 0
 
@@ -354,7 +356,7 @@ def scalars(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_wandb_is_asked_for_only_where_it_is_installed(data, tmp_path, monkeypatch):
-    config = made_config(wandb="gato", steps=6)
+    config = made_config(wandb="gato")
     with pytest.raises(ConfigError, match="wandb is 'gato', and the package wandb is not installed. Run pip install"):
         train(config, made_mixture(data, config), tmp_path)
     logged = []
@@ -363,7 +365,7 @@ def test_wandb_is_asked_for_only_where_it_is_installed(data, tmp_path, monkeypat
     )
     module = types.SimpleNamespace(init=lambda **settings: run, __spec__=object())
     monkeypatch.setitem(sys.modules, "wandb", module)
-    train(config, made_mixture(data, config), tmp_path)
+    train(config, made_mixture(data, config), tmp_path, stop_after=6)
     assert logged == [1, 2, 3, 4, 5, 6, "end"]
 
 

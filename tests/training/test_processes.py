@@ -49,6 +49,7 @@ def straight(data, tmp_path_factory):
     return losses_of(workdir)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_and_each_goes_on_where_the_other_stopped(straight, data, tmp_path):
     in_two_processes(data, tmp_path, "1x4x2", 10)
     assert len(losses_of(tmp_path)) == 10

@@ -59,9 +59,9 @@ def plainly():
     "compute",
     [
         {"attention": "blockwise"},
-        {"scan": True},
+        pytest.param({"scan": True}, marks=pytest.mark.slow),
         {"scan": True, "remat": "full", "attention": "blockwise"},
-        {"remat": "dots"},
+        pytest.param({"remat": "dots"}, marks=pytest.mark.slow),
         {"remat": "attention", "attention": "blockwise"},
         {"loss_chunk": 7},
         {"accumulate": 4, "scan": True},
@@ -81,10 +81,10 @@ def test_however_a_step_is_computed_its_numbers_are_the_same(plainly, compute):
 @pytest.mark.parametrize(
     "mesh, compute",
     [
-        ((8, 1, 1), {}),
-        ((1, 8, 1), {}),
+        pytest.param((8, 1, 1), {}, marks=pytest.mark.slow),
+        pytest.param((1, 8, 1), {}, marks=pytest.mark.slow),
         ((2, 2, 2), {}),
-        ((1, 2, 4), {"scan": True, "remat": "full", "attention": "blockwise"}),
+        pytest.param((1, 2, 4), {"scan": True, "remat": "full", "attention": "blockwise"}, marks=pytest.mark.slow),
         ((2, 2, 2), {"accumulate": 2, "attention": "blockwise", "loss_chunk": 7}),
     ],
     ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else " ".join(value),

@@ -18,7 +18,8 @@ import numpy as np
 
 from gato_jax.environments.base import Environment, Outcome
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.worlds.sokoban_levels import DIRECTIONS, GRADES, MAX_MOVES, SIDE, Level, Room, generate
+from gato_jax.environments.worlds.sokoban_levels import GRADES, MAX_MOVES, Level, generate
+from gato_jax.environments.worlds.sokoban_rooms import DIRECTIONS, SIDE, Room
 from gato_jax.episodes import Discrete, Image, TaskSpec
 
 TILE = 16  # pixels along the side of a cell

@@ -5,96 +5,34 @@ state that is reached in this way can be solved, by pushing them back. The gener
 comes with a solution of at most 120 moves, not the shortest one. The room is carved by a random walk, so that its
 floor is connected.
 
-Sets of cells are bitmasks: bit 10 * row + column of an integer stands for the cell. The outermost cells are walls.
+Sets of cells are bitmasks, as in `sokoban_rooms`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
+from gato_jax.environments.worlds.sokoban_rooms import (
+    ALL_CELLS,
+    BOXES,
+    INTERIOR,
+    OFFSETS,
+    SIDE,
+    Room,
+    cells_of,
+    flood,
+    least_pushes,
+    neighbours,
+    path,
+    push_distances,
+    shift,
+)
 
-SIDE = 10
-BOXES = 4
 MAX_MOVES = 120
-DIRECTIONS = ("up", "down", "left", "right")  # the reverse of direction d is d ^ 1
-_OFFSETS = (-SIDE, SIDE, -1, 1)
-_INTERIOR = sum(1 << SIDE * row + column for row in range(1, SIDE - 1) for column in range(1, SIDE - 1))
-_ALL = (1 << SIDE * SIDE) - 1
 _STAMPS = ((0,), (0, 1), (0, SIDE), (0, 1, SIDE), (0, 1, SIDE, SIDE + 1))  # offsets of the cells that one step carves
-_ASSIGNMENTS = tuple(itertools.permutations(range(BOXES)))
-_UNREACHABLE = 99
-_SYMBOLS = " #.?$?*?@?+?????"  # of the codes of `Room.codes`, as in the files of other Sokoban programs
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Room:
-    """A state of the game.
-
-    Attributes:
-      walls, targets, boxes: Bitmasks of cells.
-      player: Index of the player's cell, 10 * row + column.
-    """
-
-    walls: int
-    targets: int
-    boxes: int
-    player: int
-
-    @property
-    def solved(self) -> bool:
-        return self.boxes == self.targets
-
-    @property
-    def boxes_on_targets(self) -> int:
-        return (self.boxes & self.targets).bit_count()
-
-    @property
-    def codes(self) -> np.ndarray:
-        """Content of each cell, (10, 10) uint8: 1 for a wall + 2 for a target + 4 for a box + 8 for the player."""
-        masks = (self.walls, self.targets, self.boxes, 1 << self.player)
-        rows = np.frombuffer(b"".join(mask.to_bytes(16, "little") for mask in masks), np.uint8).reshape(4, 16)
-        bits = np.unpackbits(rows, axis=1, count=SIDE * SIDE, bitorder="little")
-        return (bits * np.array([[1], [2], [4], [8]], np.uint8)).sum(axis=0, dtype=np.uint8).reshape(SIDE, SIDE)
-
-    def move(self, direction: int) -> Room:
-        """Return the state after a step in a direction, which pushes a box if one is there; `self` if it is blocked."""
-        offset = _OFFSETS[direction]
-        ahead, boxes = 1 << self.player + offset, self.boxes
-        if ahead & self.walls:
-            return self
-        if ahead & boxes:
-            beyond = _shift(ahead, offset)
-            if beyond & (self.walls | boxes):
-                return self
-            boxes ^= ahead | beyond
-        return Room(self.walls, self.targets, boxes, self.player + offset)
-
-    def __str__(self) -> str:
-        """Return ten lines of `#` wall, `.` target, `$` box, `*` box on target, `@` player, `+` player on target."""
-        return "\n".join("".join(_SYMBOLS[code] for code in row) for row in self.codes)
-
-    @classmethod
-    def from_text(cls, text: str) -> Room:
-        """Return the room that `str` returned, or that another program wrote in the same symbols.
-
-        Raises:
-          ValueError: The text is not of ten by ten symbols, lacks a wall around it, or has not one player.
-        """
-        lines = text.strip("\n").split("\n")
-        if [len(line) for line in lines] != [SIDE] * SIDE or not set("".join(lines)) <= set(_SYMBOLS) - {"?"}:
-            raise ValueError(f"Room: text is {text!r}, expected ten lines of ten of the symbols ' #.$*@+'.")
-        symbols = "".join(lines)
-        walls, targets, boxes, players = (_mask(symbols, kinds) for kinds in ("#", ".*+", "$*", "@+"))
-        if ~walls & ~_INTERIOR & _ALL:
-            raise ValueError(f"Room: text is {text!r}, expected walls in the first and last row and column.")
-        if players.bit_count() != 1:
-            raise ValueError(f"Room: number of players is {players.bit_count()}, expected 1.")
-        return cls(walls, targets, boxes, players.bit_length() - 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,11 +88,11 @@ class _Pull:
 
     @property
     def boxes_after(self) -> int:
-        return self.boxes ^ (1 << self.stand) ^ (1 << self.stand - _OFFSETS[self.direction])
+        return self.boxes ^ (1 << self.stand) ^ (1 << self.stand - OFFSETS[self.direction])
 
     @property
     def player_after(self) -> int:
-        return self.stand + _OFFSETS[self.direction]
+        return self.stand + OFFSETS[self.direction]
 
 
 def generate(seed: int, name: str) -> Level:
@@ -165,7 +103,7 @@ def generate(seed: int, name: str) -> Level:
         floor = _carve(generator, grade)
         targets = _choose_targets(generator, floor, grade) if floor.bit_count() in grade.floor else ()
         if len(targets) == BOXES:
-            distances = [_push_distances(floor, target) for target in targets]
+            distances = [push_distances(floor, target) for target in targets]
             plays = [_play_in_reverse(generator, floor, targets, distances, grade) for _ in range(grade.plays)]
             bound, pulls = max(plays, key=lambda play: play[0])
             if bound in grade.pushes:
@@ -182,7 +120,7 @@ def _carve(generator: random.Random, grade: Grade) -> int:
         row, column = (min(max(at + by, 1), SIDE - 2) for at, by in zip((row, column), step, strict=True))
         for offset in _STAMPS[_below(generator, len(_STAMPS))]:
             floor |= 1 << SIDE * row + column + offset
-    return floor & _INTERIOR
+    return floor & INTERIOR
 
 
 def _choose_targets(generator: random.Random, floor: int, grade: Grade) -> tuple[int, ...]:
@@ -191,34 +129,10 @@ def _choose_targets(generator: random.Random, floor: int, grade: Grade) -> tuple
     for _ in range(BOXES):
         free = floor & ~targets
         if targets and grade.adjacent_targets:
-            free &= _neighbours(targets)
+            free &= neighbours(targets)
         if free:
-            targets |= 1 << _choose(generator, list(_cells(free)))
-    return tuple(_cells(targets))
-
-
-def _push_distances(floor: int, target: int) -> list[int]:
-    """Return the number of pushes from each cell to the target for a single box, with the player wherever needed."""
-    distances, front, number = [_UNREACHABLE] * (SIDE * SIDE), 1 << target, 0
-    seen = front
-    while front:
-        pulled = 0
-        for cell in _cells(front):
-            distances[cell] = number
-        for offset in _OFFSETS:  # the box goes to the next cell, and the player, who pulls it, to the one behind that
-            pulled |= _shift(front, offset) & floor & _shift(floor, -offset)
-        front, number = pulled & ~seen, number + 1
-        seen |= front
-    return distances
-
-
-def _least_pushes(distances: Sequence[Sequence[int]], boxes: int) -> int:
-    """Return the smallest sum of the distances from each box to a target of its own."""
-    first, second, third, fourth = _cells(boxes)
-    return min(
-        distances[a][first] + distances[b][second] + distances[c][third] + distances[d][fourth]
-        for a, b, c, d in _ASSIGNMENTS
-    )
+            targets |= 1 << _choose(generator, list(cells_of(free)))
+    return tuple(cells_of(targets))
 
 
 def _play_in_reverse(
@@ -231,14 +145,14 @@ def _play_in_reverse(
       the pulls that lead to it; 0 and no pulls if there is none.
     """
     on_targets = boxes = functools.reduce(lambda mask, target: mask | 1 << target, targets, 0)
-    player = _choose(generator, list(_cells(floor & ~boxes)))
+    player = _choose(generator, list(cells_of(floor & ~boxes)))
     pulls, moves, bound, best, best_length = [], 0, 0, 0, 0
     for _ in range(MAX_MOVES):
-        layers = _flood(player, floor & ~boxes)
+        layers = flood(player, floor & ~boxes)
         pull = _choose_pull(generator, boxes, player, floor, layers, pulls)
         if pull is None:
             break
-        next_bound = _least_pushes(distances, pull.boxes_after)
+        next_bound = least_pushes(distances, pull.boxes_after)
         if next_bound < bound and generator.random() > 0.15:
             continue
         # In the solution the first pull is the last push, after which nobody walks.
@@ -259,8 +173,8 @@ def _choose_pull(
     free, reach = floor & ~boxes, functools.reduce(int.__or__, layers)
     found = [
         _Pull(boxes, player, stand, direction)
-        for direction, offset in enumerate(_OFFSETS)
-        for stand in _cells(reach & _shift(boxes, offset) & _shift(free, -offset))
+        for direction, offset in enumerate(OFFSETS)
+        for stand in cells_of(reach & shift(boxes, offset) & shift(free, -offset))
     ]
     if pulls:
         last = pulls[-1]
@@ -275,54 +189,14 @@ def _level(generator: random.Random, floor: int, targets: tuple[int, ...], pulls
     steps: list[int] = []
     for pull in pulls:
         if steps:
-            steps += _path(_flood(pull.player, floor & ~pull.boxes), pull.stand)
+            steps += path(flood(pull.player, floor & ~pull.boxes), pull.stand)
         steps.append(pull.direction)
     boxes, player = pulls[-1].boxes_after, pulls[-1].player_after
-    layers = _flood(player, floor & ~boxes)[: MAX_MOVES - len(steps) + 1]
-    start = _choose(generator, list(_cells(functools.reduce(int.__or__, layers))))
-    steps += _path(layers, start)
-    room = Room(~floor & _ALL, functools.reduce(lambda mask, cell: mask | 1 << cell, targets, 0), boxes, start)
+    layers = flood(player, floor & ~boxes)[: MAX_MOVES - len(steps) + 1]
+    start = _choose(generator, list(cells_of(functools.reduce(int.__or__, layers))))
+    steps += path(layers, start)
+    room = Room(~floor & ALL_CELLS, functools.reduce(lambda mask, cell: mask | 1 << cell, targets, 0), boxes, start)
     return Level(room=room, solution=tuple(step ^ 1 for step in reversed(steps)))
-
-
-def _flood(start: int, free: int) -> list[int]:
-    """Return bitmasks of the cells at 0, 1, 2, ... steps from the start, over free cells."""
-    front = seen = 1 << start
-    layers = []
-    while front:
-        layers.append(front)
-        front = _neighbours(front) & free & ~seen
-        seen |= front
-    return layers
-
-
-def _path(layers: Sequence[int], end: int) -> list[int]:
-    """Return the directions of a shortest path from the start of a flood to one of its cells."""
-    steps = []
-    for layer in reversed(layers[: next(n for n, layer in enumerate(layers) if layer >> end & 1)]):
-        direction = next(d for d, offset in enumerate(_OFFSETS) if layer >> end - offset & 1)
-        steps.append(direction)
-        end -= _OFFSETS[direction]
-    return steps[::-1]
-
-
-def _neighbours(cells: int) -> int:
-    return cells << 1 | cells >> 1 | cells << SIDE | cells >> SIDE
-
-
-def _shift(cells: int, offset: int) -> int:
-    return cells << offset if offset > 0 else cells >> -offset
-
-
-def _cells(mask: int) -> Iterator[int]:
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
-
-
-def _mask(symbols: str, kinds: str) -> int:
-    return sum(1 << cell for cell, symbol in enumerate(symbols) if symbol in kinds)
 
 
 def _below(generator: random.Random, limit: int) -> int:

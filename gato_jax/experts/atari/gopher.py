@@ -37,9 +37,6 @@ class GopherScript(Expert[Atari]):
     agent = "script for Gopher that reads the screen"
     default_noise = 0.1
 
-    def __init__(self, task: str):
-        del task
-
     def act(self, environment: Atari, timestep: dm_env.TimeStep) -> Action:
         names = [action.name for action in environment.actions]
         return {"action": np.asarray(names.index(_choose(environment.screen.astype(np.int32), environment.console)))}

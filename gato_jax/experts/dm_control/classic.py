@@ -30,7 +30,10 @@ def _pole_up_at_the_centre(readings: Readings) -> np.ndarray:
 
 def _pendulum_up(readings: Readings) -> np.ndarray:
     cosine = np.cos(readings.position("hinge"))
-    return (cosine + 1) / 4 + tolerance(cosine, np.cos(np.deg2rad(8)), 1.0, margin=0.1) / 2
+    in_target = tolerance(cosine, np.cos(np.deg2rad(8)), 1.0, margin=0.1)
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    at_rest = tolerance(angle, margin=0.15) * tolerance(readings.velocity("hinge"), margin=1.0)
+    return (cosine + 1) / 4 + in_target / 2 + at_rest / 2
 
 
 ACROBOT_TIP, ACROBOT_TARGET = Sensor("framepos", "site", "tip"), Sensor("framepos", "site", "target")
@@ -145,10 +148,13 @@ PLANS = {
     "lqr/lqr_2_1": _REGULATE,
     "lqr/lqr_6_2": _REGULATE,
     "pendulum/swingup": Plan(
-        objective=Objective(value=_pendulum_up, shaped="The reward is zero but for the last eight degrees."),
-        budget=Budget(samples=32, horizon=30),
+        objective=Objective(
+            value=_pendulum_up,
+            shaped="The reward is flat within eight degrees, from whose edge the torque cannot bring the pole back.",
+        ),
+        budget=Budget(samples=32, horizon=60),
         sampler=MPPI(noise=_linear(8), sigma=0.6, fresh=0.2),
-        hold=4,
+        hold=2,
     ),
     "point_mass/easy": _SHORT,
     "point_mass/hard": _SHORT,

@@ -7,7 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gato_jax.experts.planning import MPPI, Budget, Objective, Plan, Readings, Sensor, SplinedNoise, tolerance
+from gato_jax.experts.planning import (
+    CEM,
+    MPPI,
+    Budget,
+    ColouredNoise,
+    Objective,
+    Plan,
+    Readings,
+    Sensor,
+    SplinedNoise,
+    tolerance,
+)
 
 
 def _finger_spin(readings: Readings) -> np.ndarray:
@@ -81,22 +92,23 @@ def _arm_plan(value: Callable[[Readings], np.ndarray], *sensors: Sensor) -> Plan
     )
 
 
-def _finger_plan(value: Callable[[Readings], np.ndarray], shaped: str) -> Plan:
-    return Plan(
-        objective=Objective(value=value, shaped=shaped),
-        budget=Budget(samples=32, horizon=30),
-        sampler=MPPI(noise=SplinedNoise(knots=6), sigma=0.7),
-    )
-
-
-_TURN = _finger_plan(_finger_turn, "The reward is zero until the tip of the body is in the target.")
+_SPIN = Plan(
+    objective=Objective(value=_finger_spin, shaped="The reward is zero until the body spins fast."),
+    budget=Budget(samples=48, horizon=20, iterations=3),
+    sampler=CEM(noise=ColouredNoise(exponent=1.0), sigma=1.5),  # the mean of different strokes misses the body
+)
+_TURN = Plan(
+    objective=Objective(value=_finger_turn, shaped="The reward is zero until the tip of the body is in the target."),
+    budget=Budget(samples=32, horizon=30),
+    sampler=MPPI(noise=SplinedNoise(knots=6), sigma=0.7),
+)
 _BRING_BALL = _arm_plan(_bring_ball, BALL, TARGET_BALL)
 _BRING_PEG = _arm_plan(_bring_peg, PINCH, PEG, TARGET_PEG, PEG_TIP, TARGET_PEG_TIP, PEG_GRASP, PEG_PINCH)
 _BOX = Sensor("framepos", "site", "box0")
 _STACK = _arm_plan(functools.partial(_stack, box=_BOX), _BOX, STACK_TARGET)
 
 PLANS = {
-    "finger/spin": _finger_plan(_finger_spin, "The reward is zero until the body spins fast."),
+    "finger/spin": _SPIN,
     "finger/turn_easy": _TURN,
     "finger/turn_hard": _TURN,
     "manipulator/bring_ball": _BRING_BALL,

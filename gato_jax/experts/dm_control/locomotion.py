@@ -7,7 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gato_jax.experts.planning import MPPI, Budget, Objective, Plan, Readings, Sensor, SplinedNoise, tolerance
+from gato_jax.experts.planning import (
+    CEM,
+    MPPI,
+    Budget,
+    ColouredNoise,
+    Objective,
+    Plan,
+    Readings,
+    Sensor,
+    SplinedNoise,
+    tolerance,
+)
 
 TORSO_VELOCITY = "torso_subtreelinvel"  # sensor of the suite's own models
 TORSO, TORSO_Z = Sensor("framepos", "xbody", "torso"), Sensor("framezaxis", "xbody", "torso")
@@ -31,14 +42,12 @@ HOPPER_TORSO, HOPPER_FOOT = Sensor("framepos", "body", "torso"), Sensor("framepo
 
 def _hopper(readings: Readings, hop: bool) -> np.ndarray:
     height = readings[HOPPER_TORSO][..., 2] - readings[HOPPER_FOOT][..., 2]
-    standing = tolerance(height, 0.62, 2.0, margin=0.6, sigmoid="linear", at_margin=0.0)
-    standing = 0.5 * standing + 0.5 * tolerance(height, 0.6, 2.0)
+    rising = tolerance(height, 0.65, 2.0, margin=0.6, sigmoid="linear", at_margin=0.0)
+    standing = (rising + tolerance(height, 0.62, 2.0, margin=0.05)) / 2
     lean = np.minimum(np.abs(readings.position("rooty")), 2.0) / 2
     if hop:
-        speed = readings[TORSO_VELOCITY][..., 0]
-        moving = _above(speed, 2.0, margin=2.0, sigmoid="linear", at_margin=0.0)
-        return standing * (0.2 + 0.8 * moving) + 0.2 * (1 - lean)
-    return standing * _small_control(readings) + 0.2 * (1 - lean)
+        return standing * (0.6 + 0.6 * np.clip(readings[TORSO_VELOCITY][..., 0] / 2, -0.5, 1.0)) - 0.3 * lean
+    return standing * _small_control(readings) - 0.3 * lean
 
 
 def _walker(readings: Readings, speed: float) -> np.ndarray:
@@ -149,15 +158,15 @@ def _hopper_plan(hop: bool) -> Plan:
             sensors=(HOPPER_TORSO, HOPPER_FOOT),
             shaped="The reward is zero until the hopper stands, and it starts lying.",
         ),
-        budget=Budget(samples=48, horizon=30),
-        sampler=MPPI(noise=_linear(8), sigma=0.7),
+        budget=Budget(samples=48, horizon=25, iterations=2),
+        sampler=CEM(noise=ColouredNoise(exponent=2.0), sigma=1.0, elites=10, kept=5),
         hold=2,
     )
 
 
-def _walker_plan(value: Callable[[Readings], np.ndarray], shaped: str = "") -> Plan:
+def _walker_plan(value: Callable[[Readings], np.ndarray]) -> Plan:
     return Plan(
-        objective=Objective(value=value, sensors=(TORSO, TORSO_Z), shaped=shaped),
+        objective=Objective(value=value, sensors=(TORSO, TORSO_Z)),
         budget=Budget(samples=40, horizon=36),
         sampler=MPPI(noise=_linear(4), sigma=0.6),
         coarsening=2,
@@ -218,9 +227,8 @@ PLANS = {
             value=_cheetah_run,
             shaped="The reward is the same on the back, from where the cheetah cannot run fast.",
         ),
-        budget=Budget(samples=48, horizon=50),
-        sampler=MPPI(noise=_linear(8), sigma=0.7),
-        replan_every=2,
+        budget=Budget(samples=64, horizon=50, iterations=2),
+        sampler=CEM(noise=ColouredNoise(exponent=3.0), sigma=1.0, elites=12, kept=8),
     ),
     "dog/stand": _dog_plan(_dog_stand),
     "dog/walk": _dog_plan(functools.partial(_dog_move, speed=1.0)),
@@ -242,7 +250,14 @@ PLANS = {
     "quadruped/fetch": _quadruped_plan(_quadruped_fetch, WORKSPACE, QUADRUPED_BALL, QUADRUPED_TARGET),
     "walker/stand": _walker_plan(functools.partial(_walker, speed=0.0)),
     "walker/walk": _walker_plan(functools.partial(_walker, speed=1.0)),
-    "walker/run": _walker_plan(
-        _walker_run, shaped="The reward is the same for all speeds below zero, and hardly rises until the walker runs."
+    "walker/run": Plan(
+        objective=Objective(
+            value=_walker_run,
+            sensors=(TORSO, TORSO_Z),
+            shaped="The reward is the same for all speeds below zero, and hardly rises until the walker runs.",
+        ),
+        budget=Budget(samples=32, horizon=24, iterations=2),
+        sampler=CEM(noise=ColouredNoise(exponent=2.0), sigma=1.2, kept=5),
+        coarsening=2,
     ),
 }

@@ -26,9 +26,6 @@ class StackingScript(Expert[RGBStacking]):
 
     agent = "script that tries its grasps and placements in a copy of the simulator"
 
-    def __init__(self, task: str):
-        del task
-
     def reset(self, environment: RGBStacking, seed: int) -> None:
         cell = played(environment)
         self._commands = _play(cell, Choices(cell, environment.triplet))

@@ -8,7 +8,8 @@ import pytest
 from gato_jax.environments import load
 from gato_jax.environments.suites import sokoban
 from gato_jax.environments.worlds import sokoban_levels
-from gato_jax.environments.worlds.sokoban_levels import DIRECTIONS, GRADES, Room, generate
+from gato_jax.environments.worlds.sokoban_levels import GRADES, generate
+from gato_jax.environments.worlds.sokoban_rooms import DIRECTIONS, Room
 
 OFFSETS = (-10, 10, -1, 1)
 UP, DOWN, LEFT, RIGHT = range(4)

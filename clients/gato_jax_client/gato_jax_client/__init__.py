@@ -1,0 +1,32 @@
+"""Client of gato_jax's policy server, and a control loop in real time. Needs NumPy, msgpack and websockets only."""
+
+from gato_jax_client.client import (
+    ClientError,
+    ConnectionFailure,
+    PolicyClient,
+    RefusedError,
+    Reply,
+)
+from gato_jax_client.loop import ControlLoop, Robot
+from gato_jax_client.report import LoopReport
+from gato_jax_client.robot import RobotError, continuous, describe, discrete, image, require_robot, text
+from gato_jax_client.smoothing import Smoothing
+
+__all__ = [
+    "ClientError",
+    "ConnectionFailure",
+    "ControlLoop",
+    "LoopReport",
+    "PolicyClient",
+    "RefusedError",
+    "Reply",
+    "Robot",
+    "RobotError",
+    "Smoothing",
+    "continuous",
+    "describe",
+    "discrete",
+    "image",
+    "require_robot",
+    "text",
+]

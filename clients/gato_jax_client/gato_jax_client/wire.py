@@ -1,0 +1,1 @@
+../../../gato_jax/serving/wire.py
