@@ -1,9 +1,10 @@
 """Scores of played episodes beside reference scores.
 
-May import policy, rollouts, experts, environments, tokenization, episodes.
+May import policy, experts, training, batching, rollouts, environments, sources, tokenization, episodes.
 """
 
 from gato_jax.evaluation.aggregates import aggregate
+from gato_jax.evaluation.demonstrations import Demonstrations, NoDemonstrationError, open_demonstrations
 from gato_jax.evaluation.episode_scores import EpisodeScore, PlayedBy, ScoreJournal, evaluation_lock
 from gato_jax.evaluation.measurement import gather_references, measure_references
 from gato_jax.evaluation.reference_table import (
@@ -25,8 +26,10 @@ from gato_jax.evaluation.score_table import describe_task, summary_lines
 from gato_jax.evaluation.scores import normalise, task_result
 
 __all__ = [
+    "Demonstrations",
     "EpisodeScore",
     "MissingReferencesError",
+    "NoDemonstrationError",
     "PlayedBy",
     "References",
     "ReferencesError",
@@ -42,6 +45,7 @@ __all__ = [
     "measure_references",
     "merge_results",
     "normalise",
+    "open_demonstrations",
     "read_results_file",
     "read_table",
     "save_rollout",

@@ -18,7 +18,7 @@ from gato_jax.evaluation.published import published_on_task
 from gato_jax.evaluation.references import References
 from gato_jax.evaluation.rollout_file import rollout_path, save_rollout
 from gato_jax.evaluation.scores import task_result
-from gato_jax.policy import Agent, AgentActor
+from gato_jax.policy import Agent, AgentActor, PromptSource
 from gato_jax.rollouts import ActorFailure
 from gato_jax.rollouts.play import failure_error, play_as_they_end
 
@@ -64,11 +64,13 @@ def evaluate_agent(
     environments: int = 10,
     temperature: float = 1.0,
     journal: ScoreJournal | None = None,
+    prompts: PromptSource | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Play each task under a progress bar, and yield its name and its entry of results.json.
 
-    The entry is that of `task_result`, with the `published` results of other agents, the agent's training `step` and
-    the `temperature` of sampling its actions, and the `renderer` of a task whose observations are rendered.
+    The entry is that of `task_result`, with the `published` results of other agents, the agent's training `step`, the
+    `temperature` of sampling its actions, the origin of its prompts as `prompt`, None without any, and the `renderer`
+    of a task whose observations are rendered.
 
     Args:
       agent: the agent.
@@ -78,12 +80,14 @@ def evaluate_agent(
       environments: number of episodes that are played side by side; the results do not depend on it.
       temperature: temperature of sampling the actions; 0 takes the most probable ones.
       journal: scores of this agent's episodes that are not played again; those of the others are added as they end.
+      prompts: chooser of the prompt of each episode; None for no prompts.
     """
-    make_actor = functools.partial(AgentActor, agent, temperature=temperature)
+    make_actor = functools.partial(AgentActor, agent, temperature=temperature, prompts=prompts)
     played_by = {"step": agent.step, "temperature": temperature}
     for task, known in references.items():
         environment, seeds = load(task), EVALUATION_SEEDS[:episodes]
-        scores = {} if journal is None else journal.scores(task)
+        prompt = None if prompts is None else prompts.describe(task)
+        scores = {} if journal is None else journal.scores(task, prompt)
         scores = {seed: scores[seed] for seed in seeds if seed in scores}
         if not rollout_path(directory, task).exists():
             scores.pop(seeds[0], None)
@@ -100,12 +104,12 @@ def evaluate_agent(
                     save_rollout(episode, environment.action_names, directory, played_by)
                 scores[job.seed] = _score(episode)
                 if journal is not None:
-                    journal.add(task, scores[job.seed])
+                    journal.add(task, scores[job.seed], prompt)
                 bar.update()
         ordered = [scores[seed] for seed in seeds]
         rendered = {"renderer": environment.renderer} if environment.renderer else {}
         result = task_result(ordered, environment.task_spec.metric, known) | {"published": published_on_task(task)}
-        yield task, result | played_by | rendered
+        yield task, result | played_by | {"prompt": prompt} | rendered
 
 
 def _score(episode: Episode) -> EpisodeScore:

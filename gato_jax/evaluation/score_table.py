@@ -26,7 +26,7 @@ def describe_task(result: Mapping[str, Any]) -> str:
         score += f"; {_percent(result['human_normalised'])} of human"
     if (jat := result.get("published", {}).get("jat")) is not None:
         score += f"; JAT {_percent(jat['normalised'])}"
-    return score
+    return score + ("; prompted by demonstrations" if result.get("prompt") else "")
 
 
 def summary_lines(results: Mapping[str, Any]) -> list[str]:

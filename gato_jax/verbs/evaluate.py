@@ -73,8 +73,11 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path,
     evaluation.read_results_file(path)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
-    played_by = evaluation.PlayedBy(step=agent.step, digest=agent.digest, temperature=flag.temperature)
     tasks = agent_results.playable_tasks(agent, flag.tasks)
+    prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
+    played_by = evaluation.PlayedBy(
+        step=agent.step, digest=agent.digest, temperature=flag.temperature, prompt=prompts.mode
+    )
     _log.info("evaluate: step %d, %d episodes of each of %d tasks", agent.step, flag.episodes, len(tasks))
     with evaluation.evaluation_lock(workdir), evaluation.ScoreJournal(workdir, played_by) as journal:
         interruption.farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. {GO_ON}"
@@ -84,6 +87,7 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path,
         for name, result in agent_results.evaluate_agent(
             agent, references, workdir / "rollouts",
             episodes=flag.episodes, environments=flag.environments, temperature=flag.temperature, journal=journal,
+            prompts=prompts,
         ):  # fmt: skip
             merged = evaluation.merge_results(evaluation.read_results_file(path), played_by, {name: result})
             evaluation.write_results_file(path, merged)
@@ -93,5 +97,5 @@ def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path,
     if others := [name for name in known if name not in tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
     if left := sorted({name for group in merged.get("earlier", []) for name in group["tasks"]} - known.keys()):
-        print(f"of other checkpoints or temperatures only, and left out: {', '.join(left)}")
+        print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")

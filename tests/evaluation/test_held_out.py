@@ -9,7 +9,7 @@ import pytest
 
 from gato_jax.evaluation import held_out
 from gato_jax.evaluation.held_out import action_error, text_perplexity
-from gato_jax.policy import Policy
+from gato_jax.policy import MixedPolicy
 from tests.policy.made_agent import TASK_TEXT_FIRST, made_agent
 from tests.tokenization.made_tasks import CONTROL, DIALOGUE, episode_of, random_episode
 
@@ -98,13 +98,14 @@ def test_the_tasks_text_comes_before_the_first_step_of_each_episode_alone(monkey
     agent = made_agent(layers=1, context=60, tokenization=TASK_TEXT_FIRST)
     read = []
 
-    class WatchedPolicy(Policy):
-        def decode(self, steps, fresh):
-            assert fresh.all()
-            read.extend(step.token_ids.tolist() for step in steps)
-            return super().decode(steps, fresh)
+    decode = MixedPolicy.decode
 
-    monkeypatch.setattr(held_out, "Policy", WatchedPolicy)
+    def watched(policy, steps):
+        assert policy._fresh.all()
+        read.extend(step.token_ids.tolist() for step in steps.values())
+        return decode(policy, steps)
+
+    monkeypatch.setattr(MixedPolicy, "decode", watched)
     test = [random_episode(CONTROL, seed, steps=2) for seed in range(2)]
     action_error(agent, CONTROL.name, test, test)
     layout = agent.layout(CONTROL.name)
