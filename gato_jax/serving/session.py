@@ -67,7 +67,8 @@ class Link:
                 await self._socket.send(message)
         except TimeoutError:
             self._metrics.count_refusal("slow reader")
-            self._socket.transport.abort()
+            if not self._socket.transport.is_closing():
+                self._socket.transport.abort()
 
     async def end(self, code: CloseCode, reason: str, counted: str):
         """Close the connection with a code and a reason of at most 120 bytes, and count it."""

@@ -1,4 +1,6 @@
-"""The planner of Atari: it plays better than random play, repeats itself, and does not touch the played console."""
+"""The experts of Atari play better than random play, and repeat themselves; the planner leaves the console alone."""
+
+import functools
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from gato_jax.environments import load, suites
 from gato_jax.environments.suites.atari import Atari
 from gato_jax.experts import description, expert
-from gato_jax.experts.atari import AtariPlanner
+from gato_jax.experts.atari import SCRIPTS, AtariPlanner, RamScript
 from gato_jax.experts.search import SearchSettings
 
 
@@ -23,9 +25,9 @@ class Replay:
         return {"action": np.asarray(next(self.actions))}
 
 
-def episode(steps, player, seed=5):
+def episode(steps, player, seed=5, task="atari_short/qbert"):
     """Return the actions, rewards and memory of a short episode."""
-    environment = load("atari_short/qbert")
+    environment = load(task)
     assert isinstance(environment, Atari)
     environment.observed, environment.max_steps = False, steps
     environment.seed(seed)
@@ -64,9 +66,28 @@ def test_the_planner_repeats_itself_and_leaves_the_console_alone(features):
     np.testing.assert_array_equal(memory, replayed[2])
 
 
+@pytest.mark.parametrize(
+    "game, steps, score",
+    [
+        ("bowling", 500, 20),
+        ("freeway", 250, 2),
+        ("kung_fu_master", 750, 4000),
+        ("pong", 900, 2),
+        ("skiing", 750, -3500),
+    ],
+)
+def test_a_script_reaches_what_its_game_is_about(game, steps, score):
+    play = functools.partial(episode, steps, RamScript(game), task=f"atari/{game}")
+    taken, rewards, _ = play()
+    assert sum(rewards) >= score and len(set(taken)) > 1
+    assert game != "skiing" or (len(rewards) < steps and taken == play()[0])
+
+
 def test_every_game_has_an_expert_whose_description_states_its_budget():
     for suite in ("atari", "atari_short", "atari_80x64", "atari_extended"):
         for game in suites()[suite].tasks:
-            assert description(f"{suite}/{game}").startswith("script" if game == "gopher" else "Rollout-IW(1), 3,000")
-    assert "sticky actions are drawn anew" in description("atari/pong")
+            scripted = game == "gopher" or (game in SCRIPTS and suite != "atari_extended")
+            assert description(f"{suite}/{game}").startswith("script" if scripted else "Rollout-IW(1), 3,000")
+    assert "sticky actions are drawn anew" in description("atari/qbert")
+    assert type(expert("atari/pong")) is RamScript and type(expert("atari_extended/pong")) is AtariPlanner
     assert isinstance(expert("atari_extended/breakout"), AtariPlanner)
