@@ -22,7 +22,7 @@ STAMP := $(VENV)/.installed
 FONTS := fonts-noto-color-emoji
 FOR_TESTS := $(FONTS) chromium libgl1 libegl1 libgl1-mesa-dri libglu1-mesa
 
-.PHONY: help install quickstart test test-all lint format lock clean system-quickstart system-test
+.PHONY: help install quickstart test fast-tests test-all lint format lock clean system-quickstart system-test
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -48,7 +48,11 @@ system-test:
 quickstart: install system-quickstart  ## record episodes, train and score an agent (ARGS="--config.steps=100" changes the config)
 	$(VENV)/bin/python -m experiments.quickstart --config=configs/quickstart.py --workdir=runs/quickstart $(ARGS)
 
-test: lint system-test  ## lint, and run all tests that are not slow (ARGS= is passed to pytest)
+# Pyright and import-linter use one core, and pytest has time to begin meanwhile.
+test: install system-test  ## lint, and run all tests that are not slow (ARGS= is passed to pytest)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going lint fast-tests
+
+fast-tests: install
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: lint system-test  ## lint, and run all tests, on programs that are compiled with all optimizations

@@ -24,7 +24,7 @@ from benchmarks.act_cases import STEPS, Case, Step
 from benchmarks.train_step_cases import SMALL
 from gato_jax.episodes import Continuous, Image, TaskSpec
 from gato_jax.model import ModelConfig, graphdef, initialise, published_config
-from gato_jax.policy import Agent, Decoding, Policy
+from gato_jax.policy import Agent, Decoding, MixedPolicy
 from gato_jax.tokenization import Contract, Tokenization
 
 WARM_UP = 2  # steps of each measurement that are not counted
@@ -55,11 +55,13 @@ def prepare(case: Case, steps: int) -> tuple[Callable[[], dict[str, Any]], dict[
     """
     step = STEPS[case.step]
     spec, observation = made_task(step)
-    policy = Policy(made_agent(case, spec), spec.name, case.batch, decoding=decoding(case))
-    tokens = [policy.layout.encode_observation(observation)] * case.batch
-    fresh = np.zeros(case.batch, bool)
+    agent = made_agent(case, spec)
+    policy = MixedPolicy(agent, case.batch)
+    for row in range(case.batch):
+        policy.reset(row, spec.name, row)
+    tokens = dict.fromkeys(range(case.batch), agent.layout(spec.name).encode_observation(observation))
     started = time.perf_counter()
-    policy.decode(tokens, ~fresh)
+    policy.decode(tokens)
     first_call = time.perf_counter() - started
     fill(policy, case.context - step.observed - step.actions)
     read = stream(policy)
@@ -71,7 +73,7 @@ def prepare(case: Case, steps: int) -> tuple[Callable[[], dict[str, Any]], dict[
         seconds = []
         for _ in range(WARM_UP + steps):
             started = time.perf_counter()
-            policy.decode(tokens, fresh)
+            policy.decode(tokens)
             seconds.append(time.perf_counter() - started)
         bandwidth = read()
         limit = runs * sum(sizes.values()) / bandwidth
@@ -103,7 +105,9 @@ def made_agent(case: Case, spec: TaskSpec) -> Agent:
         jax.random.key(0)
     )
     contract = Contract.of(Tokenization(), [spec])
-    return Agent(config, graphdef(config), params, contract, case.context, {spec.name: None}, 0)
+    return Agent(
+        config, graphdef(config), params, contract, case.context, {spec.name: None}, 0, decoding=decoding(case)
+    )
 
 
 def decoding(case: Case) -> Decoding:
@@ -112,7 +116,7 @@ def decoding(case: Case) -> Decoding:
     return Decoding(dtype=case.dtype, one_pass=case.method == "one_pass", loop=loop)
 
 
-def fill(policy: Policy, tokens: int):
+def fill(policy: MixedPolicy, tokens: int):
     """Mark the first slots of each ring as full, as after `tokens` tokens of one timestep."""
     table = np.array(policy.state.position)
     table[:, :tokens] = np.arange(tokens)
@@ -124,13 +128,13 @@ def fill(policy: Policy, tokens: int):
     )  # fmt: skip
 
 
-def weights(policy: Policy) -> list[jax.Array]:
+def weights(policy: MixedPolicy) -> list[jax.Array]:
     """Return the arrays that each run of the network reads: those of the blocks, position keys and the head."""
     network = policy.network
     return jax.tree.leaves((network.params["blocks"], network.relative_keys, network.head))
 
 
-def stream(policy: Policy) -> Callable[[], float]:
+def stream(policy: MixedPolicy) -> Callable[[], float]:
     """Return a function that measures the bytes per second of reading the weights once; the best of five is counted."""
     arrays = weights(policy)
     total = jax.jit(lambda arrays: [array.astype(jnp.float32).sum() for array in arrays]).lower(arrays).compile()

@@ -86,6 +86,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         "--measure_references",  # only what the committed table lacks for the installed versions
         f"--environments={settings.environments}",
         f"--temperature={settings.temperature}",
+        "--prompt=none",
         f"--json={workdir / 'evaluation.json'}",
     ]
     scores = workdir / "evaluation.json"

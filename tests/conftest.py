@@ -97,11 +97,12 @@ def shared_programs():
 # Files that take longest, in this order. pytest-xdist hands out whole files, so these come first: a long one at the end
 # would leave the other workers idle. Not a promise: a file that becomes slow can be added.
 LONGEST = (
-    "training/test_loop.py", "training/test_step.py", "integration/test_finetune_command.py",
-    "training/test_interruption.py", "integration/test_quickstart.py", "integration/test_whole_circle.py",
-    "batching/test_mixture.py", "policy/test_cache.py", "integration/test_bad_input.py", "sources/test_conversion.py",
-    "integration/test_image_codes.py", "integration/test_agent_episodes.py", "integration/test_evaluate_command.py",
-    "training/test_processes.py", "integration/test_plan_command.py",
+    "training/test_loop.py", "environments/test_every_task.py", "training/test_step.py",
+    "integration/test_finetune_command.py", "integration/test_whole_circle.py", "policy/test_cache.py",
+    "integration/test_configs.py", "training/test_interruption.py", "rollouts/test_play.py",
+    "integration/test_collect_command.py", "rollouts/test_recording.py", "model/test_resnet.py",
+    "policy/test_policy.py", "integration/test_image_codes.py", "tokenization/test_decoding.py",
+    "training/test_image_tokenizer.py", "experts/test_experts.py", "integration/test_plan_command.py",
 )  # fmt: skip
 
 

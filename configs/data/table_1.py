@@ -94,7 +94,7 @@ TABLE_1 = {
     "dm_control_random_small": Dataset(weight=3.04, tasks=26, why=_NO_EXPERT),
     "dm_control_random_large": Dataset(weight=3.04, tasks=26, why=_NO_EXPERT),
     "meta_world": Dataset(weight=8.96, tasks=45, recorded=_recorded("meta_world")),
-    "procgen": Dataset(weight=5.34, tasks=16, why=_NO_EXPERT),
+    "procgen": Dataset(weight=5.34, tasks=16, recorded=_recorded("procgen")),
     "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, why=_NO_EXPERT),
     # BridgeData V2, real arms that move objects, stands for the real robot, whose data were never released.
     "rgb_stacking_real": Dataset(weight=1.33, tasks=1, public=("rlds:bridge_dataset",)),

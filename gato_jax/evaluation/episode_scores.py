@@ -48,14 +48,18 @@ class PlayedBy:
       step: training step of its parameters; 0 for another actor.
       digest: `Agent.digest`, or a digest of the recordings from which a baseline plays.
       temperature: temperature of sampling the actions.
+      prompt: `demonstration` if episodes are prompted, `none` if not.
     """
 
     step: int
     digest: str
     temperature: float
+    prompt: str = "none"
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Return the fields; without `prompt` if it is `none`, as files had it before there were prompts."""
+        fields = dataclasses.asdict(self)
+        return fields if self.prompt != "none" else {name: fields[name] for name in fields if name != "prompt"}
 
 
 @contextlib.contextmanager
@@ -72,9 +76,9 @@ def evaluation_lock(workdir: pathlib.Path) -> Iterator[None]:
 class ScoreJournal(contextlib.AbstractContextManager):
     """The file `evaluation/episodes.jsonl` of a run, to which the scores of each episode are added as it ends.
 
-    A line holds agent, task, version of the task, renderer of its observations if they are rendered, and scores. Lines
-    of other checkpoints are removed, and the log says so. A process that is killed while it adds a line loses that
-    line.
+    A line holds agent, task, version of the task, renderer of its observations if they are rendered, origin of the
+    prompts if there are any, and scores. Lines of other checkpoints are removed, and the log says so. A process that is
+    killed while it adds a line loses that line.
 
     Args:
       workdir: folder of the run.
@@ -95,15 +99,20 @@ class ScoreJournal(contextlib.AbstractContextManager):
             written.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
         self._file = AppendedFile(self._path)
 
-    def scores(self, task: str) -> dict[int, EpisodeScore]:
-        """Return {seed: scores} of the episodes of the task's installed version that this agent has played."""
-        key = self._key(task)
+    def scores(self, task: str, prompt: str | None = None) -> dict[int, EpisodeScore]:
+        """Return {seed: scores} of the episodes of the task's installed version that this agent has played.
+
+        Args:
+          task: name of the task.
+          prompt: origin of the prompts of its episodes; None if they have none.
+        """
+        key = self._key(task, prompt)
         found = [line["episode"] for line in self._lines if {name: line.get(name) for name in key} == key]
         return {fields["seed"]: EpisodeScore(**fields) for fields in found}
 
-    def add(self, task: str, episode: EpisodeScore):
-        """Add the scores of an episode, which stay if the process is killed."""
-        line = {**self._key(task), "episode": dataclasses.asdict(episode)}
+    def add(self, task: str, episode: EpisodeScore, prompt: str | None = None):
+        """Add the scores of an episode, which stay if the process is killed; `prompt` is as in `scores`."""
+        line = {**self._key(task, prompt), "episode": dataclasses.asdict(episode)}
         self._lines.append(line)
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
@@ -111,9 +120,15 @@ class ScoreJournal(contextlib.AbstractContextManager):
     def __exit__(self, *error: object):
         self._file.close()
 
-    def _key(self, task: str) -> dict[str, Any]:
+    def _key(self, task: str, prompt: str | None) -> dict[str, Any]:
         rendered = {"renderer": describe_renderer()} if is_rendered(task) else {}
-        return {"agent": self._agent.to_json(), "task": task, "version": installed_version(task), **rendered}
+        return {
+            "agent": self._agent.to_json(),
+            "task": task,
+            "version": installed_version(task),
+            "prompt": prompt,
+            **rendered,
+        }
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

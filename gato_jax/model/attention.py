@@ -46,6 +46,18 @@ class Cache(NamedTuple):
     values: Float[Array, "*lead S H"]
 
 
+class Prefix(NamedTuple):
+    """Keys and values of P positions that queries see at other distances than those of the cache.
+
+    Attributes:
+      cache: keys and values.
+      position: index of each of the T queries, counted from the origin of the prefix.
+    """
+
+    cache: Cache
+    position: Int[Array, "B T"]
+
+
 class Attention(nnx.Module):
     """Causal self-attention within segments, over whole rows or from new positions to a KV cache."""
 
@@ -97,6 +109,7 @@ class Attention(nnx.Module):
         relative_keys: Float[Array, "N R H"] | None,
         distance: Int[Array, "B T S"],
         allowed: Bool[Array, "B T S"],
+        prefix: Prefix | None = None,
     ) -> Float[Array, "B T D"]:
         """Attend from new positions to a cache that already holds their own keys and values.
 
@@ -107,8 +120,9 @@ class Attention(nnx.Module):
           position: index of each new position, counted from any origin that the cached keys share.
           cache: keys and values of S positions, the T new ones among them; they are not changed.
           relative_keys: result of `relative_keys`, None with rope.
-          distance: index of the query less that of the key; clipped to [0, R - 1].
+          distance: index of the query less that of the key; clipped to [0, R - 1]. The keys of the prefix come first.
           allowed: True where a query may attend to a key.
+          prefix: keys and values before those of the cache, None without any.
         """
         query, position_query = self._queries(x, position)
         # The mask is added, not selected, and there is one softmax over one array of scores: so XLA for CPUs fuses
@@ -119,10 +133,21 @@ class Attention(nnx.Module):
             index = jnp.clip(distance, 0, relative_keys.shape[1] - 1)[:, None]
             bias += jnp.take_along_axis(by_distance, index, axis=-1)
         keys, values = (table.reshape(*query.shape[:2], *table.shape[-2:]) for table in cache)
-        scores = einsum_f32("BNTH,BNHS->BNTS", query, keys) + bias
+        scores = einsum_f32("BNTH,BNHS->BNTS", query, keys)
+        if prefix is not None:
+            first_keys, first_values = (table.reshape(*query.shape[:2], *table.shape[-2:]) for table in prefix.cache)
+            first_scores = einsum_f32("BNTH,BNHS->BNTS", self._prefix_query(x, query, prefix), first_keys)
+            scores = jnp.concatenate([first_scores, scores], axis=-1)
+        scores += bias
         weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
-        heads = einsum_f32("BNTS,BNSH->BNTH", weights, values) / weights.sum(axis=-1, keepdims=True)
-        return self._project_out(heads.astype(x.dtype))
+        total = weights.sum(axis=-1, keepdims=True)
+        if prefix is None:
+            heads = einsum_f32("BNTS,BNSH->BNTH", weights, values)
+        else:
+            first, weights = jnp.split(weights, [first_keys.shape[-1]], axis=-1)
+            heads = einsum_f32("BNTS,BNSH->BNTH", first, first_values)
+            heads += einsum_f32("BNTS,BNSH->BNTH", weights, values)
+        return self._project_out((heads / total).astype(x.dtype))
 
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
         """Return keys and values of `x`, the normalised residual stream.
@@ -172,6 +197,10 @@ class Attention(nnx.Module):
         if self.position == "rope":
             return apply_rope(query, position[:, None]) * scale, None
         return tuple(add_bias(query, bias[:, None]) * scale for bias in (self.content_bias, self.position_bias))
+
+    def _prefix_query(self, x, query, prefix: Prefix):
+        """Return the scaled queries for the keys of a prefix; without rope they are those for the other keys."""
+        return self._queries(x, prefix.position)[0] if self.position == "rope" else query
 
     def _project(self, x, weight):
         # Transposed afterwards, because XLA would transpose the weights to have the heads first, in each call.

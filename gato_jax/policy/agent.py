@@ -19,6 +19,7 @@ from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
 from gato_jax.policy.decoding import DEFAULT, Decoding
 from gato_jax.policy.network import Network, prepare_network
+from gato_jax.policy.shapes import Shape, choose_shapes, round_up, task_shape
 from gato_jax.tokenization import Contract, Layout
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
@@ -84,17 +85,34 @@ class Agent:
         """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""
         return dataclasses.replace(self, params=jax.device_put(self.params, jax.local_devices()[0]))
 
-    def network(self, dtype: str, spans: Sequence[tuple[int, int]]) -> Network:
+    def network(self, dtype: str, spans: Sequence[tuple[int, int]], context: int | None = None) -> Network:
         """Return the arrays of the agent, prepared for acting; they are kept for the next call.
 
         Args:
           dtype: Dtype of the computation, `float32` or `bfloat16`; norms stay in float32.
           spans: Ranges [low, high) of the ids that an action token may have.
+          context: Number of tokens in the attention window. Default: the agent's context.
         """
-        key = dtype, tuple(spans)
+        key = context or self.context, dtype, tuple(spans)
         if key not in self._networks:
-            self._networks[key] = prepare_network(self.graph, self.params, self.context, *key)
+            self._networks[key] = prepare_network(self.graph, self.params, *key)
         return self._networks[key]
+
+    def shapes(self, *, loops: bool) -> tuple[Shape, ...]:
+        """Return the padded sizes that all tasks of the agent are run at, by rising cost; see `choose_shapes`.
+
+        Args:
+          loops: As `Decoding.loops`.
+        """
+        if loops not in self._shapes:
+            found = {task_shape(self.layout(task)) for task in self.contract.tasks}
+            rounded = [round_up(shape, loops=loops) for shape in found if shape is not None]
+            self._shapes[loops] = choose_shapes(rounded)
+        return self._shapes[loops]
+
+    @functools.cached_property
+    def _shapes(self) -> dict[bool, tuple[Shape, ...]]:
+        return {}
 
     @functools.cached_property
     def _networks(self) -> dict[tuple, Network]:
@@ -108,7 +126,7 @@ class Agent:
         the settings of decoding that are not the default ones.
         """
         settings = [dataclasses.asdict(self.model), self.contract.to_json(), self.context, self.memory_steps, self.step]
-        settings += [dataclasses.asdict(self.decoding)] if self.decoding != DEFAULT else []
+        settings += [self.decoding.to_json()] if self.decoding != DEFAULT else []
         images = self.image_tokenizer.fingerprint if self.image_tokenizer is not None else ""
         digest = hashlib.sha256(json.dumps([*settings, images], sort_keys=True).encode())
         for path, leaf in jax.tree.leaves_with_path(self.params):

@@ -2,73 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 
 from gato_jax.policy.act import ActionTokens, Observation
-from gato_jax.tokenization import Layout, TokenSequence
+from gato_jax.policy.shapes import bucket
+from gato_jax.tokenization import TokenSequence
 
-_ACTION_TOKENS = 8  # that all tasks have room for; more of them cost no time in a loop on the device
 UNLIMITED = np.int32(2**30)  # timesteps, where only the context limits the memory
 
 
-def bucket(count: int) -> int:
-    """Return the size to which `count` is padded: a multiple of 4 up to 32, then of 8 up to 64, of 16 up to 128, etc.
-
-    At most a fifth of a size beyond 16 is padding, and there are four sizes from each power of two to the next.
-    """
-    multiple = max(4, (1 << max(count - 1, 0).bit_length()) >> 3)
-    return -(-count // multiple) * multiple
-
-
 def batch_observations(steps: Sequence[TokenSequence], patch: int) -> Observation:
-    """Return the observations of B environments as one batch of padded arrays.
+    """Return the observations of B environments as one batch of arrays, padded to sizes that depend on them.
 
     The number of positions and the number of patches of all environments together are padded to a `bucket`, so that
-    tasks of similar sizes, and texts of varying length, share a compiled program.
+    texts of varying length share a compiled program.
 
     Args:
       steps: Tokens of each environment's observation.
       patch: Side of an image patch in pixels.
     """
-    length = bucket(max(len(step) for step in steps))
-    count = sum(len(step.patch_slots) for step in steps)
-    padded = bucket(count)
-    ids, local = np.zeros((2, len(steps), length), np.int32)
-    real = np.zeros((len(steps), length), bool)
-    patches = np.zeros((padded, patch, patch, 3), np.uint8)
-    slots = np.full(padded, len(steps) * length, np.int32)
-    intervals = np.zeros((padded, 4), np.int32)
-    start = 0
-    for b, step in enumerate(steps):
-        ids[b, : len(step)], local[b, : len(step)], real[b, : len(step)] = step.token_ids, step.local_position, True
-        if number := len(step.patch_slots):
-            pool = slice(start, start + number)
-            patches[pool], intervals[pool] = step.patches, step.patch_intervals
-            slots[pool] = step.patch_slots + b * length
-            start += number
-    return Observation(*map(jnp.asarray, (ids, local, real, patches[None], slots[None], intervals[None])))
+    length, count = max(len(step) for step in steps), sum(len(step.patch_slots) for step in steps)
+    return pad_observations(dict(enumerate(steps)), len(steps), bucket(length), bucket(count), patch)
 
 
-def batch_actions(
-    layouts: Sequence[Layout], ranges: Sequence[np.ndarray], memory_steps: Sequence[int | None], *, padded: bool
-) -> ActionTokens:
-    """Return the action tokens of B environments as one batch of arrays.
+def pad_observations(
+    steps: Mapping[int, TokenSequence], environments: int, length: int, patches: int, patch: int
+) -> Observation:
+    """Return the observations of some of B environments as one batch of arrays of given sizes.
 
     Args:
-      layouts: Layout of each environment's task.
-      ranges: (A, 2) range [low, high) of ids of each action token, for each environment.
-      memory_steps: Maximum number of timesteps in each environment's attention window, None for no limit.
-      padded: Whether the number of action tokens is padded to a power of two, and to 8 at least.
+      steps: {index of the environment: tokens of its observation}. The others have no tokens.
+      environments: B.
+      length: Number T of positions.
+      patches: Number P of patches of all environments together.
+      patch: Side of an image patch in pixels.
     """
-    counts = np.array([len(rows) for rows in ranges], np.int32)
-    longest = int(counts.max())
-    columns = max(_ACTION_TOKENS, 1 << (longest - 1).bit_length()) if padded else longest
-    table = np.tile(np.array([0, 1], np.int32), (len(counts), columns, 1))
-    for b, rows in enumerate(ranges):
-        table[b, : len(rows)] = rows
-    position = np.array([layout.action_position for layout in layouts], np.int32)
-    memory = np.array([UNLIMITED if steps is None else steps for steps in memory_steps], np.int32)
-    return ActionTokens(*map(jnp.asarray, (table, counts, position, memory)))
+    ids, local = np.zeros((2, environments, length), np.int32)
+    real = np.zeros((environments, length), bool)
+    pool = np.zeros((patches, patch, patch, 3), np.uint8)
+    slots = np.full(patches, environments * length, np.int32)
+    intervals = np.zeros((patches, 4), np.int32)
+    start = 0
+    for b, step in steps.items():
+        ids[b, : len(step)], local[b, : len(step)], real[b, : len(step)] = step.token_ids, step.local_position, True
+        if number := len(step.patch_slots):
+            part = slice(start, start + number)
+            pool[part], intervals[part] = step.patches, step.patch_intervals
+            slots[part] = step.patch_slots + b * length
+            start += number
+    return Observation(*map(jnp.asarray, (ids, local, real, pool[None], slots[None], intervals[None])))
+
+
+class ActionTable:
+    """The action tokens of the tasks in B environments, which change task by task, as arrays on the host.
+
+    Attributes:
+      ranges: (A, 2) range [low, high) of ids of each action token in each environment; None where no task is played.
+      position: Local position of action tokens in each environment.
+      memory_steps: Maximum number of timesteps in each environment's attention window, None for no limit.
+    """
+
+    def __init__(self, environments: int):
+        self.ranges: list[np.ndarray | None] = [None] * environments
+        self.position = [0] * environments
+        self.memory_steps: list[int | None] = [None] * environments
+
+    def pad(self, actions: int) -> ActionTokens:
+        """Return the arrays of `act`, with A = `actions`."""
+        table = np.tile(np.array([0, 1], np.int32), (len(self.ranges), actions, 1))
+        counts = np.ones(len(self.ranges), np.int32)
+        for b, rows in enumerate(self.ranges):
+            if rows is not None:
+                table[b, : len(rows)], counts[b] = rows, len(rows)
+        memory = np.array([UNLIMITED if steps is None else steps for steps in self.memory_steps], np.int32)
+        position = np.array(self.position, np.int32)
+        return ActionTokens(*map(jnp.asarray, (table, counts, position, memory)))

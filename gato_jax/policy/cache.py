@@ -4,12 +4,18 @@ A timestep is decoded in M columns: the last action token of the timestep before
 observation, and the action tokens but the last. The columns have slots of their own behind the S slots of the ring, at
 the same place in all environments. `commit` moves their keys and values into the ring at the end of the timestep.
 
+The keys and values of a prompt are pinned in arrays of their own. A prompt is attended to at the distance at which it
+was in training, directly before the first timestep in the window: as timesteps drop out of the window, the prompt
+moves up behind it. The positions of an episode count on from those of its prompt.
+
 Axes:
-    B environments   T new positions   M columns of a timestep   S slots of a ring   N heads   H head size   D width
+    B environments   T new positions   M columns of a timestep   S slots of a ring   P pinned slots   N heads
+    H head size   D width
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,12 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gato_jax.model.attention import Cache
+from gato_jax.model.attention import Cache, Prefix
 from gato_jax.model.config import ModelConfig
 from gato_jax.model.gato import Gato
 from gato_jax.policy.network import RelativeKeys
 
 EMPTY = np.int32(-1)
+_FAR = np.int32(2**30)  # beyond all positions
 
 
 class DecodeState(NamedTuple):
@@ -30,16 +37,21 @@ class DecodeState(NamedTuple):
 
     Attributes:
       layers: Keys and values of each block, at S + M positions.
-      position: (B, S) position of the token in a slot, counted from the start of the episode; -1 if the slot is empty.
+      prompts: Keys and values of each block at the P positions of a prompt; empty as long as no row had a prompt.
+      prompt_length: (B,) number of tokens of the prompt, 0 without one.
+      position: (B, S) position of the token in a slot, counted from the start of the prompt, or of the episode without
+        one; -1 if the slot is empty.
       step_start: (B, S) position of the first token of that token's timestep; undefined in an empty slot.
       timestep: (B, S) number, from 0, of that timestep in the episode; undefined in an empty slot.
-      next_position: (B,) position of the next token to be written, the number of tokens in the ring so far.
+      next_position: (B,) position of the next token to be written, the number of tokens of prompt and ring so far.
       next_timestep: (B,) number, from 0, of the timestep that is decoded next.
       last_id: (B,) id of the last action token, which is written with the next timestep; -1 at the start of an episode.
       last_start: (B,) position of the first token of that token's timestep.
     """
 
     layers: tuple[Cache, ...]
+    prompts: tuple[Cache, ...]
+    prompt_length: Int[Array, " B"]
     position: Int[Array, "B S"]
     step_start: Int[Array, "B S"]
     timestep: Int[Array, "B S"]
@@ -61,6 +73,7 @@ class Columns(NamedTuple):
       timestep: Number of its timestep in the episode.
       first_position: Smallest position at which a timestep in its window may begin.
       first_timestep: Smallest number of a timestep in its window.
+      dropped: Number of positions between the prompt and the first token in its window.
     """
 
     real: Bool[Array, "B M"]
@@ -69,31 +82,37 @@ class Columns(NamedTuple):
     timestep: Int[Array, "B M"]
     first_position: Int[Array, "B M"]
     first_timestep: Int[Array, "B M"]
+    dropped: Int[Array, "B M"]
 
 
 def empty_state(
     config: ModelConfig, environments: int, slots: int, columns: int, dtype: str = "float32"
 ) -> DecodeState:
     """Return a decode state with empty ring buffers of `slots` tokens, and M = `columns`, for B = `environments`."""
-    lead = (environments, config.heads) if environments > 1 else (config.heads,)
-    size, width = config.head_size, slots + columns
-    layers = tuple(
+    layers = empty_caches(config, environments, slots + columns, dtype)
+    table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
+    arrays = counter, table, table, table, counter, counter, np.full_like(counter, EMPTY), counter
+    return DecodeState(layers, (), *map(jnp.asarray, arrays))
+
+
+def empty_caches(config: ModelConfig, environments: int, width: int, dtype: str) -> tuple[Cache, ...]:
+    """Return keys and values of zeros at `width` positions, for each block of a model."""
+    lead, size = (environments, config.heads) if environments > 1 else (config.heads,), config.head_size
+    return tuple(
         Cache(jnp.zeros((*lead, size, width), dtype), jnp.zeros((*lead, width, size), dtype))
         for _ in range(config.layers)
     )
-    table, counter = np.full((environments, slots), EMPTY), np.zeros(environments, np.int32)
-    counters = counter, counter, np.full_like(counter, EMPTY), counter
-    return DecodeState(layers, *(jnp.asarray(array) for array in (table, table, table, *counters)))
 
 
-def widen(state: DecodeState, columns: int) -> DecodeState:
-    """Return the state with room for a timestep of at least M = `columns` columns."""
-    more = columns - count_columns(state)
-    if more <= 0:
-        return state
-    before = [(0, 0)] * (state.layers[0].keys.ndim - 2)
+@functools.partial(jax.jit, static_argnames="columns")
+def resize(state: DecodeState, columns: int) -> DecodeState:
+    """Return the state with room for timesteps of exactly M = `columns` columns; it is called between two timesteps."""
+    slots, before = state.position.shape[1], [(0, 0)] * (state.layers[0].keys.ndim - 2)
     layers = tuple(
-        Cache(jnp.pad(cache.keys, [*before, (0, 0), (0, more)]), jnp.pad(cache.values, [*before, (0, more), (0, 0)]))
+        Cache(
+            jnp.pad(cache.keys[..., :slots], [*before, (0, 0), (0, columns)]),
+            jnp.pad(cache.values[..., :slots, :], [*before, (0, columns), (0, 0)]),
+        )
         for cache in state.layers
     )
     return state._replace(layers=layers)
@@ -107,11 +126,14 @@ def count_columns(state: DecodeState) -> int:
 def forget(state: DecodeState, fresh: Bool[Array, " B"]) -> DecodeState:
     """Return the state with empty ring buffers in the environments where `fresh` is True, which start a new episode.
 
-    The slots are only marked as empty; their keys and values stay and are not attended to.
+    The slots are only marked as empty; their keys and values stay and are not attended to. Prompts stay.
     """
-    counters = {name: jnp.where(fresh, 0, getattr(state, name)) for name in ("next_position", "next_timestep")}
-    empty = jnp.where(fresh[:, None], EMPTY, state.position), jnp.where(fresh, EMPTY, state.last_id)
-    return state._replace(position=empty[0], last_id=empty[1], **counters)
+    return state._replace(
+        position=jnp.where(fresh[:, None], EMPTY, state.position),
+        next_position=jnp.where(fresh, state.prompt_length, state.next_position),
+        next_timestep=jnp.where(fresh, 0, state.next_timestep),
+        last_id=jnp.where(fresh, EMPTY, state.last_id),
+    )
 
 
 def open_timestep(
@@ -120,6 +142,7 @@ def open_timestep(
     actions: Int[Array, " B"],
     context: int,
     memory_steps: Int[Array, " B"],
+    active: Bool[Array, " B"] | bool = True,
 ) -> Columns:
     """Return the columns of the timestep that begins, of which there are `count_columns`.
 
@@ -127,12 +150,14 @@ def open_timestep(
       state: State before the timestep.
       observed: (B, T) True where there is a token of the observation, False for padding, which follows the tokens.
       actions: (B,) number of action tokens.
-      context: Maximum number of tokens in a window, those of the current timestep included.
+      context: Maximum number of tokens in a window, those of the current timestep and of the prompt included.
       memory_steps: (B,) maximum number of timesteps in a window, the current one included.
+      active: (B,) False in environments that are idle, in which no column is real.
     """
     columns = count_columns(state)
     acted = jnp.arange(columns - 1 - observed.shape[1])[None] < actions[:, None] - 1
     real = jnp.concatenate([(state.last_id >= 0)[:, None], observed, acted], axis=1)
+    real &= jnp.asarray(active).reshape(-1, 1)
     position = state.next_position[:, None] + jnp.cumsum(real, axis=1, dtype=jnp.int32) - 1
     first = jnp.arange(columns)[None] == 0
 
@@ -141,14 +166,46 @@ def open_timestep(
 
     start = state.next_position + real[:, 0].astype(jnp.int32)
     end = start + observed.sum(axis=1, dtype=jnp.int32) + actions
-    return Columns(
-        real,
-        position,
-        step_start=of_timestep(state.last_start, start),
-        timestep=of_timestep(state.next_timestep - 1, state.next_timestep),
-        first_position=of_timestep(start, end) - context,
-        first_timestep=of_timestep(state.next_timestep - memory_steps, state.next_timestep - memory_steps + 1),
+    window = context - state.prompt_length[:, None]
+    return _count_dropped(
+        state,
+        Columns(
+            real,
+            position,
+            step_start=of_timestep(state.last_start, start),
+            timestep=of_timestep(state.next_timestep - 1, state.next_timestep),
+            first_position=of_timestep(start, end) - window,
+            first_timestep=of_timestep(state.next_timestep - memory_steps, state.next_timestep - memory_steps + 1),
+            dropped=jnp.zeros_like(position),
+        ),
     )
+
+
+def _count_dropped(state: DecodeState, columns: Columns) -> Columns:
+    """Return the columns with the number of positions that dropped out of the window of each; 0 if no row has a prompt.
+
+    The windows of all columns but the first are the same. The first column may be the only token of its timestep.
+    """
+    if not state.prompts:
+        return columns
+    position, step_start, timestep = (
+        jnp.concatenate([ring, column[:, :1]], axis=1)
+        for ring, column in (
+            (state.position, columns.position),
+            (state.step_start, columns.step_start),
+            (state.timestep, columns.timestep),
+        )
+    )
+    exists = jnp.concatenate([state.position >= 0, columns.real[:, :1]], axis=1)
+
+    def first_in_window(column: int):
+        visible = exists & (step_start >= columns.first_position[:, column : column + 1])
+        visible &= timestep >= columns.first_timestep[:, column : column + 1]
+        return jnp.minimum(jnp.where(visible, position, _FAR).min(axis=1), columns.step_start[:, column])
+
+    first = jnp.stack([first_in_window(0), first_in_window(1)], axis=1)
+    dropped = first[:, jnp.minimum(jnp.arange(columns.real.shape[1]), 1)] - state.prompt_length[:, None]
+    return columns._replace(dropped=dropped)
 
 
 def advance(
@@ -160,7 +217,7 @@ def advance(
     start: int | Int[Array, ""],
     wanted: Int[Array, "B K"],
 ) -> tuple[Float[Array, "B K D"], DecodeState]:
-    """Run the transformer on T columns of a timestep, which attend to the rings and to the columns up to themselves.
+    """Run the transformer on T columns of a timestep, which attend to prompts, rings and the columns up to themselves.
 
     Args:
       model: The transformer.
@@ -191,7 +248,12 @@ def advance(
             x, normed = (jnp.take_along_axis(array, wanted[..., None], axis=1) for array in (x, normed))
             queries = Columns(*(jnp.take_along_axis(table, wanted, axis=1) for table in queries))
             distance, allowed = _see(state, columns, queries, start + wanted)
-        x = x + block.attention.decode(normed, queries.position, cache, relative_keys[number], distance, allowed)
+        prompt = None
+        if state.prompts:
+            prompt = Prefix(state.prompts[number], queries.position - queries.dropped)
+        x = x + block.attention.decode(
+            normed, queries.position, cache, relative_keys[number], distance, allowed, prompt
+        )
         x = x + block.feed_forward(block.feed_forward_norm(x))
     return model.norm(x), state._replace(layers=tuple(layers))
 
@@ -199,13 +261,19 @@ def advance(
 def _see(
     state: DecodeState, columns: Columns, queries: Columns, index: Int[Array, "#B T"]
 ) -> tuple[Int[Array, "B T W"], Bool[Array, "B T W"]]:
-    """Return the distance from each query to each slot and column, W = S + M of them, and whether it may attend to it.
+    """Return the distance from each query to each key and whether it may attend to it.
 
-    `queries` are T of the columns, `index` are their indices.
+    The keys are W = P + S + M: those of prompts, if there are any, of slots and of columns. `queries` are T of the
+    columns, `index` are their indices.
     """
     exists = state.position[:, None] >= 0
     before = columns.real[:, None] & (jnp.arange(columns.real.shape[1])[None, None] <= index[..., None])
     distances, masks = [], []
+    if state.prompts:
+        pinned = jnp.arange(state.prompts[0].keys.shape[-1])[None, None]
+        distances.append((queries.position - queries.dropped)[..., None] - pinned)
+        prompted = pinned < state.prompt_length[:, None, None]
+        masks.append(jnp.broadcast_to(prompted, distances[0].shape))
     for keys, exist in ((state, exists), (columns, before)):
         distances.append(queries.position[..., None] - keys.position[:, None])
         late = keys.step_start[:, None] >= queries.first_position[..., None]

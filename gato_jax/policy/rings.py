@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gato_jax.model.attention import Cache
 from gato_jax.model.axes import platform
 from gato_jax.policy.cache import Columns, DecodeState
 
 
-def commit(state: DecodeState, columns: Columns, last_id: Int[Array, " B"]) -> DecodeState:
+def commit(
+    state: DecodeState, columns: Columns, last_id: Int[Array, " B"], active: Bool[Array, " B"] | bool = True
+) -> DecodeState:
     """Return the state after a timestep, with its columns in the rings.
 
     Args:
       state: State with the keys and values of the columns, which are moved in place where XLA may.
       columns: Columns of the timestep; those that are not real are not written.
       last_id: (B,) id of the last action token, which stays out of the ring until the next timestep.
+      active: (B,) False in environments that are idle, whose rings and counters stay as they are.
     """
+    active = jnp.broadcast_to(jnp.asarray(active), last_id.shape)
     slots = state.position.shape[1]
     written = columns.real.sum(axis=1, dtype=jnp.int32)
     order = jnp.argsort(~columns.real, axis=1, stable=True)  # the real columns first
@@ -40,9 +44,9 @@ def commit(state: DecodeState, columns: Columns, last_id: Int[Array, " B"]) -> D
         step_start=write_table(state.step_start, columns.step_start),
         timestep=write_table(state.timestep, columns.timestep),
         next_position=state.next_position + written,
-        next_timestep=state.next_timestep + 1,
-        last_id=last_id,
-        last_start=columns.step_start[:, -1],
+        next_timestep=state.next_timestep + active.astype(jnp.int32),
+        last_id=jnp.where(active, last_id, state.last_id),
+        last_start=jnp.where(active, columns.step_start[:, -1], state.last_start),
     )
 
 

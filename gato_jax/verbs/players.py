@@ -15,7 +15,7 @@ from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
-    from gato_jax import episodes, experts, policy, rollouts
+    from gato_jax import episodes, evaluation, experts, policy, rollouts
 
 # Flags that this module defines for a verb are then listed in the help of the verb with its own flags.
 flags.disclaim_key_flags()
@@ -71,7 +71,8 @@ def choose_player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *
 
     Raises:
       UsageError: flags contradict each other.
-      NoExpertError, UnknownTaskError, ContractError: the expert or agent cannot play one of the tasks.
+      NoExpertError, UnknownTaskError, ContractError, NoDemonstrationError: the expert or agent cannot play one of the
+        tasks, or there is no prompt for it.
     """
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
@@ -96,11 +97,12 @@ def choose_player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *
         agent = policy.Agent.restore(path, decoding=decoding)
         for spec in specs.values():
             agent.require_task(spec)
-        make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature)
+        prompts = evaluation.open_demonstrations(agent, path, list(specs), flag.prompt)
+        make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature, prompts=prompts)
         describe = make_actor().describe
         if in_processes:  # each worker restores the agent itself: a path is quicker to send than parameters
             make_actor = functools.partial(
-                policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding
+                policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding, prompts=prompts
             )
         return Player(make_actor, describe, agent.digest)
     if flag.actor == "random":

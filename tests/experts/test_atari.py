@@ -67,7 +67,14 @@ def test_the_planner_repeats_itself_and_leaves_the_console_alone(features):
 
 
 @pytest.mark.parametrize(
-    "game, steps, score", [("bowling", 500, 20), ("freeway", 250, 2), ("pong", 900, 2), ("skiing", 750, -3500)]
+    "game, steps, score",
+    [
+        ("bowling", 500, 20),
+        ("freeway", 250, 2),
+        ("kung_fu_master", 750, 4000),
+        ("pong", 900, 2),
+        ("skiing", 750, -3500),
+    ],
 )
 def test_a_script_reaches_what_its_game_is_about(game, steps, score):
     play = functools.partial(episode, steps, RamScript(game), task=f"atari/{game}")

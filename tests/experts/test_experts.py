@@ -15,7 +15,7 @@ from gato_jax.environments import (
     task_names,
 )
 from gato_jax.experts import ExpertActor, NoExpertError, description, expert, expert_names
-from gato_jax.rollouts import ActorFailure, RandomActor, play
+from gato_jax.rollouts import RandomActor, play
 
 
 def record(task, seeds, *, noise, **options):
@@ -91,8 +91,3 @@ def test_seeds_are_disjoint():
     ranges = (RECORDING_SEEDS, EVALUATION_SEEDS, REFERENCE_SEEDS, EXPERT_TRAINING_SEEDS)
     assert sorted(ranges, key=lambda seeds: seeds.start) == list(ranges)
     assert all(first.stop <= second.start for first, second in zip(ranges, ranges[1:], strict=False))
-
-
-def test_the_bot_gives_up_where_its_plan_has_no_end():
-    with pytest.raises(ActorFailure, match="no decision after 500 path searches"):
-        next(play(ExpertActor, [("babyai/UnlockToUnlock-v0", 2_000_002)]))

@@ -22,6 +22,7 @@ from gato_jax.training import TrainConfig
 from gato_jax.verbs.collect import RECIPE_FLAGS
 from tests.evaluation.made_references import made_references
 from tests.integration.conftest import gato
+from tests.warm_python import run_warm
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAPER = {"gato_79m": 79e6, "gato_364m": 364e6, "gato_1_18b": 1.18e9}
@@ -54,8 +55,8 @@ def test_on_one_gpu_the_batch_is_the_same_and_the_computation_is_fast(name):
 
 
 def test_a_config_finds_its_neighbours_from_another_folder(tmp_path):
-    command = [sys.executable, "-m", "gato_jax.cli", "plan", f"--config={ROOT}/configs/gato_79m.py", "--topology=v9:1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = ["-m", "gato_jax.cli", "plan", f"--config={ROOT}/configs/gato_79m.py", "--topology=v9:1"]
+    done = run_warm(command, cwd=tmp_path)
     assert done.returncode == 2 and "unknown chip 'v9'" in done.stderr
 
 

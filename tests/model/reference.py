@@ -1,5 +1,7 @@
 """Slow reference model in NumPy float64, with a loop for each sum in the paper, independent of the package."""
 
+import functools
+
 import numpy as np
 
 
@@ -41,6 +43,7 @@ def patch_block(p, patch, stride):
     return (x + y).reshape(-1) @ p["out"] + p["out_bias"]
 
 
+@functools.cache
 def sinusoid(distance, width):
     angles = [distance / 10_000 ** (2 * k / width) for k in range(width // 2)]
     return np.array([np.sin(a) for a in angles] + [np.cos(a) for a in angles])
@@ -61,6 +64,17 @@ def rope_score(p, n, q, k, distance):
 
 def attention(p, x, segments):
     """Apply attention to x (T, D) of one row: softmax of score(i, j) / sqrt(H) over j <= i of the same segment."""
+    return attend(p, x, causal(segments))
+
+
+def causal(segments):
+    """Return, for each position i of one row, the pairs (j, i - j) of the positions j <= i of the same segment."""
+    positions = range(len(segments))
+    return [[(j, i - j) for j in positions[: i + 1] if segments[j] == segments[i]] for i in positions]
+
+
+def attend(p, x, seen):
+    """Apply attention to x (T, D) of one row: softmax of score(i, j) / sqrt(H) over the (j, distance) of seen[i]."""
     length, width = x.shape
     _, heads, size = p["query"].shape
     score = relative_score if "relative" in p else rope_score
@@ -68,11 +82,10 @@ def attention(p, x, segments):
     for n in range(heads):
         q, k, v = (x @ p[name][:, n] for name in ("query", "key", "value"))
         for i in range(length):
-            seen = [j for j in range(i + 1) if segments[j] == segments[i]]
-            scores = np.array([score(p, n, q[i], k[j], i - j) for j in seen])
+            scores = np.array([score(p, n, q[i], k[j], distance) for j, distance in seen[i]])
             weights = np.exp((scores - scores.max()) / np.sqrt(size))
             weights /= weights.sum()
-            out[i] += sum(w * v[j] for w, j in zip(weights, seen, strict=True)) @ p["out"][n]
+            out[i] += sum(w * v[j] for w, (j, _) in zip(weights, seen[i], strict=True)) @ p["out"][n]
     return out
 
 
@@ -95,11 +108,17 @@ def gato(p, batch, stride):
     """Return final hidden vectors (B, T, D), without stochastic depth and with patch positions at their mean."""
     x = embed(p["embedding"], batch, stride)
     for b, segments in enumerate(batch.segment_ids):
-        for number in sorted(p["blocks"]):
-            block = p["blocks"][number]
-            x[b] += attention(block["attention"], layer_norm(block["attention_norm"], x[b]), segments)
-            x[b] += feed_forward(block["feed_forward"], layer_norm(block["feed_forward_norm"], x[b]))
+        x[b] = blocks(p, x[b], causal(segments))
     return layer_norm(p["norm"], x)
+
+
+def blocks(p, x, seen):
+    """Apply all blocks to the embedded tokens x (T, D) of one row; `seen` is that of `attend`."""
+    for number in sorted(p["blocks"]):
+        block = p["blocks"][number]
+        x = x + attend(block["attention"], layer_norm(block["attention_norm"], x), seen)
+        x = x + feed_forward(block["feed_forward"], layer_norm(block["feed_forward_norm"], x))
+    return x
 
 
 def cross_entropy(p, hidden, batch, vocabulary, row_weights):

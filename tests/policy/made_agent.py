@@ -15,7 +15,7 @@ from gato_jax.batching.batch import collate
 from gato_jax.model import ModelConfig, graphdef
 from gato_jax.policy import Agent
 from gato_jax.policy.batches import UNLIMITED, batch_observations
-from gato_jax.policy.cache import advance, empty_state, forget, open_timestep, widen
+from gato_jax.policy.cache import advance, count_columns, empty_state, forget, open_timestep, resize
 from gato_jax.policy.rings import commit
 from gato_jax.tokenization import Contract, Layout, Tokenization, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
@@ -44,6 +44,14 @@ def made_agent(
     )  # fmt: skip
 
 
+def attentive(agent: Agent) -> Agent:
+    """The agent with larger params of attention, so that what it has read decides what it chooses."""
+    agent.params["embedding"]["tokens"][...] *= 50.0
+    for block in agent.params["blocks"].values():
+        block["attention"]["out"][...] *= 20.0
+    return agent
+
+
 def steps_of(spec, seed: int, steps: int) -> list[TokenSequence]:
     """The timesteps of a random episode, observation and action."""
     return Layout(spec, Tokenization()).encode_timesteps(random_episode(spec, seed, steps))
@@ -52,10 +60,10 @@ def steps_of(spec, seed: int, steps: int) -> list[TokenSequence]:
 class StepByStep:
     """Follows given timesteps through the ring, as `act` does with those it chooses."""
 
-    def __init__(self, agent: Agent, environments: int, actions: int, *, slots: int | None = None):
+    def __init__(self, agent: Agent, environments: int, actions: int):
         network = agent.network("float32", [(0, 1)])
         self.actions, self.last = actions, None
-        self.state = empty_state(agent.model, environments, slots or agent.context, 0)
+        self.state = empty_state(agent.model, environments, agent.context, 0)
         steps = next(iter(agent.memory_steps.values()))
         memory_steps = jnp.full(environments, UNLIMITED if steps is None else steps)
 
@@ -96,7 +104,8 @@ class StepByStep:
         heads = [step.slice(0, len(step) - self.actions) for step in steps]
         tails = [step.slice(len(step) - self.actions, len(step)) for step in steps]
         observation, tail = batch_observations(heads, 16), batch_observations(tails, 16)
-        state = widen(self.state, observation.real.shape[1] + self.actions + 1)
+        columns = observation.real.shape[1] + self.actions + 1
+        state = self.state if count_columns(self.state) == columns else resize(self.state, columns)
         seen, done, self.state = self.follow(state, observation, tail, np.array(fresh))
         if self.last is not None:
             going_on = ~np.array(fresh)

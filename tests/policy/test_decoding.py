@@ -10,9 +10,10 @@ import pytest
 from gato_jax.episodes import Continuous, Discrete
 from gato_jax.policy import Decoding, Policy
 from gato_jax.policy.act import act
-from gato_jax.policy.batches import batch_observations, bucket
-from gato_jax.policy.cache import empty_state, open_timestep, widen
+from gato_jax.policy.batches import pad_observations
+from gato_jax.policy.cache import empty_state, open_timestep, resize
 from gato_jax.policy.rings import write_by_row, write_by_scatter
+from gato_jax.policy.shapes import bucket, fit_shape
 from gato_jax.tokenization import Contract, Tokenization
 from tests.policy.made_agent import AllAtOnce, made_agent
 from tests.tokenization.made_tasks import CONTROL, ROBOT, random_episode
@@ -35,12 +36,15 @@ def observations(spec, steps, seed=0):
 
 
 def lowered(policy, spec):
-    steps = [policy.layout.encode_observation(observations(spec, 1)[0])] * policy.environments
-    observation = batch_observations(steps, 16)
-    state = widen(policy.state, observation.real.shape[1] + policy.actions.ranges.shape[1])
+    mixed = policy.mixed
+    steps = {0: policy.layout.encode_observation(observations(spec, 1)[0])}
+    loops = mixed.decoding.loops
+    shape = fit_shape(policy.agent.shapes(loops=loops), mixed._shape_of(0, steps[0]), loops=loops)
+    observation = pad_observations(steps, mixed.rows, shape.length, mixed.rows * shape.patches, 16)
+    every = jnp.ones(mixed.rows, bool)
     return act.lower(
-        policy.agent.graph, policy.network, state, observation, policy.actions,
-        jnp.zeros(policy.environments, bool), policy.keys, policy.settings,
+        policy.agent.graph, mixed.network, resize(mixed.state, shape.columns), observation,
+        mixed._table.pad(shape.actions), every, every, mixed.keys, mixed.settings,
     )  # fmt: skip
 
 
@@ -108,8 +112,8 @@ def test_with_bfloat16_norms_stay_in_float32_and_the_actions_are_valid(agent):
     for one in observations(ROBOT, 2):
         for action in policy.act([one, one]):
             assert (np.abs(action["arm"]) < 0.5).all() and action["gripper"] in (0, 1)
-    block = policy.network.params["blocks"][0]
-    assert block["attention"]["query"][...].dtype == policy.state.layers[0].keys.dtype == jnp.bfloat16
+    block = policy.mixed.network.params["blocks"][0]
+    assert block["attention"]["query"][...].dtype == policy.mixed.state.layers[0].keys.dtype == jnp.bfloat16
     assert block["attention_norm"]["scale"][...].dtype == jnp.float32
 
 

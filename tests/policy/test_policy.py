@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gato_jax.checkpoints import CheckpointStore
 from gato_jax.episodes import Discrete
-from gato_jax.policy import Agent, Policy, TextPolicy, UnknownTaskError, log_probabilities
-from gato_jax.policy.act import act, choose
+from gato_jax.policy import Agent, Policy, Temperature, TextPolicy, UnknownTaskError, log_probabilities
+from gato_jax.policy.act import act
+from gato_jax.policy.sampling import choose
 from gato_jax.tokenization import ContractError, Layout, Tokenization, TokenizationError
 from gato_jax.training import TrainState
 from tests.policy.made_agent import TASK_TEXT, TASK_TEXT_FIRST, AllAtOnce, made_agent
@@ -72,14 +73,14 @@ def test_actions_are_within_their_limits(agent, temperature):
 def test_sampling_stays_in_range_at_any_temperature(seed, temperature, valid, offset):
     logits = jnp.asarray(offset + 10 * np.random.default_rng(seed).normal(size=(2, 8)), jnp.float32)
     keys, ids = jax.random.split(jax.random.key(seed), 2), jnp.arange(8)
-    chosen = choose(logits, ((ids >= 1) & (ids < 1 + valid))[None], keys, temperature)
+    chosen = choose(logits, ((ids >= 1) & (ids < 1 + valid))[None], keys, Temperature(temperature=temperature))
     assert ((chosen >= 1) & (chosen < 1 + valid)).all()
 
 
 def test_sampling_follows_the_probabilities():
     logits = jnp.log(jnp.tile(jnp.array([[0.5, 0.3, 0.2, 0.9]]), (4000, 1)))
     valid, keys = jnp.array([[True, True, True, False]]), jax.random.split(jax.random.key(0), 4000)
-    counts = np.bincount(choose(logits, valid, keys, 1.0), minlength=4)
+    counts = np.bincount(choose(logits, valid, keys, Temperature()), minlength=4)
     np.testing.assert_allclose(counts / 4000, [0.5, 0.3, 0.2, 0], atol=0.03)
 
 
@@ -134,7 +135,7 @@ def test_an_observation_that_has_no_tokens_is_refused(agent):
 
 @pytest.mark.parametrize("temperature", [-1.0, float("nan")])
 def test_a_temperature_below_zero_is_refused(agent, temperature):
-    with pytest.raises(ValueError, match="temperature is .*, expected 0 or more"):
+    with pytest.raises(ValueError, match="temperature is .*, expected a number, 0 or more"):
         Policy(agent, CONTROL.name, 1, temperature=temperature)
 
 

@@ -35,9 +35,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-@pytest.mark.parametrize("apart", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("apart", [15, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, made, without_beam, monkeypatch, apart):
-    """Of the moments at which something on the disk changes, one in seven, or each."""
+    """Of the moments at which something on the disk changes, one in fifteen, or each."""
     settings = {"filters": [Deduplicate()], "max_rejected": 1.0}
     reader = open_made(write_recording(tmp_path / "made.json", damaged={4: "nan"}))
     whole = contents(converted(reader, tmp_path / "whole", **settings).directory)

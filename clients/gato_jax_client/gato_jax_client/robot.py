@@ -101,7 +101,11 @@ def _check(modality: Mapping[str, Any], value: Any, name: str) -> np.ndarray:
     slack = _TOLERANCE * np.where(np.isfinite(high - low), high - low, 0)
     if not (np.isfinite(array) & (array >= low - slack) & (array <= high + slack)).all():
         raise RobotError(f"{name} is {array}, expected finite numbers in [{low}, {high}].")
-    return array if array.dtype.kind in "biu" else array.astype(np.float32)
+    if modality["kind"] == "continuous":
+        return array.astype(np.float32)
+    if (array != array.astype(np.int64)).any():
+        raise RobotError(f"{name} is {array}, expected integers.")
+    return array.astype(np.int64)
 
 
 def _comparable(side: Any) -> Any:

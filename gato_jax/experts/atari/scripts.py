@@ -114,6 +114,11 @@ def _arrival(free: np.ndarray, row: int) -> int:
     return _STEPS_AHEAD
 
 
+def kick(memory: Memory) -> str:
+    """Wait for those who come, and kick to the left in every third step, from a crouch, where few blows land."""
+    return "DOWN" if any("FIRE" in name for name in memory.taken) else "DOWNLEFTFIRE"
+
+
 _BALL_X, _BALL_Y, _PADDLE, _OPPONENT_X, _PADDLE_X = 49, 54, 51, 68, 188
 _TOP, _BOTTOM = 44.5, 206.5  # rows at which the ball turns round
 _STEEP = 8  # rows in a step of the ball after a blow with an end of the paddle
@@ -180,6 +185,7 @@ def ski(memory: Memory) -> str:
 SCRIPTS: dict[str, Callable[[Memory], str]] = {
     "bowling": bowl,
     "freeway": cross_the_road,
+    "kung_fu_master": kick,
     "pong": play_pong,
     "skiing": ski,
 }

@@ -25,6 +25,8 @@ class SearchSettings:
       discount: Factor on the rewards of each further decision.
       life_cost: Cost of a lost life. The default exceeds what a search may gain in its horizon in almost all games.
       loss_factor: Factor on negative rewards.
+      survival_reward: Reward of each decision that costs no life. Where no path has another reward, a small one makes
+        the planner choose the path that was seen to survive longest, not any.
     """
 
     search: str = "rollout_iw"
@@ -33,6 +35,7 @@ class SearchSettings:
     discount: float = 0.995
     life_cost: float = 50_000.0
     loss_factor: float = 1.0
+    survival_reward: float = 0.0
 
     def __post_init__(self):
         if self.search not in _SEARCHES:
@@ -77,7 +80,12 @@ class SearchPlanner:
         _SEARCHES[settings.search](tree, settings.frames, settings.horizon)
         self.decisions += 1
         self.frames += tree.frames - before
-        tree.evaluate(discount=settings.discount, life_cost=settings.life_cost, loss_factor=settings.loss_factor)
+        tree.evaluate(
+            discount=settings.discount,
+            life_cost=settings.life_cost,
+            loss_factor=settings.loss_factor,
+            survival_reward=settings.survival_reward,
+        )
         values = {action: child.value for action, child in sorted(tree.root.children.items())}
         best = max(values.values())
         return self._generator.choice([action for action, value in values.items() if value == best])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,12 +23,17 @@ class ProcgenEmulator(Emulator[ProcgenState]):
     Args:
       environment: An environment of the game, which is not changed.
       decision_steps: Number of steps of the environment for which a decision holds its action.
+      choices: Actions of the environment that the search considers, all by default; its own are their positions here.
+
+    Attributes:
+      choices: These actions.
     """
 
-    def __init__(self, environment: Procgen, *, decision_steps: int = 2):
+    def __init__(self, environment: Procgen, *, decision_steps: int = 2, choices: Sequence[int] | None = None):
         spec = environment.task_spec
         self._copy = Procgen(spec.task, spec.suite)
-        self.decision_steps, self.actions = decision_steps, spec.action["action"].n
+        self.choices = tuple(range(spec.action["action"].n) if choices is None else choices)
+        self.decision_steps, self.actions = decision_steps, len(self.choices)
         self._tiles = TileFeatures(SIDE, SIDE, tile=_TILE, colours=_LEVELS**3)
         self.feature_count = self._tiles.count
         self._image = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -44,7 +50,7 @@ class ProcgenEmulator(Emulator[ProcgenState]):
 
     def step(self, action: int, generator: random.Random) -> Transition:
         del generator
-        reward, steps, held = 0.0, 0, {"action": np.asarray(action)}
+        reward, steps, held = 0.0, 0, {"action": np.asarray(self.choices[action])}
         while steps < self.decision_steps:
             timestep = self._copy.step(held)
             reward, steps, self._image = reward + float(timestep.reward), steps + 1, timestep.observation["image"]

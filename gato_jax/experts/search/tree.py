@@ -100,16 +100,18 @@ class Tree:
             found.extend(node.children.values())
         return found
 
-    def evaluate(self, *, discount: float, life_cost: float, loss_factor: float) -> None:
+    def evaluate(self, *, discount: float, life_cost: float, loss_factor: float, survival_reward: float = 0.0) -> None:
         """Set the value of all nodes.
 
         Args:
           discount: Factor on the rewards of each further decision.
           life_cost: Cost of a lost life.
           loss_factor: Factor on negative rewards.
+          survival_reward: Reward of each decision that costs no life.
         """
         for node in reversed(self.nodes()):  # all nodes of a depth after those below them, so originals have a future
             reward = node.reward if node.reward >= 0 else loss_factor * node.reward
+            reward += -life_cost if node.lost_life else survival_reward
             children = (node.original or node).children
             future = max((child.value for child in children.values()), default=0.0)
-            node.value = reward - life_cost * node.lost_life + discount * future
+            node.value = reward + discount * future

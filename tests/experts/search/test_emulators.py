@@ -25,9 +25,9 @@ class Draws(random.Random):
     [
         ("atari/ms_pacman", STEPS),
         ("atari/pitfall", STEPS),
-        ("atari/qbert", STEPS),
-        ("atari/seaquest", STEPS),
-        ("atari/space_invaders", STEPS),
+        pytest.param("atari/qbert", STEPS, marks=pytest.mark.slow),
+        pytest.param("atari/seaquest", STEPS, marks=pytest.mark.slow),
+        pytest.param("atari/space_invaders", STEPS, marks=pytest.mark.slow),
         ("atari_extended/breakout", 100),
     ],
 )
@@ -56,7 +56,10 @@ def test_a_console_goes_on_from_the_state_of_another_as_that_one_does(task, step
         assert np.array_equal(played.getScreen(), copied.getScreen()), f"screen at step {step}"
 
 
-@pytest.mark.parametrize("game", ["bigfish", "coinrun", "maze", "miner", "starpilot"])
+@pytest.mark.parametrize(
+    "game",
+    ["bigfish", "maze", *(pytest.param(game, marks=pytest.mark.slow) for game in ("coinrun", "miner", "starpilot"))],
+)
 def test_a_level_goes_on_from_the_state_of_another_as_that_one_does(game):
     environment, generator = load(f"procgen/{game}"), np.random.default_rng(0)
     assert isinstance(environment, Procgen)
