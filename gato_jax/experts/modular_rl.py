@@ -56,13 +56,16 @@ def _plan(task: str, *, budget: Budget, sampler: MPPI, hold: int, coarsening: in
 
 
 def plan(task: str) -> Plan:
-    """Return the plan of a body, such as `cheetah_7_full`, which is that of its family."""
+    """Return the plan of a body, such as `cheetah_7_full`, that of its family but for the walker on one leg."""
     sampler = MPPI(noise=SplinedNoise(knots=5), sigma=0.8)
     if task.startswith("cheetah"):
         return _plan(task, budget=Budget(samples=32, horizon=15), sampler=sampler, hold=1, coarsening=1)
     if task.startswith("hopper"):  # a hop lasts half a second, and faster ones end in falls
         budget = Budget(samples=64, horizon=30)
         return _plan(task, budget=budget, sampler=sampler, hold=4, coarsening=2, fastest=2.0)
+    if task.startswith("walker_2"):  # on one leg it falls in the end, but later if it sees a second ahead
+        budget = Budget(samples=96, horizon=40)
+        return _plan(task, budget=budget, sampler=sampler, hold=3, coarsening=2, fastest=0.3)
     budget = Budget(samples=64, horizon=20)
     return _plan(task, budget=budget, sampler=sampler, hold=4, coarsening=2, fastest=3.0)
 
