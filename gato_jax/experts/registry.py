@@ -20,6 +20,7 @@ from gato_jax.experts import (
     pusht,
     rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.experts.base import Expert
 
@@ -39,6 +40,7 @@ _TEACHERS: dict[str, type[Expert]] = {
         pusht,
         rgb_stacking,
         sokoban,
+        vizdoom,
     )
     for name, kind in suite.EXPERTS.items()
 }
