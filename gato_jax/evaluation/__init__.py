@@ -3,6 +3,7 @@
 May import policy, experts, training, batching, rollouts, environments, sources, tokenization, episodes.
 """
 
+from gato_jax.evaluation.actor_results import EpisodeFailure, EvaluationError, evaluate_actor, require_played
 from gato_jax.evaluation.aggregates import aggregate
 from gato_jax.evaluation.demonstrations import Demonstrations, NoDemonstrationError, open_demonstrations
 from gato_jax.evaluation.episode_scores import EpisodeScore, PlayedBy, ScoreJournal, evaluation_lock
@@ -17,15 +18,23 @@ from gato_jax.evaluation.reference_table import (
 from gato_jax.evaluation.references import References, ReferencesError, Score
 from gato_jax.evaluation.results_file import (
     ResultsFileError,
+    merge_baseline,
     merge_results,
     read_results_file,
     write_results_file,
 )
 from gato_jax.evaluation.rollout_file import save_rollout
+from gato_jax.evaluation.saved_episodes import SavedEpisodes
 from gato_jax.evaluation.score_table import describe_task, summary_lines
 from gato_jax.evaluation.scores import normalise, task_result
 
 __all__ = [
+    "EpisodeFailure",
+    "EvaluationError",
+    "SavedEpisodes",
+    "evaluate_actor",
+    "require_played",
+    "merge_baseline",
     "Demonstrations",
     "EpisodeScore",
     "MissingReferencesError",

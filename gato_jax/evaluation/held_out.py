@@ -8,68 +8,100 @@ from typing import Any
 import numpy as np
 
 from gato_jax.episodes import Continuous, Episode
-from gato_jax.policy import Agent, Policy, log_probabilities
+from gato_jax.evaluation.teacher_forcing import HeldOutError, predict_actions
+from gato_jax.policy import Agent, log_probabilities
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, TokenSequence
 
-GREEDY_ROWS = 32  # recorded steps that the agent acts at in one call
 _SMOOTHING = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 _Codecs = Sequence[tuple[str, DiscreteCodec | ContinuousCodec]]
 
 
-class HeldOutError(ValueError):
-    """Recordings that a score of this module does not apply to; the message names the action that it cannot score."""
-
-
 def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
-    """Return the mean absolute error of the agent's most probable action at each held-out step, beside baselines.
+    """Return the mean absolute error of the agent's most probable actions in held-out episodes, beside baselines.
 
-    Errors are in units of half of each dimension's range, and averaged over all steps and dimensions. The agent acts at
-    each step without memory of those before, as at the first timestep of a window of training. With `task_text_first`
-    it reads the text of the task before the first step of each episode alone, because windows that begin later do not
-    have it either.
+    Errors are in units of half of each dimension's range. The agent reads the recorded steps before the one that it
+    predicts, as many as its context holds, see `predict_actions`.
 
     Args:
       agent: The agent.
       task: Name of the task of all episodes; its actions are continuous.
-      train: Episodes that the agent was trained on. Their mean and median actions are the baselines.
+      train: Episodes that the agent was trained on. Their mean and median actions are baselines.
       test: Episodes to score.
 
     Returns:
-      `value`, the agent's error; `baseline` and `median_baseline`, those of the mean and median action of `train`;
-      `metric`, the name of the error; and `episodes`, the number of episodes in `test`.
+      `value`, the agent's error over all steps and dimensions; `without_history`, its error when it reads the present
+      step alone; `baseline` and `median_baseline`, the errors of the mean and median action of `train`, and
+      `repeat_baseline`, that of the recorded action of the step before (the mean action at the first step), which needs
+      history; `by_dimension`, {name of the dimension: the same five errors}; `by_horizon`, a list of {`first_step`,
+      `last_step`, `steps`, and the agent's `value` over these steps of all episodes}, in ranges that double; `metric`,
+      the name of the error; and `episodes`, the number of episodes in `test`.
 
     Raises:
-      HeldOutError: An action of the task is discrete.
+      HeldOutError: An action of the task is discrete, it has no observations, or a step exceeds the agent's context.
     """
-    layout = agent.layout(task)
-    codecs = layout.action_codecs
-    truth = _scaled(codecs, _recorded_actions(test))
-    error = np.abs(_scaled(codecs, _act_at_each_step(agent, task, test)) - truth).mean()
-    actions_seen = _scaled(codecs, _recorded_actions(train))
-    baseline = np.abs(actions_seen.mean(axis=0) - truth).mean()
+    codecs = agent.layout(task).action_codecs
+    truth, seen = _scaled(codecs, _recorded_actions(test)), _scaled(codecs, _recorded_actions(train))
+    mean, steps = seen.mean(axis=0), _step_numbers(test)
+    repeated = np.where((steps == 0)[:, None], mean, np.roll(truth, 1, axis=0))
+    predicted = {
+        "value": _scaled(codecs, _joined(predict_actions(agent, task, test))),
+        "without_history": _scaled(codecs, _joined(predict_actions(agent, task, test, most_steps=1))),
+        "baseline": mean,
+        "median_baseline": np.median(seen, axis=0),
+        "repeat_baseline": repeated,
+    }
+    errors = {name: np.abs(actions - truth) for name, actions in predicted.items()}
     return {
-        "value": float(error),
-        "baseline": float(baseline),
-        "median_baseline": float(np.abs(np.median(actions_seen, axis=0) - truth).mean()),
+        **{name: float(error.mean()) for name, error in errors.items()},
+        "by_dimension": {
+            dimension: {name: float(error[:, index].mean()) for name, error in errors.items()}
+            for index, dimension in enumerate(_dimensions(codecs))
+        },
+        "by_horizon": _by_horizon(errors["value"].mean(axis=1), steps),
         "metric": "mean absolute action error",
         "episodes": len(test),
     }
 
 
-def _act_at_each_step(agent: Agent, task: str, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
-    """Return the most probable action at each step of all episodes, each without memory, {action key: (steps, ...)}."""
-    steps = [(episode, step) for episode in episodes for step in range(episode.acting_steps)]
-    rows = min(GREEDY_ROWS, len(steps))
-    policy, actions = Policy(agent, task, rows, temperature=0.0), []
-    for start in range(0, len(steps), rows):
-        batch = steps[start : start + rows]
-        for row, (_, step) in enumerate(batch):
-            policy.reset(row, 0, begins=step == 0)
-        observations = [{key: values[step] for key, values in episode.observation.items()} for episode, step in batch]
-        idle = [observations[-1]] * (rows - len(batch))
-        actions += policy.act([*observations, *idle])[: len(batch)]
-    return {key: np.stack([action[key] for action in actions]) for key in actions[0]}
+def _by_horizon(errors: np.ndarray, steps: np.ndarray) -> list[dict[str, Any]]:
+    """Return the mean error in ranges of the number of steps since the episode began: 0, 1, 2 to 3, 4 to 7 and so on.
+
+    Args:
+      errors: The error at each step of all episodes, (N,).
+      steps: The number of each step in its episode, from 0, (N,).
+    """
+    ranges, first = [], 0
+    while first <= steps.max():
+        last = max(0, 2 * first - 1)
+        inside = (steps >= first) & (steps <= last)
+        ranges.append(
+            {
+                "first_step": first,
+                "last_step": int(steps[inside].max()),
+                "steps": int(inside.sum()),
+                "value": float(errors[inside].mean()),
+            }
+        )
+        first = last + 1
+    return ranges
+
+
+def _step_numbers(episodes: Sequence[Episode]) -> np.ndarray:
+    return np.concatenate([np.arange(episode.acting_steps) for episode in episodes])
+
+
+def _joined(actions: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([action[key] for action in actions]) for key in actions[0]}
+
+
+def _dimensions(codecs: _Codecs) -> list[str]:
+    """Return the name of each dimension in the order of `_scaled`, such as `arm[2]`, or `gripper` for a single one."""
+    names = []
+    for key, codec in codecs:
+        count = codec.token_count
+        names += [key] if count == 1 else [f"{key}[{index}]" for index in range(count)]
+    return names
 
 
 def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:

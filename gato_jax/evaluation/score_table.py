@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_HEADINGS = ("domain", "tasks", "episodes", "mean [95%]", "IQM [95%]", "tasks at 50%", "noise", "Gato", "JAT")
+_HEADINGS = ("domain", "tasks", "episodes", "mean [95%]", "IQM [95%]", "tasks at 50%", "noise", "1-NN", "Gato", "JAT")
 _SHOWN_THRESHOLDS = (0.25, 0.5, 0.75, 1.0)
 _NAMED = 5
 
@@ -32,12 +32,16 @@ def describe_task(result: Mapping[str, Any]) -> str:
 def summary_lines(results: Mapping[str, Any]) -> list[str]:
     """Return a table of the domains in the contents of results.json, with all of them in its last row, and notes.
 
-    Scores are percent of the expert. The columns of other agents are their published means, on scales of their own.
+    Scores are percent of the expert. The column of the 1-nearest-neighbour baseline is its mean over those of the tasks
+    that it has played. The columns of other agents are their published means, on scales of their own.
     """
     lines = []
     if results["aggregate"]["tasks"]:
-        rows = [_row(suite, domain) for suite, domain in results["domains"].items() if domain["tasks"]]
-        lines += align([_HEADINGS, *rows, _row("all tasks", results["aggregate"])])
+        neighbour = _baseline_means(results)
+        rows = [
+            _row(suite, domain, neighbour.get(suite)) for suite, domain in results["domains"].items() if domain["tasks"]
+        ]
+        lines += align([_HEADINGS, *rows, _row("all tasks", results["aggregate"], neighbour.get("all tasks"))])
         lines += ["", _curve_line(results["aggregate"]["curve"])]
     if (human := results.get("human")) is not None:
         lines.append(
@@ -64,13 +68,25 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _row(name: str, domain: Mapping[str, Any]) -> tuple[str, ...]:
+def _baseline_means(results: Mapping[str, Any]) -> dict[str, float]:
+    """Return {suite: mean score of the 1-nearest-neighbour baseline on tasks of the agent}, and of `all tasks`."""
+    played = results.get("baselines", {}).get("nearest_neighbour", {}).get("tasks", {})
+    scores: dict[str, list[float]] = {}
+    for task, entry in results["tasks"].items():
+        score = played.get(task, {}).get("normalised")
+        if entry["normalised"] is not None and score is not None:
+            for name in (task.split("/")[0], "all tasks"):
+                scores.setdefault(name, []).append(score)
+    return {name: sum(listed) / len(listed) for name, listed in scores.items()}
+
+
+def _row(name: str, domain: Mapping[str, Any], neighbour: float | None) -> tuple[str, ...]:
     published = domain.get("published", {})
     others = [_percent(published[agent]["mean"]) if agent in published else "-" for agent in ("gato", "jat")]
     return (
         name, str(domain["tasks"]), str(domain["episodes"]),
         *(f"{_percent(domain[key])} {_interval(domain[f'{key}_ci'])}" for key in ("mean", "iqm", "share_at_50")),
-        _percent(domain["noise_floor"]), *others,
+        _percent(domain["noise_floor"]), _percent(neighbour), *others,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 
 import dm_env
 
-from gato_jax.rollouts.actor import Actor, ActorFailure
+from gato_jax.rollouts.actor import Action, Actor, ActorFailure
 from gato_jax.rollouts.environment_process import (
     Began,
     Command,
@@ -172,10 +172,8 @@ class _Pool:
             if any(seed is not None for seed in seeds):
                 group.actor.reset([slot.environment or known for slot in slots], seeds)
             chosen = group.actor.act([slot.newest for slot in slots])
-            executed = [
-                action
-                if slot.newest is None or isinstance(action, ActorFailure)
-                else group.actor.perturb(place, action)
+            executed: list[Action] = [
+                {} if slot.newest is None or isinstance(action, ActorFailure) else group.actor.perturb(place, action)
                 for place, (slot, action) in enumerate(zip(slots, chosen, strict=True))
             ]
         except Exception as error:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 from etils import epy
 
 from gato_jax.runtime import Interruption, devices, interruptible
 from gato_jax.runtime.interruption import GO_ON
-from gato_jax.runtime.paths import as_path
+from gato_jax.runtime.paths import as_path, require_local
 from gato_jax.verbs.decoding import define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.renderers import choose_renderer, define_renderer
-from gato_jax.verbs.runs import require_run
+from gato_jax.verbs.runs import require_folder, require_run
 
 with epy.lazy_imports():
-    from gato_jax import environments, evaluation, policy
-    from gato_jax.evaluation import agent_results
+    from gato_jax import environments, evaluation, policy, rollouts
+    from gato_jax.evaluation import agent_results, baselines
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +32,22 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     """Play the agent of a run and compare its scores with random play, the best constant action and the expert.
 
     Run it again to resume after an interruption. Several calls with different --tasks add their scores to one file.
+
+    --actor=nearest_neighbour plays a baseline instead: the action of the closest recorded observation of --datasets.
+    Its scores stand beside those of the agent.
     """
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     flags.DEFINE_list(
-        "tasks", [], "Names of the tasks to play, comma-separated. Default: all control tasks of the agent.",
-        flag_values=flag,
+        "tasks", [], "Names of the tasks to play, comma-separated. Default: all control tasks of the agent, or of "
+        "--datasets.", flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_enum(
+        "actor", "agent", ["agent", "nearest_neighbour"],
+        "Actor that plays: the agent of the run, or the 1-nearest-neighbour baseline.", flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "datasets", None, "Folder of the datasets from which --actor=nearest_neighbour plays.", flag_values=flag
+    )
     flags.DEFINE_integer("episodes", 50, "Number of episodes to play of each task.", lower_bound=1, flag_values=flag)
     flags.DEFINE_bool(
         "measure_references", False,
@@ -51,6 +65,22 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
         flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_integer(
+        "workers", None,
+        "Number of processes in which the environments are simulated; 0 simulates in the process of the actor. "
+        "Default: one for each core where the agent computes on an accelerator, otherwise 0.",
+        lower_bound=0, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "step_seconds", 600.0,
+        "Limit of the time of one step of an environment in a process, in seconds, after which its episode fails.",
+        lower_bound=0.001, flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "save_episodes", None,
+        "Folder to write the played episodes to, as one dataset for each task with the split `evaluation`.",
+        flag_values=flag,
+    )  # fmt: skip
     define_decoding(flag)
     define_renderer(flag)
     flags.DEFINE_string(
@@ -60,42 +90,112 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     available = len(environments.EVALUATION_SEEDS)
     if flag.episodes > available:
         raise UsageError(f"--episodes is {flag.episodes}, expected at most {available}. Play fewer episodes.")
+    if (flag.actor == "nearest_neighbour") != bool(flag.datasets):
+        raise UsageError(
+            f"--datasets is {flag.datasets!r} and --actor is {flag.actor}, expected --datasets with "
+            "--actor=nearest_neighbour, and only there. Correct one of them."
+        )
     workdir = require_run("workdir", flag.workdir)
     path = as_path(flag.json or workdir / "results.json")
     with interruptible(GO_ON) as interruption, interruption.at_once():
+        choose_renderer(flag)
+        evaluation.read_results_file(path)
+        player = _Neighbour(flag, workdir) if flag.datasets else _Agent(flag, workdir)
+        _evaluate(flag, player, path, interruption)
+
+
+class _Agent:
+    """The agent of the run as the actor that plays."""
+
+    def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
         _log.info("evaluate: loading the agent of %s", workdir)
-        _evaluate(flag, workdir, path, interruption)
-
-
-def _evaluate(flag: flags.FlagValues, workdir: pathlib.Path, path: pathlib.Path, interruption: Interruption):
-    """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
-    choose_renderer(flag)
-    evaluation.read_results_file(path)
-    devices.print_devices()
-    agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
-    tasks = agent_results.playable_tasks(agent, flag.tasks)
-    prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
-    played_by = evaluation.PlayedBy(
-        step=agent.step, digest=agent.digest, temperature=flag.temperature, prompt=prompts.mode
-    )
-    _log.info("evaluate: step %d, %d episodes of each of %d tasks", agent.step, flag.episodes, len(tasks))
-    with evaluation.evaluation_lock(workdir), evaluation.ScoreJournal(workdir, played_by) as journal:
-        interruption.farewell = f"The finished episodes are kept in {workdir / 'evaluation'}. {GO_ON}"
-        references = evaluation.gather_references(
-            tasks, workdir, measure_episodes=flag.reference_episodes if flag.measure_references else None
+        devices.print_devices()
+        self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
+        self.tasks = agent_results.playable_tasks(self.agent, flag.tasks)
+        self.prompts = evaluation.open_demonstrations(self.agent, workdir, self.tasks, flag.prompt)
+        self.played_by = evaluation.PlayedBy(
+            step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature, prompt=self.prompts.mode
         )
-        for name, result in agent_results.evaluate_agent(
-            agent, references, workdir / "rollouts",
-            episodes=flag.episodes, environments=flag.environments, temperature=flag.temperature, journal=journal,
-            prompts=prompts,
+        self.merge = evaluation.merge_results
+        _log.info("evaluate: step %d, %d episodes of each of %d tasks", self.agent.step, flag.episodes, len(self.tasks))
+
+    def evaluate(self, references: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Play the tasks, and yield the entry of each."""
+        return agent_results.evaluate_agent(
+            self.agent, references, self.workdir / "rollouts", temperature=self.played_by.temperature,
+            prompts=self.prompts, **settings,
+        )  # fmt: skip
+
+
+class _Neighbour:
+    """The 1-nearest-neighbour baseline as the actor that plays; its files are in a folder of its own in the run's."""
+
+    def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
+        root, name = require_folder("datasets", flag.datasets), baselines.NEAREST_NEIGHBOUR
+        self.workdir, self.datasets = workdir / "baselines" / name, baselines.open_recordings(root, flag.tasks)
+        self.played_by = baselines.identity(root)
+        self.tasks = list(self.datasets)
+        self.merge = functools.partial(evaluation.merge_baseline, name=name)
+        _log.info("evaluate: %d episodes of each of %d tasks from %s", flag.episodes, len(self.tasks), root)
+
+    def evaluate(self, references: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Play the tasks, and yield the entry of each."""
+        make_actor = functools.partial(rollouts.NearestNeighbourActor, self.datasets)
+        folder = self.workdir / "rollouts"
+        return evaluation.evaluate_actor(make_actor, references, folder, played_by={"step": 0}, **settings)
+
+
+def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib.Path, interruption: Interruption):
+    """Play the tasks of the flags, and print the scores and add them to the file `path` after each task."""
+    failures: dict[str, list[evaluation.EpisodeFailure]] = {task: [] for task in player.tasks}
+    run = as_path(flag.workdir)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluation.evaluation_lock(player.workdir))
+        journal = stack.enter_context(evaluation.ScoreJournal(player.workdir, player.played_by))
+        saved = _open_saved(flag, player.played_by)
+        if saved is not None:
+            stack.enter_context(saved)
+        interruption.farewell = f"The finished episodes are kept in {player.workdir / 'evaluation'}. {GO_ON}"
+        references = evaluation.gather_references(
+            player.tasks, run, measure_episodes=flag.reference_episodes if flag.measure_references else None
+        )
+        for name, result in player.evaluate(
+            references, episodes=flag.episodes, environments=flag.environments, workers=_workers(flag),
+            step_seconds=flag.step_seconds, journal=journal, saved=saved,
+            on_failure=lambda failure: failures[failure.task].append(failure),
         ):  # fmt: skip
-            merged = evaluation.merge_results(evaluation.read_results_file(path), played_by, {name: result})
-            evaluation.write_results_file(path, merged)
+            _add_to_file(path, player, {name: result}, {name: failures[name]})
             print(f"{name}: {evaluation.describe_task(result)}", flush=True)
-    known = merged["tasks"]
-    print(*evaluation.summary_lines(merged), sep="\n")
-    if others := [name for name in known if name not in tasks]:
+        merged = _add_to_file(path, player, {}, failures)
+    scores = merged if isinstance(player, _Agent) else merged["baselines"][baselines.NEAREST_NEIGHBOUR]
+    print(*evaluation.summary_lines(scores), sep="\n")
+    known = scores["tasks"]
+    if others := [name for name in known if name not in player.tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
-    if left := sorted({name for group in merged.get("earlier", []) for name in group["tasks"]} - known.keys()):
+    if left := sorted({name for group in scores.get("earlier", []) for name in group["tasks"]} - known.keys()):
         print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
-    print(f"scores in {path}, rollouts in {workdir / 'rollouts'}")
+    print(f"scores in {path}, rollouts in {player.workdir / 'rollouts'}")
+    evaluation.require_played([failure for listed in failures.values() for failure in listed])
+
+
+def _add_to_file(
+    path: pathlib.Path, player: _Agent | _Neighbour, tasks: dict[str, Any], failures: dict[str, Any]
+) -> dict[str, Any]:
+    merged = player.merge(evaluation.read_results_file(path), agent=player.played_by, tasks=tasks, failures=failures)
+    evaluation.write_results_file(path, merged)
+    return merged
+
+
+def _open_saved(flag: flags.FlagValues, played_by: evaluation.PlayedBy) -> evaluation.SavedEpisodes | None:
+    if not flag.save_episodes:
+        return None
+    root = require_local(flag.save_episodes, "--save_episodes", "Write to a disk, then copy the folder to the bucket.")
+    return evaluation.SavedEpisodes(root, played_by.to_json())
+
+
+def _workers(flag: flags.FlagValues) -> int:
+    """Return the number of processes that simulate. On a CPU alone, the actor computes on all cores."""
+    if flag.workers is not None:
+        return flag.workers
+    accelerated = flag.actor == "agent" and devices.open_devices()[0].platform != "cpu"
+    return len(os.sched_getaffinity(0)) if accelerated else 0

@@ -88,7 +88,7 @@ def test_the_file_of_results_has_this_schema():
     tasks = {"babyai/GoToLocal-v0": entry(0.5, 0.7), "atari/bowling": entry(0.1), "pusht/push": NO_SCORE}
     file = merge_results({"held_out": {}}, AGENT, tasks)
     assert json.loads(json.dumps(file)) == file
-    assert set(file) == {"schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled", "held_out"}
+    assert set(file) == {"schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled", "failed", "held_out"}
     assert file["schema"] == 2 and file["unscaled"] == {"pusht/push": "no expert"}
     names = {"mean", "iqm", "share_at_50"}
     aggregated = {"tasks", "episodes", "noise_floor", "curve", *names, *(f"{name}_ci" for name in names)}

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from gato_jax.evaluation import held_out
-from gato_jax.evaluation.held_out import action_error, text_perplexity
-from gato_jax.policy import MixedPolicy
-from tests.policy.made_agent import TASK_TEXT_FIRST, made_agent
-from tests.tokenization.made_tasks import CONTROL, DIALOGUE, episode_of, random_episode
+from gato_jax.evaluation.held_out import HeldOutError, action_error, text_perplexity
+from tests.policy.made_agent import made_agent
+from tests.tokenization.made_tasks import CONTROL, DIALOGUE, GRID, episode_of, random_episode
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +24,16 @@ def uniform(agent):
     return dataclasses.replace(agent, params=jax.tree.map(jnp.zeros_like, agent.params))
 
 
-class StillPolicy:
-    """Always acts with zeros, and minds that it is reset before every step."""
+@pytest.fixture
+def still(monkeypatch):
+    """An agent whose most probable action is always the one that it holds, zeros at first."""
+    action = np.zeros(2, np.float32)
 
-    ACTION = (0.0, 0.0)
+    def predict(agent, task, episodes, *, most_steps=None):
+        return [{"action": np.tile(action, (episode.acting_steps, 1))} for episode in episodes]
 
-    def __init__(self, agent, task, environments, *, temperature):
-        assert temperature == 0.0
-        self._environments, self._reset = environments, set()
-
-    def reset(self, environment, seed, *, begins):
-        self._reset.add(environment)
-
-    def act(self, observations):
-        assert len(observations) == self._environments and self._reset
-        different = {id(observation) for observation in observations}
-        assert len(different) == len(self._reset), "the rows that were not reset repeat another"
-        self._reset.clear()
-        return [{"action": np.array(self.ACTION, np.float32)} for _ in observations]
+    monkeypatch.setattr(held_out, "predict_actions", predict)
+    return action
 
 
 def control_episode(actions, **fields):
@@ -51,37 +42,37 @@ def control_episode(actions, **fields):
     return episode_of(CONTROL, zeros, {"action": actions}, **fields)
 
 
-def test_the_action_error_is_in_units_of_half_of_each_range(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+def test_the_action_error_is_in_units_of_half_of_each_range(agent, still):
     test = [control_episode([[0.5, 1.0], [-1.0, 2.0]])]  # limits are 1 and 2: scaled 0.5 0.5, -1 1
     train = [control_episode([[1.0, 0.0], [0.0, 2.0]])]  # the mean is 0.5 0.5
     result = action_error(agent, CONTROL.name, train, test)
-    assert result["value"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
+    assert result["value"] == result["without_history"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
     assert result["baseline"] == pytest.approx((0 + 0 + 1.5 + 0.5) / 4)
+    assert result["repeat_baseline"] == pytest.approx((0 + 0 + 1.5 + 0.5) / 4)
     assert result["episodes"] == 1 and result["metric"] == "mean absolute action error"
+    assert list(result["by_dimension"]) == ["action[0]", "action[1]"]
+    assert result["by_dimension"]["action[0]"]["value"] == pytest.approx((0.5 + 1) / 2)
+    assert result["by_dimension"]["action[1]"]["baseline"] == pytest.approx((0 + 0.5) / 2)
 
 
-def test_a_final_observation_is_no_step_to_act_at(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
+def test_the_error_is_told_by_the_steps_since_the_episode_began(agent, still):
+    test = [control_episode([[step / 10, 0.0] for step in range(count)]) for count in (6, 3)]
+    result = action_error(agent, CONTROL.name, test, test)
+    assert [(row["first_step"], row["last_step"], row["steps"]) for row in result["by_horizon"]] == [
+        (0, 0, 2), (1, 1, 2), (2, 3, 3), (4, 5, 2),
+    ]  # fmt: skip
+    assert [row["value"] for row in result["by_horizon"]] == pytest.approx([0, 0.05, (2 + 2 + 3) / 60, 4.5 / 20])
+    assert result["repeat_baseline"] == pytest.approx((7 * 0.1 + 2 * (np.mean([0, 1, 2, 3, 4, 5, 0, 1, 2]) / 10)) / 18)
+
+
+def test_a_final_observation_is_no_step_to_act_at(agent, still):
     test = [control_episode([[0.5, 1.0], [0.0, 0.0]], final_observation=True)]
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(0.5)
 
 
-def test_every_step_is_scored_however_many_there_are(agent, monkeypatch):
-    monkeypatch.setattr(held_out, "Policy", StillPolicy)
-    test = [random_episode(CONTROL, seed, steps=11) for seed in range(7)]
-    actions = np.concatenate([episode.action["action"] for episode in test])
-    expected = np.abs(actions / [1, 2]).mean()
-    assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_an_action_beyond_the_tasks_limits_is_scored_too(agent, monkeypatch):
+def test_an_action_beyond_the_tasks_limits_is_scored_too(agent, still):
     """A codec whose limits were measured on data decodes such actions; nothing executes them here."""
-
-    class FarPolicy(StillPolicy):
-        ACTION = (1.5, 0.0)
-
-    monkeypatch.setattr(held_out, "Policy", FarPolicy)
+    still[:] = 1.5, 0.0
     test = [control_episode([[0.5, 0.0], [1.0, 0.0]])]
     assert action_error(agent, CONTROL.name, test, test)["value"] == pytest.approx((1.0 + 0 + 0.5 + 0) / 4)
 
@@ -93,25 +84,10 @@ def test_the_agents_most_probable_actions_are_what_is_scored(agent):
     assert 0 < first["value"] < 2
 
 
-def test_the_tasks_text_comes_before_the_first_step_of_each_episode_alone(monkeypatch):
-    """Its tokens belong to the first timestep, in training too: what is scored are the tokens that training reads."""
-    agent = made_agent(layers=1, context=60, tokenization=TASK_TEXT_FIRST)
-    read = []
-
-    decode = MixedPolicy.decode
-
-    def watched(policy, steps):
-        assert policy._fresh.all()
-        read.extend(step.token_ids.tolist() for step in steps.values())
-        return decode(policy, steps)
-
-    monkeypatch.setattr(MixedPolicy, "decode", watched)
-    test = [random_episode(CONTROL, seed, steps=2) for seed in range(2)]
-    action_error(agent, CONTROL.name, test, test)
-    layout = agent.layout(CONTROL.name)
-    trained_on = [step.token_ids.tolist()[:-2] for episode in test for step in layout.encode_timesteps(episode)]
-    assert read == trained_on  # without the two tokens of the action
-    assert len(read[0]) == len(read[2]) > len(read[1]) == len(read[3])
+def test_a_discrete_action_has_no_absolute_error(agent):
+    test = [random_episode(GRID, 0, steps=3)]
+    with pytest.raises(HeldOutError, match="action 'action' is discrete and has no absolute error"):
+        action_error(agent, GRID.name, test, test)
 
 
 def texts(*lines):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from gato_jax.episodes import open_dataset
 from gato_jax.runtime import writer_lock
 from tests.integration.conftest import TASK, finish, gato, start
 
@@ -87,3 +88,17 @@ def test_a_second_evaluation_of_a_run_is_refused_by_the_name_of_the_first(run):
     with writer_lock(run / "evaluation"):
         said = gato("evaluate", f"--workdir={run}", "--episodes=1").complaint()
     assert f"{run / 'evaluation'}: process {os.getpid()} on " in said and "is writing there. Wait until" in said
+
+
+def test_the_baseline_plays_in_processes_beside_the_agent_and_episodes_are_saved(run, tmp_path):
+    words = ["evaluate", f"--workdir={run}", "--episodes=2", "--workers=1", f"--save_episodes={tmp_path / 'saved'}"]
+    said = gato(*words, "--actor=nearest_neighbour", f"--datasets={run / 'data'}")
+    assert said.status == 0 and f"{TASK}: " in said.out, said.err
+    assert open_dataset(tmp_path / "saved", "evaluation").index.seed.tolist() == [1_000_000, 1_000_001]
+    baseline = scores_of(run)["baselines"]["nearest_neighbour"]
+    assert list(baseline["tasks"]) == [TASK] and "tasks" not in scores_of(run)
+    said = gato("evaluate", f"--workdir={run}", "--episodes=2", "--workers=1")
+    assert said.status == 0 and "1-NN" in said.out and scores_of(run)["baselines"]["nearest_neighbour"] == baseline
+    assert (
+        "--datasets is None and --actor is nearest_neighbour" in gato(*words, "--actor=nearest_neighbour").complaint()
+    )

@@ -56,12 +56,12 @@ def test_evaluate_scores_without_tensorflow(evaluated, trained):
     assert said.status == 0, said.err
     [(task, result)] = scores["tasks"].items()
     assert task == TASK and scores["agent"]["step"] == 20
-    assert set(scores) == {"schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled"}
+    assert set(scores) == {"schema", "agent", "tasks", "aggregate", "domains", "human", "unscaled", "failed"}
     assert set(scores["aggregate"]) > {"tasks", "mean", "iqm", "share_at_50"}
     assert set(result) == {
         "episodes", "seeds", "scores", "metric", "agent", "agent_ci", "random", "constant", "expert", "human",
         "reference_episodes", "normalised", "normalised_ci", "noise_floor", "unscaled", "human_normalised",
-        "return_mean", "success_rate", "published", "step", "temperature",
+        "return_mean", "success_rate", "published", "step", "temperature", "prompt",
     }  # fmt: skip
     assert "all tasks" in said.out and f"{TASK}: " in said.out
     assert result["episodes"] == 2 and result["metric"] == "return" and result["expert"] > 0.5
