@@ -86,5 +86,5 @@ def test_the_scripts_choose_by_positions():
     assert collector.choose(_scene(("Medikit", (150, 322)))) == "MOVE_FORWARD"
     assert collector.choose(_scene(("Medikit", (100, 600)))) == "TURN_LEFT"
     dodger.reset(environment, 0)
-    assert dodger.choose(_scene(("DoomImpBall", (340, 345)))) == "-"  # its direction is not known yet
-    assert dodger.choose(_scene(("DoomImpBall", (300, 345)))) == "MOVE_RIGHT"
+    assert dodger.choose(_scene(("DoomImpBall", (180, 345)))) == "-"  # its direction is not known yet
+    assert dodger.choose(_scene(("DoomImpBall", (140, 345)))) == "MOVE_RIGHT"
