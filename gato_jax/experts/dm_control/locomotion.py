@@ -227,7 +227,7 @@ PLANS = {
             value=_cheetah_run,
             shaped="The reward is the same on the back, from where the cheetah cannot run fast.",
         ),
-        budget=Budget(samples=64, horizon=50, iterations=2),
+        budget=Budget(samples=80, horizon=50, iterations=2),
         sampler=CEM(noise=ColouredNoise(exponent=3.0), sigma=1.0, elites=12, kept=8),
     ),
     "dog/stand": _dog_plan(_dog_stand),

@@ -53,10 +53,11 @@ _SWIM = Plan(
         sensors=(NOSE, TARGET),
         shaped="The reward is nearly flat far from the target, where each step has to bring the nose closer.",
     ),
-    budget=Budget(samples=32, horizon=20),
-    sampler=CEM(noise=ColouredNoise(exponent=2.0), sigma=0.7),
+    budget=Budget(samples=64, horizon=15, iterations=2),
+    sampler=CEM(noise=ColouredNoise(exponent=2.0), sigma=1.5, elites=10, kept=5),
     hold=3,
-    coarsening=5,
+    final=10.0,
+    coarsening=9,
 )
 
 PLANS = {
