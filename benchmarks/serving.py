@@ -21,14 +21,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import psutil
 
 from benchmarks.record import write_result
-from benchmarks.serving_clients import Recorded, Target, made_observation, misbehave, play
+from benchmarks.serving_clients import FAULTS, FUZZ, Recorded, Target, made_observation, misbehave, play
 from gato_jax.policy import Agent, Policy
 from gato_jax.serving.agent import control_tasks
 
@@ -45,11 +45,12 @@ def main():
     parser.add_argument("--clients", type=int, default=64, help="Number of clients at once, for `load`.")
     parser.add_argument("--client_hz", type=float, default=1.0, help="Observations a second of a robot, for `load`.")
     parser.add_argument("--rate_hz", type=float, default=20.0, help="Rate of the control loop, for `rate`.")
+    parser.add_argument("--batch_rows", type=int, default=0, help="As of `gato serve`.")
     parser.add_argument("--output", type=pathlib.Path, help="File of results. Default: results/serving_WHAT.json.")
     given = parser.parse_args()
     agent = Agent.restore(given.workdir)
     task = given.task or control_tasks(agent)[0]
-    with _served(given.workdir, task, agent) as (target, process):
+    with _served(given, task, agent) as (target, process):
         measured = {"load": _load, "fuzz": _fuzz, "rate": _rate}[given.what](given, target, process, agent)
         assert process.poll() is None, "the server has ended"
     name = f"serving_{given.what}"
@@ -58,9 +59,21 @@ def main():
 
 
 @contextlib.contextmanager
-def _served(workdir: pathlib.Path, task: str, agent: Agent) -> Iterator[tuple[Target, subprocess.Popen]]:
-    command = [sys.executable, "-m", "gato_jax.cli", "serve", f"--workdir={workdir}", f"--task={task}", "--port=0"]
-    process = subprocess.Popen([*command, "--max_rate_hz=1000"], stdout=subprocess.PIPE, text=True)
+def _served(given: argparse.Namespace, task: str, agent: Agent) -> Iterator[tuple[Target, subprocess.Popen]]:
+    command = [
+        sys.executable,
+        "-m",
+        "gato_jax.cli",
+        "serve",
+        f"--workdir={given.workdir}",
+        f"--task={task}",
+        "--port=0",
+    ]
+    process = subprocess.Popen(
+        [*command, "--max_rate_hz=1000", "--prompt=none", f"--batch_rows={given.batch_rows}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         said: dict[str, str] = {}
@@ -79,13 +92,13 @@ def _load(given: argparse.Namespace, target: Target, process: subprocess.Popen, 
     """Return latency, memory and wrong actions with `clients` clients, a quarter of which misbehave."""
     bad = given.clients // 4
     robots = [Recorded(seed=seed) for seed in range(given.clients - bad)]
-    return _beside(given, target, process, agent, robots, bad)
+    return _beside(given, target, process, agent, robots, bad, FAULTS)
 
 
 def _fuzz(given: argparse.Namespace, target: Target, process: subprocess.Popen, agent: Agent) -> dict[str, Any]:
     """Return the same for one robot beside eight clients that send damaged messages as fast as they can."""
     given.client_hz = 5.0
-    return _beside(given, target, process, agent, [Recorded(seed=0)], 8)
+    return _beside(given, target, process, agent, [Recorded(seed=0)], 8, FUZZ)
 
 
 def _beside(
@@ -95,6 +108,7 @@ def _beside(
     agent: Agent,
     robots: list[Recorded],
     bad: int,
+    faults: Sequence[Callable],
 ) -> dict[str, Any]:
     """Play with robots beside `bad` clients that misbehave; return latency, memory, faults and wrong actions."""
     server, until = psutil.Process(process.pid), time.monotonic() + given.seconds
@@ -111,7 +125,7 @@ def _beside(
 
     async def run():
         players = [play(target, robot, until, given.client_hz) for robot in robots]
-        others = [misbehave(target, random.Random(number), until, counts) for number in range(bad)]
+        others = [misbehave(target, random.Random(number), until, counts, faults) for number in range(bad)]
         await asyncio.gather(watch(), *players, *others)
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ import dataclasses
 import random
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,15 +102,16 @@ async def play(target: Target, recorded: Recorded, until: float, hz: float):
             await asyncio.sleep(max(0.0, begin + step / hz - time.monotonic()))
 
 
-async def misbehave(target: Target, rng: random.Random, until: float, counts: dict[str, int]):
-    """Connect again and again until a time of the monotonic clock, each time with another fault, and count them."""
+async def misbehave(
+    target: Target, rng: random.Random, until: float, counts: dict[str, int], faults: Sequence[Callable]
+):
+    """Connect again and again until a time of the monotonic clock, each time with one of the faults, and count them."""
     while time.monotonic() < until:
-        fault = rng.choice(FAULTS)
+        fault = rng.choice(faults)
         counts[fault.__name__] = counts.get(fault.__name__, 0) + 1
         with contextlib.suppress(*EXPECTED):
             async with asyncio.timeout(5):
                 await fault(target, rng)
-        await asyncio.sleep(0.05)
 
 
 async def malformed(target: Target, rng: random.Random):

@@ -27,12 +27,13 @@ from gato_jax import training
 from gato_jax.batching.dataset_config import DatasetConfig
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, Environment
 from gato_jax.environments.base import Outcome
-from gato_jax.episodes import Continuous, TaskSpec, open_dataset, write_dataset
+from gato_jax.episodes import Continuous, EpisodeDataset, TaskSpec, open_dataset, write_dataset
 from gato_jax.model import ModelConfig
 from gato_jax.policy import Agent, AgentActor, Prompt, PromptSource
 from gato_jax.rollouts import Action, Actor, play
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.runtime.sessions import machine
+from gato_jax.tokenization import Tokenization, Vocabulary
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/prompting", "Folder of the recorded episodes and of the run.")
 _STEPS = flags.DEFINE_integer("steps", 600, "Number of training steps.", lower_bound=1)
@@ -104,52 +105,55 @@ class RecordedPrompts(PromptSource):
     """Prompts from recorded episodes, of another task than the one that is played if that is asked for.
 
     Attributes:
-      datasets: {task that is played: folder of the demonstrations}.
+      datasets: {task that is played: the demonstrations}.
     """
 
-    datasets: Mapping[str, pathlib.Path]
+    datasets: Mapping[str, EpisodeDataset]
 
     def choose(self, agent: Agent, task: str, seed: int) -> Prompt:
-        episodes = open_dataset(self.datasets[task])
+        episodes = self.datasets[task]
         episode = episodes[int(np.random.default_rng(seed).integers(len(episodes)))]
-        return dataclasses.replace(Prompt.of(agent, episode, source=str(self.datasets[task])), task=task)
+        return dataclasses.replace(Prompt.of(agent, episode, source=episodes.spec.name), task=task)
 
     def describe(self, task: str) -> str:
-        return str(self.datasets[task])
+        return f"recorded episodes of {self.datasets[task].spec.name}"
 
 
-def record(workdir: pathlib.Path, episodes: int = 200) -> dict[str, pathlib.Path]:
-    """Record the expert in both tasks, and return {task: folder of its dataset}."""
-    folders = {}
+def record(workdir: pathlib.Path, episodes: int = 200) -> dict[str, EpisodeDataset]:
+    """Record the expert in both tasks, and return {task: its dataset}."""
+    datasets = {}
     for task in GOALS:
         starts = [(task, seed) for seed in RECORDING_SEEDS[:episodes]]
         splits = {"train": play(Driver, starts, load=Rail)}
-        folders[task] = pathlib.Path(write_dataset(workdir / "data", Rail(task).task_spec, splits, overwrite=True))
-    return folders
+        datasets[task] = open_dataset(write_dataset(workdir / "data", Rail(task).task_spec, splits, overwrite=True))
+    return datasets
 
 
-def train(workdir: pathlib.Path, folders: Mapping[str, pathlib.Path], steps: int) -> Agent:
-    """Train a small agent on both tasks, with prompts in half of the rows, and return it."""
+def train(workdir: pathlib.Path, datasets: Mapping[str, EpisodeDataset], steps: int) -> Agent:
+    """Train a small agent on both tasks, with prompts in half of the rows, and return it; it has no room for text."""
+    tokenization = Tokenization(vocabulary=Vocabulary(text=256, bins=256))
     config = training.TrainConfig(
         seed=0, batch_size=32, context=96, steps=steps, log_every=20,
         model=ModelConfig(
             layers=2, width=64, heads=4, head_size=16, hidden=256, patch_channels=32, position="rope",
-            stochastic_depth=0.0,
+            stochastic_depth=0.0, tokenization=tokenization,
         ),
         optimizer=training.OptimizerConfig(peak_learning_rate=3e-3, warmup_steps=min(20, steps - 1)),
         datasets={
-            task.replace("/", "_"): DatasetConfig(source=f"recorded:{folder}", weight=1.0, prompt_share=0.5)
-            for task, folder in folders.items()
+            task.replace("/", "_"): DatasetConfig(
+                source=f"recorded:{dataset.directory}", weight=1.0, prompt_share=0.5
+            )
+            for task, dataset in datasets.items()
         },
     )  # fmt: skip
     training.train(config, training.open_run_mixture(config, workdir), workdir)
     return Agent.restore(workdir)
 
 
-def measure(agent: Agent, folders: Mapping[str, pathlib.Path], episodes: int) -> dict[str, dict[str, float]]:
+def measure(agent: Agent, datasets: Mapping[str, EpisodeDataset], episodes: int) -> dict[str, dict[str, float]]:
     """Return {case: {task: mean return}} of the agent in each task, with each kind of prompt."""
-    other = dict(zip(folders, [*folders.values()][::-1], strict=True))
-    prompts = dict(zip(CASES, (RecordedPrompts(folders), None, RecordedPrompts(other)), strict=True))
+    other = dict(zip(datasets, [*datasets.values()][::-1], strict=True))
+    prompts = dict(zip(CASES, (RecordedPrompts(datasets), None, RecordedPrompts(other)), strict=True))
     found: dict[str, dict[str, float]] = {case: {} for case in CASES}
     for case, source in prompts.items():
         for task in GOALS:
@@ -161,8 +165,8 @@ def measure(agent: Agent, folders: Mapping[str, pathlib.Path], episodes: int) ->
 
 def run(workdir: pathlib.Path, *, steps: int, episodes: int) -> dict[str, Any]:
     """Record, train and play, and return the results."""
-    folders = record(workdir)
-    returns = measure(train(workdir, folders, steps), folders, episodes)
+    datasets = record(workdir)
+    returns = measure(train(workdir, datasets, steps), datasets, episodes)
     return {
         "steps": steps,
         "episodes": episodes,

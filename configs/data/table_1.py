@@ -77,6 +77,9 @@ DM_LAB = tuple(
     )
 )  # fmt: skip
 
+# The box is wider than the grip of the arm, and has no expert.
+MANIPULATION = tuple(task for task in _recorded("manipulation_playground") if "large_box" not in task)
+
 _NO_EXPERT = "no expert plays its tasks yet"
 _NOT_RELEASED = "never released"
 
@@ -95,8 +98,8 @@ TABLE_1 = {
     "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, why=_NO_EXPERT),
     # BridgeData V2, real arms that move objects, stands for the real robot, whose data were never released.
     "rgb_stacking_real": Dataset(weight=1.33, tasks=1, public=("rlds:bridge_dataset",)),
-    "modular_rl": Dataset(weight=8.23, tasks=38, why=_NO_EXPERT),
-    "manipulation_playground": Dataset(weight=1.68, tasks=4, why=_NO_EXPERT),
+    "modular_rl": Dataset(weight=8.23, tasks=38, recorded=_recorded("modular_rl")),
+    "manipulation_playground": Dataset(weight=1.68, tasks=4, recorded=MANIPULATION),
     "playroom": Dataset(weight=1.33, tasks=1, why=f"{_NOT_RELEASED}, and the paper does not describe it"),
     # The corpora of text and images were never released, except for three. Those of your own, in the folder of the same
     # name, stand for them: gato convert --source=image_text:m3w --output=DATA.

@@ -15,9 +15,9 @@ from gato_jax.environments import RECORDING_SEEDS
 from gato_jax.episodes import Episode
 from gato_jax.experts import ExpertActor, description, expert_names
 from gato_jax.policy import Agent, Prompt, PromptSource
+from gato_jax.policy.prompts import prompt_room, timestep_tokens
 from gato_jax.rollouts import play
 from gato_jax.sources.reader import EpisodeReader
-from gato_jax.tokenization import TokenizationError
 from gato_jax.training.config_file import CONFIG_FILE, read_config
 
 PromptMode = Literal["demonstration", "none"]
@@ -39,13 +39,11 @@ class DatasetDemonstrations:
 
     Attributes:
       name: Name of the dataset in the config of the run.
-      source: Where it is, as the config says.
       reader: Its episodes.
       steps: Maximum number of timesteps in a prompt; None for as many as fit.
     """
 
     name: str
-    source: str
     reader: EpisodeReader
     steps: int | None = None
 
@@ -64,7 +62,7 @@ class DatasetDemonstrations:
 
     def describe(self) -> str:
         """Return the origin of the demonstrations in words."""
-        return f"dataset {self.name}, {self.source}, {len(self.reader)} episodes"
+        return f"dataset {self.name}, {len(self.reader)} episodes, fingerprint {self.reader.fingerprint}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +142,6 @@ def open_demonstrations(
       NoDemonstrationError: `mode` is `demonstration`, and a task has no dataset at hand and no expert.
       ConfigError: The config of the run is damaged.
       SourceError: A dataset cannot be opened.
-      TokenizationError: `mode` is `demonstration`, and no timestep of a task's dataset fits into a prompt.
     """
     if mode == "none":
         return Demonstrations({})
@@ -157,14 +154,11 @@ def open_demonstrations(
         reader = open_episodes(dataset, phrased=False)
         if (task := reader.spec.name) not in tasks or task in sources:
             continue
-        try:
-            Prompt.of(agent, reader[0], steps=1)
-        except TokenizationError as error:
-            if mode == "demonstration":
-                raise
-            _log.info("%s is played without prompts: %s", task, error)
-        else:
-            sources[task] = DatasetDemonstrations(name, dataset.source, reader, dataset.prompt_steps)
+        tokens, room = timestep_tokens(agent, task), prompt_room(agent)
+        if tokens > room and mode is None:
+            _log.info("%s is played without prompts: of a timestep's %d tokens, %d fit into one", task, tokens, room)
+            continue
+        sources[task] = DatasetDemonstrations(name, reader, dataset.prompt_steps)
     for task in tasks if mode == "demonstration" else ():
         if task not in sources and task not in expert_names():
             raise NoDemonstrationError(

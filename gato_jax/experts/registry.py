@@ -13,6 +13,7 @@ from gato_jax.experts import (
     dm_control,
     fetch,
     fetch_state,
+    manipulation,
     meta_world,
     miniworld,
     modular_rl,
@@ -20,6 +21,7 @@ from gato_jax.experts import (
     pusht,
     rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.experts.base import Expert
 
@@ -32,6 +34,7 @@ _TEACHERS: dict[str, type[Expert]] = {
         dm_control,
         fetch,
         fetch_state,
+        manipulation,
         meta_world,
         miniworld,
         modular_rl,
@@ -39,6 +42,7 @@ _TEACHERS: dict[str, type[Expert]] = {
         pusht,
         rgb_stacking,
         sokoban,
+        vizdoom,
     )
     for name, kind in suite.EXPERTS.items()
 }

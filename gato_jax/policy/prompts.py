@@ -9,6 +9,7 @@ import numpy as np
 
 from gato_jax.episodes import Episode
 from gato_jax.policy.agent import Agent
+from gato_jax.policy.shapes import task_shape
 from gato_jax.tokenization import TokenizationError, TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
@@ -86,3 +87,11 @@ class PromptSource(abc.ABC):
 def prompt_room(agent: Agent) -> int:
     """Return the maximum number of tokens of a prompt: half of the context, as in training."""
     return (agent.decoding.context or agent.context) // 2
+
+
+def timestep_tokens(agent: Agent, task: str) -> int:
+    """Return the number of tokens of a timestep of a control task; of observed texts, an estimate of theirs."""
+    shape = task_shape(agent.layout(task))
+    if shape is None:
+        raise ValueError(f"{task}: the action is text, expected a control task. Play it without prompts.")
+    return shape.length + shape.actions

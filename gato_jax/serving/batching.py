@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gato_jax.episodes import Episode
 from gato_jax.serving.metrics import Metrics
 from gato_jax.serving.policy import Action, Observation, ServedPolicy
 
@@ -90,9 +91,9 @@ class Batcher:
         self._sessions.add(session)
         return session
 
-    async def reset(self, session: int, seed: int):
-        """Begin an episode in a session."""
-        await self.run(self._policy.reset, session, seed)
+    async def reset(self, session: int, seed: int, prompt: Episode | None = None):
+        """Begin an episode in a session, see `ServedPolicy.reset`."""
+        await self.run(self._policy.reset, session, seed, prompt)
 
     async def close(self, session: int):
         """Forget a session."""

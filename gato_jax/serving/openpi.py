@@ -4,7 +4,7 @@ An answer holds the keys of the action, and `server_timing` in milliseconds: `in
 its batch began, and `prev_total_ms` of the message before. A refused observation is answered by a text that says why.
 
 An observation may hold one more key, `__episode__`: a map, with which an episode begins at this observation. Its key
-`seed` may give the seed of the samples. Without it, a connection is one episode.
+`seed` may give the seed of the samples, and `prompt` a demonstration. Without it, a connection is one episode.
 """
 
 from __future__ import annotations
@@ -50,11 +50,9 @@ async def converse(link: Link, session: RobotSession, about: Mapping[str, Any]):
 async def _answer(session: RobotSession, message: dict[str, Any]) -> dict[str, Any]:
     if EPISODE in message:
         episode = message.pop(EPISODE)
-        if not isinstance(episode, dict) or not episode.keys() <= {"seed"}:
-            raise RequestError(
-                f"{session.spec.name}: {EPISODE} is not a map with the key seed, expected e.g. {{'seed': 1}}."
-            )
-        await session.begin(episode.get("seed"))
+        if not isinstance(episode, dict) or not episode.keys() <= {"seed", "prompt"}:
+            raise RequestError(f"{session.spec.name}: {EPISODE} is not a map with the keys seed and prompt. Send {{}}.")
+        await session.begin(episode.get("seed"), episode.get("prompt"))
     acted = await session.act(message)
     timing = {"infer_ms": 1000 * acted.acted_s, "wait_ms": 1000 * acted.waited_s, "batch": acted.batch}
     return {**acted.action, TIMING: timing}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Discrete, Image, TaskSpec, Text
+from gato_jax.episodes import Continuous, Discrete, Episode, Image, TaskSpec, Text
 
 Observation = Mapping[str, Any]
 Action = dict[str, np.ndarray]
@@ -30,8 +30,17 @@ class ServedPolicy(abc.ABC):
         """Return the number of a new session for a task; `reset` begins its first episode."""
 
     @abc.abstractmethod
-    def reset(self, session: int, seed: int):
-        """Begin an episode in a session. Its actions depend on the seed and on its own observations alone."""
+    def reset(self, session: int, seed: int, prompt: Episode | None = None):
+        """Begin an episode in a session. Its actions depend on these arguments and its own observations alone.
+
+        Args:
+          session: the session.
+          seed: seed of the samples.
+          prompt: demonstration by the client; None leaves the prompt to the policy.
+
+        Raises:
+          ValueError: The policy cannot read the prompt.
+        """
 
     @abc.abstractmethod
     def act(self, observations: Mapping[int, Observation]) -> dict[int, Action | ValueError]:

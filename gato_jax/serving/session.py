@@ -12,6 +12,7 @@ from websockets.frames import CloseCode
 
 from gato_jax.episodes import TaskSpec
 from gato_jax.serving.batching import Acted, Batcher, PolicyFailure
+from gato_jax.serving.demonstrations import read_demonstration
 from gato_jax.serving.limits import Limits, RateLimit
 from gato_jax.serving.metrics import Metrics
 from gato_jax.serving.observations import ObservationError, check_observation
@@ -92,18 +93,23 @@ class RobotSession:
         self._episodes = 0
         self._begun = False
 
-    async def begin(self, seed: Any = None):
+    async def begin(self, seed: Any = None, prompt: Any = None):
         """Begin an episode.
 
         Args:
           seed: seed of its samples; None takes the number of the episode on this connection, counted from 0.
+          prompt: demonstration, see `read_demonstration`; None leaves the prompt to the server.
 
         Raises:
-          RequestError: The seed is no integer in [0, 2**32).
+          RequestError: The seed is no integer in [0, 2**32), or the demonstration does not fit the task.
         """
         if seed is not None and not (type(seed) is int and 0 <= seed < _SEEDS):
             raise RequestError(f"{self.spec.name}: the seed is {seed!r:.40}, expected an integer in [0, {_SEEDS}).")
-        await self._batcher.reset(self._number, self._episodes if seed is None else seed)
+        try:
+            episode = None if prompt is None else read_demonstration(self.spec, prompt)
+            await self._batcher.reset(self._number, self._episodes if seed is None else seed, episode)
+        except ValueError as error:  # of the check, or of the policy, e.g. a timestep that is too long
+            raise RequestError(str(error)) from error
         self._episodes += 1
         self._begun = True
 

@@ -59,7 +59,7 @@ async def _answer(
                 "gato_jax": dict(about),
             }  # fmt: skip
         case "episode_start":
-            await session.begin(payload.get("seed"))
+            await session.begin(payload.get("seed"), payload.get("prompt"))
             return None
         case "observation":
             action = (await session.act(payload, ignore_others=True)).action

@@ -18,7 +18,7 @@ from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
-    from gato_jax import policy, serving
+    from gato_jax import evaluation, policy, serving
     from gato_jax.serving import agent as serving_agent
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,10 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
     tasks = [flag.task] if flag.task else serving_agent.control_tasks(agent)
-    served = serving_agent.AgentPolicy(agent, tasks, temperature=flag.temperature)
+    prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
+    served = serving_agent.AgentPolicy(
+        agent, tasks, temperature=flag.temperature, prompts=prompts, rows=flag.batch_rows or None
+    )
     server = serving.PolicyServer(
         served, token=token, host=flag.host, port=flag.port, tls=tls, limits=_read_limits(flag, served),
         batch_wait_s=flag.batch_wait_ms / 1000, max_batch=flag.max_connections,
@@ -81,6 +84,11 @@ def _define_limits(flag: flags.FlagValues):
     flags.DEFINE_float(
         "batch_wait_ms", 5.0, "Milliseconds that a request waits for those of other robots at most.", lower_bound=0.0,
         flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "batch_rows", 0,
+        "Number of robots that one call of the compiled program acts for; 0 for 1 on a CPU and 8 elsewhere.",
+        lower_bound=0, flag_values=flag,
     )  # fmt: skip
     flags.DEFINE_integer(
         "max_connections", 64, "Maximum number of robots that are served at once.", lower_bound=1, flag_values=flag

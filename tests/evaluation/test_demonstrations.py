@@ -44,7 +44,7 @@ def make_run(folder, **changes):
 def test_a_prompt_is_a_success_of_the_dataset_and_depends_on_the_seed_alone(workdir):
     agent = drifting_agent()
     found = open_demonstrations(agent, workdir, [TASK], None)
-    assert found.mode == "demonstration" and "dataset drift, recorded:" in str(found.describe(TASK))
+    assert found.mode == "demonstration" and "dataset drift, 6 episodes, fingerprint " in str(found.describe(TASK))
     prompts = [found.choose(agent, TASK, seed) for seed in range(20)]
     assert {prompt.source for prompt in prompts} == {f"drift, episode {SUCCESS}"}
     for seed, prompt in enumerate(prompts):

@@ -55,6 +55,7 @@ def test_an_episode_is_the_same_in_another_batch_beside_other_tasks_with_and_wit
     sampling = Temperature(temperature=0.02)  # so low that a prompt matters, too
     alone, mixed = (MixedPolicy(agent, rows, sampling=sampling) for rows in (1, 4))
     prompts = {spec.name: prompt_of(agent, spec) for spec in SPECS}
+    alone.reset(0, CONTROL.name, 0, prompt=prompts[CONTROL.name])  # so that one program serves both cases
     expected = {
         (spec.name, prompted): played(alone, 0, spec, 7, prompt=prompts[spec.name] if prompted else None)
         for spec, prompted in itertools.product(SPECS, (False, True))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import websockets.sync.client
 
+from gato_jax.episodes import Episode
 from gato_jax.serving import Limits, PolicyServer, ServedPolicy, Token, neutral_observation, pack, unpack
 from gato_jax.serving.policy import Action, Observation
 from tests.tokenization.made_tasks import CONTROL, ROBOT
@@ -46,8 +47,10 @@ class MadePolicy(ServedPolicy):
         self._task[number] = task
         return number
 
-    def reset(self, session: int, seed: int):
+    def reset(self, session: int, seed: int, prompt: Episode | None = None):
         self._seen[session] = hashlib.sha256(str(seed).encode())
+        if prompt is not None:
+            self._seen[session].update(prompt.observation["joints"].tobytes() + prompt.action["arm"].tobytes())
 
     def act(self, observations: Mapping[int, Observation]) -> dict[int, Action | ValueError]:
         self.threads.add(threading.get_ident())

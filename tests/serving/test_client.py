@@ -1,5 +1,6 @@
 """The client of robots against the server."""
 
+import pathlib
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from gato_jax_client import (
     text,
 )
 from tests.serving.made_server import SECRET, MadePolicy, observation_of, played_locally, serving
-from tests.tokenization.made_tasks import ROBOT
+from tests.tokenization.made_tasks import ROBOT, random_episode
 
 KEYS = {"instruction": text(), "camera/wrist": image(32, 16), "camera/front": image(32, 32), "joints": continuous(3)}
 ACTION = {"gripper": discrete(2), "arm": continuous(3, low=-0.5, high=0.5)}
@@ -51,6 +52,29 @@ def test_actions_are_those_of_the_policy_and_latency_is_told():
         assert all(np.array_equal(reply.action[key], local[key]) for key in local)
         assert 0 <= reply.server_s <= reply.latency_s
     assert [reply.begins for reply in replies] == [True, False, False] and client.reconnects == 0
+
+
+def test_a_demonstration_is_sent_as_a_prompt():
+    episode = random_episode(ROBOT, 0, 3)
+    prompt = {"observation": dict(episode.observation), "action": dict(episode.action)}
+    prompt["observation"]["instruction"] = list(episode.observation["instruction"])
+    seen, policy = observation_of(ROBOT, 0), MadePolicy(ROBOT)
+    policy.reset(policy.open(ROBOT.name), 5, episode)
+    with serving(MadePolicy(ROBOT)) as server, PolicyClient(server.address) as client:
+        client.reset(seed=5, prompt=prompt)
+        np.testing.assert_array_equal(client.act(seen).action["arm"], policy.act({1: seen})[1]["arm"])
+        for wrong, said in (
+            ({"observation": prompt["observation"]}, "no map with the keys observation and action"),
+            (prompt | {"action": {"arm": np.zeros((3, 3))}}, "has the keys arm, expected gripper, arm"),
+            (
+                prompt | {"action": prompt["action"] | {"arm": np.zeros((3, 4))}},
+                r"shape \(3, 4\), expected timesteps of",
+            ),
+            (prompt | {"action": prompt["action"] | {"arm": np.zeros((2, 3))}}, r"\[2, 3\] timesteps, expected one"),
+        ):
+            client.reset(prompt=wrong)
+            with pytest.raises(RefusedError, match=said):
+                client.act(seen)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +163,6 @@ def test_a_loop_drives_a_robot_and_ends_with_the_safe_action():
 
 def test_the_client_needs_neither_jax_nor_gato_jax():
     code = "import sys, gato_jax_client; print({'gato_jax', 'jax', 'PIL'} & set(sys.modules))"
-    folder = "clients/gato_jax_client"
+    folder = pathlib.Path(__file__).parents[2] / "clients/gato_jax_client"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env={}, check=True)
     assert done.stdout == "set()\n"

@@ -75,7 +75,7 @@ def test_an_episode_begins_where_the_message_says_so(server):
         again = [ask(robot, seen[0] | {"__episode__": {"seed": 7}}), ask(robot, seen[1])]
         other = ask(robot, seen[0] | {"__episode__": {"seed": 8}})
         assert "seed is -1, expected an integer" in ask(robot, seen[0] | {"__episode__": {"seed": -1}})
-        assert "not a map with the key seed" in ask(robot, seen[0] | {"__episode__": 3})
+        assert "not a map with the keys seed" in ask(robot, seen[0] | {"__episode__": 3})
     local = played_locally(ROBOT, 7, seen)
     assert all(map(same, first, local)) and all(map(same, again, local)) and not same(other, local[0])
 

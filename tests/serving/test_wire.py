@@ -16,7 +16,7 @@ ARRAYS = DTYPES.flatmap(lambda name: nps.arrays(name, nps.array_shapes(min_dims=
 
 
 @given(array=ARRAYS, byte_keys=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_array_comes_back_with_its_shape_type_and_bits(array, byte_keys):
     back = unpack(pack({"a": array, "nested": {"b": [array]}}, byte_keys=byte_keys))
     for found in (back["a"], back["nested"]["b"][0]):
@@ -89,7 +89,7 @@ def test_lists_within_lists_take_no_more_memory_than_a_small_multiple_of_their_m
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes_are_read_or_refused(data):
     try:
         unpack(data, images=decode_image)
@@ -98,7 +98,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_damaged_message_is_read_or_refused(data):
     message = bytearray(pack({"a": np.arange(6.0).reshape(2, 3), "b": "text", "c": {"d": np.int32(4)}}, byte_keys=True))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -91,20 +91,23 @@ class PolicyClient:
         self._tls = ssl.create_default_context(cafile=ca_file) if address.startswith("wss:") else None
         self._open = contextlib.ExitStack()  # the connection, which its own context closes
         self._socket: Any = None
-        self._seed: int | None = None
+        self._episode: dict[str, Any] = {}
         self._begins = True
         self.reconnects = -1
         self.about: dict[str, Any] = {}
         self.spec: dict[str, Any] = {}
         self._connect()
 
-    def reset(self, seed: int | None = None):
+    def reset(self, seed: int | None = None, prompt: Mapping[str, Mapping[str, Any]] | None = None):
         """Begin an episode at the next observation.
 
         Args:
           seed: seed of the samples, in [0, 2**32); None leaves it to the server.
+          prompt: demonstration that the policy reads first, {observation: {key: values}, action: {key: values}}, arrays
+            with an axis of timesteps before their own axes and lists of texts; None leaves it to the server.
         """
-        self._begins, self._seed = True, seed
+        self._begins, episode = True, {"seed": seed, "prompt": prompt}
+        self._episode = {key: value for key, value in episode.items() if value is not None}
 
     def act(self, observation: Mapping[str, Any]) -> Reply:
         """Return the action after an observation.
@@ -152,7 +155,7 @@ class PolicyClient:
         if self._socket is None:
             self._connect()
         socket: Any = self._socket
-        episode = {_EPISODE: {} if self._seed is None else {"seed": self._seed}} if self._begins else {}
+        episode = {_EPISODE: self._episode} if self._begins else {}
         message = pack({**observation, **episode}, byte_keys=True)
         try:
             socket.send(message)
