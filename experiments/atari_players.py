@@ -52,8 +52,9 @@ PLAYERS: dict[str, Callable[[str], Expert]] = {
     "rollout_iw+horizon 30": functools.partial(_planner, horizon=30),
     "rollout_iw+discount 0.95": functools.partial(_planner, discount=0.95),
     "rollout_iw+free lives": functools.partial(_planner, life_cost=0.0),
+    "rollout_iw+ten times the frames": functools.partial(_planner, frames=30_000),
 }
-_SEARCHED = ("space_invaders", "seaquest", "breakout", "ms_pacman")
+_SEARCHED = ("space_invaders", "seaquest", "ms_pacman", "asterix")
 _WEAK = ("boxing", "enduro", "fishing_derby", "tennis")  # without a script
 # (games, players), the most informative ones first.
 COMPARISONS = (

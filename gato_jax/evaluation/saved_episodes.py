@@ -28,9 +28,9 @@ _VERSION = "1.0.0"
 class SavedEpisodes(contextlib.AbstractContextManager):
     """The folder of the datasets of evaluated episodes, `ROOT/NAME/1.0.0`, each with the one split `evaluation`.
 
-    The name of the split keeps the episodes out of a mixture that trains on `train`. Until all episodes of a task have
-    ended, they are in the folder `1.0.0.evaluation` beside its dataset. Frames and scores are not part of an episode
-    on a disk.
+    The name of the split keeps the episodes out of a mixture that trains on `train`. Each episode is kept as it ends in
+    the folder `1.0.0.evaluation` beside the dataset, which stays there, so that a call with more episodes goes on.
+    Frames and scores are not part of an episode on a disk.
 
     Args:
       root: the folder, on a disk.

@@ -21,6 +21,7 @@ from gato_jax.experts import (
     pusht,
     rgb_stacking,
     sokoban,
+    vizdoom,
 )
 from gato_jax.experts.base import Expert
 
@@ -41,6 +42,7 @@ _TEACHERS: dict[str, type[Expert]] = {
         pusht,
         rgb_stacking,
         sokoban,
+        vizdoom,
     )
     for name, kind in suite.EXPERTS.items()
 }

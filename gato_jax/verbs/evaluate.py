@@ -150,7 +150,7 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
     failures: dict[str, list[evaluation.EpisodeFailure]] = {task: [] for task in player.tasks}
     run = as_path(flag.workdir)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(evaluation.evaluation_lock(player.workdir))
+        stack.enter_context(evaluation.evaluation_lock(run))  # also for a baseline, as all add to one file
         journal = stack.enter_context(evaluation.ScoreJournal(player.workdir, player.played_by))
         saved = _open_saved(flag, player.played_by)
         if saved is not None:

@@ -1,5 +1,6 @@
 """The client of robots against the server."""
 
+import pathlib
 import subprocess
 import sys
 import threading
@@ -162,6 +163,6 @@ def test_a_loop_drives_a_robot_and_ends_with_the_safe_action():
 
 def test_the_client_needs_neither_jax_nor_gato_jax():
     code = "import sys, gato_jax_client; print({'gato_jax', 'jax', 'PIL'} & set(sys.modules))"
-    folder = "clients/gato_jax_client"
+    folder = pathlib.Path(__file__).parents[2] / "clients/gato_jax_client"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env={}, check=True)
     assert done.stdout == "set()\n"

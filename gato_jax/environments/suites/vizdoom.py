@@ -19,7 +19,7 @@ import PIL.Image
 from gato_jax.environments.base import Environment, Outcome
 from gato_jax.environments.rendering.process_owner import ProcessOwner
 from gato_jax.environments.suite import Suite
-from gato_jax.environments.suites.vizdoom_engine import Engine
+from gato_jax.environments.suites.vizdoom_engine import Engine, Scene
 from gato_jax.episodes import Discrete, Image, TaskSpec
 
 HEIGHT, WIDTH = 60, 80
@@ -101,6 +101,16 @@ class VizDoom(Environment):
             terminated=ended,
             success=ended and not self._engine.is_player_dead if has_success else None,
         )
+
+    def scene(self) -> Scene:
+        """Return where everything is, for experts.
+
+        Raises:
+          RuntimeError: No episode has begun.
+        """
+        if self._engine is None:
+            raise RuntimeError(f"{self.task_spec.name}: no episode has begun, expected one. Reset the environment.")
+        return self._engine.scene()
 
     def _observe(self) -> dict[str, Any]:
         picture = PIL.Image.fromarray(self.screen).resize((WIDTH, HEIGHT), PIL.Image.Resampling.BOX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -23,6 +24,31 @@ _SHARED_MEMORY = pathlib.Path("/dev/shm")
 _SHARED_NAMES = ("ViZDoomMQCtr", "ViZDoomMQDoom", "ViZDoomSM")
 _OWN_FOLDER = pathlib.Path("_vizdoom")  # the engine makes it in the working directory, and leaves it empty
 _starting = threading.Lock()
+
+
+class Thing(NamedTuple):
+    """Something in a level: its number in the engine, the name of its kind, and its position (2,)."""
+
+    number: int
+    name: str
+    position: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Positions in a level, in the units of its map.
+
+    Attributes:
+      position: Position of the player, (2,).
+      angle: Direction in which the player looks, in degrees counterclockwise from the first axis.
+      things: All objects, the player included; the names of corpses begin with `Dead`.
+      walls: Ends of the walls, (n, 4): both coordinates of one end, then of the other.
+    """
+
+    position: np.ndarray
+    angle: float
+    things: tuple[Thing, ...]
+    walls: np.ndarray
 
 
 class Engine:
@@ -48,6 +74,8 @@ class Engine:
         self._game.set_screen_format(vizdoom.ScreenFormat.RGB24)
         self._game.set_screen_resolution(getattr(vizdoom.ScreenResolution, f"RES_{width}X{height}"))
         self._game.set_available_buttons([getattr(vizdoom.Button, button) for button in buttons])
+        self._game.set_objects_info_enabled(True)
+        self._game.set_sectors_info_enabled(True)
         self._game.set_episode_timeout(0)  # the TaskSpec has the limit
         watch = _start_watched(self._game, folder)
         self._finalizer = weakref.finalize(self, _end, os.getpid(), self._game, watch, folder)
@@ -62,6 +90,22 @@ class Engine:
         """Hold buttons for some tics, and return the reward and the screen, None if the episode has ended."""
         reward = self._game.make_action(list(pressed), tics)
         return reward, None if self._game.is_episode_finished() else self._game.get_state().screen_buffer
+
+    def scene(self) -> Scene:
+        """Return where everything is, during an episode."""
+        import vizdoom
+
+        state, read = self._game.get_state(), self._game.get_game_variable
+        variables = vizdoom.GameVariable
+        lines = (line for sector in state.sectors for line in sector.lines)
+        return Scene(
+            position=np.array([read(variables.POSITION_X), read(variables.POSITION_Y)]),
+            angle=float(read(variables.ANGLE)),
+            things=tuple(
+                Thing(found.id, found.name, np.array([found.position_x, found.position_y])) for found in state.objects
+            ),
+            walls=np.array([(line.x1, line.y1, line.x2, line.y2) for line in lines if line.is_blocking]).reshape(-1, 4),
+        )
 
     @property
     def is_player_dead(self) -> bool:

@@ -26,9 +26,9 @@ class AtariPlanner(Expert[Atari]):
       features: Features of a state: `ram`, or `tiles` of the screen.
     """
 
-    agent = f"{SETTINGS} of 16 on RAM; sticky actions are drawn anew, not known"
+    agent = f"{SETTINGS} of 16 on tiles of the screen; sticky actions are drawn anew, not known"
 
-    def __init__(self, task: str, *, settings: SearchSettings = SETTINGS, features: str = "ram"):
+    def __init__(self, task: str, *, settings: SearchSettings = SETTINGS, features: str = "tiles"):
         del task
         self._settings, self._features = settings, features
         self._emulator: AtariEmulator | None = None

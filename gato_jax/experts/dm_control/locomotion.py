@@ -181,7 +181,7 @@ def _humanoid_plan(speed: float, head: Sensor, up: Sensor, velocity: str) -> Pla
     return Plan(
         objective=Objective(value=value, sensors=(head, up), shaped=_LYING),
         budget=Budget(samples=64, horizon=20),
-        sampler=MPPI(noise=_linear(4), sigma=0.5),
+        sampler=MPPI(noise=_linear(5), sigma=0.9),  # with less noise it stays where it lies
         hold=2,
         coarsening=2,
     )

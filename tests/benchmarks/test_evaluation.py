@@ -1,0 +1,17 @@
+"""The benchmark of evaluations plays the same episodes in three ways."""
+
+import json
+
+from benchmarks import evaluation
+
+
+def test_a_short_run_writes_its_results(tmp_path, monkeypatch):
+    path = tmp_path / "made.json"
+    words = ["--tasks=babyai/GoToRedBallNoDists-v0", "--episodes=3", "--environments=2", "--workers=1"]
+    monkeypatch.setattr("sys.argv", ["evaluation", *words, f"--output={path}"])
+    evaluation.main()
+    found = json.loads(path.read_text())
+    assert found["settings"]["actor"] == "uniformly random actions" and found["machine"]
+    assert list(found["ways"]) == ["one_by_one", "side_by_side", "groups"]
+    assert len({way["score"] for way in found["ways"].values()}) == 1
+    assert all(way["episodes"] == 3 and way["episodes_per_hour"] > 0 for way in found["ways"].values())
