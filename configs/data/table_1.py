@@ -64,7 +64,7 @@ def pairs(*, weight: float, recorded: tuple[str, ...] = (), public: tuple[str, .
 
 
 def _recorded(domain: str) -> tuple[str, ...]:
-    """Return the tasks of a domain whose experts we can record, without those that are held out in any spelling."""
+    """Return the tasks of a domain that are recorded here, without those that are held out in any spelling."""
     return tuple(task for task in paper.DOMAINS[domain].tasks if not spelled_task(task, HELD_OUT))
 
 
@@ -77,29 +77,25 @@ DM_LAB = tuple(
     )
 )  # fmt: skip
 
-# The box is wider than the grip of the arm, and has no expert.
-MANIPULATION = tuple(task for task in _recorded("manipulation_playground") if "large_box" not in task)
-
-_NO_EXPERT = "no expert plays its tasks yet"
 _NOT_RELEASED = "never released"
 
 TABLE_1 = {
     "dm_lab": Dataset(weight=9.35, tasks=254, public=DM_LAB),
     "ale_atari": Dataset(weight=9.5, tasks=51, recorded=_recorded("ale_atari")),
-    "ale_atari_extended": Dataset(weight=10.0, tasks=28, why=_NO_EXPERT),
+    "ale_atari_extended": Dataset(weight=10.0, tasks=28, recorded=_recorded("ale_atari_extended")),
     "sokoban": Dataset(weight=1.33, tasks=1, recorded=_recorded("sokoban")),
     "babyai": Dataset(weight=9.06, tasks=46, recorded=_recorded("babyai")),
     "dm_control": Dataset(weight=4.62, tasks=30, recorded=_recorded("dm_control")),
-    "dm_control_pixels": Dataset(weight=7.07, tasks=28, why=_NO_EXPERT),
-    "dm_control_random_small": Dataset(weight=3.04, tasks=26, why=_NO_EXPERT),
-    "dm_control_random_large": Dataset(weight=3.04, tasks=26, why=_NO_EXPERT),
+    "dm_control_pixels": Dataset(weight=7.07, tasks=28, recorded=_recorded("dm_control_pixels")),
+    "dm_control_random_small": Dataset(weight=3.04, tasks=26, recorded=_recorded("dm_control_random_small")),
+    "dm_control_random_large": Dataset(weight=3.04, tasks=26, recorded=_recorded("dm_control_random_large")),
     "meta_world": Dataset(weight=8.96, tasks=45, recorded=_recorded("meta_world")),
     "procgen": Dataset(weight=5.34, tasks=16, recorded=_recorded("procgen")),
-    "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, why=_NO_EXPERT),
+    "rgb_stacking_simulator": Dataset(weight=1.33, tasks=1, recorded=_recorded("rgb_stacking_simulator")),
     # BridgeData V2, real arms that move objects, stands for the real robot, whose data were never released.
     "rgb_stacking_real": Dataset(weight=1.33, tasks=1, public=("rlds:bridge_dataset",)),
     "modular_rl": Dataset(weight=8.23, tasks=38, recorded=_recorded("modular_rl")),
-    "manipulation_playground": Dataset(weight=1.68, tasks=4, recorded=MANIPULATION),
+    "manipulation_playground": Dataset(weight=1.68, tasks=4, recorded=_recorded("manipulation_playground")),
     "playroom": Dataset(weight=1.33, tasks=1, why=f"{_NOT_RELEASED}, and the paper does not describe it"),
     # The corpora of text and images were never released, except for three. Those of your own, in the folder of the same
     # name, stand for them: gato convert --source=image_text:m3w --output=DATA.
