@@ -44,7 +44,7 @@ class Decoding:
 
     @property
     def loops(self) -> bool:
-        """Whether action tokens are looped over on the device, where padding of their number takes no time."""
+        """True if action tokens are looped over on the device, where padding of their number takes no time."""
         return self.loop == "while" and not self.one_pass
 
     @property
