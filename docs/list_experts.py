@@ -32,6 +32,8 @@ records them.
 """
 _SCORES = """## Scores
 
+These are the experts whose scores have been measured; `gato tasks` lists all experts, also those without a score.
+
 The score is a return, or the share of successful episodes of a task whose metric is success, marked by `%`. All
 episodes have seeds that are neither recorded nor used for evaluation. Seconds are the wall time of an episode on the
 given number of cores and, in brackets, its processor time; `-` where they have not been measured. Where episodes of a
@@ -42,9 +44,11 @@ _OPTIONAL = ("human", "cut", "frames a decision", "seconds a decision")  # colum
 _HOURS = """## Recipes and their hours
 
 `gato collect --config=configs/collect/DOMAIN.py --output=DIR` records a row of the paper's Table 1: the tasks of the
-paper, or those that stand for them, that have an expert. The hours follow from the processor times of the experts in
-the table, of the tasks that have one of whole episodes (timed). Variants with images count the time of the task without
-them; add that of their images.
+paper, or those that stand for them, that have an expert. `tasks` is the number of the paper's tasks in the row, and
+`timed` that of the recipe's tasks whose expert has a measured processor time of whole episodes, in the tables below.
+The hours are those of the timed tasks alone, `-` if there are none; for the paper's episodes, all tasks are taken to
+be as long as the timed ones on average. Variants with images count the time of the task without them; add that of
+their images.
 """
 
 

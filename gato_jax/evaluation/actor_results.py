@@ -48,8 +48,8 @@ def require_played(failures: Sequence[EpisodeFailure]):
         first = failures[0]
         raise EvaluationError(
             f"{len(failures)} episodes of {len({one.task for one in failures})} tasks failed, expected none: "
-            f"{first.task}, seed {first.seed}: {first.reason}. The scores are those of the other episodes. Run the "
-            "same command again to play the failed ones."
+            f"{first.task}, seed {first.seed}: {first.reason.rstrip('.')}. The scores are those of the other episodes. "
+            "Run the same command again to play the failed ones."
         )
 
 

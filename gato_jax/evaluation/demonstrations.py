@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class NoDemonstrationError(ValueError):
-    """A task without a dataset at hand and without an expert; the message names the task and the remedy."""
+    """A task without a demonstration that can be a prompt; the message names the task and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,8 @@ def open_demonstrations(
         no task. None prompts the tasks whose dataset is on disk and was trained on with prompts, if a prompt fits.
 
     Raises:
-      NoDemonstrationError: `mode` is `demonstration`, and a task has no dataset at hand and no expert.
+      NoDemonstrationError: `mode` is `demonstration`, and a task has no dataset at hand and no expert, or its
+        timesteps are too long for a prompt.
       ConfigError: The config of the run is damaged.
       SourceError: A dataset cannot be opened.
     """
@@ -160,6 +161,12 @@ def open_demonstrations(
             continue
         sources[task] = DatasetDemonstrations(name, reader, dataset.prompt_steps)
     for task in tasks if mode == "demonstration" else ():
+        tokens, room = timestep_tokens(agent, task, without_text=True), prompt_room(agent)
+        if tokens > room:
+            raise NoDemonstrationError(
+                f"{task} cannot have a prompt: a timestep has {tokens} tokens or more, expected at most half of the "
+                f"context, {room} tokens. Leave the task out, or play with --prompt=none."
+            )
         if task not in sources and task not in expert_names():
             raise NoDemonstrationError(
                 f"{task} has no dataset at hand and no expert, expected one for --prompt=demonstration. Leave the "

@@ -143,8 +143,9 @@ class Agent:
           UnknownTaskError: The agent was not trained on this task.
         """
         if task not in self.contract.tasks:
-            near = difflib.get_close_matches(task, self.contract.tasks, 3, 0.4) or sorted(self.contract.tasks)
-            raise UnknownTaskError(f"the agent was not trained on {task!r}; nearest: {', '.join(near)}")
+            near = ", ".join(difflib.get_close_matches(task, self.contract.tasks, 3, 0.7))
+            known = f"nearest: {near}" if near else f"its tasks: {', '.join(sorted(self.contract.tasks))}"
+            raise UnknownTaskError(f"the agent was not trained on {task!r}; {known}")
         return self.contract.layout(task, self.image_tokenizer)
 
     def require_task(self, spec: TaskSpec):

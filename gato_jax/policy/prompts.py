@@ -89,9 +89,16 @@ def prompt_room(agent: Agent) -> int:
     return (agent.decoding.context or agent.context) // 2
 
 
-def timestep_tokens(agent: Agent, task: str) -> int:
-    """Return the number of tokens of a timestep of a control task; of observed texts, an estimate of theirs."""
-    shape = task_shape(agent.layout(task))
+def timestep_tokens(agent: Agent, task: str, *, without_text: bool = False) -> int:
+    """Return the number of tokens of a timestep of a control task.
+
+    Args:
+      agent: The agent.
+      task: Name of the task, `suite/task`.
+      without_text: Leave out the tokens of observed texts. By default their number is estimated.
+    """
+    layout = agent.layout(task)
+    shape = task_shape(layout, 0) if without_text else task_shape(layout)
     if shape is None:
         raise ValueError(f"{task}: the action is text, expected a control task. Play it without prompts.")
     return shape.length + shape.actions

@@ -69,8 +69,13 @@ def round_up(shape: Shape, *, loops: bool) -> Shape:
     return Shape(bucket(shape.length), bucket(shape.patches), actions)
 
 
-def task_shape(layout: Layout) -> Shape | None:
-    """Return the sizes of a task's timesteps, with room for some text; None if its action is text."""
+def task_shape(layout: Layout, text_tokens: int = _TEXT_TOKENS) -> Shape | None:
+    """Return the sizes of a task's timesteps; None if its action is text.
+
+    Args:
+      layout: Layout of the task's timesteps.
+      text_tokens: Number of tokens of each observed text.
+    """
     try:
         actions = len(layout.action_ranges)
     except TokenizationError:
@@ -79,7 +84,7 @@ def task_shape(layout: Layout) -> Shape | None:
     patches = 0
     for _, key, codec in layout.observation_columns:
         modality = layout.spec.observation[key]
-        count = _TEXT_TOKENS if isinstance(codec, TextCodec) else codec.token_count
+        count = text_tokens if isinstance(codec, TextCodec) else codec.token_count
         length += count
         patches += count if isinstance(modality, Image) and layout.image_tokenizer is None else 0
     return Shape(length, patches, actions)

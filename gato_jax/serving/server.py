@@ -124,7 +124,9 @@ class PolicyServer:
         if task not in self._policy.tasks:
             near = difflib.get_close_matches(task, tasks, 3, 0.4) or tasks
             text = f"task is {task!r:.100}, expected one of the server's tasks, such as {', '.join(near[:20])}"
-            return connection.respond(http.HTTPStatus.BAD_REQUEST, f"{text}. Add ?task=suite/task to the address.\n")
+            return connection.respond(
+                http.HTTPStatus.BAD_REQUEST, f"{text}. Add ?task=suite/task to the address, or task= to PolicyClient.\n"
+            )
         if self._places <= 0:
             self.metrics.count_refusal("connections")
             text = f"the server is full: it serves {self._limits.connections} robots"

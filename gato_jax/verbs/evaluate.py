@@ -131,7 +131,8 @@ class _Neighbour:
     """The 1-nearest-neighbour baseline as the actor that plays; its files are in a folder of its own in the run's."""
 
     def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
-        root, name = require_folder("datasets", flag.datasets), baselines.NEAREST_NEIGHBOUR
+        root = require_folder("datasets", flag.datasets, "the folder of the datasets that `gato collect` wrote")
+        name = baselines.NEAREST_NEIGHBOUR
         self.workdir, self.datasets = workdir / "baselines" / name, baselines.open_recordings(root, flag.tasks)
         self.played_by = baselines.identity(root)
         self.tasks = list(self.datasets)
@@ -168,6 +169,8 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
             print(f"{name}: {evaluation.describe_task(result)}", flush=True)
         merged = _add_to_file(path, player, {}, failures)
     scores = merged if isinstance(player, _Agent) else merged["baselines"][baselines.NEAREST_NEIGHBOUR]
+    if isinstance(player, _Neighbour):
+        print(f"scores of the 1-nearest-neighbour baseline, which plays from {flag.datasets}:")
     print(*evaluation.summary_lines(scores), sep="\n")
     known = scores["tasks"]
     if others := [name for name in known if name not in player.tasks]:

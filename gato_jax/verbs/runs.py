@@ -10,19 +10,20 @@ from gato_jax.verbs.usage import UsageError
 _RUN = "the folder of a run"
 
 
-def require_folder(name: str, value: str) -> pathlib.Path:
-    """Return the folder of a run, after a check that there is one.
+def require_folder(name: str, value: str, expected: str = _RUN) -> pathlib.Path:
+    """Return a folder, after a check that there is one.
 
     Args:
       name: name of the flag, without dashes.
       value: value of the flag.
+      expected: the folder in words, for the message.
 
     Raises:
       UsageError: There is nothing, or a file.
     """
     path = as_path(value)
     if not path.is_dir():
-        raise UsageError(_refusal(name, path, _RUN))
+        raise UsageError(_refusal(name, path, expected))
     return path
 
 
@@ -64,5 +65,6 @@ def _refusal(name: str, path: pathlib.Path, expected: str) -> str:
     elif path.is_file():
         found = "It is a file. Name a folder"
     else:
-        found = "It does not exist. Name the --workdir of a run that was trained"
+        named = "the --workdir of a run that was trained" if expected.startswith(_RUN) else "a folder that exists"
+        found = f"It does not exist. Name {named}"
     return f"--{name} is {path}, expected {expected}. {found}."

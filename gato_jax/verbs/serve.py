@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import pathlib
 import signal
+import socket
 import ssl
 from collections.abc import Sequence
 
@@ -56,9 +58,10 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     secret = None if flag.no_auth else flag.token or serving.generate_token()
     token = serving.Token(secret) if secret else None
     serving.require_safe(flag.host, token)
+    _require_free(flag.host, flag.port)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
-    tasks = [flag.task] if flag.task else serving_agent.control_tasks(agent)
+    tasks = _served_tasks(flag, agent)
     prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
     served = serving_agent.AgentPolicy(
         agent, tasks, temperature=flag.temperature, prompts=prompts, rows=flag.batch_rows or None
@@ -69,15 +72,47 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     )  # fmt: skip
     others = f" and {len(tasks) - 5} more" if len(tasks) > 5 else ""
     print(f"serving {', '.join(tasks[:5])}{others}; compiling", flush=True)
+    prompted = sum(prompts.describe(task) is not None for task in tasks)
+    print(f"prompts: demonstrations for {prompted} of {len(tasks)} tasks" if prompted else "prompts: none", flush=True)
     if secret and not flag.token:
         print(f"token {secret}", flush=True)
     try:
         asyncio.run(_run(server))
     except OSError as error:
-        raise UsageError(
-            f"cannot listen: --host is {flag.host} and --port is {flag.port}, expected an address of this machine and "
-            f"a free port ({error.strerror or error}). Name others."
-        ) from error
+        raise UsageError(_cannot_listen(flag.host, flag.port, error)) from error
+
+
+def _require_free(host: str, port: int):
+    """Raise UsageError if another program listens on the port, before anything is compiled."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # one address of several, such as ::1 of localhost, may be missing
+            raise UsageError(_cannot_listen(host, port, error)) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    return (
+        f"cannot listen: --host is {host} and --port is {port}, expected an address of this machine and a free port "
+        f"({error.strerror or error}). Name others; --port=0 takes a free port."
+    )
+
+
+def _served_tasks(flag: flags.FlagValues, agent: policy.Agent) -> list[str]:
+    """Return the tasks to serve, after a check that a robot can have that of --task."""
+    tasks = serving_agent.control_tasks(agent)
+    if not tasks:
+        known = ", ".join(agent.contract.tasks)
+        raise UsageError(f"the agent was trained on {known}, expected a control task. Name another --workdir.")
+    if not flag.task:
+        return tasks
+    agent.layout(flag.task)  # raises UnknownTaskError
+    if flag.task not in tasks:
+        raise UsageError(f"--task is {flag.task}, expected a control task of the agent: {', '.join(tasks)}. Name one.")
+    return [flag.task]
 
 
 def _define_limits(flag: flags.FlagValues):

@@ -66,6 +66,8 @@ def test_tasks_without_a_dataset_or_trained_without_prompts_have_none_unless_ask
         open_demonstrations(agent, tmp_path, [TASK], "demonstration")
     short = dataclasses.replace(agent, context=15)  # no timestep fits into half of it
     assert open_demonstrations(short, workdir, [TASK], None).mode == "none"
+    with pytest.raises(NoDemonstrationError, match=f"{TASK} cannot have a prompt: .* half of the context, 7 tokens"):
+        open_demonstrations(short, workdir, [TASK], "demonstration")
 
 
 def test_an_expert_demonstrates_where_there_is_no_dataset(monkeypatch):

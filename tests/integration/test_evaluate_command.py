@@ -94,6 +94,7 @@ def test_the_baseline_plays_in_processes_beside_the_agent_and_episodes_are_saved
     words = ["evaluate", f"--workdir={run}", "--episodes=2", "--workers=1", f"--save_episodes={tmp_path / 'saved'}"]
     said = gato(*words, "--actor=nearest_neighbour", f"--datasets={run / 'data'}")
     assert said.status == 0 and f"{TASK}: " in said.out, said.err
+    assert "scores of the 1-nearest-neighbour baseline, which plays from" in said.out
     assert open_dataset(tmp_path / "saved", "evaluation").index.seed.tolist() == [1_000_000, 1_000_001]
     baseline = scores_of(run)["baselines"]["nearest_neighbour"]
     assert list(baseline["tasks"]) == [TASK] and "tasks" not in scores_of(run)
@@ -102,3 +103,5 @@ def test_the_baseline_plays_in_processes_beside_the_agent_and_episodes_are_saved
     assert (
         "--datasets is None and --actor is nearest_neighbour" in gato(*words, "--actor=nearest_neighbour").complaint()
     )
+    said = gato(*words, "--actor=nearest_neighbour", f"--datasets={tmp_path / 'none'}")
+    assert "expected the folder of the datasets that `gato collect` wrote. It does not exist" in said.complaint()

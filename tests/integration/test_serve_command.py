@@ -1,6 +1,7 @@
 """`gato serve`: compiles, prints its token and address, answers, and ends on a signal with status 0."""
 
 import signal
+import socket
 
 import websockets.sync.client
 
@@ -20,6 +21,14 @@ def test_it_is_ready_with_a_token_and_ends_on_a_signal(trained):
         assert unpack(robot.recv())["task"] == TASK
         process.send_signal(signal.SIGTERM)
     assert finish(process).status == 0
+
+
+def test_a_port_in_use_is_told_before_the_agent_is_loaded(trained):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = gato("serve", f"--workdir={trained}", "--no_auth", f"--port={port}")
+    assert f"--port is {port}, expected an address of this machine and a free port" in said.complaint()
+    assert "devices:" not in said.err and "compiling" not in said.out
 
 
 def test_bad_flags(trained, tmp_path):

@@ -140,6 +140,8 @@ def test_a_temperature_below_zero_is_refused(agent, temperature):
 
 
 def test_an_unknown_task_names_the_nearest(agent):
+    with pytest.raises(UnknownTaskError, match="not trained on 'pusht/push'; its tasks: .*made/control"):
+        agent.layout("pusht/push")
     with pytest.raises(UnknownTaskError, match="not trained on 'made/controls'; nearest: made/control"):
         Policy(agent, "made/controls", 1)
 

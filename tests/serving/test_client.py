@@ -48,6 +48,8 @@ def test_actions_are_those_of_the_policy_and_latency_is_told():
             PolicyClient(server.address, token=SECRET + "x")
         with pytest.raises(RefusedError, match="Add .task=suite/task"):
             PolicyClient(server.address, token=SECRET)
+    with pytest.raises(ValueError, match="address is 'http://robot', expected ws://HOST:PORT"):
+        PolicyClient("http://robot")
     for reply, local in zip(replies, played_locally(ROBOT, 5, seen), strict=True):
         assert all(np.array_equal(reply.action[key], local[key]) for key in local)
         assert 0 <= reply.server_s <= reply.latency_s

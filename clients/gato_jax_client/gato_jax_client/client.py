@@ -71,6 +71,7 @@ class PolicyClient:
       ConnectionFailure: The server is not reached.
       RefusedError: The server refuses the connection, e.g. because of the token.
       RobotError: The robot differs from the task.
+      ValueError: The address is not that of a websocket.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class PolicyClient:
         attempts: int = 5,
         ca_file: str | None = None,
     ):
+        if not address.startswith(("ws://", "wss://")):
+            raise ValueError(f"address is {address!r}, expected ws://HOST:PORT or wss://HOST:PORT.")
         query = f"?{urllib.parse.urlencode({'task': task})}" if task else ""
         self._url = f"{address.rstrip('/')}/openpi{query}"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
