@@ -10,6 +10,7 @@ experiments/results/prompting.json. It takes a few minutes on two cores.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -21,7 +22,6 @@ from typing import Any
 import dm_env
 import jax
 import numpy as np
-from absl import app, flags
 
 from gato_jax import training
 from gato_jax.batching.dataset_config import DatasetConfig
@@ -34,10 +34,6 @@ from gato_jax.rollouts import Action, Actor, play
 from gato_jax.runtime.atomic_writes import atomic_file
 from gato_jax.runtime.sessions import machine
 from gato_jax.tokenization import Tokenization, Vocabulary
-
-_WORKDIR = flags.DEFINE_string("workdir", "runs/prompting", "Folder of the recorded episodes and of the run.")
-_STEPS = flags.DEFINE_integer("steps", 600, "Number of training steps.", lower_bound=1)
-_EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes to play in each case.", lower_bound=1)
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "prompting.json"
 GOALS = {"rail/left": -1.0, "rail/right": 1.0}
@@ -177,9 +173,19 @@ def run(workdir: pathlib.Path, *, steps: int, episodes: int) -> dict[str, Any]:
     }
 
 
-def main(_: list[str]):
+def main():
     """Run the experiment and write the file of results."""
-    measured = run(pathlib.Path(_WORKDIR.value), steps=_STEPS.value, episodes=_EPISODES.value)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--workdir",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/prompting"),
+        help="folder of the recorded episodes and of the run",
+    )
+    parser.add_argument("--steps", type=int, default=600, help="number of training steps")
+    parser.add_argument("--episodes", type=int, default=50, help="number of episodes to play in each case")
+    given = parser.parse_args()
+    measured = run(given.workdir, steps=given.steps, episodes=given.episodes)
     origin = {
         "command": shlex.join(["python", "-m", "experiments.prompting", *sys.argv[1:]]),
         "machine": machine(),
@@ -193,4 +199,4 @@ def main(_: list[str]):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -189,7 +189,7 @@ def test_a_reader_that_has_enough_is_no_error():
         (["evaluate", "--workdir={tmp}", "--temperature=nan"], "--temperature is nan, expected a finite number"),
         (["evaluate", "--workdir={tmp}", "--episodes=1000001"], "expected at most 1000000"),
         (["collect", f"--tasks={TASK}", "--output={tmp}", "--json={tmp}"], "a folder, expected a file"),
-        (["collect", "--tasks=babyai/KeyInBox-v0", "--output={tmp}"], "no expert for 'babyai/KeyInBox-v0'"),
+        (["collect", "--tasks=dm_control/dog/run", "--output={tmp}"], "no expert for 'dm_control/dog/run'"),
         (["train", TINY], "--workdir is missing"),
         (["train", "--workdir={tmp}"], "--config is missing"),
         (["train", "--workdir={tmp}", "--config={tmp}/none.py"], "--config is {tmp}/none.py, expected a Python"),
