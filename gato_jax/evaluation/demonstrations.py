@@ -82,9 +82,7 @@ class ExpertDemonstrations:
         first: tuple[Episode, str] | None = None
         for number in rng.permutation(_EXPERT_EPISODES).tolist():
             seed = RECORDING_SEEDS[-1 - number]
-            if seed not in self._played:
-                (self._played[seed],) = play(ExpertActor, [(self.task, seed)])
-            found = self._played[seed], f"expert, seed {seed}"
+            found = self._play_once(seed), f"expert, seed {seed}"
             if found[0].success is not False:
                 return found
             first = first or found
@@ -95,6 +93,16 @@ class ExpertDemonstrations:
     def describe(self) -> str:
         """Return the origin of the demonstrations in words."""
         return f"expert: {description(self.task)}"
+
+    def prepare(self):
+        """Play all demonstrations."""
+        for number in range(_EXPERT_EPISODES):
+            self._play_once(RECORDING_SEEDS[-1 - number])
+
+    def _play_once(self, seed: int) -> Episode:
+        if seed not in self._played:
+            (self._played[seed],) = play(ExpertActor, [(self.task, seed)])
+        return self._played[seed]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +124,11 @@ class Demonstrations(PromptSource):
         episode, place = source.choose(rng)
         window = None if rng.random() < 0.5 else rng
         return Prompt.of(agent, episode, source=place, steps=source.steps, rng=window)
+
+    def prepare(self, task: str):
+        source = self.sources.get(task)
+        if isinstance(source, ExpertDemonstrations):
+            source.prepare()
 
     @property
     def mode(self) -> PromptMode:

@@ -117,4 +117,4 @@ def _class_of(name: str, experts: Mapping[str, type[Expert]]) -> type[Expert]:
     suite = name.partition("/")[0]
     siblings = [task for task in sorted(experts) if task.startswith(f"{suite}/")] or sorted(experts)
     some = ", ".join(siblings[:8]) + (", ..." if siblings[8:] else "")
-    raise NoExpertError(f"no expert for {name!r}; tasks with one: {some}")
+    raise NoExpertError(f"no expert for {name!r}; tasks with one: {some}; `gato tasks` lists all")

@@ -79,6 +79,9 @@ class PromptSource(abc.ABC):
           seed: Seed of the episode.
         """
 
+    def prepare(self, task: str):  # noqa: B027, as a source without slow work needs none
+        """Do the slow work of a task's prompts, such as playing demonstrations, so that `choose` is quick."""
+
     @abc.abstractmethod
     def describe(self, task: str) -> str | None:
         """Return the origin of a task's prompts in words; None if its episodes have none."""

@@ -90,6 +90,8 @@ class AgentPolicy(ServedPolicy):
         self._free.sort(reverse=True)
 
     def warm_up(self, task: str):
+        if self._prompts is not None:
+            self._prompts.prepare(task)  # the expert plays now, and no robot waits for it
         alone = self.open(task)  # in the policy of a single row, as no other session is open
         super().warm_up(task)
         self.close(alone)

@@ -75,8 +75,12 @@ def test_an_expert_demonstrates_where_there_is_no_dataset(monkeypatch):
     monkeypatch.setattr(demonstrations, "play", functools.partial(demonstrations.play, load=lambda _: Drift()))
     assert demonstrations.ExpertActor is not ExpertActor
     agent = drifting_agent()
-    prompt = Demonstrations({TASK: ExpertDemonstrations(TASK)}).choose(agent, TASK, 5)
+    found = Demonstrations({TASK: ExpertDemonstrations(TASK)})
+    prompt = found.choose(agent, TASK, 5)
     assert prompt is not None and prompt.source.startswith("expert, seed 99999") and len(prompt.tokens) % 8 == 0
+    found.prepare(TASK)
+    monkeypatch.setattr(demonstrations, "play", None)  # all have been played
+    assert len({found.choose(agent, TASK, seed).source for seed in range(30)}) > 1
 
 
 def test_the_results_name_the_prompts_and_differ_from_those_without(workdir, tmp_path, monkeypatch):
