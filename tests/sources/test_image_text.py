@@ -159,6 +159,16 @@ def test_webdataset_shards_that_are_damaged(tmp_path):
         assert any("damaged or cut short" in one.reason for one in reader.rejected)
 
 
+def test_a_webdataset_shard_that_is_cut_within_a_caption_has_no_part_of_it(tmp_path):
+    shard = write_shard(tmp_path / "0.tar", samples(range(20)))
+    *before, last = captions(open_image_text(shard))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: whole.index(last.encode()) + 4])
+    reader = open_image_text(shard)
+    assert captions(reader) == before
+    assert any("is cut short" in one.reason for one in reader.rejected)
+
+
 def test_imagefolder_with_and_without_splits(tmp_path):
     rows = [{"file_name": f"{number}.png", "text": f"Caption {number}"} for number in range(40)]
     for number in range(40):

@@ -122,11 +122,14 @@ def _scan_shard(shard: Path) -> Iterator[tuple[str, tuple[int, int, int, int, bo
     """
     end, key, parts = 0, "", dict[str, tuple[int, int]]()
     try:
+        size = shard.stat().st_size
         with tarfile.open(shard, "r:") as members:
             for member in members:
                 end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 if not member.isfile():
                     continue
+                if member.offset_data + member.size > size:  # tarfile notices this at the next member only
+                    raise tarfile.ReadError(f"{member.name} is cut short")
                 kind = member.name.rpartition("/")[2].partition(".")[2]
                 if (member_key := _key(member.name)) != key:
                     if parts:
