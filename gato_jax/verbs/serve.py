@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import logging
 import pathlib
-import signal
-import socket
 import ssl
 from collections.abc import Sequence
 
@@ -15,6 +10,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices
+from gato_jax.runtime.listening import listen_error, require_free, serve_until_signal
 from gato_jax.verbs.decoding import define_decoding, read_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.runs import require_agent
@@ -22,8 +18,6 @@ from gato_jax.verbs.runs import require_agent
 with epy.lazy_imports():
     from gato_jax import evaluation, policy, serving
     from gato_jax.serving import agent as serving_agent
-
-_log = logging.getLogger(__name__)
 
 
 def serve(flag: flags.FlagValues, argv: Sequence[str]):
@@ -58,7 +52,7 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     secret = None if flag.no_auth else flag.token or serving.generate_token()
     token = serving.Token(secret) if secret else None
     serving.require_safe(flag.host, token)
-    _require_free(flag.host, flag.port)
+    require_free(flag.host, flag.port)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
     tasks = _served_tasks(flag, agent)
@@ -77,28 +71,9 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     if secret and not flag.token:
         print(f"token {secret}", flush=True)
     try:
-        asyncio.run(_run(server))
+        serve_until_signal(lambda stop: server.run(stop, lambda address: print(f"ready {address}", flush=True)))
     except OSError as error:
-        raise UsageError(_cannot_listen(flag.host, flag.port, error)) from error
-
-
-def _require_free(host: str, port: int):
-    """Raise UsageError if another program listens on the port, before anything is compiled."""
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:  # one address of several, such as ::1 of localhost, may be missing
-            raise UsageError(_cannot_listen(host, port, error)) from error
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    return (
-        f"cannot listen: --host is {host} and --port is {port}, expected an address of this machine and a free port "
-        f"({error.strerror or error}). Name others; --port=0 takes a free port."
-    )
+        raise listen_error(flag.host, flag.port, error) from error
 
 
 def _served_tasks(flag: flags.FlagValues, agent: policy.Agent) -> list[str]:
@@ -158,11 +133,3 @@ def _read_certificate(flag: flags.FlagValues) -> ssl.SSLContext | None:
     if not flag.tls_certificate:
         return None
     return serving.read_certificate(pathlib.Path(flag.tls_certificate), pathlib.Path(flag.tls_key))
-
-
-async def _run(server: serving.PolicyServer):
-    """Serve until SIGINT or SIGTERM, and then close all connections."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await server.run(stop, lambda address: print(f"ready {address}", flush=True))
