@@ -17,6 +17,11 @@ class NoTaskError(ValueError):
     """An agent that was trained on no task with an environment; the message names the tasks that it knows."""
 
 
+def has_playable_task(agent: Agent) -> bool:
+    """Return whether a task of the agent has an environment, whether or not its packages are installed."""
+    return any(is_task(name) for name in agent.contract.tasks)
+
+
 def playable_tasks(agent: Agent, tasks: Sequence[str] = ()) -> list[str]:
     """Return the names of the tasks to evaluate an agent on, after checking each of them.
 

@@ -3,11 +3,11 @@
 May import any other package of gato_jax.
 """
 
+from gato_jax.reports.errors import ReportError
 from gato_jax.reports.inspection import InspectedRow, inspect_row, inspection_json
 from gato_jax.reports.inspector import write_inspection
 from gato_jax.reports.page import write_report
 from gato_jax.reports.reading import read_results
-from gato_jax.reports.run import ReportError
 from gato_jax.reports.summary import summary_table
 
 __all__ = [

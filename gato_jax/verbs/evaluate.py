@@ -23,7 +23,7 @@ from gato_jax.verbs.runs import require_folder, require_run
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy, rollouts
-    from gato_jax.evaluation import agent_results, baselines
+    from gato_jax.evaluation import agent_results, baselines, held_out_recordings
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
     --actor=nearest_neighbour plays a baseline instead: the action of the closest recorded observation of --datasets.
     Its scores stand beside those of the agent.
+
+    An agent of which no task has an environment, as one of your own robot, is measured on the held-out recordings of
+    the run's datasets instead: the error of its actions. --held_out measures any agent there besides.
     """
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     flags.DEFINE_list(
@@ -81,6 +84,11 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "Folder to write the played episodes to, as one dataset for each task with the split `evaluation`.",
         flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_bool(
+        "held_out", None,
+        "Measure the error of the agent's actions on held-out recordings of the run's datasets, --episodes of each. "
+        "Default: only if no task of the agent has an environment.", flag_values=flag,
+    )  # fmt: skip
     define_decoding(flag)
     define_renderer(flag)
     flags.DEFINE_string(
@@ -101,7 +109,10 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         choose_renderer(flag)
         evaluation.read_results_file(path)
         player = _Neighbour(flag, workdir) if flag.datasets else _Agent(flag, workdir)
-        _evaluate(flag, player, path, interruption)
+        if player.tasks:
+            _evaluate(flag, player, path, interruption)
+        if isinstance(player, _Agent) and player.recordings:
+            _measure_recordings(flag, player, path)
 
 
 class _Agent:
@@ -111,7 +122,10 @@ class _Agent:
         _log.info("evaluate: loading the agent of %s", workdir)
         devices.print_devices()
         self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
-        self.tasks = agent_results.playable_tasks(self.agent, flag.tasks)
+        plays = bool(flag.tasks) or flag.held_out is False or agent_results.has_playable_task(self.agent)
+        self.tasks = agent_results.playable_tasks(self.agent, flag.tasks) if plays else []
+        measures = flag.held_out or not plays
+        self.recordings = held_out_recordings.find_recordings(self.agent, workdir) if measures else {}
         self.prompts = evaluation.open_demonstrations(self.agent, workdir, self.tasks, flag.prompt)
         self.played_by = evaluation.PlayedBy(
             step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature, prompt=self.prompts.mode
@@ -179,6 +193,18 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
         print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {player.workdir / 'rollouts'}")
     evaluation.require_played([failure for listed in failures.values() for failure in listed])
+
+
+def _measure_recordings(flag: flags.FlagValues, player: _Agent, path: pathlib.Path):
+    """Measure the agent on held-out recordings, and print the errors and add them to the file `path`."""
+    with evaluation.evaluation_lock(player.workdir):
+        for name, entry in held_out_recordings.measure_recordings(
+            player.agent, player.recordings, player.workdir, episodes=flag.episodes
+        ):
+            merged = evaluation.merge_held_out(evaluation.read_results_file(path), {name: entry})
+            evaluation.write_results_file(path, merged)
+            print(f"{name}: {held_out_recordings.describe_recordings(entry)}", flush=True)
+    print(f"errors in {path}, actions in {player.workdir / held_out_recordings.FOLDER}")
 
 
 def _add_to_file(
