@@ -34,7 +34,13 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535, flag_values=flag
     )
-    flags.DEFINE_string("token", None, "Secret that clients must give. Default: a new one, printed.", flag_values=flag)
+    flags.DEFINE_string(
+        "token", None, "Secret that clients must give, visible in the list of processes. Default: a new one, printed.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "token_file", None, "File that holds the secret that clients must give, of mode 0600.", flag_values=flag
+    )
     flags.DEFINE_bool("no_auth", False, "Ask for no token; only on an address of this machine.", flag_values=flag)
     flags.DEFINE_string("tls_certificate", None, "PEM file of the certificate, for TLS.", flag_values=flag)
     flags.DEFINE_string("tls_key", None, "PEM file of the private key of --tls_certificate.", flag_values=flag)
@@ -45,12 +51,9 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     define_decoding(flag)
     _define_limits(flag)
     parse_flags(flag, argv, required=("workdir",))
-    if flag.no_auth and flag.token:
-        raise UsageError("--no_auth and --token are both given, expected one of them. Leave one out.")
     workdir = require_agent("workdir", flag.workdir)
     tls = _read_certificate(flag)
-    secret = None if flag.no_auth else flag.token or serving.generate_token()
-    token = serving.Token(secret) if secret else None
+    token, generated = _read_token(flag)
     serving.require_safe(flag.host, token)
     require_free(flag.host, flag.port)
     devices.print_devices()
@@ -68,12 +71,26 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"serving {', '.join(tasks[:5])}{others}; compiling", flush=True)
     prompted = sum(prompts.describe(task) is not None for task in tasks)
     print(f"prompts: demonstrations for {prompted} of {len(tasks)} tasks" if prompted else "prompts: none", flush=True)
-    if secret and not flag.token:
-        print(f"token {secret}", flush=True)
+    if generated:
+        print(f"token {generated}", flush=True)
     try:
         serve_until_signal(lambda stop: server.run(stop, lambda address: print(f"ready {address}", flush=True)))
     except OSError as error:
         raise listen_error(flag.host, flag.port, error) from error
+
+
+def _read_token(flag: flags.FlagValues) -> tuple[serving.Token | None, str | None]:
+    """Return the token of the server, None for none, and the secret to print if it is a new one."""
+    given = [name for name in ("no_auth", "token", "token_file") if flag[name].value]
+    if len(given) > 1:
+        both = " and ".join(f"--{name}" for name in given)
+        raise UsageError(f"{both} are given together, expected one of them. Leave the others out.")
+    if flag.no_auth:
+        return None, None
+    if flag.token or flag.token_file:
+        return serving.Token(flag.token or serving.read_secret(flag.token_file)), None
+    secret = serving.generate_token()
+    return serving.Token(secret), secret
 
 
 def _served_tasks(flag: flags.FlagValues, agent: policy.Agent) -> list[str]:
