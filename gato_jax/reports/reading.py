@@ -10,6 +10,7 @@ import numpy as np
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import describe_error
+from gato_jax.reports.configuration import read_configuration
 from gato_jax.reports.making import complete_making
 from gato_jax.reports.run import (
     Caption,
@@ -52,7 +53,7 @@ def read_run(workdir: Path) -> Run:
         )
     finetuning = _read_finetuning(workdir / "finetune.json")
     evaluated = finetuning is None or (workdir / "results.json").exists()
-    results = read_results(workdir) if evaluated else Results(tasks=(), aggregate={})
+    results = read_results(workdir) if evaluated else Results(tasks=())
     metrics = _read_metrics(workdir / "metrics.jsonl")
     rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
     scores = {task.task: task for task in results.tasks}
@@ -65,6 +66,7 @@ def read_run(workdir: Path) -> Run:
         rollouts=tuple(r for r in rollouts if r.task in scores and r.is_of(scores[r.task])),
         captions=_read_list(workdir / "captions.json", Caption),
         dialogue=_read_list(workdir / "dialogue.json", Dialogue),
+        configuration=read_configuration(workdir),
     )
 
 
@@ -84,9 +86,15 @@ def read_results(workdir: Path) -> Results:
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
-    if isinstance(aggregate := fields.get("aggregate"), dict):  # null where no task has that kind of score
-        plain = {name: value for name, value in aggregate.items() if not isinstance(value, list | dict)}
-        built["aggregate"] = {name: value for name, value in plain.items() if value is not None}
+    baselines = fields.get("baselines", {})
+    if isinstance(baselines, dict):
+        built["baselines"] = {
+            name: _named(
+                TaskScore, "task", one.get("tasks", {}) if isinstance(one, dict) else one,
+                f"{path}: baselines: {name}", remedy,
+            )
+            for name, one in baselines.items()
+        }  # fmt: skip
     return _build(Results, fields | built, str(path), remedy)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gato_jax.reports.scores.records import Aggregate, FailedEpisode, HumanAggregate, Interval, PublishedScore
+
 
 class ReportError(ValueError):
     """A report that cannot be made; the message names the file, dataset or value, the fault and the remedy."""
@@ -22,11 +24,19 @@ class TaskScore:
       metric: "success" for a success rate in [0, 1], else the name of the metric, such as "return".
       agent, random, constant, expert: mean scores of the agent, of random play, of the best constant action and of the
         expert; None where a reference was not measured.
+      human: published mean score of people; None where there is none.
       normalised: (agent - random) / (expert - random); None where it is not known, as without an expert.
+      unscaled: why `normalised` is None; None if it is not, or the reason is not known.
+      scores: score of each episode, in the metric of the task; () if they are not known.
       agent_ci: confidence interval (low, high) of `agent`, in the metric of the task; None if it was not computed.
+      normalised_ci: the same interval on the scale of `normalised`.
+      noise_floor: the least normalised score that random play would reach in one of forty such evaluations.
+      human_normalised: score on the scale from random play to the human.
+      published: {agent: its published result on the task}.
       return_mean, success_rate: the agent's mean return and success rate, whatever the metric; None if not known.
       step: training step of the agent that played; None if not known.
       temperature: temperature of sampling its actions; None if not known.
+      prompt: origin of the demonstrations that prompt its episodes; None without prompts.
     """
 
     task: str
@@ -36,12 +46,20 @@ class TaskScore:
     random: float | None = None
     constant: float | None = None
     expert: float | None = None
+    human: float | None = None
     normalised: float | None = None
-    agent_ci: tuple[float, float] | None = None
+    unscaled: str | None = None
+    scores: tuple[float, ...] = ()
+    agent_ci: Interval | None = None
+    normalised_ci: Interval | None = None
+    noise_floor: float | None = None
+    human_normalised: float | None = None
+    published: Mapping[str, PublishedScore] = dataclasses.field(default_factory=dict)
     return_mean: float | None = None
     success_rate: float | None = None
     step: int | None = None
     temperature: float | None = None
+    prompt: str | None = None
 
     def normalise(self, score: float | None) -> float | None:
         """Return (score - random) / (expert - random), or None if a term is None or expert equals random."""
@@ -160,8 +178,11 @@ class Results:
 
     Attributes:
       tasks: scores of each task.
-      aggregate: {name: value} over the normalised scores: their number `tasks`, `mean`, interquartile mean `iqm`, and
-        `share_at_50`, the share of tasks with 0.5 or above; a value that is not known is left out.
+      aggregate: aggregates of their normalised scores.
+      domains: {suite: aggregates of its tasks}.
+      human: aggregates on the scale of human scores; None without a task that has one.
+      failed: {task: its episodes that were not played to their end}.
+      baselines: {name: scores of each task that a baseline has played}, such as "nearest_neighbour".
       held_out: measurements on held-out data.
       making: facts about the training, the key `run` of the file.
       minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
@@ -169,7 +190,11 @@ class Results:
     """
 
     tasks: tuple[TaskScore, ...]
-    aggregate: Mapping[str, float]
+    aggregate: Aggregate = Aggregate()
+    domains: Mapping[str, Aggregate] = dataclasses.field(default_factory=dict)
+    human: HumanAggregate | None = None
+    failed: Mapping[str, tuple[FailedEpisode, ...]] = dataclasses.field(default_factory=dict)
+    baselines: Mapping[str, tuple[TaskScore, ...]] = dataclasses.field(default_factory=dict)
     held_out: tuple[HeldOut, ...] = ()
     making: Making = Making()
     minutes: float | None = None
@@ -280,6 +305,7 @@ class Run:
       data: the training datasets.
       rollouts: episodes of the evaluation whose scores are shown.
       captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
+      configuration: {key: value as text} of the config; {} for a run without one.
     """
 
     results: Results
@@ -290,3 +316,4 @@ class Run:
     rollouts: tuple[Rollout, ...]
     captions: tuple[Caption, ...]
     dialogue: tuple[Dialogue, ...]
+    configuration: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -74,6 +74,19 @@ def percent(share: float | None) -> str:
     return "<0.1%" if share < 0.001 else ">99.9%" if 0.999 < share < 1 else f"{share:.1%}"
 
 
+def share(value: float | None) -> str:
+    """Format a fraction as a percentage without decimals, such as "12%"; "-" for None."""
+    if value is None:
+        return _NONE
+    text = f"{value:.0%}"
+    return "0%" if text == "-0%" else text
+
+
+def shares(bounds: Sequence[float] | None) -> str:
+    """Format an interval of fractions, such as "12% to 34%"; "-" for None."""
+    return _NONE if bounds is None else " to ".join(map(share, bounds))
+
+
 def pluralize(count: int, noun: str) -> str:
     """Return `count` with the noun, which gets an "s" unless the count is 1: "1 episode", "2,000 episodes"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -149,7 +162,8 @@ def summary_table(results: Results) -> str:
         lines += ["", *align_columns(held)]
     aggregate = results.aggregate
     named = (("mean", "mean"), ("iqm", "interquartile mean"), ("share_at_50", "share at half of the expert or above"))
-    facts = [f"{name} {aggregate[key]:.2f}" for key, name in named if aggregate.get(key) is not None]
+    known = [(name, value) for key, name in named if (value := getattr(aggregate, key)) is not None]
+    facts = [f"{name} {value:.2f}" for name, value in known]
     lines += ["", ", ".join(facts)] if facts else []
     cost = [f"{results.minutes:.1f} minutes"] if results.minutes is not None else []
     if results.peak_memory_bytes is not None:

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from gato_jax.evaluation.aggregates import aggregate, aggregate_domains, aggregate_human
+from gato_jax.evaluation.published import published_on_task
+
 ODD_CAPTION = '<b>&"'
 # name: metric, random, best constant, expert, agent, half its interval, loss at the end
 TASKS = {
@@ -79,27 +82,13 @@ def make_run(workdir: Path) -> None:
     ]
     _write(workdir / "dialogue.json", [{"prompt": p, "truth": t, "sample": s} for p, t, s in turns])
     _write(workdir / "data.json", _data())
+    optimizer = {"peak_learning_rate": 1e-3, "clip_norm": 1.0, "ema_decay": None}
+    _write(workdir / "config.json", {"seed": 0, "steps": 6000, "optimizer": optimizer, "held_out_tasks": []})
 
 
 def _results() -> dict:
-    tasks, normalised = {}, []
-    for name, (metric, random, constant, expert, agent, half, _) in TASKS.items():
-        normalised.append((agent - random) / (expert - random))
-        ceiling = 1.0 if metric == "success" else np.inf
-        tasks[name] = {
-            "episodes": 20,
-            "metric": metric,
-            "agent": agent,
-            "agent_ci": [max(0, agent - half), min(ceiling, agent + half)],
-            "random": random,
-            "constant": constant,
-            "expert": expert,
-            "normalised": normalised[-1],
-            "return_mean": agent * 100 if metric == "success" else agent,
-            "success_rate": agent if metric == "success" else None,
-        }
-    aggregate = {"mean": np.mean(normalised), "iqm": np.mean(sorted(normalised)[1:-1])}
-    aggregate["share_at_50"] = np.mean(np.array(normalised) >= 0.5)
+    tasks = {name: _task_entry(name) for name in TASKS}
+    neighbour = {name: tasks[name] | {"agent": 0.4, "normalised": 0.4} for name in list(TASKS)[:2]}
     held_out = {
         "captions/emoji": {"value": 9.4, "baseline": 31.2, "metric": "perplexity", "exact_match": 0.11, "episodes": 70},
         "dialogue/chatterbot": {"value": 58.3, "baseline": 190.5, "metric": "perplexity"},
@@ -117,11 +106,45 @@ def _results() -> dict:
     }
     return {
         "tasks": tasks,
-        "aggregate": {key: float(value) for key, value in aggregate.items()},
+        "aggregate": aggregate(tasks),
+        "domains": aggregate_domains(tasks),
+        "human": aggregate_human(tasks),
+        "failed": {"dm_control/cheetah/run": [{"seed": 1_000_003, "reason": "ZeroDivisionError: it is unstable"}]},
+        "baselines": {"nearest_neighbour": {"tasks": neighbour}},
         "held_out": held_out,
         "minutes": 17.2,
         "peak_memory_bytes": 3_210_000_000,
         "run": run,
+    }
+
+
+def _task_entry(name: str, episodes: int = 20) -> dict:
+    """The entry of a task whose episodes have the mean that TASKS says."""
+    metric, random, constant, expert, agent, half, _ = TASKS[name]
+    success, span = metric == "success", expert - random
+    scores = np.random.default_rng(len(name)).normal(0, 2 * half, episodes)
+    scores = np.arange(episodes) < agent * episodes if success else agent + scores - scores.mean()
+    ci = [max(0, agent - half), min(1.0 if success else np.inf, agent + half)]
+    return {
+        "episodes": episodes,
+        "seeds": [*range(1_000_000, 1_000_000 + episodes)],
+        "scores": scores.astype(float).tolist(),
+        "metric": metric,
+        "agent": agent,
+        "agent_ci": ci,
+        "random": random,
+        "constant": constant,
+        "expert": expert,
+        "human": 29.6 if name == "atari/freeway" else None,
+        "normalised": (agent - random) / span,
+        "normalised_ci": [(end - random) / span for end in ci],
+        "noise_floor": 0.04,
+        "unscaled": None,
+        "human_normalised": 0.93 if name == "atari/freeway" else None,
+        "return_mean": agent * 100 if success else agent,
+        "success_rate": agent if success else None,
+        "published": published_on_task(name),
+        "prompt": None,
     }
 
 
