@@ -16,7 +16,7 @@ from etils import epy
 from gato_jax.runtime import Interruption, devices, interruptible
 from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path, require_local
-from gato_jax.verbs.decoding import define_decoding, read_decoding
+from gato_jax.verbs.decoding import define_decoding, read_decoding, read_sampling
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_folder, require_run
@@ -64,10 +64,6 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "environments", 10, "Number of episodes that are played side by side.", lower_bound=1, flag_values=flag
     )
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
-        flag_values=flag,
-    )  # fmt: skip
     flags.DEFINE_integer(
         "workers", None,
         "Number of processes in which the environments are simulated; 0 simulates in the process of the actor. "
@@ -121,6 +117,7 @@ class _Agent:
     def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
         _log.info("evaluate: loading the agent of %s", workdir)
         devices.print_devices()
+        self._sampling = read_sampling(flag)
         self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
         plays = bool(flag.tasks) or flag.held_out is False or agent_results.has_playable_task(self.agent)
         self.tasks = agent_results.playable_tasks(self.agent, flag.tasks) if plays else []
@@ -128,7 +125,7 @@ class _Agent:
         self.recordings = held_out_recordings.find_recordings(self.agent, workdir) if measures else {}
         self.prompts = evaluation.open_demonstrations(self.agent, workdir, self.tasks, flag.prompt)
         self.played_by = evaluation.PlayedBy(
-            step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature, prompt=self.prompts.mode
+            step=self.agent.step, digest=self.agent.digest, prompt=self.prompts.mode, **self._sampling.to_json()
         )
         self.merge = evaluation.merge_results
         _log.info("evaluate: step %d, %d episodes of each of %d tasks", self.agent.step, flag.episodes, len(self.tasks))
@@ -136,8 +133,8 @@ class _Agent:
     def evaluate(self, references: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Play the tasks, and yield the entry of each."""
         return agent_results.evaluate_agent(
-            self.agent, references, self.workdir / "rollouts", temperature=self.played_by.temperature,
-            prompts=self.prompts, **settings,
+            self.agent, references, self.workdir / "rollouts", sampling=self._sampling, prompts=self.prompts,
+            **settings,
         )  # fmt: skip
 
 
@@ -190,7 +187,7 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
     if others := [name for name in known if name not in player.tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
     if left := sorted({name for group in scores.get("earlier", []) for name in group["tasks"]} - known.keys()):
-        print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
+        print(f"of other checkpoints, ways of sampling or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {player.workdir / 'rollouts'}")
     evaluation.require_played([failure for listed in failures.values() for failure in listed])
 
