@@ -3,6 +3,7 @@
 May import any other package of gato_jax.
 """
 
+from gato_jax.reports.comparison.page import write_comparison
 from gato_jax.reports.errors import ReportError
 from gato_jax.reports.inspection import InspectedRow, inspect_row, inspection_json
 from gato_jax.reports.inspector import write_inspection
@@ -17,6 +18,7 @@ __all__ = [
     "inspection_json",
     "read_results",
     "summary_table",
+    "write_comparison",
     "write_inspection",
     "write_report",
 ]

@@ -49,17 +49,19 @@ class _Curve:
     ends: int
 
 
-def write_report(workdir: Path) -> Path:
-    """Write the report of a run to `workdir`/report.html, in place of an older one, and return the path of that file.
+def write_report(workdir: Path, output: Path | None = None) -> Path:
+    """Write the report of a run, in place of an older one, and return the path of its file.
 
     Args:
       workdir: the folder of a run that was trained and evaluated.
+      output: the file. Default: report.html in `workdir`.
 
     Raises:
       ReportError: the folder or a file of the run is missing, or a file is malformed; the message names the folder or
         file and the remedy.
     """
-    path = as_path(workdir) / "report.html"
+    path = as_path(workdir) / "report.html" if output is None else as_path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(read_run(workdir)), encoding="utf-8")
     return path
 

@@ -55,7 +55,7 @@ def read_run(workdir: Path) -> Run:
     finetuning = _read_finetuning(workdir / "finetune.json")
     evaluated = finetuning is None or (workdir / "results.json").exists()
     results = read_results(workdir) if evaluated else Results(tasks=())
-    metrics = _read_metrics(workdir / "metrics.jsonl")
+    metrics = read_metrics(workdir / "metrics.jsonl")
     rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
     scores = {task.task: task for task in results.tasks}
     return Run(
@@ -100,7 +100,7 @@ def read_results(workdir: Path) -> Results:
     return _build(Results, fields | built, str(path), remedy)
 
 
-def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read metrics.jsonl as {quantity: (steps, values)}, float64 (N,) each, with ascending steps.
 
     Of two lines with one step the later one counts, as a run that was resumed from a checkpoint may log a step twice.
