@@ -49,7 +49,10 @@ _EPISODES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _EXPERT_EPISODES = flags.DEFINE_integer(
-    "expert_episodes", None, "Number of episodes of the experts' scores alone. Default: --episodes.", lower_bound=1
+    "expert_episodes",
+    None,
+    "Number of episodes of the experts' scores alone; 0 leaves the experts out. Default: --episodes.",
+    lower_bound=0,
 )
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
 _HOURS = flags.DEFINE_float(
@@ -230,10 +233,10 @@ def measure_task(
             plan,
             random=max(plan.random, held.random.episodes),
             constant=max(plan.constant, held.constant.episodes),
-            expert=max(plan.expert, held.expert.episodes if held.expert else 0),
+            expert=max(plan.expert, held.expert.episodes if held.expert else 0) if plan.expert else 0,
         )
     numbers = {"episodes": episodes, "expert_episodes": expert_episodes}
-    given = "".join(f" --{name}={number}" for name, number in numbers.items() if number)
+    given = "".join(f" --{name}={number}" for name, number in numbers.items() if number is not None)
     command = f"python -m experiments.reference_scores --tasks={task}{given}"
     references = measure_references(
         task,

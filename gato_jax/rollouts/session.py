@@ -16,7 +16,8 @@ from gato_jax.episodes.journal import EpisodeJournal
 from gato_jax.episodes.tfds_writer import disk_errors
 from gato_jax.episodes.writer import EncodedEpisode, EpisodeEncoder, write_encoded
 from gato_jax.rollouts.actor import ActorFailure
-from gato_jax.rollouts.loop import Crash, Job, Result
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Crash, Result
 from gato_jax.rollouts.play import failure_error
 from gato_jax.rollouts.recording import RECORDING_FILE, Recording, read_json
 from gato_jax.rollouts.shards import SHARDS, finished_shards

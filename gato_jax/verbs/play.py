@@ -53,10 +53,6 @@ def play(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535, flag_values=flag
     )
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.", lower_bound=0.0,
-        flag_values=flag,
-    )  # fmt: skip
     define_decoding(flag)
     define_renderer(flag)
     parse_flags(flag, _name_task(argv), required=("task",))
@@ -94,7 +90,7 @@ def _check(flag: flags.FlagValues):
     if flag.player == "agent" and not flag.workdir:
         raise UsageError("--workdir is missing, expected the run of the agent with --player=agent. Name its folder.")
     if not flag.workdir:
-        for name in ("temperature", *DECODING_FLAGS):
+        for name in DECODING_FLAGS:
             if flag[name].present:
                 raise UsageError(f"--{name} is {flag[name].value}, expected it only with --workdir. Remove the flag.")
     if flag.output is not None and (flag.seed or 0) not in environments.RECORDING_SEEDS:

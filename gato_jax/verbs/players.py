@@ -10,7 +10,7 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices
-from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding
+from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding, read_decoding, read_sampling
 from gato_jax.verbs.flags import UsageError
 from gato_jax.verbs.runs import require_agent
 
@@ -35,10 +35,6 @@ def define_player(flag: flags.FlagValues):
         "policy", None,
         "Agent that plays instead of --actor: folder of a run, or a .safetensors file of `gato export`.",
         flag_values=flag,
-    )  # fmt: skip
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of the agent's sampling; 0 takes the most probable action.",
-        lower_bound=0.0, flag_values=flag,
     )  # fmt: skip
     define_decoding(flag)
     flags.DEFINE_integer(
@@ -65,7 +61,7 @@ def choose_player(
     if flag.noise is not None and (flag.policy or flag.actor != "expert"):
         raise UsageError(f"--noise is {flag.noise:g}, expected no noise where no expert plays. Remove the flag.")
     if flag.policy is None:
-        for name in ("temperature", "environments", *DECODING_FLAGS):
+        for name in ("environments", *DECODING_FLAGS):
             if flag[name].present:
                 raise UsageError(f"--{name} is {flag[name].value}, expected it only with --policy. Remove the flag.")
     elif not flag.policy:
@@ -107,25 +103,26 @@ def restore_agent(
     """Return the agent of a run or file as a player, after checking that it can play all tasks in `specs`.
 
     Args:
-      flag: the flags, with --temperature and those of decoding.
+      flag: the flags, with those of `define_decoding`.
       path: folder of the run, or a .safetensors file.
       specs: {task: its spec}.
       in_processes: whether the agent plays in other processes, each of which restores it.
 
     Raises:
+      UsageError: flags of the sampling contradict each other.
       UnknownTaskError, ContractError, NoDemonstrationError: the agent cannot play one of the tasks, or there is no
         prompt for it.
     """
     devices.print_devices()
-    decoding = read_decoding(flag)
+    decoding, sampling = read_decoding(flag), read_sampling(flag)
     agent = policy.Agent.restore(path, decoding=decoding)
     for spec in specs.values():
         agent.require_task(spec)
     prompts = evaluation.open_demonstrations(agent, path, list(specs), flag.prompt)
-    make_actor = functools.partial(policy.AgentActor, agent, temperature=flag.temperature, prompts=prompts)
+    make_actor = functools.partial(policy.AgentActor, agent, sampling=sampling, prompts=prompts)
     describe = make_actor().describe
     if in_processes:  # each worker restores the agent itself: a path is quicker to send than parameters
         make_actor = functools.partial(
-            policy.AgentActor.restore, path, temperature=flag.temperature, decoding=decoding, prompts=prompts
+            policy.AgentActor.restore, path, sampling=sampling, decoding=decoding, prompts=prompts
         )
     return rollouts.Player(make_actor, describe, agent.digest)

@@ -9,6 +9,7 @@ from experiments import reference_scores
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
 from gato_jax.evaluation import (
+    References,
     Score,
     add_references,
     find_references,
@@ -19,7 +20,7 @@ from gato_jax.evaluation import (
     reference_table,
 )
 from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
-from gato_jax.evaluation.measurement import has_episodes
+from gato_jax.evaluation.measurement import EpisodeResult, has_episodes, summarise
 from gato_jax.evaluation.references import Cut, EpisodeTime
 from gato_jax.experts.base import SearchEffort
 from gato_jax.rollouts import RandomActor
@@ -69,19 +70,19 @@ def played(monkeypatch):
 
     def constant(environment, action, seeds, bar):
         calls.append(("constant", int(action["action"]), list(seeds)))
-        return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
+        return [EpisodeResult(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
-    def scores(make_actor, environment, seeds, bar):
+    def play_all(make_actor, environment, seeds, bar):
         assert make_actor is RandomActor
         calls.append(("random", None, list(seeds)))
-        return [0.25] * len(seeds)
+        return [EpisodeResult(0.25)] * len(seeds)
 
     def play_expert(environment, seeds, max_steps, bar):
         calls.append(("expert", None, list(seeds)))
-        return [0.875] * len(seeds), 1, SearchEffort(decisions=10 * len(seeds), frames=3000 * len(seeds))
+        return [EpisodeResult(0.875)] * len(seeds), 1, SearchEffort(decisions=10 * len(seeds), frames=3000 * len(seeds))
 
     monkeypatch.setattr(measurement, "_play_constant", constant)
-    monkeypatch.setattr(measurement, "_scores", scores)
+    monkeypatch.setattr(measurement, "_play_all", play_all)
     monkeypatch.setattr(measurement, "_play_expert", play_expert)
     return calls
 
@@ -125,16 +126,39 @@ def test_a_task_is_measured_by_playing_it():
     assert entry.expert is not None and entry.expert.mean > 0.5 > entry.random.mean >= 0
     assert entry.constant.episodes == 2 and np.isfinite(entry.constant.mean)
     assert entry.expert_time is not None and 0 < entry.expert_time.cpu_seconds and 0 < entry.expert_time.seconds < 60
+    assert entry.expert.measures == {"success": 1.0} and entry.random.measures["success"] < 1.0
+    assert References.from_json(entry.to_json()) == entry
+
+
+def test_measures_are_means_over_all_episodes_also_those_that_were_given_up():
+    results = [EpisodeResult(2.0, 2.0, {"success": 1.0}), EpisodeResult(), EpisodeResult(1.0, 1.0, {"success": 0.0})]
+    assert summarise(results) == Score(mean=1.0, std=1.0, episodes=3, measures={"success": 0.333333})
+    assert summarise([EpisodeResult(2.0)]).measures == {}
+
+
+def test_the_expert_is_left_out_if_no_episode_of_it_is_wanted(played, tmp_path):
+    entry = measure_references(TASK, episodes=4, expert_episodes=0, command="")
+    assert entry.expert is None and {kind for kind, _, _ in played} == {"random", "constant"}
+    path = tmp_path / "table.jsonl"
+    reference_scores.measure_missing([TASK], path, episodes=4, expert_episodes=0)
+    assert read_table(path)[TASK].expert is None and read_table(path)[TASK].command.endswith("--expert_episodes=0")
+    played.clear()
+    reference_scores.measure_missing([TASK], path, episodes=4, expert_episodes=0)
+    assert not played
+    reference_scores.measure_missing([TASK], path, episodes=4)
+    assert [kind for kind, _, _ in played] == ["expert"]
 
 
 def test_episodes_of_an_expert_that_a_limit_cuts_off_are_told_from_whole_ones():
     environment, bar = load(TASK), measurement.tqdm(disable=True)
     limit, seeds = environment.max_steps, REFERENCE_SEEDS[:6]
-    whole, none_cut, effort = measurement._play_expert(environment, seeds, None, bar)
+    results, none_cut, effort = measurement._play_expert(environment, seeds, None, bar)
+    whole = [result.score for result in results]
     assert none_cut == 0 and effort is None and min(whole) > 0
-    scores, cut, _ = measurement._play_expert(environment, seeds, 6, bar)
+    results_of_six_steps, cut, _ = measurement._play_expert(environment, seeds, 6, bar)
+    scores = [result.score for result in results_of_six_steps]
     assert 0 < cut < 6 and cut == scores.count(0.0) and set(scores) <= {0.0, *whole} and environment.max_steps == limit
-    assert measurement._play_expert(environment, seeds, limit, bar)[:2] == (whole, 0)
+    assert measurement._play_expert(environment, seeds, limit, bar)[:2] == (results, 0)
 
 
 def test_the_cut_and_the_cost_of_decisions_stand_beside_the_score(played):
