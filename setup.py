@@ -33,6 +33,7 @@ EXTRAS = {
     "convert": ["apache-beam"],
     "credentials": ["c2pa-python"],
     "serving": ["prometheus-client", "websockets"],
+    "web": ["websockets"],
     "buckets": ["gcsfs", "s3fs"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "dev": [

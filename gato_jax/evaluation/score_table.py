@@ -37,7 +37,8 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
     """
     lines = []
     if results["aggregate"]["tasks"]:
-        neighbour = _baseline_means(results)
+        played = results.get("baselines", {}).get("nearest_neighbour", {}).get("tasks", {})
+        neighbour = baseline_means(_normalised(results["tasks"]), _normalised(played))
         rows = [
             _row(suite, domain, neighbour.get(suite)) for suite, domain in results["domains"].items() if domain["tasks"]
         ]
@@ -68,16 +69,24 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _baseline_means(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return {suite: mean score of the 1-nearest-neighbour baseline on tasks of the agent}, and of `all tasks`."""
-    played = results.get("baselines", {}).get("nearest_neighbour", {}).get("tasks", {})
-    scores: dict[str, list[float]] = {}
-    for task, entry in results["tasks"].items():
-        score = played.get(task, {}).get("normalised")
-        if entry["normalised"] is not None and score is not None:
+def baseline_means(scores: Mapping[str, float | None], baseline: Mapping[str, float | None]) -> dict[str, float]:
+    """Return {suite: mean normalised score of a baseline on tasks of the agent}, and of `all tasks`.
+
+    Args:
+      scores: {task: normalised score of the agent}. Tasks without one are left out.
+      baseline: {task: normalised score of the baseline}, of some of the tasks.
+    """
+    found: dict[str, list[float]] = {}
+    for task, own in scores.items():
+        score = baseline.get(task)
+        if own is not None and score is not None:
             for name in (task.split("/")[0], "all tasks"):
-                scores.setdefault(name, []).append(score)
-    return {name: sum(listed) / len(listed) for name, listed in scores.items()}
+                found.setdefault(name, []).append(score)
+    return {name: sum(listed) / len(listed) for name, listed in found.items()}
+
+
+def _normalised(tasks: Mapping[str, Any]) -> dict[str, float | None]:
+    return {task: entry.get("normalised") for task, entry in tasks.items()}
 
 
 def _row(name: str, domain: Mapping[str, Any], neighbour: float | None) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-
-class ReportError(ValueError):
-    """A report that cannot be made; the message names the file, dataset or value, the fault and the remedy."""
+from gato_jax.reports.errors import ReportError
+from gato_jax.reports.held_out.records import HeldOut, Prediction
+from gato_jax.reports.scores.records import Aggregate, FailedEpisode, HumanAggregate, Interval, PublishedScore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,19 @@ class TaskScore:
       metric: "success" for a success rate in [0, 1], else the name of the metric, such as "return".
       agent, random, constant, expert: mean scores of the agent, of random play, of the best constant action and of the
         expert; None where a reference was not measured.
+      human: published mean score of people; None where there is none.
       normalised: (agent - random) / (expert - random); None where it is not known, as without an expert.
+      unscaled: why `normalised` is None; None if it is not, or the reason is not known.
+      scores: score of each episode, in the metric of the task; () if they are not known.
       agent_ci: confidence interval (low, high) of `agent`, in the metric of the task; None if it was not computed.
+      normalised_ci: the same interval on the scale of `normalised`.
+      noise_floor: the least normalised score that random play would reach in one of forty such evaluations.
+      human_normalised: score on the scale from random play to the human.
+      published: {agent: its published result on the task}.
       return_mean, success_rate: the agent's mean return and success rate, whatever the metric; None if not known.
       step: training step of the agent that played; None if not known.
       temperature: temperature of sampling its actions; None if not known.
+      prompt: origin of the demonstrations that prompt its episodes; None without prompts.
     """
 
     task: str
@@ -36,39 +44,26 @@ class TaskScore:
     random: float | None = None
     constant: float | None = None
     expert: float | None = None
+    human: float | None = None
     normalised: float | None = None
-    agent_ci: tuple[float, float] | None = None
+    unscaled: str | None = None
+    scores: tuple[float, ...] = ()
+    agent_ci: Interval | None = None
+    normalised_ci: Interval | None = None
+    noise_floor: float | None = None
+    human_normalised: float | None = None
+    published: Mapping[str, PublishedScore] = dataclasses.field(default_factory=dict)
     return_mean: float | None = None
     success_rate: float | None = None
     step: int | None = None
     temperature: float | None = None
+    prompt: str | None = None
 
     def normalise(self, score: float | None) -> float | None:
         """Return (score - random) / (expert - random), or None if a term is None or expert equals random."""
         if score is None or self.random is None or self.expert is None or self.expert == self.random:
             return None
         return (score - self.random) / (self.expert - self.random)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """A measurement on held-out data; lower is better.
-
-    Attributes:
-      name: name of the data, such as a dataset.
-      metric: name of what is measured.
-      value: the measurement of the agent.
-      baseline: the value of a trivial predictor on the same data; None if it was not measured.
-      exact_match: share of the agent's answers that equal the truth; None for data without answers.
-      episodes: number of episodes measured; None if not known.
-    """
-
-    name: str
-    metric: str
-    value: float
-    baseline: float | None = None
-    exact_match: float | None = None
-    episodes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,8 +155,11 @@ class Results:
 
     Attributes:
       tasks: scores of each task.
-      aggregate: {name: value} over the normalised scores: their number `tasks`, `mean`, interquartile mean `iqm`, and
-        `share_at_50`, the share of tasks with 0.5 or above; a value that is not known is left out.
+      aggregate: aggregates of their normalised scores.
+      domains: {suite: aggregates of its tasks}.
+      human: aggregates on the scale of human scores; None without a task that has one.
+      failed: {task: its episodes that were not played to their end}.
+      baselines: {name: scores of each task that a baseline has played}, such as "nearest_neighbour".
       held_out: measurements on held-out data.
       making: facts about the training, the key `run` of the file.
       minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
@@ -169,7 +167,11 @@ class Results:
     """
 
     tasks: tuple[TaskScore, ...]
-    aggregate: Mapping[str, float]
+    aggregate: Aggregate = Aggregate()
+    domains: Mapping[str, Aggregate] = dataclasses.field(default_factory=dict)
+    human: HumanAggregate | None = None
+    failed: Mapping[str, tuple[FailedEpisode, ...]] = dataclasses.field(default_factory=dict)
+    baselines: Mapping[str, tuple[TaskScore, ...]] = dataclasses.field(default_factory=dict)
     held_out: tuple[HeldOut, ...] = ()
     making: Making = Making()
     minutes: float | None = None
@@ -280,6 +282,8 @@ class Run:
       data: the training datasets.
       rollouts: episodes of the evaluation whose scores are shown.
       captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
+      predictions: held-out episodes with recorded and predicted actions.
+      configuration: {key: value as text} of the config; {} for a run without one.
     """
 
     results: Results
@@ -290,3 +294,5 @@ class Run:
     rollouts: tuple[Rollout, ...]
     captions: tuple[Caption, ...]
     dialogue: tuple[Dialogue, ...]
+    predictions: tuple[Prediction, ...] = ()
+    configuration: Mapping[str, str] = dataclasses.field(default_factory=dict)

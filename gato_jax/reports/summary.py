@@ -32,6 +32,22 @@ def headline(results: Results) -> str:
     return f"{subject}: {number}{among} above half of the expert\N{RIGHT SINGLE QUOTATION MARK}s score"
 
 
+def held_out_headline(results: Results) -> str:
+    """Return one sentence on the error of an agent that has no task to play, without a full stop.
+
+    For example: "robot: mean absolute action error 0.061 on held-out recordings, 59% below that of the mean action".
+    It is on the first data with errors by dimension, or else on the first of all.
+    """
+    held = next((held for held in results.held_out if held.by_dimension), results.held_out[0])
+    data = "recordings" if held.by_dimension else "data"
+    beside = ""
+    if held.baseline:
+        change = held.value / held.baseline - 1
+        predictor = "the mean action" if held.by_dimension else "the baseline"
+        beside = f", {abs(change):.0%} {'below' if change < 0 else 'above'} that of {predictor}"
+    return f"{held.name}: {held.metric} {number(held.value)} on held-out {data}{beside}"
+
+
 def score(value: float | None, metric: str) -> str:
     """Format a score: 0.83 as "83%" if the metric is "success", any other metric by `number`; "-" for None."""
     if value is None:
@@ -72,6 +88,19 @@ def percent(share: float | None) -> str:
     if share in (0.0, 1.0):
         return f"{share:.0%}"
     return "<0.1%" if share < 0.001 else ">99.9%" if 0.999 < share < 1 else f"{share:.1%}"
+
+
+def share(value: float | None) -> str:
+    """Format a fraction as a percentage without decimals, such as "12%"; "-" for None."""
+    if value is None:
+        return _NONE
+    text = f"{value:.0%}"
+    return "0%" if text == "-0%" else text
+
+
+def shares(bounds: Sequence[float] | None) -> str:
+    """Format an interval of fractions, such as "12% to 34%"; "-" for None."""
+    return _NONE if bounds is None else " to ".join(map(share, bounds))
 
 
 def pluralize(count: int, noun: str) -> str:
@@ -149,7 +178,8 @@ def summary_table(results: Results) -> str:
         lines += ["", *align_columns(held)]
     aggregate = results.aggregate
     named = (("mean", "mean"), ("iqm", "interquartile mean"), ("share_at_50", "share at half of the expert or above"))
-    facts = [f"{name} {aggregate[key]:.2f}" for key, name in named if aggregate.get(key) is not None]
+    known = [(name, value) for key, name in named if (value := getattr(aggregate, key)) is not None]
+    facts = [f"{name} {value:.2f}" for name, value in known]
     lines += ["", ", ".join(facts)] if facts else []
     cost = [f"{results.minutes:.1f} minutes"] if results.minutes is not None else []
     if results.peak_memory_bytes is not None:

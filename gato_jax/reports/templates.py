@@ -9,7 +9,9 @@ from markupsafe import Markup, escape
 
 from gato_jax.reports import summary
 
-_FORMATS = ("number", "short", "duration", "interval", "gigabytes", "percent", "group_elements")  # functions of summary
+_FORMATS = (
+    "number", "short", "duration", "interval", "gigabytes", "percent", "group_elements", "score", "share", "shares",
+)  # fmt: skip  # functions of summary
 _VALUES = 3  # the most values of a list of provenances that a cell of a table shows
 
 

@@ -7,6 +7,7 @@ from gato_jax.serving.authentication import AccessError, Token, generate_token, 
 from gato_jax.serving.limits import Limits
 from gato_jax.serving.observations import ObservationError, check_observation, largest_observation
 from gato_jax.serving.policy import ServedPolicy, neutral_observation
+from gato_jax.serving.secret_file import SecretFileError, read_secret
 from gato_jax.serving.server import PolicyServer
 from gato_jax.serving.wire import WireError, pack, unpack
 
@@ -15,6 +16,7 @@ __all__ = [
     "Limits",
     "ObservationError",
     "PolicyServer",
+    "SecretFileError",
     "ServedPolicy",
     "Token",
     "WireError",
@@ -24,6 +26,7 @@ __all__ = [
     "neutral_observation",
     "pack",
     "read_certificate",
+    "read_secret",
     "require_safe",
     "unpack",
 ]

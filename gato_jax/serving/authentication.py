@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 import pathlib
 import secrets
 import ssl
+
+from gato_jax.runtime.listening import is_loopback
 
 MIN_TOKEN = 16  # characters
 
@@ -56,14 +57,6 @@ class Token:
 def generate_token() -> str:
     """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_safe(host: str, token: Token | None):

@@ -28,6 +28,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from gato_jax.episodes import TaskSpec
+from gato_jax.runtime.listening import format_address, quiet_logger
 from gato_jax.serving import openpi, vla_eval
 from gato_jax.serving.authentication import Token, require_safe
 from gato_jax.serving.batching import Batcher, PolicyFailure
@@ -98,11 +99,11 @@ class PolicyServer:
                 cast(Any, self._serve_robot), self._host, self._port, process_request=cast(Any, self._route),
                 create_connection=cast(Any, factory), ssl=self._tls, origins=[None], compression=None,
                 max_size=limits.message_bytes, max_queue=2, open_timeout=limits.open_s, ping_interval=limits.ping_s,
-                ping_timeout=limits.ping_s, close_timeout=min(limits.write_s, 2.0), server_header=None, logger=_quiet(),
+                ping_timeout=limits.ping_s, close_timeout=min(limits.write_s, 2.0), server_header=None,
+                logger=quiet_logger(__name__),
             ) as server:  # fmt: skip
-                host, port = list(server.sockets)[0].getsockname()[:2]
-                scheme, name = "ws" if self._tls is None else "wss", f"[{host}]" if ":" in host else host
-                ready(f"{scheme}://{name}:{port}")
+                address = list(server.sockets)[0].getsockname()[:2]
+                ready(format_address("ws" if self._tls is None else "wss", *address))
                 await stop.wait()
 
     def _route(self, connection: _Connection, request: Request) -> Response | None:
@@ -196,10 +197,3 @@ class _Connection(websockets.asyncio.server.ServerConnection):
     def connection_lost(self, exc: Exception | None):
         self._others.discard(self)
         super().connection_lost(exc)
-
-
-def _quiet() -> logging.Logger:
-    """Return a logger that drops the tracebacks of clients that fail in their handshake."""
-    logger = logging.getLogger(f"{__name__}.websockets")
-    logger.setLevel(logging.CRITICAL)
-    return logger

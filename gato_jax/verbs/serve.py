@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import logging
 import pathlib
-import signal
-import socket
 import ssl
 from collections.abc import Sequence
 
@@ -15,15 +10,14 @@ from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices
-from gato_jax.verbs.decoding import define_decoding, read_decoding
+from gato_jax.runtime.listening import listen_error, require_free, serve_until_signal
+from gato_jax.verbs.decoding import define_decoding, read_decoding, read_sampling
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.runs import require_agent
 
 with epy.lazy_imports():
     from gato_jax import evaluation, policy, serving
     from gato_jax.serving import agent as serving_agent
-
-_log = logging.getLogger(__name__)
 
 
 def serve(flag: flags.FlagValues, argv: Sequence[str]):
@@ -40,32 +34,30 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535, flag_values=flag
     )
-    flags.DEFINE_string("token", None, "Secret that clients must give. Default: a new one, printed.", flag_values=flag)
+    flags.DEFINE_string(
+        "token", None, "Secret that clients must give, visible in the list of processes. Default: a new one, printed.",
+        flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "token_file", None, "File that holds the secret that clients must give, of mode 0600.", flag_values=flag
+    )
     flags.DEFINE_bool("no_auth", False, "Ask for no token; only on an address of this machine.", flag_values=flag)
     flags.DEFINE_string("tls_certificate", None, "PEM file of the certificate, for TLS.", flag_values=flag)
     flags.DEFINE_string("tls_key", None, "PEM file of the private key of --tls_certificate.", flag_values=flag)
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
-        flag_values=flag,
-    )  # fmt: skip
     define_decoding(flag)
     _define_limits(flag)
     parse_flags(flag, argv, required=("workdir",))
-    if flag.no_auth and flag.token:
-        raise UsageError("--no_auth and --token are both given, expected one of them. Leave one out.")
+    sampling = read_sampling(flag)
     workdir = require_agent("workdir", flag.workdir)
     tls = _read_certificate(flag)
-    secret = None if flag.no_auth else flag.token or serving.generate_token()
-    token = serving.Token(secret) if secret else None
+    token, generated = _read_token(flag)
     serving.require_safe(flag.host, token)
-    _require_free(flag.host, flag.port)
+    require_free(flag.host, flag.port)
     devices.print_devices()
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
     tasks = _served_tasks(flag, agent)
     prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
-    served = serving_agent.AgentPolicy(
-        agent, tasks, temperature=flag.temperature, prompts=prompts, rows=flag.batch_rows or None
-    )
+    served = serving_agent.AgentPolicy(agent, tasks, sampling=sampling, prompts=prompts, rows=flag.batch_rows or None)
     server = serving.PolicyServer(
         served, token=token, host=flag.host, port=flag.port, tls=tls, limits=_read_limits(flag, served),
         batch_wait_s=flag.batch_wait_ms / 1000, max_batch=flag.max_connections,
@@ -74,31 +66,26 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     print(f"serving {', '.join(tasks[:5])}{others}; compiling", flush=True)
     prompted = sum(prompts.describe(task) is not None for task in tasks)
     print(f"prompts: demonstrations for {prompted} of {len(tasks)} tasks" if prompted else "prompts: none", flush=True)
-    if secret and not flag.token:
-        print(f"token {secret}", flush=True)
+    if generated:
+        print(f"token {generated}", flush=True)
     try:
-        asyncio.run(_run(server))
+        serve_until_signal(lambda stop: server.run(stop, lambda address: print(f"ready {address}", flush=True)))
     except OSError as error:
-        raise UsageError(_cannot_listen(flag.host, flag.port, error)) from error
+        raise listen_error(flag.host, flag.port, error) from error
 
 
-def _require_free(host: str, port: int):
-    """Raise UsageError if another program listens on the port, before anything is compiled."""
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:  # one address of several, such as ::1 of localhost, may be missing
-            raise UsageError(_cannot_listen(host, port, error)) from error
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    return (
-        f"cannot listen: --host is {host} and --port is {port}, expected an address of this machine and a free port "
-        f"({error.strerror or error}). Name others; --port=0 takes a free port."
-    )
+def _read_token(flag: flags.FlagValues) -> tuple[serving.Token | None, str | None]:
+    """Return the token of the server, None for none, and the secret to print if it is a new one."""
+    given = [name for name in ("no_auth", "token", "token_file") if flag[name].value]
+    if len(given) > 1:
+        both = " and ".join(f"--{name}" for name in given)
+        raise UsageError(f"{both} are given together, expected one of them. Leave the others out.")
+    if flag.no_auth:
+        return None, None
+    if flag.token or flag.token_file:
+        return serving.Token(flag.token or serving.read_secret(flag.token_file)), None
+    secret = serving.generate_token()
+    return serving.Token(secret), secret
 
 
 def _served_tasks(flag: flags.FlagValues, agent: policy.Agent) -> list[str]:
@@ -158,11 +145,3 @@ def _read_certificate(flag: flags.FlagValues) -> ssl.SSLContext | None:
     if not flag.tls_certificate:
         return None
     return serving.read_certificate(pathlib.Path(flag.tls_certificate), pathlib.Path(flag.tls_key))
-
-
-async def _run(server: serving.PolicyServer):
-    """Serve until SIGINT or SIGTERM, and then close all connections."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await server.run(stop, lambda address: print(f"ready {address}", flush=True))

@@ -37,6 +37,14 @@ def test_bad_flags(trained, tmp_path):
         in gato("serve", f"--workdir={trained}", "--no_auth", "--host=0.0.0.0").complaint()
     )
     assert "the token has 3 characters" in gato("serve", f"--workdir={trained}", "--token=abc").complaint()
+    secret = tmp_path / "token"
+    secret.write_text("sixteen-characters-and-more")
+    secret.chmod(0o644)
+    words = ["serve", f"--workdir={trained}", f"--token_file={secret}"]
+    assert "has mode 0644, expected 0600" in gato(*words).complaint()
+    secret.chmod(0o600)
+    assert "--no_auth and --token_file are given together" in gato(*words, "--no_auth").complaint()
+    assert "not trained on 'x/y'" in gato(*words, "--task=x/y").complaint()
     assert "--tls_key is missing" in gato("serve", f"--workdir={trained}", "--tls_certificate=a.pem").complaint()
     assert (
         "cannot read the certificate"

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from gato_jax.evaluation.aggregates import aggregate, aggregate_domains, aggregate_human
+from gato_jax.evaluation.published import published_on_task
+
 ODD_CAPTION = '<b>&"'
 # name: metric, random, best constant, expert, agent, half its interval, loss at the end
 TASKS = {
@@ -46,6 +49,8 @@ def make_run(workdir: Path) -> None:
     for name in TASKS:
         rollout = _rollout(name, rng)
         np.savez_compressed(workdir / "rollouts" / f"{name.replace('/', '__')}.npz", **rollout)
+    (workdir / "predictions").mkdir()
+    np.savez_compressed(workdir / "predictions" / "robot.npz", **_prediction(rng))
     truths = [
         "red apple",
         "grinning face",
@@ -79,31 +84,17 @@ def make_run(workdir: Path) -> None:
     ]
     _write(workdir / "dialogue.json", [{"prompt": p, "truth": t, "sample": s} for p, t, s in turns])
     _write(workdir / "data.json", _data())
+    optimizer = {"peak_learning_rate": 1e-3, "clip_norm": 1.0, "ema_decay": None}
+    _write(workdir / "config.json", {"seed": 0, "steps": 6000, "optimizer": optimizer, "held_out_tasks": []})
 
 
 def _results() -> dict:
-    tasks, normalised = {}, []
-    for name, (metric, random, constant, expert, agent, half, _) in TASKS.items():
-        normalised.append((agent - random) / (expert - random))
-        ceiling = 1.0 if metric == "success" else np.inf
-        tasks[name] = {
-            "episodes": 20,
-            "metric": metric,
-            "agent": agent,
-            "agent_ci": [max(0, agent - half), min(ceiling, agent + half)],
-            "random": random,
-            "constant": constant,
-            "expert": expert,
-            "normalised": normalised[-1],
-            "return_mean": agent * 100 if metric == "success" else agent,
-            "success_rate": agent if metric == "success" else None,
-        }
-    aggregate = {"mean": np.mean(normalised), "iqm": np.mean(sorted(normalised)[1:-1])}
-    aggregate["share_at_50"] = np.mean(np.array(normalised) >= 0.5)
+    tasks = {name: _task_entry(name) for name in TASKS}
+    neighbour = {name: tasks[name] | {"agent": 0.4, "normalised": 0.4} for name in list(TASKS)[:2]}
     held_out = {
         "captions/emoji": {"value": 9.4, "baseline": 31.2, "metric": "perplexity", "exact_match": 0.11, "episodes": 70},
         "dialogue/chatterbot": {"value": 58.3, "baseline": 190.5, "metric": "perplexity"},
-        "robot": {"value": 0.061, "baseline": 0.148, "metric": "mean absolute action error"},
+        "robot": _robot_errors(),
     }
     run = {
         "parameters": 4_913_408,
@@ -117,11 +108,80 @@ def _results() -> dict:
     }
     return {
         "tasks": tasks,
-        "aggregate": {key: float(value) for key, value in aggregate.items()},
+        "aggregate": aggregate(tasks),
+        "domains": aggregate_domains(tasks),
+        "human": aggregate_human(tasks),
+        "failed": {"dm_control/cheetah/run": [{"seed": 1_000_003, "reason": "ZeroDivisionError: it is unstable"}]},
+        "baselines": {"nearest_neighbour": {"tasks": neighbour}},
         "held_out": held_out,
         "minutes": 17.2,
         "peak_memory_bytes": 3_210_000_000,
         "run": run,
+    }
+
+
+def _robot_errors() -> dict:
+    def errors(value: float) -> dict:
+        parts = {"value": 1, "without_history": 1.6, "baseline": 2.4, "median_baseline": 2.3, "repeat_baseline": 1.3}
+        return {name: value * part for name, part in parts.items()}
+
+    return {
+        **errors(0.061),
+        "by_dimension": {"arm[0]": errors(0.05), "arm[1]": errors(0.09), "gripper": errors(0.043)},
+        "by_horizon": [
+            {"first_step": 0, "last_step": 0, "steps": 8, "value": 0.12},
+            {"first_step": 1, "last_step": 1, "steps": 8, "value": 0.08},
+            {"first_step": 2, "last_step": 3, "steps": 16, "value": 0.05},
+        ],
+        "discrete": {},
+        "metric": "mean absolute action error",
+        "episodes": 8,
+        "step": 6000,
+    }
+
+
+def _prediction(rng, steps: int = 80) -> dict:
+    recorded = np.sin(np.arange(steps)[:, None] / np.array([7.0, 11.0, 20.0])).astype(np.float32)
+    path = np.cumsum(recorded[:, :2] * 0.05, axis=0) + 0.5
+    return {
+        "recorded": recorded,
+        "predicted": recorded + rng.normal(0, 0.08, recorded.shape).astype(np.float32),
+        "names": np.array(["arm[0]", "arm[1]", "gripper"]),
+        "low": np.full(3, -1.0),
+        "high": np.ones(3),
+        "frames": np.stack([_scene(96, 128, 1, position) for position in path % 0.9]),
+        "episode": np.array(0),
+        "step": np.array(6000),
+    }
+
+
+def _task_entry(name: str, episodes: int = 20) -> dict:
+    """The entry of a task whose episodes have the mean that TASKS says."""
+    metric, random, constant, expert, agent, half, _ = TASKS[name]
+    success, span = metric == "success", expert - random
+    scores = np.random.default_rng(len(name)).normal(0, 2 * half, episodes)
+    scores = np.arange(episodes) < agent * episodes if success else agent + scores - scores.mean()
+    ci = [max(0, agent - half), min(1.0 if success else np.inf, agent + half)]
+    return {
+        "episodes": episodes,
+        "seeds": [*range(1_000_000, 1_000_000 + episodes)],
+        "scores": scores.astype(float).tolist(),
+        "metric": metric,
+        "agent": agent,
+        "agent_ci": ci,
+        "random": random,
+        "constant": constant,
+        "expert": expert,
+        "human": 29.6 if name == "atari/freeway" else None,
+        "normalised": (agent - random) / span,
+        "normalised_ci": [(end - random) / span for end in ci],
+        "noise_floor": 0.04,
+        "unscaled": None,
+        "human_normalised": 0.93 if name == "atari/freeway" else None,
+        "return_mean": agent * 100 if success else agent,
+        "success_rate": agent if success else None,
+        "published": published_on_task(name),
+        "prompt": None,
     }
 
 

@@ -23,7 +23,7 @@ def write_checkpoint(workdir, step, about):
 
 def scores(*, making: Making | None = None, **fields):
     return Results(
-        tasks=(TaskScore(task="a/b", episodes=1, metric="return", agent=0.0, **fields),), aggregate={},
+        tasks=(TaskScore(task="a/b", episodes=1, metric="return", agent=0.0, **fields),),
         making=making or Making(),
     )  # fmt: skip
 

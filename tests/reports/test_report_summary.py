@@ -12,7 +12,7 @@ def scored(*normalised: float | None) -> Results:
         TaskScore(task=f"suite/task-{i}", episodes=5, metric="return", agent=1.0, random=0.0, normalised=value)
         for i, value in enumerate(normalised)
     ]
-    return Results(tasks=tuple(tasks), aggregate={})
+    return Results(tasks=tuple(tasks))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_long_name_gives_way():
         normalised=0.08,
         agent_ci=(-223456.7, -23456.7),
     )
-    lines = summary_table(Results(tasks=(task,), aggregate={})).splitlines()
+    lines = summary_table(Results(tasks=(task,))).splitlines()
     assert max(map(len, lines)) <= 100 and "long-v3" in lines[2]
 
 

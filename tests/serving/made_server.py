@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import queue
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +15,7 @@ from gato_jax.episodes import Episode
 from gato_jax.serving import Limits, PolicyServer, ServedPolicy, Token, neutral_observation, pack, unpack
 from gato_jax.serving.policy import Action, Observation
 from tests.tokenization.made_tasks import CONTROL, ROBOT
+from tests.web.running import running
 
 SECRET = "sixteen-characters-and-more"
 
@@ -99,18 +98,9 @@ def serving(
     policy: ServedPolicy, *, token: str | None = None, limits: Limits | None = None, **settings
 ) -> Iterator[Any]:
     """Yields the server, with its `address`."""
-    loop, stop, addresses = asyncio.new_event_loop(), asyncio.Event(), queue.Queue()
     server = PolicyServer(policy, token=Token(token) if token else None, limits=limits, **settings)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(server.run(stop, addresses.put)))
-    thread.start()
-    try:
-        server.address = addresses.get(timeout=60)
+    with running(server) as server.address:
         yield server
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
-        assert not thread.is_alive()
-        loop.close()
 
 
 @contextlib.contextmanager

@@ -15,11 +15,13 @@ from gato_jax_client import (
     PolicyClient,
     RefusedError,
     RobotError,
+    SecretFileError,
     Smoothing,
     continuous,
     describe,
     discrete,
     image,
+    read_secret,
     text,
 )
 from tests.serving.made_server import SECRET, MadePolicy, observation_of, played_locally, serving
@@ -64,7 +66,9 @@ def test_a_demonstration_is_sent_as_a_prompt():
     policy.reset(policy.open(ROBOT.name), 5, episode)
     with serving(MadePolicy(ROBOT)) as server, PolicyClient(server.address) as client:
         client.reset(seed=5, prompt=prompt)
-        np.testing.assert_array_equal(client.act(seen).action["arm"], policy.act({1: seen})[1]["arm"])
+        local = policy.act({1: seen})[1]
+        assert isinstance(local, dict)
+        np.testing.assert_array_equal(client.act(seen).action["arm"], local["arm"])
         for wrong, said in (
             ({"observation": prompt["observation"]}, "no map with the keys observation and action"),
             (prompt | {"action": {"arm": np.zeros((3, 3))}}, "has the keys arm, expected gripper, arm"),
@@ -94,6 +98,55 @@ def test_a_robot_that_differs_is_refused_with_the_line_that_differs(robot, line)
         with pytest.raises(RobotError) as refused:
             PolicyClient(server.address, robot=robot)
     assert line in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("robot", "missing"),
+    [
+        ({"action": ACTION}, "it lacks observation. Make it with"),
+        (
+            described(joints={"kind": "continuous", "low": 0}),
+            "it lacks observation.joints.shape, observation.joints.high.",
+        ),
+        (described(arm={"shape": [3]}), "it lacks action.arm.kind."),
+        (described(arm=None), "it lacks action.arm.kind."),
+    ],
+)
+def test_a_description_that_lacks_keys_is_refused_in_one_line_that_names_them(robot, missing):
+    with serving(MadePolicy(ROBOT)) as server, pytest.raises(RobotError) as refused:
+        PolicyClient(server.address, robot=robot)
+    assert missing in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_server_whose_spec_lacks_keys_is_refused_in_one_line(monkeypatch):
+    spec = ROBOT.to_json()
+    spec["action"]["arm"] = {"kind": "continuous", "shape": [3], "high": 0.5}
+    monkeypatch.setattr(type(ROBOT), "to_json", lambda self: spec)
+    with serving(MadePolicy(ROBOT)) as server, pytest.raises(RobotError) as refused:
+        PolicyClient(server.address)
+    assert str(refused.value).endswith("is incomplete: it lacks action.arm.low. Is it a server of gato_jax?")
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        ("", 0o600, "has 0 bytes, expected a token alone"),
+        ("x" * 5000, 0o600, "has more than 4096 bytes"),
+        (SECRET, 0o640, "has mode 0640, expected 0600"),
+        (SECRET, 0o604, "Run: chmod 600 "),
+    ],
+)
+def test_a_file_of_a_token_that_others_can_read_is_refused(tmp_path, content, mode, said):
+    file = tmp_path / "token"
+    file.write_text(content)
+    file.chmod(mode)
+    with pytest.raises(SecretFileError, match=said):
+        read_secret(file)
+    file.write_text(f"{SECRET}\n")
+    file.chmod(0o400)
+    assert read_secret(file) == SECRET
+    with pytest.raises(SecretFileError, match="No such file"):
+        read_secret(tmp_path / "none")
 
 
 def test_it_connects_again_and_says_that_the_policy_has_forgotten():

@@ -10,6 +10,7 @@ from gato_jax_client.client import (
 from gato_jax_client.loop import ControlLoop, Robot
 from gato_jax_client.report import LoopReport
 from gato_jax_client.robot import RobotError, continuous, describe, discrete, image, require_robot, text
+from gato_jax_client.secret_file import SecretFileError, read_secret
 from gato_jax_client.smoothing import Smoothing
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "Reply",
     "Robot",
     "RobotError",
+    "SecretFileError",
     "Smoothing",
     "continuous",
     "describe",
     "discrete",
     "image",
+    "read_secret",
     "require_robot",
     "text",
 ]

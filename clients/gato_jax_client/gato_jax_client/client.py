@@ -14,7 +14,7 @@ import numpy as np
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from gato_jax_client.robot import check_action, require_robot
+from gato_jax_client.robot import check_action, require_complete, require_robot
 from gato_jax_client.wire import WireError, pack, unpack
 
 _EPISODE, _TIMING = "__episode__", "server_timing"
@@ -200,12 +200,13 @@ class PolicyClient:
             self._drop()
             raise RefusedError(f"{self._url} tells no spec of a task, expected a server of gato_jax")
         self.spec = self.about["spec"]
-        if self._robot is not None:
-            try:
+        try:
+            require_complete(self.spec, f"the spec that {self._url} tells", "Is it a server of gato_jax?")
+            if self._robot is not None:
                 require_robot(self._robot, self.spec, self.about["task"])
-            except ValueError:
-                self._drop()
-                raise
+        except ValueError:
+            self._drop()
+            raise
         self._begins = True
         self.reconnects += 1
 

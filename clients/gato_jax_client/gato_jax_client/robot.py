@@ -11,6 +11,12 @@ from gato_jax_client.differences import require_same
 
 _TOLERANCE = 1e-6  # of a limit, relative to the range: limits and actions are rounded to float32
 
+_FIELDS = {  # of each kind of modality
+    "continuous": ("shape", "low", "high"),
+    "discrete": ("n", "shape"),
+    "image": ("height", "width", "channels"),
+}
+
 
 class RobotError(ValueError):
     """A robot, or one of its actions, that does not fit the task; the message has a line for each difference."""
@@ -53,6 +59,32 @@ def describe(
     return {"observation": dict(observation), "action": dict(action), **rate}
 
 
+def require_complete(description: Mapping[str, Any], name: str, remedy: str):
+    """Raise an error if a description of observations and actions lacks a key, which it names in one line.
+
+    Args:
+      description: description of a robot, see `describe`, or a TaskSpec as the server tells it.
+      name: name of what is described, such as `the description of the robot`.
+      remedy: last sentence of the message.
+
+    Raises:
+      RobotError: A key is missing.
+    """
+    missing = []
+    for side in ("observation", "action"):
+        modalities = description.get(side)
+        if not isinstance(modalities, Mapping):
+            missing.append(side)
+            continue
+        for key, modality in modalities.items():
+            fields = modality if isinstance(modality, Mapping) else {}
+            expected = ("kind", *_FIELDS.get(fields.get("kind", ""), ()))
+            missing += [f"{side}.{key}.{field}" for field in expected if field not in fields]
+    if missing:
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise RobotError(f"{name} is incomplete: it lacks {', '.join(missing[:8])}{more}. {remedy}")
+
+
 def require_robot(robot: Mapping[str, Any], spec: Mapping[str, Any], task: str):
     """Raise an error if a robot differs from a task, with a line for each difference.
 
@@ -62,8 +94,9 @@ def require_robot(robot: Mapping[str, Any], spec: Mapping[str, Any], task: str):
       task: name of the task.
 
     Raises:
-      RobotError: They differ.
+      RobotError: They differ, or the description of the robot lacks a key.
     """
+    require_complete(robot, "the description of the robot", "Make it with `describe`.")
     held = {key: _comparable(spec.get(key)) for key in robot}
     require_same(
         {key: _comparable(value) for key, value in robot.items()}, held,

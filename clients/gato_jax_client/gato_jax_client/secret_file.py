@@ -1,0 +1,1 @@
+../../../gato_jax/serving/secret_file.py
