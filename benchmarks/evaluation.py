@@ -25,7 +25,8 @@ from gato_jax.evaluation.agent_results import playable_tasks
 from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import Actor, RandomActor
 from gato_jax.rollouts.groups import play_in_groups
-from gato_jax.rollouts.loop import Job, Result, play_side_by_side
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Result, play_side_by_side
 
 NAME = "evaluation"
 

@@ -19,6 +19,7 @@ from gato_jax.evaluation.references import References, ReferencesError, Score
 from gato_jax.evaluation.results_file import (
     ResultsFileError,
     merge_baseline,
+    merge_held_out,
     merge_results,
     read_results_file,
     write_results_file,
@@ -52,6 +53,7 @@ __all__ = [
     "find_references",
     "gather_references",
     "measure_references",
+    "merge_held_out",
     "merge_results",
     "normalise",
     "open_demonstrations",

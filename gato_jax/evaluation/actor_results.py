@@ -20,7 +20,8 @@ from gato_jax.evaluation.saved_episodes import SavedEpisodes
 from gato_jax.evaluation.scores import task_result
 from gato_jax.rollouts import Actor, ActorFailure
 from gato_jax.rollouts.groups import STEP_SECONDS, play_in_groups
-from gato_jax.rollouts.loop import Crash, Job, Load, Result, play_side_by_side
+from gato_jax.rollouts.job_queue import BucketOf, Job
+from gato_jax.rollouts.loop import Crash, Load, Result, play_side_by_side
 from gato_jax.rollouts.play import failure_error
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def evaluate_actor(
     saved: SavedEpisodes | None = None,
     on_failure: Callable[[EpisodeFailure], None] | None = None,
     prompt_of: Callable[[str], str | None] | None = None,
+    bucket_of: BucketOf | None = None,
     load: Load = load_task,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Play all tasks, and yield the name of each and its entry of results.json as soon as its last episode has ended.
@@ -90,6 +92,8 @@ def evaluate_actor(
         ends. None raises the error instead.
       prompt_of: function that returns the origin of the prompts of a task's episodes, None for none, which the entries
         hold as `prompt`. None if no episode has a prompt.
+      bucket_of: function from the name of a task to its bucket. Only tasks of one bucket are played side by side by one
+        call of the actor. None plays all tasks side by side.
       load: function that returns a new environment of a task. With `workers` it must be picklable.
 
     Raises:
@@ -110,7 +114,7 @@ def evaluate_actor(
     ]
     jobs = [job._replace(position=position) for position, job in enumerate(jobs)]
     with Progress({task: (episodes, len(one.scores)) for task, one in evaluations.items()}) as progress:
-        played = _play(make_actor, jobs, environments, workers, step_seconds, load, progress.step)
+        played = _play(make_actor, jobs, environments, workers, step_seconds, load, progress.step, bucket_of)
         with contextlib.closing(played):
             yield from _finished(evaluations, saved, played_by, load)
             for job, result in played:
@@ -204,6 +208,7 @@ def _play(
     step_seconds: float,
     load: Load,
     on_step: Callable[[], None],
+    bucket_of: BucketOf | None,
 ) -> Generator[tuple[Job, Result], None, None]:
     environments = min(environments, len(jobs))
     if not jobs:
@@ -211,10 +216,10 @@ def _play(
     if workers:
         yield from play_in_groups(
             make_actor, iter(jobs), environments=environments, workers=workers, load=load, step_seconds=step_seconds,
-            on_step=on_step,
+            on_step=on_step, bucket_of=bucket_of,
         )  # fmt: skip
     else:
-        yield from play_side_by_side(make_actor, iter(jobs), environments, load, on_step, contain=True)
+        yield from play_side_by_side(make_actor, iter(jobs), environments, load, on_step, True, bucket_of)
 
 
 def _finished(

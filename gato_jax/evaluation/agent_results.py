@@ -10,11 +10,16 @@ from typing import Any
 from gato_jax.environments import is_task, require_runnable, task_spec
 from gato_jax.evaluation.actor_results import evaluate_actor
 from gato_jax.evaluation.references import References
-from gato_jax.policy import Agent, AgentActor, PromptSource
+from gato_jax.policy import Agent, AgentActor, PromptSource, Sampling, Temperature
 
 
 class NoTaskError(ValueError):
     """An agent that was trained on no task with an environment; the message names the tasks that it knows."""
+
+
+def has_playable_task(agent: Agent) -> bool:
+    """Return whether a task of the agent has an environment, whether or not its packages are installed."""
+    return any(is_task(name) for name in agent.contract.tasks)
 
 
 def playable_tasks(agent: Agent, tasks: Sequence[str] = ()) -> list[str]:
@@ -46,23 +51,26 @@ def evaluate_agent(
     references: Mapping[str, References | None],
     directory: pathlib.Path,
     *,
-    temperature: float = 1.0,
+    sampling: Sampling | None = None,
     prompts: PromptSource | None = None,
     **settings: Any,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Let an agent play all tasks, and yield the name of each and its entry of results.json, see `evaluate_actor`.
 
-    The entry has the agent's training `step` and the `temperature` of sampling its actions.
+    The entry has the agent's training `step` and the settings of sampling its actions, such as `temperature`. Tasks of
+    different sizes are played apart, see `Agent.bucket`.
 
     Args:
       agent: the agent.
       references: tasks to play, {name: reference scores}, None for a task without any.
       directory: folder for the first episode of each task, with frames, see `save_rollout`.
-      temperature: temperature of sampling the actions; 0 takes the most probable ones.
+      sampling: the way to choose a token. Default: temperature 1.
       prompts: chooser of the prompt of each episode; None for no prompts.
       **settings: further arguments of `evaluate_actor`, such as `episodes`, `environments`, `workers` and `journal`.
     """
-    make_actor = functools.partial(AgentActor, agent, temperature=temperature, prompts=prompts)
-    played_by = {"step": agent.step, "temperature": temperature}
-    prompt_of = None if prompts is None else prompts.describe
-    return evaluate_actor(make_actor, references, directory, played_by=played_by, prompt_of=prompt_of, **settings)
+    sampling = sampling or Temperature()
+    make_actor = functools.partial(AgentActor, agent, sampling=sampling, prompts=prompts)
+    return evaluate_actor(
+        make_actor, references, directory, played_by={"step": agent.step, **sampling.to_json()},
+        prompt_of=None if prompts is None else prompts.describe, bucket_of=agent.bucket, **settings,
+    )  # fmt: skip

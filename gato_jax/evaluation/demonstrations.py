@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from gato_jax.batching import DatasetConfig
 from gato_jax.batching.opening import missing_reason, open_episodes
 from gato_jax.environments import RECORDING_SEEDS
 from gato_jax.episodes import Episode
@@ -142,11 +143,31 @@ class Demonstrations(PromptSource):
 def open_demonstrations(
     agent: Agent, workdir: pathlib.Path, tasks: Sequence[str], mode: PromptMode | None
 ) -> Demonstrations:
-    """Return the demonstrations that prompt an agent.
+    """Return the demonstrations that prompt the agent of a run, see `choose_demonstrations`.
 
     Args:
       agent: The agent.
       workdir: Folder of the agent's run, whose config names the datasets; an exported agent has none.
+      tasks: Names of the tasks, `suite/task`.
+      mode: As in `choose_demonstrations`.
+
+    Raises:
+      NoDemonstrationError: `mode` is `demonstration`, and a task cannot have one.
+      ConfigError: The config of the run is damaged.
+      SourceError: A dataset cannot be opened.
+    """
+    known = mode != "none" and (workdir / CONFIG_FILE).is_file()
+    return choose_demonstrations(agent, read_config(workdir).datasets if known else {}, tasks, mode)
+
+
+def choose_demonstrations(
+    agent: Agent, datasets: Mapping[str, DatasetConfig], tasks: Sequence[str], mode: PromptMode | None
+) -> Demonstrations:
+    """Return the demonstrations that prompt an agent.
+
+    Args:
+      agent: The agent.
+      datasets: {name: a dataset of the agent's training}.
       tasks: Names of the tasks, `suite/task`.
       mode: `demonstration` prompts every task, from its dataset if that is on disk, else by its expert; `none` prompts
         no task. None prompts the tasks whose dataset is on disk and was trained on with prompts, if a prompt fits.
@@ -154,13 +175,11 @@ def open_demonstrations(
     Raises:
       NoDemonstrationError: `mode` is `demonstration`, and a task has no dataset at hand and no expert, or its
         timesteps are too long for a prompt.
-      ConfigError: The config of the run is damaged.
       SourceError: A dataset cannot be opened.
     """
     if mode == "none":
         return Demonstrations({})
     sources: dict[str, DatasetDemonstrations | ExpertDemonstrations] = {}
-    datasets = read_config(workdir).datasets if (workdir / CONFIG_FILE).is_file() else {}
     for name, dataset in datasets.items():
         wanted = dataset.prompt_share > 0 or mode == "demonstration"
         if len(sources) == len(tasks) or not wanted or dataset.kind == "tokens" or missing_reason(dataset) is not None:

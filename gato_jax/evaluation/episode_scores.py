@@ -49,17 +49,21 @@ class PlayedBy:
       digest: `Agent.digest`, or a digest of the recordings from which a baseline plays.
       temperature: temperature of sampling the actions.
       prompt: `demonstration` if episodes are prompted, `none` if not.
+      top_k, top_p: limits of the tokens that are sampled, see `policy.TopK` and `policy.TopP`; None without them.
     """
 
     step: int
     digest: str
     temperature: float
     prompt: str = "none"
+    top_k: int | None = None
+    top_p: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields; without `prompt` if it is `none`, as files had it before there were prompts."""
+        """Return the fields, but `prompt`, `top_k` and `top_p` only if they are set: earlier files lack them."""
         fields = dataclasses.asdict(self)
-        return fields if self.prompt != "none" else {name: fields[name] for name in fields if name != "prompt"}
+        fixed = ("step", "digest", "temperature")
+        return {name: value for name, value in fields.items() if name in fixed or value not in (None, "none")}
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_jax.episodes import Continuous, Episode
+from gato_jax.episodes import Episode
 from gato_jax.evaluation.teacher_forcing import HeldOutError, predict_actions
 from gato_jax.policy import Agent, log_probabilities
 from gato_jax.tokenization import ContinuousCodec, DiscreteCodec, TokenSequence
@@ -25,7 +25,7 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
 
     Args:
       agent: The agent.
-      task: Name of the task of all episodes; its actions are continuous.
+      task: Name of the task of all episodes; some of its actions are continuous.
       train: Episodes that the agent was trained on. Their mean and median actions are baselines.
       test: Episodes to score.
 
@@ -34,19 +34,24 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
       step alone; `baseline` and `median_baseline`, the errors of the mean and median action of `train`, and
       `repeat_baseline`, that of the recorded action of the step before (the mean action at the first step), which needs
       history; `by_dimension`, {name of the dimension: the same five errors}; `by_horizon`, a list of {`first_step`,
-      `last_step`, `steps`, and the agent's `value` over these steps of all episodes}, in ranges that double; `metric`,
-      the name of the error; and `episodes`, the number of episodes in `test`.
+      `last_step`, `steps`, and the agent's `value` over these steps of all episodes}, in ranges that double;
+      `discrete`, {key of a discrete action: the shares of the steps at which the agent, the agent without history, the
+      most common action of `train` and the repeated one are wrong}, which `value` does not include; `metric`, the name
+      of the error; and `episodes`, the number of episodes in `test`.
 
     Raises:
-      HeldOutError: An action of the task is discrete, it has no observations, or a step exceeds the agent's context.
+      HeldOutError: All actions of the task are discrete, it has no observations, or a step exceeds the agent's context.
     """
-    codecs = agent.layout(task).action_codecs
+    codecs = _continuous(agent.layout(task).action_codecs)
     truth, seen = _scaled(codecs, _recorded_actions(test)), _scaled(codecs, _recorded_actions(train))
     mean, steps = seen.mean(axis=0), _step_numbers(test)
     repeated = np.where((steps == 0)[:, None], mean, np.roll(truth, 1, axis=0))
+    chosen = {
+        "value": _joined(predict_actions(agent, task, test)),
+        "without_history": _joined(predict_actions(agent, task, test, most_steps=1)),
+    }
     predicted = {
-        "value": _scaled(codecs, _joined(predict_actions(agent, task, test))),
-        "without_history": _scaled(codecs, _joined(predict_actions(agent, task, test, most_steps=1))),
+        **{name: _scaled(codecs, actions) for name, actions in chosen.items()},
         "baseline": mean,
         "median_baseline": np.median(seen, axis=0),
         "repeat_baseline": repeated,
@@ -56,9 +61,10 @@ def action_error(agent: Agent, task: str, train: Sequence[Episode], test: Sequen
         **{name: float(error.mean()) for name, error in errors.items()},
         "by_dimension": {
             dimension: {name: float(error[:, index].mean()) for name, error in errors.items()}
-            for index, dimension in enumerate(_dimensions(codecs))
+            for index, dimension in enumerate(dimension_names(codecs))
         },
         "by_horizon": _by_horizon(errors["value"].mean(axis=1), steps),
+        "discrete": _wrong_shares(agent.layout(task).action_codecs, chosen, train, test),
         "metric": "mean absolute action error",
         "episodes": len(test),
     }
@@ -95,8 +101,37 @@ def _joined(actions: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray
     return {key: np.concatenate([action[key] for action in actions]) for key in actions[0]}
 
 
-def _dimensions(codecs: _Codecs) -> list[str]:
-    """Return the name of each dimension in the order of `_scaled`, such as `arm[2]`, or `gripper` for a single one."""
+def _wrong_shares(
+    codecs: _Codecs, chosen: Mapping[str, Mapping[str, np.ndarray]], train: Sequence[Episode], test: Sequence[Episode]
+) -> dict[str, dict[str, float]]:
+    """Return {discrete key: {actor: share of the steps of `test` at which it differs from the recorded action}}."""
+    truth, seen, steps, wrong = _recorded_actions(test), _recorded_actions(train), _step_numbers(test), {}
+    for key in (key for key, codec in codecs if isinstance(codec, DiscreteCodec)):
+        values, counts = np.unique(seen[key].reshape(len(seen[key]), -1), axis=0, return_counts=True)
+        common, recorded = values[counts.argmax()], truth[key].reshape(len(steps), -1)
+        actions = {name: action[key].reshape(len(steps), -1) for name, action in chosen.items()}
+        actions["baseline"] = common[None]
+        actions["repeat_baseline"] = np.where((steps == 0)[:, None], common, np.roll(recorded, 1, axis=0))
+        wrong[key] = {name: float((action != recorded).any(axis=1).mean()) for name, action in actions.items()}
+    return wrong
+
+
+def _continuous(codecs: _Codecs) -> list[tuple[str, ContinuousCodec]]:
+    """Return the codecs of continuous actions.
+
+    Raises:
+      HeldOutError: All actions are discrete.
+    """
+    found = [(key, codec) for key, codec in codecs if isinstance(codec, ContinuousCodec)]
+    if not found:
+        raise HeldOutError(
+            f"action {codecs[0][0]!r} is discrete and has no absolute error; evaluate the task by playing it"
+        )
+    return found
+
+
+def dimension_names(codecs: _Codecs) -> list[str]:
+    """Return the name of each dimension, in the order of the codecs, such as `arm[2]`; `gripper` for a single one."""
     names = []
     for key, codec in codecs:
         count = codec.token_count
@@ -157,16 +192,10 @@ def _recorded_actions(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     }
 
 
-def _scaled(codecs: _Codecs, actions: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return actions {key: (steps, ...)} as (steps, dimensions), with the codec's limits at -1 and 1, not clipped.
-
-    Raises:
-      HeldOutError: An action is discrete.
-    """
+def _scaled(codecs: Sequence[tuple[str, ContinuousCodec]], actions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return continuous actions {key: (steps, ...)} as (steps, dimensions), the limits at -1 and 1, not clipped."""
     columns = []
     for key, codec in codecs:
-        if not isinstance(codec.modality, Continuous):
-            raise HeldOutError(f"action {key!r} is discrete and has no absolute error; evaluate the task by playing it")
         low, high = codec.modality.limits
         columns.append((actions[key].reshape(len(actions[key]), -1) - low) / (high - low) * 2 - 1)
     return np.concatenate(columns, axis=1)

@@ -15,7 +15,7 @@ from gato_jax.environments import EVALUATION_SEEDS, UnknownTaskError, load
 from gato_jax.episodes import TaskSpec
 from gato_jax.evaluation.references import References
 from gato_jax.evaluation.scores import normalise
-from gato_jax.policy import Agent, AgentActor
+from gato_jax.policy import Agent, AgentActor, Temperature
 from gato_jax.rollouts import play
 from gato_jax.runtime.atomic_writes import atomic_file
 
@@ -113,7 +113,8 @@ class LearningCurve:
     def _evaluate(self, agent: Agent, step: int) -> Evaluation:
         first = (step // self.every - 1) * self.rollouts
         starts = [(self.task, seed) for seed in EVALUATION_SEEDS[first : first + self.rollouts]]
-        played = play(partial(AgentActor, agent, temperature=self.temperature), starts, environments=self.environments)
+        make_actor = partial(AgentActor, agent, sampling=Temperature(temperature=self.temperature))
+        played = play(make_actor, starts, environments=self.environments)
         return Evaluation(step=step, scores=tuple(episode.score for episode in played if episode.score is not None))
 
     def _write(self, evaluations: Sequence[Evaluation]):

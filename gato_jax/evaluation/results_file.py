@@ -109,6 +109,16 @@ def merge_baseline(
     return {**held, "baselines": {**held.get("baselines", {}), name: merged}}
 
 
+def merge_held_out(held: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a file after a measurement on held-out recordings.
+
+    Args:
+      held: the content before, which is not changed.
+      entries: {dataset: entry}, each of which replaces an entry of the same name.
+    """
+    return {**held, "schema": SCHEMA, "held_out": {**held.get("held_out", {}), **entries}}
+
+
 def write_results_file(path: pathlib.Path, fields: Mapping[str, Any]):
     """Write the file atomically; a path that is no regular file, such as a pipe, is written to."""
     text = json.dumps(fields, indent=2)

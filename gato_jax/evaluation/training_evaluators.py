@@ -14,8 +14,9 @@ from flax import nnx
 from gato_jax.batching import Mixture
 from gato_jax.environments import EVALUATION_SEEDS
 from gato_jax.evaluation.agent_results import playable_tasks
+from gato_jax.evaluation.demonstrations import choose_demonstrations
 from gato_jax.model import graphdef
-from gato_jax.policy import Agent, AgentActor
+from gato_jax.policy import Agent, AgentActor, PromptSource, Temperature
 from gato_jax.rollouts import play
 from gato_jax.training import (
     ConfigError,
@@ -36,10 +37,16 @@ class RolloutScores:
     Args:
       config: Tasks, number of episodes and settings of playing.
       make_agent: Function (step, params) -> agent.
+      prompts: Chooser of the prompt of each episode. Default: no prompts.
     """
 
-    def __init__(self, config: EvaluatorsConfig, make_agent: Callable[[int, nnx.State], Agent]):
-        self.config, self._make_agent = config, make_agent
+    def __init__(
+        self,
+        config: EvaluatorsConfig,
+        make_agent: Callable[[int, nnx.State], Agent],
+        prompts: PromptSource | None = None,
+    ):
+        self.config, self._make_agent, self._prompts = config, make_agent, prompts
 
     def prepare(self, program: Program):
         """Do nothing: the programs of acting are compiled when the first episode is played."""
@@ -47,7 +54,8 @@ class RolloutScores:
     def __call__(self, step: int, params: nnx.State) -> dict[str, float]:
         """Return {"rollout/TASK": mean score} of each task. The agent acts on one device."""
         agent = self._make_agent(step, jax.device_put(params, jax.local_devices()[0]))
-        make_actor = functools.partial(AgentActor, agent, temperature=self.config.temperature)
+        sampling = Temperature(temperature=self.config.temperature)
+        make_actor = functools.partial(AgentActor, agent, sampling=sampling, prompts=self._prompts)
         scores = {}
         for task in self.config.tasks:
             starts = [(task, seed) for seed in EVALUATION_SEEDS[: self.config.episodes]]
@@ -68,6 +76,7 @@ def open_evaluators(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path
       ConfigError: There are fewer seeds than `evaluators.episodes`.
       UnknownTaskError, MissingPackageError, ContractError: A task of `evaluators.tasks` cannot be played, is not in the
         mixture, or has another TaskSpec there.
+      NoDemonstrationError: `evaluators.prompt` is `demonstration`, and a task cannot have one.
       ValueError: A held-out split cannot be used (see `batching.open_held_out`).
     """
     if not is_due(config, 0, config.steps):
@@ -87,8 +96,11 @@ def open_evaluators(config: TrainConfig, mixture: Mixture, workdir: pathlib.Path
             config.model, graphdef(config.model), nnx.State({}), mixture.contract, context=config.context,
             memory_steps=mixture.memory_steps, step=0, image_tokenizer=image_tokenizer, name=workdir.name,
         )  # fmt: skip
-        playable_tasks(agent, config.evaluators.tasks)
+        tasks = playable_tasks(agent, config.evaluators.tasks)
+        prompts = choose_demonstrations(agent, config.datasets, tasks, config.evaluators.prompt)
         found.append(
-            RolloutScores(config.evaluators, lambda step, params: dataclasses.replace(agent, step=step, params=params))
+            RolloutScores(
+                config.evaluators, lambda step, params: dataclasses.replace(agent, step=step, params=params), prompts
+            )
         )
     return found

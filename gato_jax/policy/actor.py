@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dm_env
 
@@ -24,8 +25,7 @@ class AgentActor(Actor):
 
     Args:
       agent: The agent.
-      temperature: Temperature of sampling; 0 takes the most probable token each time.
-      sampling: The way to choose a token, instead of a temperature.
+      sampling: The way to choose a token. Default: temperature 1.
       prompts: Chooser of the prompt of each episode. Default: no prompts.
 
     Raises:
@@ -37,12 +37,11 @@ class AgentActor(Actor):
         self,
         agent: Agent,
         *,
-        temperature: float = 1.0,
         sampling: Sampling | None = None,
         prompts: PromptSource | None = None,
     ):
         self._agent, self._prompts = agent, prompts
-        self._sampling = sampling or Temperature(temperature=temperature)
+        self._sampling = sampling or Temperature()
         self._policy: MixedPolicy | None = None
         self._checked: dict[str, TaskSpec] = {}
 
@@ -51,12 +50,12 @@ class AgentActor(Actor):
         cls,
         path: pathlib.Path,
         *,
-        temperature: float = 1.0,
+        sampling: Sampling | None = None,
         decoding: Decoding = DEFAULT,
         prompts: PromptSource | None = None,
     ) -> AgentActor:
         """Return an actor with the agent of a run's folder or of a .safetensors file, see `Agent.restore`."""
-        return cls(Agent.restore(path, decoding=decoding), temperature=temperature, prompts=prompts)
+        return cls(Agent.restore(path, decoding=decoding), sampling=sampling, prompts=prompts)
 
     def reset(self, environments: Sequence[Environment], seeds: Sequence[int | None]) -> None:
         if self._policy is None:
@@ -71,8 +70,15 @@ class AgentActor(Actor):
                 self._policy.reset(slot, task, seed, prompt=prompt)
 
     def act(self, timesteps: Sequence[dm_env.TimeStep | None]) -> list[Action | ActorFailure]:
-        seen = {slot: timestep.observation for slot, timestep in enumerate(timesteps) if timestep is not None}
-        chosen = {} if self._policy is None else self._policy.act(seen)
+        if self._policy is None:
+            return [{} for _ in timesteps]
+        seen: dict[int, Mapping[str, Any]] = {}
+        for slot, timestep in enumerate(timesteps):
+            if timestep is None:
+                self._policy.release(slot)  # its last task may be larger than those that are played now
+            else:
+                seen[slot] = timestep.observation
+        chosen = self._policy.act(seen)
         return [chosen.get(slot, {}) for slot in range(len(timesteps))]
 
     def describe(self, task: str) -> str:

@@ -19,7 +19,7 @@ from gato_jax.episodes import TaskSpec
 from gato_jax.model import ModelConfig
 from gato_jax.policy.decoding import DEFAULT, Decoding
 from gato_jax.policy.network import Network, prepare_network
-from gato_jax.policy.shapes import Shape, choose_shapes, round_up, task_shape
+from gato_jax.policy.shapes import Shape, choose_shapes, fit_shape, round_up, task_shape
 from gato_jax.tokenization import Contract, Layout
 from gato_jax.tokenization.image_tokenizer import ImageTokenizer
 
@@ -97,6 +97,18 @@ class Agent:
         if key not in self._networks:
             self._networks[key] = prepare_network(self.graph, self.params, *key)
         return self._networks[key]
+
+    def bucket(self, task: str) -> Shape:
+        """Return the padded sizes that a control task is run at, where no task of larger sizes is beside it.
+
+        Raises:
+          UnknownTaskError: The agent was not trained on the task.
+          ValueError: The action of the task is text.
+        """
+        loops, shape = self.decoding.loops, task_shape(self.layout(task))
+        if shape is None:
+            raise ValueError(f"{task}: the action is text, expected a control task. Leave the task out.")
+        return fit_shape(self.shapes(loops=loops), shape, loops=loops)
 
     def shapes(self, *, loops: bool) -> tuple[Shape, ...]:
         """Return the padded sizes that all tasks of the agent are run at, by rising cost; see `choose_shapes`.

@@ -95,6 +95,8 @@ class DecodeRows:
 
     def release(self, row: int):
         """Mark a row as idle until it is begun again; its sizes then no longer count for the others."""
+        if self._tasks[row] is None:
+            return
         self._tasks[row], self._needed[row], self._table.ranges[row] = None, _NOTHING, None
         self._padded.clear()
 

@@ -7,7 +7,7 @@ Axes:
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,10 @@ class Greedy:
         """Return the settings in words."""
         return "greedy"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings, as results name them."""
+        return {"temperature": 0.0}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Temperature:
@@ -61,6 +65,10 @@ class Temperature:
         """Return the settings in words, such as `temperature 1`, or `greedy` where the temperature is 0."""
         return f"temperature {self.temperature:g}" if self.temperature else "greedy"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings, as results name them."""
+        return {"temperature": self.temperature}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TopK(Temperature):
@@ -80,6 +88,9 @@ class TopK(Temperature):
 
     def describe(self) -> str:
         return f"{super().describe()}, top {self.k}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "top_k": self.k}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +114,9 @@ class TopP(Temperature):
 
     def describe(self) -> str:
         return f"{super().describe()}, top {self.p:g} of the probability"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "top_p": self.p}
 
 
 Sampling = Greedy | Temperature | TopK | TopP

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_jax.episodes.errors import describe_error
-from gato_jax.reports.run import ReportError
+from gato_jax.reports.errors import ReportError
 
 FILE = "config.json"
 _ABSENT = "-"  # the value of a key that a config lacks

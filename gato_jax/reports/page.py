@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from gato_jax.reports import glyphs, scores, strips, summary
+from gato_jax.reports import glyphs, strips, summary
 from gato_jax.reports.animations import Animation, animate
+from gato_jax.reports.held_out.section import error_details, films
 from gato_jax.reports.plots import Series, end_width, line_chart
 from gato_jax.reports.reading import read_run
 from gato_jax.reports.run import FineTuning, Rollout, Run, TaskScore
@@ -21,6 +22,7 @@ from gato_jax.reports.scores.section import order_tasks, scores_section
 from gato_jax.reports.templates import page_environment
 from gato_jax.runtime.paths import as_path
 
+_HERE = Path(__file__).parent
 _PAGE_BYTES, _ROLLOUT_BYTES = 6_000_000, 600_000  # size limits of all animations together and of each one
 _ROLLOUTS, _CAPTIONS, _DIALOGUES = 24, 24, 12  # the most of each that a page shows
 _CURVES = 12  # above this number of datasets, the loss chart draws one mean curve for each suite
@@ -47,24 +49,27 @@ class _Curve:
     ends: int
 
 
-def write_report(workdir: Path) -> Path:
-    """Write the report of a run to `workdir`/report.html, in place of an older one, and return the path of that file.
+def write_report(workdir: Path, output: Path | None = None) -> Path:
+    """Write the report of a run, in place of an older one, and return the path of its file.
 
     Args:
       workdir: the folder of a run that was trained and evaluated.
+      output: the file. Default: report.html in `workdir`.
 
     Raises:
       ReportError: the folder or a file of the run is missing, or a file is malformed; the message names the folder or
         file and the remedy.
     """
-    path = as_path(workdir) / "report.html"
-    path.write_text(render(read_run(workdir)), encoding="utf-8")
+    path = as_path(workdir) / "report.html" if output is None else as_path(output)
+    page = render(read_run(workdir))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
 def render(run: Run) -> str:
     """Return the HTML page of a run, with style, drawings and animations in it."""
-    environment = page_environment(Path(scores.__file__).parent)
+    environment = page_environment(_HERE / "scores", _HERE / "held_out")
     known = glyphs.scripts_of([*(c.truth for c in run.captions), *(d.prompt + d.truth for d in run.dialogue)])
     marked = functools.partial(glyphs.mark_rare, known=known)
     environment.filters |= {"marked": marked}
@@ -80,6 +85,8 @@ def render(run: Run) -> str:
         played_by=_played_by(run),
         headline=_headline(run),
         section=scores_section(run.results),
+        error_details=error_details(run.results.held_out),
+        films=films(run.predictions),
         beats_constant=[t for t in run.results.tasks if t.constant is not None and t.agent > t.constant],
         has_constant=[t for t in run.results.tasks if t.constant is not None],
         **curves,
@@ -117,9 +124,13 @@ def _sections(run: Run) -> Iterator[tuple[str, str, bool]]:
 
 
 def _headline(run: Run) -> str:
-    if run.results.tasks or run.finetuning is None:
+    if run.results.tasks:
         return summary.headline(run.results)
-    return summary.finetuning_headline(run.finetuning)
+    return (
+        summary.held_out_headline(run.results)
+        if run.finetuning is None
+        else summary.finetuning_headline(run.finetuning)
+    )
 
 
 def _played_by(run: Run) -> str:

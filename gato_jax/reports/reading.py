@@ -11,15 +11,16 @@ import numpy as np
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import describe_error
 from gato_jax.reports.configuration import read_configuration
+from gato_jax.reports.errors import ReportError
+from gato_jax.reports.held_out.records import HeldOut
+from gato_jax.reports.held_out.section import read_predictions
 from gato_jax.reports.making import complete_making
 from gato_jax.reports.run import (
     Caption,
     Dataset,
     Dialogue,
     FineTuning,
-    HeldOut,
     Making,
-    ReportError,
     Results,
     Rollout,
     Run,
@@ -54,7 +55,7 @@ def read_run(workdir: Path) -> Run:
     finetuning = _read_finetuning(workdir / "finetune.json")
     evaluated = finetuning is None or (workdir / "results.json").exists()
     results = read_results(workdir) if evaluated else Results(tasks=())
-    metrics = _read_metrics(workdir / "metrics.jsonl")
+    metrics = read_metrics(workdir / "metrics.jsonl")
     rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
     scores = {task.task: task for task in results.tasks}
     return Run(
@@ -66,6 +67,7 @@ def read_run(workdir: Path) -> Run:
         rollouts=tuple(r for r in rollouts if r.task in scores and r.is_of(scores[r.task])),
         captions=_read_list(workdir / "captions.json", Caption),
         dialogue=_read_list(workdir / "dialogue.json", Dialogue),
+        predictions=read_predictions(workdir / "predictions", results.held_out),
         configuration=read_configuration(workdir),
     )
 
@@ -74,15 +76,15 @@ def read_results(workdir: Path) -> Results:
     """Read the scores in `workdir`/results.json.
 
     Raises:
-      ReportError: the file is missing or malformed, or has no tasks.
+      ReportError: the file is missing or malformed, or has neither tasks nor measurements on held-out data.
     """
     path = as_path(workdir) / "results.json"
     remedy = f"Run `gato evaluate --workdir={workdir}`."
     fields = _read_json(path, remedy)
-    if not isinstance(fields, dict) or not fields.get("tasks"):
-        raise ReportError(f"{path} holds no scores under 'tasks'. {remedy}")
+    if not isinstance(fields, dict) or not (fields.get("tasks") or fields.get("held_out")):
+        raise ReportError(f"{path} holds no scores under 'tasks' or 'held_out'. {remedy}")
     built = {
-        "tasks": _named(TaskScore, "task", fields["tasks"], f"{path}: tasks", remedy),
+        "tasks": _named(TaskScore, "task", fields.get("tasks", {}), f"{path}: tasks", remedy),
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
@@ -98,7 +100,7 @@ def read_results(workdir: Path) -> Results:
     return _build(Results, fields | built, str(path), remedy)
 
 
-def _read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read metrics.jsonl as {quantity: (steps, values)}, float64 (N,) each, with ascending steps.
 
     Of two lines with one step the later one counts, as a run that was resumed from a checkpoint may log a step twice.

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gato_jax.reports.errors import ReportError
+from gato_jax.reports.held_out.records import HeldOut, Prediction
 from gato_jax.reports.scores.records import Aggregate, FailedEpisode, HumanAggregate, Interval, PublishedScore
-
-
-class ReportError(ValueError):
-    """A report that cannot be made; the message names the file, dataset or value, the fault and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,27 +64,6 @@ class TaskScore:
         if score is None or self.random is None or self.expert is None or self.expert == self.random:
             return None
         return (score - self.random) / (self.expert - self.random)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """A measurement on held-out data; lower is better.
-
-    Attributes:
-      name: name of the data, such as a dataset.
-      metric: name of what is measured.
-      value: the measurement of the agent.
-      baseline: the value of a trivial predictor on the same data; None if it was not measured.
-      exact_match: share of the agent's answers that equal the truth; None for data without answers.
-      episodes: number of episodes measured; None if not known.
-    """
-
-    name: str
-    metric: str
-    value: float
-    baseline: float | None = None
-    exact_match: float | None = None
-    episodes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -305,6 +282,7 @@ class Run:
       data: the training datasets.
       rollouts: episodes of the evaluation whose scores are shown.
       captions, dialogue: samples of the agent's behaviour; empty where the evaluation recorded none.
+      predictions: held-out episodes with recorded and predicted actions.
       configuration: {key: value as text} of the config; {} for a run without one.
     """
 
@@ -316,4 +294,5 @@ class Run:
     rollouts: tuple[Rollout, ...]
     captions: tuple[Caption, ...]
     dialogue: tuple[Dialogue, ...]
+    predictions: tuple[Prediction, ...] = ()
     configuration: Mapping[str, str] = dataclasses.field(default_factory=dict)

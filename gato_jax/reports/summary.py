@@ -32,6 +32,22 @@ def headline(results: Results) -> str:
     return f"{subject}: {number}{among} above half of the expert\N{RIGHT SINGLE QUOTATION MARK}s score"
 
 
+def held_out_headline(results: Results) -> str:
+    """Return one sentence on the error of an agent that has no task to play, without a full stop.
+
+    For example: "robot: mean absolute action error 0.061 on held-out recordings, 59% below that of the mean action".
+    It is on the first data with errors by dimension, or else on the first of all.
+    """
+    held = next((held for held in results.held_out if held.by_dimension), results.held_out[0])
+    data = "recordings" if held.by_dimension else "data"
+    beside = ""
+    if held.baseline:
+        change = held.value / held.baseline - 1
+        predictor = "the mean action" if held.by_dimension else "the baseline"
+        beside = f", {abs(change):.0%} {'below' if change < 0 else 'above'} that of {predictor}"
+    return f"{held.name}: {held.metric} {number(held.value)} on held-out {data}{beside}"
+
+
 def score(value: float | None, metric: str) -> str:
     """Format a score: 0.83 as "83%" if the metric is "success", any other metric by `number`; "-" for None."""
     if value is None:

@@ -16,7 +16,8 @@ from gato_jax.environments import Environment
 from gato_jax.environments.base import Outcome
 from gato_jax.episodes import TaskSpec
 from gato_jax.rollouts.actor import Action
-from gato_jax.rollouts.loop import Crash, Job, Load, Result
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Crash, Load, Result
 from gato_jax.rollouts.recorder import Recorder
 from gato_jax.rollouts.workers import picklable, signals_blocked
 from gato_jax.runtime import begin_worker

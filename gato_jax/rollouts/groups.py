@@ -1,7 +1,8 @@
 """Groups of environments in worker processes, whose actors choose the actions in this process.
 
 While one group waits for its environments, the actor of another one acts, so that neither the cores nor an accelerator
-wait. The environments of each group are spread over all processes.
+wait. The environments of each group are spread over all processes. A group plays the tasks of one bucket at a time,
+such as those of a similar number of tokens, so that no task is padded to the size of another bucket's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from multiprocessing.connection import wait
 
 import dm_env
@@ -25,7 +26,8 @@ from gato_jax.rollouts.environment_process import (
     Step,
     Stepped,
 )
-from gato_jax.rollouts.loop import Crash, Job, Load, Result
+from gato_jax.rollouts.job_queue import BucketOf, Job, JobQueue
+from gato_jax.rollouts.loop import Crash, Load, Result
 from gato_jax.rollouts.workers import WorkerError
 
 STEP_SECONDS = 600.0  # default limit of one step, reset or loading of an environment
@@ -66,10 +68,15 @@ class _Slot:
 
 @dataclasses.dataclass
 class _Group:
-    """An actor with its slots, by their numbers among all slots."""
+    """An actor with its slots, by their numbers among all slots, and the bucket whose tasks it plays."""
 
     actor: Actor
     slots: dict[int, _Slot]
+    bucket: Hashable = None
+
+    @property
+    def is_idle(self) -> bool:
+        return all(slot.job is None for slot in self.slots.values())
 
     @property
     def is_ready(self) -> bool:
@@ -88,6 +95,7 @@ def play_in_groups(
     groups: int = 2,
     step_seconds: float = STEP_SECONDS,
     on_step: Callable[[], None] | None = None,
+    bucket_of: BucketOf | None = None,
 ) -> Generator[tuple[Job, Result], None, None]:
     """Yield each job with its result as soon as it ends: an episode, the failure of the actor or a Crash.
 
@@ -105,9 +113,12 @@ def play_in_groups(
       groups: Number of groups; no more than `environments` are made.
       step_seconds: Limit of the time of one step, reset or loading of an environment.
       on_step: Function that is called after each call of an actor.
+      bucket_of: Function from the name of a task to its bucket. A group begins another bucket when it has played all
+        episodes of the one before, and prefers one that no other group plays. None puts all tasks into one bucket.
     """
     groups = min(groups, environments)
-    pool = _Pool(make_actor, jobs, math.ceil(environments / groups), groups, workers, load, step_seconds)
+    queue = JobQueue(jobs, bucket_of)
+    pool = _Pool(make_actor, queue, math.ceil(environments / groups), groups, workers, load, step_seconds)
     with contextlib.closing(pool):
         while pool.fill():
             yield from pool.take_results()
@@ -127,15 +138,14 @@ class _Pool:
     def __init__(
         self,
         make_actor: Callable[[], Actor],
-        jobs: Iterator[Job],
+        queue: JobQueue,
         slots: int,
         groups: int,
         workers: int,
         load: Load,
         step_seconds: float,
     ):
-        self._make_actor, self._jobs, self._load, self._step_seconds = make_actor, jobs, load, step_seconds
-        self._again: collections.deque[Job] = collections.deque()
+        self._make_actor, self._queue, self._load, self._step_seconds = make_actor, queue, load, step_seconds
         self._attempts: collections.Counter[int] = collections.Counter()
         self._results: list[tuple[Job, Result]] = []
         self._processes: list[EnvironmentProcess] = []
@@ -154,14 +164,16 @@ class _Pool:
     def fill(self) -> bool:
         """Begin an episode in each idle slot, as long as there are any; return whether one is played."""
         for group in self.groups:
+            if group.is_idle:
+                group.bucket = self._queue.choose([other.bucket for other in self.groups if not other.is_idle])
             commands: dict[EnvironmentProcess, list[Command]] = {}
             for number, slot in group.slots.items():
-                if slot.job is None and (job := self._next_job()) is not None:
+                if slot.job is None and (job := self._queue.take(group.bucket)) is not None:
                     slot.job, slot.is_new = job, True
                     start = Start(number, job, group.actor.describe(job.task))
                     commands.setdefault(slot.process, []).append(start)
             _send(commands)
-        return any(slot.job is not None for group in self.groups for slot in group.slots.values())
+        return not all(group.is_idle for group in self.groups)
 
     def act(self, group: _Group):
         """Let the actor of a group act, and send its actions to the environments."""
@@ -221,9 +233,6 @@ class _Pool:
     def _slots(self) -> dict[int, _Slot]:
         return {number: slot for group in self.groups for number, slot in group.slots.items()}
 
-    def _next_job(self) -> Job | None:
-        return self._again.popleft() if self._again else next(self._jobs, None)
-
     def _take(self, process: EnvironmentProcess):
         """Take one answer of a process, which holds one outcome for each of the commands of one message."""
         slots = self._slots
@@ -261,7 +270,7 @@ class _Pool:
                 self._end(slot, Crash(error))
             else:
                 slot.clear()
-                self._again.append(job)
+                self._queue.put_back(job)
 
 
 def _send(commands: dict[EnvironmentProcess, list[Command]]):

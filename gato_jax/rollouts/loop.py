@@ -11,6 +11,7 @@ import dm_env
 from gato_jax.environments import Environment
 from gato_jax.episodes import Episode
 from gato_jax.rollouts.actor import Action, Actor, ActorFailure
+from gato_jax.rollouts.job_queue import BucketOf, Job, JobQueue
 from gato_jax.rollouts.recorder import Recorder
 
 Load = Callable[[str], Environment]
@@ -25,41 +26,32 @@ class Crash(NamedTuple):
 Result = Episode | ActorFailure | Crash
 
 
-class Job(NamedTuple):
-    """One episode to play.
-
-    Attributes:
-      position: Index of the episode, from 0, in the order in which `play` yields them.
-      task: Name of the task, `suite/task`.
-      seed: Seed of the environment and of the actor.
-      render: True to keep a rendered frame of each step.
-    """
-
-    position: int
-    task: str
-    seed: int
-    render: bool
-
-
 @dataclasses.dataclass
 class _Slot:
-    """One environment of the batch, and the episode that is played in it; `job` is None while it is idle."""
+    """A place in the batch of the actor.
 
-    environment: Environment
+    Attributes:
+      environment: The environment; None before the first episode, and after an error, which leaves it in an unknown
+        state.
+      job: The episode that is played; None while the slot is idle.
+      recorder: Recorder of the episode.
+    """
+
+    environment: Environment | None = None
     job: Job | None = None
     recorder: Recorder | None = None
-    damaged: bool = False  # an error left the environment in an unknown state
 
     def start(self, job: Job, load: Load) -> None:
-        if self.damaged or job.task != self.environment.task_spec.name:
-            self.environment, self.damaged = load(job.task), False
+        if self.environment is None or job.task != self.environment.task_spec.name:
+            self.environment = load(job.task)
         self.environment.seed(job.seed)
         self.job = job
         self.recorder = Recorder(self.environment, self.environment.reset(), render=job.render)
 
-    def crash(self) -> None:
+    def clear(self, *, crashed: bool) -> None:
         self.job = self.recorder = None
-        self.damaged = True
+        if crashed:
+            self.environment = None
 
     @property
     def newest(self) -> dm_env.TimeStep | None:
@@ -73,6 +65,7 @@ def play_side_by_side(
     load: Load,
     on_step: Callable[[], None] | None = None,
     contain: bool = False,
+    bucket_of: BucketOf | None = None,
 ) -> Generator[tuple[Job, Result], None, None]:
     """Yield each job with its episode as soon as it ends, or with the failure of the actor, in the order of the ends.
 
@@ -81,17 +74,22 @@ def play_side_by_side(
     Args:
       make_actor: Function that returns a new actor.
       jobs: The episodes to play.
-      environments: Number of episodes to play at once; `jobs` holds at least as many.
+      environments: Number of episodes to play at once.
       load: Function that returns a new environment of a task. An environment is played again for the next job of its
         task.
       on_step: Function that is called after each step of all environments.
       contain: Whether an error ends its episode alone, which then has a Crash for a result, instead of being raised. An
         error of the actor ends all episodes that it plays. Both go on with new ones.
+      bucket_of: Function from the name of a task to its bucket. Tasks of two buckets are never played side by side.
+        `jobs` is then read at once. None plays all tasks side by side.
     """
-    actor, slots = make_actor(), list[_Slot]()
+    actor, slots = make_actor(), [_Slot() for _ in range(environments)]
+    queue, bucket = JobQueue(jobs, bucket_of), None
     while True:
         finished: list[tuple[Job, Result]] = []
-        seeds = _start_idle(slots, jobs, environments, load, finished if contain else None)
+        if all(slot.job is None for slot in slots):
+            bucket = queue.choose(())
+        seeds = _start_idle(slots, lambda bucket=bucket: queue.take(bucket), load, finished if contain else None)
         if all(slot.recorder is None for slot in slots):
             if not finished:
                 return
@@ -99,7 +97,7 @@ def play_side_by_side(
             continue
         try:
             if any(seed is not None for seed in seeds):
-                actor.reset([slot.environment for slot in slots], seeds)
+                actor.reset(_environments(slots), seeds)
             chosen = actor.act([slot.newest for slot in slots])
         except Exception as error:
             if not contain:
@@ -107,7 +105,7 @@ def play_side_by_side(
             actor = make_actor()
             yield from [*finished, *((slot.job, Crash(error)) for slot in slots if slot.job is not None)]
             for slot in slots:
-                slot.crash()
+                slot.clear(crashed=True)
             continue
         for number, (slot, action) in enumerate(zip(slots, chosen, strict=True)):
             if slot.job is None:
@@ -120,11 +118,16 @@ def play_side_by_side(
                 result = Crash(error)
             if result is not None:
                 finished.append((slot.job, result))
-                slot.job = slot.recorder = None
-                slot.damaged = isinstance(result, Crash)
+                slot.clear(crashed=isinstance(result, Crash))
         if on_step is not None:
             on_step()
         yield from finished
+
+
+def _environments(slots: list[_Slot]) -> list[Environment]:
+    """Return the environment of each slot, and that of another one where a slot has none."""
+    known = next(slot.environment for slot in slots if slot.environment is not None)
+    return [slot.environment or known for slot in slots]
 
 
 def _advance(actor: Actor, number: int, slot: _Slot, action: Action | ActorFailure) -> Episode | ActorFailure | None:
@@ -141,43 +144,33 @@ def _advance(actor: Actor, number: int, slot: _Slot, action: Action | ActorFailu
 
 def _start_idle(
     slots: list[_Slot],
-    jobs: Iterator[Job],
-    environments: int,
+    next_job: Callable[[], Job | None],
     load: Load,
     crashed: list[tuple[Job, Result]] | None,
 ) -> list[int | None]:
     """Start the next job in each idle slot, and return each slot's seed where one was started, None elsewhere.
 
-    `slots` grows in place up to the number `environments`. A slot stays idle if no job is left.
+    A slot stays idle if no job is left.
 
     Args:
       slots: The slots.
-      jobs: The episodes to play.
-      environments: Number of slots.
+      next_job: Function that returns the next job, None if none is left.
       load: As in `play_side_by_side`.
       crashed: List to which the jobs are added whose environment fails to start; their slots stay idle. None raises the
-        error. It is raised in any case if one of several environments cannot be loaded for the first time, without
-        which the actor would lack a slot.
+        error.
     """
     seeds: list[int | None] = []
-    for number in range(environments):
-        if number < len(slots) and slots[number].job is not None:
-            seeds.append(None)
-            continue
-        if (job := next(jobs, None)) is None:
-            seeds.append(None)
+    for slot in slots:
+        seeds.append(None)
+        if slot.job is not None or (job := next_job()) is None:
             continue
         try:
-            if number == len(slots):
-                slots.append(_Slot(load(job.task)))
-            slots[number].start(job, load)
+            slot.start(job, load)
         except Exception as error:
-            if crashed is None or (number == len(slots) and environments > 1):
+            if crashed is None:
                 raise
             crashed.append((job, Crash(error)))
-            if number < len(slots):
-                slots[number].crash()
-                seeds.append(None)
+            slot.clear(crashed=True)
         else:
-            seeds.append(job.seed)
+            seeds[-1] = job.seed
     return seeds

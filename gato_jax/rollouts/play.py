@@ -10,7 +10,8 @@ from typing import cast
 from gato_jax.environments import load as load_task
 from gato_jax.episodes import Episode
 from gato_jax.rollouts.actor import Actor, ActorFailure
-from gato_jax.rollouts.loop import Job, Load, Result, play_side_by_side
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Load, Result, play_side_by_side
 from gato_jax.rollouts.workers import play_in_workers
 
 

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from gato_jax.rollouts.actor import Actor
-from gato_jax.rollouts.loop import Crash, Job, Load, Result, play_side_by_side
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Crash, Load, Result, play_side_by_side
 from gato_jax.runtime import begin_worker
 from gato_jax.runtime.interruption import SIGNALS
 

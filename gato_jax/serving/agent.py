@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 
 from gato_jax.episodes import Episode, Text
-from gato_jax.policy import Agent, MixedPolicy, Prompt, PromptSource, Temperature
+from gato_jax.policy import Agent, MixedPolicy, Prompt, PromptSource, Sampling, Temperature
 from gato_jax.serving.policy import Action, Observation, ServedPolicy
 from gato_jax.tokenization import TokenizationError
 
@@ -21,7 +21,7 @@ class AgentPolicy(ServedPolicy):
     Args:
       agent: the agent.
       tasks: names of the tasks to serve.
-      temperature: temperature of sampling; 0 takes the most probable token.
+      sampling: the way to choose a token. Default: temperature 1.
       prompts: demonstrations that the agent reads before an episode whose client sends none; None for none.
       rows: number of robots that are acted on by one call of the compiled program. Default: 1 on a CPU, which is busy
         with a single one, and 8 on accelerators.
@@ -32,18 +32,18 @@ class AgentPolicy(ServedPolicy):
         agent: Agent,
         tasks: list[str],
         *,
-        temperature: float = 1.0,
+        sampling: Sampling | None = None,
         prompts: PromptSource | None = None,
         rows: int | None = None,
     ):
+        self._sampling = sampling or Temperature()
         self.tasks = {task: agent.layout(task).spec for task in tasks}
         self.about = {
             "agent": agent.name, "step": agent.step, "digest": agent.digest, "contract": agent.contract.fingerprint,
-            "temperature": temperature,
+            **self._sampling.to_json(),
         }  # fmt: skip
         self._agent, self._prompts = agent, prompts
         self._rows = rows or (1 if jax.default_backend() == "cpu" else 8)
-        self._sampling = Temperature(temperature=float(temperature))
         self._policies = [MixedPolicy(agent, 1, sampling=self._sampling)]
         self._free = [(0, 0)]  # (policy, row), the next one last
         self._sessions: dict[int, tuple[int, int]] = {}

@@ -151,6 +151,8 @@ class EvaluatorsConfig:
       episodes: Number of episodes to play of each of them.
       environments: Number of episodes that are played side by side.
       temperature: Temperature of sampling the actions; 0 takes the most probable ones.
+      prompt: Prompt before each episode, as of `gato evaluate --prompt`: `demonstration`, `none`, or None for a
+        demonstration where the dataset of a task is at hand and has prompts.
 
     Raises:
       ConfigError: A value is out of range.
@@ -162,6 +164,7 @@ class EvaluatorsConfig:
     episodes: PositiveInt = 10
     environments: PositiveInt = 10
     temperature: NonNegativeFloat = 1.0
+    prompt: Literal["demonstration", "none"] | None = None
 
     def __post_init__(self):
         READER.check(self, "evaluators")

@@ -16,14 +16,14 @@ from etils import epy
 from gato_jax.runtime import Interruption, devices, interruptible
 from gato_jax.runtime.interruption import GO_ON
 from gato_jax.runtime.paths import as_path, require_local
-from gato_jax.verbs.decoding import define_decoding, read_decoding
+from gato_jax.verbs.decoding import define_decoding, read_decoding, read_sampling
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.renderers import choose_renderer, define_renderer
 from gato_jax.verbs.runs import require_folder, require_run
 
 with epy.lazy_imports():
     from gato_jax import environments, evaluation, policy, rollouts
-    from gato_jax.evaluation import agent_results, baselines
+    from gato_jax.evaluation import agent_results, baselines, held_out_recordings
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
 
     --actor=nearest_neighbour plays a baseline instead: the action of the closest recorded observation of --datasets.
     Its scores stand beside those of the agent.
+
+    An agent of which no task has an environment, as one of your own robot, is measured on the held-out recordings of
+    the run's datasets instead: the error of its actions. --held_out measures any agent there besides.
     """
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=flag)
     flags.DEFINE_list(
@@ -61,10 +64,6 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_integer(
         "environments", 10, "Number of episodes that are played side by side.", lower_bound=1, flag_values=flag
     )
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
-        flag_values=flag,
-    )  # fmt: skip
     flags.DEFINE_integer(
         "workers", None,
         "Number of processes in which the environments are simulated; 0 simulates in the process of the actor. "
@@ -80,6 +79,11 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "save_episodes", None,
         "Folder to write the played episodes to, as one dataset for each task with the split `evaluation`.",
         flag_values=flag,
+    )  # fmt: skip
+    flags.DEFINE_bool(
+        "held_out", None,
+        "Measure the error of the agent's actions on held-out recordings of the run's datasets, --episodes of each. "
+        "Default: only if no task of the agent has an environment.", flag_values=flag,
     )  # fmt: skip
     define_decoding(flag)
     define_renderer(flag)
@@ -101,7 +105,10 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         choose_renderer(flag)
         evaluation.read_results_file(path)
         player = _Neighbour(flag, workdir) if flag.datasets else _Agent(flag, workdir)
-        _evaluate(flag, player, path, interruption)
+        if player.tasks:
+            _evaluate(flag, player, path, interruption)
+        if isinstance(player, _Agent) and player.recordings:
+            _measure_recordings(flag, player, path)
 
 
 class _Agent:
@@ -110,11 +117,15 @@ class _Agent:
     def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
         _log.info("evaluate: loading the agent of %s", workdir)
         devices.print_devices()
+        self._sampling = read_sampling(flag)
         self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
-        self.tasks = agent_results.playable_tasks(self.agent, flag.tasks)
+        plays = bool(flag.tasks) or flag.held_out is False or agent_results.has_playable_task(self.agent)
+        self.tasks = agent_results.playable_tasks(self.agent, flag.tasks) if plays else []
+        measures = flag.held_out or not plays
+        self.recordings = held_out_recordings.find_recordings(self.agent, workdir) if measures else {}
         self.prompts = evaluation.open_demonstrations(self.agent, workdir, self.tasks, flag.prompt)
         self.played_by = evaluation.PlayedBy(
-            step=self.agent.step, digest=self.agent.digest, temperature=flag.temperature, prompt=self.prompts.mode
+            step=self.agent.step, digest=self.agent.digest, prompt=self.prompts.mode, **self._sampling.to_json()
         )
         self.merge = evaluation.merge_results
         _log.info("evaluate: step %d, %d episodes of each of %d tasks", self.agent.step, flag.episodes, len(self.tasks))
@@ -122,8 +133,8 @@ class _Agent:
     def evaluate(self, references: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Play the tasks, and yield the entry of each."""
         return agent_results.evaluate_agent(
-            self.agent, references, self.workdir / "rollouts", temperature=self.played_by.temperature,
-            prompts=self.prompts, **settings,
+            self.agent, references, self.workdir / "rollouts", sampling=self._sampling, prompts=self.prompts,
+            **settings,
         )  # fmt: skip
 
 
@@ -176,9 +187,21 @@ def _evaluate(flag: flags.FlagValues, player: _Agent | _Neighbour, path: pathlib
     if others := [name for name in known if name not in player.tasks]:
         print(f"with the scores of an earlier evaluation of this checkpoint: {', '.join(others)}")
     if left := sorted({name for group in scores.get("earlier", []) for name in group["tasks"]} - known.keys()):
-        print(f"of other checkpoints, temperatures or prompts only, and left out: {', '.join(left)}")
+        print(f"of other checkpoints, ways of sampling or prompts only, and left out: {', '.join(left)}")
     print(f"scores in {path}, rollouts in {player.workdir / 'rollouts'}")
     evaluation.require_played([failure for listed in failures.values() for failure in listed])
+
+
+def _measure_recordings(flag: flags.FlagValues, player: _Agent, path: pathlib.Path):
+    """Measure the agent on held-out recordings, and print the errors and add them to the file `path`."""
+    with evaluation.evaluation_lock(player.workdir):
+        for name, entry in held_out_recordings.measure_recordings(
+            player.agent, player.recordings, player.workdir, episodes=flag.episodes
+        ):
+            merged = evaluation.merge_held_out(evaluation.read_results_file(path), {name: entry})
+            evaluation.write_results_file(path, merged)
+            print(f"{name}: {held_out_recordings.describe_recordings(entry)}", flush=True)
+    print(f"errors in {path}, actions in {player.workdir / held_out_recordings.FOLDER}")
 
 
 def _add_to_file(

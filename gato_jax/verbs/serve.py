@@ -11,7 +11,7 @@ from etils import epy
 
 from gato_jax.runtime import devices
 from gato_jax.runtime.listening import listen_error, require_free, serve_until_signal
-from gato_jax.verbs.decoding import define_decoding, read_decoding
+from gato_jax.verbs.decoding import define_decoding, read_decoding, read_sampling
 from gato_jax.verbs.flags import UsageError, parse_flags
 from gato_jax.verbs.runs import require_agent
 
@@ -44,13 +44,10 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     flags.DEFINE_bool("no_auth", False, "Ask for no token; only on an address of this machine.", flag_values=flag)
     flags.DEFINE_string("tls_certificate", None, "PEM file of the certificate, for TLS.", flag_values=flag)
     flags.DEFINE_string("tls_key", None, "PEM file of the private key of --tls_certificate.", flag_values=flag)
-    flags.DEFINE_float(
-        "temperature", 1.0, "Temperature of sampling the actions; 0 takes the most probable ones.", lower_bound=0.0,
-        flag_values=flag,
-    )  # fmt: skip
     define_decoding(flag)
     _define_limits(flag)
     parse_flags(flag, argv, required=("workdir",))
+    sampling = read_sampling(flag)
     workdir = require_agent("workdir", flag.workdir)
     tls = _read_certificate(flag)
     token, generated = _read_token(flag)
@@ -60,9 +57,7 @@ def serve(flag: flags.FlagValues, argv: Sequence[str]):
     agent = policy.Agent.restore(workdir, decoding=read_decoding(flag))
     tasks = _served_tasks(flag, agent)
     prompts = evaluation.open_demonstrations(agent, workdir, tasks, flag.prompt)
-    served = serving_agent.AgentPolicy(
-        agent, tasks, temperature=flag.temperature, prompts=prompts, rows=flag.batch_rows or None
-    )
+    served = serving_agent.AgentPolicy(agent, tasks, sampling=sampling, prompts=prompts, rows=flag.batch_rows or None)
     server = serving.PolicyServer(
         served, token=token, host=flag.host, port=flag.port, tls=tls, limits=_read_limits(flag, served),
         batch_wait_s=flag.batch_wait_ms / 1000, max_batch=flag.max_connections,

@@ -12,6 +12,7 @@ from gato_jax.evaluation import Demonstrations, NoDemonstrationError, demonstrat
 from gato_jax.evaluation.agent_results import evaluate_agent
 from gato_jax.evaluation.demonstrations import ExpertDemonstrations
 from gato_jax.experts import ExpertActor
+from gato_jax.policy import Temperature
 from gato_jax.training import OptimizerConfig, TrainConfig, write_config
 from tests.evaluation.made_environment import TASK, Drift, drifting_agent, register_drift
 from tests.policy.made_agent import MODEL, attentive
@@ -89,8 +90,16 @@ def test_the_results_name_the_prompts_and_differ_from_those_without(workdir, tmp
     prompts = open_demonstrations(agent, workdir, [TASK], None)
     entries = [
         dict(
-            evaluate_agent(agent, {TASK: None}, tmp_path, episodes=4, environments=4, temperature=0.02, prompts=chosen)
-        )[TASK]
+            evaluate_agent(
+                agent,
+                {TASK: None},
+                tmp_path,
+                episodes=4,
+                environments=4,
+                sampling=Temperature(temperature=0.02),
+                prompts=chosen,
+            )
+        )[TASK]  # fmt: skip
         for chosen in (prompts, None)
     ]
     assert [entry["prompt"] for entry in entries] == [prompts.describe(TASK), None]

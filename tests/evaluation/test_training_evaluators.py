@@ -9,6 +9,7 @@ import pytest
 from gato_jax.batching import DatasetConfig
 from gato_jax.environments import EVALUATION_SEEDS, UnknownTaskError
 from gato_jax.episodes import write_dataset
+from gato_jax.evaluation.demonstrations import choose_demonstrations
 from gato_jax.evaluation.training_evaluators import open_evaluators
 from gato_jax.policy import Agent, AgentActor
 from gato_jax.rollouts import play
@@ -49,8 +50,10 @@ def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cac
     assert list(scores) == [6, 12]
     agent = Agent.restore(tmp_path / "run").on_one_device()
     starts = [(TASK, seed) for seed in EVALUATION_SEEDS[:3]]
+    prompts = choose_demonstrations(agent, config.datasets, [TASK], None)
+    assert prompts.mode == "demonstration"
     with jax.set_mesh(None):
-        played = [one.score for one in play(lambda: AgentActor(agent), starts, environments=2)]
+        played = [one.score for one in play(lambda: AgentActor(agent, prompts=prompts), starts, environments=2)]
     assert scores[12] == pytest.approx(np.mean([score for score in played if score is not None]))
 
 

@@ -72,9 +72,8 @@ def test_calls_add_up_and_an_older_checkpoint_is_left_out(run):
     }
     (run / "results.json").write_text(json.dumps({**older, "held_out": {}}))
     said = gato("evaluate", f"--workdir={run}", "--episodes=1")
-    assert (
-        said.status == 0 and "of other checkpoints, temperatures or prompts only, and left out: made/other" in said.out
-    )
+    others = "of other checkpoints, ways of sampling or prompts only, and left out: made/other"
+    assert said.status == 0 and others in said.out
     fields = scores_of(run)
     assert list(fields["tasks"]) == [TASK] and fields["earlier"] == [older] and fields["held_out"] == {}
     fields["tasks"]["made/another"] = {"normalised": None}

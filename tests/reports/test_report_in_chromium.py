@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gato_jax.reports import write_report
+from gato_jax.reports import write_comparison, write_report
 from tests.reports.chromium import CHROMIUM, Browser
 
 pytestmark = [
@@ -35,6 +35,17 @@ def test_the_page_fits_its_width_and_asks_for_nothing(browser, made_run, tmp_pat
     picture = browser.screenshot({"x": 0, "y": 0, "width": width, "height": size["height"]})
     (tmp_path / f"report_{width}_{scheme}.png").write_bytes(picture)
     assert len(picture) > 20_000
+
+
+def test_a_comparison_fits_its_width_and_asks_for_nothing(browser, made_run, own_run, tmp_path):
+    browser.requested.clear()
+    page = write_comparison([made_run, own_run], tmp_path / "comparison.html")
+    for width in (1280, 390):
+        browser.open(page, width, "light")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        overflows = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth).length"
+        assert browser.evaluate(overflows) == 0
+    assert {url for url in browser.requested if not url.startswith("data:")} <= {page.as_uri()}
 
 
 def test_a_wide_data_table_fits_and_names_break_at_slashes_only(browser, own_run):

@@ -52,7 +52,8 @@ def test_each_task_has_its_episodes_noise_floor_and_baseline(made_run):
     section = scores_section(read_results(made_run))
     assert section.has_neighbour and section.has_jat and not section.unscaled
     rows = {row.task.task: row for row in section.rows}
-    assert rows["meta_world/reach-v3"].neighbour.normalised == 0.4 and rows["atari/freeway"].neighbour is None
+    neighbour = rows["meta_world/reach-v3"].neighbour
+    assert neighbour is not None and neighbour.normalised == 0.4 and rows["atari/freeway"].neighbour is None
     text = write_report(made_run).read_text()
     assert text.count("20 episodes, noise floor 4%") == 5 and text.count("<title>20 episodes from ") == 5
     means = {row.name: row.neighbour for row in section.domains}

@@ -1,5 +1,6 @@
-"""An environment of a few steps whose observations remember what was done, and actors that fail in it."""
+"""Environments of a few steps whose observations remember what was done, and actors that fail in them."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -9,6 +10,7 @@ from gato_jax.rollouts import ActorFailure, RandomActor
 from tests.tokenization.made_tasks import CONTROL
 
 TASK = CONTROL.name
+OTHER = dataclasses.replace(CONTROL, task="other")
 
 
 class Drift(Environment):
@@ -40,6 +42,18 @@ class Drift(Environment):
 
     def render(self):
         return np.full((4, 6, 3), self.at, np.uint8)
+
+
+class OtherDrift(Drift):
+    """The same as another task."""
+
+    def __init__(self):
+        super().__init__()
+        self.task_spec = OTHER
+
+
+def load_drift(task: str) -> Drift:
+    return {TASK: Drift, OTHER.name: OtherDrift}[task]()
 
 
 class Brittle(Drift):

@@ -9,8 +9,9 @@ import numpy as np
 from gato_jax.episodes import Episode
 from gato_jax.rollouts import ActorFailure, RandomActor, WorkerError, play
 from gato_jax.rollouts.groups import StepTimeoutError, play_in_groups
-from gato_jax.rollouts.loop import Crash, Job
-from tests.rollouts.made_drift import TASK, BrokenActor, Drift, NoisyActor
+from gato_jax.rollouts.job_queue import Job
+from gato_jax.rollouts.loop import Crash
+from tests.rollouts.made_drift import OTHER, TASK, BrokenActor, Drift, NoisyActor, load_drift
 
 SEEDS = range(3, 14)
 
@@ -80,6 +81,30 @@ def test_an_actor_that_gives_up_or_fails_costs_its_episodes():
     assert_same(found, seeds=[seed for seed in SEEDS if seed != 4])
     broken = played(BrokenActor, workers=1)
     assert all(isinstance(result, Crash) for result in broken.values()) and len(broken) == len(SEEDS)
+
+
+class WatchingActor(RandomActor):
+    """Notes itself and the tasks that are played side by side in each call of `act`."""
+
+    calls = []
+
+    def act(self, timesteps):
+        playing = [slot for slot, timestep in enumerate(timesteps) if timestep is not None]
+        self.calls.append((self, [self._slots[slot][0].name for slot in playing]))
+        return super().act(timesteps)
+
+
+def test_a_group_holds_the_tasks_of_one_bucket_and_the_other_one_those_of_another(monkeypatch):
+    monkeypatch.setattr(WatchingActor, "calls", calls := [])
+    starts = [(task, seed) for seed in SEEDS[:6] for task in (TASK, OTHER.name)]
+    jobs = iter([Job(position, task, seed, False) for position, (task, seed) in enumerate(starts)])
+    ended = play_in_groups(WatchingActor, jobs, environments=6, workers=1, load=load_drift, bucket_of=str)
+    found = {(job.task, job.seed): result for job, result in ended}
+    assert sorted(found) == sorted(starts)
+    assert_same({seed: found[TASK, seed] for seed in SEEDS[:6]}, seeds=SEEDS[:6])
+    assert all(len(set(playing)) == 1 for _, playing in calls)
+    first_of = dict(reversed(calls))  # the first call of each actor
+    assert sorted(first_of.values()) == [[TASK] * 3, [OTHER.name] * 3]  # both are in flight, and full
 
 
 def test_whoever_stops_early_leaves_no_process_behind():

@@ -10,7 +10,7 @@ from typing import Any
 
 from gato_jax.episodes import DatasetError
 from gato_jax.episodes.errors import describe_error
-from gato_jax.reports.run import ReportError
+from gato_jax.reports.errors import ReportError
 from gato_jax.runtime.paths import as_path
 from gato_jax.sources import SourceError, open_source
 from gato_jax.sources.conversion.dataset import REJECTED_FILE

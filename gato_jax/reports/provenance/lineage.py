@@ -15,10 +15,10 @@ from gato_jax.checkpoints.store import CheckpointStore
 from gato_jax.episodes import Provenance, TaskSpec
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import describe_error
+from gato_jax.reports.errors import ReportError
 from gato_jax.reports.provenance.conversions import ConversionLineage, read_conversions, read_json
 from gato_jax.reports.recordings import DataStatistics
 from gato_jax.reports.recordings.findings import count_by
-from gato_jax.reports.run import ReportError
 from gato_jax.rollouts.recording import RECORDING_FILE
 from gato_jax.runtime.paths import as_path
 from gato_jax.tokenization import Contract

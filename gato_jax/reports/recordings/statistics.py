@@ -11,9 +11,9 @@ import numpy as np
 from gato_jax.episodes import Continuous, Discrete, Episode, Image, Modality, Provenance, TaskSpec
 from gato_jax.reports.continuous import ContinuousSums
 from gato_jax.reports.degeneracy import constancy_reason, degeneracy_reasons
+from gato_jax.reports.errors import ReportError
 from gato_jax.reports.recordings.accumulators import DiscreteCounts, ImageSums, TextCounts
 from gato_jax.reports.recordings.findings import Camera, DataStatistics, Dimension, DiscreteElement, Spread, Texts
-from gato_jax.reports.run import ReportError
 from gato_jax.sources.reader import EpisodeReader, EpisodeRejected, Rejection
 
 _Sums = TypeVar("_Sums", ContinuousSums, DiscreteCounts, ImageSums, TextCounts)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gato_jax.reports.run import ReportError
+from gato_jax.reports.errors import ReportError
 from gato_jax.tokenization import Tokenization, Vocabulary
 
 PAPER = Tokenization()

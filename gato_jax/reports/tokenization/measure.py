@@ -14,7 +14,7 @@ import numpy as np
 from gato_jax.episodes import Episode, TaskSpec
 from gato_jax.reports.continuous import ContinuousSums
 from gato_jax.reports.degeneracy import degeneracy_reasons
-from gato_jax.reports.run import ReportError
+from gato_jax.reports.errors import ReportError
 from gato_jax.reports.tokenization.accumulators import CodecErrors, SeenValues, TextTokens
 from gato_jax.reports.tokenization.dimensions import describe_fit, dimensions
 from gato_jax.reports.tokenization.findings import Dimension, ExactKey, KeyTokens, Setting, TokenizationReport
