@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gato_jax.episodes import dataset_name, open_dataset
-from tests.integration.conftest import finish, gato, start
+from tests.integration.conftest import TASK, finish, gato, start
 from tests.web.play_client import connected
 from tests.web.test_play import GRID, expert_keys
 
@@ -63,3 +63,18 @@ def test_a_folder_with_other_episodes(tmp_path):
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
     assert f"{folder}: already there" in gato("play", GRID, "--port=0", f"--output={tmp_path}").complaint()
+
+
+@pytest.mark.slow
+def test_an_agent_plays_in_the_page(trained):
+    process = start("-m", "gato_jax.cli", "play", TASK, f"--workdir={trained}", "--port=0", "--fps=0")
+    while not (line := process.stdout.readline()).startswith("ready"):
+        assert line
+    with connected(line.split()[1]) as client:
+        client.until(lambda scene: scene["status"] == "ready")
+        assert client.scene["player"] == "agent" and set(client.scene["players"]) == {"person", "expert", "agent"}
+        client.send("start")
+        scene = client.until(lambda scene: scene["status"] == "ended")
+        assert scene["step"] > 1 and scene["action"]
+        process.send_signal(signal.SIGTERM)
+    assert finish(process).status == 0

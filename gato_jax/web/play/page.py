@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from gato_jax.reports.templates import page_environment
+import gato_jax
 from gato_jax.web.local_server import Connection, Page
 from gato_jax.web.play.session import PlaySession
+
+# The frame and the style of all pages are those of reports, whose import would load JAX.
+_TEMPLATES = (Path(__file__).parent, Path(gato_jax.__path__[0]) / "reports")
 
 
 class PlayPage:
@@ -32,7 +36,8 @@ class PlayPage:
 
     def __init__(self, session: PlaySession, *, output: str = ""):
         self._session, self._viewers = session, list[_Viewer]()
-        template = page_environment(Path(__file__).parent).get_template("play.html")
+        environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
+        template = environment.get_template("play.html")
         self._html = template.render(task=session.scene.task, output=output).encode()
 
     def page(self, path: str, query: Mapping[str, str]) -> Page | None:
