@@ -11,9 +11,10 @@ import itertools
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # for configs
+sys.path.append(str(Path(__file__).parents[1]))  # for configs and experiments
 
 from configs.collect.recipe import hours_table
+from experiments.expert_goals import goals_table, suites_table
 from gato_jax.evaluation import References, read_table
 
 PAGE = Path(__file__).with_name("experts.md")
@@ -30,6 +31,20 @@ records them.
 
 `python docs/draw_experts.py` draws the picture: a row is an episode from its first step to its last.
 """
+_SUMMARY = """## Suites
+
+`tasks` is the number of the suite's tasks, and `random play` that of those with a score of random play and of the best
+constant action. `experts` is the number of tasks with an expert, and `measured` that of those whose present expert has
+a score. `mean success` and `lowest` are over the measured tasks with a criterion of success, the CPU seconds over those
+whose episodes were played whole. Suites whose scores are those of another one are not listed.
+"""
+_GOALS = """## Goals
+
+Each row counts the tasks whose present expert reaches a goal on average: `reached by` of those that are `measured`, of
+all. Half of the human score is half of the way from random play to it. The highest return of a manipulation task is
+250. Distances are those that the torso moves forwards in an episode. The range of Procgen's scores is that of
+`third_party/procgen`.
+"""
 _SCORES = """## Scores
 
 These are the experts whose scores have been measured; `gato tasks` lists all experts, also those without a score.
@@ -38,9 +53,16 @@ The score is a return, or the share of successful episodes of a task whose metri
 episodes have seeds that are neither recorded nor used for evaluation. Seconds are the wall time of an episode on the
 given number of cores and, in brackets, its processor time; `-` where they have not been measured. Where episodes of a
 slow planner were cut off, `cut` is how many of them, and after how many steps; the others ended before. A cut score is
-no scale for the scores of an agent.
+no scale for the scores of an agent. `success` is the share of successful episodes where the score is the return.
 """
-_OPTIONAL = ("human", "cut", "frames a decision", "seconds a decision")  # columns of some suites only
+_OPTIONAL = (
+    "human",
+    "success",
+    "distance",
+    "cut",
+    "frames a decision",
+    "seconds a decision",
+)  # columns of some suites only
 _HOURS = """## Recipes and their hours
 
 `gato collect --config=configs/collect/DOMAIN.py --output=DIR` records a row of the paper's Table 1: the tasks of the
@@ -54,8 +76,10 @@ their images.
 
 def page() -> str:
     """Return the text of the page."""
-    entries = [entry for _, entry in sorted(read_table().items()) if entry.expert]
-    lines = [_HEAD, _HOURS, *hours_table(), "", _SCORES]
+    table = read_table()
+    entries = [entry for _, entry in sorted(table.items()) if entry.expert]
+    lines = [_HEAD, _SUMMARY, *suites_table(table), "", _GOALS, *goals_table(table), ""]
+    lines += [_HOURS, *hours_table(), "", _SCORES]
     for suite, group in itertools.groupby(entries, key=lambda entry: entry.task.partition("/")[0]):
         rows = [_cells(entry) for entry in group]
         columns = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] != "-" for row in rows)]
@@ -75,12 +99,21 @@ def _cells(entry: References) -> dict[str, str]:
         "score": _score(expert.mean, entry.metric),
         "random": _score(entry.random.mean, entry.metric),
         "human": "-" if entry.human is None else _score(entry.human, entry.metric),
+        "success": _score(expert.measures["success"], "success") if "success" in expert.measures else "-",
+        "distance": _distance(entry),
         "episodes": str(expert.episodes),
         "cut": f"{cut.episodes} at {cut.steps:,}" if cut else "-",
         "frames a decision": f"{decision.frames:,.0f}" if decision else "-",
         "seconds a decision": f"{decision.seconds:.2g}" if decision else "-",
         "seconds an episode": f"{timed.seconds:.3g} on {timed.cores} cores ({timed.cpu_seconds:.3g})" if timed else "-",
     }
+
+
+def _distance(entry: References) -> str:
+    """Return the distances in metres of the expert and of the best constant action, `-` without them."""
+    expert = entry.expert.measures.get("distance") if entry.expert else None
+    constant = entry.constant.measures.get("distance")
+    return "-" if expert is None or constant is None else f"{expert:.3g} m, constant action {constant:.2g} m"
 
 
 def _score(value: float, metric: str) -> str:

@@ -13,6 +13,10 @@ at all games, with one episode of each planner, takes about 4 hours on two cores
 
     .venv/bin/python -m experiments.reference_scores --suite=atari --expert_episodes=1
 
+A table that was measured elsewhere, or into another file by --output=TABLE, is added to the committed one by
+
+    .venv/bin/python -m experiments.reference_scores --merge=TABLE
+
 The wall time of an expert that computes on several cores is right with --workers=1 only; its processor time always is.
 """
 
@@ -36,7 +40,7 @@ from gato_jax.evaluation import References, measure_references, read_table, writ
 from gato_jax.evaluation.measurement import has_episodes
 from gato_jax.evaluation.reference_table import COMMITTED
 from gato_jax.evaluation.references import installed_version
-from gato_jax.experts import expert_names
+from gato_jax.experts import description, expert_names
 from gato_jax.experts.atari import AtariPlanner
 from gato_jax.experts.registry import expert_class
 
@@ -49,12 +53,16 @@ _EPISODES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _EXPERT_EPISODES = flags.DEFINE_integer(
-    "expert_episodes", None, "Number of episodes of the experts' scores alone. Default: --episodes.", lower_bound=1
+    "expert_episodes",
+    None,
+    "Number of episodes of the experts' scores alone; 0 leaves the experts out. Default: --episodes.",
+    lower_bound=0,
 )
 _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured at the same time.", lower_bound=1)
 _HOURS = flags.DEFINE_float(
     "hours", None, "Hours after which no further task is begun. Default: no limit.", lower_bound=0.0
 )
+_MERGE = flags.DEFINE_string("merge", None, "Table of another measurement to add to --output; nothing is measured.")
 _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
 
@@ -65,7 +73,7 @@ class Plan:
     Attributes:
       random: Episodes of random play: at least 20, or 5 where an episode takes minutes.
       constant: Episodes of each of the best constant actions.
-      expert: Episodes of the expert: 20, or 3 where an episode takes minutes.
+      expert: Episodes of the expert: 20, or 3 to 5 where an episode takes minutes.
       expert_steps: Steps after which episodes of a planner are cut off; None plays whole ones. Scripts and networks
         play whole episodes.
       seconds: Rough time of an episode of random play on one core, for the order of the tasks and the progress bar.
@@ -100,34 +108,40 @@ class Plan:
 
 PLANNED_STEPS = 4500  # 18,000 frames
 PLANS = {
-    "adroit": Plan(seconds=0.2),
-    "atari": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
-    "atari_extended": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
-    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=80.0),
-    "babyai": Plan(constant=20, seconds=0.2, expert_seconds=0.1),
-    "dm_control": Plan(seconds=3.0, expert_seconds=20.0),
-    "dm_control_random_large": Plan(seconds=4.0, expert_seconds=20.0),
-    "dm_control_random_small": Plan(seconds=4.0, expert_seconds=20.0),
-    "fetch": Plan(seconds=0.5, expert_seconds=0.5),
+    "adroit": Plan(seconds=0.1),
+    "atari": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=2.0, expert_seconds=300.0),
+    "atari_extended": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=2.0, expert_seconds=300.0),
+    "atari_short": Plan(expert=5, seconds=0.3, expert_seconds=80.0),
+    "babyai": Plan(constant=20, seconds=0.05, expert_seconds=0.1),
+    "dm_control": Plan(seconds=0.2, expert_seconds=30.0),
+    "dm_control_random_large": Plan(seconds=0.4, expert_seconds=30.0),
+    "dm_control_random_small": Plan(seconds=0.4, expert_seconds=30.0),
+    "fetch": Plan(seconds=1.0, expert_seconds=1.0),
     "fetch_state": Plan(seconds=0.1, expert_seconds=0.3),
-    "kitchen": Plan(seconds=1.0),
-    "manipulation": Plan(seconds=2.0),
-    "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),
-    "miniworld": Plan(seconds=1.0),
-    "modular_rl": Plan(constant=20, seconds=0.3),
-    "procgen": Plan(constant=20, seconds=0.1),
-    "procgen_easy": Plan(constant=20, seconds=0.1),
-    "pusht": Plan(seconds=1.0),
-    "rgb_stacking": Plan(seconds=10.0),
-    "sokoban": Plan(seconds=0.5),
-    "vizdoom": Plan(seconds=1.0),
+    "kitchen": Plan(seconds=0.7),
+    "manipulation": Plan(seconds=0.3, expert_seconds=1.0),
+    "manipulation_vision": Plan(seconds=0.5, expert_seconds=20.0),
+    "meta_world": Plan(constant=20, seconds=0.1, expert_seconds=0.1),
+    "miniworld": Plan(seconds=0.1, expert_seconds=2.0),
+    "modular_rl": Plan(constant=20, seconds=0.1, expert_seconds=15.0),
+    "procgen": Plan(constant=20, seconds=0.1, expert_seconds=30.0),
+    "procgen_easy": Plan(constant=20, seconds=0.1, expert_seconds=30.0),
+    "pusht": Plan(seconds=0.3, expert_seconds=0.5),
+    "rgb_stacking": Plan(seconds=7.0, expert_seconds=45.0),
+    "sokoban": Plan(seconds=0.05, expert_seconds=0.1),
+    "vizdoom": Plan(seconds=0.2, expert_seconds=1.0),
 }
+LONG_EPISODES = {"humanoid": 90.0}
+"""{domain of DM Control: seconds of an episode of its planner}; see benchmarks/results/planner.json."""
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
 
 def main(argv: list[str]):
-    """Measure the tasks that the flags select."""
+    """Measure the tasks that the flags select, or merge two tables."""
     del argv
+    if _MERGE.value is not None:
+        merge(pathlib.Path(_MERGE.value), pathlib.Path(_OUTPUT.value))
+        return
     names = select_tasks(_SUITE.value, _TASKS.value)
     measure_missing(
         names,
@@ -160,7 +174,10 @@ def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
 
 def plan_of(task: str, episodes: int | None = None, expert_episodes: int | None = None) -> Plan:
     """Return the numbers of episodes of a task's scores: those of its suite, `episodes` or `expert_episodes`."""
-    plan = PLANS.get(task.split("/")[0], Plan())
+    suite, domain, *_ = task.split("/")
+    plan = PLANS.get(suite, Plan())
+    if suite.startswith("dm_control") and domain in LONG_EPISODES:
+        plan = dataclasses.replace(plan, expert=5, expert_seconds=LONG_EPISODES[domain])
     if task not in expert_names() or not issubclass(expert_class(task), AtariPlanner):
         plan = dataclasses.replace(plan, expert_steps=None)
     if episodes is not None:
@@ -198,14 +215,46 @@ def measure_missing(
     with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
         measure = functools.partial(measure_task, episodes=episodes, expert_episodes=expert_episodes, table=table)
         for number, entry in enumerate(_run(measure, missing, workers, deadline), start=1):
-            held = table.get(entry.task)
-            if held is not None and held.version == entry.version:
-                if held.expert_agent != entry.expert_agent:
-                    held = held.without_expert()
-                entry = entry.combined_with(held)
-            write_table({**read_table(path), entry.task: entry}, path)
+            write_table({**read_table(path), entry.task: _combined(entry, table.get(entry.task))}, path)
             bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
             bar.update(seconds[entry.task])
+
+
+def merge(source: pathlib.Path, path: pathlib.Path):
+    """Add the entries of a table that was measured elsewhere to another one.
+
+    Entries of a version that is not installed are left out. Of two entries of one version, each score is that of more
+    episodes.
+
+    Args:
+      source: file of the table to read.
+      path: file of the table to write.
+
+    Raises:
+      UsageError: there is no file `source`.
+    """
+    if not source.exists():
+        raise app.UsageError(f"--merge={source}: no such file. Name a table that --output has written.")
+    table = read_table(path)
+    for task, entry in read_table(source).items():
+        if entry.version == installed_version(task):
+            table[task] = _combined(entry, table.get(task))
+    write_table(table, path)
+
+
+def _combined(entry: References, held: References | None) -> References:
+    """Return a new entry with the scores of more episodes of the one that is replaced, if both are of one version.
+
+    The score of an expert that is not the task's present one gives way to that of the other.
+    """
+    if held is None or held.version != entry.version:
+        return entry
+    if entry.expert and held.expert and entry.expert_agent != held.expert_agent:
+        if held.expert_agent == description(entry.task):
+            entry = entry.without_expert()
+        else:
+            held = held.without_expert()
+    return entry.combined_with(held)
 
 
 def measure_task(
@@ -230,10 +279,10 @@ def measure_task(
             plan,
             random=max(plan.random, held.random.episodes),
             constant=max(plan.constant, held.constant.episodes),
-            expert=max(plan.expert, held.expert.episodes if held.expert else 0),
+            expert=max(plan.expert, held.expert.episodes if held.expert else 0) if plan.expert else 0,
         )
     numbers = {"episodes": episodes, "expert_episodes": expert_episodes}
-    given = "".join(f" --{name}={number}" for name, number in numbers.items() if number)
+    given = "".join(f" --{name}={number}" for name, number in numbers.items() if number is not None)
     command = f"python -m experiments.reference_scores --tasks={task}{given}"
     references = measure_references(
         task,

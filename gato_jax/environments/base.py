@@ -142,6 +142,16 @@ class Environment(dm_env.Environment):
         return {}
 
     @property
+    def measures(self) -> Mapping[str, float]:
+        """Measures of the episode so far beside its score, {name: value}; reference scores report their means.
+
+        `success` is 1.0 or 0.0, where the task has a criterion of success and its score is the return.
+        """
+        if self.success is None or self.task_spec.metric == "success":
+            return {}
+        return {"success": float(self.success)}
+
+    @property
     def unwrapped(self) -> Environment:
         """The environment into whose simulator experts look: this one, or the one that a wrapper plays."""
         return self

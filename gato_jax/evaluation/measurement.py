@@ -12,7 +12,8 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -34,6 +35,20 @@ from gato_jax.rollouts.play import play_as_they_end
 
 SCREENING_STEPS = 200
 FINALISTS = 2
+
+
+class EpisodeResult(NamedTuple):
+    """Result of one episode; all of it is 0 if the actor gave the episode up.
+
+    Attributes:
+      score: score in the task's own metric.
+      episode_return: undiscounted sum of the rewards.
+      measures: what else was measured, see `Environment.measures`.
+    """
+
+    score: float = 0.0
+    episode_return: float = 0.0
+    measures: Mapping[str, float] = {}
 
 
 def measure_references(
@@ -60,7 +75,7 @@ def measure_references(
       episodes: number of episodes of the score of random play.
       command: command that the entry names as its origin.
       constant_episodes: number of episodes of the score of the constant actions. Default: `episodes`.
-      expert_episodes: number of episodes of the expert's score. Default: `episodes`.
+      expert_episodes: number of episodes of the expert's score; 0 leaves the expert out. Default: `episodes`.
       expert_steps: number of steps after which episodes of the expert are cut off. None plays whole episodes.
       known: entry of the same version of the task, whose scores of as many episodes are kept; None measures everything.
       progress: whether to show a progress bar of all episodes.
@@ -68,7 +83,7 @@ def measure_references(
     wanted = {
         "random": episodes,
         "constant": constant_episodes or episodes,
-        "expert": (expert_episodes or episodes) if task in expert_names() else 0,
+        "expert": (episodes if expert_episodes is None else expert_episodes) if task in expert_names() else 0,
     }
     missing = {kind: number for kind, number in wanted.items() if not has_episodes(known, kind, number, expert_steps)}
     entry, environment = known or _empty(task), load(task)
@@ -77,8 +92,8 @@ def measure_references(
         if number := missing.get("constant"):
             entry = _with_constants(entry, environment, number, bar)
         if number := missing.get("random"):
-            scores = _scores(RandomActor, environment, REFERENCE_SEEDS[:number], bar)
-            entry = dataclasses.replace(entry, random=summarise(scores))
+            results = _play_all(RandomActor, environment, REFERENCE_SEEDS[:number], bar)
+            entry = dataclasses.replace(entry, random=summarise(results))
         if number := missing.get("expert"):
             entry = _with_expert(entry, environment, number, expert_steps, bar)
     environment.close()
@@ -107,7 +122,7 @@ def _with_expert(
 ) -> References:
     """Return the entry with the score of the expert, its time, its cut and the cost of its decisions."""
     begun = time.perf_counter(), time.process_time()
-    scores, cut, effort = _play_expert(environment, REFERENCE_SEEDS[:episodes], max_steps, bar)
+    results, cut, effort = _play_expert(environment, REFERENCE_SEEDS[:episodes], max_steps, bar)
     measured, decision = _time_since(begun, episodes), None
     if effort is not None and effort.decisions:
         frames, seconds = effort.frames, measured.cpu_seconds * episodes
@@ -116,7 +131,7 @@ def _with_expert(
         )
     return dataclasses.replace(
         entry,
-        expert=summarise(scores),
+        expert=summarise(results),
         expert_agent=description(entry.task),
         expert_time=measured,
         expert_cut=Cut(steps=max_steps, episodes=cut) if max_steps and cut else None,
@@ -126,8 +141,8 @@ def _with_expert(
 
 def _play_expert(
     environment: Environment, seeds: Sequence[int], max_steps: int | None, bar: tqdm
-) -> tuple[list[float], int, SearchEffort | None]:
-    """Play the expert; return the score of each seed, the number of cut episodes, and the counts of its searches.
+) -> tuple[list[EpisodeResult], int, SearchEffort | None]:
+    """Play the expert; return the result of each seed, the number of cut episodes, and the counts of its searches.
 
     Args:
       environment: the environment to play in.
@@ -136,7 +151,7 @@ def _play_expert(
       bar: progress bar of the episodes.
     """
     made: list[Expert] = []
-    scores, cut, limit = {}, 0, environment.max_steps
+    results, cut, limit = {}, 0, environment.max_steps
 
     def make_expert(task: str) -> Expert:
         made.append(expert(task))
@@ -145,11 +160,11 @@ def _play_expert(
     if max_steps is not None and (limit is None or max_steps < limit):
         environment.max_steps = max_steps
     for episode in _play(functools.partial(ExpertActor, make_expert=make_expert), environment, seeds, bar):
-        scores[episode.seed] = episode.score
+        results[episode.seed] = _result(episode, environment)
         steps = len(episode.reward) - episode.final_observation
         cut += environment.max_steps != limit and steps == max_steps and not episode.is_terminal[-1]
     environment.max_steps = limit
-    return [float(scores.get(seed) or 0.0) for seed in seeds], cut, made[0].effort if made else None
+    return [results.get(seed, EpisodeResult()) for seed in seeds], cut, made[0].effort if made else None
 
 
 def _time_since(begun: tuple[float, float], episodes: int) -> EpisodeTime:
@@ -187,47 +202,57 @@ def _with_constants(entry: References, environment: Environment, episodes: int, 
     short.max_steps = SCREENING_STEPS
     # Where many actions have the same score, such as no success, the episode return tells them apart.
     screened = {
-        name: _play_constant(short, action, REFERENCE_SEEDS[-1:], bar)[0] for name, action in candidates.items()
+        name: _play_constant(short, action, REFERENCE_SEEDS[-1:], bar)[0][:2] for name, action in candidates.items()
     }
     short.close()
     finalists = sorted(candidates, key=lambda name: screened[name], reverse=True)[:FINALISTS]
-    constants = {
-        name: summarise([score for score, _ in _play_constant(environment, candidates[name], seeds, bar)])
-        for name in finalists
-    }
+    constants = {name: summarise(_play_constant(environment, candidates[name], seeds, bar)) for name in finalists}
     best = max(constants, key=lambda name: constants[name].mean)
     return dataclasses.replace(
         entry, constant=constants[best], constant_action=best, constant_candidates=len(candidates)
     )
 
 
-def summarise(scores: Sequence[float]) -> Score:
-    """Return mean and sample standard deviation (0 for one episode), each rounded to six significant digits.
+def summarise(results: Sequence[EpisodeResult]) -> Score:
+    """Return mean and sample standard deviation of the scores (0 for one episode), and the means of the measures.
 
-    `scores` has one score for each episode, at least one.
+    Each is rounded to six significant digits. `results` has one result for each episode, at least one.
     """
+    scores = [result.score for result in results]
     std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-    return Score(mean=float(f"{np.mean(scores):.6g}"), std=float(f"{std:.6g}"), episodes=len(scores))
+    measures = {name for result in results for name in result.measures}
+    means = {name: np.mean([result.measures.get(name, 0.0) for result in results]) for name in sorted(measures)}
+    return Score(
+        mean=float(f"{np.mean(scores):.6g}"),
+        std=float(f"{std:.6g}"),
+        episodes=len(scores),
+        measures={name: float(f"{mean:.6g}") for name, mean in means.items()},
+    )
 
 
-def _scores(make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int], bar: tqdm) -> list[float]:
-    """Play an actor, and return the score of each seed, in their order; an episode that the actor gives up scores 0."""
-    scores = {episode.seed: episode.score for episode in _play(make_actor, environment, seeds, bar)}
-    return [float(scores.get(seed) or 0.0) for seed in seeds]
+def _play_all(
+    make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int], bar: tqdm
+) -> list[EpisodeResult]:
+    """Play an actor, and return the result of each seed, in their order."""
+    played = _play(make_actor, environment, seeds, bar)
+    results = {episode.seed: _result(episode, environment) for episode in played}
+    return [results.get(seed, EpisodeResult()) for seed in seeds]
 
 
-def _play_constant(
-    environment: Environment, action: Action, seeds: Sequence[int], bar: tqdm
-) -> list[tuple[float, float]]:
-    """Play one constant action, and return (score, episode return) of each seed, in their order."""
-    played = _play(functools.partial(ConstantActor, action), environment, seeds, bar)
-    return [(float(episode.score or 0.0), float(episode.reward.sum())) for episode in played]
+def _play_constant(environment: Environment, action: Action, seeds: Sequence[int], bar: tqdm) -> list[EpisodeResult]:
+    """Play one constant action, and return the result of each seed, in their order."""
+    return _play_all(functools.partial(ConstantActor, action), environment, seeds, bar)
+
+
+def _result(episode: Episode, environment: Environment) -> EpisodeResult:
+    """Return the result of an episode that has just ended in an environment."""
+    return EpisodeResult(float(episode.score or 0.0), float(episode.reward.sum()), dict(environment.measures))
 
 
 def _play(
     make_actor: Callable[[], Actor], environment: Environment, seeds: Sequence[int], bar: tqdm
 ) -> Iterator[Episode]:
-    """Yield one episode for each seed, all in the given environment; those that the actor gives up are left out."""
+    """Yield one episode for each seed as soon as it ends in the environment; the actor's failures are left out."""
     task = environment.task_spec.name
     starts = [(task, seed) for seed in seeds]
     actor = make_actor()

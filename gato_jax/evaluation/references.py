@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gato_jax.environments import package_versions, task_spec
@@ -27,6 +27,12 @@ class ReferencesError(ValueError):
 class Score:
     """Mean and sample standard deviation of the scores of some episodes, in the task's own metric.
 
+    Attributes:
+      mean: mean score.
+      std: sample standard deviation.
+      episodes: number of episodes.
+      measures: means of what else was measured in the same episodes, see `Environment.measures`; empty if nothing was.
+
     Raises:
       ReferencesError: `mean` is not finite, `std` is negative or NaN, or `episodes` is below 1.
     """
@@ -34,6 +40,7 @@ class Score:
     mean: float
     std: float
     episodes: int
+    measures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.episodes < 1 or not self.std >= 0 or not abs(self.mean) < float("inf"):
@@ -216,8 +223,8 @@ class References:
         return self.expert.mean - self.random.mean > _SCALE_ERRORS * math.sqrt(sum(variances))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as a dict for JSON, without the fields that are None."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        """Return the entry as a dict for JSON, without the fields that are None and the measures that are empty."""
+        return dataclasses.asdict(self, dict_factory=_filled)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> References:
@@ -227,6 +234,10 @@ class References:
           ReferencesError: a field without a default is missing, or one is unknown or not valid.
         """
         return DataclassReader(error=ReferencesError).read(cls, fields, "references")
+
+
+def _filled(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in items if value is not None and value != {}}
 
 
 def hash_spec(spec: TaskSpec) -> str:

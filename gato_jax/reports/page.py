@@ -61,8 +61,9 @@ def write_report(workdir: Path, output: Path | None = None) -> Path:
         file and the remedy.
     """
     path = as_path(workdir) / "report.html" if output is None else as_path(output)
+    page = render(read_run(workdir))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(read_run(workdir)), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
 
 

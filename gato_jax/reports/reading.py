@@ -88,6 +88,9 @@ def read_results(workdir: Path) -> Results:
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
+    if isinstance(prompted := fields.get("prompted"), dict):
+        built["prompted"] = _named(TaskScore, "task", prompted.get("tasks", {}), f"{path}: prompted", remedy)
+        built["no_room"] = tuple(prompted.get("no_room", {}))
     baselines = fields.get("baselines", {})
     if isinstance(baselines, dict):
         built["baselines"] = {

@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from absl import app
 
 from experiments import reference_scores
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
 from gato_jax.episodes import Continuous, Discrete, TaskSpec
 from gato_jax.evaluation import (
+    References,
     Score,
     add_references,
     find_references,
@@ -19,7 +21,7 @@ from gato_jax.evaluation import (
     reference_table,
 )
 from gato_jax.evaluation.constant_actions import MAX_CANDIDATES, candidate_actions
-from gato_jax.evaluation.measurement import has_episodes
+from gato_jax.evaluation.measurement import EpisodeResult, has_episodes, summarise
 from gato_jax.evaluation.references import Cut, EpisodeTime
 from gato_jax.experts.base import SearchEffort
 from gato_jax.rollouts import RandomActor
@@ -69,19 +71,19 @@ def played(monkeypatch):
 
     def constant(environment, action, seeds, bar):
         calls.append(("constant", int(action["action"]), list(seeds)))
-        return [(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
+        return [EpisodeResult(int(action["action"]) // 2 / 10, float(action["action"]))] * len(seeds)
 
-    def scores(make_actor, environment, seeds, bar):
+    def play_all(make_actor, environment, seeds, bar):
         assert make_actor is RandomActor
         calls.append(("random", None, list(seeds)))
-        return [0.25] * len(seeds)
+        return [EpisodeResult(0.25)] * len(seeds)
 
     def play_expert(environment, seeds, max_steps, bar):
         calls.append(("expert", None, list(seeds)))
-        return [0.875] * len(seeds), 1, SearchEffort(decisions=10 * len(seeds), frames=3000 * len(seeds))
+        return [EpisodeResult(0.875)] * len(seeds), 1, SearchEffort(decisions=10 * len(seeds), frames=3000 * len(seeds))
 
     monkeypatch.setattr(measurement, "_play_constant", constant)
-    monkeypatch.setattr(measurement, "_scores", scores)
+    monkeypatch.setattr(measurement, "_play_all", play_all)
     monkeypatch.setattr(measurement, "_play_expert", play_expert)
     return calls
 
@@ -125,16 +127,39 @@ def test_a_task_is_measured_by_playing_it():
     assert entry.expert is not None and entry.expert.mean > 0.5 > entry.random.mean >= 0
     assert entry.constant.episodes == 2 and np.isfinite(entry.constant.mean)
     assert entry.expert_time is not None and 0 < entry.expert_time.cpu_seconds and 0 < entry.expert_time.seconds < 60
+    assert entry.expert.measures == {"success": 1.0} and entry.random.measures["success"] < 1.0
+    assert References.from_json(entry.to_json()) == entry
+
+
+def test_measures_are_means_over_all_episodes_also_those_that_were_given_up():
+    results = [EpisodeResult(2.0, 2.0, {"success": 1.0}), EpisodeResult(), EpisodeResult(1.0, 1.0, {"success": 0.0})]
+    assert summarise(results) == Score(mean=1.0, std=1.0, episodes=3, measures={"success": 0.333333})
+    assert summarise([EpisodeResult(2.0)]).measures == {}
+
+
+def test_the_expert_is_left_out_if_no_episode_of_it_is_wanted(played, tmp_path):
+    entry = measure_references(TASK, episodes=4, expert_episodes=0, command="")
+    assert entry.expert is None and {kind for kind, _, _ in played} == {"random", "constant"}
+    path = tmp_path / "table.jsonl"
+    reference_scores.measure_missing([TASK], path, episodes=4, expert_episodes=0)
+    assert read_table(path)[TASK].expert is None and read_table(path)[TASK].command.endswith("--expert_episodes=0")
+    played.clear()
+    reference_scores.measure_missing([TASK], path, episodes=4, expert_episodes=0)
+    assert not played
+    reference_scores.measure_missing([TASK], path, episodes=4)
+    assert [kind for kind, _, _ in played] == ["expert"]
 
 
 def test_episodes_of_an_expert_that_a_limit_cuts_off_are_told_from_whole_ones():
     environment, bar = load(TASK), measurement.tqdm(disable=True)
     limit, seeds = environment.max_steps, REFERENCE_SEEDS[:6]
-    whole, none_cut, effort = measurement._play_expert(environment, seeds, None, bar)
+    results, none_cut, effort = measurement._play_expert(environment, seeds, None, bar)
+    whole = [result.score for result in results]
     assert none_cut == 0 and effort is None and min(whole) > 0
-    scores, cut, _ = measurement._play_expert(environment, seeds, 6, bar)
+    results_of_six_steps, cut, _ = measurement._play_expert(environment, seeds, 6, bar)
+    scores = [result.score for result in results_of_six_steps]
     assert 0 < cut < 6 and cut == scores.count(0.0) and set(scores) <= {0.0, *whole} and environment.max_steps == limit
-    assert measurement._play_expert(environment, seeds, limit, bar)[:2] == (whole, 0)
+    assert measurement._play_expert(environment, seeds, limit, bar)[:2] == (results, 0)
 
 
 def test_the_cut_and_the_cost_of_decisions_stand_beside_the_score(played):
@@ -269,6 +294,28 @@ def test_a_table_keeps_scores_of_more_episodes_than_are_asked_for(tmp_path, monk
     reference_scores.measure_missing([TASK], path, episodes=6)
     entry = read_table(path)[TASK]
     assert entry.expert is not None and (entry.random.episodes, entry.expert.episodes) == (6, 20)
+
+
+def test_a_table_that_was_measured_elsewhere_is_merged(tmp_path):
+    path, other = tmp_path / "table.jsonl", tmp_path / "other.jsonl"
+    new = made_references(random=Score(mean=1.0, std=0.0, episodes=50), expert=Score(mean=60.0, std=0.0, episodes=20))
+    reference_table.write_table({TASK: made_references()}, path)
+    reference_table.write_table({TASK: new, OTHER_TASK: made_references(task=OTHER_TASK, spec_hash="00000000")}, other)
+    reference_scores.merge(other, path)  # an entry of a version that is not installed is left out
+    assert read_table(path) == {TASK: made_references(random=new.random, expert=new.expert)}
+    for old, held in ((other, path), (path, other)):  # the score of the present expert stays
+        reference_table.write_table({TASK: dataclasses.replace(new, expert_agent="an earlier expert")}, old)
+        reference_table.write_table({TASK: made_references()}, held)
+        reference_scores.merge(other, path)
+        entry = read_table(path)[TASK]
+        assert (entry.random, entry.expert) == (new.random, made_references().expert)
+    with pytest.raises(app.UsageError, match="none.jsonl: no such file"):
+        reference_scores.merge(tmp_path / "none.jsonl", path)
+
+
+def test_long_episodes_of_planners_are_fewer():
+    assert reference_scores.plan_of("dm_control_random_small/humanoid/run").expert == 5
+    assert reference_scores.plan_of("dm_control/cheetah/run").expert == 20
 
 
 def made_of(episodes: int):

@@ -123,7 +123,9 @@ def test_the_committed_table_holds_runnable_tasks_with_their_experts():
     assert len(COMMITTED) > 0 and set(COMMITTED) <= set(task_names())
     lines = reference_table.COMMITTED.read_text().splitlines()
     assert [json.loads(line)["task"] for line in lines] == sorted(COMMITTED)
-    assert reference_table.COMMITTED.stat().st_size < 300_000
+    assert (
+        reference_table.COMMITTED.stat().st_size < 600_000
+    )  # all tasks: about 700 lines, one for each, so that a change shows in a diff
     for task, entry in COMMITTED.items():
         assert status(task)[0] == "runnable" and entry.metric in ("return", "success")
         # An expert that is newer than the entry is measured by the next run of experiments/reference_scores.py.

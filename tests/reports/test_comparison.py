@@ -94,9 +94,9 @@ def test_names_are_the_shortest_that_differ():
     assert distinct_names(paths[1:]) == ["run", "other"]
 
 
-def task(scores, random=0.0, expert=10.0, name="a/b") -> TaskScore:
+def task(scores, random: float | None = 0.0, expert: float | None = 10.0, name="a/b") -> TaskScore:
     mean = float(np.mean(scores))
-    scaled = None if random is None else (mean - random) / (expert - random)
+    scaled = None if random is None or expert is None else (mean - random) / (expert - random)
     return TaskScore(
         task=name, episodes=len(scores), metric="return", agent=mean, scores=tuple(scores), random=random,
         expert=expert, normalised=scaled,

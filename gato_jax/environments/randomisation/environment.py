@@ -232,6 +232,10 @@ class RandomisedEnvironment(Environment):
         return {**self.environment.variation, **self._drawn}
 
     @property
+    def measures(self) -> Mapping[str, float]:
+        return self.environment.measures
+
+    @property
     def action_names(self) -> tuple[str, ...]:
         return self.environment.action_names
 

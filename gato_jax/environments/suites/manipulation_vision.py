@@ -18,6 +18,7 @@ from gato_jax.episodes import Image, TaskSpec
 
 SIDE = 84
 CAMERA = "front_close"
+_BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 _WITHOUT_VISION = "stack_3_bricks_random_order_features"
 TASKS = tuple(task.replace("_features", "_vision") for task in manipulation.TASKS if task != _WITHOUT_VISION)
 
@@ -45,10 +46,13 @@ class ManipulationVision(manipulation.Manipulation):
         return super()._start(seed)
 
     def _observe(self, observation) -> dict[str, np.ndarray]:
+        return {CAMERA: self._image() if self.observed else _BLACK, **super()._observe(observation)}
+
+    def _image(self) -> np.ndarray:
         physics = self.composer_environment.physics
         if self._observer is None:
             self._observer = make_renderer(physics.model.ptr, CAMERA, height=SIDE, width=SIDE)
-        return {CAMERA: self._observer.render(physics.data.ptr), **super()._observe(observation)}
+        return self._observer.render(physics.data.ptr)
 
     def close(self) -> None:
         self._close_observer()

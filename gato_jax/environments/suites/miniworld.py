@@ -26,6 +26,7 @@ from gato_jax.episodes import Discrete, Image, TaskSpec
 
 HEIGHT, WIDTH = 60, 80
 _FRAME_HEIGHT, _FRAME_WIDTH = 180, 240
+_BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 _LIBRARIES = {"libEGL.so.1": "libegl1 libgl1-mesa-dri", "libGLU.so.1": "libglu1-mesa"}  # {library: Debian packages}
 _SIGN_STREAM = 0x7369676E  # separates the sign's random numbers from the level's, which have the same seed
 
@@ -81,7 +82,7 @@ class MiniWorld(Environment):
         envs = _import_levels()
         self._owner = ProcessOwner(self.task_spec.name)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints how many samples the driver has
-            self.level: Any = getattr(envs, task.removesuffix("-v0"))(
+            self.level: Any = _with_black_images(getattr(envs, task.removesuffix("-v0")))(
                 obs_height=HEIGHT,
                 obs_width=WIDTH,
                 window_height=_FRAME_HEIGHT,
@@ -93,6 +94,7 @@ class MiniWorld(Environment):
     def _start(self, seed: int) -> dict[str, Any]:
         self._owner.require()
         self.level.shadow_window.switch_to()
+        self.level.observed = self.observed
         if self.task_spec.task == "Sign-v0":
             generator = np.random.default_rng([seed, _SIGN_STREAM])
             self.level.set_color_index(int(generator.integers(3)))
@@ -102,7 +104,10 @@ class MiniWorld(Environment):
         return _as_dict(observation)
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:
-        self._draw_own_scene()
+        self._owner.require()
+        if self.observed:
+            self._draw_own_scene()
+        self.level.observed = self.observed
         observation, reward, terminated, truncated, _ = self.level.step(int(action["action"]))
         is_goal = self.task_spec.task != "CollectHealth-v0"  # which ends with the agent's death only
         return Outcome(
@@ -169,6 +174,18 @@ def _import_levels() -> Any:
             f"apt-get install {' '.join(_LIBRARIES.values())}"
         ) from error
     return envs
+
+
+def _with_black_images(level: type) -> Any:
+    """Return a class of the same level that draws no observations, only frames, while its `observed` is False."""
+
+    class Level(level):
+        observed = True
+
+        def render_obs(self, frame_buffer: Any = None) -> np.ndarray:
+            return _BLACK if frame_buffer is None and not self.observed else super().render_obs(frame_buffer)
+
+    return Level
 
 
 def _as_dict(observation: Any) -> dict[str, Any]:

@@ -100,6 +100,12 @@ class ModularRL(Environment):
         self._kinds = _one_hot_kinds(body)
         self._seconds = body.timestep * FRAME_SKIP
         self._ray_caster: RayCaster | None = None
+        self._origin = 0.0
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The distance that the body has moved forwards since the start, in metres."""
+        return {"distance": float(self.data.qpos[0] - self._origin)}
 
     def _start(self, seed: int) -> dict[str, np.ndarray]:
         import mujoco
@@ -111,6 +117,7 @@ class ModularRL(Environment):
             self.data.qvel[:] = generator.normal(0.0, noise, self.mujoco_model.nv)
         else:
             self.data.qvel[:] = generator.uniform(-noise, noise, self.mujoco_model.nv)
+        self._origin = float(self.data.qpos[0])
         return self._observe()
 
     def _advance(self, action: dict[str, np.ndarray]) -> Outcome:

@@ -74,8 +74,9 @@ def write_comparison(workdirs: Sequence[Path], output: Path | None = None) -> Pa
     """
     runs = read_compared_runs(workdirs)
     path = as_path(output) if output is not None else as_path(workdirs[0]) / "comparison.html"
+    page = render_comparison(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_comparison(runs), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
 
 

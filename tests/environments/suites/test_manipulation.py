@@ -37,4 +37,10 @@ def test_vision_shows_the_bricks_and_tells_the_state_of_the_arm_alone():
     observation = environment.reset().observation
     assert observation["front_close"].shape == (84, 84, 3) and observation["front_close"].std() > 5
     assert all(key == "front_close" or key.startswith("jaco_arm/") for key in observation)
+    environment.observed = False
+    environment.seed(0)
+    unobserved = environment.reset().observation
+    assert not unobserved.pop("front_close").any()
+    for key, value in unobserved.items():
+        np.testing.assert_array_equal(value, observation[key])
     environment.close()

@@ -54,6 +54,27 @@ def test_environments_side_by_side_draw_their_own_scenes():
 
 
 @needs_gl
+def test_an_unobserved_episode_is_the_same_without_images():
+    environment, other = load("miniworld/OneRoomS6-v0"), load("miniworld/MazeS2-v0")
+    played = []
+    for observed in (True, False, True):
+        environment.observed = observed
+        timesteps = []
+        for seed, actions in {0: [0, 2, 1, 2, 2], 7: [0]}.items():  # the box of the second one is next to the agent
+            environment.seed(seed)
+            environment.reset()
+            timesteps += [environment.step({"action": np.array(action)}) for action in actions]
+        images = np.stack([timestep.observation["image"] for timestep in timesteps])
+        played.append(([timestep.reward for timestep in timesteps], environment.render(), images))
+        other.reset()  # it leaves its own scene to be drawn
+    for rewards, frame, _ in played[1:]:
+        assert rewards == played[0][0] and rewards[:-1] == [0.0] * 5 and rewards[-1] > 0
+        np.testing.assert_array_equal(frame, played[0][1])
+    assert not played[1][2].any()
+    np.testing.assert_array_equal(played[2][2], played[0][2])
+
+
+@needs_gl
 def test_the_sign_shows_what_is_to_be_touched():
     environment = load("miniworld/Sign-v0")
     drawn = set()

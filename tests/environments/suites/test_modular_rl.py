@@ -77,6 +77,9 @@ def test_the_reward_is_speed_and_bonus_less_the_cost_of_the_action():
     before = environment.data.qpos[0]
     timestep = environment.step({"action": np.full(6, 0.5)})
     assert timestep.reward == pytest.approx((environment.data.qpos[0] - before) / 0.008 + 1.0 - 1e-3 * 6 * 0.25)
+    assert environment.measures == {"distance": environment.data.qpos[0] - before}
+    environment.reset()
+    assert environment.measures == {"distance": 0.0}
 
 
 @pytest.mark.parametrize("task", ["hopper_5", "walker_7_main", "walker_2_flipped", "humanoid_2d_7_left_leg"])
