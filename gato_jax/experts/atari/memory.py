@@ -17,11 +17,13 @@ class Memory(NamedTuple):
       now: Bytes of the memory, (128,) int.
       before: The same one step earlier; those of `now` at the first step.
       taken: Names of the two last actions, the latest one last.
+      step: Number of steps since the start of the episode.
     """
 
     now: np.ndarray
     before: np.ndarray
     taken: Sequence[str]
+    step: int
 
 
 def joystick(right: Number, down: Number = 0, *, fire: bool | np.bool_ = False) -> str:
@@ -39,3 +41,13 @@ def towards(offset: Number, tolerance: Number) -> int:
 def signed(byte: Number) -> int:
     """Return the number from -128 to 127 that a byte of memory stands for."""
     return int(byte) - 256 if byte > 127 else int(byte)
+
+
+def in_turn(memory: Memory, actions: Sequence[str]) -> str:
+    """Return the action whose turn it is when some are taken again and again."""
+    return actions[memory.step % len(actions)]
+
+
+def fire_at_intervals(memory: Memory, push: str) -> str:
+    """Hold the joystick in one direction, and fire in every other step."""
+    return push if "FIRE" in memory.taken[1] else f"{push}FIRE"

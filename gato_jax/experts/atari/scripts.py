@@ -36,12 +36,12 @@ class RamScript(Expert[Atari]):
 
     def reset(self, environment: Atari, seed: int) -> None:
         self._names = [action.name for action in environment.actions]
-        self._before, self._taken = _read(environment), ["NOOP", "NOOP"]
+        self._before, self._taken, self._step = _read(environment), ["NOOP", "NOOP"], 0
 
     def act(self, environment: Atari, timestep: dm_env.TimeStep) -> Action:
         now = _read(environment)
-        name = self._choose(Memory(now, self._before, self._taken))
-        self._before, self._taken = now, [self._taken[1], name]
+        name = self._choose(Memory(now, self._before, self._taken, self._step))
+        self._before, self._taken, self._step = now, [self._taken[1], name], self._step + 1
         return {"action": np.asarray(self._names.index(name))}
 
     def acted(self, action: Action) -> None:

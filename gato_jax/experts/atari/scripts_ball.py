@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 
 import numpy as np
 
-from gato_jax.experts.atari.memory import Memory, Number, joystick, towards
+from gato_jax.experts.atari.memory import Memory, Number, in_turn, joystick, towards
 
 _BOWLER, _BALL, _PHASE = 40, 30, 13  # row of the bowler, column of the ball, phase of a throw
 _ROLLS = 5
@@ -129,4 +130,12 @@ def play_tennis(memory: Memory) -> str:
     return joystick(towards(offset, 2), -towards(target - row, 3), fire=True)
 
 
-SCRIPTS = {"bowling": bowl, "breakout": play_breakout, "pong": play_pong, "tennis": play_tennis}
+_PINBALL = (*["DOWN"] * 10, "FIRE", *["UP", "NOOP"] * 10)  # pull the plunger and release it, then move both flippers
+
+SCRIPTS = {
+    "bowling": bowl,
+    "breakout": play_breakout,
+    "pong": play_pong,
+    "tennis": play_tennis,
+    "video_pinball": functools.partial(in_turn, actions=_PINBALL),
+}

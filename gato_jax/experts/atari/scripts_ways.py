@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from gato_jax.experts.atari.memory import Memory, signed, towards
+from gato_jax.experts.atari.memory import Memory, in_turn, joystick, signed, towards
 
 # Columns in four frames of the cars of each lane, from the lowest lane to the highest, in the game's first mode.
 _CAR_SPEEDS = 4 * np.array([1 / 5, 1 / 4, 1 / 3, 1 / 2, 1, -1, -1 / 2, -1 / 3, -1 / 4, -1 / 5])
@@ -76,4 +78,25 @@ def drive(memory: Memory) -> str:
     return {0: "FIRE", 1: "LEFTFIRE", -1: "RIGHTFIRE"}[towards(_LANES[best] - column, 2)]
 
 
-SCRIPTS = {"enduro": drive, "freeway": cross_the_road, "skiing": ski}
+_RUNNER_Y, _LANES_OF_SEEDS, _SEEDS = 3, slice(36, 40), 31
+_SEED_ROWS = (46, 32, 18, 5)  # rows of the runner at which it picks up the seeds of each lane
+
+
+def run_for_seeds(memory: Memory) -> str:
+    """Run to the left always, in the highest lane with seeds."""
+    lanes = np.flatnonzero(memory.now[_LANES_OF_SEEDS] == _SEEDS)
+    row = _SEED_ROWS[lanes[-1]] if lanes.size else memory.now[_RUNNER_Y]
+    return joystick(-1, towards(row - memory.now[_RUNNER_Y], 4))
+
+
+# Pull the hands down and stretch them, and change the column of windows now and then, as one of them may be closed.
+_STRETCHES = (*["UP"] * 3, *["DOWN"] * 3) * 6
+_CLIMB = (*_STRETCHES, *["RIGHT"] * 12, *_STRETCHES, *["LEFT"] * 12)
+
+SCRIPTS = {
+    "crazy_climber": functools.partial(in_turn, actions=_CLIMB),
+    "enduro": drive,
+    "freeway": cross_the_road,
+    "road_runner": run_for_seeds,
+    "skiing": ski,
+}
