@@ -56,7 +56,7 @@ def read_run(workdir: Path) -> Run:
     evaluated = finetuning is None or (workdir / "results.json").exists()
     results = read_results(workdir) if evaluated else Results(tasks=())
     metrics = read_metrics(workdir / "metrics.jsonl")
-    rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
+    rollouts = [read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
     scores = {task.task: task for task in results.tasks}
     return Run(
         results=results,
@@ -161,7 +161,7 @@ def _read_sessions(path: Path) -> tuple[Session, ...]:
     return tuple(sessions)
 
 
-def _read_rollout(path: Path) -> Rollout:
+def read_rollout(path: Path) -> Rollout:
     """Read a rollout from an .npz file whose name is the task with "__" in place of "/".
 
     Raises:
