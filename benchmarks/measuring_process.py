@@ -66,7 +66,7 @@ class MeasuringProcess:
           MeasurementError: the process has failed, now or earlier.
         """
         if self.failure is not None or self._process is None or self._process.stdin is None:
-            raise MeasurementError(self.failure or "the process was not started")
+            raise MeasurementError(f"{self.name}: {self.failure or 'the process was not started'}")
         try:
             self._process.stdin.write("measure\n")
             self._process.stdin.flush()

@@ -6,8 +6,9 @@
 
 `load`: a quarter of the clients misbehave (benchmarks/serving_clients.py). Every action of the others is compared with
 that of the same policy, run in this process. `fuzz`: damaged messages from several clients at once, beside one robot
-whose actions are compared. `rate`: the control loop of gato_jax_client, with each kind of smoothing. The server is a
-process of its own, whose memory is read at a fifth of the time and at the end.
+whose actions are compared. `rate`: the control loop of gato_jax_client; then, for a twentieth of the time each, with a
+network that adds one and a half periods to each request, and each kind of smoothing. The server is a process of its
+own, whose memory is read from a fifth of the time to the end.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import pathlib
 import random
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
+import jax
 import numpy as np
 import psutil
 
@@ -53,8 +56,9 @@ def main():
     with _served(given, task, agent) as (target, process):
         measured = {"load": _load, "fuzz": _fuzz, "rate": _rate}[given.what](given, target, process, agent)
         assert process.poll() is None, "the server has ended"
-    name = f"serving_{given.what}"
-    write_result(name, {"task": task, **measured}, _PACKAGES, module="serving", path=given.output)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(agent.params))
+    about = {"task": task, "agent": {"parameters": parameters, "trained_steps": agent.step}}
+    write_result(f"serving_{given.what}", {**about, **measured}, _PACKAGES, module="serving", path=given.output)
     print(measured)
 
 
@@ -157,9 +161,11 @@ def _count_wrong(agent: Agent, target: Target, robot: Recorded) -> int:
 
 
 def _rate(given: argparse.Namespace, target: Target, process: subprocess.Popen, agent: Agent) -> dict[str, Any]:
-    """Return what the control loop reports, with each kind of smoothing."""
+    """Return what the control loop reports, alone and with each kind of smoothing on a slow network."""
     sys.path.append(str(pathlib.Path(__file__).parents[1] / "clients" / "gato_jax_client"))
-    from gato_jax_client import ControlLoop, PolicyClient, Smoothing
+    from gato_jax_client import ControlLoop, PolicyClient, Reply, Smoothing
+
+    delay_s = 1.5 / given.rate_hz
 
     class Robot:
         """A robot that executes nothing, and sees noise."""
@@ -173,14 +179,27 @@ def _rate(given: argparse.Namespace, target: Target, process: subprocess.Popen, 
         def apply(self, action: dict[str, np.ndarray]):
             pass
 
-    reports = {}
-    for method in ("hold", "linear", "safe"):
-        with PolicyClient(target.address, token=target.token) as client:
+    class SlowClient(PolicyClient):
+        """A client whose requests take one and a half periods longer."""
+
+        def act(self, observation: Mapping[str, Any]) -> Reply:
+            time.sleep(delay_s)
+            reply = super().act(observation)
+            return dataclasses.replace(reply, latency_s=reply.latency_s + delay_s)
+
+    def run(
+        client_class: type[PolicyClient], method: Literal["hold", "linear", "safe"], seconds: float
+    ) -> dict[str, Any]:
+        with client_class(target.address, token=target.token) as client:
             safe = {key: np.zeros(value.shape, np.float32) for key, value in target.task.action.items()}
             smoothing = Smoothing(method=method)
             loop = ControlLoop(client, Robot(), rate_hz=given.rate_hz, safe_action=safe, smoothing=smoothing)
-            reports[method] = loop.run(seconds=given.seconds / 3).to_json()
-    return {"seconds": given.seconds, "smoothing": reports}
+            return loop.run(seconds=seconds).to_json()
+
+    alone = run(PolicyClient, "hold", given.seconds)
+    methods: tuple[Literal["hold", "linear", "safe"], ...] = ("hold", "linear", "safe")
+    slow = {method: run(SlowClient, method, given.seconds / 20) for method in methods}
+    return {"seconds": given.seconds, "loop": alone, "added_latency_ms": 1000 * delay_s, "smoothing": slow}
 
 
 if __name__ == "__main__":

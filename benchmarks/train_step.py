@@ -10,6 +10,9 @@ in a process of its own with a time limit of its own. All of them compile first,
 one after the other, and in each round ours alternate with PyTorch's, so that ratios hold on a machine that others use
 too. Each result is printed and the file of results written as soon as there is one.
 
+--isa limits the loops that XLA generates, and PyTorch's. XLA's library of matrix products chooses instructions by the
+CPU alone, so products keep all of them; where AVX-512 is two halves of 256 bits, they are as fast either way.
+
 FLOPs are counted by PaLM's convention, 6 N + 12 L D T per token (arXiv 2204.02311), with all parameters counted once.
 They are compared with the peak of the chip, or on a CPU with a large matrix product of NumPy. Profiles are written raw;
 `python -m benchmarks.read_profile FOLDER` reads them.

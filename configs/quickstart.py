@@ -93,6 +93,7 @@ def experiment() -> ConfigDict:
     config.robot_episodes = 120
     config.robot_held_out = 12
     config.evaluation_episodes = 20
+    config.prompted_episodes = 10  # of the second evaluation, after a demonstration, which is to take a minute or two
     config.environments = 20
     config.temperature = 1.0
     return config

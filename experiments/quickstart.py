@@ -95,6 +95,7 @@ def _run(stages: Stages, config, workdir: pathlib.Path):
         return scores.exists() and set(tasks) <= json.loads(scores.read_text())["tasks"].keys()
 
     stages.run("evaluate", [Job("evaluate", [*gato, "evaluate", *evaluate], is_done=is_evaluated)])
+    stages.run("evaluate prompted", [job("evaluate prompted")])
     stages.run("held out", [job("held out")])
     _write_results(stages, config, workdir)
     stages.run("report", [Job("report", [*gato, "report", f"--workdir={workdir}"])])
@@ -122,7 +123,7 @@ def _prepare(config, workdir: pathlib.Path):
 def _check(config):
     """Raise ValueError if `gato train` would refuse the config. A separate process checks it to keep this one small."""
     settings = config.experiment
-    for name in ("robot_episodes", "robot_held_out", "evaluation_episodes", "environments"):
+    for name in ("robot_episodes", "robot_held_out", "evaluation_episodes", "prompted_episodes", "environments"):
         if settings[name] < 1:
             raise ValueError(f"experiment.{name} is {settings[name]}, expected a positive number")
     if not settings.temperature >= 0:
@@ -135,8 +136,9 @@ def _check(config):
 
 
 def _write_results(stages: Stages, config, workdir: pathlib.Path):
-    """Write results.json: the scores, the held-out scores, and the duration, memory and versions of the run."""
+    """Write results.json: scores without and with prompts, held-out scores, and duration, memory and versions."""
     results = json.loads((workdir / "evaluation.json").read_text())
+    results["prompted"] = json.loads((workdir / "prompted.json").read_text())
     results["held_out"] = json.loads((workdir / "held_out.json").read_text())
     results["minutes"] = sum(stages.seconds.values()) / 60
     results["peak_memory_bytes"] = stages.peak_memory_bytes

@@ -1,4 +1,4 @@
-"""Jobs of the quickstart that no verb of `gato` does: robot episodes, captions, dialogues, held-out scores."""
+"""Jobs of the quickstart that no verb of `gato` does: robot episodes, captions, dialogues, two kinds of scores."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def run(name: str, config, workdir: pathlib.Path):
         "record robot": _record_robot,
         "record captions": _record_captions,
         "record dialogue": _record_dialogue,
+        "evaluate prompted": _evaluate_prompted,
         "held out": _held_out,
     }
     jobs[name](config, workdir)
@@ -95,6 +96,37 @@ def _store(workdir: pathlib.Path, open_split: Callable):
 
     splits = {split: open_split(split) for split in ("train", "test")}
     print(write_dataset(workdir / "data", splits["train"].spec, splits, overwrite=True))
+
+
+def _evaluate_prompted(config, workdir: pathlib.Path):
+    """Play each task after a demonstration of it, and write scores in the format of results.json to prompted.json.
+
+    `no_room` lists the tasks of which a timestep is longer than a prompt may be; they are not played again.
+    """
+    from gato_jax import evaluation
+    from gato_jax.evaluation.agent_results import evaluate_agent
+    from gato_jax.policy import Agent, Temperature
+    from gato_jax.policy.prompts import prompt_room, timestep_tokens
+
+    settings = config.experiment
+    agent, sampling = Agent.restore(workdir), Temperature(temperature=settings.temperature)
+    room, tokens = prompt_room(agent), {task: timestep_tokens(agent, task) for task in settings.tasks}
+    tasks = [task for task, count in tokens.items() if count <= room]
+    prompts = evaluation.open_demonstrations(agent, workdir, tasks, "demonstration")
+    played_by = evaluation.PlayedBy(step=agent.step, digest=agent.digest, prompt=prompts.mode, **sampling.to_json())
+    references = evaluation.gather_references(tasks, workdir)
+    with evaluation.evaluation_lock(workdir), evaluation.ScoreJournal(workdir, played_by) as journal:
+        played = evaluate_agent(
+            agent, references, workdir / "prompted", sampling=sampling, prompts=prompts, journal=journal,
+            episodes=settings.prompted_episodes, environments=settings.environments,
+        )  # fmt: skip
+        results = evaluation.merge_results({}, played_by, dict(played))
+    results["no_room"] = {
+        task: f"a timestep has {count} tokens, and a prompt at most half of the context, {room}"
+        for task, count in tokens.items()
+        if count > room
+    }
+    _write(workdir / "prompted.json", results)
 
 
 def _held_out(config, workdir: pathlib.Path):

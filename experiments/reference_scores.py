@@ -13,6 +13,10 @@ at all games, with one episode of each planner, takes about 4 hours on two cores
 
     .venv/bin/python -m experiments.reference_scores --suite=atari --expert_episodes=1
 
+A table that was measured elsewhere, or into another file by --output=TABLE, is added to the committed one by
+
+    .venv/bin/python -m experiments.reference_scores --merge=TABLE
+
 The wall time of an expert that computes on several cores is right with --workers=1 only; its processor time always is.
 """
 
@@ -23,10 +27,12 @@ import dataclasses
 import functools
 import itertools
 import json
+import logging
 import multiprocessing
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 from absl import app, flags
 from tqdm import tqdm
@@ -36,7 +42,7 @@ from gato_jax.evaluation import References, measure_references, read_table, writ
 from gato_jax.evaluation.measurement import has_episodes
 from gato_jax.evaluation.reference_table import COMMITTED
 from gato_jax.evaluation.references import installed_version
-from gato_jax.experts import expert_names
+from gato_jax.experts import description, expert_names
 from gato_jax.experts.atari import AtariPlanner
 from gato_jax.experts.registry import expert_class
 
@@ -58,6 +64,7 @@ _WORKERS = flags.DEFINE_integer("workers", 2, "Number of tasks that are measured
 _HOURS = flags.DEFINE_float(
     "hours", None, "Hours after which no further task is begun. Default: no limit.", lower_bound=0.0
 )
+_MERGE = flags.DEFINE_string("merge", None, "Table of another measurement to add to --output; nothing is measured.")
 _OUTPUT = flags.DEFINE_string("output", str(COMMITTED), "File of the table.")
 
 
@@ -68,7 +75,7 @@ class Plan:
     Attributes:
       random: Episodes of random play: at least 20, or 5 where an episode takes minutes.
       constant: Episodes of each of the best constant actions.
-      expert: Episodes of the expert: 20, or 3 where an episode takes minutes.
+      expert: Episodes of the expert: 20, or 3 to 5 where an episode takes minutes.
       expert_steps: Steps after which episodes of a planner are cut off; None plays whole ones. Scripts and networks
         play whole episodes.
       seconds: Rough time of an episode of random play on one core, for the order of the tasks and the progress bar.
@@ -103,34 +110,44 @@ class Plan:
 
 PLANNED_STEPS = 4500  # 18,000 frames
 PLANS = {
-    "adroit": Plan(seconds=0.2),
-    "atari": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
-    "atari_extended": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=3.0, expert_seconds=300.0),
-    "atari_short": Plan(expert=5, seconds=1.0, expert_seconds=80.0),
-    "babyai": Plan(constant=20, seconds=0.2, expert_seconds=0.1),
-    "dm_control": Plan(seconds=3.0, expert_seconds=20.0),
-    "dm_control_random_large": Plan(seconds=4.0, expert_seconds=20.0),
-    "dm_control_random_small": Plan(seconds=4.0, expert_seconds=20.0),
-    "fetch": Plan(seconds=0.5, expert_seconds=0.5),
+    "adroit": Plan(seconds=0.1),
+    "atari": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=2.0, expert_seconds=300.0),
+    "atari_extended": Plan(expert=3, expert_steps=PLANNED_STEPS, seconds=2.0, expert_seconds=300.0),
+    "atari_short": Plan(expert=5, seconds=0.3, expert_seconds=80.0),
+    "babyai": Plan(constant=20, seconds=0.05, expert_seconds=0.1),
+    "dm_control": Plan(seconds=0.2, expert_seconds=30.0),
+    "dm_control_random_large": Plan(seconds=0.4, expert_seconds=30.0),
+    "dm_control_random_small": Plan(seconds=0.4, expert_seconds=30.0),
+    "fetch": Plan(seconds=1.0, expert_seconds=1.0),
     "fetch_state": Plan(seconds=0.1, expert_seconds=0.3),
-    "kitchen": Plan(seconds=1.0),
-    "manipulation": Plan(seconds=2.0),
-    "meta_world": Plan(constant=20, seconds=1.0, expert_seconds=0.3),
-    "miniworld": Plan(seconds=1.0),
-    "modular_rl": Plan(constant=20, seconds=0.3),
-    "procgen": Plan(constant=20, seconds=0.1),
-    "procgen_easy": Plan(constant=20, seconds=0.1),
-    "pusht": Plan(seconds=1.0),
-    "rgb_stacking": Plan(seconds=10.0),
-    "sokoban": Plan(seconds=0.5),
-    "vizdoom": Plan(seconds=1.0),
+    "kitchen": Plan(seconds=0.7),
+    "manipulation": Plan(seconds=0.3, expert_seconds=1.0),
+    "manipulation_vision": Plan(seconds=0.5, expert_seconds=20.0),
+    "meta_world": Plan(constant=20, seconds=0.1, expert_seconds=0.1),
+    "miniworld": Plan(seconds=0.1, expert_seconds=2.0),
+    "modular_rl": Plan(constant=20, seconds=0.1, expert_seconds=15.0),
+    "procgen": Plan(constant=20, seconds=0.1, expert_seconds=30.0),
+    "procgen_easy": Plan(constant=20, seconds=0.1, expert_seconds=30.0),
+    "pusht": Plan(seconds=0.3, expert_seconds=0.5),
+    "rgb_stacking": Plan(seconds=7.0, expert_seconds=45.0),
+    "sokoban": Plan(seconds=0.05, expert_seconds=0.1),
+    "vizdoom": Plan(seconds=0.2, expert_seconds=1.0),
 }
+LONG_EPISODES = {"humanoid": 90.0}
+"""{domain of DM Control: seconds of an episode of its planner}; see benchmarks/results/planner.json."""
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
 
+class MeasurementError(RuntimeError):
+    """Tasks that could not be measured; the message names them, with the error of each."""
+
+
 def main(argv: list[str]):
-    """Measure the tasks that the flags select."""
+    """Measure the tasks that the flags select, or merge two tables."""
     del argv
+    if _MERGE.value is not None:
+        merge(pathlib.Path(_MERGE.value), pathlib.Path(_OUTPUT.value))
+        return
     names = select_tasks(_SUITE.value, _TASKS.value)
     measure_missing(
         names,
@@ -163,7 +180,10 @@ def select_tasks(suite: str | None, tasks: Sequence[str]) -> list[str]:
 
 def plan_of(task: str, episodes: int | None = None, expert_episodes: int | None = None) -> Plan:
     """Return the numbers of episodes of a task's scores: those of its suite, `episodes` or `expert_episodes`."""
-    plan = PLANS.get(task.split("/")[0], Plan())
+    suite, domain, *_ = task.split("/")
+    plan = PLANS.get(suite, Plan())
+    if suite.startswith("dm_control") and domain in LONG_EPISODES:
+        plan = dataclasses.replace(plan, expert=5, expert_seconds=LONG_EPISODES[domain])
     if task not in expert_names() or not issubclass(expert_class(task), AtariPlanner):
         plan = dataclasses.replace(plan, expert_steps=None)
     if episodes is not None:
@@ -189,6 +209,9 @@ def measure_missing(
       expert_episodes: number of episodes of the expert's score. None takes `episodes`.
       workers: number of processes; 1 measures in this process.
       hours: time after which no further task is begun; None for no limit. The tasks that are begun are finished.
+
+    Raises:
+      MeasurementError: tasks could not be measured. It is raised after all others.
     """
     deadline = time.monotonic() + (float("inf") if hours is None else 3600 * hours)
     table = read_table(path)
@@ -200,15 +223,55 @@ def measure_missing(
     bar_format = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
         measure = functools.partial(measure_task, episodes=episodes, expert_episodes=expert_episodes, table=table)
-        for number, entry in enumerate(_run(measure, missing, workers, deadline), start=1):
-            held = table.get(entry.task)
-            if held is not None and held.version == entry.version:
-                if held.expert_agent != entry.expert_agent:
-                    held = held.without_expert()
-                entry = entry.combined_with(held)
-            write_table({**read_table(path), entry.task: entry}, path)
-            bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
-            bar.update(seconds[entry.task])
+        failed: dict[str, Exception] = {}
+        for number, (task, entry) in enumerate(_run(measure, missing, workers, deadline), start=1):
+            bar.update(seconds[task])
+            bar.set_postfix_str(f"{number} of {len(missing)} tasks, {task}")
+            if isinstance(entry, Exception):
+                failed[task] = entry
+                logging.error("%s: %r", task, entry)
+                continue
+            write_table({**read_table(path), entry.task: _combined(entry, table.get(entry.task))}, path)
+    if failed:
+        errors = "; ".join(f"{task} ({error!r})" for task, error in failed.items())
+        raise MeasurementError(f"{len(failed)} of {len(missing)} tasks could not be measured: {errors}")
+
+
+def merge(source: pathlib.Path, path: pathlib.Path):
+    """Add the entries of a table that was measured elsewhere to another one.
+
+    Entries of a version that is not installed are left out. Of two entries of one version, each score is that of more
+    episodes.
+
+    Args:
+      source: file of the table to read.
+      path: file of the table to write.
+
+    Raises:
+      UsageError: there is no file `source`.
+    """
+    if not source.exists():
+        raise app.UsageError(f"--merge={source}: no such file. Name a table that --output has written.")
+    table = read_table(path)
+    for task, entry in read_table(source).items():
+        if entry.version == installed_version(task):
+            table[task] = _combined(entry, table.get(task))
+    write_table(table, path)
+
+
+def _combined(entry: References, held: References | None) -> References:
+    """Return a new entry with the scores of more episodes of the one that is replaced, if both are of one version.
+
+    The score of an expert that is not the task's present one gives way to that of the other.
+    """
+    if held is None or held.version != entry.version:
+        return entry
+    if entry.expert and held.expert and entry.expert_agent != held.expert_agent:
+        if held.expert_agent == description(entry.task):
+            entry = entry.without_expert()
+        else:
+            held = held.without_expert()
+    return entry.combined_with(held)
 
 
 def measure_task(
@@ -274,22 +337,35 @@ def _is_measured(entry: References | None, plan: Plan) -> bool:
 
 def _run(
     function: Callable[[str], References], tasks: Sequence[str], workers: int, deadline: float
-) -> Iterator[References]:
-    """Call `function` on each task, and yield the results as they are finished; with one worker, in this process.
+) -> Iterator[tuple[str, References | Exception]]:
+    """Yield each task with the result of `function`, or its error, as they end; with one worker, in this process.
 
     No call begins after `deadline`, a time of `time.monotonic`.
+
+    Raises:
+      BrokenProcessPool: a worker process died.
     """
     in_time = itertools.takewhile(lambda _: time.monotonic() < deadline, tasks)
     if workers == 1:
-        yield from map(function, in_time)
+        for task in in_time:
+            try:
+                result = function(task)
+            except Exception as error:
+                result = error
+            yield task, result
         return
     context = multiprocessing.get_context("spawn")  # MuJoCo and ALE do not survive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running = {pool.submit(function, task) for task in itertools.islice(in_time, workers)}
+        running = {pool.submit(function, task): task for task in itertools.islice(in_time, workers)}
         while running:
-            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            running |= {pool.submit(function, task) for task in itertools.islice(in_time, len(done))}
-            yield from (future.result() for future in done)
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            ended = [(running.pop(future), future) for future in done]
+            running |= {pool.submit(function, task): task for task in itertools.islice(in_time, len(done))}
+            for task, future in ended:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise error
+                yield task, error if isinstance(error, Exception) else future.result()
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ VERBS = {
     "train": Verb("gato_jax.verbs.train:train", "Train an agent from a config, or continue a run."),
     "finetune": Verb("gato_jax.verbs.finetune:finetune", "Fine-tune an agent on one task, as in the paper."),
     "evaluate": Verb("gato_jax.verbs.evaluate:evaluate", "Play the agent of a run and score it against references."),
+    "play": Verb("gato_jax.verbs.play:play", "Play a task in the browser: yourself, its expert or an agent."),
     "serve": Verb("gato_jax.verbs.serve:serve", "Serve the agent of a run to robots, over websockets."),
     "report": Verb("gato_jax.verbs.report:report", "Write the HTML page of a finished run."),
 }

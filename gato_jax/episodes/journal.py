@@ -40,6 +40,11 @@ class EpisodeJournal(contextlib.AbstractContextManager):
     def __contains__(self, seed: int) -> bool:
         return seed in self._positions
 
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the episodes, in the order of their additions."""
+        return list(self._positions)
+
     def __len__(self) -> int:
         return len(self._positions)
 

@@ -218,6 +218,7 @@ def _play(
     on_step: Callable[[], None],
     bucket_of: BucketOf | None,
 ) -> Generator[tuple[Job, Result], None, None]:
+    bucket_of = bucket_of or (lambda _: None)  # so that a slot goes on with the task whose environment is loaded
     environments = min(environments, len(jobs))
     if not jobs:
         return

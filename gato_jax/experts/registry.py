@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 
 from gato_jax.environments import UnknownTaskError, is_task, require_runnable, task_names
 from gato_jax.environments.registry import unknown_task
-from gato_jax.experts import (
-    atari,
-    babyai,
-    distillation,
-    dm_control,
-    fetch,
-    fetch_state,
-    manipulation,
-    meta_world,
-    miniworld,
-    modular_rl,
-    procgen,
-    pusht,
-    rgb_stacking,
-    sokoban,
-    vizdoom,
-)
+from gato_jax.experts import distillation
 from gato_jax.experts.base import Expert
+
+_SUITES = (
+    "atari", "babyai", "dm_control", "fetch", "fetch_state", "manipulation", "meta_world", "miniworld", "modular_rl",
+    "procgen", "pusht", "rgb_stacking", "sokoban", "vizdoom",
+)  # fmt: skip
 
 # The experts that need no training: of the tasks whose expert is a network, they were its teachers.
 _TEACHERS: dict[str, type[Expert]] = {
     name: kind
-    for suite in (
-        atari,
-        babyai,
-        dm_control,
-        fetch,
-        fetch_state,
-        manipulation,
-        meta_world,
-        miniworld,
-        modular_rl,
-        procgen,
-        pusht,
-        rgb_stacking,
-        sokoban,
-        vizdoom,
-    )
-    for name, kind in suite.EXPERTS.items()
+    for suite in _SUITES
+    for name, kind in importlib.import_module(f"gato_jax.experts.{suite}").EXPERTS.items()
 }
 _EXPERTS: dict[str, type[Expert]] = {**_TEACHERS, **distillation.EXPERTS}
 

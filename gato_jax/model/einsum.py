@@ -64,8 +64,22 @@ def _project_backward(axes: str, residuals, grad):
     operands, result = axes.split("->")
     x_axes, weight_axes = operands.split(",")
     x_grad = jnp.einsum(f"{result},{weight_axes}->{x_axes}", grad, weight.astype(x.dtype))
-    weight_grad = einsum_f32(f"{x_axes},{result}->{weight_axes}", x, grad)
-    return x_grad, weight_grad.astype(weight.dtype)
+    return x_grad, _weight_grad(x_axes, result, weight_axes, x, grad).astype(weight.dtype)
+
+
+def _weight_grad(x_axes: str, grad_axes: str, weight_axes: str, x, grad):
+    """Return the gradient of a weight in float32.
+
+    The first operand of a product over positions is transposed. On a CPU that takes longer than the product where the
+    operand is large and computed on the way, such as GEGLU's, so it comes second, and the result is transposed. The
+    barrier keeps XLA from swapping the operands back.
+    """
+    if platform() == "cpu" and x.size > grad.size:
+        summed = [axis for axis in x_axes if axis not in weight_axes]
+        order = [axis for axis in grad_axes + x_axes if axis not in summed]
+        swapped = jax.lax.optimization_barrier(einsum_f32(f"{grad_axes},{x_axes}->{''.join(order)}", grad, x))
+        return jnp.transpose(swapped, [order.index(axis) for axis in weight_axes])
+    return einsum_f32(f"{x_axes},{grad_axes}->{weight_axes}", x, grad)
 
 
 _project.defvjp(_project_forward, _project_backward)
@@ -93,7 +107,20 @@ def convolve(
       stride: stride along both sides.
       padding: `SAME`, or the number of zeros to add on each side.
     """
+    if padding == "SAME" and kernel.shape[:2] == (stride, stride) and not (x.shape[1] % stride or x.shape[2] % stride):
+        return _multiply_tiles(x, kernel)
     return cast(Any, _convolve)(x, kernel, stride, padding)
+
+
+def _multiply_tiles(x, kernel):
+    """Return the convolution whose stride is the side of its kernel: one product of the tiles of the images.
+
+    XLA's convolution takes 1.6 times as long on a CPU, gradients included.
+    """
+    side, _, channels, outputs = kernel.shape
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    tiles = x.reshape(len(x), rows, side, columns, side * channels)
+    return project("PRITC,ICO->PRTO", tiles, kernel.reshape(side, side * channels, outputs))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -75,11 +75,14 @@ class Agent:
         run, images = checkpoint.run, None
         if checkpoint.contract.tokenization.image_tokenizer is not None:  # a file has none
             images = ImageTokenizer.load(path / "image_tokenizer")
-        return cls(
+        agent = cls(
             checkpoint.model, checkpoint.graph, checkpoint.params, checkpoint.contract,
             context=run["context"], memory_steps=run["memory_steps"], step=checkpoint.step,
             image_tokenizer=images, decoding=decoding, name=path.resolve().stem,
         )  # fmt: skip
+        # On a mesh, even of one device, the sharding of the decode state changes in the first calls of `act`, and each
+        # program is compiled three times.
+        return agent.on_one_device() if jax.device_count() == 1 else agent
 
     def on_one_device(self) -> Agent:
         """Return the agent with its params on one device of this process, where it acts faster than on a mesh."""

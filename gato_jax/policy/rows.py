@@ -12,8 +12,9 @@ import numpy as np
 from gato_jax.policy.act import ActionTokens, ActSettings, act
 from gato_jax.policy.agent import Agent
 from gato_jax.policy.batches import ActionTable, pad_observations
-from gato_jax.policy.cache import count_columns, empty_caches, empty_state, resize
+from gato_jax.policy.cache import DecodeState, count_columns, empty_caches, empty_state, resize
 from gato_jax.policy.decoding import Decoding
+from gato_jax.policy.network import Network
 from gato_jax.policy.prefill import prefill
 from gato_jax.policy.prompts import Prompt
 from gato_jax.policy.sampling import Sampling
@@ -61,7 +62,7 @@ class DecodeRows:
         )
         self.network = agent.network(decoding.resolved_dtype, spans, self.context)
         # A window spans at most `context` consecutive positions, so a ring of that size overwrites only older ones.
-        self.state = empty_state(agent.model, rows, self.context, 0, decoding.resolved_dtype)
+        self.state = _commit(empty_state(agent.model, rows, self.context, 0, decoding.resolved_dtype), self.network)
         self.keys = jax.random.split(jax.random.key(0), rows)
         self._shapes, self._needed = tuple(shapes), [_NOTHING] * rows
         self._table, self._padded = ActionTable(rows), dict[int, ActionTokens]()
@@ -188,3 +189,13 @@ class DecodeRows:
         if self._prompt_tokens[row] != tokens:
             self._prompt_tokens[row] = tokens
             self.state = self.state._replace(prompt_length=self.state.prompt_length.at[row].set(tokens))
+
+
+def _commit(state: DecodeState, network: Network) -> DecodeState:
+    """Return the state on the device of the params if they are committed to one, as the state is that `act` returns.
+
+    Otherwise the second call of `act` has another signature than the first one, and is compiled again.
+    """
+    leaf = jax.tree.leaves(network.params)[0]
+    single = isinstance(leaf.sharding, jax.sharding.SingleDeviceSharding)
+    return jax.device_put(state, leaf.sharding) if single and leaf.committed else state

@@ -58,7 +58,7 @@ def read_run(workdir: Path) -> Run:
     evaluated = finetuning is None or (workdir / "results.json").exists()
     results = read_results(workdir) if evaluated else Results(tasks=())
     metrics = read_metrics(workdir / "metrics.jsonl")
-    rollouts = [_read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
+    rollouts = [read_rollout(path) for path in sorted((workdir / "rollouts").glob("*.npz"))]
     scores = {task.task: task for task in results.tasks}
     return Run(
         results=results,
@@ -90,6 +90,9 @@ def read_results(workdir: Path) -> Results:
         "held_out": _named(HeldOut, "name", fields.get("held_out", {}), f"{path}: held_out", remedy),
         "making": _build(Making, fields.get("run", {}), f"{path}: run", remedy),
     }
+    if isinstance(prompted := fields.get("prompted"), dict):
+        built["prompted"] = _named(TaskScore, "task", prompted.get("tasks", {}), f"{path}: prompted", remedy)
+        built["no_room"] = tuple(prompted.get("no_room", {}))
     baselines = fields.get("baselines", {})
     if isinstance(baselines, dict):
         built["baselines"] = {
@@ -160,7 +163,7 @@ def _read_sessions(path: Path) -> tuple[Session, ...]:
     return tuple(sessions)
 
 
-def _read_rollout(path: Path) -> Rollout:
+def read_rollout(path: Path) -> Rollout:
     """Read a rollout from an .npz file whose name is the task with "__" in place of "/".
 
     Raises:

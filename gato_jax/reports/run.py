@@ -162,6 +162,8 @@ class Results:
       failed: {task: its episodes that were not played to their end}.
       baselines: {name: scores of each task that a baseline has played}, such as "nearest_neighbour".
       held_out: measurements on held-out data.
+      prompted: scores of the same agent after a demonstration of each task, where they were measured.
+      no_room: names of the tasks whose timesteps are too long for a prompt, which have no such score.
       making: facts about the training, the key `run` of the file.
       minutes: duration of the whole run, with its evaluation, in minutes; None if not known.
       peak_memory_bytes: peak memory; None if not known.
@@ -174,6 +176,8 @@ class Results:
     failed: Mapping[str, tuple[FailedEpisode, ...]] = dataclasses.field(default_factory=dict)
     baselines: Mapping[str, tuple[TaskScore, ...]] = dataclasses.field(default_factory=dict)
     held_out: tuple[HeldOut, ...] = ()
+    prompted: tuple[TaskScore, ...] = ()
+    no_room: tuple[str, ...] = ()
     making: Making = Making()
     minutes: float | None = None
     peak_memory_bytes: int | None = None

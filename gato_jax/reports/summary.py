@@ -165,13 +165,16 @@ def interval(task: TaskScore) -> str:
 def summary_table(results: Results) -> str:
     """Return the scores, held-out measurements, aggregates and costs of a run as plain text of about 100 columns.
 
-    Scores have a line for each task; aggregates and costs that are not known are left out.
+    Scores have a line for each task, and another one after a demonstration where they were measured so. Aggregates and
+    costs that are not known are left out.
     """
     rows: list[tuple[str, ...]] = [("task", "random", "constant", "agent", "interval", "expert", "normalised")]
     for task in results.tasks:
         own = [score(value, task.metric) for value in (task.random, task.constant, task.agent)]
         rows.append((task.task, *own, interval(task), score(task.expert, task.metric), _meter(task.normalised)))
     lines = align_columns(rows)
+    if results.prompted or results.no_room:
+        lines += ["", *align_columns(_prompted_rows(results))]
     if results.held_out:
         held = [("held out (lower is better)", "value", "baseline", "measure")]
         held += [(h.name, number(h.value), number(h.baseline), h.metric) for h in results.held_out]
@@ -187,6 +190,22 @@ def summary_table(results: Results) -> str:
     if results.making.parameters is not None:
         cost.append(f"{short(results.making.parameters)} parameters")
     return "\n".join(lines + ([", ".join(cost)] if cost else []))
+
+
+def _prompted_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows of the scores after a demonstration, in the order of the tasks, beside those without a prompt."""
+    rows: list[tuple[str, ...]] = [
+        ("after a demonstration", "episodes", "agent", "interval", "no prompt", "normalised")
+    ]
+    prompted = {task.task: task for task in results.prompted}
+    for alone in results.tasks:
+        without = score(alone.agent, alone.metric)
+        if (task := prompted.get(alone.task)) is not None:
+            shown = str(task.episodes), score(task.agent, task.metric), interval(task)
+            rows.append((task.task, *shown, without, _meter(task.normalised)))
+        elif alone.task in results.no_room:
+            rows.append((alone.task, _NONE, _NONE, _NONE, without, "no room for a prompt"))
+    return rows
 
 
 def _meter(normalised: float | None, width: int = 10) -> str:

@@ -6,9 +6,11 @@ May import runtime, episodes, environments.
 from gato_jax.rollouts.actor import Action, Actor, ActorFailure
 from gato_jax.rollouts.baselines import ConstantActor, RandomActor, random_action
 from gato_jax.rollouts.collection import record, record_all
+from gato_jax.rollouts.kept_episodes import KeptEpisodes
 from gato_jax.rollouts.nearest_neighbour import NearestNeighbourActor, NearestNeighbourError
 from gato_jax.rollouts.on_beam import SHARD_EPISODES, record_on_beam
 from gato_jax.rollouts.play import play
+from gato_jax.rollouts.player import Player
 from gato_jax.rollouts.recording import Recording
 from gato_jax.rollouts.session import Failure, Recorded, RecordingError, require_finished
 from gato_jax.rollouts.workers import WorkerError
@@ -18,8 +20,10 @@ __all__ = [
     "Actor",
     "ActorFailure",
     "ConstantActor",
+    "KeptEpisodes",
     "NearestNeighbourActor",
     "NearestNeighbourError",
+    "Player",
     "RandomActor",
     "SHARD_EPISODES",
     "Failure",

@@ -66,7 +66,13 @@ class Step(NamedTuple):
     recorded: Action
 
 
-Command = Start | Step
+class Leave(NamedTuple):
+    """Command to close the environment of a slot, whose next episode begins in another process. It has no outcome."""
+
+    slot: int
+
+
+Command = Start | Step | Leave
 
 
 class Began(NamedTuple):
@@ -173,7 +179,11 @@ def _serve(connection: Connection, load: Load, at_work: Any) -> None:
         for command in commands:
             at_work[1] = time.monotonic()
             at_work[0] = command.slot
-            outcomes.append(_carry_out(command, played, load))
+            if isinstance(command, Leave):
+                if (known := played.pop(command.slot, None)) is not None:  # none after a crash
+                    known.environment.close()
+            else:
+                outcomes.append(_carry_out(command, played, load))
             at_work[0] = _IDLE
         try:
             connection.send(outcomes)
@@ -181,7 +191,7 @@ def _serve(connection: Connection, load: Load, at_work: Any) -> None:
             return
 
 
-def _carry_out(command: Command, played: dict[int, _Played], load: Load) -> Began | Stepped | Ended:
+def _carry_out(command: Start | Step, played: dict[int, _Played], load: Load) -> Began | Stepped | Ended:
     """Return the outcome of one command. After an error, the environment of the slot is not used again."""
     try:
         if isinstance(command, Step):
@@ -189,7 +199,8 @@ def _carry_out(command: Command, played: dict[int, _Played], load: Load) -> Bega
         known = played.get(command.slot)
         if known is None or known.environment.task_spec.name != command.job.task:
             if known is not None:
-                played.pop(command.slot).environment.close()
+                if (known := played.pop(command.slot, None)) is not None:  # none after a crash
+                    known.environment.close()
             known = played[command.slot] = _Played(load(command.job.task))
         return known.start(command)
     except Exception as error:

@@ -1,8 +1,8 @@
 """Groups of environments in worker processes, whose actors choose the actions in this process.
 
 While one group waits for its environments, the actor of another one acts, so that neither the cores nor an accelerator
-wait. The environments of each group are spread over all processes. A group plays the tasks of one bucket at a time,
-such as those of a similar number of tokens, so that no task is padded to the size of another bucket's.
+wait. The environments of each task and group are spread over all processes. A group plays the tasks of one bucket at
+a time, such as those of a similar number of tokens, so that no task is padded to the size of another bucket's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gato_jax.rollouts.environment_process import (
     Began,
     Command,
     EnvironmentProcess,
+    Leave,
     RemoteEnvironment,
     Start,
     Step,
@@ -44,7 +45,7 @@ class _Slot:
     """One environment of a group, in a process; `job` is None while it is idle.
 
     Attributes:
-      process: the process of the environment.
+      process: the process of the environment, or of the next one.
       environment: description of the environment, None before the first episode.
       job: the episode that is played.
       newest: the timestep to act on, None while the process works or the slot is idle.
@@ -154,9 +155,7 @@ class _Pool:
             self._processes += [EnvironmentProcess(load) for _ in range(min(workers, slots * groups))]
             for group in range(groups):
                 numbers = range(group * slots, (group + 1) * slots)
-                # Neighbours are in different processes, and the groups begin with different ones.
-                own = {number: _Slot(self._processes[number % len(self._processes)]) for number in numbers}
-                self.groups.append(_Group(make_actor(), own))
+                self.groups.append(_Group(make_actor(), {number: _Slot(self._processes[0]) for number in numbers}))
         except BaseException:
             self.close()
             raise
@@ -168,7 +167,8 @@ class _Pool:
                 group.bucket = self._queue.choose([other.bucket for other in self.groups if not other.is_idle])
             commands: dict[EnvironmentProcess, list[Command]] = {}
             for number, slot in group.slots.items():
-                if slot.job is None and (job := self._queue.take(group.bucket)) is not None:
+                if slot.job is None and (job := self._next_job(group, slot)) is not None:
+                    self._place(group, number, job.task, commands)
                     slot.job, slot.is_new = job, True
                     start = Start(number, job, group.actor.describe(job.task))
                     commands.setdefault(slot.process, []).append(start)
@@ -213,8 +213,7 @@ class _Pool:
         ready = wait(list(by_connection), timeout)
         for process in [process for connection, process in by_connection.items() if connection in ready]:
             try:
-                while process.connection.poll():
-                    self._take(process)
+                self._take(process)
             except (EOFError, ConnectionResetError):
                 self._replace(process, None)
         for process in list(self._processes):
@@ -232,6 +231,29 @@ class _Pool:
     @property
     def _slots(self) -> dict[int, _Slot]:
         return {number: slot for group in self.groups for number, slot in group.slots.items()}
+
+    def _next_job(self, group: _Group, slot: _Slot) -> Job | None:
+        loaded = None if slot.environment is None else slot.environment.task_spec.name
+        return self._queue.take(group.bucket, loaded, [one.job.task for one in self._slots.values() if one.job])
+
+    def _place(self, group: _Group, number: int, task: str, commands: dict[EnvironmentProcess, list[Command]]):
+        """Choose the process of a slot that is to load an environment of a task.
+
+        A group waits for its slowest process, so its episodes of each task are spread evenly, then all of its episodes,
+        then those of all groups.
+        """
+        slot = group.slots[number]
+        if slot.environment is not None and slot.environment.task_spec.name == task:
+            return
+        others = [one for one in group.slots.values() if one.job is not None]
+        of_task = collections.Counter(one.process for one in others if one.job and one.job.task == task)
+        of_group = collections.Counter(one.process for one in others)
+        of_all = collections.Counter(one.process for one in self._slots.values() if one.job is not None)
+        chosen = min(self._processes, key=lambda process: (of_task[process], of_group[process], of_all[process]))
+        if slot.environment is not None and chosen is not slot.process:
+            commands.setdefault(slot.process, []).append(Leave(number))
+            slot.environment = None
+        slot.process = chosen
 
     def _take(self, process: EnvironmentProcess):
         """Take one answer of a process, which holds one outcome for each of the commands of one message."""

@@ -1,10 +1,10 @@
-"""The episodes that are still to be played, apart for each bucket of tasks that are best played side by side."""
+"""The episodes that are still to be played, and which of them a group of environments and a slot in it plays next."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 
 class Job(NamedTuple):
@@ -24,24 +24,30 @@ class Job(NamedTuple):
 
 
 BucketOf = Callable[[str], Hashable]
+_Key = TypeVar("_Key")
 
 
 class JobQueue:
-    """Jobs that wait to be played, in their order within each bucket.
+    """Jobs that wait to be played, in their order within each task.
+
+    With buckets, all jobs are read at once. A group of environments plays one bucket at a time, and a slot goes on with
+    its task, whose environment is loaded, as long as there are jobs of it. Without buckets, each job is read when it is
+    taken, and their order is kept.
 
     Args:
-      jobs: The jobs. With buckets all of them are read at once, otherwise each one when it is taken.
-      bucket_of: Function from the name of a task to its bucket. None puts all tasks into one bucket, None.
+      jobs: The jobs.
+      bucket_of: Function from the name of a task to its bucket, a set of tasks that are best played side by side. None
+        for no buckets.
     """
 
     def __init__(self, jobs: Iterator[Job], bucket_of: BucketOf | None = None):
         self._bucket_of = bucket_of
         self._later: Iterator[Job] = iter(()) if bucket_of else jobs
-        self._waiting: dict[Hashable, collections.deque[Job]] = {}
+        self._waiting: dict[Hashable, dict[str, collections.deque[Job]]] = {}
         for job in jobs if bucket_of else ():
             self._waiting_with(job).append(job)
 
-    def choose(self, playing: Collection[Hashable]) -> Hashable:
+    def choose(self, playing: Collection[Hashable] = ()) -> Hashable:
         """Return the bucket that a group of environments plays next, once all of its episodes have ended.
 
         It is the first one that no other group plays, or else the one with the most jobs for each of its groups. Any
@@ -50,20 +56,43 @@ class JobQueue:
         Args:
           playing: The bucket of each other group.
         """
-        groups = collections.Counter(playing)
-        left = {bucket: len(jobs) for bucket, jobs in self._waiting.items() if jobs}
-        unplayed = [bucket for bucket in left if not groups[bucket]]
-        return max(unplayed[:1] or left, key=lambda bucket: left[bucket] / (groups[bucket] or 1), default=None)
+        left = {bucket: sum(map(len, tasks.values())) for bucket, tasks in self._waiting.items()}
+        left = {bucket: count for bucket, count in left.items() if count}
+        return _least_played(left, playing) if left else None
 
-    def take(self, bucket: Hashable) -> Job | None:
-        """Return the next job of a bucket, and None if none is left."""
-        waiting = self._waiting.get(bucket)
-        return waiting.popleft() if waiting else next(self._later, None)
+    def take(self, bucket: Hashable, task: str | None = None, playing: Collection[str] = ()) -> Job | None:
+        """Return the next job of a slot, and None if none is left.
+
+        With buckets it is a job of the slot's task, or else of the first task that no other slot plays, or else of the
+        task with the most jobs for each of its slots.
+
+        Args:
+          bucket: The bucket that is played.
+          task: The task whose environment is loaded in the slot; None for none.
+          playing: The tasks of the other slots that play.
+        """
+        waiting = self._waiting.get(bucket, {})
+        left = {name: len(jobs) for name, jobs in waiting.items() if jobs}
+        if not left:
+            return next(self._later, None)
+        return waiting[task if task in left else _least_played(left, playing)].popleft()
 
     def put_back(self, job: Job):
-        """Put a job before the others of its bucket, to be played again."""
+        """Put a job before the others of its task, to be played again."""
         self._waiting_with(job).appendleft(job)
 
     def _waiting_with(self, job: Job) -> collections.deque[Job]:
         bucket = self._bucket_of(job.task) if self._bucket_of else None
-        return self._waiting.setdefault(bucket, collections.deque())
+        return self._waiting.setdefault(bucket, {}).setdefault(job.task, collections.deque())
+
+
+def _least_played(left: Mapping[_Key, int], playing: Collection[_Key]) -> _Key:
+    """Return the first key that is not played, or else the one with the most jobs for each time that it is played.
+
+    Args:
+      left: {key: its number of jobs}, not empty.
+      playing: The keys that are played.
+    """
+    times = collections.Counter(playing)
+    unplayed = [key for key in left if not times[key]]
+    return unplayed[0] if unplayed else max(left, key=lambda key: left[key] / times[key])

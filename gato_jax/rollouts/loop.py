@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
@@ -81,15 +82,15 @@ def play_side_by_side(
       contain: Whether an error ends its episode alone, which then has a Crash for a result, instead of being raised. An
         error of the actor ends all episodes that it plays. Both go on with new ones.
       bucket_of: Function from the name of a task to its bucket. Tasks of two buckets are never played side by side.
-        `jobs` is then read at once. None plays all tasks side by side.
+        `jobs` is then read at once, and few environments are loaded (see `JobQueue`). None keeps the order of the jobs.
     """
     actor, slots = make_actor(), [_Slot() for _ in range(environments)]
     queue, bucket = JobQueue(jobs, bucket_of), None
     while True:
         finished: list[tuple[Job, Result]] = []
         if all(slot.job is None for slot in slots):
-            bucket = queue.choose(())
-        seeds = _start_idle(slots, lambda bucket=bucket: queue.take(bucket), load, finished if contain else None)
+            bucket = queue.choose()
+        seeds = _start_idle(slots, functools.partial(queue.take, bucket), load, finished if contain else None)
         if all(slot.recorder is None for slot in slots):
             if not finished:
                 return
@@ -144,7 +145,7 @@ def _advance(actor: Actor, number: int, slot: _Slot, action: Action | ActorFailu
 
 def _start_idle(
     slots: list[_Slot],
-    next_job: Callable[[], Job | None],
+    next_job: Callable[[str | None, list[str]], Job | None],
     load: Load,
     crashed: list[tuple[Job, Result]] | None,
 ) -> list[int | None]:
@@ -154,7 +155,8 @@ def _start_idle(
 
     Args:
       slots: The slots.
-      next_job: Function that returns the next job, None if none is left.
+      next_job: Function that returns the next job of a slot, None if none is left, by the task of its environment and
+        the tasks that are played.
       load: As in `play_side_by_side`.
       crashed: List to which the jobs are added whose environment fails to start; their slots stay idle. None raises the
         error.
@@ -162,7 +164,8 @@ def _start_idle(
     seeds: list[int | None] = []
     for slot in slots:
         seeds.append(None)
-        if slot.job is not None or (job := next_job()) is None:
+        loaded = None if slot.environment is None else slot.environment.task_spec.name
+        if slot.job is not None or (job := next_job(loaded, [one.job.task for one in slots if one.job])) is None:
             continue
         try:
             slot.start(job, load)

@@ -25,7 +25,7 @@ from gato_jax.runtime import writer_lock
 from gato_jax.runtime.atomic_writes import atomic_file, remove_if_empty
 
 FAILED_FILE = "failed.json"  # in the folder of a dataset that lacks episodes because they failed
-_JOURNAL_FILE = "episodes.tfrecord"
+JOURNAL_FILE = "episodes.tfrecord"
 _NAMED = 3
 
 _log = logging.getLogger(__name__)
@@ -125,13 +125,13 @@ class RecordingSession(contextlib.AbstractContextManager):
         self._journal: EpisodeJournal | None = None
         with contextlib.ExitStack() as stack:
             stack.callback(remove_if_empty, recording.work_folder)
-            stack.enter_context(_locked(recording.work_folder))
+            stack.enter_context(locked_work(recording.work_folder))
             recording.require_writable(overwrite=overwrite)  # another process may have finished since
             if recording.is_finished and not overwrite:
                 _require_readable(recording)
             else:
-                _begin(recording)
-                journal = stack.enter_context(EpisodeJournal(recording.work_folder / _JOURNAL_FILE))
+                begin_work(recording)
+                journal = stack.enter_context(EpisodeJournal(recording.work_folder / JOURNAL_FILE))
                 self._journal, self._encoder = journal, EpisodeEncoder(recording.spec)
                 self.take_shards(retry=True)
                 self.missing = [seed for seed in recording.seeds if self._is_missing(journal, seed)]
@@ -225,7 +225,7 @@ class RecordingSession(contextlib.AbstractContextManager):
         """Return the end of the recording, and empty the work folder if the dataset is there."""
         fields = {"directory": self.recording.directory, "failures": tuple(self.failures), **changes}
         if fields["directory"] is not None:
-            _clear(self.recording.work_folder)
+            clear_work(self.recording.work_folder)
         return Recorded(recording=self.recording, **fields)
 
     def _fail(self, seed: int, error: Exception, reason: str):
@@ -272,26 +272,32 @@ def _nothing_kept(recording: Recording) -> str:
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
+def locked_work(folder: pathlib.Path) -> Iterator[None]:
+    """Be the only writer of a work folder during the block.
+
+    Raises:
+      FolderInUseError: Another process writes there.
+      StoreError: The disk refuses.
+    """
     with contextlib.ExitStack() as stack:
         with disk_errors(folder):
             stack.enter_context(writer_lock(folder))
         yield
 
 
-def _begin(recording: Recording):
+def begin_work(recording: Recording):
     """Empty the work folder unless it holds a recording with the same settings, and write these down."""
     folder = recording.work_folder
     if not recording.is_begun:
-        _clear(folder)
+        clear_work(folder)
         with disk_errors(folder), atomic_file(folder / RECORDING_FILE) as written:
             written.write_text(json.dumps(recording.settings))
 
 
-def _clear(folder: pathlib.Path):
+def clear_work(folder: pathlib.Path):
     """Remove the files of a recording from its work folder; first its settings, without which none is gone on with."""
     with disk_errors(folder):
-        for name in (RECORDING_FILE, _JOURNAL_FILE):
+        for name in (RECORDING_FILE, JOURNAL_FILE):
             (folder / name).unlink(missing_ok=True)
         if (folder / SHARDS).exists():
             shutil.rmtree(folder / SHARDS)

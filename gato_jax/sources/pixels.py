@@ -13,6 +13,7 @@ import PIL.Image
 
 from gato_jax.episodes import Image
 from gato_jax.episodes.errors import describe_error
+from gato_jax.episodes.image_fit import fit_pixels
 from gato_jax.sources.image_sizes import log_image_size
 from gato_jax.sources.reader import EpisodeRejected
 
@@ -209,27 +210,4 @@ def fit_image(image: np.ndarray, modality: Image) -> np.ndarray:
     Returns:
       (height, width, channels) uint8.
     """
-    if image.shape == modality.shape:
-        return image
-    if image.shape[2] not in (1, 3):  # Pillow would weigh the colours of 2 or 4 channels by the last
-        return np.concatenate([_fit(image[..., [channel]], modality) for channel in range(image.shape[2])], axis=2)
-    return _fit(image, modality)
-
-
-def _fit(image: np.ndarray, modality: Image) -> np.ndarray:
-    """Resize an image of 1 or 3 channels as `fit_image` does; the number of channels of `modality` is ignored."""
-    shape = modality.height, modality.width, image.shape[2]
-    picture = PIL.Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    size, mean = (modality.width, modality.height), PIL.Image.Resampling.BOX
-    scales = modality.width / picture.width, modality.height / picture.height
-    if modality.fit == "pad":
-        inner = max(round(picture.width * min(scales)), 1), max(round(picture.height * min(scales)), 1)
-        canvas = PIL.Image.new(picture.mode, size)  # black
-        canvas.paste(picture.resize(inner, mean), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-        return np.asarray(canvas).reshape(shape)
-    left, top = 0.0, 0.0
-    if modality.fit == "crop":
-        left = max(picture.width - modality.width / max(scales), 0.0) / 2
-        top = max(picture.height - modality.height / max(scales), 0.0) / 2
-    cut = picture.resize(size, mean, box=(left, top, picture.width - left, picture.height - top))
-    return np.asarray(cut).reshape(shape)
+    return fit_pixels(image, modality.height, modality.width, modality.fit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
@@ -43,21 +43,9 @@ def define_player(flag: flags.FlagValues):
     )  # fmt: skip
 
 
-class Player(NamedTuple):
-    """The actor that plays, with its description.
-
-    Attributes:
-      make_actor: function that makes the actor.
-      describe: function that returns the description of the actor on a task, see `Actor.describe`.
-      digest: digest of the agent that plays; None for other actors.
-    """
-
-    make_actor: Callable[[], rollouts.Actor]
-    describe: Callable[[str], str]
-    digest: str | None = None
-
-
-def choose_player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *, in_processes: bool) -> Player:
+def choose_player(
+    flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *, in_processes: bool
+) -> rollouts.Player:
     """Return the player of the flags, after checking that it can play all tasks in `specs`.
 
     Args:
@@ -87,23 +75,54 @@ def choose_player(flag: flags.FlagValues, specs: dict[str, episodes.TaskSpec], *
             raise UsageError(
                 f"--actor is {flag.actor} and --policy is {flag.policy}, expected one. Remove one of them."
             )
-        path = require_agent("policy", flag.policy)
-        devices.print_devices()
-        decoding, sampling = read_decoding(flag), read_sampling(flag)
-        agent = policy.Agent.restore(path, decoding=decoding)
-        for spec in specs.values():
-            agent.require_task(spec)
-        prompts = evaluation.open_demonstrations(agent, path, list(specs), flag.prompt)
-        make_actor = functools.partial(policy.AgentActor, agent, sampling=sampling, prompts=prompts)
-        describe = make_actor().describe
-        if in_processes:  # each worker restores the agent itself: a path is quicker to send than parameters
-            make_actor = functools.partial(
-                policy.AgentActor.restore, path, sampling=sampling, decoding=decoding, prompts=prompts
-            )
-        return Player(make_actor, describe, agent.digest)
+        return restore_agent(flag, require_agent("policy", flag.policy), specs, in_processes=in_processes)
     if flag.actor == "random":
-        return Player(rollouts.RandomActor, rollouts.RandomActor().describe)
-    for name in specs:
+        return rollouts.Player(rollouts.RandomActor, rollouts.RandomActor().describe)
+    return expert_player(list(specs), noise=flag.noise)
+
+
+def expert_player(tasks: Sequence[str], *, noise: float | None) -> rollouts.Player:
+    """Return the experts of some tasks as a player, after checking that there are such.
+
+    Args:
+      tasks: names of the tasks.
+      noise: as of `ExpertActor`.
+
+    Raises:
+      NoExpertError, UnknownTaskError: one of the tasks has no expert.
+    """
+    for name in tasks:
         experts.expert(name)
-    make_actor = functools.partial(experts.ExpertActor, noise=flag.noise)
-    return Player(make_actor, make_actor().describe)
+    make_actor = functools.partial(experts.ExpertActor, noise=noise)
+    return rollouts.Player(make_actor, make_actor().describe)
+
+
+def restore_agent(
+    flag: flags.FlagValues, path: pathlib.Path, specs: dict[str, episodes.TaskSpec], *, in_processes: bool = False
+) -> rollouts.Player:
+    """Return the agent of a run or file as a player, after checking that it can play all tasks in `specs`.
+
+    Args:
+      flag: the flags, with those of `define_decoding`.
+      path: folder of the run, or a .safetensors file.
+      specs: {task: its spec}.
+      in_processes: whether the agent plays in other processes, each of which restores it.
+
+    Raises:
+      UsageError: flags of the sampling contradict each other.
+      UnknownTaskError, ContractError, NoDemonstrationError: the agent cannot play one of the tasks, or there is no
+        prompt for it.
+    """
+    devices.print_devices()
+    decoding, sampling = read_decoding(flag), read_sampling(flag)
+    agent = policy.Agent.restore(path, decoding=decoding)
+    for spec in specs.values():
+        agent.require_task(spec)
+    prompts = evaluation.open_demonstrations(agent, path, list(specs), flag.prompt)
+    make_actor = functools.partial(policy.AgentActor, agent, sampling=sampling, prompts=prompts)
+    describe = make_actor().describe
+    if in_processes:  # each worker restores the agent itself: a path is quicker to send than parameters
+        make_actor = functools.partial(
+            policy.AgentActor.restore, path, sampling=sampling, decoding=decoding, prompts=prompts
+        )
+    return rollouts.Player(make_actor, describe, agent.digest)

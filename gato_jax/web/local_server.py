@@ -11,6 +11,7 @@ import dataclasses
 import http
 import logging
 import urllib.parse
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -19,6 +20,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from gato_jax.runtime.listening import ListenError, format_address, is_loopback, listen_error, quiet_logger
 
@@ -27,6 +29,7 @@ Connection: TypeAlias = websockets.asyncio.server.ServerConnection
 _MESSAGE_BYTES = 2**20
 _OPEN_SECONDS = 120.0  # of a handshake, and thus of the making of a page
 _CLOSE_SECONDS = 2.0
+_ABORT_SECONDS = 0.1
 _SOURCES = "default-src 'self' 'unsafe-inline' data: blob:"
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -92,10 +95,17 @@ class LocalServer:
         Raises:
           ListenError: The address cannot be listened on.
         """
+        connections = weakref.WeakSet[Connection]()
+
+        def connect(*arguments: Any, **settings: Any) -> Connection:
+            connections.add(connection := Connection(*arguments, **settings))
+            return connection
+
         try:
             server = await websockets.asyncio.server.serve(
-                self._talk, self._host, self._port, process_request=cast(Any, self._answer), compression=None,
-                max_size=_MESSAGE_BYTES, open_timeout=_OPEN_SECONDS, close_timeout=_CLOSE_SECONDS, server_header=None,
+                self._talk, self._host, self._port, process_request=cast(Any, self._answer),
+                create_connection=cast(Any, connect), compression=None, max_size=_MESSAGE_BYTES,
+                open_timeout=_OPEN_SECONDS, close_timeout=_CLOSE_SECONDS, server_header=None,
                 logger=quiet_logger(__name__),
             )  # fmt: skip
         except OSError as error:
@@ -103,6 +113,14 @@ class LocalServer:
         async with server:
             ready(format_address("http", *list(server.sockets)[0].getsockname()[:2]))
             await stop.wait()
+            server.close()
+            closed = asyncio.ensure_future(server.wait_closed())
+            while not closed.done():
+                for connection in connections:
+                    # Browsers open connections before they need them.
+                    if connection.state is State.CONNECTING and hasattr(connection, "transport"):
+                        connection.transport.abort()
+                await asyncio.wait([closed], timeout=_ABORT_SECONDS)
 
     async def _answer(self, connection: Connection, request: Request) -> Response | None:
         """Return the page that a request asks for, or None if it asks for a websocket that it may have."""

@@ -41,7 +41,7 @@ def test_a_process_that_ends_or_takes_too_long_is_a_failure_with_its_reason():
     hanging.prepare(0.01)
     ending.prepare(PATIENT)
     assert hanging.failure == "not prepared within 0 s" and ending.failure == "the process ended: out of memory"
-    with pytest.raises(MeasurementError, match="out of memory"):
+    with pytest.raises(MeasurementError, match="made: the process ended: out of memory"):
         ending.measure(PATIENT)
     late = process("print('{}', flush=True); import time; time.sleep(600)")
     late.prepare(PATIENT)
@@ -90,6 +90,18 @@ def test_the_file_is_written_after_each_measurement_and_failures_are_in_it(given
     train_step._measure([Made("gone"), Made("next", 5.0, 6.0)], record, given, started=train_step.time.monotonic())
     found = json.loads(given.output.read_text())
     assert found["failed"] == {"gone": "gone: the process ended: gone"} and set(found["cases"]) == {"first", "next"}
+
+
+def test_a_case_over_its_limit_is_noted_and_the_next_one_is_measured(given):
+    slow, fast = process("print('{}', flush=True); import time; time.sleep(600)"), Made("next", 5.0, 6.0)
+    slow.name = "slow"
+    slow.prepare(PATIENT)
+    given.limit = 0.5
+    record = train_step.Record(given)
+    train_step._measure([slow, fast], record, given, started=train_step.time.monotonic())
+    found = json.loads(given.output.read_text())
+    assert found["failed"] == {"slow": "slow: not measured within 0 s"}
+    assert len(found["cases"]["next"]["rounds"]) == given.rounds and "slow" not in found["cases"]
 
 
 def test_a_spent_budget_leaves_the_rest_out(given):

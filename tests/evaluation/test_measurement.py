@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from absl import app
 
 from experiments import reference_scores
 from gato_jax.environments import EVALUATION_SEEDS, RECORDING_SEEDS, REFERENCE_SEEDS, load
@@ -213,6 +214,18 @@ def test_a_measurement_that_is_broken_off_goes_on_with_what_is_missing(tmp_path,
     assert len(measured) == 3
 
 
+def test_a_task_that_fails_is_named_after_the_others_are_measured(tmp_path, monkeypatch):
+    def measure(task, **settings):
+        if task == TASK:
+            raise ValueError("no ball")
+        return made_references(task=task)
+
+    monkeypatch.setattr(reference_scores, "measure_references", measure)
+    with pytest.raises(reference_scores.MeasurementError, match=f"1 of 2 tasks .*: {TASK} .*no ball"):
+        reference_scores.measure_missing([TASK, OTHER_TASK], tmp_path / "table.jsonl")
+    assert list(read_table(tmp_path / "table.jsonl")) == [OTHER_TASK]
+
+
 def test_short_tasks_come_first_and_those_without_scores_before_all(tmp_path, monkeypatch):
     path, order = tmp_path / "table.jsonl", []
     tasks = ["dm_control/reacher/easy", OTHER_TASK, TASK]
@@ -293,6 +306,28 @@ def test_a_table_keeps_scores_of_more_episodes_than_are_asked_for(tmp_path, monk
     reference_scores.measure_missing([TASK], path, episodes=6)
     entry = read_table(path)[TASK]
     assert entry.expert is not None and (entry.random.episodes, entry.expert.episodes) == (6, 20)
+
+
+def test_a_table_that_was_measured_elsewhere_is_merged(tmp_path):
+    path, other = tmp_path / "table.jsonl", tmp_path / "other.jsonl"
+    new = made_references(random=Score(mean=1.0, std=0.0, episodes=50), expert=Score(mean=60.0, std=0.0, episodes=20))
+    reference_table.write_table({TASK: made_references()}, path)
+    reference_table.write_table({TASK: new, OTHER_TASK: made_references(task=OTHER_TASK, spec_hash="00000000")}, other)
+    reference_scores.merge(other, path)  # an entry of a version that is not installed is left out
+    assert read_table(path) == {TASK: made_references(random=new.random, expert=new.expert)}
+    for old, held in ((other, path), (path, other)):  # the score of the present expert stays
+        reference_table.write_table({TASK: dataclasses.replace(new, expert_agent="an earlier expert")}, old)
+        reference_table.write_table({TASK: made_references()}, held)
+        reference_scores.merge(other, path)
+        entry = read_table(path)[TASK]
+        assert (entry.random, entry.expert) == (new.random, made_references().expert)
+    with pytest.raises(app.UsageError, match="none.jsonl: no such file"):
+        reference_scores.merge(tmp_path / "none.jsonl", path)
+
+
+def test_long_episodes_of_planners_are_fewer():
+    assert reference_scores.plan_of("dm_control_random_small/humanoid/run").expert == 5
+    assert reference_scores.plan_of("dm_control/cheetah/run").expert == 20
 
 
 def made_of(episodes: int):

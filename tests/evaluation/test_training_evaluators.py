@@ -12,6 +12,7 @@ from gato_jax.episodes import write_dataset
 from gato_jax.evaluation.demonstrations import choose_demonstrations
 from gato_jax.evaluation.training_evaluators import open_evaluators
 from gato_jax.policy import Agent, AgentActor
+from gato_jax.policy.act import act
 from gato_jax.rollouts import play
 from gato_jax.training import ConfigError, EvaluatorsConfig, open_run_mixture, train
 from tests.evaluation.made_environment import TASK, register_drift
@@ -38,7 +39,7 @@ def made_run(folder, **evaluators):
 
 
 @pytest.mark.usefixtures("shared_programs")
-def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cache):
+def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cache, monkeypatch):
     config, mixture = made_run(tmp_path, held_out_rows=8, tasks=(TASK,), episodes=3, environments=2)
     train(config, mixture, tmp_path / "run", evaluators=open_evaluators(config, mixture, tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -48,13 +49,15 @@ def test_a_run_measures_held_out_losses_and_scores_of_rollouts(tmp_path, own_cac
 
     scores = {line["step"]: line[f"rollout/{TASK}"] for line in lines if f"rollout/{TASK}" in line}
     assert list(scores) == [6, 12]
-    agent = Agent.restore(tmp_path / "run").on_one_device()
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    agent, compiled = Agent.restore(tmp_path / "run"), act._cache_size()
     starts = [(TASK, seed) for seed in EVALUATION_SEEDS[:3]]
     prompts = choose_demonstrations(agent, config.datasets, [TASK], None)
     assert prompts.mode == "demonstration"
     with jax.set_mesh(None):
-        played = [one.score for one in play(lambda: AgentActor(agent, prompts=prompts), starts, environments=2)]
+        played = [one.score for one in play(lambda: AgentActor(agent, prompts=prompts), starts, environments=3)]
     assert scores[12] == pytest.approx(np.mean([score for score in played if score is not None]))
+    assert act._cache_size() == compiled + 1  # one program of three rows, at every timestep
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,18 @@ import json
 import os
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import quickstart
 from experiments import quickstart_jobs
 from gato_jax.episodes import dataset_name
 from gato_jax.experts import expert_names
+from gato_jax.policy import Agent
+from gato_jax.policy.prompts import timestep_tokens
 from gato_jax.training import TrainConfig
+from tests.evaluation.made_environment import TASK as DRIFT
+from tests.evaluation.made_environment import drifting_agent, register_drift
+from tests.evaluation.test_demonstrations import make_run as make_trained
 from tests.integration.conftest import ROOT, Said, finish, start
 from tests.reports.conftest import make_run
 
@@ -73,6 +79,22 @@ def test_a_file_for_a_workdir_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     said = run_quickstart(tmp_path / "file")
     assert said.status == 2 and str(tmp_path / "file") in said.err and said.err.count("\n") == 1
+
+
+def test_each_task_is_played_after_a_demonstration_if_there_is_room(tmp_path, monkeypatch):
+    register_drift(monkeypatch)
+    agent, workdir = drifting_agent(), make_trained(tmp_path)
+    monkeypatch.setattr(Agent, "restore", lambda path: agent)
+    settings = {"tasks": (DRIFT, "made/grid"), "prompted_episodes": 2, "environments": 2, "temperature": 1.0}
+    quickstart_jobs.run("evaluate prompted", ConfigDict({"experiment": settings}), workdir)
+    found = json.loads((workdir / "prompted.json").read_text())
+    entry = found["tasks"][DRIFT]
+    assert list(found["tasks"]) == [DRIFT] and entry["episodes"] == 2 and found["agent"]["prompt"] == "demonstration"
+    assert entry["prompt"].startswith("dataset drift") and found["aggregate"]["tasks"] == 0  # it has no references
+    assert found["no_room"] == {
+        "made/grid": f"a timestep has {timestep_tokens(agent, 'made/grid')} tokens, and a prompt at most half of the "
+        "context, 30"
+    }
 
 
 def test_its_config_is_one_that_train_takes():

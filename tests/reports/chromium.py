@@ -58,11 +58,14 @@ class Browser:
                 return reply["result"]
 
     def open(self, page: Path, width: int, scheme: str) -> None:
+        self.visit(page.as_uri(), width, scheme)
+
+    def visit(self, url: str, width: int, scheme: str) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=url)
         self.evaluate("new Promise(done => document.readyState == 'complete' ? done() : onload = done)")
         self.evaluate("Promise.all([...document.images].map(image => image.decode()))")
 

@@ -41,6 +41,22 @@ def test_the_table_is_aligned_ascii_of_at_most_100_columns(made_run):
     assert any("mean 0.68" in line for line in lines) and "17.2 minutes, peak memory 3.2 GB" in lines[-1]
 
 
+def test_scores_after_a_demonstration_stand_beside_those_without():
+    alone = [
+        TaskScore(task=f"made/{name}", episodes=20, metric="return", agent=value, normalised=value)
+        for name, value in (("one", 0.5), ("two", 0.75), ("three", 0.25))
+    ]
+    prompted = TaskScore(
+        task="made/two", episodes=10, metric="return", agent=0.875, normalised=0.9, agent_ci=(0.5, 1.0)
+    )
+    results = Results(tasks=tuple(alone), prompted=(prompted,), no_room=("made/three",))
+    lines = summary_table(results).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("after a demonstration"))
+    assert lines[first + 2].split()[:6] == ["made/two", "10", "0.875", "0.5", "to", "1"]
+    assert lines[first + 2].split()[6:8] == ["0.75", "0.90"]
+    assert lines[first + 3].split(maxsplit=5) == ["made/three", "-", "-", "-", "0.25", "no room for a prompt"]
+
+
 def test_a_long_name_gives_way():
     task = TaskScore(
         task="language_conditioned_suite/" + "very_" * 20 + "long-v3",

@@ -16,11 +16,11 @@ def test_a_group_takes_the_first_bucket_that_no_other_plays_and_else_joins_the_f
     jobs = jobs_of("aAabBBc")
     queue = JobQueue(iter(jobs), str.lower)
     assert queue.choose(()) == "a" and queue.choose("a") == "b" and queue.choose("ab") == "c"
-    assert [queue.take("b") for _ in range(4)] == [*jobs[3:6], None]
+    assert [queue.take("b", task) for task in ("B", "b", None, "b")] == [jobs[4], jobs[3], jobs[5], None]
     assert queue.choose("ab") == "c" and queue.choose("aac") == "a" == queue.choose("ac")
     queue.put_back(jobs[4])
     assert queue.choose("ac") == "b" and queue.take("b") == jobs[4]
-    assert [queue.take(bucket) for bucket in "aaac"] == [*jobs[:3], jobs[6]]
+    assert [queue.take(bucket) for bucket in "aaac"] == [jobs[0], jobs[2], jobs[1], jobs[6]]
     assert queue.choose("") is None and queue.take(None) is None
 
 
@@ -43,3 +43,11 @@ def test_the_plain_loop_plays_one_bucket_after_the_other(environments, monkeypat
     assert len(calls[0][1]) == min(environments, 5)
     order = [playing[0] for _, playing in calls]
     assert order == sorted(order) and set(order) == {TASK, OTHER.name}
+
+
+def test_a_slot_goes_on_with_its_task_and_else_takes_one_that_no_other_plays():
+    jobs = jobs_of("aaaaabbc")
+    queue = JobQueue(iter(jobs), lambda task: None)
+    taken = [queue.take(None, *slot) for slot in ((None, ""), (None, "a"), ("b", "aa"), ("b", "aa"), ("b", "aac"))]
+    assert [job.task for job in taken] == ["a", "b", "b", "c", "a"]  # at the end it helps with the last task
+    assert [job.position for job in taken] == [0, 5, 6, 7, 1]

@@ -219,14 +219,14 @@ def test_a_recording_has_one_writer(tmp_path):
 
 def test_a_recording_that_another_process_finishes_meanwhile_is_refused(tmp_path, monkeypatch):
     """The other one, with other seeds, ends between the look at the folder and the lock on it."""
-    locked = session_module._locked
+    locked = session_module.locked_work
 
     def overtaken(folder):
-        monkeypatch.setattr(session_module, "_locked", locked)
+        monkeypatch.setattr(session_module, "locked_work", locked)
         record(planned(tmp_path, seeds=range(3)), RandomActor, load=Drift)
         return locked(folder)
 
-    monkeypatch.setattr(session_module, "_locked", overtaken)
+    monkeypatch.setattr(session_module, "locked_work", overtaken)
     with pytest.raises(StoreError, match="already there, recorded with other settings"):
         record(planned(tmp_path, seeds=range(4, 6)), RandomActor, load=Drift)
     assert open_dataset(planned(tmp_path).directory).index.seed.tolist() == [0, 1, 2]

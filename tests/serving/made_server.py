@@ -66,7 +66,7 @@ class MadePolicy(ServedPolicy):
         for key, value in observation.items():
             self._seen[session].update(key.encode() + (value.encode() if isinstance(value, str) else value.tobytes()))
         rng = np.random.default_rng(int.from_bytes(self._seen[session].digest()[:8], "big"))
-        if self._task[session] == CONTROL.name:
+        if list(self.tasks[self._task[session]].action) == ["action"]:
             return {"action": rng.uniform(-1, 1, 2).astype(np.float32)}
         return {"gripper": np.array(rng.integers(2), np.int32), "arm": rng.uniform(-0.5, 0.5, 3).astype(np.float32)}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket as socket_module
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -103,6 +105,10 @@ def test_a_slow_page_lets_others_pass_and_the_end_closes_conversations():
         slow.join(20)
         assert answers == [b"at last"]
         socket = connected(address)
+        idle = socket_module.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
+        began = time.monotonic()
+    assert time.monotonic() - began < 15
+    idle.close()
     with pytest.raises(ConnectionClosed):
         socket.recv(timeout=20)
 

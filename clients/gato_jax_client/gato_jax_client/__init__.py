@@ -9,7 +9,17 @@ from gato_jax_client.client import (
 )
 from gato_jax_client.loop import ControlLoop, Robot
 from gato_jax_client.report import LoopReport
-from gato_jax_client.robot import RobotError, continuous, describe, discrete, image, require_robot, text
+from gato_jax_client.robot import (
+    RobotError,
+    continuous,
+    describe,
+    discrete,
+    from_vector,
+    image,
+    require_robot,
+    text,
+    to_vector,
+)
 from gato_jax_client.secret_file import SecretFileError, read_secret
 from gato_jax_client.smoothing import Smoothing
 
@@ -28,8 +38,10 @@ __all__ = [
     "continuous",
     "describe",
     "discrete",
+    "from_vector",
     "image",
     "read_secret",
     "require_robot",
     "text",
+    "to_vector",
 ]

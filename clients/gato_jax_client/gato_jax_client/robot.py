@@ -122,6 +122,29 @@ def check_action(spec: Mapping[str, Any], action: Mapping[str, Any], name: str) 
     return {key: _check(modality, action[key], f"{name}: {key!r}") for key, modality in modalities.items()}
 
 
+def to_vector(action: Mapping[str, Any]) -> np.ndarray:
+    """Return the numbers of all keys of an action in one vector, float64, in the order of the task."""
+    return np.concatenate([np.ravel(value) for value in action.values()]).astype(np.float64)
+
+
+def from_vector(spec: Mapping[str, Any], numbers: Sequence[float]) -> dict[str, np.ndarray]:
+    """Return the action {key: array} in a vector, see `to_vector`.
+
+    Args:
+      spec: the TaskSpec, as the server tells it.
+      numbers: the numbers of all keys.
+
+    Raises:
+      RobotError: There are more or fewer numbers than the action has.
+    """
+    shapes = {key: tuple(modality["shape"]) for key, modality in spec["action"].items()}
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    if len(numbers) != ends[-1]:
+        raise RobotError(f"an action has {len(numbers)} numbers, expected {ends[-1]} for {', '.join(shapes)}.")
+    parts = np.split(np.asarray(numbers, np.float64), ends[:-1])
+    return {key: part.reshape(shape) for (key, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
 def _check(modality: Mapping[str, Any], value: Any, name: str) -> np.ndarray:
     array = np.asarray(value)
     if array.shape != tuple(modality["shape"]) or array.dtype.kind not in "biuf":

@@ -77,11 +77,21 @@ def _scores(operands, query_segments, key_segments, start: int) -> Float[Array, 
     scores = einsum_f32("BNTH,BNSH->BNTS", query, keys)
     if distances is not None:
         rounded = distances.keys.astype(query.dtype)
-        scores += shift_to_keys(einsum_f32("BNTH,NRH->BNTR", distances.query, rounded))
+        scores += shift_to_keys(_times_keys("BNTH,NRH->BNTR", distances.query, rounded))
     queries, positions = (jnp.arange(scores.shape[axis]) for axis in (-2, -1))
     causal = start + queries[:, None] >= positions[None]
     allowed = (query_segments[:, :, None] == key_segments[:, None, :]) & causal[None]
     return jnp.where(allowed[:, None], scores, MASKED)
+
+
+def _times_keys(axes: str, a: Float[Array, "B N T _"], keys: Float[Array, "N R H"]) -> Float[Array, "B N T _"]:
+    """Return `einsum_f32` of an array and keys of distances, which the rows share.
+
+    On a CPU, each row has a copy of the keys: of a product in which rows are no batch, XLA transposes the result.
+    """
+    if platform() == "cpu":
+        axes, keys = axes.replace(",N", ",BN"), jnp.broadcast_to(keys[None], (len(a), *keys.shape))
+    return einsum_f32(axes, a, keys)
 
 
 def shift_to_keys(by_distance: Float[Array, "B N T S"]) -> Float[Array, "B N T S"]:
@@ -151,7 +161,7 @@ def _blockwise_backward(residuals, out_grad):
         if distances is not None:  # The nearest distances are the last keys of `distances`.
             (by_distance_grad,) = jax.linear_transpose(shift_to_keys, scores_grad)(scores_grad)
             near_keys = distances.keys[:, -block.stop :].astype(dtype)
-            position_query_grads.append(einsum_f32("BNTR,NRH->BNTH", by_distance_grad, near_keys))
+            position_query_grads.append(_times_keys("BNTR,NRH->BNTH", by_distance_grad, near_keys))
             block_distances_grad = einsum_f32("BNTH,BNTR->NHR", distances.query[:, :, rows], by_distance_grad)
             distances_grad += _pad_last_axis(block_distances_grad, before=later)
     distances_grads = None

@@ -1,0 +1,1 @@
+../../../gato_jax/episodes/image_fit.py
