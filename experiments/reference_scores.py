@@ -27,10 +27,12 @@ import dataclasses
 import functools
 import itertools
 import json
+import logging
 import multiprocessing
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 from absl import app, flags
 from tqdm import tqdm
@@ -136,6 +138,10 @@ LONG_EPISODES = {"humanoid": 90.0}
 PUBLISHED = pathlib.Path(__file__).parents[1] / "third_party" / "dqn_zoo" / "atari_random_human.json"
 
 
+class MeasurementError(RuntimeError):
+    """Tasks that could not be measured; the message names them, with the error of each."""
+
+
 def main(argv: list[str]):
     """Measure the tasks that the flags select, or merge two tables."""
     del argv
@@ -203,6 +209,9 @@ def measure_missing(
       expert_episodes: number of episodes of the expert's score. None takes `episodes`.
       workers: number of processes; 1 measures in this process.
       hours: time after which no further task is begun; None for no limit. The tasks that are begun are finished.
+
+    Raises:
+      MeasurementError: tasks could not be measured. It is raised after all others.
     """
     deadline = time.monotonic() + (float("inf") if hours is None else 3600 * hours)
     table = read_table(path)
@@ -214,10 +223,18 @@ def measure_missing(
     bar_format = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=sum(seconds.values()), bar_format=bar_format) as bar:
         measure = functools.partial(measure_task, episodes=episodes, expert_episodes=expert_episodes, table=table)
-        for number, entry in enumerate(_run(measure, missing, workers, deadline), start=1):
+        failed: dict[str, Exception] = {}
+        for number, (task, entry) in enumerate(_run(measure, missing, workers, deadline), start=1):
+            bar.update(seconds[task])
+            bar.set_postfix_str(f"{number} of {len(missing)} tasks, {task}")
+            if isinstance(entry, Exception):
+                failed[task] = entry
+                logging.error("%s: %r", task, entry)
+                continue
             write_table({**read_table(path), entry.task: _combined(entry, table.get(entry.task))}, path)
-            bar.set_postfix_str(f"{number} of {len(missing)} tasks, {entry.task}")
-            bar.update(seconds[entry.task])
+    if failed:
+        errors = "; ".join(f"{task} ({error!r})" for task, error in failed.items())
+        raise MeasurementError(f"{len(failed)} of {len(missing)} tasks could not be measured: {errors}")
 
 
 def merge(source: pathlib.Path, path: pathlib.Path):
@@ -320,22 +337,35 @@ def _is_measured(entry: References | None, plan: Plan) -> bool:
 
 def _run(
     function: Callable[[str], References], tasks: Sequence[str], workers: int, deadline: float
-) -> Iterator[References]:
-    """Call `function` on each task, and yield the results as they are finished; with one worker, in this process.
+) -> Iterator[tuple[str, References | Exception]]:
+    """Yield each task with the result of `function`, or its error, as they end; with one worker, in this process.
 
     No call begins after `deadline`, a time of `time.monotonic`.
+
+    Raises:
+      BrokenProcessPool: a worker process died.
     """
     in_time = itertools.takewhile(lambda _: time.monotonic() < deadline, tasks)
     if workers == 1:
-        yield from map(function, in_time)
+        for task in in_time:
+            try:
+                result = function(task)
+            except Exception as error:
+                result = error
+            yield task, result
         return
     context = multiprocessing.get_context("spawn")  # MuJoCo and ALE do not survive a fork
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running = {pool.submit(function, task) for task in itertools.islice(in_time, workers)}
+        running = {pool.submit(function, task): task for task in itertools.islice(in_time, workers)}
         while running:
-            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            running |= {pool.submit(function, task) for task in itertools.islice(in_time, len(done))}
-            yield from (future.result() for future in done)
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            ended = [(running.pop(future), future) for future in done]
+            running |= {pool.submit(function, task): task for task in itertools.islice(in_time, len(done))}
+            for task, future in ended:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise error
+                yield task, error if isinstance(error, Exception) else future.result()
 
 
 if __name__ == "__main__":

@@ -61,11 +61,10 @@ class JobQueue:
         return _least_played(left, playing) if left else None
 
     def take(self, bucket: Hashable, task: str | None = None, playing: Collection[str] = ()) -> Job | None:
-        """Return the next job of a slot; None if none is left, or if loading another environment is not worth it.
+        """Return the next job of a slot, and None if none is left.
 
         With buckets it is a job of the slot's task, or else of the first task that no other slot plays, or else of the
-        task with the most jobs for each of its slots. For this last one, a slot does not change its environment if the
-        slots of the task have no more than one job each.
+        task with the most jobs for each of its slots.
 
         Args:
           bucket: The bucket that is played.
@@ -76,11 +75,7 @@ class JobQueue:
         left = {name: len(jobs) for name, jobs in waiting.items() if jobs}
         if not left:
             return next(self._later, None)
-        if task in left:
-            return waiting[task].popleft()
-        chosen = _least_played(left, playing)
-        helps = task is None or left[chosen] > collections.Counter(playing)[chosen]
-        return waiting[chosen].popleft() if helps else None
+        return waiting[task if task in left else _least_played(left, playing)].popleft()
 
     def put_back(self, job: Job):
         """Put a job before the others of its task, to be played again."""

@@ -214,6 +214,18 @@ def test_a_measurement_that_is_broken_off_goes_on_with_what_is_missing(tmp_path,
     assert len(measured) == 3
 
 
+def test_a_task_that_fails_is_named_after_the_others_are_measured(tmp_path, monkeypatch):
+    def measure(task, **settings):
+        if task == TASK:
+            raise ValueError("no ball")
+        return made_references(task=task)
+
+    monkeypatch.setattr(reference_scores, "measure_references", measure)
+    with pytest.raises(reference_scores.MeasurementError, match=f"1 of 2 tasks .*: {TASK} .*no ball"):
+        reference_scores.measure_missing([TASK, OTHER_TASK], tmp_path / "table.jsonl")
+    assert list(read_table(tmp_path / "table.jsonl")) == [OTHER_TASK]
+
+
 def test_short_tasks_come_first_and_those_without_scores_before_all(tmp_path, monkeypatch):
     path, order = tmp_path / "table.jsonl", []
     tasks = ["dm_control/reacher/easy", OTHER_TASK, TASK]
