@@ -272,7 +272,9 @@ def missing_reason(dataset: DatasetConfig) -> str | None:
         return None
     if dataset.kind in _TFDS_KINDS:
         return missing_tfds(path)
-    return None if len(path.parts) < 2 or path.exists() else f"{path} not found"  # of one part: perhaps a name
+    if len(path.parts) < 2 or path.exists():  # a path of one part may be a name
+        return None
+    return f"{path} not found" + ("" if path.is_absolute() else f" in the working directory {pathlib.Path.cwd()}")
 
 
 def _present_datasets(

@@ -330,4 +330,5 @@ def _missing_error(directory: Path, inside: list[Path]) -> DatasetError:
         names = {str(path.relative_to(root)): path for path in list_datasets(root).values()} if root.is_dir() else {}
         if near := difflib.get_close_matches(str(directory.relative_to(root)), names, n=3, cutoff=0.3):
             return DatasetError(f"{directory}: no dataset; nearest in {root}: {', '.join(near)}")
-    return DatasetError(f"{directory}: no dataset; record one with `gato collect`")
+    where = "" if directory.is_absolute() else f" in the working directory {Path.cwd()}"
+    return DatasetError(f"{directory}: no dataset{where}; record one with `gato collect`")

@@ -74,6 +74,8 @@ def play(flag: flags.FlagValues, argv: Sequence[str]):
         serve_until_signal(lambda stop: server.run(stop, lambda address: _say_ready(address, flag.output)))
     finally:
         session.close()
+        if session.scene.keeps and not session.scene.is_kept:
+            print(f"the episode of seed {session.scene.seed} is not kept, because it had not ended", flush=True)
         for name, episodes_of_player in kept.items():
             if (folder := episodes_of_player.finish()) is not None:
                 print(f"{name}: {len(episodes.open_dataset(folder))} episodes in {folder}", flush=True)

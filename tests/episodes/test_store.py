@@ -222,6 +222,13 @@ def test_an_error_of_a_look_up_is_a_phrase_on_the_content():
     assert describe_error(EOFError()) == "EOFError" and describe_error(ValueError("two\nlines")) == "two lines"
 
 
+def test_the_error_of_a_relative_path_names_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = f"runs/a/data: no dataset in the working directory {tmp_path}; record one with `gato collect`"
+    with pytest.raises(DatasetError, match=f"^{message}$"):
+        open_dataset("runs/a/data")
+
+
 def test_the_folder_above_a_single_dataset_opens_it(written, tmp_path):
     root = shutil.copytree(written[1].parent.parent, tmp_path / "data")
     (folder,) = root.glob("*/*")

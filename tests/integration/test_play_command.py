@@ -11,6 +11,21 @@ from tests.web.play_client import connected
 from tests.web.test_play import GRID, expert_keys
 
 
+def test_an_episode_that_has_not_ended_is_named_when_a_signal_ends_the_command(tmp_path):
+    process = start("-m", "gato_jax.cli", "play", GRID, f"--output={tmp_path}/demos", "--port=0", "--seed=7")
+    while not (line := process.stdout.readline()).startswith("ready"):
+        assert line
+    with connected(line.split()[1]) as client:
+        client.until(lambda scene: scene["status"] == "ready")
+        client.press("ArrowLeft")
+        client.send("keep")
+        client.until(lambda scene: scene["keeps"])
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+    assert ended.status == 0 and "the episode of seed 7 is not kept, because it had not ended" in ended.out, ended
+    assert not (tmp_path / "demos" / "person" / dataset_name(GRID) / "1.0.0").exists()
+
+
 def test_a_demonstration_is_complete_on_the_disk_when_a_signal_ends_the_command(tmp_path):
     process = start("-m", "gato_jax.cli", "play", GRID, f"--output={tmp_path}/demos", "--port=0")
     said = []

@@ -62,6 +62,12 @@ def test_what_is_not_there_is_missing(root, name):
     assert reason(root / name) == f"{root / name} not found" and reason(root)  # a folder of datasets is no dataset
 
 
+def test_a_missing_relative_path_is_named_with_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert reason("runs/a/data", "recorded") == f"runs/a/data not found in the working directory {tmp_path}"
+    assert reason(tmp_path / "data", "recorded") == f"{tmp_path / 'data'} not found"
+
+
 def test_a_config_must_be_named_where_several_are(root):
     with pytest.raises(SourceError, match="it has the configs de, en. Name one, as NAME/CONFIG"):
         find_tfds_folder("c4")

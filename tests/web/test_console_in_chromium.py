@@ -124,6 +124,16 @@ def show_runs_and_report(browser, folder, address, step, width):
     browser.check(width)
 
 
+def test_the_axis_of_a_curve_with_one_point_names_its_step_once(browser, folder, address):
+    (folder / "one").mkdir()
+    (folder / "one" / "metrics.jsonl").write_text(line(20))
+    browser.open_address(f"{address}/run?run=one", 1280)
+    browser.wait("document.querySelector('#charts figure circle') != null")
+    labels = "[...document.querySelectorAll('#charts figure:first-child .tick:not([text-anchor=end])')]"
+    assert browser.evaluate(f"{labels}.map(tick => tick.textContent)") == ["20"]
+    browser.check(1280)
+
+
 def test_a_run_is_continued_deleted_and_appears_while_the_page_is_open(browser, folder, address):
     browser.open_address(address, 1280)
     names = "[...document.querySelectorAll('#runs tbody tr')].map(row => row.dataset.run).sort().join()"

@@ -146,6 +146,22 @@ def test_the_end_of_the_page_pauses_and_another_one_takes_over():
                 client.until(lambda scene: False)
 
 
+@pytest.mark.parametrize("leave", ["again", "next", "player"])
+def test_a_start_is_not_lost_between_two_episodes(leave):
+    with playing(GRID, expert=True, fps=0.0) as (session, address), connected(address) as client:
+        client.until(lambda scene: scene["status"] == "ready")
+        with session._condition:  # the thread cannot begin the other episode yet
+            session.choose_player("expert") if leave == "player" else session.command(leave)
+            assert session.scene.status == "loading"  # in which the page has no Start button
+            session.command("start")
+            assert session.scene.status == "loading"
+        client.until(lambda _: session.scene.status == "ready")
+        assert session.scene.seed == (leave == "next")
+        assert session.scene.player == ("expert" if leave == "player" else "person")
+        client.send("start")
+        client.until(lambda scene: scene["status"] in ("playing", "ended"))
+
+
 def test_an_error_of_the_environment_is_shown_and_the_next_episode_begins():
     class Failing:
         def __call__(self, task):

@@ -61,6 +61,7 @@ def test_keys_and_buttons_reach_the_environment(browser, tmp_path, width, scheme
         browser.evaluate("$('player').value = 'expert'; $('player').onchange({target: $('player')})")
         click(browser, "[data-do=again]")
         until(browser, "scene.player == 'expert' && scene.status == 'ready' && scene.step == 0")
+        until(browser, "$('status').textContent == 'ready: press Start' && !$('start').disabled")
         click(browser, "#start")
         until(browser, "scene.status == 'ended' && scene.success")
         click(browser, "#keep")

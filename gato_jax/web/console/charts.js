@@ -154,7 +154,8 @@ function draw(figure, label, series, setting) {
     parts.push(make("text", {class: "tick", x: area.left - 7, y: py(place) + 4, "text-anchor": "end"}, short(place)));
   }
   const shown = setting.axis === "seconds" ? duration : short;
-  const across = ticks(first, final, false, Math.max(2, width / 130));
+  const across = ticks(first, final, false, Math.max(2, width / 130))
+    .filter((place, index, all) => !index || shown(place) !== shown(all[index - 1]));
   for (const place of across) {
     const anchor = px(place) > area.right - 18 ? "end" : px(place) < area.left + 8 ? "start" : "middle";
     parts.push(make("text", {class: "tick", x: px(place), y: height - 7, "text-anchor": anchor}, shown(place)));

@@ -45,7 +45,7 @@ async function show(message) {
   $("action").textContent = scene.action || "none";
   let status = STATUS[scene.status];
   if (scene.status == "ended" && scene.success !== null) status += scene.success ? ": success" : ": no success";
-  if (scene.status == "ready" && scene.player == "person") status = "ready: the first key starts the episode";
+  if (scene.status == "ready") status += scene.player == "person" ? ": the first key starts the episode" : ": press Start";
   $("status").textContent = status;
   $("status").className = {failed: "bad", ended: scene.success ? "good" : ""}[scene.status] ?? "";
   const plays = scene.role == "player";

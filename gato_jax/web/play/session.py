@@ -138,7 +138,7 @@ class PlaySession:
                 self._wants_keep = self._ended is not None or not self.scene.keeps
                 self._publish(keeps=self._wants_keep)
             else:
-                self._next_seed = self.scene.seed if name == "again" else min(self.scene.seed + 1, MAX_SEED)
+                self._leave_for(self.scene.seed if name == "again" else min(self.scene.seed + 1, MAX_SEED))
             self._condition.notify_all()
 
     def choose_player(self, name: str):
@@ -154,7 +154,7 @@ class PlaySession:
             message = f"From the next episode on: {name}." if begun and name != self.scene.player else ""
             self._publish(next_player=name, message=message)
             if self.scene.status == "ready" and name != self.scene.player:
-                self._next_seed = self.scene.seed
+                self._leave_for(self.scene.seed)
             self._condition.notify_all()
 
     def press(self, key: str, *, is_repeat: bool = False):
@@ -188,6 +188,12 @@ class PlaySession:
             self._running, self._due = running, time.monotonic()
             begun = "ready" if self.scene.step == 0 else "paused"
             self._publish(status="playing" if running else begun)
+
+    def _leave_for(self, seed: int):
+        """Ask for the episode of a seed. Until it is ready, a start is refused, because the thread would drop it."""
+        self._next_seed = seed
+        if self.error is None:
+            self._publish(status="loading")
 
     def _publish(self, **changes: Any):
         """Change the scene, and tell the listeners; the caller holds the condition, or is the thread."""
@@ -236,11 +242,12 @@ class PlaySession:
         controls = self.keyboard.controls if self.scene.player == PERSON_NAME else None
         hints = tuple((hint.key, hint.effect) for hint in controls.hints) if controls else ()
         self._publish(
-            status="ready", hints=hints, max_steps=environment.max_steps, unmapped=controls.unmapped if controls else 0,
+            status="ready" if self._next_seed is None else "loading", hints=hints, max_steps=environment.max_steps,
+            unmapped=controls.unmapped if controls else 0,
             waits=controls is not None and controls.waits, has_speed=controls is not None and controls.has_speed,
         )  # fmt: skip
         if self.scene.next_player != self.scene.player:  # chosen while the environment was loaded
-            self._next_seed = self.scene.seed
+            self._leave_for(self.scene.seed)
 
     def await_turn(self, timestep: dm_env.TimeStep) -> bool:
         """Show a timestep, and wait until the next action is due; return False if the episode is given up."""
@@ -254,8 +261,9 @@ class PlaySession:
         with self._condition:
             self._steps_asked = max(0, self._steps_asked - 1)
             self._due = max(self._due + self._period, time.monotonic() - _CATCH_UP_SECONDS)
+            going_on = "playing" if self._running else "paused"
             self._publish(
-                status="playing" if self._running else "paused", step=self.scene.step + 1,
+                status=going_on if self._next_seed is None else "loading", step=self.scene.step + 1,
                 action=describe_action(self._spec, self._environment.action_names, action),
             )  # fmt: skip
 
