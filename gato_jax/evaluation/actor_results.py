@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gato_jax.environments import EVALUATION_SEEDS, Environment
 from gato_jax.environments import load as load_task
 from gato_jax.episodes import Episode
@@ -68,6 +70,7 @@ def evaluate_actor(
     saved: SavedEpisodes | None = None,
     on_failure: Callable[[EpisodeFailure], None] | None = None,
     prompt_of: Callable[[str], str | None] | None = None,
+    annotate: Callable[[Episode], Mapping[str, np.ndarray]] | None = None,
     bucket_of: BucketOf | None = None,
     load: Load = load_task,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -94,6 +97,8 @@ def evaluate_actor(
         hold as `prompt`. None if no episode has a prompt.
       bucket_of: function from the name of a task to its bucket. Only tasks of one bucket are played side by side by one
         call of the actor. None plays all tasks side by side.
+      annotate: function that returns arrays for the file of a task's first episode, such as `annotate_rollout`. It is
+        called after the episode. None for none.
       load: function that returns a new environment of a task. With `workers` it must be picklable.
 
     Raises:
@@ -103,7 +108,8 @@ def evaluate_actor(
     seeds = EVALUATION_SEEDS[:episodes]
     prompts = {task: None if prompt_of is None else prompt_of(task) for task in references}
     evaluations = {
-        task: _TaskEvaluation(task, known, seeds, directory, prompts[task]) for task, known in references.items()
+        task: _TaskEvaluation(task, known, seeds, directory, prompts[task], annotate)
+        for task, known in references.items()
     }
     for evaluation in evaluations.values():
         evaluation.take_over(journal, saved)
@@ -141,8 +147,9 @@ class _TaskEvaluation:
         seeds: Sequence[int],
         directory: pathlib.Path,
         prompt: str | None,
+        annotate: Callable[[Episode], Mapping[str, np.ndarray]] | None,
     ):
-        self.task, self._prompt = task, prompt
+        self.task, self._prompt, self._annotate = task, prompt, annotate
         self.scores: dict[int, EpisodeScore] = {}
         self.failures: list[EpisodeFailure] = []
         self._references, self._seeds, self._directory = references, seeds, directory
@@ -184,7 +191,8 @@ class _TaskEvaluation:
         """Keep an episode; its score is written last, so that a kill before leaves nothing out."""
         if episode.frames is not None:
             with _loaded(load, self.task) as environment:
-                save_rollout(episode, environment.action_names, self._directory, played_by)
+                annotations = {} if self._annotate is None else self._annotate(episode)
+                save_rollout(episode, environment.action_names, self._directory, played_by, annotations)
         if saved is not None:
             saved.add(self.task, job.seed, episode)
         self.scores[job.seed] = score = _score(episode)

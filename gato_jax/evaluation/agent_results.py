@@ -7,9 +7,13 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gato_jax.environments import is_task, require_runnable, task_spec
+from gato_jax.episodes import Episode
 from gato_jax.evaluation.actor_results import evaluate_actor
 from gato_jax.evaluation.references import References
+from gato_jax.evaluation.rollout_annotations import annotate_rollout
 from gato_jax.policy import Agent, AgentActor, PromptSource, Sampling, Temperature
 
 
@@ -53,6 +57,7 @@ def evaluate_agent(
     *,
     sampling: Sampling | None = None,
     prompts: PromptSource | None = None,
+    annotate: bool = False,
     **settings: Any,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Let an agent play all tasks, and yield the name of each and its entry of results.json, see `evaluate_actor`.
@@ -66,11 +71,19 @@ def evaluate_agent(
       directory: folder for the first episode of each task, with frames, see `save_rollout`.
       sampling: the way to choose a token. Default: temperature 1.
       prompts: chooser of the prompt of each episode; None for no prompts.
+      annotate: whether the files in `directory` hold the probabilities of the actions and an attention map too.
       **settings: further arguments of `evaluate_actor`, such as `episodes`, `environments`, `workers` and `journal`.
     """
     sampling = sampling or Temperature()
     make_actor = functools.partial(AgentActor, agent, sampling=sampling, prompts=prompts)
     return evaluate_actor(
         make_actor, references, directory, played_by={"step": agent.step, **sampling.to_json()},
-        prompt_of=None if prompts is None else prompts.describe, bucket_of=agent.bucket, **settings,
+        prompt_of=None if prompts is None else prompts.describe, bucket_of=agent.bucket,
+        annotate=functools.partial(_annotate, agent, prompts) if annotate else None, **settings,
     )  # fmt: skip
+
+
+def _annotate(agent: Agent, prompts: PromptSource | None, episode: Episode) -> dict[str, np.ndarray]:
+    seed = episode.seed
+    prompt = None if prompts is None or seed is None else prompts.choose(agent, episode.task, seed)
+    return annotate_rollout(agent, episode, None if prompt is None else prompt.tokens)

@@ -139,6 +139,13 @@ def dimension_names(codecs: _Codecs) -> list[str]:
     return names
 
 
+def action_limits(codec: ContinuousCodec | DiscreteCodec) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest value of each dimension."""
+    if isinstance(codec, ContinuousCodec):
+        return codec.modality.limits
+    return np.zeros(codec.token_count), np.full(codec.token_count, codec.modality.n - 1.0)
+
+
 def text_perplexity(agent: Agent, task: str, train: Sequence[Episode], test: Sequence[Episode]) -> dict[str, Any]:
     """Return the perplexity per token of the held-out text, beside that of a unigram model of the training text.
 

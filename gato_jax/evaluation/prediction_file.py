@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from gato_jax.episodes import Continuous, Episode, Image
-from gato_jax.evaluation.held_out import dimension_names
+from gato_jax.episodes import Episode, Image
+from gato_jax.evaluation.held_out import action_limits, dimension_names
 from gato_jax.evaluation.teacher_forcing import predict_actions
 from gato_jax.policy import Agent
 from gato_jax.runtime.atomic_writes import atomic_file
-from gato_jax.tokenization import ContinuousCodec, DiscreteCodec
 
 FRAMES, SIDE = 120, 256  # the most frames of a file, and the longest side of a frame in pixels
 
@@ -41,7 +40,7 @@ def save_prediction(agent: Agent, episode: Episode, number: int, dataset: str, d
     codecs, steps = agent.layout(episode.task).action_codecs, episode.acting_steps
     [predicted] = predict_actions(agent, episode.task, [episode])
     recorded = {key: values[:steps] for key, values in episode.action.items()}
-    limits = [_limits(codec) for _, codec in codecs]
+    limits = [action_limits(codec) for _, codec in codecs]
     low, high = (np.concatenate([limit[end] for limit in limits]) for end in (0, 1))
     joined: dict[str, Any] = {
         name: np.concatenate([actions[key].reshape(steps, -1) for key, _ in codecs], axis=1).astype(np.float32)
@@ -52,13 +51,6 @@ def save_prediction(agent: Agent, episode: Episode, number: int, dataset: str, d
             written, **joined, names=dimension_names(codecs), low=low, high=high, frames=_frames(agent, episode),
             episode=number, step=agent.step,
         )  # fmt: skip
-
-
-def _limits(codec: ContinuousCodec | DiscreteCodec) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest value of each dimension."""
-    if isinstance(codec.modality, Continuous):
-        return codec.modality.limits
-    return np.zeros(codec.token_count), np.full(codec.token_count, codec.modality.n - 1.0)
 
 
 def _frames(agent: Agent, episode: Episode) -> np.ndarray:

@@ -27,18 +27,20 @@ def save_rollout(
     action_names: tuple[str, ...],
     directory: pathlib.Path,
     played_by: Mapping[str, int | float] = types.MappingProxyType({}),
+    annotations: Mapping[str, np.ndarray] = types.MappingProxyType({}),
 ) -> None:
     """Write the frames, actions and rewards of an episode of T actions to `directory/SUITE__TASK.npz`.
 
     The file holds `frames` (T, height, width, 3), `actions` (T, A) with the action keys side by side in alphabetical
     order, float32 or int32, `rewards` (T,), `action_names`, `seed` and `score`, and the items
-    of `played_by`. A file that is there is replaced.
+    of `played_by` and of `annotations`. A file that is there is replaced.
 
     Args:
       episode: An episode that was played with frames.
       action_names: The environment's names of its actions, see `Environment.action_names`.
       directory: Folder to write to, which is made if it is missing.
       played_by: `step` and `temperature` of the agent, by which a report tells whether its scores are of this agent.
+      annotations: Further arrays, see `annotate_rollout`.
 
     Raises:
       FramesError: The episode has no frames.
@@ -56,6 +58,7 @@ def save_rollout(
         "seed": episode.seed,
         "score": episode.score,
         **played_by,
+        **annotations,
     }
     with atomic_file(rollout_path(directory, episode.task)) as written:
         np.savez_compressed(written, **arrays)

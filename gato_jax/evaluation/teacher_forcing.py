@@ -105,7 +105,7 @@ def predict_actions(
     for ids, episode in zip(found, episodes, strict=True):
         steps = layout.encode_timesteps(episode)
         for window in plan_windows([len(step) for step in steps], context, limit):
-            rows.append((ids[window.first : window.stop], _read_window(steps, window, hide=agent.decoding.one_pass)))
+            rows.append((ids[window.first : window.stop], read_window(steps, window, hide=agent.decoding.one_pass)))
     patch = agent.contract.tokenization.patch
     for start in range(0, len(rows), ROWS):
         batch = rows[start : start + ROWS]
@@ -114,7 +114,7 @@ def predict_actions(
     return [layout.decode_action(ids) for ids in found]
 
 
-def _read_window(steps: Sequence[TokenSequence], window: Window, *, hide: bool) -> TokenSequence:
+def read_window(steps: Sequence[TokenSequence], window: Window, *, hide: bool) -> TokenSequence:
     """Return the tokens of a window, with a loss mask that is True for the actions to predict alone."""
     parts = []
     for number in range(window.start, window.stop):
@@ -125,7 +125,9 @@ def _read_window(steps: Sequence[TokenSequence], window: Window, *, hide: bool) 
     return concatenate(parts)
 
 
-class _Batch(NamedTuple):
+class WindowBatch(NamedTuple):
+    """The tokens of windows, a batch of the model; the segment id is 1 where there is a token and 0 at padding."""
+
     token_ids: jax.Array
     local_position: jax.Array
     segment_ids: jax.Array
@@ -137,11 +139,7 @@ class _Batch(NamedTuple):
 def _predict_rows(agent: Agent, rows: Sequence[TokenSequence], patch: int) -> Iterator[np.ndarray]:
     """Yield the most probable id of each token of a row whose loss mask is True."""
     padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape needs one compilation
-    observation = batch_observations(padded, patch)
-    batch = _Batch(
-        observation.token_ids, observation.local_position, jnp.asarray(observation.real, jnp.int32),
-        observation.patches, observation.patch_slots, observation.patch_intervals,
-    )  # fmt: skip
+    batch = batch_windows(padded, patch)
     at = [np.flatnonzero(row.loss_mask) for row in padded]
     width = -(-max(map(len, at)) // _ROUND) * _ROUND
     before, ranges = np.zeros((ROWS, width), np.int32), np.tile(np.array([0, 1], np.int32), (ROWS, width, 1))
@@ -153,9 +151,23 @@ def _predict_rows(agent: Agent, rows: Sequence[TokenSequence], patch: int) -> It
         yield ids[number, : len(at[number])]
 
 
+def batch_windows(rows: Sequence[TokenSequence], patch: int) -> WindowBatch:
+    """Return windows as one batch, padded to sizes that are few.
+
+    Args:
+      rows: Tokens of the windows.
+      patch: Side of an image patch in pixels.
+    """
+    observation = batch_observations(rows, patch)
+    return WindowBatch(
+        observation.token_ids, observation.local_position, jnp.asarray(observation.real, jnp.int32),
+        observation.patches, observation.patch_slots, observation.patch_intervals,
+    )  # fmt: skip
+
+
 @functools.partial(jax.jit, static_argnames="graph")
 def _most_probable(
-    graph: nnx.GraphDef, params: nnx.State, batch: _Batch, before: jax.Array, ranges: jax.Array
+    graph: nnx.GraphDef, params: nnx.State, batch: WindowBatch, before: jax.Array, ranges: jax.Array
 ) -> jax.Array:
     """Return the most probable id (B, K) within `ranges` (B, K, 2) after each of the positions `before` (B, K)."""
     model = nnx.merge(graph, params)

@@ -149,6 +149,24 @@ class Attention(nnx.Module):
             heads += einsum_f32("BNTS,BNSH->BNTH", weights, values)
         return self._project_out((heads / total).astype(x.dtype))
 
+    def weights(self, x: Float[Array, "B T D"], segment_ids: Int[Array, "B T"]) -> Float[Array, "B N T T"]:
+        """Return the weight with which each position attends to each position, 0 to later ones and other segments.
+
+        Args:
+          x: normalised residual stream.
+          segment_ids: segment of each position.
+        """
+        length = x.shape[1]
+        position = jnp.arange(length)[None]
+        query, position_query = self._queries(x, position)
+        scores = einsum_f32("BNTH,BNSH->BNTS", query, self.keys_values(x, position).keys)
+        distance = position[:, :, None] - position[:, None]
+        if position_query is not None and (keys := self.relative_keys(length)) is not None:
+            by_distance = einsum_f32("BNTH,NRH->BNTR", position_query, keys)
+            scores += jnp.take_along_axis(by_distance, jnp.maximum(distance, 0)[:, None], axis=-1)
+        allowed = (distance >= 0) & (segment_ids[:, :, None] == segment_ids[:, None])
+        return jax.nn.softmax(jnp.where(allowed[:, None], scores, -jnp.inf), axis=-1)
+
     def keys_values(self, x: Float[Array, "B T D"], position: Int[Array, "#B T"]) -> KeysValues:
         """Return keys and values of `x`, the normalised residual stream.
 

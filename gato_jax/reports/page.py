@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from gato_jax.reports import glyphs, strips, summary
 from gato_jax.reports.animations import Animation, animate
+from gato_jax.reports.annotations.drawings import attention_picture, probability_strips
 from gato_jax.reports.held_out.section import error_details, films
 from gato_jax.reports.plots import Series, end_width, line_chart
 from gato_jax.reports.reading import read_run
@@ -37,6 +38,8 @@ class _RolloutCard:
     animation: Animation
     actions: Markup
     rewards: Markup
+    chances: Markup | None
+    attention: tuple[str, str] | None
     shares: list[tuple[str, float, str]]
 
 
@@ -235,11 +238,14 @@ def _cards(run: Run) -> list[_RolloutCard]:
 
 
 def _card(rollout: Rollout, task: TaskScore, budget_bytes: int) -> _RolloutCard:
+    seen = rollout.annotations
     return _RolloutCard(
         rollout=rollout,
         task=task,
         animation=animate(rollout.frames, min(budget_bytes, _ROLLOUT_BYTES)),
         actions=strips.action_strip(rollout),
         rewards=strips.reward_strip(rollout),
+        chances=probability_strips(seen, rollout.actions, rollout.action_names) if seen else None,
+        attention=attention_picture(seen) if seen else None,
         shares=strips.action_shares(rollout) if rollout.discrete else [],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gato_jax.episodes.dataclass_reader import DataclassReader
 from gato_jax.episodes.errors import describe_error
+from gato_jax.reports.annotations.records import Annotations
 from gato_jax.reports.configuration import read_configuration
 from gato_jax.reports.errors import ReportError
 from gato_jax.reports.held_out.records import HeldOut
@@ -180,11 +182,25 @@ def read_rollout(path: Path) -> Rollout:
                 score=float(arrays["score"]),
                 step=int(arrays["step"]) if "step" in arrays else None,
                 temperature=float(arrays["temperature"]) if "temperature" in arrays else None,
+                annotations=_read_annotations(arrays),
             )
     except (ReportError, *ARCHIVE_ERRORS) as error:
         raise ReportError(
             f"{path} is not a rollout ({describe_error(error)}). Run `gato evaluate` again, or delete the file."
         ) from None
+
+
+def _read_annotations(arrays: Mapping[str, np.ndarray]) -> Annotations | None:
+    """Return the views of the agent in the file of a rollout; None if it has none."""
+    if "probabilities" not in arrays:
+        return None
+    seen = "attention" in arrays
+    return Annotations(
+        **{name: arrays[name] for name in ("probabilities", "cells", "low", "high")},
+        attention=arrays["attention"] if seen else None,
+        attention_image=arrays["attention_image"] if seen else None,
+        attention_step=int(arrays["attention_step"]) if seen else 0,
+    )
 
 
 def _read_list(path: Path, kind: type[_Record], remedy: str | None = None) -> tuple[_Record, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gato_jax.reports.annotations.records import Annotations
 from gato_jax.reports.errors import ReportError
 from gato_jax.reports.held_out.records import HeldOut, Prediction
 from gato_jax.reports.scores.records import Aggregate, FailedEpisode, HumanAggregate, Interval, PublishedScore
@@ -199,6 +200,7 @@ class Rollout:
       seed: seed of the episode.
       score: score of the episode in the metric of the task.
       step, temperature: training step of the agent, and temperature of sampling its actions; None if not known.
+      annotations: probabilities of the actions, and an attention map; None if they were not computed.
     """
 
     task: str
@@ -210,6 +212,7 @@ class Rollout:
     score: float
     step: int | None = None
     temperature: float | None = None
+    annotations: Annotations | None = None
 
     def __post_init__(self):
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -220,6 +223,9 @@ class Rollout:
             raise ReportError(
                 f"There are {lengths}, expected one action and one reward for each frame. Record it again."
             )
+        if self.annotations is not None and self.annotations.probabilities.shape[:2] != self.actions.shape:
+            shape = self.annotations.probabilities.shape
+            raise ReportError(f"probabilities is {shape}, actions {self.actions.shape}. Evaluate the run again.")
 
     def is_of(self, task: TaskScore) -> bool:
         """Return whether the agent of this episode is the one that was scored, as far as both say which it was."""

@@ -85,6 +85,11 @@ def evaluate(flag: flags.FlagValues, argv: Sequence[str]):
         "Measure the error of the agent's actions on held-out recordings of the run's datasets, --episodes of each. "
         "Default: only if no task of the agent has an environment.", flag_values=flag,
     )  # fmt: skip
+    flags.DEFINE_bool(
+        "probabilities", True,
+        "Compute the probabilities of the actions and an attention map for the film of each task in the report.",
+        flag_values=flag,
+    )  # fmt: skip
     define_decoding(flag)
     define_renderer(flag)
     flags.DEFINE_string(
@@ -117,7 +122,7 @@ class _Agent:
     def __init__(self, flag: flags.FlagValues, workdir: pathlib.Path):
         _log.info("evaluate: loading the agent of %s", workdir)
         devices.print_devices()
-        self._sampling = read_sampling(flag)
+        self._sampling, self._annotate = read_sampling(flag), flag.probabilities
         self.workdir, self.agent = workdir, policy.Agent.restore(workdir, decoding=read_decoding(flag))
         plays = bool(flag.tasks) or flag.held_out is False or agent_results.has_playable_task(self.agent)
         self.tasks = agent_results.playable_tasks(self.agent, flag.tasks) if plays else []
@@ -134,7 +139,7 @@ class _Agent:
         """Play the tasks, and yield the entry of each."""
         return agent_results.evaluate_agent(
             self.agent, references, self.workdir / "rollouts", sampling=self._sampling, prompts=self.prompts,
-            **settings,
+            annotate=self._annotate, **settings,
         )  # fmt: skip
 
 

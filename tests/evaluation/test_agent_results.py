@@ -18,7 +18,11 @@ def test_a_task_without_references_and_expert_has_its_raw_score(tmp_path, caplog
     agent = drifting_agent()
     references = gather_references(playable_tasks(agent), tmp_path)
     assert references == {TASK: None} and f"no reference scores of {TASK}" in caplog.text
-    [(task, result)] = evaluate_agent(agent, references, tmp_path / "rollouts", episodes=3, environments=2)
+    [(task, result)] = evaluate_agent(
+        agent, references, tmp_path / "rollouts", episodes=3, environments=2, annotate=True
+    )
+    with np.load(tmp_path / "rollouts" / "made__control.npz") as file:
+        assert file["probabilities"].shape == (len(file["actions"]), 2, 32)
     assert task == TASK and result["episodes"] == 3 and np.isfinite(result["agent"])
     assert [result[key] for key in ("random", "constant", "expert", "normalised")] == [None] * 4
     assert aggregate({task: result})["tasks"] == 0

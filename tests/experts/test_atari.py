@@ -76,8 +76,6 @@ LEAST = {  # {game: (steps, score that its script reaches within them)}
     "crazy_climber": (300, 1000),
     "enduro": (300, 20),
     "freeway": (250, 2),
-    "jamesbond": (300, 50),
-    "krull": (400, 200),
     "kung_fu_master": (750, 4000),
     "pong": (900, 2),
     "skiing": (750, -3500),

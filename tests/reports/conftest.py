@@ -219,7 +219,33 @@ def _rollout(name: str, rng, steps: int = 90) -> dict[str, np.ndarray]:
     frames = np.stack([_scene(*scene, position) for position in path % 0.9])
     score = 1.0 if TASKS[name][0] == "success" else rewards.sum()
     rollout = {"frames": frames, "actions": actions, "action_names": np.array(names), "rewards": rewards}
-    return rollout | {"seed": np.array(7), "score": np.array(score)}
+    return rollout | {"seed": np.array(7), "score": np.array(score)} | _annotations(name, actions, frames)
+
+
+def _annotations(name: str, actions: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities that are highest at the actions taken; the film of one task has none."""
+    if name.startswith("babyai"):
+        return {}
+    discrete = np.issubdtype(actions.dtype, np.integer)
+    count = 3 if discrete else 32
+    low, high = (
+        np.full(actions.shape[1], 0.0 if discrete else -1.0),
+        np.full(actions.shape[1], 2.0 if discrete else 1.0),
+    )
+    place = (actions - low) / (high - low) * (count - 1)
+    chances = np.exp(-(((np.arange(count) - place[..., None]) / (0.6 if discrete else 2.0)) ** 2))
+    probabilities = np.zeros((*actions.shape, 32), np.uint8)
+    probabilities[..., :count] = 255 * chances / chances.sum(axis=-1, keepdims=True)
+    found = {"probabilities": probabilities, "cells": np.full(actions.shape[1], count), "low": low, "high": high}
+    if name.startswith("atari"):
+        weights = np.random.default_rng(0).exponential(size=(6, 5)) ** 2
+        seen = {
+            "attention": 0.4 * weights / weights.sum(),
+            "attention_image": frames[40],
+            "attention_step": np.array(40),
+        }
+        found |= seen
+    return found
 
 
 def _scene(height: int, width: int, cell: int, position: np.ndarray) -> np.ndarray:

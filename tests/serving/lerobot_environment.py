@@ -1,7 +1,7 @@
 """An environment with the real LeRobot, for slow tests.
 
 LeRobot brings PyTorch, which takes gigabytes: the variable GATO_LEROBOT_PYTHON names the interpreter of an environment
-that has it (`pip install lerobot==0.4.4 gymnasium-robotics==1.4.2`). Without it, one is made.
+that has it and the others of PACKAGES. Without it, one is made.
 """
 
 import os
@@ -14,7 +14,7 @@ import venv
 import pytest
 
 CLIENTS = pathlib.Path(__file__).parents[2] / "clients"
-PACKAGES = ("lerobot==0.4.4", "gymnasium-robotics==1.4.2")
+PACKAGES = ("lerobot==0.4.4", "gymnasium-robotics==1.4.2", "mujoco==3.3.0")
 
 
 def lerobot_python(folder: pathlib.Path) -> str:

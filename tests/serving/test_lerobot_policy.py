@@ -58,6 +58,7 @@ def local_actions(seed: int, text: str, joints: np.ndarray, front: np.ndarray) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_lerobot_eval_plays_two_robots_for_two_episodes(lerobot, tmp_path):
     with serving(MadePolicy(SPEC), token=SECRET) as server:
         words = ["--env.type=made", "--eval.batch_size=2", "--eval.n_episodes=4", f"--output_dir={tmp_path}"]
@@ -72,6 +73,7 @@ def test_lerobot_eval_plays_two_robots_for_two_episodes(lerobot, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_lerobot_record_records_the_actions_of_the_agent(lerobot, tmp_path):
     root = tmp_path / "made"
     with serving(MadePolicy(SPEC), token=SECRET) as server:

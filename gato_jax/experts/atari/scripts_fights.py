@@ -71,8 +71,6 @@ SCRIPTS = {
     "atlantis": functools.partial(in_turn, actions=_CANNONS),
     "boxing": box,
     "centipede": shoot_the_centipede,
-    "jamesbond": functools.partial(fire_at_intervals, push="UP"),
-    "krull": functools.partial(fire_at_intervals, push="DOWNRIGHT"),
     "kung_fu_master": kick,
     "robotank": shoot_tanks,
     "star_gunner": shoot_aliens,

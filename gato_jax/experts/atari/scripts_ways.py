@@ -90,7 +90,7 @@ def run_for_seeds(memory: Memory) -> str:
 
 
 # Pull the hands down and stretch them, and change the column of windows now and then, as one of them may be closed.
-_STRETCHES = (*["UP"] * 3, *["DOWN"] * 3) * 6
+_STRETCHES = (*["UP"] * 3, *["DOWN"] * 3) * 8
 _CLIMB = (*_STRETCHES, *["RIGHT"] * 12, *_STRETCHES, *["LEFT"] * 12)
 
 SCRIPTS = {
