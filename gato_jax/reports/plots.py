@@ -143,7 +143,7 @@ def line_chart(
     for layer, values in (("raw", lambda s: s.y), ("curve", lambda s: s.smoothed)):
         for s in sorted(series, key=lambda s: s.index is None):
             d = curve_path(horizontal(s.x) * _UNITS, height * (1 - vertical(values(s))))
-            kind = layer + " strong" * (s.index is None) + " dot" * (np.isfinite(s.y).sum() == 1)
+            kind = layer + (" strong" if s.index is None else "") + (" dot" if np.isfinite(s.y).sum() == 1 else "")
             parts.append(f'<path class="{kind}" data-s="{s.index}" style="{s.style}" d="{d}"/>')
     parts.append("</svg>")
     if end_labels:
