@@ -213,7 +213,7 @@ def test_a_loss_that_was_not_finite_leaves_a_gap():
 
 def test_a_curve_of_one_point_and_points_between_gaps_are_dots():
     whole = Series(name="held out", x=np.array([100.0]), y=np.array([2.0]))
-    assert line_chart([whole], label="loss").count('class="curve dot"') == 1
+    assert 'class="curve strong dot"' in line_chart([whole], label="loss")
     assert curve_path(np.arange(4), np.array([1.0, np.nan, 3.0, 4.0])) == "M0.0 1.0h0M2.0 3.0L3.0 4.0"
 
 
