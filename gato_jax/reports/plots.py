@@ -143,8 +143,8 @@ def line_chart(
     for layer, values in (("raw", lambda s: s.y), ("curve", lambda s: s.smoothed)):
         for s in sorted(series, key=lambda s: s.index is None):
             d = curve_path(horizontal(s.x) * _UNITS, height * (1 - vertical(values(s))))
-            strong = " strong" if s.index is None else ""
-            parts.append(f'<path class="{layer}{strong}" data-s="{s.index}" style="{s.style}" d="{d}"/>')
+            kind = layer + (" strong" if s.index is None else "") + (" dot" if np.isfinite(s.y).sum() == 1 else "")
+            parts.append(f'<path class="{kind}" data-s="{s.index}" style="{s.style}" d="{d}"/>')
     parts.append("</svg>")
     if end_labels:
         parts.append(_end_labels(series, horizontal, vertical, height))
@@ -226,18 +226,19 @@ def curve_path(x: np.ndarray, y: np.ndarray) -> str:
     """Return an SVG path through the points (x, y) with finite y, with gaps at the others, e.g. "M0.0 5.0L1.0 4.0".
 
     Both are (N,), in units of the drawing, to one decimal. Of more than 400 points, 200 stretches with
-    equal numbers of points are drawn by their smallest and largest y only; a stretch with a NaN is a gap.
+    equal numbers of points are drawn by their smallest and largest y only; a stretch with a NaN is a gap. A point
+    between gaps is a line of no length, which round ends show as a dot.
     """
     if len(x) > _POINTS:
         edges = np.linspace(0, len(x), _POINTS // 2 + 1).astype(int)
         stretches = [(i, y[i:j]) for i, j in zip(edges[:-1], edges[1:], strict=True)]
         keep = sorted({int(i + pick(part)) for i, part in stretches for pick in (np.argmin, np.argmax)})
         x, y = x[keep], y[keep]
-    words, pen_down = [], False
-    for px, py in zip(x, y, strict=True):
-        if np.isfinite(py):
-            words.append(f"{'L' if pen_down else 'M'}{px:.1f} {py:.1f}")
-        pen_down = bool(np.isfinite(py))
+    drawn = np.concatenate([[False], np.isfinite(y), [False]])
+    words = []
+    for px, py, before, here, after in zip(x, y, drawn, drawn[1:], drawn[2:], strict=False):
+        if here:
+            words.append(f"{'L' if before else 'M'}{px:.1f} {py:.1f}{'' if before or after else 'h0'}")
     return "".join(words)
 
 

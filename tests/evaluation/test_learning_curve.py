@@ -8,7 +8,7 @@ import pytest
 from gato_jax.environments import EVALUATION_SEEDS
 from gato_jax.evaluation import learning_curve
 from gato_jax.evaluation.learning_curve import Evaluation, LearningCurve, best, smooth
-from gato_jax.policy import AgentActor
+from gato_jax.policy import AgentActor, Temperature
 from gato_jax.rollouts import play
 from tests.evaluation.made_environment import TASK, drifting_agent, register_drift
 
@@ -42,7 +42,7 @@ def played(monkeypatch):
     def play(make_actor, episodes, environments):
         assert {task for task, _ in episodes} == {"made/control"} and environments == 3
         (agent,), keywords = make_actor.args, make_actor.keywords
-        assert keywords == {"temperature": 0.5}
+        assert keywords == {"sampling": Temperature(temperature=0.5)}
         calls.append((agent.step, [seed for _, seed in episodes]))
         return [type("Episode", (), {"score": float(seed % 100)}) for _, seed in episodes]
 

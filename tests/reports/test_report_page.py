@@ -12,7 +12,7 @@ from gato_jax.reports import write_report
 from gato_jax.reports.animations import animate
 from gato_jax.reports.glyphs import mark_rare, scripts_of
 from gato_jax.reports.page import render
-from gato_jax.reports.plots import Series, line_chart, smooth, spread_apart
+from gato_jax.reports.plots import Series, curve_path, line_chart, smooth, spread_apart
 from gato_jax.reports.reading import read_run
 from gato_jax.reports.templates import break_name, first_values
 from tests.runtime.made_bucket import upload_folder
@@ -209,6 +209,12 @@ def test_a_loss_that_was_not_finite_leaves_a_gap():
         [Series(name="loss", x=steps, y=np.array([3.0, np.nan, 2.0, np.inf, 1.0]))], label="loss", log=True
     )
     assert "nan" not in chart and "inf" not in chart and chart.count("M") >= 3
+
+
+def test_a_curve_of_one_point_and_points_between_gaps_are_dots():
+    whole = Series(name="held out", x=np.array([100.0]), y=np.array([2.0]))
+    assert 'class="curve strong dot"' in line_chart([whole], label="loss")
+    assert curve_path(np.arange(4), np.array([1.0, np.nan, 3.0, 4.0])) == "M0.0 1.0h0M2.0 3.0L3.0 4.0"
 
 
 def test_a_long_curve_keeps_its_extremes_and_stays_small():

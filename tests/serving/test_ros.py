@@ -5,7 +5,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from gato_jax.episodes import Image
 from gato_jax.sources.pixels import fit_image
+from tests.listening import listening
 from tests.serving.made_server import SECRET, MadePolicy, serving
 from tests.tokenization.made_tasks import ROBOT
 
@@ -55,7 +55,7 @@ def node(tmp_path):
             "ROS_CAMERAS": json.dumps(cameras), "ROS_SILENT_AFTER": str(silent_after),
         }  # fmt: skip
         process = subprocess.Popen(
-            [sys.executable, NODE], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            listening(NODE), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         return process, tmp_path / "record"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import bisect
+import io
 import json
 import math
 import os
@@ -66,7 +67,7 @@ class MetricsTail:
                 if len(content) == budget:
                     content += file.readline()
             whole = content[: content.rfind(b"\n") + 1]
-            for line in whole.splitlines(keepends=True):
+            for line in io.BytesIO(whole):
                 self.offset += len(line)
                 self._add(line)
             self._mark = (self._mark + whole)[-_MARK:]
