@@ -33,6 +33,9 @@ def press(browser, key: str) -> None:
 
 def click(browser, element: str) -> None:
     browser.evaluate(f"document.querySelector({element!r}).scrollIntoView({{block: 'center'}})")
+    browser.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+    )  # it has scrolled
     box = browser.evaluate(f"document.querySelector({element!r}).getBoundingClientRect().toJSON()")
     place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     for what in ("mousePressed", "mouseReleased"):
