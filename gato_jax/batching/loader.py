@@ -125,13 +125,13 @@ class Loader:
         return batch
 
     def _log_epochs(self):
-        """Log each dataset that has finished an epoch, that is, was read whole, since the last call.
+        """Log each dataset that has finished its first, second, fourth, eighth, ... epoch since the last call.
 
         The next epoch, in another order, is begun by the schedule and not by this method.
         """
         epochs = self.mixture.epochs(self._next_step)
         for name, epoch, before in zip(self.mixture.names, epochs, self._epochs, strict=True):
-            if epoch > before:
+            if epoch.bit_length() > before.bit_length():
                 _log.info("step %d: %s was seen whole, its epoch %d begins", self._next_step, name, epoch + 1)
         self._epochs = epochs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import getpass
 import ipaddress
 import logging
 import signal
@@ -51,6 +52,18 @@ def listen_error(host: str, port: int, error: OSError) -> ListenError:
 def format_address(scheme: str, host: str, port: int) -> str:
     """Return the address of a server, such as `http://127.0.0.1:8000` or `ws://[::1]:8000`."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def tunnel_hint(address: str) -> str:
+    """Return the sentence on how a browser of another machine opens an address of this machine."""
+    port = address.rpartition(":")[2]
+    try:
+        login = f"{getpass.getuser()}@"
+    except (KeyError, OSError):  # the user has no name, as in some containers
+        login = ""
+    return (
+        f"from another machine: ssh -L {port}:127.0.0.1:{port} {login}{socket.gethostname()}, then open {address} there"
+    )
 
 
 def quiet_logger(name: str) -> logging.Logger:

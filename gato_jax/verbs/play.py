@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
-from gato_jax.runtime.listening import require_free, serve_until_signal
+from gato_jax.runtime.listening import require_free, serve_until_signal, tunnel_hint
 from gato_jax.runtime.paths import require_local
 from gato_jax.verbs.decoding import DECODING_FLAGS, define_decoding
 from gato_jax.verbs.flags import UsageError, parse_flags
@@ -119,8 +117,6 @@ def _others(flag: flags.FlagValues, spec: episodes.TaskSpec, first: str) -> dict
 
 def _say_ready(address: str, output: str | None):
     """Print the address, how to reach it from another machine, and where episodes go."""
-    port = address.rpartition(":")[2]
-    user, host = getpass.getuser(), socket.gethostname()
-    print(f"from another machine: ssh -L {port}:127.0.0.1:{port} {user}@{host}, then open the same address there")
+    print(tunnel_hint(address))
     print(f"kept episodes go to {output}" if output else "episodes are not kept, without --output=DIR")
     print(f"ready {address}", flush=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-import socket
 from collections.abc import Sequence
 
 from absl import flags
 from etils import epy
 
 from gato_jax.runtime import devices
-from gato_jax.runtime.listening import ListenError, require_free, serve_until_signal
+from gato_jax.runtime.listening import ListenError, require_free, serve_until_signal, tunnel_hint
 from gato_jax.runtime.paths import as_path, require_local
 from gato_jax.verbs.flags import UsageError, parse_flags, require_file_path
 from gato_jax.verbs.runs import require_folder
@@ -88,6 +87,5 @@ def _serve(folder: pathlib.Path, port: int):
 
 
 def _announce(address: str):
-    port = address.rpartition(":")[2]
     print(f"ready {address}", flush=True)
-    print(f"from another machine: ssh -L {port}:{_HOST}:{port} {socket.gethostname()}, then {address}", flush=True)
+    print(tunnel_hint(address), flush=True)
