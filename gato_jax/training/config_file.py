@@ -1,10 +1,14 @@
-"""The copy of a run's config in its folder, config.json: every value, those that were not set included."""
+"""The copy of a run's config in its folder, config.json: every value, those that were not set included.
+
+Paths inside of the run's folder begin with `{workdir}` in it, so that a run that is moved or copied finds its data.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 
 from gato_jax.runtime.atomic_writes import atomic_file
@@ -23,7 +27,7 @@ def config_to_json(config: TrainConfig) -> dict[str, Any]:
 def write_config(config: TrainConfig, workdir: pathlib.Path):
     """Write a config to WORKDIR/config.json, in place of that of an earlier start of the run."""
     with atomic_file(workdir / CONFIG_FILE) as written:
-        written.write_text(json.dumps(config_to_json(config), indent=2) + "\n")
+        written.write_text(json.dumps(_mark_workdir(config_to_json(config), workdir), indent=2) + "\n")
 
 
 def read_config(workdir: pathlib.Path) -> TrainConfig:
@@ -41,6 +45,15 @@ def read_config(workdir: pathlib.Path) -> TrainConfig:
         reason, remedy = f"is no JSON ({error})", "Train there again with the config of the run."
     else:
         if isinstance(fields, dict):
-            return TrainConfig.from_mapping(fields)
+            return TrainConfig.from_mapping(fields, workdir)
         reason, remedy = "is no JSON object", "Train there again with the config of the run."
     raise ConfigError(f"{path} {reason}. {remedy}")
+
+
+def _mark_workdir(value: Any, workdir: pathlib.Path) -> Any:
+    """Return JSON with `{workdir}` for the folder where a text, or what follows a colon in it, begins with it."""
+    if isinstance(value, dict):
+        return {key: _mark_workdir(item, workdir) for key, item in value.items()}
+    if isinstance(value, str):
+        return re.sub(rf"(^|:){re.escape(str(workdir))}(?=/|$)", r"\1{workdir}", value)
+    return value

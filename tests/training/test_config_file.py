@@ -18,6 +18,16 @@ def test_the_copy_gives_the_same_config_again(get_config, tmp_path):
     assert copy["optimizer"]["beta_2"] == 0.95 and copy["tokenization"]["mu"] == 100
 
 
+def test_a_run_that_is_moved_finds_what_lies_in_its_folder(tmp_path):
+    fields = quickstart.get_config()
+    fields.datasets.captions.source = f"recorded:{tmp_path}/runs_of_others/captions"
+    run, moved = tmp_path / "runs", tmp_path / "moved"
+    run.mkdir()
+    write_config(TrainConfig.from_mapping(fields, run), run)
+    run.rename(moved)
+    assert read_config(moved) == TrainConfig.from_mapping(fields, moved)
+
+
 def test_a_config_that_was_made_without_a_file_is_copied_too(tmp_path):
     write_config(made_config(), tmp_path)
     write_config(made_config(steps=60), tmp_path)  # a later start
