@@ -18,7 +18,7 @@ from gato_jax.reports import write_report
 from tests.reports.chromium import Browser
 
 WIDTHS = {"report_desktop.png": 1080, "report_phone.png": 390}  # in pixels
-HEIGHT = 1900
+HEIGHT = 2400
 COLOURS = 128
 
 
