@@ -1,4 +1,4 @@
-"""Where the episodes of each player are kept: one dataset for each, so that none mixes two kinds of play."""
+"""Folders of the episodes that each player keeps: one dataset each, so that none mixes two kinds of play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page of a played task shows at one moment, and its picture."""
+"""Contents of the page of a played task at one moment, and its picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_NUMBERS = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the page shows at one moment.
+    """The contents of the page at one moment.
 
     Attributes:
       status: `loading` an environment or an actor; `ready` to begin; `playing`; `paused`; `ended`; `failed`, by an
