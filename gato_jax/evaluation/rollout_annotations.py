@@ -20,6 +20,7 @@ from gato_jax.evaluation.teacher_forcing import (
     ROWS,
     HeldOutError,
     WindowBatch,
+    ask_actions,
     batch_windows,
     plan_windows,
     read_window,
@@ -30,7 +31,6 @@ from gato_jax.tokenization import TokenSequence
 from gato_jax.tokenization.sequence import concatenate
 
 CELLS = 32  # the most cells into which the ids of an action token are divided
-_ROUND = 32  # numbers of predicted tokens of a window are rounded up to a multiple, so that few programs are compiled
 
 
 def annotate_rollout(agent: Agent, episode: Episode, prompt: TokenSequence | None = None) -> dict[str, np.ndarray]:
@@ -102,16 +102,9 @@ def _action_chances(
 
 def _chances(agent: Agent, rows: Sequence[TokenSequence], ids: int) -> list[np.ndarray]:
     """Return the probabilities (tokens, ids) at each token of each row whose loss mask is True."""
-    padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape needs one compilation
-    at = [np.flatnonzero(row.loss_mask) for row in padded]
-    width = -(-max(map(len, at)) // _ROUND) * _ROUND
-    before, ranges = np.zeros((ROWS, width), np.int32), np.tile(np.array([0, 1], np.int32), (ROWS, width, 1))
-    for number, (row, positions) in enumerate(zip(padded, at, strict=True)):
-        before[number, : len(positions)] = positions - 1
-        ranges[number, : len(positions)] = row.action_range[positions]
-    batch = batch_windows(padded, agent.contract.tokenization.patch)
-    found = np.asarray(_probabilities(agent.graph, agent.params, batch, before, ranges, ids))
-    return [found[number, : len(at[number])] for number in range(len(rows))]
+    asked = ask_actions(rows, agent.contract.tokenization.patch)
+    found = np.asarray(_probabilities(agent.graph, agent.params, asked.batch, asked.before, asked.ranges, ids))
+    return [found[number, :count] for number, count in enumerate(asked.counts)]
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "ids"))

@@ -138,17 +138,43 @@ class WindowBatch(NamedTuple):
 
 def _predict_rows(agent: Agent, rows: Sequence[TokenSequence], patch: int) -> Iterator[np.ndarray]:
     """Yield the most probable id of each token of a row whose loss mask is True."""
+    asked = ask_actions(rows, patch)
+    ids = np.asarray(_most_probable(agent.graph, agent.params, asked.batch, asked.before, asked.ranges))
+    for number, count in enumerate(asked.counts):
+        yield ids[number, :count]
+
+
+class AskedActions(NamedTuple):
+    """A batch of windows, and the action tokens that are asked for in each.
+
+    Attributes:
+      batch: ROWS windows.
+      before: int32 (ROWS, K), the position before each token that is asked for, 0 at padding.
+      ranges: int32 (ROWS, K, 2), the ids that each may have, [low, high).
+      counts: the number of tokens that are asked for in each window that is no padding.
+    """
+
+    batch: WindowBatch
+    before: np.ndarray
+    ranges: np.ndarray
+    counts: list[int]
+
+
+def ask_actions(rows: Sequence[TokenSequence], patch: int) -> AskedActions:
+    """Return up to ROWS windows as one batch, with the tokens whose loss mask is True as those that are asked for.
+
+    Args:
+      rows: Tokens of the windows, at least one.
+      patch: Side of an image patch in pixels.
+    """
     padded = [*rows, *[rows[-1]] * (ROWS - len(rows))]  # one shape needs one compilation
-    batch = batch_windows(padded, patch)
     at = [np.flatnonzero(row.loss_mask) for row in padded]
     width = -(-max(map(len, at)) // _ROUND) * _ROUND
     before, ranges = np.zeros((ROWS, width), np.int32), np.tile(np.array([0, 1], np.int32), (ROWS, width, 1))
     for number, (row, positions) in enumerate(zip(padded, at, strict=True)):
         before[number, : len(positions)] = positions - 1
         ranges[number, : len(positions)] = row.action_range[positions]
-    ids = np.asarray(_most_probable(agent.graph, agent.params, batch, before, ranges))
-    for number in range(len(rows)):
-        yield ids[number, : len(at[number])]
+    return AskedActions(batch_windows(padded, patch), before, ranges, [len(places) for places in at[: len(rows)]])
 
 
 def batch_windows(rows: Sequence[TokenSequence], patch: int) -> WindowBatch:
